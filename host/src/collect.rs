@@ -1,0 +1,156 @@
+//! Collecting: all targets at once, each in a sandbox of its own and with a time of its own.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use rustls::pki_types::ServerName;
+
+use crate::discover::Engine;
+use crate::failure::Failure;
+use crate::limits;
+use crate::options::Options;
+use crate::sandbox::activity::Activity;
+use crate::sandbox::http::Http;
+use crate::sandbox::{Collector, ContainerFacts, Endpoint, Report, TargetFacts};
+use crate::state::{Moment, State};
+use crate::stop::Stop;
+use crate::target::{Address, Target};
+
+/// What came of one target.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The report, or why there is none.
+    pub report: Result<Report, Failure>,
+    /// When its container was started, none for fixed targets; or why the engine does not say.
+    pub start: Result<Option<String>, String>,
+    /// When its collection began.
+    pub seen: Moment,
+    /// What its collector wrote to stderr.
+    pub stderr: String,
+}
+
+/// What all targets of a run have in common.
+pub struct Run<'a> {
+    /// The collector.
+    pub collector: &'a Collector,
+    /// The options of the run.
+    pub options: &'a Options,
+    /// The engine behind the targets, where there is one.
+    pub engine: Option<&'a Engine>,
+    /// When the run began, before the engine was asked for its list.
+    pub begun: Moment,
+    /// What the last run left.
+    pub last: &'a State,
+}
+
+/// Collects from all targets until all have answered or the run has to stop: then those that have not are failures. The
+/// outcomes are in the order of `targets`.
+pub async fn all(run: &Run<'_>, targets: &[Target], stop: &mut Stop) -> Vec<Outcome> {
+    let activities: Vec<Activity> = targets.iter().map(|_| Activity::new("not begun")).collect();
+    let mut outcomes: BTreeMap<usize, Outcome> = BTreeMap::new();
+    let mut waiting = targets.iter().zip(&activities).enumerate();
+    let mut running = FuturesUnordered::new();
+    let stopped = {
+        let mut end = std::pin::pin!(stop.wait());
+        let files = usable_files();
+        loop {
+            while running.len() < files
+                && let Some((index, (target, activity))) = waiting.next()
+            {
+                running.push(async move { (index, one(run, target, activity).await) });
+            }
+            tokio::select! {
+                finished = running.next() => match finished {
+                    Some((index, outcome)) => { outcomes.insert(index, outcome); }
+                    None => break None,
+                },
+                why = &mut end => break Some(why),
+            }
+        }
+    };
+    drop(running);
+    let unfinished = |index: usize| Outcome {
+        report: Err(Failure::Stopped { waiting: activities[index].get(), stop: stopped.clone().unwrap_or_default() }),
+        start: Ok(None),
+        seen: run.begun,
+        stderr: String::new(),
+    };
+    (0..targets.len()).map(|index| outcomes.remove(&index).unwrap_or_else(|| unfinished(index))).collect()
+}
+
+/// Collects from one target, within its time.
+async fn one(run: &Run<'_>, target: &Target, activity: &Activity) -> Outcome {
+    let seen = Moment::now();
+    let timeout = run.options.host.timeout;
+    let work = async {
+        let start = start_of(run, target, activity).await;
+        let http = bind(run, target, activity).await?;
+        activity.set("the collector was still computing");
+        let (report, stderr) = run.collector.collect(http, &facts(target), &run.options.collector).await;
+        Ok((report, start, stderr))
+    };
+    let late = || Err(Failure::Timeout { waiting: activity.get(), timeout });
+    match tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| late()) {
+        Ok((report, start, stderr)) => Outcome { report, start, seen, stderr },
+        Err(failure) => Outcome { report: Err(failure), start: Ok(None), seen, stderr: String::new() },
+    }
+}
+
+/// When the target's container was started. Known before its counters are read: a container that is restarted in between
+/// then has the old start beside new counters, which the next run finds out, and never the other way round.
+///
+/// The engine is asked only where its list does not rule out a restart since the last run.
+async fn start_of(run: &Run<'_>, target: &Target, activity: &Activity) -> Result<Option<String>, String> {
+    let (Some(engine), Some(container)) = (run.engine, &target.container) else { return Ok(None) };
+    if let Some(last) = run.last.get(&target.identity()) {
+        let ago = Moment::now().since(last.seen);
+        if container.up_at_least().zip(ago).is_some_and(|(up, ago)| up > ago) {
+            return Ok(last.reading.start.clone());
+        }
+    }
+    activity.set("no answer from the engine");
+    engine.started_at(&container.id).await.map(Some)
+}
+
+/// Where the target's requests go: decided here, outside the sandbox. A name is looked up within the target's own time.
+async fn bind(run: &Run<'_>, target: &Target, activity: &Activity) -> Result<Option<Http>, Failure> {
+    let Some(Address { host, port }) = &target.address else { return Ok(None) };
+    activity.set("no answer to the look-up of its name");
+    let unknown = |why: String| Failure::Name { host: host.clone(), why };
+    let addresses = tokio::net::lookup_host((host.as_str(), *port)).await;
+    let addresses: Vec<SocketAddr> = addresses.map_err(|error| unknown(error.to_string()))?.collect();
+    let server_name = match &run.options.host.tls_server_name {
+        Some(name) => name.clone(),
+        None => ServerName::try_from(host.clone()).map_err(|error| unknown(error.to_string()))?,
+    };
+    let authority = Address { host: host.clone(), port: *port }.to_string();
+    Ok(Some(Http { addresses, authority, server_name, activity: activity.clone() }))
+}
+
+/// What the collector is told of its target.
+fn facts(target: &Target) -> TargetFacts {
+    let Target { address, container, container_port } = target;
+    TargetFacts {
+        endpoint: address.as_ref().map(|Address { host, port }| Endpoint { host: host.clone(), port: *port }),
+        container: container.as_ref().map(|container| ContainerFacts {
+            id: container.id.clone(),
+            name: container.name.clone(),
+            image: container.image.clone(),
+            image_id: container.image_id.clone(),
+            labels: container.labels.clone().into_iter().collect(),
+            port: *container_port,
+        }),
+    }
+}
+
+/// How many targets can be open at once: as many as this process may have files. The limit is raised as far as it goes, for
+/// many systems begin with 1,024.
+fn usable_files() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let files = if raised.is_ok() { limit.maximum } else { limit.current };
+    let files = files.unwrap_or(u64::MAX).saturating_sub(limits::SPARE_FILES).max(1);
+    usize::try_from(files).unwrap_or(usize::MAX)
+}

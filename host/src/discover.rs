@@ -1,0 +1,344 @@
+//! Discovery: what the container engine tells, by its API.
+//!
+//! One list gives everything but the time at which a container was started. That is asked for only where the list cannot
+//! rule out a restart since the last run: see [`Container::up_at_least`].
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bollard::errors::Error as EngineError;
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, PortSummaryTypeEnum};
+use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
+use bollard::{ClientVersion, Docker};
+
+use crate::error::Error;
+use crate::limits;
+use crate::notice::foreign;
+use crate::stop::Stop;
+
+/// Where the engine is when nobody says.
+const DEFAULT_SOCKET: &str = "unix:///var/run/docker.sock";
+
+/// The API versions that are tried before the engine is asked: engine 29 refuses any below the first, and the second is the
+/// newest of 20.10. Asking would take engines several milliseconds in every run.
+const API_VERSIONS: [ClientVersion; 2] =
+    [ClientVersion { major_version: 1, minor_version: 44 }, ClientVersion { major_version: 1, minor_version: 41 }];
+
+/// A container, as the engine's list has it.
+#[derive(Debug, Clone, Default)]
+pub struct Container {
+    /// The full id.
+    pub id: String,
+    /// The name without the leading slash; the id's first 12 characters where it has none.
+    pub name: String,
+    /// The image as it was named.
+    pub image: String,
+    /// The image's id.
+    pub image_id: String,
+    /// All labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whether its processes run: neither paused nor restarting.
+    pub running: bool,
+    /// The state in the engine's words, such as `Up 8 minutes (Paused)`.
+    pub status: String,
+    /// Whether it is on the host's network.
+    pub host_network: bool,
+    /// Its TCP ports.
+    pub ports: Vec<Port>,
+    /// Its own addresses on the engine's networks.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// A TCP port of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Port {
+    /// The port within the container.
+    pub container_port: u16,
+    /// The address and port of the host that lead to it, where it is published.
+    pub binding: Option<(IpAddr, u16)>,
+}
+
+impl Container {
+    /// The least time for which the container has been up, as far as the list tells. A container that has been up for longer
+    /// than the last run is ago was not restarted since.
+    ///
+    /// Read from the status, `Up 8 minutes (healthy)`. The engine rounds hours, and cuts off what is below a smaller unit.
+    pub fn up_at_least(&self) -> Option<Duration> {
+        let mut words = self.status.strip_prefix("Up ")?.split(' ').filter(|word| *word != "About");
+        let number: u64 = match words.next()? {
+            "a" | "an" => 1,
+            number => number.parse().ok()?,
+        };
+        let (rounded, seconds) = match words.next()?.trim_end_matches('s') {
+            "second" => (0, 1),
+            "minute" => (0, 60),
+            "hour" => (1, 3600),
+            "day" => (1, 86_400),
+            "week" => (1, 7 * 86_400),
+            "month" => (1, 30 * 86_400),
+            "year" => (1, 365 * 86_400),
+            _ => return None,
+        };
+        Some(Duration::from_secs(number.checked_sub(rounded)?.checked_mul(seconds)?))
+    }
+}
+
+impl From<ContainerSummary> for Container {
+    fn from(summary: ContainerSummary) -> Container {
+        let id = summary.id.unwrap_or_default();
+        let name = summary.names.into_iter().flatten().next().unwrap_or_default();
+        let name = match name.trim_start_matches('/') {
+            "" => id.chars().take(12).collect(),
+            name => name.to_owned(),
+        };
+        let tcp = |port: &bollard::models::PortSummary| matches!(port.typ, Some(PortSummaryTypeEnum::TCP) | None);
+        let ports = summary.ports.into_iter().flatten().filter(tcp).map(|port| Port {
+            container_port: port.private_port,
+            // Podman leaves the address out where a port is bound to all of them.
+            binding: port.public_port.filter(|port| *port > 0).and_then(|public| {
+                let ip = port.ip.filter(|ip| !ip.is_empty()).map_or(Ok(Ipv4Addr::UNSPECIFIED.into()), |ip| ip.parse());
+                Some((ip.ok()?, public))
+            }),
+        });
+        let networks = summary.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+        let address = |text: Option<String>| text?.parse::<IpAddr>().ok();
+        Container {
+            id,
+            name,
+            image: summary.image.unwrap_or_default(),
+            image_id: summary.image_id.unwrap_or_default(),
+            labels: summary.labels.unwrap_or_default().into_iter().collect(),
+            running: summary.state == Some(ContainerSummaryStateEnum::RUNNING),
+            status: summary.status.unwrap_or_default(),
+            host_network: summary.host_config.and_then(|config| config.network_mode).as_deref() == Some("host"),
+            ports: ports.collect(),
+            addresses: networks.into_values().filter_map(|network| address(network.ip_address)).collect(),
+        }
+    }
+}
+
+/// Where the engine's published ports are, seen from here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineHost {
+    /// On this machine.
+    Local,
+    /// On the machine of this name or address.
+    Remote(String),
+}
+
+/// A container engine: Docker, or what speaks its API.
+pub struct Engine {
+    url: String,
+    docker: Docker,
+}
+
+impl Engine {
+    /// The engine at `url`, else at `DOCKER_HOST`, else at the local socket.
+    ///
+    /// # Errors
+    /// Where there is no such address, or no socket there.
+    pub fn new(url: Option<&str>) -> Result<Engine, Error> {
+        let from_environment = || environment("DOCKER_HOST");
+        let url = url.map(str::to_owned).or_else(from_environment).unwrap_or_else(|| DEFAULT_SOCKET.to_owned());
+        let docker = connect(&url, &API_VERSIONS[0])?;
+        Ok(Engine { url, docker })
+    }
+
+    /// The containers that match `filters`.
+    ///
+    /// # Errors
+    /// Where the engine does not answer before the run has to stop, or does not answer with a list: what was tried, what
+    /// happened, and what to do.
+    pub async fn list(&mut self, filters: &[(String, String)], stop: &mut Stop) -> Result<Vec<Container>, Error> {
+        let url = self.url.clone();
+        tokio::select! {
+            containers = self.list_by_some_version(filters) => containers,
+            why = stop.wait() => Err(no_answer(&url, &format!("none had come when {why}"))),
+        }
+    }
+
+    async fn list_by_some_version(&mut self, filters: &[(String, String)]) -> Result<Vec<Container>, Error> {
+        let mut wanted: HashMap<&str, Vec<&str>> = HashMap::new();
+        for (key, value) in filters {
+            wanted.entry(key).or_default().push(value);
+        }
+        let options = ListContainersOptionsBuilder::default().filters(&wanted).build();
+        for version in &API_VERSIONS {
+            self.docker = connect(&self.url, version)?;
+            match self.docker.list_containers(Some(options.clone())).await {
+                Err(error) if is_version_refused(&error) => {}
+                answer => return self.containers(answer),
+            }
+        }
+        let negotiated = self.docker.clone().negotiate_version().await;
+        self.docker = negotiated.map_err(|error| failure(&self.url, &error))?;
+        let answer = self.docker.list_containers(Some(options)).await;
+        self.containers(answer)
+    }
+
+    fn containers(&self, answer: Result<Vec<ContainerSummary>, EngineError>) -> Result<Vec<Container>, Error> {
+        let summaries = answer.map_err(|error| failure(&self.url, &error))?;
+        Ok(summaries.into_iter().map(Container::from).collect())
+    }
+
+    /// Where this engine's published ports are.
+    pub fn host(&self) -> EngineHost {
+        let Some((_, rest)) = self.url.split_once("://").filter(|(scheme, _)| *scheme != "unix") else {
+            return EngineHost::Local;
+        };
+        let authority = rest.split('/').next().unwrap_or_default();
+        let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((v6, _)) => v6,
+            None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
+        };
+        let is_loopback = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        if host == "localhost" || is_loopback { EngineHost::Local } else { EngineHost::Remote(host.to_owned()) }
+    }
+
+    /// When the container was started, as the engine words it: two equal texts mean the same start.
+    ///
+    /// # Errors
+    /// What the engine answered instead, or that it did not within [`limits::ENGINE_START`].
+    pub async fn started_at(&self, id: &str) -> Result<String, String> {
+        let inspect = self.docker.inspect_container(id, None::<InspectContainerOptions>);
+        let late = |_| format!("no answer after {}", humantime::format_duration(limits::ENGINE_START));
+        let container = tokio::time::timeout(limits::ENGINE_START, inspect).await.map_err(late)?;
+        let container = container.map_err(|error| foreign(&causes(&error)))?;
+        let started = container.state.and_then(|state| state.started_at).filter(|time| !time.is_empty());
+        started.ok_or_else(|| "its answer has no time of start".to_owned())
+    }
+}
+
+/// A variable of the environment that is set and not empty.
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A client for `url`. Connects lazily. The caller bounds the time of every request, so the client's own bound only has to be
+/// longer.
+fn connect(url: &str, version: &ClientVersion) -> Result<Docker, Error> {
+    let timeout = limits::LONGEST_DEADLINE.as_secs();
+    let tls = environment("DOCKER_CERT_PATH").is_some() || environment("DOCKER_TLS_VERIFY").is_some();
+    let docker = match url.split_once("://") {
+        Some(("unix", _)) => Docker::connect_with_unix(url, timeout, version),
+        Some(("tcp", _)) if tls => connect_with_tls(url, timeout, version),
+        Some(("https", _)) => connect_with_tls(url, timeout, version),
+        Some(("tcp" | "http", _)) => Docker::connect_with_http(url, timeout, version),
+        _ => {
+            return Err(Error::Usage(format!(
+                "'{url}' is no engine's address: expected unix:///PATH or tcp://HOST:PORT in --docker-host or DOCKER_HOST"
+            )));
+        }
+    };
+    docker.map_err(|error| failure(url, &error))
+}
+
+/// With the certificates of `DOCKER_CERT_PATH`, as docker's own client.
+fn connect_with_tls(url: &str, timeout: u64, version: &ClientVersion) -> Result<Docker, EngineError> {
+    let home = || PathBuf::from(environment("HOME").unwrap_or_default()).join(".docker");
+    let folder = environment("DOCKER_CERT_PATH").map_or_else(home, PathBuf::from);
+    let [key, cert, ca] = ["key.pem", "cert.pem", "ca.pem"].map(|file| folder.join(file));
+    Docker::connect_with_ssl(url, &key, &cert, &ca, timeout, version)
+}
+
+/// Whether the engine speaks another version of its API: only then is the next one tried.
+fn is_version_refused(error: &EngineError) -> bool {
+    matches!(error, EngineError::DockerResponseServerError { status_code: 400, message } if message.contains("version"))
+}
+
+/// Words an engine's error: what was tried, what happened, what to do.
+fn failure(url: &str, error: &EngineError) -> Error {
+    match error {
+        // The list's only parameters are the operator's filters.
+        EngineError::DockerResponseServerError { status_code: 400, message } => {
+            Error::Usage(format!("the container engine at {url} refuses the request: {}", foreign(message)))
+        }
+        EngineError::DockerResponseServerError { status_code, message } => {
+            Error::Failed(format!("the container engine at {url} answered {status_code}: {}", foreign(message)))
+        }
+        EngineError::SocketNotFoundError(path) => no_answer(url, &format!("there is no socket {path}")),
+        error => no_answer(url, &foreign(&causes(error))),
+    }
+}
+
+fn no_answer(url: &str, why: &str) -> Error {
+    Error::Failed(format!(
+        "no answer from the container engine at {url}: {why}; is it running, and may this user reach it? (--docker-host or \
+         DOCKER_HOST choose another one)"
+    ))
+}
+
+/// An error with its causes, each said once.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_tells_the_least_time_that_a_container_has_been_up() {
+        let hour = 3600;
+        for (status, seconds) in [
+            ("Up 1 second", Some(1)),
+            ("Up 59 seconds", Some(59)),
+            ("Up About a minute", Some(60)),
+            ("Up 8 minutes (healthy)", Some(480)),
+            ("Up 8 minutes (Paused)", Some(480)),
+            ("Up About an hour", Some(0)),
+            ("Up 2 hours", Some(hour)),
+            ("Up 2 days", Some(24 * hour)),
+            ("Up 3 weeks (health: starting)", Some(14 * 24 * hour)),
+            ("Up Less than a second", None),
+            ("Up 5 fortnights", None),
+            ("Up -1 minutes", None),
+            ("Up", None),
+            ("", None),
+            ("Exited (0) 3 minutes ago", None),
+            ("Up 99999999999999999999 years", None),
+            ("Up 18446744073709551615 years", None),
+        ] {
+            let container = Container { status: status.to_owned(), ..Container::default() };
+            assert_eq!(container.up_at_least(), seconds.map(Duration::from_secs), "{status}");
+        }
+    }
+
+    #[test]
+    fn an_engine_is_local_by_its_socket_or_a_loopback_address() {
+        let host = |url: &str| {
+            Engine {
+                url: url.to_owned(),
+                docker: Docker::connect_with_http("tcp://127.0.0.1:1", 1, &API_VERSIONS[0]).unwrap(),
+            }
+            .host()
+        };
+        for url in [
+            "unix:///var/run/docker.sock",
+            "tcp://127.0.0.1:2375",
+            "tcp://localhost:2375",
+            "https://[::1]:2376",
+            "tcp://127.0.0.2",
+        ] {
+            assert_eq!(host(url), EngineHost::Local, "{url}");
+        }
+        for (url, name) in [
+            ("tcp://10.1.2.3:2376", "10.1.2.3"),
+            ("https://docker.example:2376/", "docker.example"),
+            ("tcp://[fd00::1]:2375", "fd00::1"),
+        ] {
+            assert_eq!(host(url), EngineHost::Remote(name.to_owned()), "{url}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `list` and `inspect`: what a person asks of collectors.
+
+use std::fmt::Write as _;
+
+use bytesize::ByteSize;
+
+use crate::definition::{Definitions, Prefix};
+use crate::error::Error;
+use crate::notice::{escape, foreign};
+use crate::options::Options;
+use crate::sandbox::{MetricKind, OptionKind, OptionSpec, Period, Scope};
+use crate::store::{Component, Store};
+use crate::write;
+
+/// All collectors, a line each: name, version, what it collects.
+///
+/// # Errors
+/// Where a built-in cannot be loaded.
+pub async fn list(store: &Store) -> Result<String, Error> {
+    let mut text = String::new();
+    for builtin in store.builtins() {
+        let component = store.load(builtin.name)?;
+        let description = component.describe().await?;
+        let _ = writeln!(
+            text,
+            "{:<12}{:<10}{}",
+            builtin.name,
+            foreign(&description.version),
+            foreign(&description.summary)
+        );
+    }
+    Ok(text)
+}
+
+/// One collector in full: description, options, graphs with the default options, imports, size and digest.
+///
+/// # Errors
+/// Where it cannot be loaded, or breaks its contract.
+pub async fn inspect(store: &Store, name: &str) -> Result<String, Error> {
+    let component = store.load(name)?;
+    let description = component.describe().await?;
+    let words = [name.into()];
+    let options = Options::parse(&words, &description)?;
+    let prefix: Prefix = options.prefix;
+    let definitions = component.definitions(&options.collector).await?;
+
+    let mut text = String::new();
+    let scope = match description.scope {
+        Scope::Endpoint => "endpoint (a container's port)",
+        Scope::Container => "container",
+    };
+    let origin = if component.is_builtin { "built in" } else { "file" };
+    let _ = writeln!(text, "name      {}", foreign(&description.name));
+    let _ = writeln!(text, "version   {}", foreign(&description.version));
+    let _ = writeln!(text, "collects  {}", foreign(&description.summary));
+    let _ = writeln!(text, "target    {scope}");
+    let _ = writeln!(text, "origin    {origin}, {}", ByteSize::b(component.size).display().iec());
+    let _ = writeln!(text, "digest    sha256:{}", component.digest);
+
+    let _ = writeln!(text, "\noptions");
+    for option in &description.options {
+        let _ = writeln!(text, "  {:<20}{}", flag(option), foreign(&option.help));
+    }
+    let _ = writeln!(text, "\ngraphs");
+    for graph in definitions.graphs() {
+        let (key, label) = Definitions::title(graph, &prefix);
+        let _ = writeln!(text, "  {key}  \"{}\", {}", foreign(&label), write::unit(graph.unit));
+        for metric in &graph.metrics {
+            let kind = match metric.kind {
+                MetricKind::Gauge => "gauge",
+                MetricKind::Counter(Period::Second) => "counter, per second",
+                MetricKind::Counter(Period::Minute) => "counter, per minute",
+            };
+            let _ = writeln!(text, "    {:<24}{kind}", metric.name);
+        }
+    }
+    let _ = writeln!(text, "\nimports");
+    for import in component.collector.imports() {
+        let _ = writeln!(text, "  {}", escape(&import));
+    }
+    Ok(text)
+}
+
+fn flag(option: &OptionSpec) -> String {
+    let default = option.default.as_deref().map(|default| format!("={}", foreign(default))).unwrap_or_default();
+    match option.kind {
+        OptionKind::Flag => format!("--{}", option.name),
+        OptionKind::Secret => format!("--{}-file", option.name),
+        OptionKind::Text | OptionKind::Choice(_) | OptionKind::Many => format!("--{}{default}", option.name),
+    }
+}
+
+impl Component {
+    /// What the collector says of itself.
+    ///
+    /// # Errors
+    /// Where it fails, with its name.
+    pub async fn describe(&self) -> Result<crate::sandbox::Description, Error> {
+        self.collector.describe().await.map_err(|failure| self.fault("describe", &failure))
+    }
+
+    /// The collector's graphs for `options`, checked.
+    ///
+    /// # Errors
+    /// A usage error where it refuses the options; its own fault where it fails or declares what cannot be.
+    pub async fn definitions(&self, options: &[crate::sandbox::OptionValue]) -> Result<Definitions, Error> {
+        let graphs = self.collector.graphs(options).await.map_err(|failure| self.fault("graphs", &failure))?;
+        let graphs = graphs.map_err(|why| Error::Usage(format!("{}: {}", self.name, foreign(&why))))?;
+        Definitions::new(graphs).map_err(|why| self.fault("graphs", &crate::failure::Failure::Contract(why)))
+    }
+
+    fn fault(&self, function: &str, failure: &crate::failure::Failure) -> Error {
+        Error::Failed(format!("{}: {function}: {failure}", self.name))
+    }
+}

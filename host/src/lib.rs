@@ -1,0 +1,85 @@
+//! A metric plugin for mackerel-agent: a native host that finds containers and their ports and speaks Mackerel's plugin
+//! protocol, and collectors, each a sandboxed WebAssembly component that reads one kind of target.
+//!
+//! One run, as data flows; each stage is a module, and none reaches back:
+//!
+//! [`options`] → [`discover`] → [`target`] → [`collect`] (one [`sandbox`] per target, all at once) → [`name`] → [`rate`]
+//! (with the [`state`] of the last run) → [`write`]
+//!
+//! [`run`] reads as this line does. Beside it stand [`store`] (where collectors come from), [`definition`] (what they declare),
+//! [`stop`] (what ends a run early), [`notice`] (what goes to stderr), [`failure`] and [`error`] (what goes wrong, for one target
+//! and for the whole run), [`limits`] (every number), and [`inspect`] (the commands for people).
+
+pub mod collect;
+pub mod definition;
+pub mod discover;
+pub mod error;
+pub mod failure;
+pub mod inspect;
+pub mod limits;
+pub mod name;
+pub mod notice;
+pub mod options;
+pub mod rate;
+pub mod run;
+pub mod sandbox;
+pub mod state;
+pub mod stop;
+pub mod store;
+pub mod target;
+pub mod write;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+
+pub use crate::sandbox::code::Builtin;
+
+use crate::error::Error;
+use crate::options::{Cli, CollectorAndRest, Command};
+use crate::stop::Watchdog;
+use crate::store::Store;
+
+/// The whole program: does what `arguments` say, with these built-in collectors, and gives the exit status.
+pub fn main(arguments: impl IntoIterator<Item = OsString>, builtins: &'static [Builtin]) -> ExitCode {
+    match execute(arguments, builtins) {
+        Ok(code) => code,
+        Err(error) => {
+            match &error {
+                Error::Clap(text) => {
+                    let _ = text.print();
+                }
+                error => notice::say(&error.to_string()),
+            }
+            error.exit_code()
+        }
+    }
+}
+
+fn execute(arguments: impl IntoIterator<Item = OsString>, builtins: &'static [Builtin]) -> Result<ExitCode, Error> {
+    let cli = Cli::try_parse_from(arguments)?;
+    let watchdog = Arc::new(Watchdog::new());
+    let engine =
+        sandbox::engine::engine(None).map_err(|error| Error::Failed(format!("no WebAssembly here: {error:#}")))?;
+    sandbox::engine::start_clock(&engine, Arc::clone(&watchdog))?;
+    let store = Store::new(engine, builtins);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::Failed(format!("cannot start: {error}")))?;
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Run(command) => {
+                let CollectorAndRest::Words(words) = command.collector;
+                run::run(&store, &words, &watchdog).await
+            }
+            Command::List => write::print(&inspect::list(&store).await?).map(|()| ExitCode::SUCCESS),
+            Command::Inspect { collector } => {
+                write::print(&inspect::inspect(&store, &collector).await?).map(|()| ExitCode::SUCCESS)
+            }
+        }
+    });
+    // A name look-up that hangs must not hold up the end.
+    runtime.shutdown_background();
+    result
+}

@@ -1,0 +1,20 @@
+//! The binary: the library, with the built-in collectors embedded.
+
+use std::process::ExitCode;
+
+use mackerel_plugin_wasm::{Builtin, main as run};
+
+#[cfg(not(builtins))]
+compile_error!(
+    "the built-in collectors are not compiled yet: run `make build`, or `cargo run --release -p xtask` once"
+);
+
+/// Written by xtask: an entry for each of `store::BUILTIN_NAMES`.
+#[cfg(builtins)]
+static BUILTINS: &[Builtin] = include!(env!("BUILTINS"));
+#[cfg(not(builtins))]
+static BUILTINS: &[Builtin] = &[];
+
+fn main() -> ExitCode {
+    run(std::env::args_os(), BUILTINS)
+}

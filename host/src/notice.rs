@@ -1,0 +1,134 @@
+//! Notices: everything that goes to stderr. One printer, so that no foreign text reaches a terminal or a log unescaped, and no
+//! fault fills the log of every minute.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use crate::limits;
+
+/// Prints one line to stderr. A stderr that is closed is no reason to fail.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "mackerel-plugin-wasm: {}", escape(line));
+}
+
+/// Text of a third party, fit for one message: escaped, and cut.
+pub fn foreign(text: &str) -> String {
+    let text = text.trim();
+    match text.char_indices().nth(limits::FOREIGN_TEXT) {
+        Some((end, _)) => format!("{}…", escape(&text[..end])),
+        None => escape(text),
+    }
+}
+
+/// Replaces what a terminal or a log would interpret: control, formatting and other invisible characters.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\'' | '\\' => escaped.push(c),
+            _ => {
+                let _ = write!(escaped, "{}", c.escape_debug());
+            }
+        }
+    }
+    escaped
+}
+
+/// What a run has to say, until its end. Notices alike are folded into one line.
+#[derive(Debug)]
+pub struct Notices {
+    collector: String,
+    /// The target, none for what concerns the whole run, and what is said of it; in the order in which it happened.
+    lines: Vec<(Option<String>, String)>,
+    failures: usize,
+}
+
+impl Notices {
+    /// For a run of `collector`.
+    pub fn new(collector: &str) -> Notices {
+        Notices { collector: collector.to_owned(), lines: Vec::new(), failures: 0 }
+    }
+
+    /// Says `what` of `target`.
+    pub fn of(&mut self, target: impl ToString, what: impl Into<String>) {
+        self.lines.push((Some(target.to_string()), what.into()));
+    }
+
+    /// Says why `target` gave nothing, and counts it.
+    pub fn failed(&mut self, target: impl ToString, why: impl Into<String>) {
+        self.failures += 1;
+        self.of(target, why);
+    }
+
+    /// How many targets gave nothing.
+    pub fn failures(&self) -> usize {
+        self.failures
+    }
+
+    /// Says the error of what the run can do without.
+    pub fn ok<T>(&mut self, result: Result<T, String>) -> Option<T> {
+        result.map_err(|what| self.lines.push((None, what))).ok()
+    }
+
+    /// Says the warning that comes beside a result.
+    pub fn warned<T>(&mut self, (result, warning): (T, Option<String>)) -> T {
+        self.lines.extend(warning.map(|what| (None, what)));
+        result
+    }
+
+    /// The lines as they are printed.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        let mut folded: Vec<&str> = Vec::new();
+        for (target, what) in &self.lines {
+            let Some(target) = target else {
+                lines.push(format!("{}: {what}", self.collector));
+                continue;
+            };
+            let alike = self.lines.iter().filter(|(_, other)| other == what).count();
+            if alike <= limits::ALIKE {
+                lines.push(format!("{}: {}: {what}", self.collector, foreign(target)));
+            } else if !folded.contains(&what.as_str()) {
+                folded.push(what);
+                lines.push(format!("{}: {} and {} others: {what}", self.collector, foreign(target), alike - 1));
+            }
+        }
+        lines
+    }
+
+    /// Prints everything.
+    pub fn print(&self) {
+        for line in self.lines() {
+            say(&line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_cannot_steer_a_terminal_or_begin_a_line() {
+        assert_eq!(foreign("a\u{1b}[31mred\r\nb\u{202e}c\u{0}"), r"a\u{1b}[31mred\r\nb\u{202e}c\0");
+        assert_eq!(foreign("日本語 'so' \"ist\" es\\"), "日本語 'so' \"ist\" es\\");
+        assert_eq!(foreign(&"x".repeat(1000)), format!("{}…", "x".repeat(limits::FOREIGN_TEXT)));
+    }
+
+    #[test]
+    fn few_failures_alike_are_named_and_many_are_counted() {
+        let mut notices = Notices::new("gostats");
+        for n in 1..=limits::ALIKE {
+            notices.of(format!("few-{n}"), "refused");
+        }
+        assert_eq!(notices.lines().len(), limits::ALIKE);
+        for n in 1..=100 {
+            notices.of(format!("many-{n}"), "no answer");
+        }
+        notices.of("one", "another cause");
+        let lines = notices.lines();
+        assert_eq!(lines.len(), limits::ALIKE + 2);
+        assert_eq!(lines[limits::ALIKE], "gostats: many-1 and 99 others: no answer");
+        assert_eq!(lines[limits::ALIKE + 1], "gostats: one: another cause");
+    }
+}

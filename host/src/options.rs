@@ -1,0 +1,322 @@
+//! The command line: the host's own options, and the collector's beside them as ordinary flags.
+//!
+//! It is read in two steps, because only the collector knows its options: first the command and the collector's name, then
+//! (after `describe`) the rest.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
+
+use crate::definition::Prefix;
+use crate::error::Error;
+use crate::limits;
+use crate::name::InstanceName;
+use crate::sandbox::{Description, OptionKind, OptionSpec, OptionValue, Scope};
+use crate::target::Address;
+
+/// The first step: which command, and for `run` which collector.
+#[derive(Debug, Parser)]
+#[command(name = "mackerel-plugin-wasm", version, about, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Collect metrics from all targets once: what mackerel-agent calls
+    ///
+    /// `run COLLECTOR --help` shows the options, the collector's own among them.
+    #[command(override_usage = "mackerel-plugin-wasm run COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
+    Run(RunCommand),
+    /// List the collectors that there are
+    List,
+    /// Show a collector: options, graphs, imports, size and digest
+    Inspect {
+        /// The name of a built-in collector, or the path of a .wasm file
+        collector: String,
+    },
+}
+
+/// `run`, before the collector is known.
+#[derive(Debug, Args)]
+#[command(subcommand_required = true, subcommand_value_name = "COLLECTOR", subcommand_help_heading = "Arguments")]
+pub struct RunCommand {
+    /// The collector and what stands behind it.
+    #[command(subcommand)]
+    pub collector: CollectorAndRest,
+}
+
+/// The collector's name, and its and the host's options as they were typed.
+#[derive(Debug, Subcommand)]
+pub enum CollectorAndRest {
+    /// The first word is the collector.
+    #[command(external_subcommand)]
+    Words(Vec<OsString>),
+}
+
+/// The host's options of `run`.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Targets")]
+pub struct HostOptions {
+    /// Only containers that match, as in `docker ps --filter`; repeatable
+    #[arg(long = "filter", value_name = "KEY=VALUE", value_parser = parse_filter)]
+    pub filters: Vec<(String, String)>,
+
+    /// Which port of the containers [default: the only published TCP port]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub container_port: Option<u16>,
+
+    /// A fixed endpoint in place of containers; repeatable; needs no Docker
+    #[arg(long = "target", value_name = "HOST:PORT", conflicts_with_all = ["filters", "container_port", "docker_host"])]
+    pub targets: Vec<Address>,
+
+    /// The engine: unix:///PATH or tcp://HOST:PORT [default: $DOCKER_HOST, else unix:///var/run/docker.sock]
+    ///
+    /// For tcp, DOCKER_CERT_PATH or DOCKER_TLS_VERIFY turns TLS on, with ca.pem, cert.pem and key.pem from
+    /// DOCKER_CERT_PATH or ~/.docker.
+    #[arg(long, value_name = "URL")]
+    pub docker_host: Option<String>,
+
+    /// The name in the targets' certificates, for collectors that speak https [default: the target's address]
+    #[arg(long, value_name = "NAME", value_parser = parse_server_name)]
+    pub tls_server_name: Option<rustls::pki_types::ServerName<'static>>,
+
+    /// What all metric names begin with [default: the collector's name]
+    #[arg(long, value_name = "PREFIX", help_heading = "Names")]
+    pub metric_key_prefix: Option<Prefix>,
+
+    /// What stands for a target in metric names: port, name, name_id, id, image, image_id, image_name or label:KEY
+    /// [default: port; for collectors of whole containers name_id]
+    #[arg(long, value_name = "FORMAT", help_heading = "Names")]
+    pub instance_name: Option<InstanceName>,
+
+    /// The time that one target has: `500ms`, `10s`, a bare number is seconds
+    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = text_of(limits::TARGET_TIMEOUT), help_heading = "Limits")]
+    pub timeout: Duration,
+
+    /// The time that the whole run has; what is ready by then is printed
+    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = text_of(limits::RUN_DEADLINE), help_heading = "Limits")]
+    pub deadline: Duration,
+
+    /// The memory that the sandbox of one target has
+    #[arg(long, value_name = "SIZE", default_value_t = limits::SANDBOX_MEMORY, value_parser = parse_size, help_heading = "Limits")]
+    pub memory_limit: ByteSize,
+
+    /// Say on stderr which containers are passed over, and why
+    #[arg(short, long, help_heading = "Output")]
+    pub verbose: bool,
+}
+
+/// Everything that a run was asked for, checked.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The host's options.
+    pub host: HostOptions,
+    /// The prefix of all keys.
+    pub prefix: Prefix,
+    /// The format of instance names.
+    pub instance_name: InstanceName,
+    /// The collector's options with their defaults filled in.
+    pub collector: Vec<OptionValue>,
+    /// Names of the collector's options whose values are secret.
+    secrets: BTreeSet<String>,
+}
+
+impl Options {
+    /// Reads `words`, which begin with the collector's name, by the host's options and those that the collector describes.
+    ///
+    /// # Errors
+    /// A usage error, or the collector's own fault where it describes options that cannot be.
+    pub fn parse(words: &[OsString], description: &Description) -> Result<Options, Error> {
+        let name = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut command = clap::Command::new("mackerel-plugin-wasm")
+            .bin_name(format!("mackerel-plugin-wasm run {name}"))
+            .about(description.summary.clone())
+            .no_binary_name(true);
+        command = HostOptions::augment_args(command);
+        for spec in &description.options {
+            let clash = command
+                .get_arguments()
+                .any(|arg| arg.get_long() == Some(&spec.name) || arg.get_long() == Some(&file_flag(spec)));
+            if clash || matches!(spec.name.as_str(), "help" | "version") {
+                return Err(Error::Failed(format!(
+                    "the collector {name} declares an option --{}, which is the host's own: this is a fault of the collector",
+                    spec.name
+                )));
+            }
+            command = command.arg(collector_flag(spec, &description.name));
+        }
+        let matches = command.try_get_matches_from(words.iter().skip(1))?;
+        let host = HostOptions::from_arg_matches(&matches)?;
+        let prefix = match &host.metric_key_prefix {
+            Some(prefix) => prefix.clone(),
+            None => description.name.parse().map_err(Error::Usage)?,
+        };
+        let instance_name = host.instance_name.clone().unwrap_or(match description.scope {
+            Scope::Endpoint => InstanceName::Port,
+            Scope::Container => InstanceName::NameId,
+        });
+        if !host.targets.is_empty() && instance_name != InstanceName::Port {
+            return Err(Error::Usage(
+                "--target goes with --instance-name port alone: it has no container to be named by".to_owned(),
+            ));
+        }
+        if description.scope == Scope::Container {
+            check_container_scope(&name, &host, &instance_name)?;
+        }
+        let mut collector = Vec::new();
+        for spec in &description.options {
+            collector.extend(collector_values(spec, &matches)?);
+        }
+        let secrets = description.options.iter().filter(|spec| spec.kind == OptionKind::Secret);
+        let secrets = secrets.map(|spec| spec.name.clone()).collect();
+        Ok(Options { host, prefix, instance_name, collector, secrets })
+    }
+
+    /// What tells the state of this run from that of another: everything that changes which targets and counters there
+    /// are. Secrets are left out.
+    pub fn identity(&self) -> Vec<String> {
+        let HostOptions { filters, container_port, targets, docker_host, .. } = &self.host;
+        let mut identity = vec![format!("prefix={}", self.prefix)];
+        identity.extend(filters.iter().map(|(key, value)| format!("filter={key}={value}")));
+        identity.extend(container_port.map(|port| format!("container-port={port}")));
+        identity.extend(targets.iter().map(|target| format!("target={target}")));
+        identity.extend(docker_host.iter().map(|url| format!("docker-host={url}")));
+        let shown = self.collector.iter().filter(|option| !self.secrets.contains(&option.name));
+        identity.extend(shown.map(|option| format!("option={}={}", option.name, option.value)));
+        identity
+    }
+}
+
+/// Options about ports make no sense for a collector of whole containers, and a setting that does nothing is refused.
+fn check_container_scope(name: &str, host: &HostOptions, instance_name: &InstanceName) -> Result<(), Error> {
+    let refused = [
+        ("--target", !host.targets.is_empty()),
+        ("--container-port", host.container_port.is_some()),
+        ("--tls-server-name", host.tls_server_name.is_some()),
+        ("--instance-name port", *instance_name == InstanceName::Port),
+    ];
+    match refused.into_iter().find(|(_, given)| *given) {
+        Some((option, _)) => Err(Error::Usage(format!(
+            "{option} does not go with {name}: it collects from whole containers, not from ports"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn file_flag(spec: &OptionSpec) -> String {
+    format!("{}-file", spec.name)
+}
+
+/// The command-line flag of a collector's option.
+fn collector_flag(spec: &OptionSpec, collector: &str) -> Arg {
+    let arg = Arg::new(spec.name.clone())
+        .long(spec.name.clone())
+        .help(spec.help.clone())
+        .help_heading(format!("Options of {collector}"))
+        .value_name(spec.name.to_uppercase().replace('-', "_"));
+    let arg = match &spec.kind {
+        OptionKind::Text => arg.allow_hyphen_values(true),
+        OptionKind::Choice(words) => arg.value_parser(PossibleValuesParser::new(words.clone())),
+        OptionKind::Many => arg.allow_hyphen_values(true).action(ArgAction::Append),
+        OptionKind::Secret => arg.long(file_flag(spec)).value_name("PATH"),
+        OptionKind::Flag => return arg.action(ArgAction::SetTrue),
+    };
+    match (&spec.kind, &spec.default) {
+        (OptionKind::Secret, _) | (_, None) => arg,
+        (_, Some(default)) => arg.default_value(default.clone()),
+    }
+}
+
+/// The values of a collector's option: given, default, or none.
+fn collector_values(spec: &OptionSpec, matches: &ArgMatches) -> Result<Vec<OptionValue>, Error> {
+    let value = |value: &str| OptionValue { name: spec.name.clone(), value: value.to_owned() };
+    Ok(match spec.kind {
+        OptionKind::Flag => matches.get_flag(&spec.name).then(|| value("true")).into_iter().collect(),
+        OptionKind::Secret => match matches.get_one::<String>(&spec.name) {
+            None => Vec::new(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| Error::Usage(format!("cannot read --{} {path}: {error}", file_flag(spec))))?;
+                vec![value(text.strip_suffix('\n').unwrap_or(&text))]
+            }
+        },
+        OptionKind::Text | OptionKind::Choice(_) | OptionKind::Many => {
+            matches.get_many::<String>(&spec.name).into_iter().flatten().map(|text| value(text)).collect()
+        }
+    })
+}
+
+fn text_of(time: Duration) -> String {
+    humantime::format_duration(time).to_string()
+}
+
+fn parse_filter(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE, such as name=api or label=app=web".to_owned()),
+    }
+}
+
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let time = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?,
+        Err(_) => {
+            humantime::parse_duration(text).map_err(|_| "expected a time such as 500ms, 10s or 2.5".to_owned())?
+        }
+    };
+    if time.is_zero() || time > limits::LONGEST_DEADLINE {
+        return Err(format!("expected a time above zero and of at most {}", text_of(limits::LONGEST_DEADLINE)));
+    }
+    Ok(time)
+}
+
+fn parse_size(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse().map_err(|_| "expected a size such as 64MiB".to_owned())?;
+    if size < ByteSize::mib(1) || size > ByteSize::gib(4) {
+        return Err("expected a size between 1MiB and 4GiB, the range of WebAssembly's memories".to_owned());
+    }
+    Ok(size)
+}
+
+fn parse_server_name(text: &str) -> Result<rustls::pki_types::ServerName<'static>, String> {
+    text.to_owned().try_into().map_err(|_| "expected a host name or an IP address".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_number_of_seconds_or_carries_its_unit() {
+        for (text, millis) in [("500ms", 500), ("10s", 10_000), ("10", 10_000), ("2.5", 2_500), ("1m", 60_000)] {
+            assert_eq!(parse_time(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "0", "-1", "NaN", "inf", "1e300", "ten", "0s", "2d"] {
+            assert!(parse_time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_filter_needs_a_key_and_keeps_further_equals_signs() {
+        assert_eq!(parse_filter("label=app=web"), Ok(("label".to_owned(), "app=web".to_owned())));
+        assert_eq!(parse_filter("name="), Ok(("name".to_owned(), String::new())));
+        assert!(parse_filter("name").is_err());
+        assert!(parse_filter("=web").is_err());
+    }
+
+    #[test]
+    fn a_memory_limit_is_what_a_sandbox_can_have() {
+        assert_eq!(parse_size("64MiB"), Ok(ByteSize::mib(64)));
+        for text in ["", "10", "1KiB", "5GiB", "much"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! `run`: what mackerel-agent calls. One run, as data flows: options, discover, targets, collect, name, rate, write.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use crate::collect::{self, Outcome};
+use crate::definition::{Definitions, Point, Prefix};
+use crate::discover::Engine;
+use crate::error::Error;
+use crate::name;
+use crate::notice::{Notices, foreign};
+use crate::options::Options;
+use crate::rate::{Clock, Reading};
+use crate::sandbox::{MetricKind, Scope};
+use crate::state::{Moment, Remembered, State, StateFile};
+use crate::stop::{Stop, Watchdog};
+use crate::store::Store;
+use crate::target::{self, Address, Choice, Target};
+use crate::write::{self, Value};
+
+/// Runs a collector once over all its targets. `words` is the collector's name and all options.
+///
+/// # Errors
+/// What ends the run with nothing printed: usage, no engine, a collector that cannot run.
+pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Result<ExitCode, Error> {
+    let name = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
+    let mut component = store.load(&name)?;
+    let description = component.describe().await?;
+    let options = Options::parse(words, &description)?;
+    watchdog.set_deadline(options.host.deadline);
+    component.collector.set_memory_limit(options.host.memory_limit);
+    let definitions = component.definitions(&options.collector).await?;
+    if definitions_are_wanted() {
+        write::print(&write::definitions(&definitions, &options.prefix))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+
+    let mut stop = Stop::new(watchdog.started(), options.host.deadline)?;
+    let mut notices = Notices::new(&description.name);
+    let begun = Moment::now();
+    let (engine, targets) = find_targets(&options, description.scope, &mut stop, &mut notices).await?;
+    let names = notices.warned(name::assign(&options.instance_name, &targets));
+    let state_file = notices.ok(StateFile::open(&description.name, &options.identity()));
+    let last = state_file.as_ref().and_then(|file| notices.ok(file.read())).unwrap_or_default();
+    let run = collect::Run {
+        collector: &component.collector,
+        options: &options,
+        engine: engine.as_ref(),
+        begun,
+        last: &last,
+    };
+    let outcomes = collect::all(&run, &targets, &mut stop).await;
+    let series = series(&targets, names, outcomes, &definitions, &mut notices);
+    print(&series, &options.prefix, begun, last, state_file.as_ref(), &mut notices).await?;
+    notices.print();
+
+    let all_failed = series.is_empty() && notices.failures() > 0;
+    Ok(if all_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Whether mackerel-agent asks for definitions. When it asks for values, the variable is set but empty.
+fn definitions_are_wanted() -> bool {
+    std::env::var_os("MACKEREL_AGENT_PLUGIN_META").is_some_and(|value| !value.is_empty())
+}
+
+/// The targets of this run, and the engine that told of them.
+async fn find_targets(
+    options: &Options,
+    scope: Scope,
+    stop: &mut Stop,
+    notices: &mut Notices,
+) -> Result<(Option<Engine>, Vec<Target>), Error> {
+    let host = &options.host;
+    if !host.targets.is_empty() {
+        let addresses: BTreeSet<Address> = host.targets.iter().cloned().collect();
+        return Ok((None, addresses.into_iter().map(Target::fixed).collect()));
+    }
+    let mut engine = Engine::new(host.docker_host.as_deref())?;
+    let containers = engine.list(&host.filters, stop).await?;
+    let mut targets = Vec::with_capacity(containers.len());
+    for container in containers {
+        let name = container.name.clone();
+        match target::choose(container, scope, host.container_port, &engine.host()) {
+            Choice::Target(target) => targets.push(*target),
+            Choice::Unclear(why) => notices.failed(name, why),
+            Choice::PassedOver(why) if host.verbose => notices.of(name, format!("passed over: {why}")),
+            Choice::PassedOver(_) => {}
+        }
+    }
+    Ok((Some(engine), targets))
+}
+
+/// What one target gives to the output.
+struct Series<'a> {
+    target: &'a Target,
+    name: String,
+    points: Vec<Point>,
+    /// What its counters are; none where it is not known since when they count.
+    reading: Option<Reading>,
+    seen: Moment,
+}
+
+/// Holds what came of the targets against the definitions. What failed becomes a notice; the rest is sorted by name.
+fn series<'a>(
+    targets: &'a [Target],
+    names: Vec<String>,
+    outcomes: Vec<Outcome>,
+    definitions: &Definitions,
+    notices: &mut Notices,
+) -> Vec<Series<'a>> {
+    let mut all = Vec::with_capacity(targets.len());
+    for ((target, name), Outcome { report, start, seen, stderr }) in targets.iter().zip(names).zip(outcomes) {
+        for line in stderr.lines() {
+            notices.of(target, format!("stderr: {}", foreign(line)));
+        }
+        let report = match report {
+            Ok(report) => report,
+            Err(failure) => {
+                notices.failed(target, failure.to_string());
+                continue;
+            }
+        };
+        let (points, warnings) = definitions.points(&report.samples);
+        for warning in warnings {
+            notices.of(target, foreign(&warning));
+        }
+        let reading = match start {
+            Ok(start) => Some(reading(&points, start, report.time, seen)),
+            Err(why) => {
+                let what = "no counters, for the engine does not say when the container was started";
+                notices.of(target, format!("{what}: {why}"));
+                None
+            }
+        };
+        all.push(Series { target, name, points, reading, seen });
+    }
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
+}
+
+/// The counters among `points`, with the time that they are of.
+fn reading(points: &[Point], start: Option<String>, time: Option<u64>, seen: Moment) -> Reading {
+    let (time, clock) = time.map_or((seen.wall, Clock::Host), |time| (time, Clock::Target));
+    let counters = points.iter().filter(|point| point.kind != MetricKind::Gauge);
+    Reading { start, time, clock, counters: counters.map(|point| (point.key.clone(), point.value)).collect() }
+}
+
+/// Turns counters into rates, prints all values, and remembers the counters for the next run. The state is read anew under its
+/// lock, for another run can have written it since; without the lock, what was read before serves.
+async fn print(
+    series: &[Series<'_>],
+    prefix: &Prefix,
+    begun: Moment,
+    last: State,
+    state_file: Option<&StateFile>,
+    notices: &mut Notices,
+) -> Result<(), Error> {
+    let locked = match state_file {
+        Some(file) => notices.ok(file.lock().await),
+        None => None,
+    };
+    let mut state = locked.as_ref().and_then(|locked| locked.read().ok()).unwrap_or(last);
+    let values: Vec<Value> = series.iter().flat_map(|series| values(series, prefix, &state)).collect();
+    write::print(&write::values(&values, begun.epoch()))?;
+    if let Some(locked) = locked {
+        for Series { target, reading, seen, .. } in series {
+            if let Some(reading) = reading.clone() {
+                state.insert(target.identity(), Remembered { seen: *seen, reading });
+            }
+        }
+        state.forget_old(begun);
+        notices.ok(locked.replace(state));
+    }
+    Ok(())
+}
+
+/// One target's values, under their full names.
+fn values(series: &Series<'_>, prefix: &Prefix, state: &State) -> Vec<Value> {
+    let last = state.get(&series.target.identity()).map(|remembered| &remembered.reading);
+    let value = |point: &Point| match point.kind {
+        MetricKind::Gauge => Some(point.value),
+        MetricKind::Counter(period) => series.reading.as_ref()?.rate(last, &point.key, period),
+    };
+    let key = |point: &Point| {
+        let filled = point.key.split('.').map(|part| if part == "#" { series.name.as_str() } else { part });
+        format!("{prefix}.{}", filled.collect::<Vec<_>>().join("."))
+    };
+    series.points.iter().filter_map(|point| Some(Value { key: key(point), value: value(point)? })).collect()
+}

@@ -1,0 +1,10 @@
+//! The WIT package `mackerel:collector` as Rust: generated, documented in `wit/`.
+#![allow(missing_docs, clippy::pedantic)]
+
+wasmtime::component::bindgen!({
+    path: "../wit",
+    world: "plugin",
+    imports: { default: async },
+    exports: { default: async },
+    additional_derives: [PartialEq],
+});

@@ -1,0 +1,166 @@
+//! The capability `mackerel:collector/http`: GET requests to one target.
+//!
+//! What a guest can choose is the path, some headers, and whether TLS is spoken. Where the request goes is decided before the
+//! guest runs: the addresses in [`Http`], and no others. No name is looked up, no redirect followed, no proxy asked.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::uri::PathAndQuery;
+use hyper::rt::{Read, Write};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::activity::Activity;
+use super::bindings::mackerel::collector::http::{Error, Request, Response, Scheme};
+use crate::limits;
+
+/// Headers that belong to the connection, not to the guest.
+const REFUSED_HEADERS: [HeaderName; 7] = [
+    header::HOST,
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::TE,
+    header::UPGRADE,
+    header::EXPECT,
+];
+
+/// The one place that a sandbox's requests go to.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// The target's addresses: one, or those that its name has.
+    pub addresses: Vec<SocketAddr>,
+    /// What the `host` header says.
+    pub authority: String,
+    /// The name in the target's certificate.
+    pub server_name: ServerName<'static>,
+    /// Told what is being waited for.
+    pub activity: Activity,
+}
+
+impl Http {
+    /// Sends one request and reads the whole answer. Bounded in size here, and in time by the caller.
+    pub async fn get(&self, request: Request) -> Result<Response, Error> {
+        let scheme = request.scheme;
+        let request = self.checked(request)?;
+        self.activity.set("no connection");
+        let stream = TcpStream::connect(self.addresses.as_slice()).await;
+        let stream = stream.map_err(|error| Error::Connect(reason(&error)))?;
+        let response = match scheme {
+            Scheme::Http => self.exchange(TokioIo::new(stream), request).await,
+            Scheme::Https => {
+                let tls = TlsConnector::from(tls_config().map_err(Error::Connect)?);
+                let stream = tls.connect(self.server_name.clone(), stream).await;
+                self.exchange(TokioIo::new(stream.map_err(|error| Error::Connect(reason(&error)))?), request).await
+            }
+        };
+        self.activity.set("the collector was still computing");
+        response
+    }
+
+    /// The request as it goes onto the wire.
+    fn checked(&self, request: Request) -> Result<hyper::Request<Empty<Bytes>>, Error> {
+        let invalid = |why: String| Error::InvalidRequest(why);
+        let path = request.path;
+        if !path.starts_with('/') || path.contains('#') {
+            return Err(invalid(format!("the path '{path}' does not begin with '/', or has a fragment")));
+        }
+        let path: PathAndQuery = path.parse().map_err(|error| invalid(format!("the path '{path}': {error}")))?;
+        let mut wire = hyper::Request::new(Empty::new());
+        *wire.uri_mut() = path.into();
+        let authority = HeaderValue::from_str(&self.authority).map_err(|error| invalid(error.to_string()))?;
+        wire.headers_mut().insert(header::HOST, authority);
+        wire.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        for (name, value) in request.headers {
+            let header: HeaderName = name.parse().map_err(|_| invalid(format!("'{name}' is no header's name")))?;
+            if REFUSED_HEADERS.contains(&header) {
+                return Err(invalid(format!("the header '{name}' is the host's own")));
+            }
+            let value = HeaderValue::from_str(&value)
+                .map_err(|_| invalid(format!("the header '{name}' has an illegal value")))?;
+            wire.headers_mut().append(header, value);
+        }
+        Ok(wire)
+    }
+
+    async fn exchange<T>(&self, io: T, request: hyper::Request<Empty<Bytes>>) -> Result<Response, Error>
+    where
+        T: Read + Write + Unpin + Send,
+    {
+        self.activity.set("no answer");
+        let protocol = |error: hyper::Error| Error::Protocol(reason(&error));
+        let mut builder = http1::Builder::new();
+        let (mut sender, connection) = builder.max_buf_size(limits::HTTP_HEAD).handshake(io).await.map_err(protocol)?;
+        let exchange = async move {
+            let answer = sender.send_request(request).await.map_err(protocol)?;
+            self.activity.set("no whole answer");
+            read(answer).await
+        };
+        // The connection is driven beside the exchange, and dropped with it: what a target still wants to send is not read.
+        let (mut exchange, mut connection) = (pin!(exchange), pin!(connection));
+        let mut open = true;
+        loop {
+            tokio::select! {
+                answer = &mut exchange => return answer,
+                _ = &mut connection, if open => open = false,
+            }
+        }
+    }
+}
+
+/// Reads an answer whole, within its limit.
+async fn read(answer: hyper::Response<Incoming>) -> Result<Response, Error> {
+    let too_large = Error::BodyTooLarge(limits::HTTP_BODY);
+    let (head, body) = answer.into_parts();
+    if body.size_hint().lower() > limits::HTTP_BODY {
+        return Err(too_large);
+    }
+    let limit = usize::try_from(limits::HTTP_BODY).unwrap_or(usize::MAX);
+    let body = match Limited::new(body, limit).collect().await {
+        Ok(body) => body.to_bytes().into(),
+        Err(error) if error.is::<LengthLimitError>() => return Err(too_large),
+        Err(error) => return Err(Error::Protocol(reason(error.as_ref()))),
+    };
+    let header = |(name, value): (&HeaderName, &HeaderValue)| {
+        let value = std::str::from_utf8(value.as_bytes()).ok()?;
+        Some((name.as_str().to_owned(), value.to_owned()))
+    };
+    Ok(Response { status: head.status.as_u16(), headers: head.headers.iter().filter_map(header).collect(), body })
+}
+
+/// An error in its own words: of the chain of causes the last, which is the system's or the protocol's.
+fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    last.to_string()
+}
+
+/// TLS with the machine's trusted roots, made when the first target wants it: reading them takes milliseconds.
+fn tls_config() -> Result<Arc<ClientConfig>, String> {
+    static CONFIG: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
+    let make = || {
+        let mut roots = RootCertStore::empty();
+        // A certificate that cannot be read is one that is not trusted; the others are.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            return Err("this machine has no trusted root certificates (SSL_CERT_FILE names them)".to_owned());
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.map_err(|error| error.to_string())?;
+        Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+    };
+    CONFIG.get_or_init(make).clone()
+}

@@ -1,0 +1,196 @@
+//! The sandbox: a fresh WebAssembly instance for every call of a collector.
+//!
+//! What a guest gets, and what not:
+//!
+//! | capability | |
+//! |---|---|
+//! | `mackerel:collector/http` | GET to the one target ([`http`]) |
+//! | `wasi:cli/stderr` | its last bytes are kept ([`stderr`]) |
+//! | clocks, random numbers | the machine's |
+//! | environment, arguments, standard input, files | empty |
+//! | standard output | leads nowhere |
+//! | sockets, name look-up | every use is refused |
+//! | memory, tables, stack | bounded ([`memory`], [`limits`](crate::limits)) |
+//! | time | bounded by the caller; a guest that spins is interrupted at every epoch ([`engine`]) |
+
+pub mod activity;
+mod bindings;
+pub mod code;
+pub mod engine;
+pub mod http;
+pub mod memory;
+pub mod stderr;
+
+use bytesize::ByteSize;
+use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
+use wasmtime::{Engine, Store};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use self::bindings::mackerel::collector::{http as wit_http, types};
+use self::bindings::{Plugin, PluginPre};
+use self::code::Builtin;
+use self::http::Http;
+use self::memory::{Exceeded, Memory};
+use self::stderr::Stderr;
+use crate::failure::Failure;
+use crate::limits;
+
+pub use self::bindings::mackerel::collector::http::Error as HttpError;
+pub use self::bindings::mackerel::collector::types::{
+    CollectError, Container as ContainerFacts, Description, Endpoint, Graph, Metric, MetricKind, OptionKind,
+    OptionSpec, OptionValue, Period, Report, Sample, Scope, Target as TargetFacts, Unit,
+};
+
+/// A collector, ready to be called. Every call runs in a sandbox of its own.
+pub struct Collector {
+    plugin: PluginPre<Guest>,
+    component: Component,
+    memory_limit: ByteSize,
+}
+
+/// The state of one sandbox.
+struct Guest {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    memory: Memory,
+    stderr: Stderr,
+    http: Option<Http>,
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl types::Host for Guest {}
+
+impl wit_http::Host for Guest {
+    async fn get(&mut self, request: wit_http::Request) -> Result<wit_http::Response, wit_http::Error> {
+        match &self.http {
+            Some(http) => http.get(request).await,
+            None => Err(wit_http::Error::NoEndpoint),
+        }
+    }
+}
+
+impl Collector {
+    /// A collector that is part of the program.
+    ///
+    /// # Errors
+    /// Where the code is not of this program's wasmtime, which a rebuild mends.
+    pub fn builtin(engine: &Engine, builtin: &Builtin) -> wasmtime::Result<Collector> {
+        Collector::new(code::load(engine, builtin)?)
+    }
+
+    /// Compiles a collector from a component's bytes.
+    ///
+    /// # Errors
+    /// Where the bytes are no component, or no collector.
+    pub fn compile(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Collector> {
+        Collector::new(Component::from_binary(engine, bytes)?)
+    }
+
+    fn new(component: Component) -> wasmtime::Result<Collector> {
+        let mut linker = Linker::new(component.engine());
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        Plugin::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+        let plugin = PluginPre::new(linker.instantiate_pre(&component)?)?;
+        Ok(Collector { plugin, component, memory_limit: limits::SANDBOX_MEMORY })
+    }
+
+    /// Sets the memory that a sandbox has.
+    pub fn set_memory_limit(&mut self, limit: ByteSize) {
+        self.memory_limit = limit;
+    }
+
+    /// The interfaces that the component imports, sorted.
+    pub fn imports(&self) -> Vec<String> {
+        let kind = self.component.component_type();
+        let mut names: Vec<String> = kind.imports(self.component.engine()).map(|(name, _)| name.to_owned()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// What the collector says of itself.
+    ///
+    /// # Errors
+    /// Where it fails or takes too long.
+    pub async fn describe(&self) -> Result<Description, Failure> {
+        in_time(async {
+            let (mut store, plugin) = self.start(None).await?;
+            let description = plugin.mackerel_collector_metrics().call_describe(&mut store).await;
+            description.map_err(|trap| failure(&store, &trap))
+        })
+        .await
+    }
+
+    /// The graphs that `options` give, or why these options give none.
+    ///
+    /// # Errors
+    /// Where it fails or takes too long.
+    pub async fn graphs(&self, options: &[OptionValue]) -> Result<Result<Vec<Graph>, String>, Failure> {
+        in_time(async {
+            let (mut store, plugin) = self.start(None).await?;
+            let graphs = plugin.mackerel_collector_metrics().call_graphs(&mut store, options).await;
+            graphs.map_err(|trap| failure(&store, &trap))
+        })
+        .await
+    }
+
+    /// Collects from one target, which `http` leads to. The time is the caller's to bound. Beside the result comes what the
+    /// collector wrote to stderr.
+    pub async fn collect(
+        &self,
+        http: Option<Http>,
+        target: &TargetFacts,
+        options: &[OptionValue],
+    ) -> (Result<Report, Failure>, String) {
+        let (mut store, plugin) = match self.start(http).await {
+            Ok(sandbox) => sandbox,
+            Err(failure) => return (Err(failure), String::new()),
+        };
+        let result = plugin.mackerel_collector_metrics().call_collect(&mut store, target, options).await;
+        match result {
+            Ok(Ok(report)) if report.samples.len() > limits::SAMPLES => {
+                let why = format!("{} samples in one report, {} are the limit", report.samples.len(), limits::SAMPLES);
+                (Err(Failure::Contract(why)), store.data().stderr.take())
+            }
+            Ok(result) => (result.map_err(Failure::Collector), store.data().stderr.take()),
+            // A failure says itself what was written.
+            Err(trap) => (Err(failure(&store, &trap)), String::new()),
+        }
+    }
+
+    /// A fresh sandbox.
+    async fn start(&self, http: Option<Http>) -> Result<(Store<Guest>, Plugin), Failure> {
+        let stderr = Stderr::default();
+        let guest = Guest {
+            wasi: WasiCtx::builder().stderr(stderr.clone()).build(),
+            table: ResourceTable::new(),
+            memory: Memory::new(self.memory_limit),
+            stderr,
+            http,
+        };
+        let mut store = Store::new(self.plugin.engine(), guest);
+        store.limiter(|guest| &mut guest.memory);
+        store.epoch_deadline_async_yield_and_update(1);
+        let plugin = self.plugin.instantiate_async(&mut store).await.map_err(|trap| failure(&store, &trap))?;
+        Ok((store, plugin))
+    }
+}
+
+/// Bounds a call that asks no target.
+async fn in_time<T>(call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let timeout = tokio::time::timeout(limits::DESCRIBE_TIMEOUT, call);
+    timeout.await.unwrap_or(Err(Failure::Silent(limits::DESCRIBE_TIMEOUT)))
+}
+
+/// Why a call ended in a trap.
+fn failure(store: &Store<Guest>, trap: &wasmtime::Error) -> Failure {
+    match store.data().memory.exceeded {
+        Some(Exceeded::Bytes(limit)) => Failure::Memory(limit),
+        Some(Exceeded::TableElements(limit)) => Failure::Table(limit),
+        None => Failure::Trap { trap: trap.root_cause().to_string(), stderr: store.data().stderr.take() },
+    }
+}

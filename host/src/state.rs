@@ -1,0 +1,252 @@
+//! State: the counters of the last run, on disk between two runs.
+//!
+//! One JSON file for each collector, prefix and set of options, in a folder of this user alone, below `MACKEREL_PLUGIN_WORKDIR`
+//! or the folder for temporary files. Others can write there, so nothing in it is trusted by its name: the folder must be this
+//! user's, closed to others, and no symlink, and its files are opened through it and never through a symlink.
+//!
+//! A file is replaced in one step under a lock, so a reader sees one run's state or the next's, and two runs that overlap write
+//! one after the other. It is not synced to disk: what a power cut takes costs one rate.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::limits;
+use crate::notice::foreign;
+use crate::rate::Reading;
+
+/// The version of the file's form. A file of another one is not read.
+const FORMAT: u32 = 1;
+
+/// What a run remembers for the next.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    format: u32,
+    targets: BTreeMap<String, Remembered>,
+}
+
+/// What is remembered of one target.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Remembered {
+    /// When it was last collected from.
+    pub seen: Moment,
+    /// What it read.
+    pub reading: Reading,
+}
+
+/// A moment by two clocks: one that survives a restart of the machine, and one that cannot be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    /// Nanoseconds since 1970.
+    pub wall: u64,
+    /// Nanoseconds since the machine was started.
+    pub boot: u64,
+}
+
+impl Moment {
+    /// This moment.
+    pub fn now() -> Moment {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let boot = Duration::try_from(boot).unwrap_or_default();
+        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Moment { wall: nanoseconds(wall), boot: nanoseconds(boot) }
+    }
+
+    /// Whole seconds since 1970.
+    pub fn epoch(&self) -> u64 {
+        self.wall / 1_000_000_000
+    }
+
+    /// The most time that can have passed since `earlier`; none where a clock was set back or the machine was restarted.
+    pub fn since(&self, earlier: Moment) -> Option<Duration> {
+        let wall = self.wall.checked_sub(earlier.wall)?;
+        let boot = self.boot.checked_sub(earlier.boot)?;
+        Some(Duration::from_nanos(wall.max(boot)))
+    }
+}
+
+impl State {
+    /// What is remembered of the target.
+    pub fn get(&self, target: &str) -> Option<&Remembered> {
+        self.targets.get(target)
+    }
+
+    /// Remembers a target for the next run.
+    pub fn insert(&mut self, target: String, remembered: Remembered) {
+        self.targets.insert(target, remembered);
+    }
+
+    /// Forgets targets that were last seen long before `now`.
+    pub fn forget_old(&mut self, now: Moment) {
+        self.targets.retain(|_, target| now.since(target.seen).is_none_or(|ago| ago < limits::STATE_KEPT));
+    }
+}
+
+/// Where the state of one plugin command is.
+#[derive(Debug)]
+pub struct StateFile {
+    folder: OwnedFd,
+    name: String,
+    path: PathBuf,
+}
+
+/// The right to write a state file, held by one process at a time.
+#[derive(Debug)]
+pub struct Locked<'a> {
+    file: &'a StateFile,
+    _lock: File,
+}
+
+impl StateFile {
+    /// Opens the folder of this user, and makes it where it is missing. `identity` tells the state of one plugin command from that
+    /// of another.
+    ///
+    /// # Errors
+    /// Where there is no folder that belongs to this user alone: says which, and what to do.
+    pub fn open(collector: &str, identity: &[String]) -> Result<StateFile, String> {
+        let base = std::env::var_os("MACKEREL_PLUGIN_WORKDIR").filter(|path| !path.is_empty());
+        let base = base.map_or_else(std::env::temp_dir, PathBuf::from);
+        let user = rustix::process::geteuid();
+        let path = base.join(format!("mackerel-plugin-wasm-{}", user.as_raw()));
+        let explain =
+            |why: String| format!("no state is kept, so counters are not shown: the folder {} {why}", path.display());
+        match rustix::fs::mkdir(&path, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(explain(format!("cannot be made: {error}"))),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(&path, flags, Mode::empty())
+            .map_err(|error| explain(format!("cannot be opened: {error}")))?;
+        let stat = rustix::fs::fstat(&folder).map_err(|error| explain(format!("cannot be looked at: {error}")))?;
+        if stat.st_uid != user.as_raw() {
+            return Err(explain("belongs to another user: remove it".to_owned()));
+        }
+        if stat.st_mode & 0o077 != 0 {
+            return Err(explain("is open to other users: remove it, or chmod it to 700".to_owned()));
+        }
+        let mut hash = Sha256::new();
+        for part in identity {
+            hash.update(part.as_bytes());
+            hash.update([0]);
+        }
+        let hash: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let name = format!("{collector}-{hash}.json");
+        let path = path.join(&name);
+        Ok(StateFile { folder, name, path })
+    }
+
+    /// The state of the last run; an empty one where there is none.
+    ///
+    /// # Errors
+    /// Where there is a file that is not this program's state. The run goes on as after a fresh start, and replaces it.
+    pub fn read(&self) -> Result<State, String> {
+        let explain = |why: String| {
+            format!(
+                "the state in {} is not read, so counters are shown from the next run on: {why}",
+                self.path.display()
+            )
+        };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = match rustix::fs::openat(&self.folder, self.name.as_str(), flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::NOENT) => return Ok(State::default()),
+            Err(Errno::LOOP) => return Err(explain("it is a symbolic link".to_owned())),
+            Err(error) => return Err(explain(error.to_string())),
+        };
+        let mut bytes = Vec::new();
+        file.take(limits::STATE_SIZE + 1).read_to_end(&mut bytes).map_err(|error| explain(error.to_string()))?;
+        if bytes.len() as u64 > limits::STATE_SIZE {
+            return Err(explain(format!("it is larger than {} bytes", limits::STATE_SIZE)));
+        }
+        let state: State = serde_json::from_slice(&bytes).map_err(|error| explain(foreign(&error.to_string())))?;
+        if state.format != FORMAT {
+            return Err(explain(format!("it has the format {}, and this program writes {FORMAT}", state.format)));
+        }
+        Ok(state)
+    }
+
+    /// Waits for the right to write.
+    ///
+    /// # Errors
+    /// Where another run holds it for too long, or the lock cannot be made.
+    pub async fn lock(&self) -> Result<Locked<'_>, String> {
+        let explain = |why: String| format!("the state in {} is not written: {why}", self.path.display());
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let name = format!("{}.lock", self.name);
+        let lock = rustix::fs::openat(&self.folder, name, flags, mode)
+            .map_err(|error| explain(format!("its lock: {error}")))?;
+        let lock = File::from(lock);
+        let begin = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Locked { file: self, _lock: lock }),
+                Err(std::fs::TryLockError::WouldBlock) if begin.elapsed() < limits::STATE_LOCK => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    return Err(explain("another run has held its lock for too long".to_owned()));
+                }
+                Err(std::fs::TryLockError::Error(error)) => return Err(explain(format!("its lock: {error}"))),
+            }
+        }
+    }
+}
+
+impl Locked<'_> {
+    /// The state that the last run left, which none other can replace now.
+    ///
+    /// # Errors
+    /// As of [`StateFile::read`].
+    pub fn read(&self) -> Result<State, String> {
+        self.file.read()
+    }
+
+    /// Replaces the state in one step, and gives the lock back.
+    ///
+    /// # Errors
+    /// Where it cannot be written: the old state stays.
+    pub fn replace(self, mut state: State) -> Result<(), String> {
+        let StateFile { folder, name, path } = self.file;
+        state.format = FORMAT;
+        let new = format!("{name}.new");
+        let write = || -> std::io::Result<()> {
+            let bytes = serde_json::to_vec(&state)?;
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(folder, new.as_str(), flags, Mode::RUSR | Mode::WUSR)?;
+            File::from(file).write_all(&bytes)?;
+            rustix::fs::renameat(folder, new.as_str(), folder, name.as_str())?;
+            Ok(())
+        };
+        write().map_err(|error| {
+            // What was half written must not lie around; where nothing was, this fails and that is well.
+            let _ = rustix::fs::unlinkat(folder, new.as_str(), rustix::fs::AtFlags::empty());
+            format!("the state in {} cannot be written, so the next run shows no counters: {error}", path.display())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_since_a_moment_is_never_too_short() {
+        let earlier = Moment { wall: 1_000, boot: 500 };
+        let since = |wall, boot| Moment { wall, boot }.since(earlier);
+        assert_eq!(since(1_060, 560), Some(Duration::from_nanos(60)));
+        assert_eq!(since(1_030, 560), Some(Duration::from_nanos(60)), "the clock was set back a little");
+        assert_eq!(since(4_600, 560), Some(Duration::from_nanos(3_600)), "the clock was set forward");
+        assert_eq!(since(900, 560), None, "the clock was set back");
+        assert_eq!(since(1_060, 10), None, "the machine was restarted");
+    }
+}

@@ -1,0 +1,99 @@
+//! Where collectors come from: built into the program, or a file.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+use wasmtime::Engine;
+
+use crate::error::Error;
+use crate::limits;
+use crate::notice::foreign;
+use crate::sandbox::Collector;
+use crate::sandbox::code::Builtin;
+
+/// The collectors that are part of the program: each is a folder of `guests/`. xtask builds them all, and embeds them.
+pub const BUILTIN_NAMES: &[&str] = &["gostats"];
+
+/// A collector and where it comes from.
+pub struct Component {
+    /// The name on the command line.
+    pub name: String,
+    /// The collector, ready to be called.
+    pub collector: Collector,
+    /// The size of the component in bytes.
+    pub size: u64,
+    /// The component's SHA-256 in hexadecimal.
+    pub digest: String,
+    /// Whether it is built in.
+    pub is_builtin: bool,
+}
+
+/// All collectors that can be run.
+pub struct Store {
+    engine: Engine,
+    builtins: &'static [Builtin],
+}
+
+impl Store {
+    /// A store with these built-in collectors.
+    pub fn new(engine: Engine, builtins: &'static [Builtin]) -> Store {
+        Store { engine, builtins }
+    }
+
+    /// The built-in collectors, by name.
+    pub fn builtins(&self) -> &'static [Builtin] {
+        self.builtins
+    }
+
+    /// Loads the collector that `name` stands for: a built-in's name, or the path of a `.wasm` file.
+    ///
+    /// # Errors
+    /// A usage error where there is none of that name; otherwise why it cannot be loaded.
+    pub fn load(&self, name: &str) -> Result<Component, Error> {
+        if let Some(builtin) = self.builtins.iter().find(|builtin| builtin.name == name) {
+            let collector = Collector::builtin(&self.engine, builtin);
+            let collector =
+                collector.map_err(|error| Error::Failed(format!("the built-in {name} cannot be loaded: {error:#}")))?;
+            let (size, digest) = (builtin.size, builtin.digest.to_owned());
+            return Ok(Component { name: name.to_owned(), collector, size, digest, is_builtin: true });
+        }
+        let path = Path::new(name);
+        if path.extension().is_none_or(|extension| extension != "wasm") {
+            let names: Vec<&str> = self.builtins.iter().map(|builtin| builtin.name).collect();
+            return Err(Error::Usage(format!(
+                "there is no collector '{}'; there is {}, and any component by the path of its .wasm file",
+                foreign(name),
+                names.join(", ")
+            )));
+        }
+        self.load_file(path, name)
+    }
+
+    fn load_file(&self, path: &Path, name: &str) -> Result<Component, Error> {
+        let failed = |why: String| Error::Failed(format!("{}: {why}", path.display()));
+        let limit = limits::COMPONENT_SIZE;
+        let mut bytes = Vec::new();
+        let file = File::open(path).map_err(|error| failed(format!("cannot be opened: {error}")))?;
+        file.take(limit.as_u64() + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| failed(format!("cannot be read: {error}")))?;
+        let size = bytes.len() as u64;
+        if size > limit.as_u64() {
+            return Err(failed(format!("is larger than {}, which is the limit", limit.display().iec())));
+        }
+        let collector = Collector::compile(&self.engine, &bytes).map_err(|error| {
+            failed(format!(
+                "is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: {}",
+                foreign(&format!("{error:#}"))
+            ))
+        })?;
+        Ok(Component { name: name.to_owned(), collector, size, digest: digest(&bytes), is_builtin: false })
+    }
+}
+
+/// The SHA-256 of a component in hexadecimal.
+pub fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

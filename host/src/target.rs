@@ -1,0 +1,179 @@
+//! Targets: which address of a container is asked, decided from what the engine's list says.
+//!
+//! The rules, in this order:
+//! - A container that is not running (paused, restarting) is no target.
+//! - `--container-port` names the port; without it the container must publish exactly one TCP port.
+//! - A published port is dialled at the address that it is bound to: 127.0.0.1 for 0.0.0.0, ::1 for ::. The bindings of
+//!   IPv4 and IPv6 can differ in the host's port, so they are never mixed. Of several, IPv4 and then the lowest port.
+//! - On the host's network the container's port is the host's.
+//! - A port that is exposed but not published is dialled at the container's own address.
+//! - An engine on another machine publishes ports there: the machine's name stands for 0.0.0.0 and ::. What is bound to a
+//!   loopback address, or not published, cannot be reached from here.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use crate::discover::{Container, EngineHost, Port};
+use crate::sandbox::Scope;
+
+/// An address to dial: an IP address or a host name, and a port.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address {
+    /// An IPv4 address, an IPv6 address without brackets, or a name.
+    pub host: String,
+    /// The TCP port.
+    pub port: u16,
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Address, String> {
+        let wrong = || "expected HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080".to_owned();
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?;
+        let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(v6) => v6.parse::<Ipv6Addr>().map_err(|_| wrong())?.to_string(),
+            None => host.to_owned(),
+        };
+        let is_name = host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+        if host.is_empty() || !(is_name || host.parse::<Ipv6Addr>().is_ok() && text.starts_with('[')) {
+            return Err(wrong());
+        }
+        Ok(Address { host, port })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Address { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+/// What one sandbox collects from.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Where it is reached; none for collectors of whole containers.
+    pub address: Option<Address>,
+    /// The container behind it; none for `--target`.
+    pub container: Option<Container>,
+    /// The port within the container.
+    pub container_port: Option<u16>,
+}
+
+impl Target {
+    /// A target that the operator named by its address.
+    pub fn fixed(address: Address) -> Target {
+        Target { address: Some(address), container: None, container_port: None }
+    }
+
+    /// What tells this target from all others, in this run and the next. A container keeps it over its restarts.
+    pub fn identity(&self) -> String {
+        match (&self.container, self.container_port, &self.address) {
+            (Some(container), Some(port), _) => format!("{}:{port}", container.id),
+            (Some(container), None, _) => container.id.clone(),
+            (None, _, Some(address)) => address.to_string(),
+            (None, _, None) => String::new(),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    /// The name that people know: the container's and the address.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.container, &self.address) {
+            (Some(container), Some(address)) => write!(f, "{} ({address})", container.name),
+            (Some(container), None) => f.write_str(&container.name),
+            (None, Some(address)) => address.fmt(f),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// What becomes of a container.
+#[derive(Debug)]
+pub enum Choice {
+    /// It is a target.
+    Target(Box<Target>),
+    /// It is none, for a reason that only `-v` shows.
+    PassedOver(String),
+    /// It should be one, and the operator has to say more.
+    Unclear(String),
+}
+
+/// Decides what becomes of `container`.
+pub fn choose(container: Container, scope: Scope, wanted: Option<u16>, engine: &EngineHost) -> Choice {
+    if !container.running {
+        return Choice::PassedOver(format!("it is not running ({})", container.status));
+    }
+    if scope == Scope::Container {
+        return Choice::Target(Box::new(Target { address: None, container: Some(container), container_port: None }));
+    }
+    let port = match wanted.map_or_else(|| only_published_port(&container), Ok) {
+        Ok(port) => port,
+        Err(choice) => return choice,
+    };
+    match address_of(&container, port, engine) {
+        Ok(address) => Choice::Target(Box::new(Target {
+            address: Some(address),
+            container: Some(container),
+            container_port: Some(port),
+        })),
+        Err(why) => Choice::PassedOver(why),
+    }
+}
+
+/// The container's port when nobody says which.
+fn only_published_port(container: &Container) -> Result<u16, Choice> {
+    let published = container.ports.iter().filter(|port| port.binding.is_some());
+    let ports: BTreeSet<u16> = published.map(|port| port.container_port).collect();
+    let mut ports = ports.into_iter();
+    match (ports.next(), ports.len()) {
+        (Some(port), 0) => Ok(port),
+        (Some(first), _) => {
+            let all: Vec<String> = std::iter::once(first).chain(ports).map(|port| port.to_string()).collect();
+            Err(Choice::Unclear(format!(
+                "publishes several ports ({}): choose one, such as --container-port {first}",
+                all.join(", ")
+            )))
+        }
+        (None, _) if container.host_network => Err(Choice::PassedOver(
+            "it is on the host's network, where --container-port has to name the port".to_owned(),
+        )),
+        (None, _) => Err(Choice::PassedOver("it publishes no TCP port".to_owned())),
+    }
+}
+
+/// Where `port` of the container is reached from here.
+fn address_of(container: &Container, port: u16, engine: &EngineHost) -> Result<Address, String> {
+    let here = |ip: IpAddr, port: u16| Address { host: ip.to_string(), port };
+    if container.host_network {
+        return Ok(match engine {
+            EngineHost::Local => here(Ipv4Addr::LOCALHOST.into(), port),
+            EngineHost::Remote(host) => Address { host: host.clone(), port },
+        });
+    }
+    let of_port = || container.ports.iter().filter(move |of| of.container_port == port);
+    let mut bindings: Vec<(IpAddr, u16)> = of_port().filter_map(|of: &Port| of.binding).collect();
+    // IPv4 before IPv6, then by address and port: the same choice in every run.
+    bindings.sort_unstable();
+    if bindings.is_empty() {
+        return match (of_port().next(), container.addresses.iter().min(), engine) {
+            (None, ..) => Err(format!("it has no TCP port {port}")),
+            (Some(_), Some(own), EngineHost::Local) => Ok(here(*own, port)),
+            (Some(_), ..) => Err(format!("its TCP port {port} is not published")),
+        };
+    }
+    let reachable = bindings.into_iter().find_map(|(ip, port)| match engine {
+        EngineHost::Local if ip == Ipv4Addr::UNSPECIFIED => Some(here(Ipv4Addr::LOCALHOST.into(), port)),
+        EngineHost::Local if ip == Ipv6Addr::UNSPECIFIED => Some(here(Ipv6Addr::LOCALHOST.into(), port)),
+        EngineHost::Local => Some(here(ip, port)),
+        EngineHost::Remote(host) if ip.is_unspecified() => Some(Address { host: host.clone(), port }),
+        EngineHost::Remote(_) if ip.is_loopback() => None,
+        EngineHost::Remote(_) => Some(here(ip, port)),
+    });
+    reachable.ok_or_else(|| format!("its TCP port {port} is bound to a loopback address of the engine's machine"))
+}

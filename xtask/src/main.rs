@@ -1,0 +1,66 @@
+//! Builds the collectors in `guests/`, and compiles the built-in ones to native code with the host's own engine settings, so
+//! that `main.rs` can embed them.
+//!
+//! `cargo run --release -p xtask` leaves in `target/collectors`: each guest as NAME.wasm, each built-in as NAME.code, and
+//! `builtins.rs`, the list that `main.rs` includes. A file that would not change is not touched, so nothing is built anew.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use mackerel_plugin_wasm::sandbox::engine::engine;
+use mackerel_plugin_wasm::store::{BUILTIN_NAMES, digest};
+
+/// Guests that are not embedded: the tests run them from their files.
+const TEST_GUESTS: &[&str] = &["evil"];
+
+fn main() -> Result<()> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let guests: Vec<&str> = BUILTIN_NAMES.iter().chain(TEST_GUESTS).copied().collect();
+    build(&root, &guests)?;
+
+    let collectors = root.join("target/collectors");
+    fs::create_dir_all(&collectors)?;
+    for guest in &guests {
+        let component = fs::read(root.join(format!("target/wasm32-wasip2/guest/{guest}.wasm")))?;
+        write_if_new(&collectors.join(format!("{guest}.wasm")), &component)?;
+    }
+    // Compiled for any processor of this architecture, for the program may run on another machine than this one.
+    let engine = engine(Some(&format!("{}-unknown-linux-gnu", std::env::consts::ARCH)))?;
+    let mut list = String::from("&[\n");
+    for name in BUILTIN_NAMES {
+        let component = fs::read(collectors.join(format!("{name}.wasm")))?;
+        let code = engine.precompile_component(&component).map_err(anyhow::Error::from).context(*name)?;
+        let code_file = collectors.join(format!("{name}.code"));
+        write_if_new(&code_file, &code)?;
+        let (digest, size) = (digest(&component), component.len());
+        let _ = writeln!(
+            list,
+            "    Builtin {{ name: {name:?}, digest: {digest:?}, size: {size}, code: include_bytes!({code_file:?}) }},"
+        );
+        println!("{name}: {size} bytes, compiled {} bytes", code.len());
+    }
+    list.push_str("]\n");
+    write_if_new(&collectors.join("builtins.rs"), list.as_bytes())
+}
+
+/// Builds guests with the toolchain that `scripts/wasm-toolchain.sh` set up.
+fn build(root: &Path, guests: &[&str]) -> Result<()> {
+    let cargo = root.join(".wasm-toolchain/guest-cargo");
+    ensure!(cargo.exists(), "{} is missing: run scripts/wasm-toolchain.sh first, or `make build`", cargo.display());
+    let mut command = Command::new(&cargo);
+    command.current_dir(root).args(["build", "--profile", "guest"]);
+    command.args(guests.iter().flat_map(|guest| ["-p", guest]));
+    let status = command.status().with_context(|| format!("cannot run {}", cargo.display()))?;
+    ensure!(status.success(), "building the guests failed: {status}");
+    Ok(())
+}
+
+fn write_if_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    if fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
