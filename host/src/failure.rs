@@ -5,8 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use hyper::StatusCode;
 
-use crate::limits;
-use crate::notice::foreign;
+use crate::notice::{foreign, foreign_tail};
 use crate::sandbox::{CollectError, HttpError};
 
 /// Why one target, or one call of a collector, gave nothing.
@@ -43,7 +42,7 @@ pub enum Failure {
     #[error("{}", word(.0))]
     Collector(CollectError),
     /// The collector wanted more memory than it has.
-    #[error("the collector needs more than {} of memory (--memory-limit)", .0.display().iec())]
+    #[error("the collector needs more than {:.0} of memory (--memory-limit)", .0.display().iec())]
     Memory(ByteSize),
     /// The collector wanted more tables than it has.
     #[error("the collector needs more than {0} table elements, which is the limit")]
@@ -80,7 +79,7 @@ fn word_http(error: &HttpError) -> String {
         HttpError::Connect(why) => format!("no connection: {}", foreign(why)),
         HttpError::Protocol(why) => format!("no whole answer: {}", foreign(why)),
         HttpError::BodyTooLarge(limit) => {
-            format!("the answer's body is larger than {}, which is the limit", ByteSize::b(*limit).display().iec())
+            format!("the answer's body is larger than {:.0}, which is the limit", ByteSize::b(*limit).display().iec())
         }
         HttpError::NoEndpoint => "the collector asked for HTTP where there is no address".to_owned(),
     }
@@ -92,13 +91,10 @@ fn word_status(status: u16) -> String {
     format!("answered {status} {reason} instead of 200 OK{hint}")
 }
 
-/// The end of what a collector wrote before it failed, on one line.
+/// The end of what a collector wrote before it failed.
 fn said(stderr: &str) -> String {
-    let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let text = lines.join(" | ");
-    match text.char_indices().rev().nth(limits::FOREIGN_TEXT) {
-        _ if text.is_empty() => String::new(),
-        Some((start, _)) => format!("; it wrote: …{}", foreign(&text[start..])),
-        None => format!("; it wrote: {}", foreign(&text)),
+    match foreign_tail(stderr) {
+        text if text.is_empty() => text,
+        text => format!("; it wrote: {text}"),
     }
 }

@@ -128,3 +128,92 @@ fn legal(text: &str) -> String {
 fn short(id: &str, length: usize) -> &str {
     id.char_indices().nth(length).map_or(id, |(end, _)| &id[..end])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discover::Container;
+    use crate::target::Address;
+
+    fn target(id: &str, name: &str, labels: &[(&str, &str)]) -> Target {
+        let text = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let container = Container {
+            id: format!("{id}{}", "0".repeat(64 - id.len())),
+            name: name.to_owned(),
+            image: "registry/shop:1.2".to_owned(),
+            labels: labels.iter().map(text).collect(),
+            ..Container::default()
+        };
+        Target { address: "127.0.0.1:32768".parse().ok(), container: Some(container), container_port: Some(8080) }
+    }
+
+    fn names(format: &str, targets: &[Target]) -> (Vec<String>, Option<String>) {
+        assign(&format.parse().unwrap(), targets)
+    }
+
+    #[test]
+    fn every_format_gives_what_mackerel_plugin_docker_gives() {
+        let target = target("5bde5612", "api.1", &[("app", "shop/eu")]);
+        for (format, name) in [
+            ("port", "32768"),
+            ("name", "api_1"),
+            ("name_id", "api_1_5bde56"),
+            ("image", "registry_shop_1_2"),
+            ("image_id", "registry_shop_1_2_5bde56"),
+            ("image_name", "registry_shop_1_2_api_1"),
+            ("label:app", "shop_eu"),
+        ] {
+            assert_eq!(names(format, &[target.clone()]), (vec![name.to_owned()], None), "{format}");
+        }
+        let id = format!("5bde5612{}", "0".repeat(56));
+        assert_eq!(names("id", &[target]), (vec![id], None));
+    }
+
+    #[test]
+    fn targets_of_one_name_all_get_the_beginning_of_their_ids_and_one_warning() {
+        let all = [target("aaaaaaaa", "api", &[]), target("bbbbbbbb", "web", &[]), target("cccccccc", "api", &[])];
+        let (names, warning) = names("name", &all);
+        assert_eq!(names, ["api_aaaaaa", "web", "api_cccccc"]);
+        assert_eq!(
+            warning.unwrap(),
+            "2 targets are not told apart by --instance-name (of api (127.0.0.1:32768): 'api'): their id or address is put in"
+        );
+    }
+
+    #[test]
+    fn ids_that_begin_alike_and_names_that_look_like_suffixed_ones_stay_apart() {
+        let all = [target("aaaaaa1", "api", &[]), target("aaaaaa2", "api", &[]), target("c", "api_aaaaaa", &[])];
+        let (mut names, _) = names("name", &all);
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), 3);
+    }
+
+    #[test]
+    fn a_missing_or_empty_label_gives_the_beginning_of_the_id() {
+        let all =
+            [target("aaaaaaaa", "a", &[]), target("bbbbbbbb", "b", &[("app", "")]), target("c", "c", &[("app", "x")])];
+        let (names, warning) = names("label:app", &all);
+        assert_eq!(names, ["aaaaaa", "bbbbbb", "x"]);
+        assert!(warning.is_some());
+    }
+
+    #[test]
+    fn fixed_targets_with_one_port_are_told_apart_by_their_hosts() {
+        let fixed = |text: &str| Target::fixed(text.parse::<Address>().unwrap());
+        let all = [fixed("10.0.0.1:80"), fixed("10.0.0.2:80"), fixed("[::1]:81")];
+        assert_eq!(names("port", &all).0, ["80_10_0_0_1", "80_10_0_0_2", "81"]);
+        let all = [fixed("a.b:80"), fixed("a_b:80")];
+        let (names, _) = names("port", &all);
+        assert!(names[0] != names[1] && names.iter().all(|name| crate::definition::is_component(name)));
+    }
+
+    #[test]
+    fn every_name_is_legal_whatever_a_container_is_called() {
+        for name in ["", "/", "a b\n", "日本語", "..", "#", "*", "\u{1b}[2J", &"x".repeat(10_000)] {
+            let (names, _) = names("name", &[target("abc", name, &[])]);
+            assert!(crate::definition::is_component(&names[0]), "{name:?} {names:?}");
+            assert!(names[0].len() <= limits::INSTANCE_LENGTH);
+        }
+    }
+}

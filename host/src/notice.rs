@@ -20,6 +20,16 @@ pub fn foreign(text: &str) -> String {
     }
 }
 
+/// The end of what a third party wrote on several lines, fit for one message.
+pub fn foreign_tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let text = lines.join(" | ");
+    match text.char_indices().rev().nth(limits::FOREIGN_TEXT - 1) {
+        Some((start, _)) if start > 0 => format!("…{}", escape(&text[start..])),
+        _ => escape(&text),
+    }
+}
+
 /// Replaces what a terminal or a log would interpret: control, formatting and other invisible characters.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -113,6 +123,8 @@ mod tests {
         assert_eq!(foreign("a\u{1b}[31mred\r\nb\u{202e}c\u{0}"), r"a\u{1b}[31mred\r\nb\u{202e}c\0");
         assert_eq!(foreign("日本語 'so' \"ist\" es\\"), "日本語 'so' \"ist\" es\\");
         assert_eq!(foreign(&"x".repeat(1000)), format!("{}…", "x".repeat(limits::FOREIGN_TEXT)));
+        assert_eq!(foreign_tail("\n one\u{1b}\n\ntwo \n"), r"one\u{1b} | two");
+        assert_eq!(foreign_tail(&"x\n".repeat(1000)).chars().count(), 1 + limits::FOREIGN_TEXT);
     }
 
     #[test]

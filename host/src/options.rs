@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::builder::PossibleValuesParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
 use crate::definition::Prefix;
 use crate::error::Error;
 use crate::limits;
 use crate::name::InstanceName;
+use crate::notice::foreign;
 use crate::sandbox::{Description, OptionKind, OptionSpec, OptionValue, Scope};
 use crate::target::Address;
 
@@ -32,7 +34,8 @@ pub struct Cli {
 pub enum Command {
     /// Collect metrics from all targets once: what mackerel-agent calls
     ///
-    /// `run COLLECTOR --help` shows the options, the collector's own among them.
+    /// The collector comes first, its options and the host's follow in any order: `run COLLECTOR --help` shows them. `list` shows
+    /// which collectors there are; the path of a .wasm file is one too.
     #[command(override_usage = "mackerel-plugin-wasm run COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
     Run(RunCommand),
     /// List the collectors that there are
@@ -106,7 +109,7 @@ pub struct HostOptions {
     pub deadline: Duration,
 
     /// The memory that the sandbox of one target has
-    #[arg(long, value_name = "SIZE", default_value_t = limits::SANDBOX_MEMORY, value_parser = parse_size, help_heading = "Limits")]
+    #[arg(long, value_name = "SIZE", default_value = format!("{:.0}", limits::SANDBOX_MEMORY.display().iec()).replace(" ", ""), value_parser = parse_size, help_heading = "Limits")]
     pub memory_limit: ByteSize,
 
     /// Say on stderr which containers are passed over, and why
@@ -138,9 +141,8 @@ impl Options {
         let name = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
         let mut command = clap::Command::new("mackerel-plugin-wasm")
             .bin_name(format!("mackerel-plugin-wasm run {name}"))
-            .about(description.summary.clone())
             .no_binary_name(true);
-        command = HostOptions::augment_args(command);
+        command = HostOptions::augment_args(command).about(description.summary.clone()).long_about(None);
         for spec in &description.options {
             let clash = command
                 .get_arguments()
@@ -153,7 +155,8 @@ impl Options {
             }
             command = command.arg(collector_flag(spec, &description.name));
         }
-        let matches = command.try_get_matches_from(words.iter().skip(1))?;
+        let matches = command.clone().try_get_matches_from(words.iter().skip(1));
+        let matches = matches.map_err(|error| with_all_options(error, &command, description))?;
         let host = HostOptions::from_arg_matches(&matches)?;
         let prefix = match &host.metric_key_prefix {
             Some(prefix) => prefix.clone(),
@@ -193,6 +196,22 @@ impl Options {
         identity.extend(shown.map(|option| format!("option={}={}", option.name, option.value)));
         identity
     }
+}
+
+/// To the error about an option that there is not, adds those that there are.
+fn with_all_options(mut error: clap::Error, command: &clap::Command, description: &Description) -> clap::Error {
+    if error.kind() == ErrorKind::UnknownArgument {
+        let is_own = |arg: &Arg| description.options.iter().any(|spec| arg.get_id() == spec.name.as_str());
+        let flags = |own: bool| {
+            let args = command.get_arguments().filter(|arg| is_own(arg) == own);
+            let flags: Vec<String> = args.filter_map(|arg| arg.get_long()).map(|long| format!("--{long}")).collect();
+            flags.join(", ")
+        };
+        let lines = [format!("{} takes {}", description.name, flags(true)), format!("the host takes {}", flags(false))];
+        let lines = lines.map(|line| foreign(&line).into()).to_vec();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(lines));
+    }
+    error
 }
 
 /// Options about ports make no sense for a collector of whole containers, and a setting that does nothing is refused.

@@ -9,7 +9,7 @@ use crate::definition::{Definitions, Point, Prefix};
 use crate::discover::Engine;
 use crate::error::Error;
 use crate::name;
-use crate::notice::{Notices, foreign};
+use crate::notice::{Notices, foreign, foreign_tail};
 use crate::options::Options;
 use crate::rate::{Clock, Reading};
 use crate::sandbox::{MetricKind, Scope};
@@ -111,8 +111,8 @@ fn series<'a>(
 ) -> Vec<Series<'a>> {
     let mut all = Vec::with_capacity(targets.len());
     for ((target, name), Outcome { report, start, seen, stderr }) in targets.iter().zip(names).zip(outcomes) {
-        for line in stderr.lines() {
-            notices.of(target, format!("stderr: {}", foreign(line)));
+        if !stderr.is_empty() {
+            notices.of(target, format!("the collector wrote: {}", foreign_tail(&stderr)));
         }
         let report = match report {
             Ok(report) => report,

@@ -81,7 +81,7 @@ impl Store {
             .map_err(|error| failed(format!("cannot be read: {error}")))?;
         let size = bytes.len() as u64;
         if size > limit.as_u64() {
-            return Err(failed(format!("is larger than {}, which is the limit", limit.display().iec())));
+            return Err(failed(format!("is larger than {:.0}, which is the limit", limit.display().iec())));
         }
         let collector = Collector::compile(&self.engine, &bytes).map_err(|error| {
             failed(format!(

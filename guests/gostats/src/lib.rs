@@ -4,16 +4,19 @@
 mod bindings {
     //! The contract, as `wit/` has it.
     #![allow(missing_docs, unsafe_code, clippy::pedantic)]
-    wit_bindgen::generate!({ path: "../../wit", world: "plugin" });
+    #[cfg(target_arch = "wasm32")]
     use super::Gostats;
+    wit_bindgen::generate!({ path: "../../wit", world: "plugin" });
+    // Its symbols are no names for a native linker; natively only the unit tests are built.
+    #[cfg(target_arch = "wasm32")]
     export!(Gostats);
 }
 
 use bindings::exports::mackerel::collector::metrics::Guest;
 use bindings::mackerel::collector::http::{self, Request, Scheme};
 use bindings::mackerel::collector::types::{
-    CollectError, Description, Graph, Metric, MetricKind, OptionKind, OptionSpec, OptionValue, Period, Report, Sample, Scope,
-    Target, Unit,
+    CollectError, Description, Graph, Metric, MetricKind, OptionKind, OptionSpec, OptionValue, Period, Report, Sample,
+    Scope, Target, Unit,
 };
 use serde_json::{Map, Value};
 
@@ -68,7 +71,7 @@ const GRAPHS: &[(&str, &str, Unit, &[(&str, &str, MetricKind)])] = &[
 ];
 
 /// The collector.
-struct Gostats;
+pub struct Gostats;
 
 impl Guest for Gostats {
     fn describe() -> Description {
@@ -125,8 +128,8 @@ impl Guest for Gostats {
 /// Reads the handler's JSON. A field that the handler's version lacks is left out; one that is no number makes the whole answer
 /// one that cannot be trusted.
 fn parse(body: &[u8]) -> Result<Report, String> {
-    let fields: Map<String, Value> =
-        serde_json::from_slice(body).map_err(|error| format!("not the JSON object of golang-stats-api-handler: {error}"))?;
+    let fields: Map<String, Value> = serde_json::from_slice(body)
+        .map_err(|error| format!("not the JSON object of golang-stats-api-handler: {error}"))?;
     let mut samples = Vec::new();
     for (graph, _, _, metrics) in GRAPHS {
         for (metric, _, _) in *metrics {
@@ -160,14 +163,20 @@ mod tests {
 
     #[test]
     fn every_known_field_becomes_a_sample_and_the_rest_is_passed_over() {
-        let body = br#"{"time":1700000000000000001,"go_version":"go1.26","goroutine_num":7,"gc_num":3,"gc_per_second":0.5,
+        let body =
+            br#"{"time":1700000000000000001,"go_version":"go1.26","goroutine_num":7,"gc_num":3,"gc_per_second":0.5,
             "gc_pause":[0.1,0.2],"heap_released":9007199254740991}"#;
         let report = parse(body).unwrap();
         assert_eq!(report.time, Some(1_700_000_000_000_000_001));
         let samples: Vec<(&str, f64)> = report.samples.iter().map(|s| (s.metric.as_str(), s.value)).collect();
         assert_eq!(
             samples,
-            [("goroutine_num", 7.0), ("heap_released", 9_007_199_254_740_991.0), ("gc_num", 3.0), ("gc_per_second", 0.5)]
+            [
+                ("goroutine_num", 7.0),
+                ("heap_released", 9_007_199_254_740_991.0),
+                ("gc_num", 3.0),
+                ("gc_per_second", 0.5)
+            ]
         );
     }
 
