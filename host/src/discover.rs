@@ -15,7 +15,7 @@ use bollard::{ClientVersion, Docker};
 
 use crate::error::Error;
 use crate::limits;
-use crate::notice::foreign;
+use crate::notice::{foreign, root_cause};
 use crate::stop::Stop;
 
 /// Where the engine is when nobody says.
@@ -23,6 +23,9 @@ const DEFAULT_SOCKET: &str = "unix:///var/run/docker.sock";
 
 /// The API versions that are tried before the engine is asked: engine 29 refuses any below the first, and the second is the
 /// newest of 20.10. Asking would take engines several milliseconds in every run.
+///
+/// bollard 0.21.1 leaves the version out on the wire (its issue 736), and engines then speak their newest. What is read here is
+/// the same in all versions; the list is for the release that sends it.
 const API_VERSIONS: [ClientVersion; 2] =
     [ClientVersion { major_version: 1, minor_version: 44 }, ClientVersion { major_version: 1, minor_version: 41 }];
 
@@ -135,52 +138,23 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// The engine at `url`, else at `DOCKER_HOST`, else at the local socket.
-    ///
-    /// # Errors
-    /// Where there is no such address, or no socket there.
-    pub fn new(url: Option<&str>) -> Result<Engine, Error> {
-        let from_environment = || environment("DOCKER_HOST");
-        let url = url.map(str::to_owned).or_else(from_environment).unwrap_or_else(|| DEFAULT_SOCKET.to_owned());
-        let docker = connect(&url, &API_VERSIONS[0])?;
-        Ok(Engine { url, docker })
-    }
-
-    /// The containers that match `filters`.
+    /// Lists the containers that match `filters`, from the engine at `url`, else at `DOCKER_HOST`, else at the local socket.
     ///
     /// # Errors
     /// Where the engine does not answer before the run has to stop, or does not answer with a list: what was tried, what
     /// happened, and what to do.
-    pub async fn list(&mut self, filters: &[(String, String)], stop: &mut Stop) -> Result<Vec<Container>, Error> {
-        let url = self.url.clone();
-        tokio::select! {
-            containers = self.list_by_some_version(filters) => containers,
-            why = stop.wait() => Err(no_answer(&url, &format!("none had come when {why}"))),
-        }
-    }
-
-    async fn list_by_some_version(&mut self, filters: &[(String, String)]) -> Result<Vec<Container>, Error> {
-        let mut wanted: HashMap<&str, Vec<&str>> = HashMap::new();
-        for (key, value) in filters {
-            wanted.entry(key).or_default().push(value);
-        }
-        let options = ListContainersOptionsBuilder::default().filters(&wanted).build();
-        for version in &API_VERSIONS {
-            self.docker = connect(&self.url, version)?;
-            match self.docker.list_containers(Some(options.clone())).await {
-                Err(error) if is_version_refused(&error) => {}
-                answer => return self.containers(answer),
-            }
-        }
-        let negotiated = self.docker.clone().negotiate_version().await;
-        self.docker = negotiated.map_err(|error| failure(&self.url, &error))?;
-        let answer = self.docker.list_containers(Some(options)).await;
-        self.containers(answer)
-    }
-
-    fn containers(&self, answer: Result<Vec<ContainerSummary>, EngineError>) -> Result<Vec<Container>, Error> {
-        let summaries = answer.map_err(|error| failure(&self.url, &error))?;
-        Ok(summaries.into_iter().map(Container::from).collect())
+    pub async fn list(
+        url: Option<&str>,
+        filters: &[(String, String)],
+        stop: &mut Stop,
+    ) -> Result<(Engine, Vec<Container>), Error> {
+        let from_environment = || environment("DOCKER_HOST");
+        let url = url.map(str::to_owned).or_else(from_environment).unwrap_or_else(|| DEFAULT_SOCKET.to_owned());
+        let (docker, summaries) = tokio::select! {
+            list = list_by_some_version(&url, filters) => list?,
+            why = stop.wait() => return Err(no_answer(&url, &format!("none had come when {why}"))),
+        };
+        Ok((Engine { url, docker }, summaries.into_iter().map(Container::from).collect()))
     }
 
     /// Where this engine's published ports are.
@@ -205,10 +179,33 @@ impl Engine {
         let inspect = self.docker.inspect_container(id, None::<InspectContainerOptions>);
         let late = |_| format!("no answer after {}", humantime::format_duration(limits::ENGINE_START));
         let container = tokio::time::timeout(limits::ENGINE_START, inspect).await.map_err(late)?;
-        let container = container.map_err(|error| foreign(&causes(&error)))?;
+        let container = container.map_err(|error| foreign(&root_cause(&error)))?;
         let started = container.state.and_then(|state| state.started_at).filter(|time| !time.is_empty());
         started.ok_or_else(|| "its answer has no time of start".to_owned())
     }
+}
+
+/// The list, and the client that got it by a version of the API that the engine speaks.
+async fn list_by_some_version(
+    url: &str,
+    filters: &[(String, String)],
+) -> Result<(Docker, Vec<ContainerSummary>), Error> {
+    let mut wanted: HashMap<&str, Vec<&str>> = HashMap::new();
+    for (key, value) in filters {
+        wanted.entry(key).or_default().push(value);
+    }
+    let options = || Some(ListContainersOptionsBuilder::default().filters(&wanted).build());
+    for version in &API_VERSIONS {
+        let docker = connect(url, version)?;
+        match docker.list_containers(options()).await {
+            Ok(summaries) => return Ok((docker, summaries)),
+            Err(error) if is_version_refused(&error) => {}
+            Err(error) => return Err(failure(url, &error)),
+        }
+    }
+    let docker = connect(url, &API_VERSIONS[0])?.negotiate_version().await.map_err(|error| failure(url, &error))?;
+    let summaries = docker.list_containers(options()).await.map_err(|error| failure(url, &error))?;
+    Ok((docker, summaries))
 }
 
 /// A variable of the environment that is set and not empty.
@@ -250,16 +247,23 @@ fn is_version_refused(error: &EngineError) -> bool {
 
 /// Words an engine's error: what was tried, what happened, what to do.
 fn failure(url: &str, error: &EngineError) -> Error {
+    let cause = foreign(&root_cause(error));
     match error {
+        EngineError::SocketNotFoundError(path) => no_answer(url, &format!("there is no socket {path}")),
+        EngineError::HyperLegacyError { .. } | EngineError::IOError { .. } => no_answer(url, &cause),
         // The list's only parameters are the operator's filters.
-        EngineError::DockerResponseServerError { status_code: 400, message } => {
+        EngineError::DockerResponseServerError { status_code: 400, message } if !is_version_refused(error) => {
             Error::Usage(format!("the container engine at {url} refuses the request: {}", foreign(message)))
         }
         EngineError::DockerResponseServerError { status_code, message } => {
             Error::Failed(format!("the container engine at {url} answered {status_code}: {}", foreign(message)))
         }
-        EngineError::SocketNotFoundError(path) => no_answer(url, &format!("there is no socket {path}")),
-        error => no_answer(url, &foreign(&causes(error))),
+        EngineError::CertPathError { .. }
+        | EngineError::CertMultipleKeys { .. }
+        | EngineError::CertParseError { .. } => Error::Failed(format!(
+            "no TLS to the container engine at {url}: {cause} (DOCKER_CERT_PATH names the folder)"
+        )),
+        _ => Error::Failed(format!("what answers at {url} is no container engine, or broke off: {cause}")),
     }
 }
 
@@ -268,20 +272,6 @@ fn no_answer(url: &str, why: &str) -> Error {
         "no answer from the container engine at {url}: {why}; is it running, and may this user reach it? (--docker-host or \
          DOCKER_HOST choose another one)"
     ))
-}
-
-/// An error with its causes, each said once.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

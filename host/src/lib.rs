@@ -4,7 +4,7 @@
 //! One run, as data flows; each stage is a module, and none reaches back:
 //!
 //! [`options`] → [`discover`] → [`target`] → [`collect`] (one [`sandbox`] per target, all at once) → [`name`] → [`rate`]
-//! (with the [`state`] of the last run) → [`write`]
+//! (with the [`state`] of the last run) → [`write`](mod@write)
 //!
 //! [`run`] reads as this line does. Beside it stand [`store`] (where collectors come from), [`definition`] (what they declare),
 //! [`stop`] (what ends a run early), [`notice`] (what goes to stderr), [`failure`] and [`error`] (what goes wrong, for one target

@@ -14,7 +14,7 @@ pub const TARGET_TIMEOUT: Duration = Duration::from_secs(5);
 pub const RUN_DEADLINE: Duration = Duration::from_secs(20);
 
 /// The longest `--timeout` and `--deadline`. Both exist to be short; this only keeps sums of times within their types.
-pub const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
+pub const LONGEST_DEADLINE: Duration = Duration::from_hours(24);
 
 /// When a container was started, asked of the engine: a few milliseconds. Some engines hang on one broken container for ever;
 /// its application can still answer.
@@ -42,7 +42,7 @@ pub const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const GUEST_STDERR: usize = 4 * 1024;
 
 /// A response's body. gostats reads 700 bytes; a Prometheus page of a large application has some 100 kB.
-pub const HTTP_BODY: u64 = 4 * 1024 * 1024;
+pub const HTTP_BODY: ByteSize = ByteSize::mib(4);
 
 /// A response's status line and header fields, in bytes.
 pub const HTTP_HEAD: usize = 64 * 1024;
@@ -70,10 +70,10 @@ pub const ALIKE: usize = 5;
 pub const STATE_LOCK: Duration = Duration::from_secs(2);
 
 /// The size of a state file that is read. Ten thousand targets take about 5 MB.
-pub const STATE_SIZE: u64 = 64 * 1024 * 1024;
+pub const STATE_SIZE: ByteSize = ByteSize::mib(64);
 
 /// How long the counters of a target that is not seen any more are kept.
-pub const STATE_KEPT: Duration = Duration::from_secs(3600);
+pub const STATE_KEPT: Duration = Duration::from_hours(1);
 
 /// File descriptors that are left for everything but targets.
 pub const SPARE_FILES: u64 = 64;

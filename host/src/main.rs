@@ -11,6 +11,7 @@ compile_error!(
 
 /// Written by xtask: an entry for each of `store::BUILTIN_NAMES`.
 #[cfg(builtins)]
+#[allow(clippy::unreadable_literal)]
 static BUILTINS: &[Builtin] = include!(env!("BUILTINS"));
 #[cfg(not(builtins))]
 static BUILTINS: &[Builtin] = &[];

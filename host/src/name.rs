@@ -89,14 +89,14 @@ pub fn assign(format: &InstanceName, targets: &[Target]) -> (Vec<String>, Option
         }
         let clashes: Vec<bool> = names.iter().map(|name| name.is_empty() || count[name.as_str()] > 1).collect();
         let Some(first) = clashes.iter().position(|clash| *clash) else { break };
-        warning.get_or_insert_with(|| {
-            let number = clashes.iter().filter(|clash| **clash).count();
-            let has = if bare[first].is_empty() { "none".to_owned() } else { format!("'{}'", bare[first]) };
-            format!(
-                "{number} targets are not told apart by --instance-name (of {}: {has}): their id or address is put in",
+        // That fixed targets on one port of several hosts carry their hosts' names surprises nobody.
+        if warning.is_none() && targets[first].container.is_some() {
+            let others = clashes.iter().filter(|clash| **clash).count() - 1;
+            warning = Some(format!(
+                "{} and {others} others have no name of their own by --instance-name: the beginning of their ids is put in",
                 foreign(&targets[first].to_string())
-            )
-        });
+            ));
+        }
         for (index, _) in clashes.iter().enumerate().filter(|(_, clash)| **clash) {
             let suffix = suffix(&targets[index], length);
             names[index] = if bare[index].is_empty() { suffix } else { format!("{}_{suffix}", bare[index]) };
@@ -113,7 +113,7 @@ fn suffix(target: &Target, length: usize) -> String {
         (Some(container), _) => legal(short(&container.id, length)),
         (None, Some(address)) if length == SUFFIXES[0] => legal(&address.host),
         // Two hosts can become alike when their dots are replaced: their bytes do not.
-        (None, Some(address)) => address.to_string().bytes().map(|byte| format!("{byte:02x}")).collect(),
+        (None, Some(address)) => hex::encode(address.to_string()),
         (None, None) => String::new(),
     }
 }
@@ -163,7 +163,7 @@ mod tests {
             ("image_name", "registry_shop_1_2_api_1"),
             ("label:app", "shop_eu"),
         ] {
-            assert_eq!(names(format, &[target.clone()]), (vec![name.to_owned()], None), "{format}");
+            assert_eq!(names(format, std::slice::from_ref(&target)), (vec![name.to_owned()], None), "{format}");
         }
         let id = format!("5bde5612{}", "0".repeat(56));
         assert_eq!(names("id", &[target]), (vec![id], None));
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(names, ["api_aaaaaa", "web", "api_cccccc"]);
         assert_eq!(
             warning.unwrap(),
-            "2 targets are not told apart by --instance-name (of api (127.0.0.1:32768): 'api'): their id or address is put in"
+            "api (127.0.0.1:32768) and 1 others have no name of their own by --instance-name: the beginning of their ids is put in"
         );
     }
 

@@ -30,6 +30,15 @@ pub fn foreign_tail(text: &str) -> String {
     }
 }
 
+/// The last in an error's chain of causes: the system's or the protocol's own words.
+pub fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    last.to_string()
+}
+
 /// Replaces what a terminal or a log would interpret: control, formatting and other invisible characters.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -60,12 +69,12 @@ impl Notices {
     }
 
     /// Says `what` of `target`.
-    pub fn of(&mut self, target: impl ToString, what: impl Into<String>) {
+    pub fn of(&mut self, target: &(impl ToString + ?Sized), what: impl Into<String>) {
         self.lines.push((Some(target.to_string()), what.into()));
     }
 
     /// Says why `target` gave nothing, and counts it.
-    pub fn failed(&mut self, target: impl ToString, why: impl Into<String>) {
+    pub fn failed(&mut self, target: &(impl ToString + ?Sized), why: impl Into<String>) {
         self.failures += 1;
         self.of(target, why);
     }
@@ -131,11 +140,11 @@ mod tests {
     fn few_failures_alike_are_named_and_many_are_counted() {
         let mut notices = Notices::new("gostats");
         for n in 1..=limits::ALIKE {
-            notices.of(format!("few-{n}"), "refused");
+            notices.of(&format!("few-{n}"), "refused");
         }
         assert_eq!(notices.lines().len(), limits::ALIKE);
         for n in 1..=100 {
-            notices.of(format!("many-{n}"), "no answer");
+            notices.of(&format!("many-{n}"), "no answer");
         }
         notices.of("one", "another cause");
         let lines = notices.lines();

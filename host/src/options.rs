@@ -3,6 +3,9 @@
 //! It is read in two steps, because only the collector knows its options: first the command and the collector's name, then
 //! (after `describe`) the rest.
 
+// The doc comments of options are their help texts, and no Markdown.
+#![allow(clippy::doc_markdown)]
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::time::Duration;
@@ -18,6 +21,7 @@ use crate::limits;
 use crate::name::InstanceName;
 use crate::notice::foreign;
 use crate::sandbox::{Description, OptionKind, OptionSpec, OptionValue, Scope};
+use crate::store::BUILTIN_NAMES;
 use crate::target::Address;
 
 /// The first step: which command, and for `run` which collector.
@@ -34,8 +38,7 @@ pub struct Cli {
 pub enum Command {
     /// Collect metrics from all targets once: what mackerel-agent calls
     ///
-    /// The collector comes first, its options and the host's follow in any order: `run COLLECTOR --help` shows them. `list` shows
-    /// which collectors there are; the path of a .wasm file is one too.
+    /// The collector comes first, its options and the host's follow in any order: `run COLLECTOR --help` shows them.
     #[command(override_usage = "mackerel-plugin-wasm run COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
     Run(RunCommand),
     /// List the collectors that there are
@@ -49,7 +52,11 @@ pub enum Command {
 
 /// `run`, before the collector is known.
 #[derive(Debug, Args)]
-#[command(subcommand_required = true, subcommand_value_name = "COLLECTOR", subcommand_help_heading = "Arguments")]
+#[command(
+    subcommand_required = true,
+    subcommand_value_name = "COLLECTOR",
+    after_help = format!("Collectors: {}, or the path of a .wasm file", BUILTIN_NAMES.join(", "))
+)]
 pub struct RunCommand {
     /// The collector and what stands behind it.
     #[command(subcommand)]

@@ -76,18 +76,19 @@ async fn find_targets(
         let addresses: BTreeSet<Address> = host.targets.iter().cloned().collect();
         return Ok((None, addresses.into_iter().map(Target::fixed).collect()));
     }
-    let mut engine = Engine::new(host.docker_host.as_deref())?;
-    let containers = engine.list(&host.filters, stop).await?;
+    let (engine, containers) = Engine::list(host.docker_host.as_deref(), &host.filters, stop).await?;
     let mut targets = Vec::with_capacity(containers.len());
     for container in containers {
         let name = container.name.clone();
         match target::choose(container, scope, host.container_port, &engine.host()) {
             Choice::Target(target) => targets.push(*target),
-            Choice::Unclear(why) => notices.failed(name, why),
-            Choice::PassedOver(why) if host.verbose => notices.of(name, format!("passed over: {why}")),
+            Choice::Unclear(why) => notices.failed(&name, why),
+            Choice::PassedOver(why) if host.verbose => notices.of(&name, format!("passed over: {why}")),
             Choice::PassedOver(_) => {}
         }
     }
+    // The engine lists by age. By name, one run's lines are in the order of the last's.
+    targets.sort_by_cached_key(Target::to_string);
     Ok((Some(engine), targets))
 }
 

@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -28,6 +28,7 @@ const FORMAT: u32 = 1;
 
 /// What a run remembers for the next.
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(expecting = "not this program's state")]
 pub struct State {
     format: u32,
     targets: BTreeMap<String, Remembered>,
@@ -138,9 +139,15 @@ impl StateFile {
             hash.update(part.as_bytes());
             hash.update([0]);
         }
-        let hash: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex::encode(&hash.finalize()[..8]);
         let name = format!("{collector}-{hash}.json");
         let path = path.join(&name);
+        // Anything else in the file's place is replaced, after a warning; a folder cannot be.
+        let stat = rustix::fs::statat(&folder, name.as_str(), AtFlags::SYMLINK_NOFOLLOW);
+        if stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir()) {
+            let what = "no state is kept, so counters are not shown";
+            return Err(format!("{what}: {} is a folder: remove it", path.display()));
+        }
         Ok(StateFile { folder, name, path })
     }
 
@@ -163,9 +170,11 @@ impl StateFile {
             Err(error) => return Err(explain(error.to_string())),
         };
         let mut bytes = Vec::new();
-        file.take(limits::STATE_SIZE + 1).read_to_end(&mut bytes).map_err(|error| explain(error.to_string()))?;
-        if bytes.len() as u64 > limits::STATE_SIZE {
-            return Err(explain(format!("it is larger than {} bytes", limits::STATE_SIZE)));
+        file.take(limits::STATE_SIZE.as_u64() + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| explain(error.to_string()))?;
+        if bytes.len() as u64 > limits::STATE_SIZE.as_u64() {
+            return Err(explain(format!("it is larger than {:.0}", limits::STATE_SIZE.display().iec())));
         }
         let state: State = serde_json::from_slice(&bytes).map_err(|error| explain(foreign(&error.to_string())))?;
         if state.format != FORMAT {
@@ -229,7 +238,7 @@ impl Locked<'_> {
         };
         write().map_err(|error| {
             // What was half written must not lie around; where nothing was, this fails and that is well.
-            let _ = rustix::fs::unlinkat(folder, new.as_str(), rustix::fs::AtFlags::empty());
+            let _ = rustix::fs::unlinkat(folder, new.as_str(), AtFlags::empty());
             format!("the state in {} cannot be written, so the next run shows no counters: {error}", path.display())
         })
     }

@@ -1,7 +1,7 @@
 //! Where collectors come from: built into the program, or a file.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -75,13 +75,19 @@ impl Store {
         let failed = |why: String| Error::Failed(format!("{}: {why}", path.display()));
         let limit = limits::COMPONENT_SIZE;
         let mut bytes = Vec::new();
-        let file = File::open(path).map_err(|error| failed(format!("cannot be opened: {error}")))?;
+        let file = File::open(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Error::Usage(format!("{}: there is no such file", path.display())),
+            _ => failed(format!("cannot be opened: {error}")),
+        })?;
         file.take(limit.as_u64() + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| failed(format!("cannot be read: {error}")))?;
         let size = bytes.len() as u64;
         if size > limit.as_u64() {
             return Err(failed(format!("is larger than {:.0}, which is the limit", limit.display().iec())));
+        }
+        if !bytes.starts_with(b"\0asm") {
+            return Err(failed("is no collector: it does not begin like a WebAssembly file".to_owned()));
         }
         let collector = Collector::compile(&self.engine, &bytes).map_err(|error| {
             failed(format!(
@@ -95,5 +101,5 @@ impl Store {
 
 /// The SHA-256 of a component in hexadecimal.
 pub fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(bytes))
 }

@@ -3,11 +3,11 @@
 //! The rules, in this order:
 //! - A container that is not running (paused, restarting) is no target.
 //! - `--container-port` names the port; without it the container must publish exactly one TCP port.
-//! - A published port is dialled at the address that it is bound to: 127.0.0.1 for 0.0.0.0, ::1 for ::. The bindings of
+//! - A published port is dialled at the address that it is bound to: `127.0.0.1` for `0.0.0.0`, `::1` for `::`. The bindings of
 //!   IPv4 and IPv6 can differ in the host's port, so they are never mixed. Of several, IPv4 and then the lowest port.
 //! - On the host's network the container's port is the host's.
 //! - A port that is exposed but not published is dialled at the container's own address.
-//! - An engine on another machine publishes ports there: the machine's name stands for 0.0.0.0 and ::. What is bound to a
+//! - An engine on another machine publishes ports there: the machine's name stands for `0.0.0.0` and `::`. What is bound to a
 //!   loopback address, or not published, cannot be reached from here.
 
 use std::collections::BTreeSet;
@@ -170,10 +170,9 @@ fn address_of(container: &Container, port: u16, engine: &EngineHost) -> Result<A
     let reachable = bindings.into_iter().find_map(|(ip, port)| match engine {
         EngineHost::Local if ip == Ipv4Addr::UNSPECIFIED => Some(here(Ipv4Addr::LOCALHOST.into(), port)),
         EngineHost::Local if ip == Ipv6Addr::UNSPECIFIED => Some(here(Ipv6Addr::LOCALHOST.into(), port)),
-        EngineHost::Local => Some(here(ip, port)),
         EngineHost::Remote(host) if ip.is_unspecified() => Some(Address { host: host.clone(), port }),
         EngineHost::Remote(_) if ip.is_loopback() => None,
-        EngineHost::Remote(_) => Some(here(ip, port)),
+        EngineHost::Local | EngineHost::Remote(_) => Some(here(ip, port)),
     });
     reachable.ok_or_else(|| format!("its TCP port {port} is bound to a loopback address of the engine's machine"))
 }

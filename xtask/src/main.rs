@@ -35,10 +35,10 @@ fn main() -> Result<()> {
         let code = engine.precompile_component(&component).map_err(anyhow::Error::from).context(*name)?;
         let code_file = collectors.join(format!("{name}.code"));
         write_if_new(&code_file, &code)?;
-        let (digest, size) = (digest(&component), component.len());
+        let (digest, size, path) = (digest(&component), component.len(), code_file.display().to_string());
         let _ = writeln!(
             list,
-            "    Builtin {{ name: {name:?}, digest: {digest:?}, size: {size}, code: include_bytes!({code_file:?}) }},"
+            "    Builtin {{ name: {name:?}, digest: {digest:?}, size: {size}, code: include_bytes!({path:?}) }},"
         );
         println!("{name}: {size} bytes, compiled {} bytes", code.len());
     }

@@ -85,6 +85,7 @@ fn saw(text: impl Into<String>) -> Outcome {
     Err(CollectError::Other(text.into()))
 }
 
+#[allow(clippy::unnecessary_wraps)] // what every attack gives
 fn report(samples: &[(&str, &str, f64)]) -> Outcome {
     let sample = |&(graph, metric, value): &(&str, &str, f64)| Sample {
         graph: graph.to_owned(),
@@ -102,7 +103,7 @@ fn spin() -> Outcome {
 
 fn sleep() -> Outcome {
     loop {
-        std::thread::sleep(Duration::from_secs(3600));
+        std::thread::sleep(Duration::from_hours(1));
     }
 }
 

@@ -18,13 +18,16 @@ use bindings::mackerel::collector::types::{
     CollectError, Description, Graph, Metric, MetricKind, OptionKind, OptionSpec, OptionValue, Period, Report, Sample,
     Scope, Target, Unit,
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use MetricKind::{Counter, Gauge};
 use Period::Minute;
 
-/// All graphs: key, label, unit, and of each metric the name (which is also the field of the JSON), label and kind.
-const GRAPHS: &[(&str, &str, Unit, &[(&str, &str, MetricKind)])] = &[
+/// Of a metric the name, which is also the field of the JSON, the label, and the kind.
+type MetricRow = (&'static str, &'static str, MetricKind);
+
+/// All graphs: key, label, unit and metrics.
+const GRAPHS: &[(&str, &str, Unit, &[MetricRow])] = &[
     (
         "#.runtime",
         "Runtime",
@@ -94,14 +97,18 @@ impl Guest for Gostats {
         }
     }
 
-    fn graphs(_options: Vec<OptionValue>) -> Result<Vec<Graph>, String> {
-        let metric = |&(name, label, kind): &(&str, &str, MetricKind)| Metric {
+    fn graphs(options: Vec<OptionValue>) -> Result<Vec<Graph>, String> {
+        let path = value(&options, "path");
+        if !path.starts_with('/') {
+            return Err(format!("--path '{path}' does not begin with '/'"));
+        }
+        let metric = |&(name, label, kind): &MetricRow| Metric {
             name: name.to_owned(),
             label: label.to_owned(),
             stacked: false,
             kind,
         };
-        let graph = |&(key, label, unit, metrics): &(&str, &str, Unit, &[_])| Graph {
+        let graph = |&(key, label, unit, metrics): &(&str, &str, Unit, &[MetricRow])| Graph {
             key: key.to_owned(),
             label: label.to_owned(),
             unit,
@@ -111,10 +118,9 @@ impl Guest for Gostats {
     }
 
     fn collect(_target: Target, options: Vec<OptionValue>) -> Result<Report, CollectError> {
-        let option = |name| options.iter().find(|option| option.name == name).map(|option| option.value.as_str());
         let request = Request {
-            scheme: if option("scheme") == Some("https") { Scheme::Https } else { Scheme::Http },
-            path: option("path").unwrap_or_default().to_owned(),
+            scheme: if value(&options, "scheme") == "https" { Scheme::Https } else { Scheme::Http },
+            path: value(&options, "path").to_owned(),
             headers: Vec::new(),
         };
         let response = http::get(&request).map_err(CollectError::Http)?;
@@ -125,11 +131,23 @@ impl Guest for Gostats {
     }
 }
 
+/// The value of an option: all have defaults.
+fn value<'a>(options: &'a [OptionValue], name: &str) -> &'a str {
+    options.iter().find(|option| option.name == name).map_or("", |option| &option.value)
+}
+
 /// Reads the handler's JSON. A field that the handler's version lacks is left out; one that is no number makes the whole answer
 /// one that cannot be trusted.
 fn parse(body: &[u8]) -> Result<Report, String> {
-    let fields: Map<String, Value> = serde_json::from_slice(body)
-        .map_err(|error| format!("not the JSON object of golang-stats-api-handler: {error}"))?;
+    let fields = match serde_json::from_slice(body) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(other) => return Err(format!("{} instead of golang-stats-api-handler's JSON object", kind(&other))),
+        Err(error) if body.is_empty() || error.is_eof() => return Err("JSON that ends too early".to_owned()),
+        Err(error) => {
+            let begin: String = String::from_utf8_lossy(body).chars().take(40).collect();
+            return Err(format!("no JSON ({error}): {begin}"));
+        }
+    };
     let mut samples = Vec::new();
     for (graph, _, _, metrics) in GRAPHS {
         for (metric, _, _) in *metrics {
@@ -188,13 +206,15 @@ mod tests {
             (r#"{"gc_num":[1]}"#, "gc_num is an array, not a number"),
             ("{}", "a JSON object without any field of golang-stats-api-handler"),
             (r#"{"status":"ok"}"#, "a JSON object without any field of golang-stats-api-handler"),
+            ("[1]", "an array instead of golang-stats-api-handler's JSON object"),
+            ("", "JSON that ends too early"),
+            (r#"{"gc_num":"#, "JSON that ends too early"),
+            ("<html>", "no JSON (expected value at line 1 column 1): <html>"),
+            (r#"{"gc_num":1e999}"#, r#"no JSON (number out of range at line 1 column 15): {"gc_num":1e999}"#),
+            (r#"{"gc_num":NaN}"#, r#"no JSON (expected value at line 1 column 11): {"gc_num":NaN}"#),
         ];
         for (body, expected) in cases {
             assert_eq!(parse(body.as_bytes()).unwrap_err(), expected, "{body}");
-        }
-        for body in ["", "<html>", "[1]", r#"{"gc_num":1e999}"#, r#"{"gc_num":"#, r#"{"gc_num":NaN}"#] {
-            let error = parse(body.as_bytes()).unwrap_err();
-            assert!(error.starts_with("not the JSON object of golang-stats-api-handler: "), "{body}: {error}");
         }
     }
 

@@ -3,6 +3,7 @@
 //! What a guest can choose is the path, some headers, and whether TLS is spoken. Where the request goes is decided before the
 //! guest runs: the addresses in [`Http`], and no others. No name is looked up, no redirect followed, no proxy asked.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
@@ -23,6 +24,7 @@ use tokio_rustls::TlsConnector;
 use super::activity::Activity;
 use super::bindings::mackerel::collector::http::{Error, Request, Response, Scheme};
 use crate::limits;
+use crate::notice::root_cause;
 
 /// Headers that belong to the connection, not to the guest.
 const REFUSED_HEADERS: [HeaderName; 7] = [
@@ -55,13 +57,13 @@ impl Http {
         let request = self.checked(request)?;
         self.activity.set("no connection");
         let stream = TcpStream::connect(self.addresses.as_slice()).await;
-        let stream = stream.map_err(|error| Error::Connect(reason(&error)))?;
+        let stream = stream.map_err(|error| Error::Connect(root_cause(&error)))?;
         let response = match scheme {
             Scheme::Http => self.exchange(TokioIo::new(stream), request).await,
             Scheme::Https => {
                 let tls = TlsConnector::from(tls_config().map_err(Error::Connect)?);
                 let stream = tls.connect(self.server_name.clone(), stream).await;
-                self.exchange(TokioIo::new(stream.map_err(|error| Error::Connect(reason(&error)))?), request).await
+                self.exchange(TokioIo::new(stream.map_err(|error| Error::Connect(root_cause(&error)))?), request).await
             }
         };
         self.activity.set("the collector was still computing");
@@ -98,11 +100,11 @@ impl Http {
         T: Read + Write + Unpin + Send,
     {
         self.activity.set("no answer");
-        let protocol = |error: hyper::Error| Error::Protocol(reason(&error));
+        let protocol = |error: hyper::Error| Error::Protocol(root_cause(&error));
         let mut builder = http1::Builder::new();
         let (mut sender, connection) = builder.max_buf_size(limits::HTTP_HEAD).handshake(io).await.map_err(protocol)?;
         let exchange = async move {
-            let answer = sender.send_request(request).await.map_err(protocol)?;
+            let answer = sender.send_request(request).await.map_err(|error| Error::Protocol(no_answer(&error)))?;
             self.activity.set("no whole answer");
             read(answer).await
         };
@@ -118,33 +120,34 @@ impl Http {
     }
 }
 
+/// Why not even the head of an answer came. Whether a target that closes the connection resets it is a matter of chance.
+fn no_answer(error: &hyper::Error) -> String {
+    let system = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    let is_reset =
+        system.is_some_and(|cause| matches!(cause.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe));
+    if is_reset || error.is_canceled() || error.is_closed() || error.is_incomplete_message() {
+        return "the connection was closed before an answer came".to_owned();
+    }
+    root_cause(error)
+}
+
 /// Reads an answer whole, within its limit.
 async fn read(answer: hyper::Response<Incoming>) -> Result<Response, Error> {
-    let too_large = Error::BodyTooLarge(limits::HTTP_BODY);
+    let limit = limits::HTTP_BODY.as_u64();
     let (head, body) = answer.into_parts();
-    if body.size_hint().lower() > limits::HTTP_BODY {
-        return Err(too_large);
+    if body.size_hint().lower() > limit {
+        return Err(Error::BodyTooLarge(limit));
     }
-    let limit = usize::try_from(limits::HTTP_BODY).unwrap_or(usize::MAX);
-    let body = match Limited::new(body, limit).collect().await {
+    let body = match Limited::new(body, usize::try_from(limit).unwrap_or(usize::MAX)).collect().await {
         Ok(body) => body.to_bytes().into(),
-        Err(error) if error.is::<LengthLimitError>() => return Err(too_large),
-        Err(error) => return Err(Error::Protocol(reason(error.as_ref()))),
+        Err(error) if error.is::<LengthLimitError>() => return Err(Error::BodyTooLarge(limit)),
+        Err(error) => return Err(Error::Protocol(root_cause(error.as_ref()))),
     };
     let header = |(name, value): (&HeaderName, &HeaderValue)| {
         let value = std::str::from_utf8(value.as_bytes()).ok()?;
         Some((name.as_str().to_owned(), value.to_owned()))
     };
     Ok(Response { status: head.status.as_u16(), headers: head.headers.iter().filter_map(header).collect(), body })
-}
-
-/// An error in its own words: of the chain of causes the last, which is the system's or the protocol's.
-fn reason(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(cause) = last.source() {
-        last = cause;
-    }
-    last.to_string()
 }
 
 /// TLS with the machine's trusted roots, made when the first target wants it: reading them takes milliseconds.

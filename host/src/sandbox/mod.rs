@@ -10,7 +10,7 @@
 //! | environment, arguments, standard input, files | empty |
 //! | standard output | leads nowhere |
 //! | sockets, name look-up | every use is refused |
-//! | memory, tables, stack | bounded ([`memory`], [`limits`](crate::limits)) |
+//! | memory, tables, stack | bounded ([`memory`], [`limits`]) |
 //! | time | bounded by the caller; a guest that spins is interrupted at every epoch ([`engine`]) |
 
 pub mod activity;
