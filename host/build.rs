@@ -1,4 +1,4 @@
-//! Tells `main.rs` where the built-in collectors lie, compiled to native code by `cargo run --release -p xtask`.
+//! Tells `main.rs` where the built-in collectors lie, compiled to native code by xtask.
 //!
 //! Only the binary needs them: the library builds without, because xtask itself is built upon it.
 

@@ -91,9 +91,12 @@ pub fn assign(format: &InstanceName, targets: &[Target]) -> (Vec<String>, Option
         let Some(first) = clashes.iter().position(|clash| *clash) else { break };
         // That fixed targets on one port of several hosts carry their hosts' names surprises nobody.
         if warning.is_none() && targets[first].container.is_some() {
-            let others = clashes.iter().filter(|clash| **clash).count() - 1;
+            let others = match clashes.iter().filter(|clash| **clash).count() - 1 {
+                0 => String::new(),
+                others => format!(" and {others} more"),
+            };
             warning = Some(format!(
-                "{} and {others} others have no name of their own by --instance-name: the beginning of their ids is put in",
+                "--instance-name gives no name of its own to {}{others}: the beginning of the container's id is put in",
                 foreign(&targets[first].to_string())
             ));
         }
@@ -176,7 +179,8 @@ mod tests {
         assert_eq!(names, ["api_aaaaaa", "web", "api_cccccc"]);
         assert_eq!(
             warning.unwrap(),
-            "api (127.0.0.1:32768) and 1 others have no name of their own by --instance-name: the beginning of their ids is put in"
+            "--instance-name gives no name of its own to api (127.0.0.1:32768) and 1 more: the beginning of the container's \
+             id is put in"
         );
     }
 

@@ -28,7 +28,7 @@ const FORMAT: u32 = 1;
 
 /// What a run remembers for the next.
 #[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(expecting = "not this program's state")]
+#[serde(expecting = "this program's state")]
 pub struct State {
     format: u32,
     targets: BTreeMap<String, Remembered>,

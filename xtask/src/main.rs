@@ -1,7 +1,7 @@
 //! Builds the collectors in `guests/`, and compiles the built-in ones to native code with the host's own engine settings, so
 //! that `main.rs` can embed them.
 //!
-//! `cargo run --release -p xtask` leaves in `target/collectors`: each guest as NAME.wasm, each built-in as NAME.code, and
+//! Run by `make build`, it leaves in `target/collectors`: each guest as NAME.wasm, each built-in as NAME.code, and
 //! `builtins.rs`, the list that `main.rs` includes. A file that would not change is not touched, so nothing is built anew.
 
 use std::fmt::Write as _;

@@ -145,7 +145,7 @@ fn parse(body: &[u8]) -> Result<Report, String> {
         Err(error) if body.is_empty() || error.is_eof() => return Err("JSON that ends too early".to_owned()),
         Err(error) => {
             let begin: String = String::from_utf8_lossy(body).chars().take(40).collect();
-            return Err(format!("no JSON ({error}): {begin}"));
+            return Err(format!("no readable JSON ({error}): {begin}"));
         }
     };
     let mut samples = Vec::new();
@@ -209,9 +209,9 @@ mod tests {
             ("[1]", "an array instead of golang-stats-api-handler's JSON object"),
             ("", "JSON that ends too early"),
             (r#"{"gc_num":"#, "JSON that ends too early"),
-            ("<html>", "no JSON (expected value at line 1 column 1): <html>"),
-            (r#"{"gc_num":1e999}"#, r#"no JSON (number out of range at line 1 column 15): {"gc_num":1e999}"#),
-            (r#"{"gc_num":NaN}"#, r#"no JSON (expected value at line 1 column 11): {"gc_num":NaN}"#),
+            ("<html>", "no readable JSON (expected value at line 1 column 1): <html>"),
+            (r#"{"gc_num":1e999}"#, r#"no readable JSON (number out of range at line 1 column 15): {"gc_num":1e999}"#),
+            (r#"{"gc_num":NaN}"#, r#"no readable JSON (expected value at line 1 column 11): {"gc_num":NaN}"#),
         ];
         for (body, expected) in cases {
             assert_eq!(parse(body.as_bytes()).unwrap_err(), expected, "{body}");
