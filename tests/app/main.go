@@ -1,0 +1,142 @@
+// The app of the tests, the demo and the benchmarks: a real Go program that tells its runtime's statistics.
+//
+//	GET /stats    runtime.MemStats and its kin, in the JSON of golang-stats-api-handler
+//	GET /served   a JSON array of the last bodies that /stats served, exactly as served
+//
+// It prints the addresses that it listens on, one per line, once it does.
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// The largest number of bodies that /served remembers.
+const remembered = 100
+
+func main() {
+	listen := flag.String("listen", ":8080", "address to listen on; with port 0 any free one")
+	ports := flag.Int("ports", 1, "on how many ports to listen; for more than one, -listen needs port 0")
+	flag.Parse()
+
+	var h handler
+	mux := http.NewServeMux()
+	mux.HandleFunc("/stats", h.stats)
+	mux.HandleFunc("/served", h.served)
+	go work()
+
+	failed := make(chan error)
+	for i := 0; i < *ports; i++ {
+		l, err := net.Listen("tcp", *listen)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(l.Addr())
+		go func() { failed <- http.Serve(l, mux) }()
+	}
+	log.Fatal(<-failed)
+}
+
+// work allocates a little and lets go of it, so that the numbers move and garbage is collected every second or two.
+func work() {
+	var kept [4][]byte
+	for i := 0; ; i++ {
+		kept[i%len(kept)] = make([]byte, 256<<10)
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+// handler answers requests. The zero value is ready.
+type handler struct {
+	sync.Mutex
+	bodies [][]byte         // what /stats served last, oldest first
+	last   time.Time        // when it was asked before
+	mem    runtime.MemStats // what it found then
+}
+
+// stats serves the statistics of this moment.
+func (h *handler) stats(w http.ResponseWriter, _ *http.Request) {
+	h.Lock()
+	defer h.Unlock()
+	body, err := json.Marshal(h.read())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	if len(h.bodies) == remembered {
+		h.bodies = h.bodies[1:]
+	}
+	h.bodies = append(h.bodies, body)
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(body)
+}
+
+// served serves what stats served.
+func (h *handler) served(w http.ResponseWriter, _ *http.Request) {
+	h.Lock()
+	defer h.Unlock()
+	w.Header().Set("Content-Type", "application/json")
+	fmt.Fprintf(w, "[%s]\n", bytes.Join(h.bodies, []byte(",")))
+}
+
+// read takes the statistics. The garbage collections are those since it was called before, whoever called: on the first
+// call there is no rate, and all collections are listed, as far as the runtime remembers their pauses.
+func (h *handler) read() map[string]any {
+	now, before := time.Now(), h.mem
+	runtime.ReadMemStats(&h.mem)
+	m := &h.mem
+
+	var gcRate, pauseRate float64
+	if seconds := now.Sub(h.last).Seconds(); !h.last.IsZero() && seconds > 0 {
+		gcRate = float64(m.NumGC-before.NumGC) / seconds
+		pauseRate = milliseconds(m.PauseTotalNs-before.PauseTotalNs) / seconds
+	}
+	h.last = now
+
+	// PauseNs is a ring: collection number n, counted from 1, is at n-1.
+	pauses := []float64{}
+	for n := m.NumGC; n > before.NumGC && len(pauses) < len(m.PauseNs); n-- {
+		pauses = append(pauses, milliseconds(m.PauseNs[(n-1)%uint32(len(m.PauseNs))]))
+	}
+
+	return map[string]any{
+		"time":                now.UnixNano(),
+		"go_version":          runtime.Version(),
+		"go_os":               runtime.GOOS,
+		"go_arch":             runtime.GOARCH,
+		"cpu_num":             runtime.NumCPU(),
+		"goroutine_num":       runtime.NumGoroutine(),
+		"gomaxprocs":          runtime.GOMAXPROCS(0),
+		"cgo_call_num":        runtime.NumCgoCall(),
+		"memory_alloc":        m.Alloc,
+		"memory_total_alloc":  m.TotalAlloc,
+		"memory_sys":          m.Sys,
+		"memory_lookups":      m.Lookups,
+		"memory_mallocs":      m.Mallocs,
+		"memory_frees":        m.Frees,
+		"memory_stack":        m.StackInuse,
+		"heap_alloc":          m.HeapAlloc,
+		"heap_sys":            m.HeapSys,
+		"heap_idle":           m.HeapIdle,
+		"heap_inuse":          m.HeapInuse,
+		"heap_released":       m.HeapReleased,
+		"heap_objects":        m.HeapObjects,
+		"gc_next":             m.NextGC,
+		"gc_last":             m.LastGC,
+		"gc_num":              m.NumGC,
+		"gc_per_second":       gcRate,
+		"gc_pause_per_second": pauseRate,
+		"gc_pause":            pauses,
+	}
+}
+
+// milliseconds makes milliseconds of nanoseconds.
+func milliseconds(ns uint64) float64 { return float64(ns) / 1e6 }

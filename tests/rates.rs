@@ -1,0 +1,217 @@
+//! Counters: growth per minute by the target's own clock, worked out by hand.
+
+use std::time::{Duration, Instant};
+
+use scenarios::agent::{Agent, Metrics};
+use scenarios::stand_in::StandIn;
+use scenarios::stats::{self, COUNTERS, GAUGES};
+use serde_json::Value;
+
+const SECOND: u64 = 1_000_000_000;
+const NOON: u64 = 1_700_000_000 * SECOND;
+
+/// One agent that asks one stand-in.
+struct Pair {
+    agent: Agent,
+    stand_in: StandIn,
+}
+
+impl Pair {
+    fn telling(first: Value) -> Self {
+        Self { agent: Agent::alone(), stand_in: StandIn::telling(first) }
+    }
+
+    fn run(&self) -> Metrics {
+        let command = format!("run gostats --target {}", self.stand_in.target());
+        self.agent.values(&command).exits(0).without_complaint().metrics()
+    }
+
+    /// The value that each of the six counters is printed with, when all of them are told as this.
+    fn growth(&self, body: &Value) -> f64 {
+        self.stand_in.tells(body.clone());
+        let printed = self.run().of(&self.stand_in.key());
+        assert_eq!(printed.len(), GAUGES.len() + COUNTERS.len(), "{printed:?}");
+        let growth = printed["gc.gc_num"];
+        assert!(COUNTERS.iter().all(|counter| (printed[*counter] - growth).abs() < 1e-9), "{printed:?}");
+        growth
+    }
+
+    /// The counters that are printed for this.
+    fn counters(&self, body: &Value) -> Vec<&'static str> {
+        self.stand_in.tells(body.clone());
+        let printed = self.run().of(&self.stand_in.key());
+        for (gauge, right) in stats::gauges(body) {
+            assert!((printed[&gauge] - right).abs() < 1e-9, "{gauge} in {printed:?}");
+        }
+        COUNTERS.into_iter().filter(|counter| printed.contains_key(*counter)).collect()
+    }
+}
+
+#[track_caller]
+fn assert_is(printed: f64, right: f64) {
+    assert!((printed - right).abs() <= right.abs() * 1e-9, "printed {printed}, right is {right}");
+}
+
+#[test]
+fn are_absent_at_the_first_sight() {
+    let pair = Pair::telling(stats::body(NOON, 1000));
+    assert_eq!(pair.counters(&stats::body(NOON, 1000)), [""; 0]);
+}
+
+#[test]
+fn after_30_seconds_are_twice_the_growth() {
+    let pair = Pair::telling(stats::body(NOON, 1000));
+    pair.run();
+    assert_is(pair.growth(&stats::body(NOON + 30 * SECOND, 1007)), 14.0);
+}
+
+#[test]
+fn after_60_seconds_are_the_growth() {
+    let pair = Pair::telling(stats::body(NOON, 1000));
+    pair.run();
+    assert_is(pair.growth(&stats::body(NOON + 60 * SECOND, 1007)), 7.0);
+}
+
+#[test]
+fn after_90_seconds_are_two_thirds_of_the_growth() {
+    let pair = Pair::telling(stats::body(NOON, 1000));
+    pair.run();
+    assert_is(pair.growth(&stats::body(NOON + 90 * SECOND, 1007)), 4.666_666_666_666_667);
+}
+
+#[test]
+fn after_half_a_second_are_120_times_the_growth() {
+    let pair = Pair::telling(stats::body(NOON, 1000));
+    pair.run();
+    assert_is(pair.growth(&stats::body(NOON + SECOND / 2, 1007)), 840.0);
+}
+
+#[test]
+fn after_5_hours_are_a_300th_of_the_growth() {
+    let pair = Pair::telling(stats::body(NOON, 1000));
+    pair.run();
+    assert_is(pair.growth(&stats::body(NOON + 5 * 60 * 60 * SECOND, 1007)), 0.023_333_333_333_333_334);
+}
+
+#[test]
+fn of_a_few_nanoseconds_and_of_large_counts_are_exact() {
+    let pair = Pair::telling(stats::body(NOON, 9_007_199_254_740_000));
+    pair.run();
+    // 100,000,001 ns apart: 600 times the growth, less one part in a hundred million.
+    assert_is(pair.growth(&stats::body(NOON + 100_000_001, 9_007_199_254_740_991)), 594_599.994_054);
+}
+
+#[test]
+fn of_a_counter_that_stands_still_are_zero() {
+    let pair = Pair::telling(stats::body(NOON, 1000));
+    pair.run();
+    assert_is(pair.growth(&stats::body(NOON + 60 * SECOND, 1000)), 0.0);
+}
+
+#[test]
+fn are_between_each_run_and_the_one_before_it() {
+    let pair = Pair::telling(stats::body(NOON, 1000));
+    pair.run();
+    assert_is(pair.growth(&stats::body(NOON + 60 * SECOND, 1010)), 10.0);
+    assert_is(pair.growth(&stats::body(NOON + 120 * SECOND, 1030)), 20.0);
+    assert_is(pair.growth(&stats::body(NOON + 150 * SECOND, 1031)), 2.0);
+}
+
+#[test]
+fn of_a_counter_that_fell_are_left_out_and_of_no_other() {
+    let pair = Pair::telling(stats::body(NOON, 1000));
+    pair.run();
+    let mut fallen = stats::body(NOON + 60 * SECOND, 1060);
+    fallen["heap_released"] = 999.into();
+    let printed = [
+        "gc.gc_num",
+        "operation.memory_frees",
+        "operation.memory_lookups",
+        "operation.memory_mallocs",
+        "runtime.cgo_call_num",
+    ];
+    assert_eq!(pair.counters(&fallen), printed);
+    // The fall is over: from 999 to 1120 in the next minute, and from 1060 for the others.
+    pair.stand_in.tells(stats::body(NOON + 120 * SECOND, 1120));
+    let next = pair.run().of(&pair.stand_in.key());
+    assert_is(next["heap.heap_released"], 121.0);
+    assert_is(next["gc.gc_num"], 60.0);
+}
+
+#[test]
+fn are_left_out_when_the_targets_clock_goes_back() {
+    let pair = Pair::telling(stats::body(NOON, 1000));
+    pair.run();
+    assert_eq!(pair.counters(&stats::body(NOON - 60 * SECOND, 1060)), [""; 0]);
+    assert_is(pair.growth(&stats::body(NOON, 1120)), 60.0);
+}
+
+#[test]
+fn are_left_out_when_the_targets_clock_stands_still() {
+    let pair = Pair::telling(stats::body(NOON, 1000));
+    pair.run();
+    assert_eq!(pair.counters(&stats::body(NOON, 1060)), [""; 0]);
+    assert_eq!(pair.counters(&stats::body(NOON, 1000)), [""; 0]);
+    assert_is(pair.growth(&stats::body(NOON + 60 * SECOND, 1060)), 60.0);
+}
+
+#[test]
+fn are_by_the_hosts_clock_when_the_target_tells_no_time() {
+    let mut body = stats::body(NOON, 1000);
+    body.as_object_mut().expect("an object").remove("time");
+    let pair = Pair::telling(body.clone());
+    let before = Instant::now();
+    pair.run();
+    let between = Instant::now();
+    body["gc_num"] = 1060.into();
+    pair.stand_in.tells(body);
+    let pause = between.elapsed();
+    let printed = pair.run().of(&pair.stand_in.key())["gc.gc_num"];
+    // Grown by 60 in no more than the time from the first run's start, and in no less than the time between both runs.
+    let per_minute = |time: Duration| 3600.0 / time.as_secs_f64();
+    assert!((per_minute(before.elapsed())..=per_minute(pause)).contains(&printed), "{printed}");
+}
+
+#[test]
+fn of_metrics_that_the_target_does_not_tell_are_absent_and_the_others_are_there() {
+    let mut old = stats::body(NOON, 1000);
+    for unknown in ["gc_num", "heap_sys"] {
+        old.as_object_mut().expect("an object").remove(unknown);
+    }
+    let pair = Pair::telling(old.clone());
+    let printed = pair.run().of(&pair.stand_in.key());
+    assert_eq!(printed.len(), GAUGES.len() - 1, "{printed:?}");
+    // Told at last, it is seen for the first time.
+    pair.stand_in.tells(stats::body(NOON + 60 * SECOND, 1000));
+    let printed = pair.run().of(&pair.stand_in.key());
+    assert_eq!(printed.len(), GAUGES.len() + COUNTERS.len() - 1, "{printed:?}");
+    assert!(!printed.contains_key("gc.gc_num"));
+}
+
+#[test]
+fn and_gauges_are_printed_in_plain_decimals_however_large_or_small() {
+    let mut body = stats::body(NOON, 1000);
+    body["memory_alloc"] = serde_json::json!(1e30);
+    body["memory_sys"] = u64::MAX.into();
+    body["goroutine_num"] = 0.into();
+    body["gc_per_second"] = serde_json::json!(0.000_000_001_25);
+    body["gc_pause_per_second"] = serde_json::json!(-0.0);
+    let pair = Pair::telling(body);
+    let output =
+        pair.agent.values(&format!("run gostats --target {}", pair.stand_in.target())).exits(0).without_complaint();
+    assert_eq!(output.metrics().count(), GAUGES.len());
+    let values: Vec<_> =
+        output.stdout.lines().map(|line| line.split('.').skip(2).collect::<Vec<_>>().join(".")).collect();
+    let values: Vec<_> = values.iter().filter_map(|line| line.rsplit_once('\t')).map(|(line, _)| line).collect();
+    insta::assert_snapshot!(values.join("\n"), @"
+    runtime.goroutine_num	0
+    memory.memory_alloc	1000000000000000000000000000000
+    memory.memory_sys	18446744073709552000
+    memory.memory_stack	65536
+    heap.heap_sys	4194304
+    heap.heap_idle	3000000
+    heap.heap_inuse	1194304
+    gc.gc_per_second	0.00000000125
+    gc.gc_pause_per_second	0
+    ");
+}

@@ -1,0 +1,370 @@
+//! Calls the program the way mackerel-agent does, and reads what it printed.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::io::Read;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tempfile::TempDir;
+
+use crate::engine::Engine;
+use crate::stats::Values;
+use crate::{go, wait};
+
+/// How long mackerel-agent lets a plugin run.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A mackerel-agent with one plugin: an environment, and a folder for the plugin's state.
+pub struct Agent {
+    workdir: TempDir,
+    environment: Vec<(OsString, OsString)>,
+}
+
+impl Agent {
+    /// On a machine without a Docker engine.
+    pub fn alone() -> Self {
+        Self::on("unix:///nonexistent/docker.sock")
+    }
+
+    /// On a machine with this engine.
+    pub fn beside(engine: &Engine) -> Self {
+        let tls = ["DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"];
+        let tls = tls.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+        tls.fold(Self::on(engine.host()), |agent, (name, value)| agent.with(name, value))
+    }
+
+    /// On a machine whose `DOCKER_HOST` is set to this.
+    ///
+    /// # Panics
+    ///
+    /// When no temporary folder can be made.
+    pub fn on(docker_host: &str) -> Self {
+        let workdir = TempDir::new().expect("a temporary folder");
+        let agent = Self { workdir, environment: Vec::new() };
+        let workdir = agent.workdir().to_owned();
+        agent
+            .with("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .with("MACKEREL_PLUGIN_WORKDIR", workdir)
+            .with("DOCKER_HOST", docker_host)
+    }
+
+    /// With one more environment variable, or another value for it.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// `MACKEREL_PLUGIN_WORKDIR`.
+    pub fn workdir(&self) -> &Path {
+        self.workdir.path()
+    }
+
+    /// The folder in which the program keeps its state.
+    pub fn state_folder(&self) -> PathBuf {
+        self.workdir().join(format!("mackerel-plugin-wasm-{}", rustix::process::getuid().as_raw()))
+    }
+
+    /// The state files in that folder, none where there is no such folder.
+    pub fn state_files(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.state_folder()).into_iter().flatten().flatten();
+        let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+        files.sort();
+        files
+    }
+
+    /// Asks for the graph definitions, as at the agent's start. Arguments are split at white space.
+    pub fn definitions(&self, arguments: &str) -> Output {
+        Running::start(self, "1", arguments.split_whitespace()).output()
+    }
+
+    /// Asks for the values, as once a minute. Arguments are split at white space.
+    pub fn values(&self, arguments: &str) -> Output {
+        self.start(arguments).output()
+    }
+
+    /// Begins to ask for the values. Arguments are split at white space.
+    pub fn start(&self, arguments: &str) -> Running {
+        Running::start(self, "", arguments.split_whitespace())
+    }
+}
+
+/// A plugin at work.
+pub struct Running {
+    process: Child,
+    command: String,
+    start: Instant,
+    stdout: Option<JoinHandle<String>>,
+    stderr: Option<JoinHandle<String>>,
+}
+
+impl Running {
+    fn start<'a>(agent: &Agent, meta: &str, arguments: impl Iterator<Item = &'a str>) -> Self {
+        let mut command = Command::new(program());
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(agent.environment.iter().cloned())
+            .env("MACKEREL_AGENT_PLUGIN_META", meta);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let start = Instant::now();
+        let mut process = command.spawn().expect("the program can be started");
+        let stdout = process.stdout.take().map(read_in_background);
+        let stderr = process.stderr.take().map(read_in_background);
+        Self { process, command: format!("{command:?}"), start, stdout, stderr }
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    ///
+    /// When it runs for as long as mackerel-agent would let it.
+    pub fn output(mut self) -> Output {
+        let status = loop {
+            if let Some(status) = self.process.try_wait().expect("a child can be waited for") {
+                break status;
+            }
+            assert!(self.start.elapsed() < PATIENCE, "mackerel-agent would kill it now: {}", self.command);
+            thread::sleep(Duration::from_millis(2));
+        };
+        let elapsed = self.start.elapsed();
+        let text = |reader: Option<JoinHandle<String>>| reader.expect("read once").join().expect("output is UTF-8");
+        let (stdout, stderr) = (text(self.stdout.take()), text(self.stderr.take()));
+        Output { command: std::mem::take(&mut self.command), status, stdout, stderr, elapsed }
+    }
+
+    /// Asks it to end, as mackerel-agent does: with a signal to its process group.
+    ///
+    /// # Panics
+    ///
+    /// When it has ended.
+    pub fn signal(&self, signal: Signal) {
+        kill_process_group(self.group(), signal).expect("it still runs");
+    }
+
+    /// Waits until all its threads sleep and go on sleeping, so that what it waits for is outside.
+    pub fn until_idle(&self) {
+        let mut asleep = 0;
+        wait::until("the program sleeps", || {
+            asleep = if self.sleeps() { asleep + 1 } else { 0 };
+            (asleep == 10).then_some(())
+        });
+    }
+
+    fn sleeps(&self) -> bool {
+        let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.process.id())) else { return false };
+        threads.flatten().all(|thread| {
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            // The state stands behind the name, which is in parentheses.
+            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('S'))
+        })
+    }
+
+    fn group(&self) -> Pid {
+        Pid::from_child(&self.process)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(None) = self.process.try_wait() {
+            let _ = kill_process_group(self.group(), Signal::KILL);
+            let _ = self.process.wait();
+        }
+    }
+}
+
+/// What a plugin left when it ended.
+pub struct Output {
+    command: String,
+    status: ExitStatus,
+    /// What mackerel-agent takes for metrics or definitions.
+    pub stdout: String,
+    /// What mackerel-agent writes to its log.
+    pub stderr: String,
+    /// How long it ran.
+    pub elapsed: Duration,
+}
+
+impl Output {
+    /// Asserts how it ended.
+    ///
+    /// # Panics
+    ///
+    /// When it ended in another way.
+    #[must_use]
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.status.code(), Some(code), "exit status of {self}");
+        self
+    }
+
+    /// Asserts that it wrote nothing to stderr.
+    ///
+    /// # Panics
+    ///
+    /// When it did.
+    #[must_use]
+    #[track_caller]
+    pub fn without_complaint(self) -> Self {
+        assert_eq!(self.stderr, "", "stderr of {self}");
+        self
+    }
+
+    /// Reads stdout as metric values.
+    ///
+    /// # Panics
+    ///
+    /// When stdout is not what mackerel-agent and stricter readers take without a loss.
+    #[track_caller]
+    pub fn metrics(&self) -> Metrics {
+        let lines: Vec<_> = self.stdout.lines().map(|line| self.metric(line)).collect();
+        assert!(self.stdout.is_empty() || self.stdout.ends_with('\n'), "a line end is missing: {self}");
+        let keys: BTreeSet<_> = lines.iter().map(|(key, _)| key).collect();
+        assert_eq!(keys.len(), lines.len(), "a key comes twice: {self}");
+        let epochs: BTreeSet<_> = self.stdout.lines().filter_map(|line| line.rsplit('\t').next()).collect();
+        assert!(epochs.len() <= 1, "more than one time: {self}");
+        Metrics { lines }
+    }
+
+    #[track_caller]
+    fn metric(&self, line: &str) -> (String, f64) {
+        let fields: Vec<_> = line.split('\t').collect();
+        let [key, value, epoch] = fields[..] else { panic!("not three fields: {line:?} in {self}") };
+        assert!(is_key(key), "not a key: {key:?} in {self}");
+        assert!(is_decimal(value), "not a plain decimal number: {value:?} in {self}");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is right").as_secs();
+        let epoch: u64 = epoch.parse().unwrap_or_else(|_| panic!("not a time: {epoch:?} in {self}"));
+        assert!((now - 60..=now).contains(&epoch), "not a time of this run: {epoch} in {self}");
+        (key.to_owned(), value.parse().expect("a decimal number"))
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n{} after {:?}", self.command, self.status, self.elapsed)?;
+        write!(f, "--- stdout\n{}--- stderr\n{}---", self.stdout, self.stderr)
+    }
+}
+
+/// Metric values, in the order in which they were printed.
+pub struct Metrics {
+    lines: Vec<(String, f64)>,
+}
+
+impl Metrics {
+    /// All keys, in order.
+    pub fn keys(&self) -> Vec<&str> {
+        self.lines.iter().map(|(key, _)| key.as_str()).collect()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// The values of one target, the keys of which begin with this.
+    pub fn of(&self, target: &str) -> Values {
+        let below = |key: &str| Some(key.strip_prefix(target)?.strip_prefix('.')?.to_owned());
+        self.lines.iter().filter_map(|(key, value)| Some((below(key)?, *value))).collect()
+    }
+
+    /// The graphs and metrics of one target, the keys of which begin with this, in order.
+    pub fn order_of(&self, target: &str) -> Vec<&str> {
+        self.lines.iter().filter_map(|(key, _)| key.strip_prefix(target)?.strip_prefix('.')).collect()
+    }
+
+    /// What stands in place of the `#`, for each target once, in order. Keys are `PREFIX.INSTANCE.GRAPH.METRIC`.
+    pub fn instances(&self) -> Vec<&str> {
+        let mut instances: Vec<_> = self.lines.iter().filter_map(|(key, _)| key.rsplit('.').nth(2)).collect();
+        instances.dedup();
+        instances
+    }
+}
+
+fn is_key(key: &str) -> bool {
+    key.split('.').all(|part| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    })
+}
+
+fn is_decimal(value: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
+    digits(whole.strip_prefix('-').unwrap_or(whole)) && digits(fraction)
+}
+
+fn read_in_background(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).expect("output is UTF-8");
+        text
+    })
+}
+
+/// The program under test.
+///
+/// # Panics
+///
+/// When it was not built.
+pub fn program() -> PathBuf {
+    let name = "release/mackerel-plugin-wasm";
+    let candidates = [go::target().join(name), Path::new(env!("CARGO_MANIFEST_DIR")).join("../target").join(name)];
+    candidates
+        .into_iter()
+        .find(|path| path.exists())
+        .expect("target/release/mackerel-plugin-wasm: run `make build` first")
+}
+
+/// A collector as a file: a built-in, or a guest that only tests run.
+///
+/// # Panics
+///
+/// When it is not built.
+pub fn component(name: &str) -> String {
+    let release = program();
+    let target = release.parent().and_then(Path::parent).expect("target/release");
+    let path = target.join(format!("collectors/{name}.wasm"));
+    assert!(path.exists(), "{}: run `make build` first", path.display());
+    path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_decimal, is_key};
+
+    #[test]
+    fn keys_are_components_of_legal_characters() {
+        assert!(is_key("gostats.32768.gc.gc_num") && is_key("web.go.a-1_B.gc"));
+        assert!(
+            !is_key("")
+                && !is_key("a..b")
+                && !is_key(".a")
+                && !is_key("a.")
+                && !is_key("a b")
+                && !is_key("ä")
+                && !is_key("a.#")
+        );
+    }
+
+    #[test]
+    fn values_are_plain_decimal_numbers() {
+        assert!(is_decimal("0") && is_decimal("-12") && is_decimal("12.5"));
+        assert!(
+            !is_decimal("")
+                && !is_decimal("NaN")
+                && !is_decimal("inf")
+                && !is_decimal("1e9")
+                && !is_decimal("1.")
+                && !is_decimal("+1")
+        );
+    }
+}

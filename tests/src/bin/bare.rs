@@ -1,0 +1,93 @@
+//! The yardstick of `make bench`: what the job costs in a bare native program. It lists containers, or takes the targets that
+//! it is given, sends all GETs at once, reads the answers whole, and prints how much came.
+//!
+//!     bare --path /stats --filter KEY=VALUE
+//!     bare --path /stats --target HOST:PORT --target …
+//!
+//! The engine is that of `DOCKER_HOST`. No sandbox, no limits, no names, no rates, no state: nothing that can be left out.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use bollard::models::{ContainerSummary, PortSummaryTypeEnum};
+use bollard::query_parameters::ListContainersOptionsBuilder;
+use bollard::{ClientVersion, Docker, errors};
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let mut path = String::new();
+    let mut filters: HashMap<String, Vec<String>> = HashMap::new();
+    let mut targets = Vec::new();
+    let mut args = std::env::args().skip(1);
+    while let Some(option) = args.next() {
+        let value = args.next().with_context(|| format!("{option} needs a value"))?;
+        match option.as_str() {
+            "--path" => path = value,
+            "--target" => targets.push(value.parse()?),
+            "--filter" => {
+                let (key, value) = value.split_once('=').context("--filter is KEY=VALUE")?;
+                filters.entry(key.to_owned()).or_default().push(value.to_owned());
+            }
+            _ => bail!("no such option: {option}"),
+        }
+    }
+    if targets.is_empty() {
+        targets = discover(&filters).await?;
+    }
+    let bodies = try_join_all(targets.into_iter().map(|target| get(target, &path))).await?;
+    println!("{} bodies, {} bytes", bodies.len(), bodies.iter().map(Bytes::len).sum::<usize>());
+    Ok(())
+}
+
+/// The first published TCP port of each container. Asks with the API version of current engines, then with that of old ones,
+/// for to negotiate would take one more question in every run.
+async fn discover(filters: &HashMap<String, Vec<String>>) -> Result<Vec<SocketAddr>> {
+    let options = ListContainersOptionsBuilder::default().filters(filters).build();
+    for minor_version in [44, 41] {
+        match connect(minor_version)?.list_containers(Some(options.clone())).await {
+            Err(errors::Error::DockerResponseServerError { status_code: 400, .. }) => {}
+            containers => return Ok(containers?.iter().filter_map(endpoint).collect()),
+        }
+    }
+    let containers = connect(41)?.negotiate_version().await?.list_containers(Some(options)).await?;
+    Ok(containers.iter().filter_map(endpoint).collect())
+}
+
+fn connect(minor_version: usize) -> Result<Docker> {
+    let version = ClientVersion { major_version: 1, minor_version };
+    let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
+    Ok(if host.starts_with("unix:") {
+        Docker::connect_with_unix(&host, 30, &version)?
+    } else {
+        Docker::connect_with_http(&host, 30, &version)?
+    })
+}
+
+fn endpoint(container: &ContainerSummary) -> Option<SocketAddr> {
+    container.ports.iter().flatten().find_map(|port| {
+        let ip = match port.ip.as_deref()? {
+            "0.0.0.0" => "127.0.0.1",
+            "::" => "::1",
+            ip => ip,
+        };
+        let address = SocketAddr::new(ip.parse().ok()?, port.public_port?);
+        (port.typ == Some(PortSummaryTypeEnum::TCP)).then_some(address)
+    })
+}
+
+async fn get(target: SocketAddr, path: &str) -> Result<Bytes> {
+    let stream = TcpStream::connect(target).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let request = hyper::Request::get(path).header("host", target.to_string()).body(Empty::<Bytes>::new())?;
+    let response = sender.send_request(request).await?;
+    ensure!(response.status() == 200, "{target} answered {}", response.status());
+    Ok(response.into_body().collect().await?.to_bytes())
+}

@@ -1,0 +1,76 @@
+//! Builds the Go programs that the program under test collects from.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::skip;
+
+/// A Go program of this folder.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Program {
+    /// `tests/app`: an ordinary Go service with its runtime statistics under `/stats`.
+    App,
+    /// `tests/faults`: a server that misbehaves in one way.
+    Faults,
+    /// `tests/tlsfront`: TLS in front of something that speaks plainly.
+    TlsFront,
+}
+
+impl Program {
+    /// The name of the folder and of the executable.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::Faults => "faults",
+            Self::TlsFront => "tlsfront",
+        }
+    }
+
+    /// The executable, static, built at the first call. `None` where there is no Go, which is then said once.
+    ///
+    /// # Panics
+    ///
+    /// When Go is there and the program does not build.
+    pub fn executable(self) -> Option<PathBuf> {
+        has_go().then(|| {
+            let path = target().join("scenarios").join(self.name());
+            build(self, &path);
+            path
+        })
+    }
+}
+
+fn has_go() -> bool {
+    static GO: OnceLock<bool> = OnceLock::new();
+    *GO.get_or_init(|| {
+        let found = Command::new("go").arg("version").output().is_ok_and(|output| output.status.success());
+        if !found {
+            skip::notice("no Go on PATH", "all that collects from real Go programs");
+        }
+        found
+    })
+}
+
+fn build(program: Program, path: &Path) {
+    static BUILT: [OnceLock<()>; 3] = [const { OnceLock::new() }; 3];
+    BUILT[program as usize].get_or_init(|| {
+        let output = Command::new("go")
+            .args(["build", "-trimpath", "-o"])
+            .arg(path)
+            .arg(".")
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(program.name()))
+            .env("CGO_ENABLED", "0")
+            .env("GOTOOLCHAIN", "local")
+            .output()
+            .expect("go can be started");
+        assert!(output.status.success(), "go build of {program:?}: {}", String::from_utf8_lossy(&output.stderr));
+    });
+}
+
+/// Cargo's target folder, of which the running test is a part.
+pub(crate) fn target() -> PathBuf {
+    let test = std::env::current_exe().expect("a running program has a path");
+    let target = test.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
+    target.expect("a test runs inside cargo's target folder").to_owned()
+}

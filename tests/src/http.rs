@@ -1,0 +1,76 @@
+//! The little HTTP that scenarios need: one GET, and a server whose answers can go wrong.
+
+use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// Asks for one path and gives the body of a 200.
+///
+/// # Errors
+///
+/// No connection, no answer within 5 s, or another status.
+pub fn get(address: SocketAddr, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    // Version 1.0, so that the answer is not chunked and ends with the connection.
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    match answer.split_once("\r\n\r\n") {
+        Some((head, body)) if head.split(' ').nth(1) == Some("200") => Ok(body.to_owned()),
+        _ => Err(io::Error::other(format!("not a 200: {answer:?}"))),
+    }
+}
+
+/// How a server answers one request.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// As it should: a status and a JSON body.
+    Whole(u16, String),
+    /// The first half of a JSON body. Then the connection ends.
+    Half(String),
+    /// Never. The connection stays open for as long as the caller likes.
+    Silence,
+}
+
+/// Decides on the answer to a path with its query.
+pub type Answer = dyn Fn(&str) -> Reply + Send + Sync;
+
+/// Answers everything that connects to a TCP listener, until the process ends.
+pub fn serve_tcp(listener: TcpListener, answer: Arc<Answer>) {
+    thread::spawn(move || listener.incoming().flatten().for_each(|stream| answer_in_background(stream, &answer)));
+}
+
+/// Answers everything that connects to a Unix socket, until the process ends.
+pub fn serve_unix(listener: UnixListener, answer: Arc<Answer>) {
+    thread::spawn(move || listener.incoming().flatten().for_each(|stream| answer_in_background(stream, &answer)));
+}
+
+fn answer_in_background(stream: impl Read + Write + Send + 'static, answer: &Arc<Answer>) {
+    let answer = Arc::clone(answer);
+    thread::spawn(move || answer_one(stream, &*answer));
+}
+
+fn answer_one(stream: impl Read + Write, answer: &Answer) -> io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let mut request = String::new();
+    stream.read_line(&mut request)?;
+    let mut field = String::new();
+    while stream.read_line(&mut field)? > 2 {
+        field.clear();
+    }
+    let path = request.split(' ').nth(1).unwrap_or_default();
+    let (status, body, sent) = match answer(path) {
+        Reply::Whole(status, body) => (status, body.clone(), body),
+        Reply::Half(body) => (200, body.clone(), body.chars().take(body.chars().count() / 2).collect()),
+        Reply::Silence => return io::copy(&mut stream, &mut io::sink()).map(drop),
+    };
+    let length = body.len();
+    write!(
+        stream.get_mut(),
+        "HTTP/1.1 {status} Status\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{sent}"
+    )
+}

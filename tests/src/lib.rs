@@ -1,0 +1,23 @@
+//! The harness of the scenarios: what stands around the program when it runs for real.
+//!
+//! - [`agent`] calls the program the way mackerel-agent does, and reads what it printed.
+//! - [`engine`] is a real Docker engine with real Go programs in its containers.
+//! - [`fake_engine`] is an engine for what no real one does on demand.
+//! - [`stand_in`] is a Go program's `/stats` that tells what a scenario wants it to tell.
+//! - [`stats`] knows gostats' metrics: what is to be printed for which answer.
+//! - [`local`] runs the Go programs beside the scenario, without containers.
+//! - [`go`] builds them, [`http`] is the little HTTP that the others need, [`port`] finds free ports, [`wait`] waits,
+//!   [`mask`] hides what changes from run to run, [`skip`] says what was not tested where something is missing.
+
+pub mod agent;
+pub mod engine;
+pub mod fake_engine;
+pub mod go;
+pub mod http;
+pub mod local;
+pub mod mask;
+pub mod port;
+pub mod skip;
+pub mod stand_in;
+pub mod stats;
+pub mod wait;

@@ -1,0 +1,139 @@
+//! Engines and targets that are reached through TLS.
+
+use scenarios::agent::{Agent, Output};
+use scenarios::fake_engine::{FakeEngine, container};
+use scenarios::go::Program;
+use scenarios::local::Local;
+use scenarios::stand_in::StandIn;
+use scenarios::{mask, stats};
+use tempfile::TempDir;
+
+/// TLS in front of a server, and the certificates that its clients need.
+struct Front {
+    process: Local,
+    certificates: TempDir,
+}
+
+impl Front {
+    /// `None` where there is no Go.
+    fn start(to: &str, host: &str, more: &[&str]) -> Option<Self> {
+        let certificates = tempfile::tempdir().expect("a temporary folder");
+        let folder = certificates.path().display().to_string();
+        let arguments = [&["-to", to, "-for", host, "-certificates", &folder], more].concat();
+        Some(Self { process: Local::start(Program::TlsFront, &arguments)?, certificates })
+    }
+
+    fn before_target(target: &str, host: &str) -> Option<Self> {
+        Self::start(&format!("tcp:{target}"), host, &[])
+    }
+
+    fn before_engine(engine: &FakeEngine, host: &str) -> Option<Self> {
+        Self::start(&engine.host().replace("unix://", "unix:"), host, &["-mutual"])
+    }
+
+    /// As an operator sets it up who trusts this authority.
+    fn trusted(&self, agent: Agent) -> Agent {
+        agent.with("SSL_CERT_FILE", self.certificates.path().join("ca.pem"))
+    }
+
+    /// As an operator sets it up who drives this engine.
+    fn agent(&self) -> Agent {
+        let agent = Agent::on(&format!("tcp://{}", self.process.target()));
+        agent.with("DOCKER_TLS_VERIFY", "1").with("DOCKER_CERT_PATH", self.certificates.path())
+    }
+
+    fn mask(&self, text: &str) -> String {
+        mask::ports(&mask::path(text, self.certificates.path(), "CERTIFICATES"))
+    }
+}
+
+fn ask(agent: &Agent, front: &Front, options: &str) -> Output {
+    agent.values(&format!("run gostats --scheme https --target {} {options}", front.process.target()))
+}
+
+#[test]
+fn a_target_is_asked_through_tls_where_the_machine_trusts_its_certificate() {
+    let stand_in = StandIn::telling(stats::body(1, 1));
+    let Some(front) = Front::before_target(&stand_in.target(), "127.0.0.1") else { return };
+    let agent = front.trusted(Agent::alone());
+    let metrics = ask(&agent, &front, "").exits(0).without_complaint().metrics();
+    stats::assert_same(&metrics.of(&format!("gostats.{}", front.process.port())), &stats::gauges(&stats::body(1, 1)));
+}
+
+#[test]
+fn a_target_whose_certificate_nobody_trusts_is_not_asked() {
+    let stand_in = StandIn::telling(stats::body(1, 1));
+    let Some(front) = Front::before_target(&stand_in.target(), "127.0.0.1") else { return };
+    let output = ask(&Agent::alone(), &front, "").exits(1);
+    assert_eq!((output.stdout.as_str(), stand_in.asked()), ("", 0));
+    insta::assert_snapshot!(front.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: no connection: invalid peer certificate: UnknownIssuer");
+}
+
+#[test]
+fn a_certificate_for_a_name_is_taken_where_the_operator_gives_the_name() {
+    let stand_in = StandIn::telling(stats::body(1, 1));
+    let Some(front) = Front::before_target(&stand_in.target(), "api.example.com") else { return };
+    let agent = front.trusted(Agent::alone());
+    let output = ask(&agent, &front, "").exits(1);
+    assert_eq!((output.stdout.as_str(), stand_in.asked()), ("", 0));
+    insta::assert_snapshot!(front.mask(&output.stderr), @r#"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: no connection: invalid peer certificate: certificate not valid for name "127.0.0.1"; certificate is only valid for DnsName("api.example.com")"#);
+
+    let metrics = ask(&agent, &front, "--tls-server-name api.example.com").exits(0).without_complaint().metrics();
+    assert_eq!(metrics.count(), stats::GAUGES.len());
+}
+
+#[test]
+fn a_target_that_speaks_plainly_is_one_line() {
+    let stand_in = StandIn::telling(stats::body(1, 1));
+    let output = Agent::alone().values(&format!("run gostats --scheme https --target {}", stand_in.target())).exits(1);
+    insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: no connection: tls handshake eof");
+}
+
+#[test]
+fn a_target_that_speaks_tls_to_a_plain_question_is_one_line() {
+    let stand_in = StandIn::telling(stats::body(1, 1));
+    let Some(front) = Front::before_target(&stand_in.target(), "127.0.0.1") else { return };
+    let output = Agent::alone().values(&format!("run gostats --target {}", front.process.target())).exits(1);
+    insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: no whole answer: the connection was closed before an answer came");
+}
+
+#[test]
+fn an_engine_is_reached_with_the_certificates_of_docker_cert_path() {
+    let stand_in = StandIn::telling(stats::body(1, 1));
+    let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stand_in.port())]);
+    let Some(front) = Front::before_engine(&engine, "127.0.0.1") else { return };
+    let metrics = front.agent().values("run gostats").exits(0).without_complaint().metrics();
+    assert_eq!(metrics.instances(), [stand_in.port().to_string()]);
+}
+
+#[test]
+fn an_engine_that_cannot_be_trusted_or_does_not_trust_us_is_one_line() {
+    let engine = FakeEngine::with_containers(vec![]);
+    let Some(front) = Front::before_engine(&engine, "127.0.0.1") else { return };
+    let Some(stranger) = Front::before_engine(&engine, "127.0.0.1") else { return };
+    let Some(misnamed) = Front::before_engine(&engine, "docker.example.com") else { return };
+    let nothing = tempfile::tempdir().expect("a temporary folder");
+    let complaints = [
+        ("another authority", front.agent().with("DOCKER_CERT_PATH", stranger.certificates.path())),
+        ("another name", misnamed.agent()),
+        ("no certificates", front.agent().with("DOCKER_CERT_PATH", nothing.path())),
+        ("no TLS", Agent::on(&format!("tcp://{}", front.process.target()))),
+    ];
+    let complaints = complaints.map(|(what, agent)| {
+        let output = agent.values("run gostats").exits(1);
+        assert_eq!(output.stdout, "", "{what}: {output}");
+        assert_eq!(output.stderr.lines().count(), 1, "{what}: {output}");
+        let stderr = mask::path(&output.stderr, nothing.path(), "NOTHING");
+        format!("{what}\n    {}", misnamed.mask(&stranger.mask(&front.mask(&stderr))))
+    });
+    insta::assert_snapshot!(complaints.concat(), @r#"
+    another authority
+        mackerel-plugin-wasm: no answer from the container engine at tcp://127.0.0.1:PORT: invalid peer certificate: BadSignature; is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
+    another name
+        mackerel-plugin-wasm: no answer from the container engine at tcp://127.0.0.1:PORT: invalid peer certificate: certificate not valid for name "127.0.0.1"; certificate is only valid for DnsName("docker.example.com"); is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
+    no certificates
+        mackerel-plugin-wasm: no TLS to the container engine at tcp://127.0.0.1:PORT: Cannot open/read certificate with path: NOTHING/ca.pem (DOCKER_CERT_PATH names the folder)
+    no TLS
+        mackerel-plugin-wasm: no answer from the container engine at tcp://127.0.0.1:PORT: connection closed before message completed; is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
+    "#);
+}

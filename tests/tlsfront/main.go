@@ -1,0 +1,122 @@
+// Command tlsfront puts TLS in front of something that speaks plainly.
+//
+//	tlsfront [-listen ADDRESS] [-mutual] -certificates FOLDER -for HOST -to NETWORK:ADDRESS
+//
+// It makes a certificate authority, a server certificate for HOST, and a client certificate, and writes what clients
+// need into FOLDER under the names that Docker gives them: ca.pem, cert.pem and key.pem. Its first line of output is
+// the address that it listens on.
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+func main() {
+	address := flag.String("listen", "127.0.0.1:0", "the address to listen on")
+	mutual := flag.Bool("mutual", false, "ask clients for their certificate")
+	folder := flag.String("certificates", "", "the folder to write ca.pem, cert.pem and key.pem to")
+	host := flag.String("for", "127.0.0.1", "the address or name that the server's certificate is for")
+	to := flag.String("to", "", "what to connect to, such as unix:/run/docker.sock or tcp:127.0.0.1:8080")
+	flag.Parse()
+
+	authority := newAuthority()
+	server := authority.issue(&x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, *host)
+	client := authority.issue(&x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, "client")
+	write(*folder, "ca.pem", "CERTIFICATE", authority.certificate.Raw)
+	write(*folder, "cert.pem", "CERTIFICATE", client.Certificate[0])
+	write(*folder, "key.pem", "PRIVATE KEY", must(x509.MarshalPKCS8PrivateKey(client.PrivateKey)))
+
+	config := &tls.Config{Certificates: []tls.Certificate{server}}
+	if *mutual {
+		config.ClientAuth = tls.RequireAndVerifyClientCert
+		config.ClientCAs = x509.NewCertPool()
+		config.ClientCAs.AddCert(authority.certificate)
+	}
+	listener := must(tls.Listen("tcp", *address, config))
+	fmt.Println(listener.Addr())
+	for {
+		go forward(must(listener.Accept()).(*tls.Conn), *to)
+	}
+}
+
+// forward passes everything on in both directions until the server behind is done.
+func forward(client *tls.Conn, to string) {
+	defer client.Close()
+	if client.Handshake() != nil {
+		return
+	}
+	network, address, _ := strings.Cut(to, ":")
+	server, err := net.Dial(network, address)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	go io.Copy(server, client)
+	io.Copy(client, server)
+}
+
+// authority is a certificate authority that lives for as long as the process.
+type authority struct {
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+}
+
+func newAuthority() authority {
+	key := newKey()
+	template := fill(&x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, "authority")
+	der := must(x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key))
+	return authority{must(x509.ParseCertificate(der)), key}
+}
+
+func (a authority) issue(template *x509.Certificate, host string) tls.Certificate {
+	key := newKey()
+	if ip := net.ParseIP(host); ip != nil {
+		template.IPAddresses = []net.IP{ip}
+	} else {
+		template.DNSNames = []string{host}
+	}
+	der := must(x509.CreateCertificate(rand.Reader, fill(template, host), a.certificate, &key.PublicKey, a.key))
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+func fill(template *x509.Certificate, name string) *x509.Certificate {
+	template.SerialNumber = must(rand.Int(rand.Reader, big.NewInt(1<<62)))
+	template.Subject = pkix.Name{CommonName: name}
+	template.NotBefore = time.Now().Add(-time.Hour)
+	template.NotAfter = time.Now().Add(time.Hour)
+	return template
+}
+
+func newKey() *ecdsa.PrivateKey {
+	return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+}
+
+func write(folder, name, kind string, bytes []byte) {
+	text := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: bytes})
+	if err := os.WriteFile(filepath.Join(folder, name), text, 0o600); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		log.Fatal(err)
+	}
+	return value
+}

@@ -1,0 +1,171 @@
+//! What a person gets who types a command: help, lists, and errors that lead on. No engine runs here.
+
+use scenarios::agent::Agent;
+
+/// Standard error of a command that is used wrongly.
+fn complaint(arguments: &str) -> String {
+    let output = Agent::alone().values(arguments).exits(2);
+    assert_eq!(output.stdout, "", "stdout of {output}");
+    output.stderr
+}
+
+#[test]
+fn an_option_that_does_not_exist_is_refused() {
+    insta::assert_snapshot!(complaint("run gostats --fliter name=api"), @"
+    error: unexpected argument '--fliter' found
+
+      tip: a similar argument exists: '--filter'
+      tip: gostats takes --path, --scheme
+      tip: the host takes --filter, --container-port, --target, --docker-host, --tls-server-name, --metric-key-prefix, --instance-name, --timeout, --deadline, --memory-limit, --verbose
+
+    Usage: mackerel-plugin-wasm run gostats --filter <KEY=VALUE>
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn a_collector_option_that_does_not_exist_names_those_that_do() {
+    insta::assert_snapshot!(complaint("run gostats --uri http://localhost/stats"), @"
+    error: unexpected argument '--uri' found
+
+      tip: gostats takes --path, --scheme
+      tip: the host takes --filter, --container-port, --target, --docker-host, --tls-server-name, --metric-key-prefix, --instance-name, --timeout, --deadline, --memory-limit, --verbose
+
+    Usage: mackerel-plugin-wasm run gostats [OPTIONS]
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn a_choice_lists_its_words() {
+    insta::assert_snapshot!(complaint("run gostats --scheme ftp"), @"
+    error: invalid value 'ftp' for '--scheme <SCHEME>'
+      [possible values: http, https]
+
+      tip: a similar value exists: 'http'
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn an_option_without_its_value_is_refused() {
+    insta::assert_snapshot!(complaint("run gostats --path"), @"
+    error: a value is required for '--path <PATH>' but none was supplied
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn values_that_make_no_sense_are_refused_with_their_reason() {
+    let complaints = [
+        "--filter api",
+        "--filter =api",
+        "--container-port 0",
+        "--container-port 65536",
+        "--target localhost",
+        "--target localhost:http",
+        "--target http://localhost:80",
+        "--target [::1:80",
+        "--docker-host ftp://localhost",
+        "--metric-key-prefix a..b",
+        "--metric-key-prefix a.#",
+        "--metric-key-prefix größe",
+        "--instance-name ip",
+        "--instance-name label:",
+        "--timeout soon",
+        "--timeout 0",
+        "--timeout -1",
+        "--deadline 0",
+        "--memory-limit much",
+        "--memory-limit 0",
+        "--path stats",
+        "surplus",
+    ];
+    let complaints = complaints.map(|options| {
+        let stderr = complaint(&format!("run gostats {options}"));
+        format!("{options}\n    {}\n", stderr.lines().next().unwrap_or_default())
+    });
+    insta::assert_snapshot!(complaints.concat());
+}
+
+#[test]
+fn options_that_contradict_each_other_are_refused() {
+    let complaints = [
+        "--filter name=api",
+        "--container-port 8080",
+        "--docker-host unix:///var/run/docker.sock",
+        "--instance-name name",
+    ];
+    let complaints = complaints.map(|option| {
+        let stderr = complaint(&format!("run gostats --target 127.0.0.1:1 {option}"));
+        format!("{option}\n    {}\n", stderr.lines().next().unwrap_or_default())
+    });
+    insta::assert_snapshot!(complaints.concat(), @"
+    --filter name=api
+        error: the argument '--target <HOST:PORT>' cannot be used with '--filter <KEY=VALUE>'
+    --container-port 8080
+        error: the argument '--target <HOST:PORT>' cannot be used with '--container-port <PORT>'
+    --docker-host unix:///var/run/docker.sock
+        error: the argument '--target <HOST:PORT>' cannot be used with '--docker-host <URL>'
+    --instance-name name
+        mackerel-plugin-wasm: --target goes with --instance-name port alone: it has no container to be named by
+    ");
+}
+
+#[test]
+fn a_collector_that_does_not_exist_names_those_that_do() {
+    insta::assert_snapshot!(complaint("run gostat"), @"mackerel-plugin-wasm: there is no collector 'gostat'; there is gostats, and any component by the path of its .wasm file");
+}
+
+#[test]
+fn a_file_that_does_not_exist_is_refused() {
+    insta::assert_snapshot!(complaint("run ./nowhere.wasm"), @"mackerel-plugin-wasm: ./nowhere.wasm: there is no such file");
+}
+
+#[test]
+fn no_collector_and_no_command_are_refused() {
+    insta::assert_snapshot!([complaint(""), complaint("run")].join("\n---\n"));
+}
+
+#[test]
+fn help_shows_the_options_of_the_host_and_of_the_collector() {
+    let output = Agent::alone().values("run gostats --help").exits(0).without_complaint();
+    insta::assert_snapshot!(output.stdout);
+}
+
+#[test]
+fn help_shows_the_commands() {
+    let output = Agent::alone().values("--help").exits(0).without_complaint();
+    insta::assert_snapshot!(output.stdout);
+}
+
+#[test]
+fn list_shows_the_collectors() {
+    let output = Agent::alone().values("list").exits(0).without_complaint();
+    insta::assert_snapshot!(output.stdout, @"gostats     0.1.0     Go runtime statistics, as golang-stats-api-handler serves them");
+}
+
+#[test]
+fn inspect_shows_what_a_collector_offers_and_asks_for() {
+    let output = Agent::alone().values("inspect gostats").exits(0).without_complaint();
+    // What changes with the compiler: the size, the digest, and what of WASI its standard library links.
+    let changes = |line: &&str| ["origin ", "digest ", "  wasi:"].iter().any(|start| line.starts_with(start));
+    let (changing, fixed): (Vec<_>, Vec<_>) = output.stdout.lines().partition(changes);
+    insta::assert_snapshot!(fixed.join("\n"));
+    let digest = changing.iter().find_map(|line| line.strip_prefix("digest    sha256:")).expect("a digest");
+    assert!(digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{digest}");
+    assert!(changing.iter().any(|line| line.starts_with("origin    built in, ") && line.ends_with(" KiB")), "{output}");
+}
+
+#[test]
+fn durations_are_numbers_of_seconds_or_carry_a_unit() {
+    let agent = Agent::alone();
+    for timeout in ["3", "0.5", "500ms", "10s", "1m"] {
+        // Nothing listens on port 1: the options are read, then the one target fails.
+        let _ = agent.values(&format!("run gostats --target 127.0.0.1:1 --timeout {timeout}")).exits(1);
+    }
+}
