@@ -88,7 +88,7 @@ free_subnet() {
 install() {
   if command -v dockerd >/dev/null; then return; fi
   say "installing Debian's docker.io and iproute2"
-  apt-get install -qq -y --no-install-recommends docker.io iproute2 >/dev/null
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends docker.io iproute2 >/dev/null
 }
 
 case ${1:-} in

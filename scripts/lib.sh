@@ -84,6 +84,9 @@ build_app() {
   fi
 }
 
+# Further options of the app, for all that is started.
+APP_OPTIONS=()
+
 # Starts containers of the app, named $1-RUN and so on, each on a port that the engine chooses, and waits until they
 # listen. On loopback alone, for no one else has to reach them; ports are chosen in the same way.
 start_containers() {
@@ -92,12 +95,16 @@ start_containers() {
     tar -C "$WORK/app" -c app |
       docker import --change 'ENTRYPOINT ["/app"]' --change 'EXPOSE 8080' --change "LABEL $LABEL" - "$IMAGE" >/dev/null
   fi
-  printf '%s\n' "$@" | xargs -P 4 -I {} docker run -d --name "{}-$RUN" -p 127.0.0.1::8080 "$IMAGE" >/dev/null
-  local name
-  for name in "$@"; do
-    wait_for "container $name-$RUN listens" listening "$name-$RUN"
+  local names=("${@/%/-$RUN}") name
+  printf '%s\n' "${names[@]}" | xargs -P 4 -I {} docker create --name {} -p 127.0.0.1::8080 "$IMAGE" "${APP_OPTIONS[@]}" >/dev/null
+  # An engine gives up after ten ports that are taken, for it knows only its own. It goes on behind them the next time.
+  start "${names[@]}" 2>/dev/null || start "${names[@]}" 2>/dev/null || start "${names[@]}"
+  for name in "${names[@]}"; do
+    wait_for "container $name listens" listening "$name"
   done
 }
+
+start() { printf '%s\n' "$@" | xargs -P 4 -n 5 docker start >/dev/null; }
 
 remove_containers() { docker ps -aq --filter "label=$LABEL" | whole xargs -r docker rm -f >/dev/null; }
 
@@ -111,7 +118,7 @@ start_process() {
   # The stand-in has one port, and no option for it.
   [ "$1" = 1 ] || ports=(-ports "$1")
   : > "$addresses"
-  "$WORK/app/app" -listen 127.0.0.1:0 "${ports[@]}" > "$addresses" &
+  "$WORK/app/app" -listen 127.0.0.1:0 "${ports[@]}" "${APP_OPTIONS[@]}" > "$addresses" &
   PROCESSES+=($!)
   wait_for "the app listens" has_lines "$1" "$addresses"
   mapfile -t -O ${#TARGETS[@]} TARGETS < "$addresses"

@@ -8,5 +8,6 @@ find_engine || {
   unset DOCKER_HOST
   say "  So the tests that need one are skipped."
 }
-say "Tests: cargo test --release --workspace $*"
-cargo test --release --workspace "$@"
+say "Tests: cargo test --release --workspace --no-fail-fast $*"
+# All failures in one run, for a build takes minutes.
+cargo test --release --workspace --no-fail-fast "$@"

@@ -51,21 +51,32 @@ pub async fn all(run: &Run<'_>, targets: &[Target], stop: &mut Stop) -> Vec<Outc
     let mut outcomes: BTreeMap<usize, Outcome> = BTreeMap::new();
     let mut waiting = targets.iter().zip(&activities).enumerate();
     let mut running = FuturesUnordered::new();
-    let stopped = {
+    let stopped = 'all: {
         let mut end = std::pin::pin!(stop.wait());
         let files = usable_files();
         loop {
-            while running.len() < files
-                && let Some((index, (target, activity))) = waiting.next()
-            {
-                running.push(async move { (index, one(run, target, activity).await) });
+            let room = files.saturating_sub(running.len()).min(limits::BEGUN_AT_ONCE);
+            running.extend(
+                waiting
+                    .by_ref()
+                    .take(room)
+                    .map(|(index, (target, activity))| async move { (index, one(run, target, activity).await) }),
+            );
+            // The next are begun when all that is ready has been taken up, or when none is under way.
+            let more = waiting.len() > 0;
+            loop {
+                tokio::select! {
+                    biased;
+                    finished = running.next() => match finished {
+                        Some((index, outcome)) => { outcomes.insert(index, outcome); }
+                        None => break,
+                    },
+                    () = tokio::task::yield_now(), if more && running.len() < files => break,
+                    why = &mut end => break 'all Some(why),
+                }
             }
-            tokio::select! {
-                finished = running.next() => match finished {
-                    Some((index, outcome)) => { outcomes.insert(index, outcome); }
-                    None => break None,
-                },
-                why = &mut end => break Some(why),
+            if !more {
+                break 'all None;
             }
         }
     };

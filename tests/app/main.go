@@ -25,13 +25,16 @@ const remembered = 100
 func main() {
 	listen := flag.String("listen", ":8080", "address to listen on; with port 0 any free one")
 	ports := flag.Int("ports", 1, "on how many ports to listen; for more than one, -listen needs port 0")
+	idle := flag.Bool("idle", false, "do nothing but answer: a hundred of them then take no time that is being measured")
 	flag.Parse()
 
 	var h handler
 	mux := http.NewServeMux()
 	mux.HandleFunc("/stats", h.stats)
 	mux.HandleFunc("/served", h.served)
-	go work()
+	if !*idle {
+		go work()
+	}
 
 	failed := make(chan error)
 	for i := 0; i < *ports; i++ {

@@ -63,7 +63,9 @@ impl Http {
             Scheme::Https => {
                 let tls = TlsConnector::from(tls_config().map_err(Error::Connect)?);
                 let stream = tls.connect(self.server_name.clone(), stream).await;
-                self.exchange(TokioIo::new(stream.map_err(|error| Error::Connect(root_cause(&error)))?), request).await
+                let stream = stream.map_err(|error| Error::Connect(root_cause(&error)))?;
+                // Boxed, for it is large, and would take its place on the stack of every sandbox.
+                Box::pin(self.exchange(TokioIo::new(stream), request)).await
             }
         };
         self.activity.set("the collector was still computing");
@@ -82,7 +84,6 @@ impl Http {
         *wire.uri_mut() = path.into();
         let authority = HeaderValue::from_str(&self.authority).map_err(|error| invalid(error.to_string()))?;
         wire.headers_mut().insert(header::HOST, authority);
-        wire.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         for (name, value) in request.headers {
             let header: HeaderName = name.parse().map_err(|_| invalid(format!("'{name}' is no header's name")))?;
             if REFUSED_HEADERS.contains(&header) {
