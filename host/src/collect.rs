@@ -1,5 +1,6 @@
 //! Collecting: all targets at once, each in a sandbox of its own and with a time of its own.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -12,7 +13,7 @@ use crate::limits;
 use crate::options::Options;
 use crate::sandbox::activity::Activity;
 use crate::sandbox::http::Http;
-use crate::sandbox::{Collector, ContainerFacts, Endpoint, Report, TargetFacts};
+use crate::sandbox::{Collector, ContainerFacts, Endpoint, Report, Sandbox, TargetFacts};
 use crate::state::{Moment, State};
 use crate::stop::Stop;
 use crate::target::{Address, Target};
@@ -42,6 +43,8 @@ pub struct Run<'a> {
     pub begun: Moment,
     /// What the last run left.
     pub last: &'a State,
+    /// Sandboxes that were made beforehand.
+    pub spare: RefCell<Vec<Sandbox>>,
 }
 
 /// Collects from all targets until all have answered or the run has to stop: then those that have not are failures. The
@@ -51,32 +54,21 @@ pub async fn all(run: &Run<'_>, targets: &[Target], stop: &mut Stop) -> Vec<Outc
     let mut outcomes: BTreeMap<usize, Outcome> = BTreeMap::new();
     let mut waiting = targets.iter().zip(&activities).enumerate();
     let mut running = FuturesUnordered::new();
-    let stopped = 'all: {
+    let stopped = {
         let mut end = std::pin::pin!(stop.wait());
         let files = usable_files();
         loop {
-            let room = files.saturating_sub(running.len()).min(limits::BEGUN_AT_ONCE);
-            running.extend(
-                waiting
-                    .by_ref()
-                    .take(room)
-                    .map(|(index, (target, activity))| async move { (index, one(run, target, activity).await) }),
-            );
-            // The next are begun when all that is ready has been taken up, or when none is under way.
-            let more = waiting.len() > 0;
-            loop {
-                tokio::select! {
-                    biased;
-                    finished = running.next() => match finished {
-                        Some((index, outcome)) => { outcomes.insert(index, outcome); }
-                        None => break,
-                    },
-                    () = tokio::task::yield_now(), if more && running.len() < files => break,
-                    why = &mut end => break 'all Some(why),
-                }
+            while running.len() < files
+                && let Some((index, (target, activity))) = waiting.next()
+            {
+                running.push(async move { (index, one(run, target, activity).await) });
             }
-            if !more {
-                break 'all None;
+            tokio::select! {
+                finished = running.next() => match finished {
+                    Some((index, outcome)) => { outcomes.insert(index, outcome); }
+                    None => break None,
+                },
+                why = &mut end => break Some(why),
             }
         }
     };
@@ -98,7 +90,12 @@ async fn one(run: &Run<'_>, target: &Target, activity: &Activity) -> Outcome {
         let start = start_of(run, target, activity).await;
         let http = bind(run, target, activity).await?;
         activity.set("the collector was still computing");
-        let (report, stderr) = run.collector.collect(http, &facts(target), &run.options.collector).await;
+        let spare = run.spare.borrow_mut().pop();
+        let sandbox = match spare {
+            Some(sandbox) => sandbox,
+            None => run.collector.sandbox().await?,
+        };
+        let (report, stderr) = sandbox.collect(http, &facts(target), &run.options.collector).await;
         Ok((report, start, stderr))
     };
     let late = || Err(Failure::Timeout { waiting: activity.get(), timeout });

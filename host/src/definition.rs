@@ -125,14 +125,12 @@ impl Definitions {
     /// kind of sample that had to be left out.
     pub fn points(&self, samples: &[Sample]) -> (Vec<Point>, Vec<String>) {
         let mut points: Vec<Point> = Vec::with_capacity(samples.len());
-        let mut seen = HashSet::new();
         let mut refused = Refused::default();
         for sample in samples {
             let key = format!("{}.{}", sample.graph, sample.metric);
             match self.find(sample) {
                 None => refused.add("that no graph declares", key),
                 Some(_) if !sample.value.is_finite() => refused.add("whose value is not a finite number", key),
-                Some(_) if !seen.insert(key.clone()) => refused.add("that came before in the same report", key),
                 Some(order) => {
                     let kind = self.0[order.0].metrics[order.1].kind;
                     points.push(Point { order, key, kind, value: sample.value });
@@ -140,6 +138,14 @@ impl Definitions {
             }
         }
         points.sort_by(|a, b| (a.order, &a.key).cmp(&(b.order, &b.key)));
+        // The sort is stable, so the first of two stays.
+        points.dedup_by(|later, first| {
+            let twice = later.key == first.key;
+            if twice {
+                refused.add("that came before in the same report", later.key.clone());
+            }
+            twice
+        });
         (points, refused.warnings())
     }
 
@@ -310,8 +316,8 @@ mod tests {
             warnings,
             [
                 "left out a sample whose value is not a finite number: #.load.one",
-                "left out a sample that came before in the same report: #.load.one",
                 "left out 5 samples that no graph declares: load.one, …",
+                "left out a sample that came before in the same report: #.load.one",
             ]
         );
     }

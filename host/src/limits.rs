@@ -75,9 +75,9 @@ pub const STATE_SIZE: ByteSize = ByteSize::mib(64);
 /// How long the counters of a target that is not seen any more are kept.
 pub const STATE_KEPT: Duration = Duration::from_hours(1);
 
-/// How many targets are begun in one go, before those that are under way get their turn: their requests are then on the wire
-/// while the next sandboxes are made. It bounds no concurrency.
-pub const BEGUN_AT_ONCE: usize = 16;
+/// How many sandboxes are made before their targets are known. More would take memory for little: the engine's list of a hundred
+/// containers takes as long as a hundred sandboxes.
+pub const BEFOREHAND: usize = 100;
 
 /// File descriptors that are left for everything but targets.
 pub const SPARE_FILES: u64 = 64;

@@ -1,5 +1,6 @@
 //! `run`: what mackerel-agent calls. One run, as data flows: options, discover, targets, collect, name, rate, write.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -8,6 +9,7 @@ use crate::collect::{self, Outcome};
 use crate::definition::{Definitions, Point, Prefix};
 use crate::discover::Engine;
 use crate::error::Error;
+use crate::limits;
 use crate::name;
 use crate::notice::{Notices, foreign, foreign_tail};
 use crate::options::Options;
@@ -39,16 +41,19 @@ pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Resu
     let mut stop = Stop::new(watchdog.started(), options.host.deadline)?;
     let mut notices = Notices::new(&description.name);
     let begun = Moment::now();
-    let (engine, targets) = find_targets(&options, description.scope, &mut stop, &mut notices).await?;
-    let names = notices.warned(name::assign(&options.instance_name, &targets));
     let state_file = notices.ok(StateFile::open(&description.name, &options.identity()));
     let last = state_file.as_ref().and_then(|file| notices.ok(file.read())).unwrap_or_default();
+    let found = find_targets(&options, description.scope, &mut stop, &mut notices);
+    let (found, spare) = component.collector.beforehand(last.targets().min(limits::BEFOREHAND), found).await;
+    let (engine, targets) = found?;
+    let names = notices.warned(name::assign(&options.instance_name, &targets));
     let run = collect::Run {
         collector: &component.collector,
         options: &options,
         engine: engine.as_ref(),
         begun,
         last: &last,
+        spare: RefCell::new(spare),
     };
     let outcomes = collect::all(&run, &targets, &mut stop).await;
     let series = series(&targets, names, outcomes, &definitions, &mut notices);
@@ -161,7 +166,10 @@ async fn print(
         Some(file) => notices.ok(file.lock().await),
         None => None,
     };
-    let mut state = locked.as_ref().and_then(|locked| locked.read().ok()).unwrap_or(last);
+    let mut state = match &locked {
+        Some(locked) => locked.read_since(last).unwrap_or_default(),
+        None => last,
+    };
     let values: Vec<Value> = series.iter().flat_map(|series| values(series, prefix, &state)).collect();
     write::print(&write::values(&values, begun.epoch()))?;
     if let Some(locked) = locked {
@@ -183,9 +191,7 @@ fn values(series: &Series<'_>, prefix: &Prefix, state: &State) -> Vec<Value> {
         MetricKind::Gauge => Some(point.value),
         MetricKind::Counter(period) => series.reading.as_ref()?.rate(last, &point.key, period),
     };
-    let key = |point: &Point| {
-        let filled = point.key.split('.').map(|part| if part == "#" { series.name.as_str() } else { part });
-        format!("{prefix}.{}", filled.collect::<Vec<_>>().join("."))
-    };
+    // A key holds '#' once, and no name holds it.
+    let key = |point: &Point| format!("{prefix}.{}", point.key.replacen('#', &series.name, 1));
     series.points.iter().filter_map(|point| Some(Value { key: key(point), value: value(point)? })).collect()
 }

@@ -32,6 +32,9 @@ const FORMAT: u32 = 1;
 pub struct State {
     format: u32,
     targets: BTreeMap<String, Remembered>,
+    /// The file that it was read from: its number and the time of its last change. Every replacement is another file.
+    #[serde(skip)]
+    file: Option<(u64, i64, u64)>,
 }
 
 /// What is remembered of one target.
@@ -76,6 +79,11 @@ impl Moment {
 }
 
 impl State {
+    /// How many targets are remembered.
+    pub fn targets(&self) -> usize {
+        self.targets.len()
+    }
+
     /// What is remembered of the target.
     pub fn get(&self, target: &str) -> Option<&Remembered> {
         self.targets.get(target)
@@ -90,6 +98,11 @@ impl State {
     pub fn forget_old(&mut self, now: Moment) {
         self.targets.retain(|_, target| now.since(target.seen).is_none_or(|ago| ago < limits::STATE_KEPT));
     }
+}
+
+/// What tells a file from the one that replaces it.
+fn file_of(stat: &rustix::fs::Stat) -> (u64, i64, u64) {
+    (stat.st_ino, stat.st_mtime, stat.st_mtime_nsec)
 }
 
 /// Where the state of one plugin command is.
@@ -170,16 +183,18 @@ impl StateFile {
             Err(error) => return Err(explain(error.to_string())),
         };
         let mut bytes = Vec::new();
+        let stat = rustix::fs::fstat(&file).map_err(|error| explain(error.to_string()))?;
         file.take(limits::STATE_SIZE.as_u64() + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| explain(error.to_string()))?;
         if bytes.len() as u64 > limits::STATE_SIZE.as_u64() {
             return Err(explain(format!("it is larger than {:.0}", limits::STATE_SIZE.display().iec())));
         }
-        let state: State = serde_json::from_slice(&bytes).map_err(|error| explain(foreign(&error.to_string())))?;
+        let mut state: State = serde_json::from_slice(&bytes).map_err(|error| explain(foreign(&error.to_string())))?;
         if state.format != FORMAT {
             return Err(explain(format!("it has the format {}, and this program writes {FORMAT}", state.format)));
         }
+        state.file = Some(file_of(&stat));
         Ok(state)
     }
 
@@ -212,11 +227,17 @@ impl StateFile {
 }
 
 impl Locked<'_> {
-    /// The state that the last run left, which none other can replace now.
+    /// The state that the last run left, which none other can replace now: `earlier`, unless the file changed since that was
+    /// read.
     ///
     /// # Errors
     /// As of [`StateFile::read`].
-    pub fn read(&self) -> Result<State, String> {
+    pub fn read_since(&self, earlier: State) -> Result<State, String> {
+        let StateFile { folder, name, .. } = self.file;
+        let now = rustix::fs::statat(folder, name.as_str(), AtFlags::SYMLINK_NOFOLLOW).ok();
+        if earlier.file.is_some() && now.as_ref().map(file_of) == earlier.file {
+            return Ok(earlier);
+        }
         self.file.read()
     }
 

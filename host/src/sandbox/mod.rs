@@ -48,6 +48,12 @@ pub struct Collector {
     memory_limit: ByteSize,
 }
 
+/// A fresh instance of a collector. It serves one call, and is gone with it.
+pub struct Sandbox {
+    store: Store<Guest>,
+    plugin: Plugin,
+}
+
 /// The state of one sandbox.
 struct Guest {
     wasi: WasiCtx,
@@ -118,7 +124,7 @@ impl Collector {
     /// Where it fails or takes too long.
     pub async fn describe(&self) -> Result<Description, Failure> {
         in_time(async {
-            let (mut store, plugin) = self.start(None).await?;
+            let Sandbox { mut store, plugin } = self.sandbox().await?;
             let description = plugin.mackerel_collector_metrics().call_describe(&mut store).await;
             description.map_err(|trap| failure(&store, &trap))
         })
@@ -131,25 +137,64 @@ impl Collector {
     /// Where it fails or takes too long.
     pub async fn graphs(&self, options: &[OptionValue]) -> Result<Result<Vec<Graph>, String>, Failure> {
         in_time(async {
-            let (mut store, plugin) = self.start(None).await?;
+            let Sandbox { mut store, plugin } = self.sandbox().await?;
             let graphs = plugin.mackerel_collector_metrics().call_graphs(&mut store, options).await;
             graphs.map_err(|trap| failure(&store, &trap))
         })
         .await
     }
 
+    /// A fresh sandbox, in which nothing has been called yet.
+    ///
+    /// # Errors
+    /// Where the component's own start fails.
+    pub async fn sandbox(&self) -> Result<Sandbox, Failure> {
+        let stderr = Stderr::default();
+        let guest = Guest {
+            wasi: WasiCtx::builder().stderr(stderr.clone()).build(),
+            table: ResourceTable::new(),
+            memory: Memory::new(self.memory_limit),
+            stderr,
+            http: None,
+        };
+        let mut store = Store::new(self.plugin.engine(), guest);
+        store.limiter(|guest| &mut guest.memory);
+        store.epoch_deadline_async_yield_and_update(1);
+        let plugin = self.plugin.instantiate_async(&mut store).await.map_err(|trap| failure(&store, &trap))?;
+        Ok(Sandbox { store, plugin })
+    }
+
+    /// Makes sandboxes beforehand, at most `count`, in the time that `work` waits for others. What the engine takes for its list
+    /// is enough for most of a run's sandboxes.
+    pub async fn beforehand<T>(&self, count: usize, work: impl Future<Output = T>) -> (T, Vec<Sandbox>) {
+        let mut work = std::pin::pin!(work);
+        let mut spare = Vec::new();
+        loop {
+            let make = async {
+                tokio::task::yield_now().await;
+                self.sandbox().await
+            };
+            tokio::select! {
+                biased;
+                result = &mut work => return (result, spare),
+                // A failure comes again where the sandbox is wanted, and is told there.
+                Ok(sandbox) = make, if spare.len() < count => spare.push(sandbox),
+            }
+        }
+    }
+}
+
+impl Sandbox {
     /// Collects from one target, which `http` leads to. The time is the caller's to bound. Beside the result comes what the
     /// collector wrote to stderr.
     pub async fn collect(
-        &self,
+        self,
         http: Option<Http>,
         target: &TargetFacts,
         options: &[OptionValue],
     ) -> (Result<Report, Failure>, String) {
-        let (mut store, plugin) = match self.start(http).await {
-            Ok(sandbox) => sandbox,
-            Err(failure) => return (Err(failure), String::new()),
-        };
+        let Sandbox { mut store, plugin } = self;
+        store.data_mut().http = http;
         let result = plugin.mackerel_collector_metrics().call_collect(&mut store, target, options).await;
         match result {
             Ok(Ok(report)) if report.samples.len() > limits::SAMPLES => {
@@ -160,23 +205,6 @@ impl Collector {
             // A failure says itself what was written.
             Err(trap) => (Err(failure(&store, &trap)), String::new()),
         }
-    }
-
-    /// A fresh sandbox.
-    async fn start(&self, http: Option<Http>) -> Result<(Store<Guest>, Plugin), Failure> {
-        let stderr = Stderr::default();
-        let guest = Guest {
-            wasi: WasiCtx::builder().stderr(stderr.clone()).build(),
-            table: ResourceTable::new(),
-            memory: Memory::new(self.memory_limit),
-            stderr,
-            http,
-        };
-        let mut store = Store::new(self.plugin.engine(), guest);
-        store.limiter(|guest| &mut guest.memory);
-        store.epoch_deadline_async_yield_and_update(1);
-        let plugin = self.plugin.instantiate_async(&mut store).await.map_err(|trap| failure(&store, &trap))?;
-        Ok((store, plugin))
     }
 }
 
