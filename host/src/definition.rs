@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::limits;
-use crate::sandbox::{Graph, Metric, MetricKind, Sample};
+use crate::sandbox::{Description, Graph, Metric, MetricKind, Sample};
 
 /// What all metric names of a run begin with: one or more legal components.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,25 @@ impl fmt::Display for Prefix {
 /// Whether `text` is a component of a metric name that is no wildcard.
 pub fn is_component(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// Checks what a collector says of itself: its name becomes part of metric names and of a file's name, its options' names become
+/// flags.
+///
+/// # Errors
+/// What is wrong. It is the collector's fault, never the operator's.
+pub fn check(description: &Description) -> Result<(), String> {
+    let is_word = |text: &str| {
+        let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        text.len() <= limits::KEY_LENGTH && text.bytes().all(legal) && !text.trim_matches('-').is_empty()
+    };
+    if !is_word(&description.name) {
+        return Err(format!("its name '{}' is not made of a-z, 0-9 and -", description.name));
+    }
+    match description.options.iter().find(|option| !is_word(&option.name)) {
+        Some(option) => Err(format!("the option's name '{}' is not made of a-z, 0-9 and -", option.name)),
+        None => Ok(()),
+    }
 }
 
 /// All graphs of a collector, checked, in the collector's order.
@@ -280,6 +299,28 @@ mod tests {
         }
         let twice = Definitions::new(vec![graph("#.load", &["a"]), graph("#.load", &["b"])]);
         assert_eq!(twice.unwrap_err(), "the graph '#.load' is declared twice");
+    }
+
+    #[test]
+    fn names_that_would_become_paths_or_no_flags_are_refused() {
+        use crate::sandbox::{OptionKind, OptionSpec, Scope};
+        let description = |name: &str, option: &str| Description {
+            name: name.to_owned(),
+            version: String::new(),
+            summary: String::new(),
+            scope: Scope::Endpoint,
+            options: vec![OptionSpec {
+                name: option.to_owned(),
+                help: String::new(),
+                kind: OptionKind::Flag,
+                default: None,
+            }],
+        };
+        assert_eq!(check(&description("my-collector2", "some-option")), Ok(()));
+        for name in ["", "-", "../../etc/x", "a/b", "a.b", "A", "a b", "a\0", "日本", &"a".repeat(256)] {
+            assert!(check(&description(name, "ok")).is_err(), "{name:?}");
+            assert!(check(&description("ok", name)).is_err(), "{name:?}");
+        }
     }
 
     #[test]

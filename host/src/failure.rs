@@ -58,9 +58,6 @@ pub enum Failure {
     /// The collector's answer is outside the contract.
     #[error("the collector broke its contract: {}", foreign(.0))]
     Contract(String),
-    /// The operator has to say more.
-    #[error("{0}")]
-    Unclear(String),
 }
 
 /// Words what a collector says of a target.

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::notice::{escape, foreign};
 use crate::options::Options;
 use crate::sandbox::{MetricKind, OptionKind, OptionSpec, Period, Scope};
-use crate::store::{Component, Store};
+use crate::store::Store;
 use crate::write;
 
 /// All collectors, a line each: name, version, what it collects.
@@ -87,29 +87,5 @@ fn flag(option: &OptionSpec) -> String {
         OptionKind::Flag => format!("--{}", option.name),
         OptionKind::Secret => format!("--{}-file", option.name),
         OptionKind::Text | OptionKind::Choice(_) | OptionKind::Many => format!("--{}{default}", option.name),
-    }
-}
-
-impl Component {
-    /// What the collector says of itself.
-    ///
-    /// # Errors
-    /// Where it fails, with its name.
-    pub async fn describe(&self) -> Result<crate::sandbox::Description, Error> {
-        self.collector.describe().await.map_err(|failure| self.fault("describe", &failure))
-    }
-
-    /// The collector's graphs for `options`, checked.
-    ///
-    /// # Errors
-    /// A usage error where it refuses the options; its own fault where it fails or declares what cannot be.
-    pub async fn definitions(&self, options: &[crate::sandbox::OptionValue]) -> Result<Definitions, Error> {
-        let graphs = self.collector.graphs(options).await.map_err(|failure| self.fault("graphs", &failure))?;
-        let graphs = graphs.map_err(|why| Error::Usage(format!("{}: {}", self.name, foreign(&why))))?;
-        Definitions::new(graphs).map_err(|why| self.fault("graphs", &crate::failure::Failure::Contract(why)))
-    }
-
-    fn fault(&self, function: &str, failure: &crate::failure::Failure) -> Error {
-        Error::Failed(format!("{}: {function}: {failure}", self.name))
     }
 }

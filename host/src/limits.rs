@@ -50,7 +50,7 @@ pub const HTTP_HEAD: usize = 64 * 1024;
 /// Samples in one report. Mackerel takes 200 metrics from a standard host.
 pub const SAMPLES: usize = 10_000;
 
-/// A prefix, a graph's key, and a metric's name, each in characters: what Mackerel shows in a list is far shorter.
+/// A prefix, a graph's key, and a metric's name, each in characters. No sensible one comes near.
 pub const KEY_LENGTH: usize = 255;
 
 /// A target's name within a key, in characters. Docker bounds no container's name.

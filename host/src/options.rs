@@ -345,4 +345,80 @@ mod tests {
             assert!(parse_size(text).is_err(), "{text}");
         }
     }
+
+    /// A collector with an option of every kind.
+    fn description() -> Description {
+        let option = |name: &str, kind, default: Option<&str>| OptionSpec {
+            name: name.to_owned(),
+            help: format!("Sets {name}"),
+            kind,
+            default: default.map(str::to_owned),
+        };
+        Description {
+            name: "redis".to_owned(),
+            version: "1".to_owned(),
+            summary: "A collector".to_owned(),
+            scope: Scope::Endpoint,
+            options: vec![
+                option("section", OptionKind::Text, Some("all")),
+                option("mode", OptionKind::Choice(vec!["fast".to_owned(), "full".to_owned()]), None),
+                option("metric", OptionKind::Many, None),
+                option("password", OptionKind::Secret, None),
+                option("cluster", OptionKind::Flag, None),
+            ],
+        }
+    }
+
+    fn parse(line: &str) -> Result<Options, Error> {
+        let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        Options::parse(&words, &description())
+    }
+
+    fn values(options: &Options) -> Vec<(&str, &str)> {
+        options.collector.iter().map(|option| (option.name.as_str(), option.value.as_str())).collect()
+    }
+
+    #[test]
+    fn a_collector_gets_what_was_given_and_its_defaults() {
+        assert_eq!(values(&parse("redis").unwrap()), [("section", "all")]);
+        let given = "redis --metric -b --cluster --mode full --metric a --section x --timeout 1s";
+        let expected = [("section", "x"), ("mode", "full"), ("metric", "-b"), ("metric", "a"), ("cluster", "true")];
+        assert_eq!(values(&parse(given).unwrap()), expected);
+        for wrong in ["--mode slow", "--section x --section y", "--cluster yes", "--password x", "--unknown"] {
+            assert!(matches!(parse(&format!("redis {wrong}")), Err(Error::Clap(_))), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_read_from_its_file_and_leaves_no_trace_in_the_states_name() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "s3cret \n").unwrap();
+        let options = parse(&format!("redis --password-file {} --filter name=a", file.path().display())).unwrap();
+        assert_eq!(values(&options), [("section", "all"), ("password", "s3cret ")]);
+        assert_eq!(options.identity(), ["prefix=redis", "filter=name=a", "option=section=all"]);
+        let error = parse("redis --password-file /nonexistent/file").unwrap_err();
+        let expected = "cannot read --password-file /nonexistent/file: No such file or directory (os error 2)";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn an_option_that_is_the_hosts_own_is_the_collectors_fault() {
+        for name in ["filter", "timeout", "help", "verbose"] {
+            let mut description = description();
+            description.options[0].name = name.to_owned();
+            let error = Options::parse(&["redis".into()], &description).unwrap_err();
+            assert!(error.to_string().contains(&format!("an option --{name}, which is the host's own")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_collector_of_whole_containers_takes_no_option_about_ports() {
+        let description = Description { scope: Scope::Container, ..description() };
+        let options = Options::parse(&["docker".into()], &description).unwrap();
+        assert_eq!(options.instance_name, InstanceName::NameId);
+        for option in ["--target=a:1", "--container-port=80", "--tls-server-name=a", "--instance-name=port"] {
+            let error = Options::parse(&["docker".into(), option.into()], &description).unwrap_err();
+            assert!(matches!(error, Error::Usage(_)), "{option}: {error}");
+        }
+    }
 }

@@ -7,11 +7,13 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 
+use crate::definition::{self, Definitions};
 use crate::error::Error;
+use crate::failure::Failure;
 use crate::limits;
 use crate::notice::foreign;
-use crate::sandbox::Collector;
 use crate::sandbox::code::Builtin;
+use crate::sandbox::{Collector, Description, OptionValue};
 
 /// The collectors that are part of the program: each is a folder of `guests/`. xtask builds them all, and embeds them.
 pub const BUILTIN_NAMES: &[&str] = &["gostats"];
@@ -96,6 +98,32 @@ impl Store {
             ))
         })?;
         Ok(Component { name: name.to_owned(), collector, size, digest: digest(&bytes), is_builtin: false })
+    }
+}
+
+impl Component {
+    /// What the collector says of itself, checked.
+    ///
+    /// # Errors
+    /// Where it fails or says what cannot be.
+    pub async fn describe(&self) -> Result<Description, Error> {
+        let description = self.collector.describe().await.map_err(|failure| self.fault("describe", &failure))?;
+        definition::check(&description).map_err(|why| self.fault("describe", &Failure::Contract(why)))?;
+        Ok(description)
+    }
+
+    /// The collector's graphs for `options`, checked.
+    ///
+    /// # Errors
+    /// A usage error where it refuses the options; its own fault where it fails or declares what cannot be.
+    pub async fn definitions(&self, options: &[OptionValue]) -> Result<Definitions, Error> {
+        let graphs = self.collector.graphs(options).await.map_err(|failure| self.fault("graphs", &failure))?;
+        let graphs = graphs.map_err(|why| Error::Usage(format!("{}: {}", self.name, foreign(&why))))?;
+        Definitions::new(graphs).map_err(|why| self.fault("graphs", &Failure::Contract(why)))
+    }
+
+    fn fault(&self, function: &str, failure: &Failure) -> Error {
+        Error::Failed(format!("{}: {function}: {failure}", self.name))
     }
 }
 
