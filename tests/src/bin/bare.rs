@@ -1,8 +1,10 @@
 //! The yardstick of `make bench`: what the job costs in a bare native program. It lists containers, or takes the targets that
 //! it is given, sends all GETs at once, reads the answers whole, and prints how much came.
 //!
-//!     bare --path /stats --filter KEY=VALUE
-//!     bare --path /stats --target HOST:PORT --target …
+//! ```text
+//! bare --path /stats --filter KEY=VALUE
+//! bare --path /stats --target HOST:PORT --target …
+//! ```
 //!
 //! The engine is that of `DOCKER_HOST`. No sandbox, no limits, no names, no rates, no state: nothing that can be left out.
 
