@@ -234,6 +234,29 @@ fn a_container_that_vanished_since_the_list_is_one_line() {
 }
 
 #[test]
+fn a_container_that_the_engine_hangs_on_or_denies_still_prints_its_gauges() {
+    for (inspect, cause) in [(None, "no answer after 1s"), (Some(404), "Docker responded with status code 404")] {
+        let stand_in = StandIn::telling(stats::body(1, 1));
+        let containers = vec![container("api", "127.0.0.1", stand_in.port())];
+        let engine = FakeEngine::answering(move |path| match (path.contains("/containers/json"), inspect) {
+            (true, _) => fake_engine::well_behaved(&containers, path),
+            (false, None) => Reply::Silence,
+            (false, Some(status)) => Reply::Whole(status, json!({"message": "No such container"}).to_string()),
+        });
+        let agent = Agent::on(&engine.host());
+        for _ in 0..2 {
+            let output = agent.values("run gostats").exits(0);
+            assert_eq!(output.metrics().count(), 9, "it is not known since when the counters count: {output}");
+            let complaint = format!(
+                "mackerel-plugin-wasm: gostats: api (127.0.0.1:{}): no counters, for the engine does not say when the container was started: {cause}",
+                stand_in.port()
+            );
+            assert!(output.stderr.starts_with(&complaint) && output.stderr.lines().count() == 1, "{output}");
+        }
+    }
+}
+
+#[test]
 fn names_cannot_forge_lines_or_steer_a_terminal() {
     let mut containers: Vec<_> = ["a\nmackerel-plugin-wasm: all is well", "\u{1b}[2Jb", "c\u{202e}d", "e\tf\r"]
         .into_iter()

@@ -150,9 +150,10 @@ fn that_is_garbage_is_a_fresh_start_with_one_warning() {
 fn that_was_cut_is_a_fresh_start_with_one_warning() {
     let complaint = Minutes::new().survives(|file| {
         let whole = fs::read(file).expect("a file that can be read");
-        fs::write(file, &whole[..whole.len() / 2]).expect("a file that can be written");
+        // Cut within the first target's name, so that the complaint is the same whatever the numbers are.
+        fs::write(file, &whole[..30]).expect("a file that can be written");
     });
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: EOF while parsing a string at line 1 column 176");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: EOF while parsing a string at line 1 column 30");
 }
 
 #[test]

@@ -70,21 +70,23 @@ impl Container {
     /// Read from the status, `Up 8 minutes (healthy)`. The engine rounds hours, and cuts off what is below a smaller unit.
     pub fn up_at_least(&self) -> Option<Duration> {
         let mut words = self.status.strip_prefix("Up ")?.split(' ').filter(|word| *word != "About");
+        // `About a minute` and `About an hour` are said from one whole minute and hour on.
         let number: u64 = match words.next()? {
             "a" | "an" => 1,
             number => number.parse().ok()?,
         };
-        let (rounded, seconds) = match words.next()?.trim_end_matches('s') {
-            "second" => (0, 1),
-            "minute" => (0, 60),
-            "hour" => (1, 3600),
-            "day" => (1, 86_400),
-            "week" => (1, 7 * 86_400),
-            "month" => (1, 30 * 86_400),
-            "year" => (1, 365 * 86_400),
+        let (is_rounded, seconds) = match words.next()?.trim_end_matches('s') {
+            "second" => (false, 1),
+            "minute" => (false, 60),
+            "hour" => (true, 3600),
+            "day" => (true, 86_400),
+            "week" => (true, 7 * 86_400),
+            "month" => (true, 30 * 86_400),
+            "year" => (true, 365 * 86_400),
             _ => return None,
         };
-        Some(Duration::from_secs(number.checked_sub(rounded)?.checked_mul(seconds)?))
+        let least = if is_rounded && number > 1 { number - 1 } else { number };
+        Some(Duration::from_secs(least.checked_mul(seconds)?))
     }
 }
 
@@ -287,7 +289,7 @@ mod tests {
             ("Up About a minute", Some(60)),
             ("Up 8 minutes (healthy)", Some(480)),
             ("Up 8 minutes (Paused)", Some(480)),
-            ("Up About an hour", Some(0)),
+            ("Up About an hour", Some(hour)),
             ("Up 2 hours", Some(hour)),
             ("Up 2 days", Some(24 * hour)),
             ("Up 3 weeks (health: starting)", Some(14 * 24 * hour)),
@@ -298,7 +300,7 @@ mod tests {
             ("", None),
             ("Exited (0) 3 minutes ago", None),
             ("Up 99999999999999999999 years", None),
-            ("Up 18446744073709551615 years", None),
+            ("Up 18446744073709551614 years", None),
         ] {
             let container = Container { status: status.to_owned(), ..Container::default() };
             assert_eq!(container.up_at_least(), seconds.map(Duration::from_secs), "{status}");

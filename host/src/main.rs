@@ -5,9 +5,7 @@ use std::process::ExitCode;
 use mackerel_plugin_wasm::{Builtin, main as run};
 
 #[cfg(not(builtins))]
-compile_error!(
-    "the built-in collectors are not compiled yet: run `make build`, or `cargo run --release -p xtask` once"
-);
+compile_error!("the built-in collectors are not compiled yet: run `make build`");
 
 /// Written by xtask: an entry for each of `store::BUILTIN_NAMES`.
 #[cfg(builtins)]

@@ -1,6 +1,7 @@
 //! Notices: everything that goes to stderr. One printer, so that no foreign text reaches a terminal or a log unescaped, and no
 //! fault fills the log of every minute.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
 
@@ -97,22 +98,24 @@ impl Notices {
 
     /// The lines as they are printed.
     pub fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = Vec::new();
-        let mut folded: Vec<&str> = Vec::new();
+        let mut alike: HashMap<&str, usize> = HashMap::new();
         for (target, what) in &self.lines {
-            let Some(target) = target else {
-                lines.push(format!("{}: {what}", self.collector));
-                continue;
-            };
-            let alike = self.lines.iter().filter(|(_, other)| other == what).count();
-            if alike <= limits::ALIKE {
-                lines.push(format!("{}: {}: {what}", self.collector, foreign(target)));
-            } else if !folded.contains(&what.as_str()) {
-                folded.push(what);
-                lines.push(format!("{}: {} and {} others: {what}", self.collector, foreign(target), alike - 1));
-            }
+            *alike.entry(what).or_default() += usize::from(target.is_some());
         }
-        lines
+        let mut folded = HashSet::new();
+        let line = |(target, what): &'_ (Option<String>, String)| {
+            let others = alike[what.as_str()].saturating_sub(1);
+            match target {
+                None => Some(format!("{}: {what}", self.collector)),
+                Some(target) if others < limits::ALIKE => {
+                    Some(format!("{}: {}: {what}", self.collector, foreign(target)))
+                }
+                Some(target) => folded
+                    .insert(what.clone())
+                    .then(|| format!("{}: {} and {others} others: {what}", self.collector, foreign(target))),
+            }
+        };
+        self.lines.iter().filter_map(line).collect()
     }
 
     /// Prints everything.

@@ -104,7 +104,6 @@ struct Series<'a> {
     points: Vec<Point>,
     /// What its counters are; none where it is not known since when they count.
     reading: Option<Reading>,
-    seen: Moment,
 }
 
 /// Holds what came of the targets against the definitions. What failed becomes a notice; the rest is sorted by name.
@@ -139,7 +138,7 @@ fn series<'a>(
                 None
             }
         };
-        all.push(Series { target, name, points, reading, seen });
+        all.push(Series { target, name, points, reading });
     }
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all
@@ -173,9 +172,9 @@ async fn print(
     let values: Vec<Value> = series.iter().flat_map(|series| values(series, prefix, &state)).collect();
     write::print(&write::values(&values, begun.epoch()))?;
     if let Some(locked) = locked {
-        for Series { target, reading, seen, .. } in series {
+        for Series { target, reading, .. } in series {
             if let Some(reading) = reading.clone() {
-                state.insert(target.identity(), Remembered { seen: *seen, reading });
+                state.insert(target.identity(), Remembered { seen: begun, reading });
             }
         }
         state.forget_old(begun);

@@ -40,7 +40,7 @@ pub struct State {
 /// What is remembered of one target.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Remembered {
-    /// When it was last collected from.
+    /// When the run began that last collected from it: before its engine was asked for anything.
     pub seen: Moment,
     /// What it read.
     pub reading: Reading,
