@@ -251,6 +251,16 @@ impl Container {
         self.until_answers("/served");
     }
 
+    /// Waits until the engine's list says for how many seconds it has been up.
+    pub fn until_seconds_up(&self) {
+        let filter = format!("id={}", self.id);
+        let status = || self.engine.docker(&["ps", "--filter", &filter, "--format", "{{.Status}}"]);
+        wait::until(&format!("{} is up for a second", self.name), || {
+            let status = status();
+            (status.contains(" second") && !status.contains("Less than")).then_some(())
+        });
+    }
+
     /// Freezes it.
     pub fn pause(&self) {
         self.engine.docker(&["pause", &self.id]);
