@@ -7,6 +7,8 @@
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
+ROUNDS=5
+
 main() {
   BARE=$PWD/target/release/bare
   if [ ! -x "$PLUGIN" ] || [ ! -x "$BARE" ]; then die "$PLUGIN is not built yet: make build"; fi
@@ -29,9 +31,9 @@ main() {
   build_app
   if find_docker; then
     start_containers api-{1..10}
-    containers 10 30
+    containers 10 50
     start_containers api-{11..100}
-    containers 100 20
+    containers 100 50
     remove_containers
   else
     say "  So there are no figures for containers."
@@ -80,22 +82,33 @@ measure() {
   [ "$seen" = "$2" ] || die "Only $seen of them give metrics."
   [[ $(${commands[bare]}) = "$2 bodies"* ]] || die "The bare program does not reach all of them."
 
-  local arguments=()
+  local arguments=() round
   for name in "${names[@]}"; do arguments+=(--command-name "$name" "${commands[$name]}"); done
-  hyperfine --shell none --style none --warmup 2 --runs "$3" --export-csv "$WORK/times" "${arguments[@]}" \
-    > "$WORK/hyperfine" 2>&1 || die "$(cat "$WORK/hyperfine")"
+  # In rounds, for a machine is not as fast in one minute as in the next.
+  : > "$WORK/rounds"
+  for ((round = 0; round < ROUNDS; round++)); do
+    hyperfine --shell none --style none --warmup 1 --runs $(($3 / ROUNDS)) --export-csv "$WORK/times" "${arguments[@]}" \
+      > "$WORK/hyperfine" 2>&1 || die "$(cat "$WORK/hyperfine")"
+    cat "$WORK/times" >> "$WORK/rounds"
+  done
   for name in "${names[@]}"; do
     # shellcheck disable=SC2086 # a command with its arguments
     /usr/bin/time -f %M -o "$WORK/peak" ${commands[$name]} > /dev/null 2>&1
-    awk -F , -v OFS='\t' -v on="$1" -v name="$name" -v peak="$(cat "$WORK/peak")" \
-      '$1 == name {print on, name, $4, $5 + $6, peak}' "$WORK/times" >> "$WORK/results"
+    # shellcheck disable=SC2016 # columns, for awk
+    printf '%s\t%s\t%s\t%s\t%s\n' "$1" "$name" "$(middle "$name" '$4')" "$(middle "$name" '$5 + $6')" "$(cat "$WORK/peak")" \
+      >> "$WORK/results"
   done
+}
+
+# The middle one of all rounds' values $2 (of hyperfine's columns) for the program $1.
+middle() {
+  awk -F , -v name="$1" "\$1 == name {print $2}" "$WORK/rounds" | sort -g | awk '{value[NR] = $1} END {print value[int((NR + 1) / 2)]}'
 }
 
 # Ours beside the others. The goals stand beside the figures that they are about; none decides on the exit status.
 table() {
   say
-  say "Wall is the median, CPU the mean of user and system. Ratios are ours to theirs, and a goal is the most they should be."
+  say "Wall is the median of $ROUNDS rounds' medians, CPU that of their means. Ratios are ours to theirs; a goal is the most they should be."
   say
   awk -F '\t' -v tool="$tool" '
     function ms(seconds) { return sprintf("%.1f ms", seconds * 1000) }
