@@ -82,10 +82,11 @@ async fn find_targets(
         return Ok((None, addresses.into_iter().map(Target::fixed).collect()));
     }
     let (engine, containers) = Engine::list(host.docker_host.as_deref(), &host.filters, stop).await?;
+    let engine_host = engine.host();
     let mut targets = Vec::with_capacity(containers.len());
     for container in containers {
         let name = container.name.clone();
-        match target::choose(container, scope, host.container_port, &engine.host()) {
+        match target::choose(container, scope, host.container_port, &engine_host) {
             Choice::Target(target) => targets.push(*target),
             Choice::Unclear(why) => notices.failed(&name, why),
             Choice::PassedOver(why) if host.verbose => notices.of(&name, format!("passed over: {why}")),
