@@ -15,10 +15,19 @@ const PORTS: (u16, u16) = (20_000, 8000);
 ///
 /// When there is none.
 pub fn free() -> u16 {
+    listen().local_addr().expect("a bound listener has an address").port()
+}
+
+/// A listener on such a port, on all IPv4 addresses. To close it and bind again would fail now and then: a process that another
+/// scenario is just starting holds it a moment longer.
+///
+/// # Panics
+///
+/// When there is none.
+pub fn listen() -> TcpListener {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let (first, count) = PORTS;
     let offset = u16::try_from(process::id() % u32::from(count)).expect("less than a u16");
-    let mut ports = iter::repeat_with(|| first + (offset + NEXT.fetch_add(1, Ordering::Relaxed)) % count);
-    let free = |port: &u16| TcpListener::bind(("0.0.0.0", *port)).is_ok();
-    ports.by_ref().take(count.into()).find(free).expect("a free port")
+    let ports = iter::repeat_with(|| first + (offset + NEXT.fetch_add(1, Ordering::Relaxed)) % count);
+    ports.take(count.into()).find_map(|port| TcpListener::bind(("0.0.0.0", port)).ok()).expect("a free port")
 }

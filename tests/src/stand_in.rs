@@ -1,6 +1,5 @@
 //! A Go program's `/stats` that tells what a scenario wants it to tell.
 
-use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -34,8 +33,8 @@ impl StandIn {
     ///
     /// When no port is free.
     pub fn telling_live(answer: impl Fn() -> Value + Send + 'static) -> Self {
-        let port = port::free();
-        let listener = TcpListener::bind(("0.0.0.0", port)).expect("a free port");
+        let listener = port::listen();
+        let port = listener.local_addr().expect("a bound listener has an address").port();
         let answer: Arc<Mutex<Box<Answer>>> = Arc::new(Mutex::new(Box::new(answer)));
         let asked = Arc::new(AtomicUsize::new(0));
         let stand_in = Self { port, answer: Arc::clone(&answer), asked: Arc::clone(&asked) };
