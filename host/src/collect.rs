@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rustls::pki_types::ServerName;
@@ -12,9 +13,11 @@ use crate::failure::Failure;
 use crate::limits;
 use crate::options::Options;
 use crate::sandbox::activity::Activity;
+use crate::sandbox::container::Container;
 use crate::sandbox::http::Http;
 use crate::sandbox::{Collector, ContainerFacts, Endpoint, Report, Sandbox, TargetFacts};
 use crate::state::{Moment, State};
+use crate::stats::{Source, Sources};
 use crate::stop::Stop;
 use crate::target::{Address, Target};
 
@@ -27,6 +30,8 @@ pub struct Outcome {
     pub start: Result<Option<String>, String>,
     /// When its collection began.
     pub seen: Moment,
+    /// Where its container's figures came from, where its collector asked for them.
+    pub source: Option<Source>,
     /// What its collector wrote to stderr.
     pub stderr: String,
 }
@@ -39,6 +44,8 @@ pub struct Run<'a> {
     pub options: &'a Options,
     /// The engine behind the targets, where there is one.
     pub engine: Option<&'a Engine>,
+    /// What tells the resource use of the targets' containers, where there are any.
+    pub sources: Option<Arc<Sources>>,
     /// When the run began, before the engine was asked for its list.
     pub begun: Moment,
     /// What the last run left.
@@ -77,6 +84,7 @@ pub async fn all(run: &Run<'_>, targets: &[Target], stop: &mut Stop) -> Vec<Outc
         report: Err(Failure::Stopped { waiting: activities[index].get(), stop: stopped.clone().unwrap_or_default() }),
         start: Ok(None),
         seen: run.begun,
+        source: None,
         stderr: String::new(),
     };
     (0..targets.len()).map(|index| outcomes.remove(&index).unwrap_or_else(|| unfinished(index))).collect()
@@ -86,6 +94,8 @@ pub async fn all(run: &Run<'_>, targets: &[Target], stop: &mut Stop) -> Vec<Outc
 async fn one(run: &Run<'_>, target: &Target, activity: &Activity) -> Outcome {
     let seen = Moment::now();
     let timeout = run.options.host.timeout;
+    let container = container(run, target, activity);
+    let settled = container.as_ref().map(|container| Arc::clone(&container.settled));
     let work = async {
         let start = start_of(run, target, activity).await;
         let http = bind(run, target, activity).await?;
@@ -95,13 +105,16 @@ async fn one(run: &Run<'_>, target: &Target, activity: &Activity) -> Outcome {
             Some(sandbox) => sandbox,
             None => run.collector.sandbox().await?,
         };
-        let (report, stderr) = sandbox.collect(http, &facts(target), &run.options.collector).await;
+        let (report, stderr) = sandbox.collect(http, container, &facts(target), &run.options.collector).await;
         Ok((report, start, stderr))
     };
     let late = || Err(Failure::Timeout { waiting: activity.get(), timeout });
     match tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| late()) {
-        Ok((report, start, stderr)) => Outcome { report, start, seen, stderr },
-        Err(failure) => Outcome { report: Err(failure), start: Ok(None), seen, stderr: String::new() },
+        Ok((report, start, stderr)) => {
+            let source = settled.and_then(|settled| settled.get().copied());
+            Outcome { report, start, seen, source, stderr }
+        }
+        Err(failure) => Outcome { report: Err(failure), start: Ok(None), seen, source: None, stderr: String::new() },
     }
 }
 
@@ -134,6 +147,18 @@ async fn bind(run: &Run<'_>, target: &Target, activity: &Activity) -> Result<Opt
     };
     let authority = Address { host: host.clone(), port: *port }.to_string();
     Ok(Some(Http { addresses, authority, server_name, activity: activity.clone() }))
+}
+
+/// The container that the collector can ask about.
+fn container(run: &Run<'_>, target: &Target, activity: &Activity) -> Option<Container> {
+    let container = target.container.as_ref()?;
+    Some(Container {
+        id: container.id.clone(),
+        host_network: container.host_network,
+        sources: Arc::clone(run.sources.as_ref()?),
+        settled: Arc::new(OnceLock::new()),
+        activity: activity.clone(),
+    })
 }
 
 /// What the collector is told of its target.

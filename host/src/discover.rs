@@ -9,9 +9,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::errors::Error as EngineError;
-use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, PortSummaryTypeEnum};
-use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
+use bollard::models::{
+    ContainerInspectResponse, ContainerStatsResponse, ContainerSummary, ContainerSummaryStateEnum, PortSummaryTypeEnum,
+};
+use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder, StatsOptionsBuilder};
 use bollard::{ClientVersion, Docker};
+use futures_util::StreamExt as _;
 
 use crate::error::Error;
 use crate::limits;
@@ -133,7 +136,26 @@ pub enum EngineHost {
     Remote(String),
 }
 
+/// Why the engine says nothing of one container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is not running any more.
+    NoContainer,
+    /// Anything else, worded.
+    Other(String),
+}
+
+impl From<EngineError> for Refusal {
+    fn from(error: EngineError) -> Refusal {
+        match error {
+            EngineError::DockerResponseServerError { status_code: 404 | 409, .. } => Refusal::NoContainer,
+            error => Refusal::Other(foreign(&root_cause(&error))),
+        }
+    }
+}
+
 /// A container engine: Docker, or what speaks its API.
+#[derive(Clone)]
 pub struct Engine {
     url: String,
     docker: Docker,
@@ -178,12 +200,33 @@ impl Engine {
     /// # Errors
     /// What the engine answered instead, or that it did not within [`limits::ENGINE_START`].
     pub async fn started_at(&self, id: &str) -> Result<String, String> {
-        let inspect = self.docker.inspect_container(id, None::<InspectContainerOptions>);
         let late = |_| format!("no answer after {}", humantime::format_duration(limits::ENGINE_START));
-        let container = tokio::time::timeout(limits::ENGINE_START, inspect).await.map_err(late)?;
-        let container = container.map_err(|error| foreign(&root_cause(&error)))?;
+        let container = tokio::time::timeout(limits::ENGINE_START, self.inspect(id)).await.map_err(late)?;
+        let container = container.map_err(|refusal| match refusal {
+            Refusal::NoContainer => "it is gone".to_owned(),
+            Refusal::Other(why) => why,
+        })?;
         let started = container.state.and_then(|state| state.started_at).filter(|time| !time.is_empty());
         started.ok_or_else(|| "its answer has no time of start".to_owned())
+    }
+
+    /// All that the engine knows of the container.
+    ///
+    /// # Errors
+    /// What it answered instead.
+    pub async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, Refusal> {
+        Ok(self.docker.inspect_container(id, None::<InspectContainerOptions>).await?)
+    }
+
+    /// The container's use of resources at the engine's next count, which is up to a second away.
+    ///
+    /// # Errors
+    /// What it answered instead.
+    pub async fn stats(&self, id: &str) -> Result<ContainerStatsResponse, Refusal> {
+        let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
+        let stats = self.docker.stats(id, Some(options)).next().await;
+        // An answer without a body is how some engines end when the container does.
+        Ok(stats.ok_or(Refusal::NoContainer)??)
     }
 }
 

@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 use hyper::StatusCode;
 
 use crate::notice::{foreign, foreign_tail};
+use crate::sandbox::container::Error as ContainerError;
 use crate::sandbox::{CollectError, HttpError};
 
 /// Why one target, or one call of a collector, gave nothing.
@@ -64,6 +65,7 @@ pub enum Failure {
 fn word(error: &CollectError) -> String {
     match error {
         CollectError::Http(error) => word_http(error),
+        CollectError::Container(error) => word_container(error),
         CollectError::Status(status) => word_status(*status),
         CollectError::Unexpected(text) => format!("unexpected answer: {}", foreign(text)),
         CollectError::Other(text) => foreign(text),
@@ -79,6 +81,16 @@ fn word_http(error: &HttpError) -> String {
             format!("the answer's body is larger than {:.0}, which is the limit", ByteSize::b(*limit).display().iec())
         }
         HttpError::NoEndpoint => "the collector asked for HTTP where there is no address".to_owned(),
+    }
+}
+
+fn word_container(error: &ContainerError) -> String {
+    match error {
+        ContainerError::NoContainer => {
+            "the collector asked for a container's figures where there is no container".to_owned()
+        }
+        ContainerError::Gone => "it was stopped or removed since the engine listed it".to_owned(),
+        ContainerError::Unavailable(why) => format!("no figures: {}", foreign(why)),
     }
 }
 

@@ -7,6 +7,7 @@
 //! (with the [`state`] of the last run) → [`write`](mod@write)
 //!
 //! [`run`] reads as this line does. Beside it stand [`store`] (where collectors come from), [`definition`] (what they declare),
+//! [`stats`] (what containers use),
 //! [`stop`] (what ends a run early), [`notice`] (what goes to stderr), [`failure`] and [`error`] (what goes wrong, for one target
 //! and for the whole run), [`limits`] (every number), and [`inspect`] (the commands for people).
 
@@ -24,6 +25,7 @@ pub mod rate;
 pub mod run;
 pub mod sandbox;
 pub mod state;
+pub mod stats;
 pub mod stop;
 pub mod store;
 pub mod target;

@@ -32,6 +32,17 @@ pub const SANDBOX_TABLE_ELEMENTS: usize = 100_000;
 /// The stack of a guest's WebAssembly code. A deeper recursion is a trap.
 pub const SANDBOX_STACK: usize = 512 * 1024;
 
+/// How deep below the root of the control groups a container's is looked for. Engines put it one to four deep, and engines within
+/// containers twice as deep.
+pub const CGROUP_DEPTH: usize = 8;
+
+/// How many control groups are looked into for those of containers. A large machine has a thousand; any user with groups of his own
+/// can make more.
+pub const CGROUP_FOLDERS: usize = 10_000;
+
+/// The size of a control group's file. A hundred block devices take about 10 kB.
+pub const CGROUP_FILE: ByteSize = ByteSize::kib(256);
+
 /// How often a guest that computes without end is interrupted, so that the other sandboxes and the clock get their turn.
 pub const EPOCH: Duration = Duration::from_millis(10);
 

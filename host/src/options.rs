@@ -21,6 +21,7 @@ use crate::limits;
 use crate::name::InstanceName;
 use crate::notice::foreign;
 use crate::sandbox::{Description, OptionKind, OptionSpec, OptionValue, Scope};
+use crate::stats::Allowed;
 use crate::store::BUILTIN_NAMES;
 use crate::target::Address;
 
@@ -84,7 +85,7 @@ pub struct HostOptions {
     pub container_port: Option<u16>,
 
     /// A fixed endpoint in place of containers; repeatable; needs no Docker
-    #[arg(long = "target", value_name = "HOST:PORT", conflicts_with_all = ["filters", "container_port", "docker_host"])]
+    #[arg(long = "target", value_name = "HOST:PORT", conflicts_with_all = ["filters", "container_port", "docker_host", "stats_source"])]
     pub targets: Vec<Address>,
 
     /// The engine: unix:///PATH or tcp://HOST:PORT [default: $DOCKER_HOST, else unix:///var/run/docker.sock]
@@ -93,6 +94,11 @@ pub struct HostOptions {
     /// DOCKER_CERT_PATH or ~/.docker.
     #[arg(long, value_name = "URL")]
     pub docker_host: Option<String>,
+
+    /// Where the figures of containers come from: the kernel's control groups, the engine's API, or what each container allows
+    /// [default: auto]
+    #[arg(long, value_name = "SOURCE", value_enum, hide_possible_values = true)]
+    pub stats_source: Option<Allowed>,
 
     /// The name in the targets' certificates, for collectors that speak https [default: the target's address]
     #[arg(long, value_name = "NAME", value_parser = parse_server_name)]

@@ -1,13 +1,14 @@
 //! Rates: a counter's growth since the last run, per second or per minute.
 //!
-//! A point is left out rather than guessed: at the first sight of a target, after its restart, when the count fell, and when
-//! no time passed.
+//! A point is left out rather than guessed: at the first sight of a target, after its restart, when the count fell, when no time
+//! passed, and when the count came from elsewhere the last time.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::sandbox::Period;
+use crate::stats::Source;
 
 /// A target's counters, as one run read them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +19,9 @@ pub struct Reading {
     pub time: u64,
     /// Whose clock `time` is of.
     pub clock: Clock,
+    /// Where a container's figures came from; none where its collector asked for none. Counts of two sources are never compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// The counts by the points' keys.
     pub counters: BTreeMap<String, f64>,
 }
@@ -35,7 +39,8 @@ pub enum Clock {
 impl Reading {
     /// The growth of the counter `key` since `last`, per `period`.
     pub fn rate(&self, last: Option<&Reading>, key: &str, period: Period) -> Option<f64> {
-        let last = last.filter(|last| last.start == self.start && last.clock == self.clock)?;
+        let last =
+            last.filter(|last| last.start == self.start && last.clock == self.clock && last.source == self.source)?;
         let nanoseconds = self.time.checked_sub(last.time).filter(|time| *time > 0)?;
         let growth = self.counters.get(key)? - last.counters.get(key)?;
         let periods = match period {
@@ -60,6 +65,7 @@ mod tests {
             start: Some("2026-01-01T00:00:00.000000001Z".to_owned()),
             time,
             clock: Clock::Target,
+            source: Some(Source::Cgroup),
             counters: BTreeMap::from([("#.gc.gc_num".to_owned(), count)]),
         }
     }
@@ -90,10 +96,12 @@ mod tests {
         let now = reading(60.0, 160.0);
         let restarted = Reading { start: Some("2026-01-01T00:00:01Z".to_owned()), ..now.clone() };
         let other_clock = Reading { clock: Clock::Host, ..now.clone() };
+        let other_source = Reading { source: Some(Source::Api), ..now.clone() };
         let no_counter = Reading { counters: BTreeMap::new(), ..now.clone() };
         assert_eq!(now.rate(None, "#.gc.gc_num", Period::Minute), None, "first sight");
         assert_eq!(per_minute(&last, &restarted), None, "restart");
         assert_eq!(per_minute(&last, &other_clock), None, "another clock");
+        assert_eq!(per_minute(&last, &other_source), None, "another source");
         assert_eq!(per_minute(&no_counter, &now), None, "a counter that is new");
         assert_eq!(per_minute(&last, &reading(60.0, 99.0)), None, "the count fell");
         assert_eq!(per_minute(&last, &reading(0.0, 160.0)), None, "no time passed");

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use crate::collect::{self, Outcome};
 use crate::definition::{Definitions, Point, Prefix};
@@ -16,6 +17,7 @@ use crate::options::Options;
 use crate::rate::{Clock, Reading};
 use crate::sandbox::{MetricKind, Scope};
 use crate::state::{Moment, Remembered, State, StateFile};
+use crate::stats::{Source, Sources};
 use crate::stop::{Stop, Watchdog};
 use crate::store::Store;
 use crate::target::{self, Address, Choice, Target};
@@ -30,6 +32,11 @@ pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Resu
     let mut component = store.load(&name)?;
     let description = component.describe().await?;
     let options = Options::parse(words, &description)?;
+    if options.host.stats_source.is_some() && !component.collector.imports_container() {
+        return Err(Error::Usage(format!(
+            "--stats-source does not go with {name}: it asks for no container's figures"
+        )));
+    }
     watchdog.set_deadline(options.host.deadline);
     component.collector.set_memory_limit(options.host.memory_limit);
     let definitions = component.definitions(&options.collector).await?;
@@ -47,10 +54,13 @@ pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Resu
     let (found, spare) = component.collector.beforehand(last.targets().min(limits::BEFOREHAND), found).await;
     let (engine, targets) = found?;
     let names = notices.warned(name::assign(&options.instance_name, &targets));
+    let containers = || targets.iter().filter_map(|target| target.container.as_ref());
+    let allowed = options.host.stats_source.unwrap_or_default();
     let run = collect::Run {
         collector: &component.collector,
         options: &options,
         engine: engine.as_ref(),
+        sources: engine.as_ref().map(|engine| Arc::new(Sources::new(allowed, engine, containers()))),
         begun,
         last: &last,
         spare: RefCell::new(spare),
@@ -116,7 +126,7 @@ fn series<'a>(
     notices: &mut Notices,
 ) -> Vec<Series<'a>> {
     let mut all = Vec::with_capacity(targets.len());
-    for ((target, name), Outcome { report, start, seen, stderr }) in targets.iter().zip(names).zip(outcomes) {
+    for ((target, name), Outcome { report, start, seen, source, stderr }) in targets.iter().zip(names).zip(outcomes) {
         if !stderr.is_empty() {
             notices.of(target, format!("the collector wrote: {}", foreign_tail(&stderr)));
         }
@@ -132,7 +142,7 @@ fn series<'a>(
             notices.of(target, foreign(&warning));
         }
         let reading = match start {
-            Ok(start) => Some(reading(&points, start, report.time, seen)),
+            Ok(start) => Some(reading(&points, start, report.time, seen, source)),
             Err(why) => {
                 let what = "no counters, for the engine does not say when the container was started";
                 notices.of(target, format!("{what}: {why}"));
@@ -146,10 +156,16 @@ fn series<'a>(
 }
 
 /// The counters among `points`, with the time that they are of.
-fn reading(points: &[Point], start: Option<String>, time: Option<u64>, seen: Moment) -> Reading {
+fn reading(
+    points: &[Point],
+    start: Option<String>,
+    time: Option<u64>,
+    seen: Moment,
+    source: Option<Source>,
+) -> Reading {
     let (time, clock) = time.map_or((seen.wall, Clock::Host), |time| (time, Clock::Target));
     let counters = points.iter().filter(|point| point.kind != MetricKind::Gauge);
-    Reading { start, time, clock, counters: counters.map(|point| (point.key.clone(), point.value)).collect() }
+    Reading { start, time, clock, source, counters: counters.map(|point| (point.key.clone(), point.value)).collect() }
 }
 
 /// Turns counters into rates, prints all values, and remembers the counters for the next run. The state is read anew under its

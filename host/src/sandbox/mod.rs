@@ -5,6 +5,7 @@
 //! | capability | |
 //! |---|---|
 //! | `mackerel:collector/http` | GET to the one target ([`http`]) |
+//! | `mackerel:collector/container` | resource use of the one container ([`container`]) |
 //! | `wasi:cli/stderr` | its last bytes are kept ([`stderr`]) |
 //! | clocks, random numbers | the machine's |
 //! | environment, arguments, standard input, files | empty |
@@ -16,6 +17,7 @@
 pub mod activity;
 mod bindings;
 pub mod code;
+pub mod container;
 pub mod engine;
 pub mod http;
 pub mod memory;
@@ -26,9 +28,10 @@ use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use self::bindings::mackerel::collector::{http as wit_http, types};
+use self::bindings::mackerel::collector::{container as wit_container, http as wit_http, types};
 use self::bindings::{Plugin, PluginPre};
 use self::code::Builtin;
+use self::container::Container;
 use self::http::Http;
 use self::memory::{Exceeded, Memory};
 use self::stderr::Stderr;
@@ -61,6 +64,7 @@ struct Guest {
     memory: Memory,
     stderr: Stderr,
     http: Option<Http>,
+    container: Option<Container>,
 }
 
 impl WasiView for Guest {
@@ -76,6 +80,25 @@ impl wit_http::Host for Guest {
         match &self.http {
             Some(http) => http.get(request).await,
             None => Err(wit_http::Error::NoEndpoint),
+        }
+    }
+}
+
+impl wit_container::Host for Guest {
+    async fn stats(
+        &mut self,
+        parts: wit_container::Parts,
+    ) -> Result<wit_container::ContainerStats, wit_container::Error> {
+        match &self.container {
+            Some(container) => container.stats(parts).await,
+            None => Err(wit_container::Error::NoContainer),
+        }
+    }
+
+    async fn state(&mut self) -> Result<wit_container::ContainerState, wit_container::Error> {
+        match &self.container {
+            Some(container) => container.state().await,
+            None => Err(wit_container::Error::NoContainer),
         }
     }
 }
@@ -118,6 +141,11 @@ impl Collector {
         names
     }
 
+    /// Whether the collector can ask about its container.
+    pub fn imports_container(&self) -> bool {
+        self.imports().iter().any(|import| import.starts_with("mackerel:collector/container@"))
+    }
+
     /// What the collector says of itself.
     ///
     /// # Errors
@@ -156,6 +184,7 @@ impl Collector {
             memory: Memory::new(self.memory_limit),
             stderr,
             http: None,
+            container: None,
         };
         let mut store = Store::new(self.plugin.engine(), guest);
         store.limiter(|guest| &mut guest.memory);
@@ -185,16 +214,18 @@ impl Collector {
 }
 
 impl Sandbox {
-    /// Collects from one target, which `http` leads to. The time is the caller's to bound. Beside the result comes what the
-    /// collector wrote to stderr.
+    /// Collects from one target, which `http` and `container` lead to. The time is the caller's to bound. Beside the result comes
+    /// what the collector wrote to stderr.
     pub async fn collect(
         self,
         http: Option<Http>,
+        container: Option<Container>,
         target: &TargetFacts,
         options: &[OptionValue],
     ) -> (Result<Report, Failure>, String) {
         let Sandbox { mut store, plugin } = self;
         store.data_mut().http = http;
+        store.data_mut().container = container;
         let result = plugin.mackerel_collector_metrics().call_collect(&mut store, target, options).await;
         match result {
             Ok(Ok(report)) if report.samples.len() > limits::SAMPLES => {

@@ -1,0 +1,133 @@
+//! Figures of a container as the engine's API gives them: Docker's `GET /containers/ID/stats`, which Podman speaks too.
+//!
+//! What engines leave out is absent here. Docker on version 1 of control groups names memory otherwise than on version 2; Podman
+//! tells no more of memory than usage and limit.
+
+use std::collections::HashMap;
+
+use bollard::models::{
+    ContainerBlkioStatEntry, ContainerMemoryStats, ContainerNetworkStats, ContainerPidsStats, ContainerThrottlingData,
+    HealthStatusEnum,
+};
+use jiff::Timestamp;
+
+use super::{empty, operations, used};
+use crate::discover::{Engine, Refusal};
+use crate::sandbox::container::{
+    BlockIo, Cpu, Error, Health, HealthStatus, Memory, Network, Operations, Parts, Processes, State, Stats, Throttling,
+    Traffic,
+};
+
+/// The figures of the container `id` at the engine's next count.
+pub async fn stats(engine: &Engine, id: &str, parts: Parts) -> Result<Stats, Error> {
+    let response = engine.stats(id).await?;
+    // A container that was just stopped has an answer of zeros, taken in the year 1.
+    let time = match response.read.as_deref().map(str::parse::<Timestamp>) {
+        Some(Ok(time)) => u64::try_from(time.as_nanosecond()).map_err(|_| Error::Gone)?,
+        Some(Err(_)) | None => {
+            return Err(Error::Unavailable("the engine's answer has no time that can be read".to_owned()));
+        }
+    };
+    let mut stats = empty(time);
+    let of_cpu = response.cpu_stats.unwrap_or_default();
+    if parts.contains(Parts::CPU) {
+        let of = of_cpu.cpu_usage.unwrap_or_default();
+        stats.cpu = Cpu { usage: of.total_usage, user: of.usage_in_usermode, system: of.usage_in_kernelmode };
+    }
+    if parts.contains(Parts::THROTTLING) {
+        let ContainerThrottlingData { periods, throttled_periods, throttled_time } =
+            of_cpu.throttling_data.unwrap_or_default();
+        stats.throttling = Throttling { periods, throttled_periods, throttled_time };
+    }
+    if parts.contains(Parts::MEMORY) {
+        stats.memory = memory(&response.memory_stats.unwrap_or_default());
+    }
+    if parts.contains(Parts::BLOCK_IO) {
+        let devices = response.blkio_stats.unwrap_or_default();
+        stats.block_io = BlockIo {
+            queued: of_devices(devices.io_queue_recursive),
+            serviced: of_devices(devices.io_serviced_recursive),
+            bytes: of_devices(devices.io_service_bytes_recursive),
+        };
+    }
+    if parts.contains(Parts::NETWORK) {
+        stats.network = of_interfaces(&response.networks.unwrap_or_default());
+    }
+    if parts.contains(Parts::PROCESSES) {
+        let ContainerPidsStats { current, limit } = response.pids_stats.unwrap_or_default();
+        // The largest number there is stands for no limit.
+        stats.processes = Processes { current, limit: limit.filter(|limit| *limit < u64::MAX) };
+    }
+    Ok(stats)
+}
+
+/// Version 1 of control groups sums over the groups below the container's in fields of their own; version 2 always does.
+fn memory(stats: &ContainerMemoryStats) -> Memory {
+    let either = |version_1: &str, version_2: &str| {
+        let detail = stats.stats.as_ref()?;
+        detail.get(version_1).or_else(|| detail.get(version_2)).copied()
+    };
+    Memory {
+        usage: stats.usage,
+        used: used(stats.usage, either("total_inactive_file", "inactive_file")),
+        limit: stats.limit,
+        rss: either("total_rss", "anon"),
+        cache: either("total_cache", "file"),
+    }
+}
+
+fn of_devices(entries: Option<Vec<ContainerBlkioStatEntry>>) -> Operations {
+    let entries = entries.unwrap_or_default();
+    operations(entries.iter().map(|entry| (entry.op.as_deref().unwrap_or_default(), entry.value)))
+}
+
+fn of_interfaces(networks: &HashMap<String, ContainerNetworkStats>) -> Network {
+    // No interface at all is no traffic of zero; an interface that does not tell makes the sum unknown.
+    let sum = |field: fn(&ContainerNetworkStats) -> Option<u64>| {
+        let mut numbers = networks.values().map(field);
+        let first = numbers.next()??;
+        numbers.try_fold(first, |sum, number| sum.checked_add(number?))
+    };
+    Network {
+        received: Traffic {
+            bytes: sum(|of| of.rx_bytes),
+            packets: sum(|of| of.rx_packets),
+            errors: sum(|of| of.rx_errors),
+            dropped: sum(|of| of.rx_dropped),
+        },
+        sent: Traffic {
+            bytes: sum(|of| of.tx_bytes),
+            packets: sum(|of| of.tx_packets),
+            errors: sum(|of| of.tx_errors),
+            dropped: sum(|of| of.tx_dropped),
+        },
+    }
+}
+
+/// Restarts and health of the container `id`.
+pub async fn state(engine: &Engine, id: &str) -> Result<State, Error> {
+    let response = engine.inspect(id).await?;
+    let health = response.state.and_then(|state| state.health).and_then(|health| {
+        let status = match health.status? {
+            HealthStatusEnum::STARTING => HealthStatus::Starting,
+            HealthStatusEnum::HEALTHY => HealthStatus::Healthy,
+            HealthStatusEnum::UNHEALTHY => HealthStatus::Unhealthy,
+            HealthStatusEnum::NONE | HealthStatusEnum::EMPTY => return None,
+        };
+        Some(Health { status, failing_streak: natural(health.failing_streak) })
+    });
+    Ok(State { restarts: natural(response.restart_count), health })
+}
+
+fn natural(number: Option<i64>) -> Option<u64> {
+    number.and_then(|number| u64::try_from(number).ok())
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Error {
+        match refusal {
+            Refusal::NoContainer => Error::Gone,
+            Refusal::Other(why) => Error::Unavailable(why),
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Figures of a container as the kernel keeps them: its control group's files, and the network's in `/proc`.
+//!
+//! Follows the kernel's documents `cgroup-v1` and `cgroup-v2`. Where an engine puts a container's control group depends on the
+//! engine, its driver, ECS and `--cgroup-parent`; what all have in common is that the folder's name ends with the container's id.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use procfs::net::DeviceStatus;
+use procfs::process::Process;
+use procfs::{Current as _, Meminfo};
+use rustix::fs::{Dir, FileType, Mode, OFlags};
+
+use super::{empty, operations, used};
+use crate::limits;
+use crate::sandbox::container::{
+    BlockIo, Cpu, Error, Memory, Network, Operations, Parts, Processes, Stats, Throttling, Traffic,
+};
+use crate::state::Moment;
+
+/// Where systems mount control groups.
+pub const ROOT: &str = "/sys/fs/cgroup";
+
+/// The kernel's two forms of control groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    /// A tree for each controller, with the same folders in each.
+    V1,
+    /// One tree.
+    V2,
+}
+
+/// The version 1 controllers that files are read of. Each is mounted under its name, or there is a link of its name.
+const CONTROLLERS: [&str; 5] = ["cpuacct", "cpu", "memory", "blkio", "pids"];
+
+/// The control groups of a run's containers.
+#[derive(Debug)]
+pub struct Cgroups {
+    root: PathBuf,
+    version: Version,
+    /// The roots of the trees, by controller; one for all in version 2. Open, for a path from there is a short one.
+    trees: Vec<(&'static str, OwnedFd)>,
+    /// Each container's folder below the root of its tree, by its id.
+    folders: HashMap<String, String>,
+    /// Whether the kernel has CFQ, the I/O scheduler with counters of its own. Kernels from 5.0 on do not.
+    cfq: bool,
+    /// All memory of the machine, which a container without a limit can use.
+    machine: Option<u64>,
+}
+
+impl Cgroups {
+    /// Looks for the containers' folders, level by level until all are found: the usual places are in the first two.
+    pub fn find(root: &Path, ids: &[String]) -> Cgroups {
+        let (version, tree) = if root.join("cgroup.controllers").exists() {
+            (Version::V2, root.to_owned())
+        } else {
+            (Version::V1, root.join(CONTROLLERS[0]))
+        };
+        let folders = folders(&tree, ids);
+        let open =
+            |path: &Path| rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let trees = match version {
+            Version::V1 => CONTROLLERS.iter().filter_map(|of| Some((*of, open(&root.join(of)).ok()?))).collect(),
+            Version::V2 => open(root).map(|tree| ("", tree)).into_iter().collect(),
+        };
+        let has_cfq = |folder: &String| root.join("blkio").join(folder).join("blkio.io_serviced_recursive").exists();
+        let cfq = folders.values().next().is_some_and(has_cfq);
+        let machine = Meminfo::current().ok().map(|info| info.mem_total);
+        Cgroups { root: root.to_owned(), version, trees, folders, cfq, machine }
+    }
+
+    /// The figures of the container `id` at this moment.
+    pub fn stats(&self, id: &str, parts: Parts, host_network: bool) -> Result<Stats, Error> {
+        let unavailable = |what: &str| {
+            Error::Unavailable(format!(
+                "{what} below {}: it was stopped since the engine listed it, or the engine runs elsewhere (--stats-source api asks it)",
+                self.root.display()
+            ))
+        };
+        let Some(folder) = self.folders.get(id) else { return Err(unavailable("no control group of it is found")) };
+        let group = Group { all: self, folder };
+        let nothing = empty(Moment::now().wall);
+        let mut stats = nothing;
+        if parts.contains(Parts::CPU) {
+            stats.cpu = group.cpu();
+        }
+        if parts.contains(Parts::THROTTLING) {
+            stats.throttling = group.throttling();
+        }
+        if parts.contains(Parts::MEMORY) {
+            stats.memory = group.memory(self.machine);
+        }
+        if parts.contains(Parts::BLOCK_IO) {
+            stats.block_io = group.block_io();
+        }
+        if parts.contains(Parts::NETWORK) && !host_network {
+            stats.network = group.network();
+        }
+        if parts.contains(Parts::PROCESSES) {
+            stats.processes = group.processes();
+        }
+        if stats == nothing { Err(unavailable("its control group cannot be read")) } else { Ok(stats) }
+    }
+
+    /// The root of a controller's tree.
+    fn tree(&self, controller: &str) -> Option<&OwnedFd> {
+        let mut trees = self.trees.iter();
+        trees.find(|(of, _)| self.version == Version::V2 || *of == controller).map(|(_, tree)| tree)
+    }
+}
+
+/// The folders of `ids` in `tree`, level by level until all are found.
+fn folders(tree: &Path, ids: &[String]) -> HashMap<String, String> {
+    let mut missing: HashSet<&str> = ids.iter().map(String::as_str).collect();
+    let mut found = HashMap::new();
+    let mut level = vec![String::new()];
+    let mut looked_into = 0;
+    for _ in 0..limits::CGROUP_DEPTH {
+        let mut next = Vec::new();
+        for parent in level {
+            looked_into += 1;
+            if missing.is_empty() || looked_into > limits::CGROUP_FOLDERS {
+                return found;
+            }
+            for entry in fs::read_dir(tree.join(&parent)).into_iter().flatten().flatten() {
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    continue;
+                }
+                let folder = format!("{parent}{name}/");
+                match container_of(&name).and_then(|id| missing.take(id)) {
+                    Some(id) => drop(found.insert(id.to_owned(), folder)),
+                    None => next.push(folder),
+                }
+            }
+        }
+        level = next;
+    }
+    found
+}
+
+/// The id of the container whose control group has this name: `ID`, `docker-ID.scope`, `libpod-ID`. Podman's `libpod-conmon-ID` is
+/// that of the container's monitor.
+fn container_of(name: &str) -> Option<&str> {
+    let name = name.strip_suffix(".scope").unwrap_or(name);
+    let (engine, id) = name.rsplit_once('-').unwrap_or(("", name));
+    (id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()) && !engine.ends_with("conmon")).then_some(id)
+}
+
+/// One container's control group.
+struct Group<'a> {
+    all: &'a Cgroups,
+    folder: &'a str,
+}
+
+impl Group<'_> {
+    fn cpu(&self) -> Cpu {
+        let (usage, [text, user, system], unit) = match self.all.version {
+            // Of the two kinds of time, version 1 counts ticks.
+            Version::V1 => {
+                let tick = 1_000_000_000 / procfs::ticks_per_second().max(1);
+                (self.number("cpuacct", "cpuacct.usage"), ["cpuacct.stat", "user", "system"], tick)
+            }
+            Version::V2 => (None, ["cpu.stat", "user_usec", "system_usec"], 1000),
+        };
+        let text = self.text("cpuacct", text);
+        let time = |key| field(text.as_deref(), key).and_then(|time| time.checked_mul(unit));
+        Cpu { usage: usage.or_else(|| time("usage_usec")), user: time(user), system: time(system) }
+    }
+
+    fn throttling(&self) -> Throttling {
+        let text = self.text("cpu", "cpu.stat");
+        let field = |key| field(text.as_deref(), key);
+        let time = field("throttled_time").or_else(|| field("throttled_usec")?.checked_mul(1000));
+        Throttling { periods: field("nr_periods"), throttled_periods: field("nr_throttled"), throttled_time: time }
+    }
+
+    fn memory(&self, machine: Option<u64>) -> Memory {
+        let detail = self.text("memory", "memory.stat");
+        let ([rss, cache, inactive], [usage, limit]) = match self.all.version {
+            Version::V1 => (
+                ["total_rss", "total_cache", "total_inactive_file"],
+                ["memory.usage_in_bytes", "memory.limit_in_bytes"],
+            ),
+            Version::V2 => (["anon", "file", "inactive_file"], ["memory.current", "memory.max"]),
+        };
+        // Without a limit of its own the file has a word in version 2, and in version 1 a number that no machine has.
+        let limit = self.text("memory", limit).map(|text| text.trim().parse().unwrap_or(u64::MAX));
+        let limit = limit.zip(machine).map(|(limit, machine)| limit.min(machine));
+        let usage = self.number("memory", usage);
+        let field = |key| field(detail.as_deref(), key);
+        Memory { usage, used: used(usage, field(inactive)), limit, rss: field(rss), cache: field(cache) }
+    }
+
+    fn block_io(&self) -> BlockIo {
+        match self.all.version {
+            Version::V1 => BlockIo {
+                queued: self.of_cfq("blkio.io_queued_recursive").unwrap_or_else(|| operations([])),
+                serviced: self.of_devices("io_serviced"),
+                bytes: self.of_devices("io_service_bytes"),
+            },
+            Version::V2 => {
+                let text = self.text("blkio", "io.stat").unwrap_or_default();
+                let of = |keys: [&str; 2]| {
+                    operations(text.split_whitespace().filter_map(|word| {
+                        let (key, number) = word.split_once('=')?;
+                        let kind = keys.iter().position(|known| *known == key)?;
+                        Some((["read", "write"][kind], number.parse().ok()))
+                    }))
+                };
+                BlockIo { queued: operations([]), serviced: of(["rios", "wios"]), bytes: of(["rbytes", "wbytes"]) }
+            }
+        }
+    }
+
+    /// The operations that version 1 counts, in the order in which engines look: those of CFQ, where a device has this scheduler,
+    /// else those on their way to any. Older kernels count the latter without the groups below alone.
+    fn of_devices(&self, what: &str) -> Operations {
+        let cfq = self.of_cfq(&format!("blkio.{what}_recursive"));
+        cfq.filter(|of_cfq| *of_cfq != operations([]))
+            .or_else(|| self.operations(&format!("blkio.throttle.{what}_recursive")))
+            .or_else(|| self.operations(&format!("blkio.throttle.{what}")))
+            .unwrap_or_else(|| operations([]))
+    }
+
+    fn of_cfq(&self, file: &str) -> Option<Operations> {
+        if self.all.cfq { self.operations(file) } else { None }
+    }
+
+    /// The operations that a file tells of, in lines such as `254:0 Read 14`.
+    fn operations(&self, file: &str) -> Option<Operations> {
+        let text = self.text("blkio", file)?;
+        Some(operations(text.lines().filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let (_device, kind, number) = (words.next()?, words.next()?, words.next()?);
+            Some((kind, number.parse().ok()))
+        })))
+    }
+
+    fn processes(&self) -> Processes {
+        // The word for no limit is no number.
+        Processes { current: self.number("pids", "pids.current"), limit: self.number("pids", "pids.max") }
+    }
+
+    /// The traffic that one of the container's processes sees: all of them share its interfaces.
+    fn network(&self) -> Network {
+        let devices =
+            self.process(self.folder).and_then(|pid| Process::new(pid).ok()?.dev_status().ok()).unwrap_or_default();
+        let devices: Vec<DeviceStatus> = devices.into_values().filter(|device| device.name != "lo").collect();
+        let sum = |field: fn(&DeviceStatus) -> u64| {
+            let (first, others) = devices.split_first()?;
+            others.iter().try_fold(field(first), |sum, device| sum.checked_add(field(device)))
+        };
+        Network {
+            received: Traffic {
+                bytes: sum(|of| of.recv_bytes),
+                packets: sum(|of| of.recv_packets),
+                errors: sum(|of| of.recv_errs),
+                dropped: sum(|of| of.recv_drop),
+            },
+            sent: Traffic {
+                bytes: sum(|of| of.sent_bytes),
+                packets: sum(|of| of.sent_packets),
+                errors: sum(|of| of.sent_errs),
+                dropped: sum(|of| of.sent_drop),
+            },
+        }
+    }
+
+    /// A process of the container. They can be in groups below its own, as Podman's and systemd's are.
+    fn process(&self, folder: &str) -> Option<i32> {
+        let tree = self.all.tree(CONTROLLERS[0])?;
+        let own = text(tree, &format!("{folder}cgroup.procs"))?;
+        // A process that is outside this one's namespace is shown as 0.
+        let own = own.lines().next().and_then(|pid| pid.parse().ok()).filter(|pid| *pid > 0);
+        own.or_else(|| {
+            let open = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let entries = Dir::new(rustix::fs::openat(tree, folder, open, Mode::empty()).ok()?).ok()?.flatten();
+            let names = entries.filter(|entry| entry.file_type() == FileType::Directory);
+            let mut names = names.filter_map(|entry| entry.file_name().to_str().map(str::to_owned).ok());
+            names.find_map(|name| if name.starts_with('.') { None } else { self.process(&format!("{folder}{name}/")) })
+        })
+    }
+
+    /// The only number of a file.
+    fn number(&self, controller: &str, file: &str) -> Option<u64> {
+        self.text(controller, file)?.trim().parse().ok()
+    }
+
+    /// A file of the group.
+    fn text(&self, controller: &str, file: &str) -> Option<String> {
+        text(self.all.tree(controller)?, &format!("{}{file}", self.folder))
+    }
+}
+
+/// A whole file, unless it is larger than any that the kernel writes.
+fn text(tree: &OwnedFd, path: &str) -> Option<String> {
+    let limit = limits::CGROUP_FILE.as_u64();
+    let file = File::from(rustix::fs::openat(tree, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?);
+    // Most files are read at once: without their size asked for, and without growing.
+    let mut bytes = Vec::with_capacity(4096);
+    file.take(limit).read_to_end(&mut bytes).ok()?;
+    String::from_utf8(bytes).ok().filter(|text| (text.len() as u64) < limit)
+}
+
+/// The number behind `key`, on a line of its own.
+fn field(text: Option<&str>, key: &str) -> Option<u64> {
+    let line = text?.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;
+    line.trim().parse().ok()
+}

@@ -1,0 +1,142 @@
+//! A container's use of resources: one record, from either of two sources.
+//!
+//! - [`cgroup`]: the kernel's control groups, read from files. Some microseconds for a container, and no engine is asked.
+//! - [`api`]: the engine, which takes its figures once a second and lets every request wait for the next time. So all containers
+//!   are asked for at once.
+//!
+//! Both read the same counts of the kernel. But they can differ in what is rounded, and in the moment, so rates are never worked
+//! out between the two.
+
+pub mod api;
+pub mod cgroup;
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use self::cgroup::Cgroups;
+use crate::discover::{Container, Engine, EngineHost};
+use crate::sandbox::container::{
+    BlockIo, Cpu, Error, Memory, Network, Operations, Parts, Processes, State, Stats, Throttling, Traffic,
+};
+
+/// `--stats-source`: which source an operator allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Allowed {
+    /// The control groups of those containers that have them here, the engine for the others.
+    #[default]
+    Auto,
+    /// The control groups alone.
+    Cgroup,
+    /// The engine alone.
+    Api,
+}
+
+/// Where a container's figures came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// The kernel's control groups.
+    Cgroup,
+    /// The engine's API.
+    Api,
+}
+
+/// What tells the figures of a run's containers.
+pub struct Sources {
+    allowed: Allowed,
+    engine: Engine,
+    /// The ids of all containers, for one walk finds the control groups of them all.
+    ids: Vec<String>,
+    cgroups: OnceLock<Cgroups>,
+}
+
+impl Sources {
+    /// For these containers of `engine`. Nothing is asked or read yet.
+    pub fn new<'a>(allowed: Allowed, engine: &Engine, containers: impl Iterator<Item = &'a Container>) -> Sources {
+        let ids = containers.map(|container| container.id.clone()).collect();
+        Sources { allowed, engine: engine.clone(), ids, cgroups: OnceLock::new() }
+    }
+
+    /// The figures of the container `id`, and where they came from. Where `settled` names a source, none other is taken.
+    ///
+    /// # Errors
+    /// Where the container is gone, or no allowed source tells of it.
+    pub async fn stats(
+        &self,
+        id: &str,
+        parts: Parts,
+        host_network: bool,
+        settled: Option<Source>,
+    ) -> Result<(Stats, Source), Error> {
+        let read_cgroup = || Ok((self.cgroups().stats(id, parts, host_network)?, Source::Cgroup));
+        let only = match (settled, self.allowed) {
+            (Some(source), _) => Some(source),
+            (None, Allowed::Cgroup) => Some(Source::Cgroup),
+            (None, Allowed::Api) => Some(Source::Api),
+            (None, Allowed::Auto) => (self.engine.host() != EngineHost::Local).then_some(Source::Api),
+        };
+        match only {
+            Some(Source::Cgroup) => read_cgroup(),
+            Some(Source::Api) => self.ask_engine(id, parts).await,
+            None => match read_cgroup() {
+                Ok(stats) => Ok(stats),
+                Err(_) => self.ask_engine(id, parts).await,
+            },
+        }
+    }
+
+    /// What the engine knows of the container `id` beyond its list.
+    ///
+    /// # Errors
+    /// Where the container is gone, or the engine does not tell.
+    pub async fn state(&self, id: &str) -> Result<State, Error> {
+        api::state(&self.engine, id).await
+    }
+
+    async fn ask_engine(&self, id: &str, parts: Parts) -> Result<(Stats, Source), Error> {
+        Ok((api::stats(&self.engine, id, parts).await?, Source::Api))
+    }
+
+    fn cgroups(&self) -> &Cgroups {
+        self.cgroups.get_or_init(|| Cgroups::find(Path::new(cgroup::ROOT), &self.ids))
+    }
+}
+
+/// A record in which nothing is known but the time. It is filled with what was asked for, and can be told.
+fn empty(time: u64) -> Stats {
+    let nothing = Operations { read: None, write: None, synchronous: None, asynchronous: None };
+    let silence = Traffic { bytes: None, packets: None, errors: None, dropped: None };
+    Stats {
+        time,
+        cpu: Cpu { usage: None, user: None, system: None },
+        throttling: Throttling { periods: None, throttled_periods: None, throttled_time: None },
+        memory: Memory { usage: None, used: None, limit: None, rss: None, cache: None },
+        block_io: BlockIo { queued: nothing, serviced: nothing, bytes: nothing },
+        network: Network { received: silence, sent: silence },
+        processes: Processes { current: None, limit: None },
+    }
+}
+
+/// Sums numbers of operations over all devices. The kinds are in upper case in version 1 of control groups, and in lower case in
+/// version 2. A kind with a number that cannot be read is absent, for the sum of the others would be a wrong one.
+fn operations<'a>(entries: impl IntoIterator<Item = (&'a str, Option<u64>)>) -> Operations {
+    const KINDS: [&str; 4] = ["read", "write", "sync", "async"];
+    let mut sums: [Option<Option<u64>>; 4] = [None; 4];
+    for (kind, number) in entries {
+        if let Some(index) = KINDS.iter().position(|known| kind.eq_ignore_ascii_case(known)) {
+            let sum = sums[index].unwrap_or(Some(0));
+            sums[index] = Some(sum.zip(number).and_then(|(sum, number)| sum.checked_add(number)));
+        }
+    }
+    let [read, write, synchronous, asynchronous] = sums.map(Option::flatten);
+    Operations { read, write, synchronous, asynchronous }
+}
+
+/// Memory without the page cache that the kernel can drop at once, as `docker stats` works it out.
+fn used(usage: Option<u64>, inactive_file: Option<u64>) -> Option<u64> {
+    let (usage, inactive) = usage.zip(inactive_file)?;
+    Some(if inactive < usage { usage - inactive } else { usage })
+}
