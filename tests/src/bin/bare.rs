@@ -1,15 +1,20 @@
 //! The yardstick of `make bench`: what the job costs in a bare native program. It lists containers, or takes the targets that
-//! it is given, sends all GETs at once, reads the answers whole, and prints how much came.
+//! it is given, sends all GETs at once, reads the answers whole, and prints how much came. With `--cgroup` it reads the files of
+//! the listed containers' control groups instead.
 //!
 //! ```text
 //! bare --path /stats --filter KEY=VALUE
 //! bare --path /stats --target HOST:PORT --target …
+//! bare --cgroup CONTAINERS --filter KEY=VALUE
 //! ```
+//!
+//! CONTAINERS is where the control groups are below each tree's root, such as `docker/ID` or `system.slice/docker-ID.scope`.
 //!
 //! The engine is that of `DOCKER_HOST`. No sandbox, no limits, no names, no rates, no state: nothing that can be left out.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bollard::models::{ContainerSummary, PortSummaryTypeEnum};
@@ -25,6 +30,7 @@ use tokio::net::TcpStream;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let mut path = String::new();
+    let mut cgroup = None;
     let mut filters: HashMap<String, Vec<String>> = HashMap::new();
     let mut targets = Vec::new();
     let mut args = std::env::args().skip(1);
@@ -32,6 +38,7 @@ async fn main() -> Result<()> {
         let value = args.next().with_context(|| format!("{option} needs a value"))?;
         match option.as_str() {
             "--path" => path = value,
+            "--cgroup" => cgroup = Some(value),
             "--target" => targets.push(value.parse()?),
             "--filter" => {
                 let (key, value) = value.split_once('=').context("--filter is KEY=VALUE")?;
@@ -40,26 +47,46 @@ async fn main() -> Result<()> {
             _ => bail!("no such option: {option}"),
         }
     }
+    if let Some(folder) = cgroup {
+        let containers = list(&filters).await?;
+        let ids = containers.iter().filter_map(|container| container.id.as_deref());
+        let files = ids.map(|id| read(&folder.replace("ID", id))).collect::<Result<Vec<_>>>()?;
+        println!("{} bodies, {} bytes", files.len(), files.iter().sum::<usize>());
+        return Ok(());
+    }
     if targets.is_empty() {
-        targets = discover(&filters).await?;
+        targets = list(&filters).await?.iter().filter_map(endpoint).collect();
     }
     let bodies = try_join_all(targets.into_iter().map(|target| get(target, &path))).await?;
     println!("{} bodies, {} bytes", bodies.len(), bodies.iter().map(Bytes::len).sum::<usize>());
     Ok(())
 }
 
-/// The first published TCP port of each container. Asks with the API version of current engines, then with that of old ones,
+/// Reads the files that the default graphs of the collector docker come from, and gives their size.
+fn read(folder: &str) -> Result<usize> {
+    const V1: [&str; 4] = [
+        "cpuacct/ID/cpuacct.stat",
+        "memory/ID/memory.stat",
+        "blkio/ID/blkio.throttle.io_serviced",
+        "blkio/ID/blkio.throttle.io_service_bytes",
+    ];
+    const V2: [&str; 3] = ["ID/cpu.stat", "ID/memory.stat", "ID/io.stat"];
+    let root = Path::new("/sys/fs/cgroup");
+    let files = if root.join("cgroup.controllers").exists() { &V2[..] } else { &V1[..] };
+    files.iter().map(|file| Ok(std::fs::read(root.join(file.replace("ID", folder)))?.len())).sum()
+}
+
+/// All containers. Asks with the API version of current engines, then with that of old ones,
 /// for to negotiate would take one more question in every run.
-async fn discover(filters: &HashMap<String, Vec<String>>) -> Result<Vec<SocketAddr>> {
+async fn list(filters: &HashMap<String, Vec<String>>) -> Result<Vec<ContainerSummary>> {
     let options = ListContainersOptionsBuilder::default().filters(filters).build();
     for minor_version in [44, 41] {
         match connect(minor_version)?.list_containers(Some(options.clone())).await {
             Err(errors::Error::DockerResponseServerError { status_code: 400, .. }) => {}
-            containers => return Ok(containers?.iter().filter_map(endpoint).collect()),
+            containers => return Ok(containers?),
         }
     }
-    let containers = connect(41)?.negotiate_version().await?.list_containers(Some(options)).await?;
-    Ok(containers.iter().filter_map(endpoint).collect())
+    Ok(connect(41)?.negotiate_version().await?.list_containers(Some(options)).await?)
 }
 
 fn connect(minor_version: usize) -> Result<Docker> {
@@ -72,6 +99,7 @@ fn connect(minor_version: usize) -> Result<Docker> {
     })
 }
 
+/// The first published TCP port.
 fn endpoint(container: &ContainerSummary) -> Option<SocketAddr> {
     container.ports.iter().flatten().find_map(|port| {
         let ip = match port.ip.as_deref()? {
