@@ -118,7 +118,7 @@ fn options_that_contradict_each_other_are_refused() {
 
 #[test]
 fn a_collector_that_does_not_exist_names_those_that_do() {
-    insta::assert_snapshot!(complaint("run gostat"), @"mackerel-plugin-wasm: there is no collector 'gostat'; there is gostats, and any component by the path of its .wasm file");
+    insta::assert_snapshot!(complaint("run gostat"), @"mackerel-plugin-wasm: there is no collector 'gostat'; there is docker, gostats, and any component by the path of its .wasm file");
 }
 
 #[test]
@@ -146,7 +146,10 @@ fn help_shows_the_commands() {
 #[test]
 fn list_shows_the_collectors() {
     let output = Agent::alone().values("list").exits(0).without_complaint();
-    insta::assert_snapshot!(output.stdout, @"gostats     0.1.0     Go runtime statistics, as golang-stats-api-handler serves them");
+    insta::assert_snapshot!(output.stdout, @"
+    docker      0.1.0     CPU, memory, block I/O and more of each container
+    gostats     0.1.0     Go runtime statistics, as golang-stats-api-handler serves them
+    ");
 }
 
 #[test]

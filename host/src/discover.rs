@@ -147,10 +147,15 @@ pub enum Refusal {
 
 impl From<EngineError> for Refusal {
     fn from(error: EngineError) -> Refusal {
-        match error {
-            EngineError::DockerResponseServerError { status_code: 404 | 409, .. } => Refusal::NoContainer,
-            error => Refusal::Other(foreign(&root_cause(&error))),
-        }
+        Refusal::Other(match error {
+            EngineError::DockerResponseServerError { status_code: 404 | 409, .. } => return Refusal::NoContainer,
+            EngineError::DockerResponseServerError { status_code, message } => {
+                format!("it answered {status_code} {}", foreign(&message)).trim_end().to_owned()
+            }
+            EngineError::IOError { .. } => "its answer ended too early".to_owned(),
+            EngineError::JsonDataError { message, .. } => format!("its answer cannot be read: {}", foreign(&message)),
+            error => foreign(&root_cause(&error)),
+        })
     }
 }
 
@@ -198,11 +203,9 @@ impl Engine {
     /// When the container was started, as the engine words it: two equal texts mean the same start.
     ///
     /// # Errors
-    /// What the engine answered instead, or that it did not within [`limits::ENGINE_START`].
+    /// What the engine answered instead, or that it did not in time.
     pub async fn started_at(&self, id: &str) -> Result<String, String> {
-        let late = |_| format!("no answer after {}", humantime::format_duration(limits::ENGINE_START));
-        let container = tokio::time::timeout(limits::ENGINE_START, self.inspect(id)).await.map_err(late)?;
-        let container = container.map_err(|refusal| match refusal {
+        let container = self.inspect(id).await.map_err(|refusal| match refusal {
             Refusal::NoContainer => "it is gone".to_owned(),
             Refusal::Other(why) => why,
         })?;
@@ -213,9 +216,11 @@ impl Engine {
     /// All that the engine knows of the container.
     ///
     /// # Errors
-    /// What it answered instead.
+    /// What it answered instead, or that it did not within [`limits::ENGINE_INSPECT`].
     pub async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, Refusal> {
-        Ok(self.docker.inspect_container(id, None::<InspectContainerOptions>).await?)
+        let inspect = self.docker.inspect_container(id, None::<InspectContainerOptions>);
+        let late = || Refusal::Other(format!("no answer after {}", humantime::format_duration(limits::ENGINE_INSPECT)));
+        Ok(tokio::time::timeout(limits::ENGINE_INSPECT, inspect).await.map_err(|_| late())??)
     }
 
     /// The container's use of resources at the engine's next count, which is up to a second away.

@@ -90,7 +90,7 @@ fn word_container(error: &ContainerError) -> String {
             "the collector asked for a container's figures where there is no container".to_owned()
         }
         ContainerError::Gone => "it was stopped or removed since the engine listed it".to_owned(),
-        ContainerError::Unavailable(why) => format!("no figures: {}", foreign(why)),
+        ContainerError::Unavailable(why) => foreign(why),
     }
 }
 

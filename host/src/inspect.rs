@@ -40,7 +40,7 @@ pub async fn inspect(store: &Store, name: &str) -> Result<String, Error> {
     let component = store.load(name)?;
     let description = component.describe().await?;
     let words = [name.into()];
-    let options = Options::parse(&words, &description)?;
+    let options = Options::parse(&words, &description, component.collector.asks_of_containers())?;
     let prefix: Prefix = options.prefix;
     let definitions = component.definitions(&options.collector).await?;
 
@@ -58,8 +58,10 @@ pub async fn inspect(store: &Store, name: &str) -> Result<String, Error> {
     let _ = writeln!(text, "digest    sha256:{}", component.digest);
 
     let _ = writeln!(text, "\noptions");
-    for option in &description.options {
-        let _ = writeln!(text, "  {:<20}{}", flag(option), foreign(&option.help));
+    let flags: Vec<String> = description.options.iter().map(flag).collect();
+    let widest = flags.iter().map(|flag| flag.chars().count()).max().unwrap_or_default();
+    for (option, flag) in description.options.iter().zip(flags) {
+        let _ = writeln!(text, "  {flag:<widest$}  {}", foreign(&option.help));
     }
     let _ = writeln!(text, "\ngraphs");
     for graph in definitions.graphs() {

@@ -16,9 +16,9 @@ pub const RUN_DEADLINE: Duration = Duration::from_secs(20);
 /// The longest `--timeout` and `--deadline`. Both exist to be short; this only keeps sums of times within their types.
 pub const LONGEST_DEADLINE: Duration = Duration::from_hours(24);
 
-/// When a container was started, asked of the engine: a few milliseconds. Some engines hang on one broken container for ever;
-/// its application can still answer.
-pub const ENGINE_START: Duration = Duration::from_secs(1);
+/// What the engine knows of one container, such as when it was started: a few milliseconds. Some engines hang on one broken container
+/// for ever; its application can still answer.
+pub const ENGINE_INSPECT: Duration = Duration::from_secs(1);
 
 /// How long after its deadline a run may still write and save, before it ends itself without regard to what blocks it.
 pub const DEADLINE_GRACE: Duration = Duration::from_secs(5);

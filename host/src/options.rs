@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::builder::PossibleValuesParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
 use crate::definition::Prefix;
@@ -147,10 +148,11 @@ pub struct Options {
 
 impl Options {
     /// Reads `words`, which begin with the collector's name, by the host's options and those that the collector describes.
+    /// `asks_of_containers` is whether it can ask about the containers behind its targets.
     ///
     /// # Errors
     /// A usage error, or the collector's own fault where it describes options that cannot be.
-    pub fn parse(words: &[OsString], description: &Description) -> Result<Options, Error> {
+    pub fn parse(words: &[OsString], description: &Description, asks_of_containers: bool) -> Result<Options, Error> {
         let name = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
         let mut command = clap::Command::new("mackerel-plugin-wasm")
             .bin_name(format!("mackerel-plugin-wasm run {name}"))
@@ -168,8 +170,17 @@ impl Options {
             }
             command = command.arg(collector_flag(spec, &description.name));
         }
+        let useless = useless(description, asks_of_containers);
+        for (option, _) in &useless {
+            command = command.mut_arg(option, |arg| arg.hide(true));
+        }
         let matches = command.clone().try_get_matches_from(words.iter().skip(1));
         let matches = matches.map_err(|error| with_all_options(error, &command, description))?;
+        let is_given = |option: &str| matches.value_source(option) == Some(ValueSource::CommandLine);
+        if let Some((option, why)) = useless.into_iter().find(|(option, _)| is_given(option)) {
+            let option = option.trim_end_matches('s').replace('_', "-");
+            return Err(Error::Usage(format!("--{option} does not go with {name}: {why}")));
+        }
         let host = HostOptions::from_arg_matches(&matches)?;
         let prefix = match &host.metric_key_prefix {
             Some(prefix) => prefix.clone(),
@@ -184,8 +195,8 @@ impl Options {
                 "--target goes with --instance-name port alone: it has no container to be named by".to_owned(),
             ));
         }
-        if description.scope == Scope::Container {
-            check_container_scope(&name, &host, &instance_name)?;
+        if description.scope == Scope::Container && instance_name == InstanceName::Port {
+            return Err(Error::Usage(format!("--instance-name port does not go with {name}: {WHOLE_CONTAINERS}")));
         }
         let mut collector = Vec::new();
         for spec in &description.options {
@@ -216,7 +227,7 @@ fn with_all_options(mut error: clap::Error, command: &clap::Command, description
     if error.kind() == ErrorKind::UnknownArgument {
         let is_own = |arg: &Arg| description.options.iter().any(|spec| arg.get_id() == spec.name.as_str());
         let flags = |own: bool| {
-            let args = command.get_arguments().filter(|arg| is_own(arg) == own);
+            let args = command.get_arguments().filter(|arg| is_own(arg) == own && !arg.is_hide_set());
             let flags: Vec<String> = args.filter_map(|arg| arg.get_long()).map(|long| format!("--{long}")).collect();
             flags.join(", ")
         };
@@ -227,20 +238,18 @@ fn with_all_options(mut error: clap::Error, command: &clap::Command, description
     error
 }
 
-/// Options about ports make no sense for a collector of whole containers, and a setting that does nothing is refused.
-fn check_container_scope(name: &str, host: &HostOptions, instance_name: &InstanceName) -> Result<(), Error> {
-    let refused = [
-        ("--target", !host.targets.is_empty()),
-        ("--container-port", host.container_port.is_some()),
-        ("--tls-server-name", host.tls_server_name.is_some()),
-        ("--instance-name port", *instance_name == InstanceName::Port),
-    ];
-    match refused.into_iter().find(|(_, given)| *given) {
-        Some((option, _)) => Err(Error::Usage(format!(
-            "{option} does not go with {name}: it collects from whole containers, not from ports"
-        ))),
-        None => Ok(()),
+const WHOLE_CONTAINERS: &str = "it collects from whole containers, not from ports";
+
+/// The host's options that would do nothing for a collector, and why. They are not shown, and refused.
+fn useless(description: &Description, asks_of_containers: bool) -> Vec<(&'static str, &'static str)> {
+    let mut useless = Vec::new();
+    if description.scope == Scope::Container {
+        useless.extend(["targets", "container_port", "tls_server_name"].map(|option| (option, WHOLE_CONTAINERS)));
     }
+    if !asks_of_containers {
+        useless.push(("stats_source", "it does not ask what containers use"));
+    }
+    useless
 }
 
 fn file_flag(spec: &OptionSpec) -> String {
@@ -377,7 +386,7 @@ mod tests {
 
     fn parse(line: &str) -> Result<Options, Error> {
         let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        Options::parse(&words, &description())
+        Options::parse(&words, &description(), true)
     }
 
     fn values(options: &Options) -> Vec<(&str, &str)> {
@@ -412,7 +421,7 @@ mod tests {
         for name in ["filter", "timeout", "help", "verbose"] {
             let mut description = description();
             description.options[0].name = name.to_owned();
-            let error = Options::parse(&["redis".into()], &description).unwrap_err();
+            let error = Options::parse(&["redis".into()], &description, true).unwrap_err();
             assert!(error.to_string().contains(&format!("an option --{name}, which is the host's own")), "{error}");
         }
     }
@@ -420,11 +429,12 @@ mod tests {
     #[test]
     fn a_collector_of_whole_containers_takes_no_option_about_ports() {
         let description = Description { scope: Scope::Container, ..description() };
-        let options = Options::parse(&["docker".into()], &description).unwrap();
+        let options = Options::parse(&["docker".into()], &description, true).unwrap();
         assert_eq!(options.instance_name, InstanceName::NameId);
         for option in ["--target=a:1", "--container-port=80", "--tls-server-name=a", "--instance-name=port"] {
-            let error = Options::parse(&["docker".into(), option.into()], &description).unwrap_err();
-            assert!(matches!(error, Error::Usage(_)), "{option}: {error}");
+            let error = Options::parse(&["docker".into(), option.into()], &description, true).unwrap_err();
+            let option = option.split('=').next().unwrap_or_default();
+            assert!(error.to_string().starts_with(option) && matches!(error, Error::Usage(_)), "{option}: {error}");
         }
     }
 }

@@ -31,12 +31,7 @@ pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Resu
     let name = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
     let mut component = store.load(&name)?;
     let description = component.describe().await?;
-    let options = Options::parse(words, &description)?;
-    if options.host.stats_source.is_some() && !component.collector.imports_container() {
-        return Err(Error::Usage(format!(
-            "--stats-source does not go with {name}: it asks for no container's figures"
-        )));
-    }
+    let options = Options::parse(words, &description, component.collector.asks_of_containers())?;
     watchdog.set_deadline(options.host.deadline);
     component.collector.set_memory_limit(options.host.memory_limit);
     let definitions = component.definitions(&options.collector).await?;

@@ -15,7 +15,7 @@ mod bindings {
 
 use bindings::exports::mackerel::collector::metrics::Guest;
 use bindings::mackerel::collector::container::{
-    self, ContainerState as State, ContainerStats as Stats, HealthStatus, Parts,
+    self, ContainerState as State, ContainerStats as Stats, Error, HealthStatus, Parts,
 };
 use bindings::mackerel::collector::types::{
     CollectError, Description, Graph, Metric, MetricKind, OptionKind, OptionSpec, OptionValue, Period, Report, Sample,
@@ -314,12 +314,18 @@ impl Guest for Docker {
         let other_format = if value(&options, "cpu-format") == "usage" { CPU_PERCENTAGE } else { CPU_USAGE };
         rows.retain(|row| row.key != other_format);
         let (parts, needs_state) = needs(&rows);
-        let ask_stats = || container::stats(parts).map_err(CollectError::Container);
-        let ask_state = || container::state().map_err(CollectError::Container);
-        let figures = Figures {
-            stats: (!parts.is_empty()).then(ask_stats).transpose()?,
-            state: needs_state.then(ask_state).transpose()?,
+        let ask = || container::stats(parts).map_err(CollectError::Container);
+        let stats = (!parts.is_empty()).then(ask).transpose()?;
+        let state = match needs_state.then(container::state).transpose() {
+            Ok(state) => state,
+            // Restarts and health are no reason to leave out the rest.
+            Err(Error::Unavailable(why)) if stats.is_some() => {
+                eprintln!("restarts and health are left out: {why}");
+                None
+            }
+            Err(error) => return Err(CollectError::Container(error)),
         };
+        let figures = Figures { stats, state };
         Ok(report(&rows, &figures))
     }
 }

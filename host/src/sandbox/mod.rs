@@ -24,6 +24,7 @@ pub mod memory;
 pub mod stderr;
 
 use bytesize::ByteSize;
+use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -133,16 +134,24 @@ impl Collector {
         self.memory_limit = limit;
     }
 
-    /// The interfaces that the component imports, sorted.
+    /// The interfaces of which the component imports more than types, sorted.
     pub fn imports(&self) -> Vec<String> {
+        let engine = self.component.engine();
         let kind = self.component.component_type();
-        let mut names: Vec<String> = kind.imports(self.component.engine()).map(|(name, _)| name.to_owned()).collect();
+        let is_called = |item: &ComponentItem| match item {
+            ComponentItem::ComponentInstance(interface) => interface
+                .exports(engine)
+                .any(|(_, of)| matches!(of.ty, ComponentItem::ComponentFunc(_) | ComponentItem::Resource(_))),
+            _ => true,
+        };
+        let imports = kind.imports(engine).filter(|(_, import)| is_called(&import.ty));
+        let mut names: Vec<String> = imports.map(|(name, _)| name.to_owned()).collect();
         names.sort_unstable();
         names
     }
 
-    /// Whether the collector can ask about its container.
-    pub fn imports_container(&self) -> bool {
+    /// Whether the collector can ask about the containers behind its targets.
+    pub fn asks_of_containers(&self) -> bool {
         self.imports().iter().any(|import| import.starts_with("mackerel:collector/container@"))
     }
 

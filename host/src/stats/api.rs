@@ -25,7 +25,9 @@ pub async fn stats(engine: &Engine, id: &str, parts: Parts) -> Result<Stats, Err
     let time = match response.read.as_deref().map(str::parse::<Timestamp>) {
         Some(Ok(time)) => u64::try_from(time.as_nanosecond()).map_err(|_| Error::Gone)?,
         Some(Err(_)) | None => {
-            return Err(Error::Unavailable("the engine's answer has no time that can be read".to_owned()));
+            return Err(Error::Unavailable(
+                "the engine does not tell: its answer has no time that can be read".to_owned(),
+            ));
         }
     };
     let mut stats = empty(time);
@@ -127,7 +129,7 @@ impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Error {
         match refusal {
             Refusal::NoContainer => Error::Gone,
-            Refusal::Other(why) => Error::Unavailable(why),
+            Refusal::Other(why) => Error::Unavailable(format!("the engine does not tell: {why}")),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use procfs::net::DeviceStatus;
@@ -76,7 +77,7 @@ impl Cgroups {
     pub fn stats(&self, id: &str, parts: Parts, host_network: bool) -> Result<Stats, Error> {
         let unavailable = |what: &str| {
             Error::Unavailable(format!(
-                "{what} below {}: it was stopped since the engine listed it, or the engine runs elsewhere (--stats-source api asks it)",
+                "{what} below {}: it was stopped since the engine listed it, or the engine runs elsewhere (--stats-source api asks there)",
                 self.root.display()
             ))
         };
@@ -102,7 +103,12 @@ impl Cgroups {
         if parts.contains(Parts::PROCESSES) {
             stats.processes = group.processes();
         }
-        if stats == nothing { Err(unavailable("its control group cannot be read")) } else { Ok(stats) }
+        // Nothing is also what a group tells in which nothing happened yet.
+        let is_there = || text(self.tree(CONTROLLERS[0])?, &format!("{folder}cgroup.procs"));
+        if stats == nothing && is_there().is_none() {
+            return Err(unavailable("its control group is no longer there"));
+        }
+        Ok(stats)
     }
 
     /// The root of a controller's tree.
@@ -188,8 +194,11 @@ impl Group<'_> {
             Version::V2 => (["anon", "file", "inactive_file"], ["memory.current", "memory.max"]),
         };
         // Without a limit of its own the file has a word in version 2, and in version 1 a number that no machine has.
-        let limit = self.text("memory", limit).map(|text| text.trim().parse().unwrap_or(u64::MAX));
-        let limit = limit.zip(machine).map(|(limit, machine)| limit.min(machine));
+        let own = self.text("memory", limit).and_then(|text| match text.trim() {
+            "max" => Some(u64::MAX),
+            number => number.parse().ok(),
+        });
+        let limit = own.zip(machine).map(|(own, machine)| own.min(machine));
         let usage = self.number("memory", usage);
         let field = |key| field(detail.as_deref(), key);
         Memory { usage, used: used(usage, field(inactive)), limit, rss: field(rss), cache: field(cache) }
@@ -245,10 +254,16 @@ impl Group<'_> {
         Processes { current: self.number("pids", "pids.current"), limit: self.number("pids", "pids.max") }
     }
 
-    /// The traffic that one of the container's processes sees: all of them share its interfaces.
+    /// The traffic that one of the container's processes sees: all of them share its interfaces. Not every engine says whether those are
+    /// the host's; the kernel does, to those who may ask.
     fn network(&self) -> Network {
-        let devices =
-            self.process(self.folder).and_then(|pid| Process::new(pid).ok()?.dev_status().ok()).unwrap_or_default();
+        let namespace =
+            |process: &str| fs::metadata(format!("/proc/{process}/ns/net")).map(|namespace| namespace.ino()).ok();
+        let pid = self.process(self.folder).filter(|pid| match (namespace(&pid.to_string()), namespace("self")) {
+            (Some(theirs), Some(ours)) => theirs != ours,
+            _ => true,
+        });
+        let devices = pid.and_then(|pid| Process::new(pid).ok()?.dev_status().ok()).unwrap_or_default();
         let devices: Vec<DeviceStatus> = devices.into_values().filter(|device| device.name != "lo").collect();
         let sum = |field: fn(&DeviceStatus) -> u64| {
             let (first, others) = devices.split_first()?;

@@ -11,10 +11,11 @@ pub mod api;
 pub mod cgroup;
 
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
 use self::cgroup::Cgroups;
 use crate::discover::{Container, Engine, EngineHost};
@@ -51,13 +52,15 @@ pub struct Sources {
     /// The ids of all containers, for one walk finds the control groups of them all.
     ids: Vec<String>,
     cgroups: OnceLock<Cgroups>,
+    /// The right to read control groups.
+    reader: Semaphore,
 }
 
 impl Sources {
     /// For these containers of `engine`. Nothing is asked or read yet.
     pub fn new<'a>(allowed: Allowed, engine: &Engine, containers: impl Iterator<Item = &'a Container>) -> Sources {
         let ids = containers.map(|container| container.id.clone()).collect();
-        Sources { allowed, engine: engine.clone(), ids, cgroups: OnceLock::new() }
+        Sources { allowed, engine: engine.clone(), ids, cgroups: OnceLock::new(), reader: Semaphore::new(1) }
     }
 
     /// The figures of the container `id`, and where they came from. Where `settled` names a source, none other is taken.
@@ -65,13 +68,12 @@ impl Sources {
     /// # Errors
     /// Where the container is gone, or no allowed source tells of it.
     pub async fn stats(
-        &self,
+        self: &Arc<Self>,
         id: &str,
         parts: Parts,
         host_network: bool,
         settled: Option<Source>,
     ) -> Result<(Stats, Source), Error> {
-        let read_cgroup = || Ok((self.cgroups().stats(id, parts, host_network)?, Source::Cgroup));
         let only = match (settled, self.allowed) {
             (Some(source), _) => Some(source),
             (None, Allowed::Cgroup) => Some(Source::Cgroup),
@@ -79,9 +81,9 @@ impl Sources {
             (None, Allowed::Auto) => (self.engine.host() != EngineHost::Local).then_some(Source::Api),
         };
         match only {
-            Some(Source::Cgroup) => read_cgroup(),
+            Some(Source::Cgroup) => self.read_cgroup(id, parts, host_network).await,
             Some(Source::Api) => self.ask_engine(id, parts).await,
-            None => match read_cgroup() {
+            None => match self.read_cgroup(id, parts, host_network).await {
                 Ok(stats) => Ok(stats),
                 Err(_) => self.ask_engine(id, parts).await,
             },
@@ -100,8 +102,23 @@ impl Sources {
         Ok((api::stats(&self.engine, id, parts).await?, Source::Api))
     }
 
-    fn cgroups(&self) -> &Cgroups {
-        self.cgroups.get_or_init(|| Cgroups::find(Path::new(cgroup::ROOT), &self.ids))
+    /// Reads on a thread of its own, one container at a time: meanwhile this one gets on with other sandboxes, and its clock goes on
+    /// should the kernel be slow.
+    async fn read_cgroup(
+        self: &Arc<Self>,
+        id: &str,
+        parts: Parts,
+        host_network: bool,
+    ) -> Result<(Stats, Source), Error> {
+        let broken = |why: String| Error::Unavailable(why);
+        let _turn = self.reader.acquire().await.map_err(|error| broken(error.to_string()))?;
+        let (this, id) = (Arc::clone(self), id.to_owned());
+        let read = move || {
+            let cgroups = this.cgroups.get_or_init(|| Cgroups::find(Path::new(cgroup::ROOT), &this.ids));
+            cgroups.stats(&id, parts, host_network)
+        };
+        let stats = tokio::task::spawn_blocking(read).await.map_err(|error| broken(error.to_string()))?;
+        Ok((stats?, Source::Cgroup))
     }
 }
 
