@@ -154,7 +154,7 @@ fn container(run: &Run<'_>, target: &Target, activity: &Activity) -> Option<Cont
     let container = target.container.as_ref()?;
     Some(Container {
         id: container.id.clone(),
-        host_network: container.host_network,
+        has_interfaces: container.has_interfaces,
         sources: Arc::clone(run.sources.as_ref()?),
         settled: Arc::new(OnceLock::new()),
         activity: activity.clone(),

@@ -51,6 +51,8 @@ pub struct Container {
     pub status: String,
     /// Whether it is on the host's network.
     pub host_network: bool,
+    /// Whether it can have network interfaces of its own, as far as the list tells.
+    pub has_interfaces: bool,
     /// Its TCP ports.
     pub ports: Vec<Port>,
     /// Its own addresses on the engine's networks.
@@ -112,6 +114,7 @@ impl From<ContainerSummary> for Container {
         });
         let networks = summary.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
         let address = |text: Option<String>| text?.parse::<IpAddr>().ok();
+        let mode = summary.host_config.and_then(|config| config.network_mode);
         Container {
             id,
             name,
@@ -120,7 +123,9 @@ impl From<ContainerSummary> for Container {
             labels: summary.labels.unwrap_or_default().into_iter().collect(),
             running: summary.state == Some(ContainerSummaryStateEnum::RUNNING),
             status: summary.status.unwrap_or_default(),
-            host_network: summary.host_config.and_then(|config| config.network_mode).as_deref() == Some("host"),
+            host_network: mode.as_deref() == Some("host"),
+            // Podman tells no mode, and no networks of a container without any or on the host's.
+            has_interfaces: mode.map_or(!networks.is_empty(), |mode| mode != "host"),
             ports: ports.collect(),
             addresses: networks.into_values().filter_map(|network| address(network.ip_address)).collect(),
         }

@@ -38,7 +38,7 @@ impl FakeEngine {
 }
 
 /// How an engine answers that knows these containers. A container whose `Id` is asked for singly was started at a
-/// fixed time.
+/// fixed time, has a health check that succeeds, and uses what [`docker_on_v2`] says.
 pub fn well_behaved(containers: &[Value], path: &str) -> Reply {
     let path = path.split('?').next().unwrap_or_default();
     let version = json!({
@@ -54,20 +54,35 @@ pub fn well_behaved(containers: &[Value], path: &str) -> Reply {
         Reply::Whole(200, version.to_string())
     } else if path.ends_with("/containers/json") {
         Reply::Whole(200, json!(containers).to_string())
-    } else if let Some(container) =
-        containers.iter().find(|container| path.contains(container["Id"].as_str().unwrap_or("-")))
-    {
-        let started = json!({
-            "Id": container["Id"],
-            "Name": container["Names"][0],
-            "Image": container["ImageID"],
-            "Config": {"Image": container["Image"], "Labels": container["Labels"]},
-            "State": {"Status": "running", "Running": true, "StartedAt": "2026-01-02T03:04:05.678901234Z"},
-        });
-        Reply::Whole(200, started.to_string())
+    } else if path.ends_with("/stats") && containers.iter().any(|container| is_of(container, path)) {
+        Reply::Whole(200, docker_on_v2("2026-01-02T03:14:15.926535897Z").to_string())
+    } else if let Some(container) = containers.iter().find(|container| is_of(container, path)) {
+        Reply::Whole(200, inspected(container).to_string())
     } else {
         Reply::Whole(404, json!({"message": "page not found"}).to_string())
     }
+}
+
+/// Whether a path asks for this container singly.
+fn is_of(container: &Value, path: &str) -> bool {
+    path.contains(container["Id"].as_str().unwrap_or("-"))
+}
+
+/// What an engine that is asked for this one container (as [`container`] makes it) knows beyond its list.
+pub fn inspected(container: &Value) -> Value {
+    json!({
+        "Id": container["Id"],
+        "Name": container["Names"][0],
+        "Image": container["ImageID"],
+        "Config": {"Image": container["Image"], "Labels": container["Labels"]},
+        "RestartCount": 3,
+        "State": {
+            "Status": "running",
+            "Running": true,
+            "StartedAt": "2026-01-02T03:04:05.678901234Z",
+            "Health": {"Status": "healthy", "FailingStreak": 0, "Log": []},
+        },
+    })
 }
 
 /// A running container as engines list them, the port 8080 of which is published as `port` of `ip`.
@@ -90,4 +105,220 @@ pub fn container(name: &str, ip: &str, port: u16) -> Value {
         "NetworkSettings": {"Networks": {"bridge": {"IPAddress": "172.17.0.2"}}},
         "Mounts": [],
     })
+}
+
+/// What Docker 20.10 tells of a container on version 1 of control groups, taken at `read`, with all that such an engine can tell.
+///
+/// The figures without `total_` are those of the container's outermost group alone, as in a container that has groups within.
+pub fn docker_on_v1(read: &str) -> Value {
+    json!({
+        "read": read,
+        "preread": "0001-01-01T00:00:00Z",
+        "pids_stats": {"current": 4, "limit": 100},
+        "blkio_stats": {
+            "io_service_bytes_recursive": operations([
+                (254, [("Read", 765_952), ("Write", 33_693_696), ("Sync", 34_459_648), ("Async", 0), ("Discard", 0)]),
+                (7, [("Read", 4096), ("Write", 8192), ("Sync", 4096), ("Async", 8192), ("Discard", 512)]),
+            ]),
+            "io_serviced_recursive": operations([
+                (254, [("Read", 14), ("Write", 98), ("Sync", 112), ("Async", 0), ("Discard", 0)]),
+                (7, [("Read", 1), ("Write", 2), ("Sync", 1), ("Async", 2), ("Discard", 1)]),
+            ]),
+            "io_queue_recursive": operations([
+                (254, [("Read", 1), ("Write", 5), ("Sync", 2), ("Async", 4), ("Discard", 0)]),
+                (7, [("Read", 10), ("Write", 50), ("Sync", 20), ("Async", 40), ("Discard", 0)]),
+            ]),
+            "io_service_time_recursive": [],
+            "io_wait_time_recursive": [],
+            "io_merged_recursive": [],
+            "io_time_recursive": [],
+            "sectors_recursive": [],
+        },
+        "num_procs": 0,
+        "storage_stats": {},
+        "cpu_stats": {
+            "cpu_usage": {
+                "total_usage": 215_732_441_950_u64,
+                "percpu_usage": [37_603_136_888_u64, 178_129_305_062_u64],
+                "usage_in_kernelmode": 920_000_000,
+                "usage_in_usermode": 214_800_000_000_u64,
+            },
+            "system_cpu_usage": 24_150_020_000_000_u64,
+            "online_cpus": 2,
+            "throttling_data": {"periods": 4315, "throttled_periods": 4313, "throttled_time": 241_944_862_981_u64},
+        },
+        "precpu_stats": {
+            "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
+            "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
+        },
+        "memory_stats": {
+            "usage": 104_857_600,
+            "max_usage": 134_217_728,
+            "stats": {
+                "cache": 1,
+                "rss": 2,
+                "inactive_file": 3,
+                "hierarchical_memory_limit": 268_435_456,
+                "total_active_file": 12_582_912,
+                "total_cache": 33_554_432,
+                "total_inactive_file": 20_971_520,
+                "total_mapped_file": 0,
+                "total_rss": 67_108_864,
+                "total_rss_huge": 0,
+            },
+            "limit": 268_435_456,
+        },
+        "name": "/api",
+        "networks": {
+            "eth0": traffic([1156, 14, 0, 3], [2312, 28, 2, 5]),
+            "eth1": traffic([10_000, 100, 7, 0], [20_000, 200, 0, 0]),
+        },
+    })
+}
+
+/// What Docker 28 and 29 tell of a container on version 2, taken at `read`.
+pub fn docker_on_v2(read: &str) -> Value {
+    json!({
+        "name": "/api",
+        "read": read,
+        "preread": "0001-01-01T00:00:00Z",
+        "pids_stats": {"current": 6, "limit": 18_446_744_073_709_551_615_u64},
+        "cpu_stats": {
+            "cpu_usage": {
+                "total_usage": 60_000_000_000_u64,
+                "usage_in_kernelmode": 20_000_000_000_u64,
+                "usage_in_usermode": 40_000_000_000_u64,
+            },
+            "system_cpu_usage": 24_150_020_000_000_u64,
+            "online_cpus": 4,
+            "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
+        },
+        "precpu_stats": {
+            "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
+            "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
+        },
+        "memory_stats": {
+            "usage": 50_331_648,
+            "stats": {
+                "active_anon": 4096,
+                "active_file": 4_194_304,
+                "anon": 31_457_280,
+                "file": 16_777_216,
+                "inactive_anon": 31_453_184,
+                "inactive_file": 12_582_912,
+                "pgfault": 18182,
+                "slab": 262_144,
+            },
+            "limit": 2_147_483_648_u64,
+        },
+        "blkio_stats": {
+            "io_service_bytes_recursive": [
+                {"major": 259, "minor": 0, "op": "read", "value": 1_048_576},
+                {"major": 259, "minor": 0, "op": "write", "value": 2_097_152},
+                {"major": 259, "minor": 4, "op": "read", "value": 512},
+                {"major": 259, "minor": 4, "op": "write", "value": 1024},
+            ],
+            "io_serviced_recursive": null,
+            "io_queue_recursive": null,
+            "io_service_time_recursive": null,
+            "io_wait_time_recursive": null,
+            "io_merged_recursive": null,
+            "io_time_recursive": null,
+            "sectors_recursive": null,
+        },
+        "num_procs": 0,
+        "storage_stats": {},
+        "networks": {"eth0": traffic([500_000, 600, 0, 0], [700_000, 800, 0, 0])},
+    })
+}
+
+/// What Podman 4.3 tells as root by Docker's API, taken at `read`.
+pub fn podman(read: &str) -> Value {
+    json!({
+        "read": read,
+        "preread": "0001-01-01T00:00:00Z",
+        "pids_stats": {"current": 4},
+        "blkio_stats": {
+            "io_service_bytes_recursive": [],
+            "io_serviced_recursive": null,
+            "io_queue_recursive": null,
+            "io_service_time_recursive": null,
+            "io_wait_time_recursive": null,
+            "io_merged_recursive": null,
+            "io_time_recursive": null,
+            "sectors_recursive": null,
+        },
+        "num_procs": 0,
+        "storage_stats": {},
+        "cpu_stats": {
+            "cpu_usage": {
+                "total_usage": 18_655_263_287_u64,
+                "percpu_usage": [180_144_469_u64, 18_475_118_818_u64],
+                "usage_in_kernelmode": 44_000_000,
+                "usage_in_usermode": 18_611_263_287_u64,
+            },
+            "system_cpu_usage": 14_714_200_384_925_u64,
+            "online_cpus": 2,
+            "cpu": 308.509_121_225_085_27,
+            "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
+        },
+        "precpu_stats": {
+            "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
+            "cpu": 0,
+            "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
+        },
+        "memory_stats": {"usage": 68_587_520, "limit": 268_435_456},
+        "name": "api",
+        "Id": "0f611fd7".repeat(8),
+        "networks": {"network": traffic([612, 0, 0, 0], [1760, 0, 0, 0])},
+    })
+}
+
+/// What Docker tells of a container that stopped while it was asked: nothing, in the usual form.
+pub fn stopped() -> Value {
+    let zeros = json!({
+        "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
+        "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
+    });
+    json!({
+        "read": "0001-01-01T00:00:00Z",
+        "preread": "0001-01-01T00:00:00Z",
+        "pids_stats": {},
+        "blkio_stats": {
+            "io_service_bytes_recursive": null,
+            "io_serviced_recursive": null,
+            "io_queue_recursive": null,
+            "io_service_time_recursive": null,
+            "io_wait_time_recursive": null,
+            "io_merged_recursive": null,
+            "io_time_recursive": null,
+            "sectors_recursive": null,
+        },
+        "num_procs": 0,
+        "storage_stats": {},
+        "cpu_stats": zeros,
+        "precpu_stats": zeros,
+        "memory_stats": {},
+        "name": "/api",
+    })
+}
+
+/// Entries of a list of `blkio_stats` for devices, and for each the sum of its synchronous and asynchronous operations.
+fn operations(devices: [(u64, [(&str, u64); 5]); 2]) -> Value {
+    let entry = |major, op: &str, value| json!({"major": major, "minor": 0, "op": op, "value": value});
+    let device = |(major, kinds): (u64, [(&str, u64); 5])| {
+        let sum: u64 = kinds.iter().filter(|(op, _)| op.ends_with("ync")).map(|(_, value)| value).sum();
+        let kinds = kinds.into_iter().map(|(op, value)| entry(major, op, value)).collect::<Vec<_>>();
+        kinds.into_iter().chain([entry(major, "Total", sum)])
+    };
+    devices.into_iter().flat_map(device).collect()
+}
+
+/// One entry of `networks`: bytes, packets, errors and dropped packets, first received and then sent.
+fn traffic(received: [u64; 4], sent: [u64; 4]) -> Value {
+    let of = |way: &str, numbers: [u64; 4]| {
+        let fields = ["bytes", "packets", "errors", "dropped"].into_iter().zip(numbers);
+        fields.map(|(field, number)| (format!("{way}_{field}"), json!(number))).collect::<Vec<_>>()
+    };
+    of("rx", received).into_iter().chain(of("tx", sent)).collect()
 }

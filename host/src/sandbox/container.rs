@@ -15,8 +15,8 @@ pub use super::bindings::mackerel::collector::container::{
 pub struct Container {
     /// The container's id.
     pub id: String,
-    /// Whether it is on the host's network.
-    pub host_network: bool,
+    /// Whether it can have network interfaces of its own.
+    pub has_interfaces: bool,
     /// What tells its figures.
     pub sources: Arc<Sources>,
     /// Where its figures came from, once they were asked for: further ones come from there too.
@@ -29,7 +29,7 @@ impl Container {
     /// The container's use of resources. Bounded in time by the caller.
     pub async fn stats(&self, parts: Parts) -> Result<Stats, Error> {
         self.activity.set("no answer from the engine");
-        let stats = self.sources.stats(&self.id, parts, self.host_network, self.settled.get().copied()).await;
+        let stats = self.sources.stats(&self.id, parts, self.has_interfaces, self.settled.get().copied()).await;
         self.activity.set("the collector was still computing");
         let (stats, source) = stats?;
         self.settled.get_or_init(|| source);

@@ -19,7 +19,7 @@ use crate::sandbox::container::{
 };
 
 /// The figures of the container `id` at the engine's next count.
-pub async fn stats(engine: &Engine, id: &str, parts: Parts) -> Result<Stats, Error> {
+pub async fn stats(engine: &Engine, id: &str, parts: Parts, has_interfaces: bool) -> Result<Stats, Error> {
     let response = engine.stats(id).await?;
     // A container that was just stopped has an answer of zeros, taken in the year 1.
     let time = match response.read.as_deref().map(str::parse::<Timestamp>) {
@@ -52,7 +52,7 @@ pub async fn stats(engine: &Engine, id: &str, parts: Parts) -> Result<Stats, Err
             bytes: of_devices(devices.io_service_bytes_recursive),
         };
     }
-    if parts.contains(Parts::NETWORK) {
+    if parts.contains(Parts::NETWORK) && has_interfaces {
         stats.network = of_interfaces(&response.networks.unwrap_or_default());
     }
     if parts.contains(Parts::PROCESSES) {
@@ -90,7 +90,7 @@ fn of_interfaces(networks: &HashMap<String, ContainerNetworkStats>) -> Network {
         let first = numbers.next()??;
         numbers.try_fold(first, |sum, number| sum.checked_add(number?))
     };
-    Network {
+    let mut network = Network {
         received: Traffic {
             bytes: sum(|of| of.rx_bytes),
             packets: sum(|of| of.rx_packets),
@@ -103,7 +103,15 @@ fn of_interfaces(networks: &HashMap<String, ContainerNetworkStats>) -> Network {
             errors: sum(|of| of.tx_errors),
             dropped: sum(|of| of.tx_dropped),
         },
+    };
+    // Bytes without packets are Podman's, which counts nothing else.
+    let is_bare = |traffic: &Traffic| traffic.bytes > Some(0) && traffic.packets == Some(0);
+    if is_bare(&network.received) || is_bare(&network.sent) {
+        for traffic in [&mut network.received, &mut network.sent] {
+            *traffic = Traffic { packets: None, errors: None, dropped: None, ..*traffic };
+        }
     }
+    network
 }
 
 /// Restarts and health of the container `id`.

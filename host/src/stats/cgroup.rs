@@ -74,14 +74,8 @@ impl Cgroups {
     }
 
     /// The figures of the container `id` at this moment.
-    pub fn stats(&self, id: &str, parts: Parts, host_network: bool) -> Result<Stats, Error> {
-        let unavailable = |what: &str| {
-            Error::Unavailable(format!(
-                "{what} below {}: it was stopped since the engine listed it, or the engine runs elsewhere (--stats-source api asks there)",
-                self.root.display()
-            ))
-        };
-        let Some(folder) = self.folders.get(id) else { return Err(unavailable("no control group of it is found")) };
+    pub fn stats(&self, id: &str, parts: Parts, has_interfaces: bool) -> Result<Stats, Error> {
+        let Some(folder) = self.folders.get(id) else { return Err(self.not_found()) };
         let group = Group { all: self, folder };
         let nothing = empty(Moment::now().wall);
         let mut stats = nothing;
@@ -97,7 +91,7 @@ impl Cgroups {
         if parts.contains(Parts::BLOCK_IO) {
             stats.block_io = group.block_io();
         }
-        if parts.contains(Parts::NETWORK) && !host_network {
+        if parts.contains(Parts::NETWORK) && has_interfaces {
             stats.network = group.network();
         }
         if parts.contains(Parts::PROCESSES) {
@@ -106,9 +100,20 @@ impl Cgroups {
         // Nothing is also what a group tells in which nothing happened yet.
         let is_there = || text(self.tree(CONTROLLERS[0])?, &format!("{folder}cgroup.procs"));
         if stats == nothing && is_there().is_none() {
-            return Err(unavailable("its control group is no longer there"));
+            return Err(Error::Gone);
         }
         Ok(stats)
+    }
+
+    /// Why a container has no control group here: it is gone, unless none of them has.
+    fn not_found(&self) -> Error {
+        if self.folders.is_empty() {
+            return Error::Unavailable(format!(
+                "no container has a control group below {}; does the engine run elsewhere? (--stats-source api asks it)",
+                self.root.display()
+            ));
+        }
+        Error::Gone
     }
 
     /// The root of a controller's tree.

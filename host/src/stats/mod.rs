@@ -11,11 +11,10 @@ pub mod api;
 pub mod cgroup;
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
 
 use self::cgroup::Cgroups;
 use crate::discover::{Container, Engine, EngineHost};
@@ -52,26 +51,25 @@ pub struct Sources {
     /// The ids of all containers, for one walk finds the control groups of them all.
     ids: Vec<String>,
     cgroups: OnceLock<Cgroups>,
-    /// The right to read control groups.
-    reader: Semaphore,
 }
 
 impl Sources {
     /// For these containers of `engine`. Nothing is asked or read yet.
     pub fn new<'a>(allowed: Allowed, engine: &Engine, containers: impl Iterator<Item = &'a Container>) -> Sources {
         let ids = containers.map(|container| container.id.clone()).collect();
-        Sources { allowed, engine: engine.clone(), ids, cgroups: OnceLock::new(), reader: Semaphore::new(1) }
+        Sources { allowed, engine: engine.clone(), ids, cgroups: OnceLock::new() }
     }
 
     /// The figures of the container `id`, and where they came from. Where `settled` names a source, none other is taken.
+    /// `has_interfaces` is what the engine's list tells of its network.
     ///
     /// # Errors
     /// Where the container is gone, or no allowed source tells of it.
     pub async fn stats(
-        self: &Arc<Self>,
+        &self,
         id: &str,
         parts: Parts,
-        host_network: bool,
+        has_interfaces: bool,
         settled: Option<Source>,
     ) -> Result<(Stats, Source), Error> {
         let only = match (settled, self.allowed) {
@@ -81,11 +79,11 @@ impl Sources {
             (None, Allowed::Auto) => (self.engine.host() != EngineHost::Local).then_some(Source::Api),
         };
         match only {
-            Some(Source::Cgroup) => self.read_cgroup(id, parts, host_network).await,
-            Some(Source::Api) => self.ask_engine(id, parts).await,
-            None => match self.read_cgroup(id, parts, host_network).await {
+            Some(Source::Cgroup) => self.read_cgroup(id, parts, has_interfaces),
+            Some(Source::Api) => self.ask_engine(id, parts, has_interfaces).await,
+            None => match self.read_cgroup(id, parts, has_interfaces) {
                 Ok(stats) => Ok(stats),
-                Err(_) => self.ask_engine(id, parts).await,
+                Err(_) => self.ask_engine(id, parts, has_interfaces).await,
             },
         }
     }
@@ -98,27 +96,13 @@ impl Sources {
         api::state(&self.engine, id).await
     }
 
-    async fn ask_engine(&self, id: &str, parts: Parts) -> Result<(Stats, Source), Error> {
-        Ok((api::stats(&self.engine, id, parts).await?, Source::Api))
+    async fn ask_engine(&self, id: &str, parts: Parts, has_interfaces: bool) -> Result<(Stats, Source), Error> {
+        Ok((api::stats(&self.engine, id, parts, has_interfaces).await?, Source::Api))
     }
 
-    /// Reads on a thread of its own, one container at a time: meanwhile this one gets on with other sandboxes, and its clock goes on
-    /// should the kernel be slow.
-    async fn read_cgroup(
-        self: &Arc<Self>,
-        id: &str,
-        parts: Parts,
-        host_network: bool,
-    ) -> Result<(Stats, Source), Error> {
-        let broken = |why: String| Error::Unavailable(why);
-        let _turn = self.reader.acquire().await.map_err(|error| broken(error.to_string()))?;
-        let (this, id) = (Arc::clone(self), id.to_owned());
-        let read = move || {
-            let cgroups = this.cgroups.get_or_init(|| Cgroups::find(Path::new(cgroup::ROOT), &this.ids));
-            cgroups.stats(&id, parts, host_network)
-        };
-        let stats = tokio::task::spawn_blocking(read).await.map_err(|error| broken(error.to_string()))?;
-        Ok((stats?, Source::Cgroup))
+    fn read_cgroup(&self, id: &str, parts: Parts, has_interfaces: bool) -> Result<(Stats, Source), Error> {
+        let cgroups = self.cgroups.get_or_init(|| Cgroups::find(Path::new(cgroup::ROOT), &self.ids));
+        Ok((cgroups.stats(id, parts, has_interfaces)?, Source::Cgroup))
     }
 }
 
