@@ -3,7 +3,8 @@
 #
 #   start DIR   starts dockerd with all that it keeps under DIR, and waits until it answers at unix://DIR/docker.sock
 #   stop DIR    ends exactly that dockerd, and removes DIR and what else it left
-#   install     installs Debian's docker.io where there is no dockerd
+#   install     installs Debian's docker.io where there is no dockerd, and its podman, which some tests want, where there
+#               is none
 #
 # It lives beside any other engine: it has a bridge of its own, in a range that RFC 2544 keeps for benchmarks, and it
 # leaves the firewall and the routing of the machine alone. So its containers reach nothing outside, and their published
@@ -86,9 +87,12 @@ free_subnet() {
 }
 
 install() {
-  if command -v dockerd >/dev/null; then return; fi
-  say "installing Debian's docker.io and iproute2"
-  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends docker.io iproute2 >/dev/null
+  local missing=()
+  command -v dockerd >/dev/null || missing+=(docker.io iproute2)
+  command -v podman >/dev/null || missing+=(podman containernetworking-plugins)
+  [ ${#missing[@]} != 0 ] || return 0
+  say "installing Debian's ${missing[*]}"
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
 }
 
 case ${1:-} in

@@ -145,3 +145,97 @@ fn keys_are_legal_whatever_a_container_is_called() {
     two_words
     ");
 }
+
+/// One run of `docker` beside these containers.
+fn docker(agent: &Agent, options: &str) -> (Vec<String>, String) {
+    let output = agent.values(&format!("run docker --stats-source api --graphs memory {options}")).exits(0);
+    let metrics = output.metrics();
+    let instance = |key: &str| key.rsplit('.').nth(1).expect("docker.memory.INSTANCE.METRIC").to_owned();
+    let mut instances: Vec<_> = metrics.keys().into_iter().map(instance).collect();
+    assert_eq!(instances.len() % 2, 0, "cache and rss of each container: {output}");
+    instances.dedup();
+    (instances, output.stderr)
+}
+
+#[test]
+fn of_docker_are_those_of_mackerel_plugin_docker() {
+    let mut api = container("shop-api.1", "127.0.0.1", 1);
+    api["Labels"] = json!({"com.example.role": "web/front"});
+    let id = api["Id"].as_str().expect("an id").to_owned();
+    let short = &id[..6];
+    let engine = FakeEngine::with_containers(vec![api]);
+    let agent = Agent::on(&engine.host());
+    for (options, name) in [
+        ("", format!("shop-api_1_{short}")),
+        ("--instance-name name_id", format!("shop-api_1_{short}")),
+        ("--instance-name name", "shop-api_1".to_owned()),
+        ("--instance-name id", id.clone()),
+        ("--instance-name image", "example_com_team_api_1_2_3".to_owned()),
+        ("--instance-name image_id", format!("example_com_team_api_1_2_3_{short}")),
+        ("--instance-name image_name", "example_com_team_api_1_2_3_shop-api_1".to_owned()),
+        ("--instance-name label:com.example.role", "web_front".to_owned()),
+    ] {
+        assert_eq!(docker(&agent, options), (vec![name], String::new()), "{options}");
+    }
+}
+
+#[test]
+fn of_docker_without_a_name_or_a_label_are_made_of_the_id_and_one_warning_says_so() {
+    let mut nameless = container("nameless", "127.0.0.1", 1);
+    nameless["Names"] = json!([]);
+    let mut empty = container("empty", "127.0.0.1", 1);
+    empty["Labels"] = json!({"role": ""});
+    let mut labelled = container("labelled", "127.0.0.1", 1);
+    labelled["Labels"] = json!({"role": "web"});
+    let engine = FakeEngine::with_containers(vec![nameless, empty, labelled]);
+    let agent = Agent::on(&engine.host());
+    let (instances, stderr) = docker(&agent, "--instance-name label:role");
+    assert_eq!(instances.len(), 3, "{instances:?}");
+    insta::assert_snapshot!(format!("{}\n{stderr}", instances.join(" ")), @"
+    6b5808 904fef web
+    mackerel-plugin-wasm: docker: --instance-name gives no name of its own to 6b5808729ba2 and 1 more: the beginning of the container's id is put in
+    ");
+    assert_eq!(docker(&agent, "--instance-name label:role"), (instances, stderr), "the same in the next run");
+    let (instances, stderr) = docker(&agent, "--instance-name name");
+    insta::assert_snapshot!(format!("{}\n{stderr}", instances.join(" ")), @"6b5808729ba2 empty labelled");
+}
+
+#[test]
+fn of_docker_that_would_be_alike_are_told_apart_the_same_way_on_every_run() {
+    let of = |names: &[&str]| {
+        FakeEngine::with_containers(names.iter().map(|name| container(name, "127.0.0.1", 1)).collect())
+    };
+    let (engine, other) = (of(&["api", "web", "a.b", "a_b"]), of(&["a_b", "web", "api"]));
+    let agent = Agent::alone();
+    let run = |engine: &FakeEngine, format: &str| {
+        docker(&agent, &format!("--docker-host {} --instance-name {format}", engine.host()))
+    };
+    let (all, stderr) = run(&engine, "image");
+    assert_eq!(all.len(), 4, "{all:?}");
+    insta::assert_snapshot!(format!("{}\n{stderr}", all.join(" ")), @"
+    example_com_team_api_1_2_3_5ea0e1 example_com_team_api_1_2_3_e61d99 example_com_team_api_1_2_3_e6c4a3 example_com_team_api_1_2_3_e74fc0
+    mackerel-plugin-wasm: docker: --instance-name gives no name of its own to a.b and 3 more: the beginning of the container's id is put in
+    ");
+    assert_eq!(run(&engine, "image"), (all.clone(), stderr), "the same in the next run");
+    let (fewer, _) = run(&other, "image");
+    assert!(fewer.len() == 3 && fewer.iter().all(|name| all.contains(name)), "{fewer:?} of {all:?}");
+
+    let (names, stderr) = run(&engine, "name");
+    insta::assert_snapshot!(format!("{}\n{stderr}", names.join(" ")), @"
+    a_b_e61d99 a_b_e6c4a3 api web
+    mackerel-plugin-wasm: docker: --instance-name gives no name of its own to a.b and 1 more: the beginning of the container's id is put in
+    ");
+}
+
+#[test]
+fn of_docker_are_legal_whatever_a_container_is_called() {
+    let names =
+        ["größe", "容器", "two words", "line\nend", "\u{1b}[31mred", "a.b", "..", "#", "*", "%1", "", "-", "a/b", "\0"];
+    let containers = names.map(|name| container(name, "127.0.0.1", 1)).to_vec();
+    let engine = FakeEngine::with_containers(containers);
+    let agent = Agent::on(&engine.host());
+    for format in ["name", "name_id", "image_name", "label:none"] {
+        let (instances, _) = docker(&agent, &format!("--instance-name {format}"));
+        assert_eq!(instances.iter().collect::<BTreeSet<_>>().len(), names.len(), "{format}: {instances:?}");
+    }
+}

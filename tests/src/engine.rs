@@ -1,11 +1,13 @@
 //! A real Docker engine, and real Go programs in its containers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::{fs, thread};
 
 use serde_json::Value;
@@ -13,10 +15,20 @@ use serde_json::Value;
 use crate::go::Program;
 use crate::{http, skip, wait};
 
-/// An engine that answers, and the Docker command line to drive it.
+/// An engine that answers, and the Docker command line to drive it. Clones are the same one.
+#[derive(Clone)]
 pub struct Engine {
     host: String,
-    images: Mutex<HashMap<Program, String>>,
+    /// Options that containers are started with which say nothing else about it, as names and values.
+    defaults: Vec<[String; 2]>,
+    images: Arc<Mutex<HashMap<(Program, Check), String>>>,
+}
+
+/// Whether an image says how to check the health of its containers.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+enum Check {
+    Unchecked,
+    EverySecond,
 }
 
 impl Engine {
@@ -30,7 +42,7 @@ impl Engine {
     fn connect() -> Option<Self> {
         Program::App.executable()?;
         let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
-        let engine = Self { host, images: Mutex::default() };
+        let engine = Self::at(host, Vec::new());
         if let Err(cause) = engine.try_docker(&["version"]) {
             let what = format!("no Docker engine at {}: {cause}", engine.host);
             skip::notice(&what, "all that needs real containers");
@@ -39,13 +51,80 @@ impl Engine {
         Some(engine)
     }
 
+    /// The engine, where it is this machine's own: on a Unix socket, with its containers among this machine's processes,
+    /// so that the kernel's own numbers can be read. `None` where it is not, which is then said once.
+    pub fn find_here() -> Option<&'static Self> {
+        static HERE: OnceLock<bool> = OnceLock::new();
+        let engine = Self::find()?;
+        let here = HERE.get_or_init(|| {
+            let version = engine.docker(&["info", "--format", "{{.KernelVersion}}"]);
+            let ours = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+            let here = engine.socket().is_some() && version == ours.trim() && Path::new("/sys/fs/cgroup").exists();
+            if !here {
+                let what = format!("the engine at {} is not on this machine", engine.host);
+                skip::notice(&what, "all that reads control groups");
+            }
+            here
+        });
+        here.then_some(engine)
+    }
+
+    /// Removes the container of this id.
+    pub fn remove(&self, id: &str) {
+        self.docker(&["rm", "--force", id]);
+    }
+
+    /// Stops the container of this id, and leaves it stopped.
+    pub fn stop(&self, id: &str) {
+        self.docker(&["stop", "--time", "0", id]);
+    }
+
+    /// One that is known to answer there, and that starts containers with these options unless others are given.
+    pub(crate) fn at(host: String, defaults: Vec<[String; 2]>) -> Self {
+        Self { host, defaults, images: Arc::default() }
+    }
+
+    /// The path of its Unix socket.
+    pub(crate) fn socket(&self) -> Option<&Path> {
+        self.host.strip_prefix("unix://").map(Path::new)
+    }
+
+    /// This machine's address on the engine's bridge.
+    ///
+    /// # Panics
+    ///
+    /// When it has none.
+    pub fn gateway(&self) -> IpAddr {
+        let gateway = self.docker(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]);
+        gateway.parse().unwrap_or_else(|_| panic!("the bridge's gateway is {gateway:?}"))
+    }
+
+    /// The disk, as a file of `/dev`, that the engine keeps its containers and volumes on. `None` where that is no
+    /// block device, which is then said.
+    ///
+    /// # Panics
+    ///
+    /// When the engine is on another machine.
+    pub fn disk(&self) -> Option<String> {
+        let root = self.docker(&["info", "--format", "{{.DockerRootDir}}"]);
+        let device = fs::metadata(&root).unwrap_or_else(|error| panic!("{root}: {error}")).dev();
+        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+        let Ok(block) = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")) else {
+            skip::notice(&format!("{root} is on no block device"), "block I/O");
+            return None;
+        };
+        // I/O is counted by the disk, and not by its partitions.
+        let disk = if block.join("partition").exists() { block.parent().expect("a disk") } else { &block };
+        Some(format!("/dev/{}", disk.file_name()?.to_str()?))
+    }
+
     /// Where it is, as `DOCKER_HOST` has it.
     pub fn host(&self) -> &str {
         &self.host
     }
 
     /// A group of containers for one scenario.
-    pub fn group(&'static self) -> Group {
+    pub fn group(&self) -> Group<'_> {
         static GROUPS: AtomicUsize = AtomicUsize::new(0);
         let number = GROUPS.fetch_add(1, Ordering::Relaxed);
         Group { engine: self, name: format!("scenario-{}-{number}", std::process::id()) }
@@ -56,7 +135,7 @@ impl Engine {
         self.try_docker(arguments).unwrap_or_else(|cause| panic!("docker {arguments:?}: {cause}"))
     }
 
-    fn try_docker(&self, arguments: &[&str]) -> Result<String, String> {
+    pub(crate) fn try_docker(&self, arguments: &[&str]) -> Result<String, String> {
         let output = self.command().args(arguments).output().map_err(|error| error.to_string())?;
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -72,15 +151,16 @@ impl Engine {
     }
 
     /// The image of a Go program: its executable and nothing else. Made once for as long as the program stays the same.
-    fn image(&self, program: Program) -> String {
+    fn image(&self, program: Program, check: Check) -> String {
         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        images.entry(program).or_insert_with(|| self.make_image(program)).clone()
+        images.entry((program, check)).or_insert_with(|| self.make_image(program, check)).clone()
     }
 
-    fn make_image(&self, program: Program) -> String {
+    fn make_image(&self, program: Program, check: Check) -> String {
         let path = program.executable().expect("Go is there, for the engine was found");
         let mut hasher = DefaultHasher::new();
         fs::read(&path).expect("an executable that was built").hash(&mut hasher);
+        check.hash(&mut hasher);
         let image = format!("scenarios-{}:{:016x}", program.name(), hasher.finish());
         if self.try_docker(&["image", "inspect", &image]).is_err() {
             let folder = path.parent().expect("an executable is in a folder");
@@ -93,9 +173,12 @@ impl Engine {
                 .expect("tar");
             let entrypoint = format!("ENTRYPOINT [\"/{}\"]", program.name());
             let mut import = self.command();
-            import
-                .args(["import", "--change", &entrypoint, "-", &image])
-                .stdin(tar.stdout.take().expect("stdout is piped"));
+            import.args(["import", "--change", &entrypoint]);
+            // The command line knows only checks by a shell, of which the image has none. Podman does not know it here.
+            if check == Check::EverySecond {
+                import.args(["--change", r#"HEALTHCHECK --interval=1s CMD ["/work", "-check"]"#]);
+            }
+            import.args(["-", &image]).stdin(tar.stdout.take().expect("stdout is piped"));
             let output = import.output().expect("docker can be started");
             assert!(tar.wait().is_ok_and(|status| status.success()), "tar of {}", path.display());
             assert!(output.status.success(), "docker import: {}", String::from_utf8_lossy(&output.stderr));
@@ -105,37 +188,37 @@ impl Engine {
 }
 
 /// The containers of one scenario. They are removed with it, also when the scenario fails.
-pub struct Group {
-    engine: &'static Engine,
+pub struct Group<'e> {
+    engine: &'e Engine,
     name: String,
 }
 
-impl Group {
+impl<'e> Group<'e> {
     /// What `--filter` finds them by.
     pub fn filter(&self) -> String {
         format!("label=scenario={}", self.name)
     }
 
     /// Starts a Go app on a dynamic port and waits until it answers.
-    pub fn app(&self, name: &str) -> Container {
+    pub fn app(&self, name: &str) -> Container<'e> {
         self.app_with(name, "--publish 8080")
     }
 
     /// Starts a Go app that listens on port 8080, with options of `docker run`, and waits until it answers.
-    pub fn app_with(&self, name: &str, options: &str) -> Container {
+    pub fn app_with(&self, name: &str, options: &str) -> Container<'e> {
         let app = self.run(name, options, Program::App, "-listen :8080");
         app.until_answers("/served");
         app
     }
 
     /// Starts so many Go apps on dynamic ports, and waits until all answer.
-    pub fn apps(&self, count: usize) -> Vec<Container> {
+    pub fn apps(&self, count: usize) -> Vec<Container<'e>> {
         let names: Vec<_> = (0..count).map(|number| format!("app{number}")).collect();
         all_at_once(&names, |name| self.app(name))
     }
 
     /// Starts a Go app that listens on this port of the machine itself, and waits until it answers.
-    pub fn app_in_host_network(&self, name: &str, port: u16) -> Container {
+    pub fn app_in_host_network(&self, name: &str, port: u16) -> Container<'e> {
         let mut app = self.run(name, "--network host", Program::App, &format!("-listen 127.0.0.1:{port}"));
         app.address = Some(SocketAddr::from(([127, 0, 0, 1], port)));
         app.until_answers("/served");
@@ -144,7 +227,7 @@ impl Group {
 
     /// Starts servers on dynamic ports, each of which misbehaves in the way that it is named after, and waits until
     /// they do.
-    pub fn faults(&self, behaviours: &[&str]) -> Vec<Container> {
+    pub fn faults(&self, behaviours: &[&str]) -> Vec<Container<'e>> {
         all_at_once(behaviours, |behaviour| {
             let server = self.run(behaviour, "--publish 8080", Program::Faults, behaviour);
             if *behaviour != "closed" {
@@ -154,17 +237,38 @@ impl Group {
         })
     }
 
+    /// Starts the Go program that uses a known amount of a resource, with options of `docker run`, and waits until it
+    /// has done what has an end.
+    pub fn work(&self, name: &str, options: &str, arguments: &str) -> Container<'e> {
+        let work = self.run(name, options, Program::Work, arguments);
+        work.until_done(1);
+        work
+    }
+
+    /// The same with a health check, which succeeds.
+    pub fn checked_work(&self, name: &str, options: &str, arguments: &str) -> Container<'e> {
+        let image = self.engine.image(Program::Work, Check::EverySecond);
+        let work = self.run_image(name, options, image, arguments);
+        work.until_done(1);
+        work
+    }
+
     /// Takes this group's name off its containers' names.
     pub fn mask(&self, text: &str) -> String {
         text.replace(&format!("{}-", self.name), "")
     }
 
     /// Runs a container. The options and arguments are split at white space.
-    fn run(&self, name: &str, options: &str, program: Program, arguments: &str) -> Container {
+    fn run(&self, name: &str, options: &str, program: Program, arguments: &str) -> Container<'e> {
+        self.run_image(name, options, self.engine.image(program, Check::Unchecked), arguments)
+    }
+
+    fn run_image(&self, name: &str, options: &str, image: String, arguments: &str) -> Container<'e> {
         let label = self.filter().replacen("label=", "--label=", 1);
         let name = format!("{}-{name}", self.name);
-        let image = self.engine.image(program);
         let mut command = vec!["run", "--detach", &label, "--name", &name];
+        let defaults = self.engine.defaults.iter().filter(|[name, _]| !options.contains(name.as_str()));
+        command.extend(defaults.flatten().map(String::as_str));
         command.extend(options.split_whitespace());
         command.push(&image);
         command.extend(arguments.split_whitespace());
@@ -175,7 +279,7 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for Group<'_> {
     fn drop(&mut self) {
         let ours = self.engine.try_docker(&["ps", "--all", "--quiet", "--filter", &self.filter()]).unwrap_or_default();
         let mut remove = vec!["rm", "--force", "--volumes"];
@@ -187,15 +291,15 @@ impl Drop for Group {
 }
 
 /// A container of a group.
-pub struct Container {
-    engine: &'static Engine,
+pub struct Container<'e> {
+    engine: &'e Engine,
     id: String,
     name: String,
     image: String,
     address: Option<SocketAddr>,
 }
 
-impl Container {
+impl Container<'_> {
     /// The full id.
     pub fn id(&self) -> &str {
         &self.id
@@ -261,6 +365,71 @@ impl Container {
         });
     }
 
+    /// Starts the program for known work anew and waits until it has done what has an end.
+    pub fn restart_work(&self) {
+        let before = self.times_done();
+        self.engine.docker(&["restart", "--time", "0", &self.id]);
+        self.until_done(before + 1);
+    }
+
+    /// Does more work of the Go program in it, until it is done.
+    pub fn does(&self, arguments: &str) {
+        let mut command = vec!["exec", &self.id, "/work", "-quit"];
+        command.extend(arguments.split_whitespace());
+        self.engine.docker(&command);
+    }
+
+    /// What `docker stats` shows of it.
+    pub fn shown(&self, format: &str) -> String {
+        self.engine.docker(&["stats", "--no-stream", "--format", format, &self.id])
+    }
+
+    /// What `docker inspect` shows of it.
+    pub fn inspect(&self, format: &str) -> String {
+        self.engine.docker(&["inspect", "--format", format, &self.id])
+    }
+
+    /// What the kernel says of the CPU time that it used since its start.
+    pub fn cpu(&self) -> Cpu {
+        let groups = self.groups();
+        let usage = file(&groups, ("cpuacct", "cpuacct.stat"), "cpu.stat");
+        let limit = file(&groups, ("cpu", "cpu.stat"), "cpu.stat");
+        // In hundredths of a second and in nanoseconds under version 1, in microseconds under version 2.
+        let v1 = usage.starts_with("user ");
+        let (names, second) = if v1 { (["user", "system"], 1e2) } else { (["user_usec", "system_usec"], 1e6) };
+        let throttled = if v1 { field(&limit, "throttled_time") / 1e9 } else { field(&limit, "throttled_usec") / 1e6 };
+        Cpu {
+            used: names.iter().map(|name| field(&usage, name) / second).sum(),
+            periods: field(&limit, "nr_periods"),
+            throttled_periods: field(&limit, "nr_throttled"),
+            throttled,
+        }
+    }
+
+    /// The anonymous memory that the kernel says it has, in bytes.
+    pub fn anonymous_memory(&self) -> f64 {
+        let stat = file(&self.groups(), ("memory", "memory.stat"), "memory.stat");
+        field(&stat, if stat.contains("total_rss ") { "total_rss" } else { "anon" })
+    }
+
+    /// The bytes that the kernel says it wrote since its start, by the number of the device. Under version 1 of the
+    /// devices for which there is a limit: the kernel counts for no others.
+    ///
+    /// # Panics
+    ///
+    /// When the kernel tells no numbers.
+    pub fn written(&self) -> BTreeMap<String, f64> {
+        let stat = file(&self.groups(), ("blkio", "blkio.throttle.io_service_bytes_recursive"), "io.stat");
+        let written = stat.lines().filter_map(|line| {
+            let (device, rest) = line.split_once(' ')?;
+            let bytes = rest
+                .strip_prefix("Write ")
+                .or_else(|| rest.split_whitespace().find_map(|pair| pair.strip_prefix("wbytes=")))?;
+            Some((device.to_owned(), bytes.parse().expect("a number")))
+        });
+        written.collect()
+    }
+
     /// Freezes it.
     pub fn pause(&self) {
         self.engine.docker(&["pause", &self.id]);
@@ -273,12 +442,12 @@ impl Container {
 
     /// Stops it, and leaves it stopped.
     pub fn stop(&self) {
-        self.engine.docker(&["stop", "--time", "0", &self.id]);
+        self.engine.stop(&self.id);
     }
 
     /// Removes it.
     pub fn remove(self) {
-        self.engine.docker(&["rm", "--force", &self.id]);
+        self.engine.remove(&self.id);
     }
 
     fn find_address(&mut self) {
@@ -286,7 +455,8 @@ impl Container {
         let network: Value = serde_json::from_str(&network).expect("inspect gives JSON");
         let bindings = network["Ports"]["8080/tcp"].as_array().cloned().unwrap_or_default();
         let published = bindings.iter().filter_map(|binding| {
-            let ip = binding["HostIp"].as_str()?.parse().ok()?;
+            // Podman leaves the address of all interfaces out.
+            let ip = Some(binding["HostIp"].as_str()?).filter(|ip| !ip.is_empty()).unwrap_or("0.0.0.0").parse().ok()?;
             Some(SocketAddr::new(reachable(ip), binding["HostPort"].as_str()?.parse().ok()?))
         });
         let own = network["Networks"]["bridge"]["IPAddress"].as_str().and_then(|ip| ip.parse().ok());
@@ -295,9 +465,54 @@ impl Container {
         self.address = published.min_by_key(SocketAddr::is_ipv6).or(own);
     }
 
+    /// Its control groups, as the kernel lists them.
+    fn groups(&self) -> String {
+        let path = format!("/proc/{}/cgroup", self.inspect("{{.State.Pid}}"));
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    fn until_done(&self, times: usize) {
+        wait::until(&format!("{} is done", self.name), || (self.times_done() >= times).then_some(()));
+    }
+
+    fn times_done(&self) -> usize {
+        let log = self.engine.try_docker(&["logs", &self.id]).unwrap_or_default();
+        log.lines().filter(|line| *line == "done").count()
+    }
+
     fn until_answers(&self, path: &str) {
         wait::until(&format!("{} answers", self.name), || http::get(self.address(), path).ok());
     }
+}
+
+/// What the kernel says of the CPU time that a container used since its start. Times are in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Cpu {
+    /// Time used, in user and in kernel mode.
+    pub used: f64,
+    /// Periods in which a limit was in force.
+    pub periods: f64,
+    /// Those in which the limit was used up.
+    pub throttled_periods: f64,
+    /// How long it had to wait for the next period.
+    pub throttled: f64,
+}
+
+/// A file of a control group. Of the names, the first are those under version 1, of the controller and of the file.
+fn file(groups: &str, (controller, v1): (&str, &str), v2: &str) -> String {
+    let group = |of: &str| groups.lines().find_map(|line| line.split_once(':')?.1.strip_prefix(of)?.strip_prefix(":/"));
+    let root = Path::new("/sys/fs/cgroup");
+    let path = match group(controller) {
+        Some(group) => root.join(controller).join(group).join(v1),
+        None => root.join(group("").expect("a group of version 2")).join(v2),
+    };
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A field of a file of lines with a name and a number.
+fn field(stat: &str, name: &str) -> f64 {
+    let value = stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {stat}"))
 }
 
 /// Where a port that is published at this address is reached.

@@ -15,6 +15,8 @@ pub enum Program {
     Faults,
     /// `tests/tlsfront`: TLS in front of something that speaks plainly.
     TlsFront,
+    /// `tests/work`: uses a known amount of one resource.
+    Work,
 }
 
 impl Program {
@@ -24,6 +26,7 @@ impl Program {
             Self::App => "app",
             Self::Faults => "faults",
             Self::TlsFront => "tlsfront",
+            Self::Work => "work",
         }
     }
 
@@ -53,7 +56,7 @@ fn has_go() -> bool {
 }
 
 fn build(program: Program, path: &Path) {
-    static BUILT: [OnceLock<()>; 3] = [const { OnceLock::new() }; 3];
+    static BUILT: [OnceLock<()>; 4] = [const { OnceLock::new() }; 4];
     BUILT[program as usize].get_or_init(|| {
         let output = Command::new("go")
             .args(["build", "-trimpath", "-o"])

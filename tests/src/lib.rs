@@ -2,7 +2,11 @@
 //!
 //! - [`agent`] calls the program the way mackerel-agent does, and reads what it printed.
 //! - [`engine`] is a real Docker engine with real Go programs in its containers.
+//! - [`podman`] is a real Podman behind the same interface, [`relay`] stands before an engine and acts at the right moment.
+//! - [`watch`] sees what is printed of a real container before and after some work.
 //! - [`fake_engine`] is an engine for what no real one does on demand.
+//! - [`fleet`] is such an engine's containers, and an agent that asks for what they use.
+//! - [`cgroup`] shows files in place of the kernel's control groups.
 //! - [`stand_in`] is a Go program's `/stats` that tells what a scenario wants it to tell.
 //! - [`stats`] knows gostats' metrics: what is to be printed for which answer.
 //! - [`local`] runs the Go programs beside the scenario, without containers.
@@ -10,14 +14,19 @@
 //!   [`mask`] hides what changes from run to run, [`skip`] says what was not tested where something is missing.
 
 pub mod agent;
+pub mod cgroup;
 pub mod engine;
 pub mod fake_engine;
+pub mod fleet;
 pub mod go;
 pub mod http;
 pub mod local;
 pub mod mask;
+pub mod podman;
 pub mod port;
+pub mod relay;
 pub mod skip;
 pub mod stand_in;
 pub mod stats;
 pub mod wait;
+pub mod watch;

@@ -1,0 +1,833 @@
+//! Control groups in the kernel's documented forms, as files that scenarios write. The containers stand in a fake engine's list.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use scenarios::agent::Output;
+use scenarios::cgroup::{self, Files};
+use scenarios::fake_engine::docker_on_v1;
+use scenarios::fleet::{Fleet, Question, figures, values};
+use scenarios::http::Reply;
+use scenarios::stats::{Values, assert_same};
+use serde_json::json;
+
+/// All that control groups tell.
+const FROM_FILES: &str = "--stats-source cgroup --graphs cpu,memory,blkio,memory-limit,network,processes,throttling";
+
+/// What the files of either version give at first sight.
+const GAUGES: [(&str, f64); 7] = [
+    ("memory.cache", 33_554_432.0),
+    ("memory.rss", 67_108_864.0),
+    ("memory_limit.limit", 268_435_456.0),
+    // 100 MiB without 20 MiB of inactive files.
+    ("memory_limit.used", 83_886_080.0),
+    ("memory_percentage.used", 31.25),
+    ("processes.current", 4.0),
+    ("processes.limit", 100.0),
+];
+
+/// A container's folder in version 2. Without processes, for those would be this machine's.
+const V2: [(&str, &str); 8] = [
+    (
+        "cpu.stat",
+        "usage_usec 5000000\nuser_usec 4000000\nsystem_usec 1000000\nnice_usec 0\nnr_periods 600\nnr_throttled 60\n\
+         throttled_usec 1500000\nnr_bursts 0\nburst_usec 0\n",
+    ),
+    (
+        "memory.stat",
+        "anon 67108864\nfile 33554432\nkernel 1048576\nfile_mapped 4096\ninactive_anon 1\nactive_anon 2\n\
+         inactive_file 20971520\nactive_file 12582912\nanon_thp 7\n",
+    ),
+    ("memory.current", "104857600\n"),
+    ("memory.max", "268435456\n"),
+    (
+        "io.stat",
+        "254:0 rbytes=1048576 wbytes=2097152 rios=10 wios=20 dbytes=0 dios=0\n7:0 \n\
+         8:16 rbytes=4096 wbytes=8192 rios=1 wios=2 dbytes=512 dios=1\n",
+    ),
+    ("pids.current", "4\n"),
+    ("pids.max", "100\n"),
+    ("cgroup.procs", ""),
+];
+
+/// The same a while later.
+const V2_LATER: [(&str, &str); 2] = [
+    (
+        "cpu.stat",
+        "usage_usec 8600000\nuser_usec 7000000\nsystem_usec 1600000\nnice_usec 0\nnr_periods 650\nnr_throttled 85\n\
+         throttled_usec 1900000\nnr_bursts 0\nburst_usec 0\n",
+    ),
+    (
+        "io.stat",
+        "8:16 rbytes=5096 wbytes=8192 rios=2 wios=2 dbytes=9999 dios=99\n\
+         254:0 rbytes=1048676 wbytes=2097159 rios=14 wios=27 dbytes=0 dios=0\n",
+    ),
+];
+
+/// How much V2's counters have grown in [`V2_LATER`], in the unit of a growth per second.
+const V2_GROWTH: [(&str, f64); 9] = [
+    ("blkio.io_service_bytes.read", 1100.0 * 60.0),
+    ("blkio.io_service_bytes.write", 7.0 * 60.0),
+    ("blkio.io_serviced.read", 5.0),
+    ("blkio.io_serviced.write", 7.0),
+    ("cpu_throttling.periods.all", 50.0 * 60.0),
+    ("cpu_throttling.periods.throttled", 25.0 * 60.0),
+    ("cpu_throttling.time.throttled", 40.0),
+    ("cpuacct_percentage.system", 60.0),
+    ("cpuacct_percentage.user", 300.0),
+];
+
+/// A container's folders in version 1, below those of the controllers. The kernel is one with CFQ, an I/O scheduler that counts by
+/// itself, but the devices have another one, and so only what comes in is counted.
+const V1: [(&str, &str, &str); 14] = [
+    ("cpuacct", "cpuacct.usage", "5000000000\n"),
+    ("cpuacct", "cpuacct.stat", "user 400\nsystem 100\n"),
+    ("cpuacct", "cgroup.procs", ""),
+    ("cpu", "cpu.stat", "nr_periods 600\nnr_throttled 60\nthrottled_time 1500000000\n"),
+    (
+        "memory",
+        "memory.stat",
+        "cache 1\nrss 2\ninactive_file 3\nhierarchical_memory_limit 268435456\ntotal_cache 33554432\ntotal_rss 67108864\n\
+         total_rss_huge 7\ntotal_inactive_anon 8\ntotal_inactive_file 20971520\ntotal_active_file 12582912\n",
+    ),
+    ("memory", "memory.usage_in_bytes", "104857600\n"),
+    ("memory", "memory.limit_in_bytes", "268435456\n"),
+    (
+        "blkio",
+        "blkio.throttle.io_serviced_recursive",
+        "254:0 Read 10\n254:0 Write 20\n254:0 Sync 25\n254:0 Async 5\n254:0 Discard 0\n254:0 Total 30\n\
+         7:0 Read 1\n7:0 Write 2\n7:0 Sync 3\n7:0 Async 0\n7:0 Discard 1\n7:0 Total 4\nTotal 34\n",
+    ),
+    (
+        "blkio",
+        "blkio.throttle.io_service_bytes_recursive",
+        "254:0 Read 1048576\n254:0 Write 2097152\n254:0 Sync 3145728\n254:0 Async 0\n254:0 Discard 0\n254:0 Total 3145728\n\
+         7:0 Read 4096\n7:0 Write 8192\n7:0 Sync 4096\n7:0 Async 8192\n7:0 Discard 512\n7:0 Total 12800\nTotal 3158528\n",
+    ),
+    ("blkio", "blkio.io_serviced_recursive", "Total 0\n"),
+    ("blkio", "blkio.io_service_bytes_recursive", "Total 0\n"),
+    (
+        "blkio",
+        "blkio.io_queued_recursive",
+        "254:0 Read 1\n254:0 Write 5\n254:0 Sync 2\n254:0 Async 4\n254:0 Total 6\n\
+         7:0 Read 10\n7:0 Write 50\n7:0 Sync 20\n7:0 Async 40\n7:0 Total 60\nTotal 66\n",
+    ),
+    ("pids", "pids.current", "4\n"),
+    ("pids", "pids.max", "100\n"),
+];
+
+const V1_LATER: [(&str, &str, &str); 5] = [
+    ("cpuacct", "cpuacct.usage", "8600000000\n"),
+    ("cpuacct", "cpuacct.stat", "user 700\nsystem 160\n"),
+    ("cpu", "cpu.stat", "nr_periods 650\nnr_throttled 85\nthrottled_time 1900000000\n"),
+    (
+        "blkio",
+        "blkio.throttle.io_serviced_recursive",
+        "7:0 Read 2\n7:0 Write 2\n7:0 Sync 4\n7:0 Async 0\n7:0 Discard 99\n7:0 Total 103\n\
+         254:0 Read 14\n254:0 Write 27\n254:0 Sync 36\n254:0 Async 5\n254:0 Discard 0\n254:0 Total 41\nTotal 144\n",
+    ),
+    (
+        "blkio",
+        "blkio.throttle.io_service_bytes_recursive",
+        "254:0 Read 1048676\n254:0 Write 2097159\n254:0 Sync 3145832\n254:0 Async 3\n254:0 Discard 0\n254:0 Total 3145835\n\
+         7:0 Read 5096\n7:0 Write 8192\n7:0 Sync 4096\n7:0 Async 9192\n7:0 Discard 9999\n7:0 Total 23287\nTotal 3169122\n",
+    ),
+];
+
+/// How much V1's counters have grown in [`V1_LATER`], in the unit of a growth per second.
+const V1_GROWTH: [(&str, f64); 13] = [
+    ("blkio.io_service_bytes.async", 1003.0 * 60.0),
+    ("blkio.io_service_bytes.read", 1100.0 * 60.0),
+    ("blkio.io_service_bytes.sync", 104.0 * 60.0),
+    ("blkio.io_service_bytes.write", 7.0 * 60.0),
+    ("blkio.io_serviced.async", 0.0),
+    ("blkio.io_serviced.read", 5.0),
+    ("blkio.io_serviced.sync", 12.0),
+    ("blkio.io_serviced.write", 7.0),
+    ("cpu_throttling.periods.all", 50.0 * 60.0),
+    ("cpu_throttling.periods.throttled", 25.0 * 60.0),
+    ("cpu_throttling.time.throttled", 40.0),
+    ("cpuacct_percentage.system", 60.0),
+    ("cpuacct_percentage.user", 300.0),
+];
+
+/// What waits in V1's queues.
+const V1_QUEUED: [(&str, f64); 4] = [
+    ("blkio.io_queued.async", 44.0),
+    ("blkio.io_queued.read", 11.0),
+    ("blkio.io_queued.sync", 22.0),
+    ("blkio.io_queued.write", 55.0),
+];
+
+fn is_version_2(files: &Files) {
+    files.write("cgroup.controllers", "cpuset cpu io memory hugetlb pids rdma\n");
+}
+
+fn fill_v1(files: &Files, folder: &str, content: &[(&str, &str, &str)]) {
+    for (controller, name, text) in content {
+        files.write(&format!("{controller}/{folder}/{name}"), text);
+    }
+}
+
+fn remove_v1(files: &Files, folder: &str) {
+    for controller in ["cpuacct", "cpu", "memory", "blkio", "pids"] {
+        files.remove(&format!("{controller}/{folder}"));
+    }
+}
+
+/// Makes a folder without files, as the kernel never shows one.
+fn make_empty(files: &Files, folder: &str) {
+    let file = format!("{folder}/file");
+    files.write(&file, "");
+    files.remove(&file);
+}
+
+fn keys(values: &Values) -> Vec<&str> {
+    values.keys().map(String::as_str).collect()
+}
+
+/// What was printed of the first container.
+fn of_api(output: &Output) -> Values {
+    figures(output, "api")
+}
+
+/// Runs, lets time pass in the files, and runs again. What is printed must be `gauges`, and `growth` per second of one and the same
+/// time, which is bounded from both sides.
+fn assert_grows(fleet: &Fleet, later: impl FnOnce(), gauges: &Values, growth: &[(&str, f64)]) {
+    let before = Instant::now();
+    assert_same(&of_api(&fleet.runs_well(FROM_FILES)), gauges);
+    let between = Instant::now();
+    later();
+    let least = between.elapsed();
+    let printed = of_api(&fleet.runs_well(FROM_FILES));
+    let most = before.elapsed();
+    let seconds = |key: &str, growth: f64| growth / printed[key];
+    let elapsed = seconds("cpuacct_percentage.user", 300.0);
+    let possible = least.as_secs_f64()..=most.as_secs_f64();
+    assert!(possible.contains(&elapsed), "{elapsed} s are not in {possible:?}: {printed:?}");
+    let rates = growth.iter().map(|(key, growth)| ((*key).to_owned(), growth / elapsed));
+    let right: Values = rates.chain(gauges.clone()).collect();
+    assert_same(&printed, &right);
+}
+
+#[test]
+fn of_version_2_are_found_wherever_the_engine_put_them() {
+    cgroup::scenario(|files| {
+        let id = Fleet::of(&["api"]).id("api");
+        is_version_2(files);
+        // Neighbours that are none of the container's.
+        files.fill("system.slice/docker.service", &[("memory.current", "1\n"), ("cgroup.procs", "1\n")]);
+        files.fill(&format!("system.slice/docker-{}.scope", "f00d".repeat(16)), &[("memory.current", "1\n")]);
+        for folder in [
+            format!("system.slice/docker-{id}.scope"),
+            format!("docker/{id}"),
+            format!("ecstasks.slice/ecstasks-0123456789abcdef0123456789abcdef.slice/docker-{id}.scope"),
+            format!("ecs/0123456789abcdef0123456789abcdef/{id}"),
+            format!("machine.slice/libpod-{id}.scope"),
+            format!("libpod_parent/libpod-{id}"),
+            format!("kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice/cri-containerd-{id}.scope"),
+            format!("a/b/c/d/e/docker-{id}.scope"),
+            format!("user.slice/user-1000.slice/user@1000.service/user.slice/docker-{id}.scope"),
+        ] {
+            files.fill(&folder, &V2);
+            assert_same(&of_api(&Fleet::of(&["api"]).runs_well(FROM_FILES)), &values(GAUGES));
+            files.remove(&folder);
+        }
+    });
+}
+
+#[test]
+fn of_version_2_are_read_in_full() {
+    cgroup::scenario(|files| {
+        let fleet = Fleet::of(&["api"]);
+        let folder = format!("system.slice/docker-{}.scope", fleet.id("api"));
+        is_version_2(files);
+        files.fill(&folder, &V2);
+        assert_grows(&fleet, || files.fill(&folder, &V2_LATER), &values(GAUGES), &V2_GROWTH);
+        assert!(!fleet.asked().iter().any(|path| path.contains("/stats")), "the engine was not asked");
+    });
+}
+
+#[test]
+fn of_version_1_are_found_wherever_the_engine_put_them() {
+    cgroup::scenario(|files| {
+        let id = Fleet::of(&["api"]).id("api");
+        for folder in [
+            format!("docker/{id}"),
+            format!("ecs/0123456789abcdef0123456789abcdef/{id}"),
+            format!("system.slice/docker-{id}.scope"),
+            format!("machine.slice/libpod-{id}.scope"),
+            format!("a/b/c/d/e/{id}"),
+        ] {
+            fill_v1(files, &folder, &V1);
+            let right = values(GAUGES).into_iter().chain(values(V1_QUEUED)).collect();
+            assert_same(&of_api(&Fleet::of(&["api"]).runs_well(FROM_FILES)), &right);
+            remove_v1(files, &folder);
+        }
+    });
+}
+
+#[test]
+fn of_version_1_are_read_in_full() {
+    cgroup::scenario(|files| {
+        let fleet = Fleet::of(&["api"]);
+        let folder = format!("docker/{}", fleet.id("api"));
+        fill_v1(files, &folder, &V1);
+        let gauges = values(GAUGES).into_iter().chain(values(V1_QUEUED)).collect();
+        assert_grows(&fleet, || fill_v1(files, &folder, &V1_LATER), &gauges, &V1_GROWTH);
+        assert!(!fleet.asked().iter().any(|path| path.contains("/stats")), "the engine was not asked");
+    });
+}
+
+#[test]
+fn of_version_1_can_share_a_mount_behind_links() {
+    cgroup::scenario(|files| {
+        let fleet = Fleet::of(&["api"]);
+        let folder = format!("system.slice/docker-{}.scope", fleet.id("api"));
+        files.write("cpu,cpuacct/tasks", "");
+        for controller in ["cpu", "cpuacct"] {
+            std::os::unix::fs::symlink("cpu,cpuacct", files.at(controller)).expect("a link in a new folder");
+        }
+        fill_v1(files, &folder, &V1);
+        let gauges = values(GAUGES).into_iter().chain(values(V1_QUEUED)).collect();
+        assert_grows(&fleet, || fill_v1(files, &folder, &V1_LATER), &gauges, &V1_GROWTH);
+    });
+}
+
+#[test]
+fn beside_a_monitors_are_the_containers() {
+    cgroup::scenario(|files| {
+        let id = Fleet::of(&["api"]).id("api");
+        is_version_2(files);
+        let (container, monitor) = (format!("libpod-{id}.scope"), format!("libpod-conmon-{id}.scope"));
+        let mut shown = Vec::new();
+        for order in [[&container, &monitor], [&monitor, &container]] {
+            for folder in order {
+                let path = format!("machine.slice/{folder}");
+                let of_monitor = [("memory.current", "1\n"), ("memory.stat", "anon 1\nfile 1\ninactive_file 0\n")];
+                files.fill(&path, &V2);
+                if *folder == monitor {
+                    files.fill(&path, &of_monitor);
+                }
+            }
+            shown.push(files.names("machine.slice"));
+            assert_same(&of_api(&Fleet::of(&["api"]).runs_well(FROM_FILES)), &values(GAUGES));
+            files.remove("machine.slice");
+        }
+        shown.sort();
+        shown.dedup();
+        assert_eq!(shown.len(), 2, "both orders were there to be read: {shown:?}");
+    });
+}
+
+#[test]
+fn without_a_limit_have_the_machines_memory_as_theirs() {
+    let machine = std::fs::read_to_string("/proc/meminfo").expect("/proc/meminfo");
+    let machine = machine.lines().find_map(|line| line.strip_prefix("MemTotal:")).expect("MemTotal");
+    let kib: f64 = machine.trim().trim_end_matches(" kB").parse().expect("a number");
+    cgroup::scenario(move |files| {
+        let fleet = Fleet::of(&["api"]);
+        let folder = format!("docker/{}", fleet.id("api"));
+        let limit = || of_api(&fleet.runs_well(FROM_FILES))["memory_limit.limit"];
+        fill_v1(files, &folder, &V1);
+        files.write(&format!("memory/{folder}/memory.limit_in_bytes"), "9223372036854771712\n");
+        assert!((limit() - kib * 1024.0).abs() < 1.0);
+        is_version_2(files);
+        files.fill(&folder, &V2);
+        files.write(&format!("{folder}/memory.max"), "max\n");
+        assert!((limit() - kib * 1024.0).abs() < 1.0);
+    });
+}
+
+#[test]
+fn without_a_limit_of_processes_have_none() {
+    cgroup::scenario(|files| {
+        let fleet = Fleet::of(&["api"]);
+        let folder = format!("docker/{}", fleet.id("api"));
+        let processes = || {
+            let printed = of_api(&fleet.runs_well(FROM_FILES));
+            keys(&printed).into_iter().filter(|key| key.starts_with("processes")).collect::<Vec<_>>().join(" ")
+        };
+        fill_v1(files, &folder, &V1);
+        files.write(&format!("pids/{folder}/pids.max"), "max\n");
+        assert_eq!(processes(), "processes.current");
+        is_version_2(files);
+        files.fill(&folder, &V2);
+        files.write(&format!("{folder}/pids.max"), "max\n");
+        assert_eq!(processes(), "processes.current");
+    });
+}
+
+/// What is in the place of a file that cannot be what the kernel writes.
+fn garbage() -> Vec<(String, Option<Vec<u8>>)> {
+    let nines = vec![b'9'; 1 << 20];
+    let lines = b"user 1\n".repeat(1 << 17);
+    let texts =
+        [&b""[..], b"\n", b"garbage\n", b"\xff\xfe\x00", b"-1\n", b"1e3\n", b"18446744073709551616\n", &nines, &lines];
+    let text = |text: &[u8]| (format!("{:.40}", text.escape_ascii().to_string()), Some(text.to_vec()));
+    let folder = ("a folder".to_owned(), None);
+    texts.into_iter().map(text).chain([folder]).collect()
+}
+
+fn spoil(files: &Files, path: &str, content: Option<&[u8]>) {
+    files.remove(path);
+    match content {
+        Some(content) => files.write(path, content),
+        None => files.write(&format!("{path}/file"), ""),
+    }
+}
+
+/// Takes files away one by one, and then puts garbage in their places: the figures that stand in them are absent, and all others
+/// are there as ever. `write` writes all files anew, as they are early or late; `depends` tells what begins with what of each file.
+fn assert_absent_one_by_one(files: &Files, fleet: &Fleet, write: &dyn Fn(bool), depends: &[(String, &[&str])]) {
+    // Two runs, for counters are there from the second on.
+    let printed = |spoil: &dyn Fn()| {
+        let run = |late| {
+            write(late);
+            spoil();
+            of_api(&fleet.runs_well(FROM_FILES))
+        };
+        let (_, printed) = (run(false), run(true));
+        printed
+    };
+    let whole = printed(&|| {});
+    let mut wrong = Vec::new();
+    for (path, figures) in depends {
+        let is_told = |key: &&str| !figures.iter().any(|start| key.starts_with(start));
+        let told: Vec<_> = keys(&whole).into_iter().filter(is_told).collect();
+        assert!(told.len() < whole.len(), "{figures:?} are in {whole:?}");
+        let mut compare = |what: &str, printed: &Values| {
+            let printed = keys(printed);
+            let differ = |one: &[&str], other: &[&str]| {
+                one.iter().copied().filter(|key| !other.contains(key)).collect::<Vec<_>>().join(" ")
+            };
+            if printed != told {
+                let (more, less) = (differ(&printed, &told), differ(&told, &printed));
+                wrong.push(format!("{what} as {path}: too much is [{more}], missing is [{less}]"));
+            }
+        };
+        compare("nothing", &printed(&|| files.remove(path)));
+        for (what, content) in garbage() {
+            compare(&what, &printed(&|| spoil(files, path, content.as_deref())));
+            files.remove(path);
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn of_version_2_without_a_file_or_with_garbage_lack_its_figures_alone() {
+    cgroup::scenario(|files| {
+        let fleet = Fleet::of(&["api"]);
+        let folder = format!("docker/{}", fleet.id("api"));
+        is_version_2(files);
+        let write = |late: bool| {
+            files.fill(&folder, &V2);
+            if late {
+                files.fill(&folder, &V2_LATER);
+            }
+        };
+        let depends: [(&str, &[&str]); 7] = [
+            ("cpu.stat", &["cpu_throttling.", "cpuacct_percentage."]),
+            ("memory.stat", &["memory.", "memory_limit.used", "memory_percentage."]),
+            ("memory.current", &["memory_limit.used", "memory_percentage."]),
+            ("memory.max", &["memory_limit.limit", "memory_percentage."]),
+            ("io.stat", &["blkio."]),
+            ("pids.current", &["processes.current"]),
+            ("pids.max", &["processes.limit"]),
+        ];
+        let depends = depends.map(|(file, figures)| (format!("{folder}/{file}"), figures));
+        assert_absent_one_by_one(files, &fleet, &write, &depends);
+    });
+}
+
+#[test]
+fn of_version_1_without_a_file_or_with_garbage_lack_its_figures_alone() {
+    cgroup::scenario(|files| {
+        let fleet = Fleet::of(&["api"]);
+        let folder = format!("docker/{}", fleet.id("api"));
+        let write = |late: bool| {
+            fill_v1(files, &folder, &V1);
+            if late {
+                fill_v1(files, &folder, &V1_LATER);
+            }
+        };
+        let depends: [(&str, &str, &[&str]); 10] = [
+            ("cpuacct", "cpuacct.stat", &["cpuacct_percentage."]),
+            ("cpu", "cpu.stat", &["cpu_throttling."]),
+            ("memory", "memory.stat", &["memory.", "memory_limit.used", "memory_percentage."]),
+            ("memory", "memory.usage_in_bytes", &["memory_limit.used", "memory_percentage."]),
+            ("memory", "memory.limit_in_bytes", &["memory_limit.limit", "memory_percentage."]),
+            ("blkio", "blkio.throttle.io_serviced_recursive", &["blkio.io_serviced."]),
+            ("blkio", "blkio.throttle.io_service_bytes_recursive", &["blkio.io_service_bytes."]),
+            ("blkio", "blkio.io_queued_recursive", &["blkio.io_queued."]),
+            ("pids", "pids.current", &["processes.current"]),
+            ("pids", "pids.max", &["processes.limit"]),
+        ];
+        let depends = depends.map(|(controller, file, figures)| (format!("{controller}/{folder}/{file}"), figures));
+        assert_absent_one_by_one(files, &fleet, &write, &depends);
+    });
+}
+
+#[test]
+fn of_version_1_without_a_controller_lack_its_figures_alone() {
+    cgroup::scenario(|files| {
+        let fleet = Fleet::of(&["api"]);
+        let folder = format!("docker/{}", fleet.id("api"));
+        for (controller, figures) in [("memory", "memory"), ("blkio", "blkio"), ("pids", "processes")] {
+            fill_v1(files, &folder, &V1);
+            files.remove(controller);
+            let printed = of_api(&fleet.runs_well(FROM_FILES));
+            assert!(!printed.is_empty() && !keys(&printed).iter().any(|key| key.starts_with(figures)), "{printed:?}");
+        }
+    });
+}
+
+#[test]
+fn of_numbers_in_lines_that_are_no_numbers_lack_those_figures_alone() {
+    cgroup::scenario(|files| {
+        let fleet = Fleet::of(&["api"]);
+        let folder = format!("docker/{}", fleet.id("api"));
+        is_version_2(files);
+        files.fill(&folder, &V2);
+        let memory = [("memory.stat", "anon 67108864 kB\nfile\nfile -1\ninactive_file_more 7\ninactive_file 20971520")];
+        files.fill(&folder, &memory);
+        let printed = of_api(&fleet.runs_well(FROM_FILES));
+        let right: Values = values(GAUGES).into_iter().filter(|(key, _)| !key.starts_with("memory.")).collect();
+        assert_same(&printed, &right);
+    });
+}
+
+#[test]
+fn of_block_devices_are_read_from_the_first_file_that_counts() {
+    cgroup::scenario(|files| {
+        let fleet = Fleet::of(&["api"]);
+        let folder = format!("docker/{}", fleet.id("api"));
+        let names = |form: &str| ["io_serviced", "io_service_bytes"].map(|what| form.replace("WHAT", what));
+        let [cfq, all, old] =
+            ["blkio.WHAT_recursive", "blkio.throttle.WHAT_recursive", "blkio.throttle.WHAT"].map(names);
+        let read = |number: u64| format!("254:0 Read {number}\n254:0 Total {number}\nTotal {number}\n");
+        // Each file counts in steps of its own, so that the steps show which one was read.
+        for (what, kernel, step) in [
+            ("CFQ on a device", vec![(&old, 1), (&all, 1000), (&cfq, 1_000_000)], 1_000_000),
+            ("CFQ on no device", vec![(&old, 1), (&all, 1000), (&cfq, 0)], 1000),
+            ("a kernel without CFQ", vec![(&old, 1), (&all, 1000)], 1000),
+            ("an old kernel", vec![(&old, 1)], 1),
+        ] {
+            let write = |times: u64| {
+                fill_v1(files, &folder, &V1);
+                files.remove(&format!("blkio/{folder}"));
+                for (names, step) in &kernel {
+                    let content = if *step == 0 { "Total 0\n".to_owned() } else { read(times * step) };
+                    for name in *names {
+                        files.write(&format!("blkio/{folder}/{name}"), &content);
+                    }
+                }
+            };
+            write(1);
+            let _ = fleet.runs_well(FROM_FILES);
+            write(2);
+            fill_v1(files, &folder, &V1_LATER[..2]);
+            let printed = of_api(&fleet.runs_well(FROM_FILES));
+            let seconds = 300.0 / printed["cpuacct_percentage.user"];
+            let mut growth: Values = printed.into_iter().filter(|(key, _)| key.starts_with("blkio.")).collect();
+            for rate in growth.values_mut() {
+                *rate *= seconds;
+            }
+            println!("{what}:");
+            let step = f64::from(step);
+            assert_same(
+                &growth,
+                &values([("blkio.io_service_bytes.read", step * 60.0), ("blkio.io_serviced.read", step)]),
+            );
+        }
+    });
+}
+
+#[test]
+fn with_nothing_to_tell_of_what_is_shown_are_no_failure() {
+    cgroup::scenario(|files| {
+        let fleet = Fleet::of(&["api"]);
+        let folder = format!("docker/{}", fleet.id("api"));
+        fleet.lists("api", |container| container["HostConfig"]["NetworkMode"] = json!("host"));
+        is_version_2(files);
+        files.fill(&folder, &V2);
+        // A container that has done no I/O, as most that idle.
+        files.write(&format!("{folder}/io.stat"), "");
+        for graphs in ["blkio", "network", "blkio,network"] {
+            for source in ["cgroup", "auto"] {
+                let output = fleet.runs_well(&format!("--stats-source {source} --graphs {graphs}"));
+                assert_eq!(output.stdout, "", "{output}");
+                assert!(
+                    !fleet.asked().iter().any(|path| path.contains("/stats")),
+                    "{source} {graphs}: the engine was asked"
+                );
+            }
+        }
+    });
+}
+
+/// A process with a network of its own. Ends with its owner.
+struct Neighbour(Child);
+
+impl Neighbour {
+    /// Starts one. `setup` is run in its network first.
+    fn start(setup: &str) -> Self {
+        let mut process = Command::new("unshare")
+            .args(["--net", "bash", "-e", "-c", &format!("{setup}\necho ready\nexec sleep 1000")])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a process in a network of its own");
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().expect("stdout is piped"))
+            .read_line(&mut line)
+            .expect("it says that it is ready");
+        assert_eq!(line, "ready\n", "{setup}");
+        Self(process)
+    }
+
+    fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Runs commands in its network.
+    fn run(&self, commands: &str) {
+        let status = Command::new("nsenter")
+            .args([&format!("--net=/proc/{}/ns/net", self.pid()), "bash", "-e", "-c", commands])
+            .status()
+            .expect("nsenter");
+        assert!(status.success(), "{commands}");
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Two pairs of interfaces. All that is sent to 10.0.N.2 goes out of one of a pair and into the other, and nothing answers. Without
+/// IPv6, which sends by itself.
+const TWO_PAIRS: &str = "
+    for scope in all default; do echo 1 > /proc/sys/net/ipv6/conf/$scope/disable_ipv6; done
+    ip link set lo up
+    for number in 0 1; do
+        ip link add eth$number type veth peer name peer$number
+        ip address add 10.0.$number.1/24 dev eth$number
+        ip link set peer$number up
+        ip link set eth$number up
+        ip neighbour add 10.0.$number.2 lladdr 02:00:00:00:00:02 dev eth$number
+    done";
+
+#[test]
+fn lead_to_the_traffic_of_all_interfaces_but_lo() {
+    cgroup::scenario(|files| {
+        let fleet = Fleet::of(&["api"]);
+        let folder = format!("docker/{}", fleet.id("api"));
+        let neighbour = Neighbour::start(TWO_PAIRS);
+        let process = format!("{}\n", neighbour.pid());
+        let assert_traffic = |write: &dyn Fn(bool)| {
+            write(false);
+            let _ = fleet.runs_well(FROM_FILES);
+            // 30 datagrams of 100 bytes and 10 of 200 are 142 and 242 bytes each with the heads of UDP, IP and Ethernet.
+            neighbour.run(
+                "for n in {1..30}; do printf %0100d 0 > /dev/udp/10.0.0.2/9; done
+                 for n in {1..10}; do printf %0200d 0 > /dev/udp/10.0.1.2/9; done
+                 printf lost > /dev/udp/127.0.0.1/9",
+            );
+            write(true);
+            let printed = of_api(&fleet.runs_well(FROM_FILES));
+            let seconds = 300.0 / printed["cpuacct_percentage.user"];
+            let mut network: Values = printed.into_iter().filter(|(key, _)| key.starts_with("network.")).collect();
+            for rate in network.values_mut() {
+                *rate *= seconds;
+            }
+            let right = [
+                ("network.bytes.received", 30.0 * 142.0 + 10.0 * 242.0),
+                ("network.bytes.sent", 30.0 * 142.0 + 10.0 * 242.0),
+                ("network.errors.received", 0.0),
+                ("network.errors.received_dropped", 0.0),
+                ("network.errors.sent", 0.0),
+                ("network.errors.sent_dropped", 0.0),
+                ("network.packets.received", 40.0),
+                ("network.packets.sent", 40.0),
+            ];
+            assert_same(&network, &values(right));
+        };
+        assert_traffic(&|late| {
+            fill_v1(files, &folder, if late { &V1_LATER } else { &V1 });
+            files.write(&format!("cpuacct/{folder}/cgroup.procs"), &process);
+        });
+        // From here on version 2. The processes stand in a group below the container's, as Podman's do.
+        is_version_2(files);
+        files.fill(&folder, &V2);
+        let below = format!("{folder}/container/cgroup.procs");
+        assert_traffic(&|late| {
+            files.fill(&folder, if late { &V2_LATER[..] } else { &V2 });
+            files.write(&below, &process);
+        });
+    });
+}
+
+#[test]
+fn of_a_container_without_a_network_of_its_own_give_none() {
+    cgroup::scenario(|files| {
+        let fleet = Fleet::of(&["api"]);
+        let folder = format!("docker/{}", fleet.id("api"));
+        is_version_2(files);
+        files.fill(&folder, &V2);
+        let alone = Neighbour::start("ip link set lo up");
+        let own = format!("{}\n", std::process::id());
+        let on_the_hosts = |mode: serde_json::Value| fleet.lists("api", |container| container["HostConfig"] = mode);
+        for (what, processes, mode) in [
+            ("with lo alone", format!("{}\n", alone.pid()), json!({"NetworkMode": "none"})),
+            ("on the host's network", own.clone(), json!({"NetworkMode": "host"})),
+            // Podman's list says nothing of networks.
+            ("on the host's network, unknown to the engine", own.clone(), json!(null)),
+            ("in a container's network that is the host's", own, json!({"NetworkMode": "container:0f611fd7"})),
+            ("whose process has ended", "4194304\n".to_owned(), json!({"NetworkMode": "default"})),
+            ("outside this namespace of processes", "0\n".to_owned(), json!({"NetworkMode": "default"})),
+            ("without processes", String::new(), json!({"NetworkMode": "default"})),
+            ("with garbage for processes", "garbage\n".to_owned(), json!({"NetworkMode": "default"})),
+        ] {
+            on_the_hosts(mode);
+            files.write(&format!("{folder}/cgroup.procs"), processes);
+            for _ in 0..2 {
+                let printed = of_api(&fleet.runs_well(FROM_FILES));
+                assert!(!keys(&printed).iter().any(|key| key.starts_with("network.")), "{what}: {printed:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn that_are_not_there_are_one_line_where_nothing_else_is_allowed() {
+    cgroup::scenario(|files| {
+        let fleet = Fleet::of(&["api", "bad"]);
+        is_version_2(files);
+        let folder = format!("docker/{}", fleet.id("api"));
+        files.fill(&folder, &V2);
+        let missing = fleet.run(FROM_FILES).exits(0);
+        assert_same(&of_api(&missing), &values(GAUGES));
+        make_empty(files, &format!("docker/{}", fleet.id("bad")));
+        let empty = fleet.run(FROM_FILES).exits(0);
+        assert_same(
+            &of_api(&empty).into_iter().filter(|(key, _)| GAUGES.iter().any(|(gauge, _)| gauge == key)).collect(),
+            &values(GAUGES),
+        );
+        files.remove("docker");
+        let none = fleet.run(FROM_FILES).exits(1);
+        assert_eq!(none.stdout, "");
+        insta::assert_snapshot!([missing.stderr, empty.stderr, none.stderr].join("---\n"), @"
+        mackerel-plugin-wasm: docker: bad: it was stopped or removed since the engine listed it
+        ---
+        mackerel-plugin-wasm: docker: bad: it was stopped or removed since the engine listed it
+        ---
+        mackerel-plugin-wasm: docker: api: no container has a control group below /sys/fs/cgroup; does the engine run elsewhere? (--stats-source api asks it)
+        mackerel-plugin-wasm: docker: bad: no container has a control group below /sys/fs/cgroup; does the engine run elsewhere? (--stats-source api asks it)
+        ");
+    });
+}
+
+#[test]
+fn are_taken_where_they_are_and_the_engine_is_asked_for_the_others() {
+    cgroup::scenario(|files| {
+        let fleet = Fleet::of(&["api", "web", "empty"]);
+        for name in ["web", "empty"] {
+            fleet.tells(name, &docker_on_v1("2026-11-22T03:00:00Z"));
+        }
+        is_version_2(files);
+        files.fill(&format!("docker/{}", fleet.id("api")), &V2);
+        make_empty(files, &format!("docker/{}", fleet.id("empty")));
+        let output = fleet.runs_well("--graphs memory,blkio");
+        assert_eq!(keys(&of_api(&output)), ["memory.cache", "memory.rss"]);
+        let from_engine = ["async", "read", "sync", "write"].map(|kind| format!("blkio.io_queued.{kind}"));
+        let from_engine: Vec<_> =
+            from_engine.iter().map(String::as_str).chain(["memory.cache", "memory.rss"]).collect();
+        assert_eq!(keys(&figures(&output, "web")), from_engine);
+        assert_eq!(keys(&figures(&output, "empty")), from_engine);
+        let asked = fleet.asked();
+        let asked: Vec<_> = ["api", "empty", "web"]
+            .into_iter()
+            .filter(|name| asked.iter().any(|path| path.contains(&format!("/{name}/stats"))))
+            .collect();
+        assert_eq!(asked, ["empty", "web"]);
+    });
+}
+
+#[test]
+fn that_come_or_go_give_no_counters_once() {
+    cgroup::scenario(|files| {
+        let fleet = Fleet::of(&["api"]);
+        let folder = format!("docker/{}", fleet.id("api"));
+        is_version_2(files);
+        files.fill(&folder, &V2);
+        let cpu = |options: &str| {
+            let printed = of_api(&fleet.runs_well(&format!("{options} --graphs cpu,memory")));
+            assert!(printed.contains_key("memory.rss"), "{printed:?}");
+            printed.contains_key("cpuacct_percentage.user")
+        };
+        let minute = |minute: u32| fleet.tells("api", &docker_on_v1(&format!("2026-11-22T03:{minute:02}:00Z")));
+        assert!(!cpu(""), "the first sight");
+        assert!(cpu(""));
+        files.remove(&folder);
+        minute(1);
+        assert!(!cpu(""), "from files to the engine");
+        minute(2);
+        assert!(cpu(""));
+        files.fill(&folder, &V2);
+        assert!(!cpu(""), "from the engine to files");
+        assert!(cpu(""));
+        // The operator changes his mind.
+        minute(3);
+        assert!(!cpu("--stats-source api"), "from files to the engine");
+        minute(4);
+        assert!(cpu("--stats-source api"));
+        assert!(!cpu("--stats-source cgroup"), "from the engine to files");
+        assert!(cpu("--stats-source cgroup"));
+        assert!(cpu("--stats-source auto"), "the same files");
+    });
+}
+
+#[test]
+fn of_a_container_that_went_away_are_one_line() {
+    cgroup::scenario(|files| {
+        let fleet = Fleet::of(&["api", "bad"]);
+        is_version_2(files);
+        for name in ["api", "bad"] {
+            files.fill(&format!("docker/{}", fleet.id(name)), &V2);
+        }
+        let _ = fleet.runs_well("");
+        files.remove(&format!("docker/{}", fleet.id("bad")));
+        fleet.replies("bad", Question::Stats, Reply::Whole(404, json!({"message": "No such container"}).to_string()));
+        let output = fleet.run("").exits(0);
+        assert!(of_api(&output).contains_key("cpuacct_percentage.user"), "{output}");
+        assert_eq!(keys(&figures(&output, "bad")), [""; 0], "{output}");
+        insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: docker: bad: it was stopped or removed since the engine listed it");
+    });
+}
+
+#[test]
+fn of_many_containers_and_folders_are_all_found() {
+    cgroup::scenario(|files| {
+        let names: Vec<_> = (0..100).map(|number| format!("app{number}")).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let fleet = Fleet::of(&names);
+        is_version_2(files);
+        for number in 0..300 {
+            files.write(&format!("system.slice/unit{number}.service/memory.current"), "1\n");
+        }
+        for (number, name) in (0..).zip(&names) {
+            let folder = format!("ecs/task{}/{}", number % 7, fleet.id(name));
+            files.fill(&folder, &V2);
+            files.write(&format!("{folder}/pids.current"), format!("{number}\n"));
+        }
+        let output = fleet.runs_well("--stats-source cgroup --graphs processes");
+        for (number, name) in (0..).zip(&names) {
+            let right = [("processes.current", f64::from(number)), ("processes.limit", 100.0)];
+            assert_same(&figures(&output, name), &values(right));
+        }
+    });
+}

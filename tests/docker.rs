@@ -1,0 +1,282 @@
+//! The collector `docker`: its graphs, and its options. No engine runs here but a fake one.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use scenarios::agent::{Agent, Output};
+use scenarios::fake_engine::docker_on_v1;
+use scenarios::fleet::Fleet;
+use serde_json::Value;
+
+/// Standard error of a command that is used wrongly.
+fn complaint(options: &str) -> String {
+    let output = Agent::alone().values(&format!("run {options}")).exits(2);
+    assert_eq!(output.stdout, "", "stdout of {output}");
+    output.stderr
+}
+
+/// The first line of each command's complaint.
+fn complaints(options: &[&str]) -> String {
+    let first_line = |text: String| text.lines().next().unwrap_or_default().to_owned();
+    let lines =
+        options.iter().map(|options| format!("{}\n    {}\n", options.escape_debug(), first_line(complaint(options))));
+    lines.collect()
+}
+
+fn definitions(options: &str) -> Value {
+    let output = Agent::alone().definitions(&format!("run docker {options}")).exits(0).without_complaint();
+    let (first, json) = output.stdout.split_once('\n').expect("two lines");
+    assert_eq!(first, "# mackerel-agent-plugin");
+    let json: Value = serde_json::from_str(json).expect("the second line is JSON");
+    json["graphs"].clone()
+}
+
+fn golden() -> Value {
+    let golden = fs::read_to_string("golden/docker.meta.txt").expect("the golden file");
+    let (_, golden) = golden.split_once('\n').expect("two lines");
+    serde_json::from_str::<Value>(golden).expect("the golden file holds JSON")["graphs"].clone()
+}
+
+/// The graphs' keys, units and metrics, a graph a line.
+fn summary(graphs: &Value) -> String {
+    let graphs = graphs.as_object().expect("an object of graphs");
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let metric = |metric: &Value| {
+        let stacked = if metric["stacked"] == true { ", stacked" } else { "" };
+        format!(" {} ({}{stacked})", text(&metric["name"]), text(&metric["label"]))
+    };
+    let graph = |(key, graph): (&String, &Value)| {
+        let metrics = graph["metrics"].as_array().expect("metrics").iter().map(metric).collect::<String>();
+        format!("{key}: {}, {}:{metrics}\n", text(&graph["label"]), text(&graph["unit"]))
+    };
+    graphs.iter().map(graph).collect()
+}
+
+/// The names of all metrics that the graphs define for a container of this name.
+fn names(graphs: &Value, instance: &str) -> BTreeSet<String> {
+    let graphs = graphs.as_object().expect("an object of graphs").iter();
+    let names = graphs.flat_map(|(key, graph)| {
+        let key = key.replace('#', instance);
+        let metrics = graph["metrics"].as_array().expect("metrics").iter();
+        metrics.map(move |metric| format!("{key}.{}", metric["name"].as_str().expect("a name")))
+    });
+    names.collect()
+}
+
+#[test]
+fn has_the_definitions_of_mackerel_plugin_docker() {
+    assert_eq!(definitions(""), golden());
+}
+
+#[test]
+fn has_the_same_definitions_whichever_form_cpu_is_shown_in() {
+    for format in ["percentage", "usage"] {
+        assert_eq!(definitions(&format!("--cpu-format {format}")), golden(), "{format}");
+    }
+}
+
+#[test]
+fn has_the_same_definitions_whatever_the_options_for_containers_are() {
+    let options = "--filter name=api --stats-source api --instance-name image --timeout 1s -v";
+    assert_eq!(definitions(options), golden());
+}
+
+#[test]
+fn defines_its_graphs_below_the_prefix_and_shows_it_in_title_case() {
+    let graphs = definitions("--metric-key-prefix my-shop.containers");
+    let golden = golden().to_string();
+    let golden = golden.replace("\"docker.", "\"my-shop.containers.").replace("\"Docker ", "\"My-Shop.containers ");
+    assert_eq!(graphs, serde_json::from_str::<Value>(&golden).expect("JSON as before"));
+}
+
+#[test]
+fn defines_all_graphs_where_all_are_wanted() {
+    insta::assert_snapshot!(summary(&definitions("--graphs all")), @"
+    docker.blkio.io_queued.#: Docker BlkIO Queued, integer: read (Read, stacked) write (Write, stacked) sync (Sync, stacked) async (Async, stacked)
+    docker.blkio.io_service_bytes.#: Docker BlkIO Bytes, bytes: read (Read, stacked) write (Write, stacked) sync (Sync, stacked) async (Async, stacked)
+    docker.blkio.io_serviced.#: Docker BlkIO IOPS, iops: read (Read, stacked) write (Write, stacked) sync (Sync, stacked) async (Async, stacked)
+    docker.cpu_throttling.periods.#: Docker CPU Limit Periods, integer: all (All) throttled (Throttled)
+    docker.cpu_throttling.time.#: Docker CPU Throttled Time, percentage: throttled (Throttled)
+    docker.cpuacct.#: Docker CPU, integer: user (User, stacked) system (System, stacked)
+    docker.cpuacct_percentage.#: Docker CPU Percentage, percentage: user (User, stacked) system (System, stacked)
+    docker.health.#: Docker Health, integer: healthy (Healthy) failing_streak (Failing Streak)
+    docker.memory.#: Docker Memory, bytes: cache (Cache, stacked) rss (RSS, stacked)
+    docker.memory_limit.#: Docker Memory Limit, bytes: used (Used) limit (Limit)
+    docker.memory_percentage.#: Docker Memory Percentage, percentage: used (Used)
+    docker.network.bytes.#: Docker Network Bytes, bytes/sec: received (Received) sent (Sent)
+    docker.network.errors.#: Docker Network Errors, integer: received (Received) sent (Sent) received_dropped (Received, Dropped) sent_dropped (Sent, Dropped)
+    docker.network.packets.#: Docker Network Packets, float: received (Received) sent (Sent)
+    docker.processes.#: Docker Processes and Threads, integer: current (Current) limit (Limit)
+    docker.restarts.#: Docker Restarts, integer: count (Count)
+    ");
+}
+
+#[test]
+fn defines_the_graphs_of_one_word_where_that_is_wanted() {
+    let words = ["cpu", "memory", "blkio", "memory-limit", "network", "processes", "throttling", "restarts", "health"];
+    let keys = |graphs: &Value| graphs.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+    let lines = words.map(|word| format!("{word}: {}\n", keys(&definitions(&format!("--graphs {word}"))).join(" ")));
+    insta::assert_snapshot!(lines.concat(), @"
+    cpu: docker.cpuacct.# docker.cpuacct_percentage.#
+    memory: docker.memory.#
+    blkio: docker.blkio.io_queued.# docker.blkio.io_service_bytes.# docker.blkio.io_serviced.#
+    memory-limit: docker.memory_limit.# docker.memory_percentage.#
+    network: docker.network.bytes.# docker.network.errors.# docker.network.packets.#
+    processes: docker.processes.#
+    throttling: docker.cpu_throttling.periods.# docker.cpu_throttling.time.#
+    restarts: docker.restarts.#
+    health: docker.health.#
+    ");
+    let all: BTreeSet<_> = words.iter().flat_map(|word| keys(&definitions(&format!("--graphs {word}")))).collect();
+    assert_eq!(all, keys(&definitions("--graphs all")).into_iter().collect());
+}
+
+#[test]
+fn takes_the_words_in_any_order_and_all_beside_others() {
+    assert_eq!(definitions("--graphs blkio,cpu,memory"), golden());
+    assert_eq!(definitions("--graphs health,all"), definitions("--graphs all"));
+}
+
+#[test]
+fn prints_what_it_defines_and_nothing_else() {
+    for (format, other) in [("percentage", "docker.cpuacct."), ("usage", "docker.cpuacct_percentage.")] {
+        let options = format!("--graphs all --cpu-format {format} --stats-source api");
+        let fleet = Fleet::of(&["api"]);
+        fleet.tells("api", &docker_on_v1("2026-11-22T03:00:00Z"));
+        let _: Output = fleet.runs_well(&options);
+        fleet.tells("api", &docker_on_v1("2026-11-22T03:01:00Z"));
+        let output = fleet.runs_well(&options);
+        let mut defined = names(&definitions(&options), "api");
+        defined.retain(|name| !name.starts_with(other));
+        let printed: BTreeSet<_> = output.metrics().keys().into_iter().map(str::to_owned).collect();
+        assert_eq!(printed, defined);
+        assert_eq!(printed.len(), 35);
+    }
+}
+
+#[test]
+fn prints_its_metrics_below_the_prefix() {
+    let fleet = Fleet::of(&["api"]);
+    let output = fleet.runs_well("--stats-source api --metric-key-prefix shop.containers --graphs memory");
+    assert_eq!(output.metrics().keys(), ["shop.containers.memory.api.cache", "shop.containers.memory.api.rss"]);
+}
+
+#[test]
+fn refuses_words_that_are_no_graphs() {
+    let lists = [
+        "docker --graphs disk",
+        "docker --graphs cpu,disk",
+        "docker --graphs CPU",
+        "docker --graphs cpu,",
+        "docker --graphs ,",
+        "docker --graphs=",
+        "docker --graphs cpu;memory",
+        "docker --graphs none",
+        "docker --graphs",
+        "docker --graphs \u{1b}[2J",
+    ];
+    insta::assert_snapshot!(complaints(&lists), @r"
+    docker --graphs disk
+        mackerel-plugin-wasm: docker: --graphs has 'disk', which is none of cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health and all
+    docker --graphs cpu,disk
+        mackerel-plugin-wasm: docker: --graphs has 'disk', which is none of cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health and all
+    docker --graphs CPU
+        mackerel-plugin-wasm: docker: --graphs has 'CPU', which is none of cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health and all
+    docker --graphs cpu,
+        mackerel-plugin-wasm: docker: --graphs has '', which is none of cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health and all
+    docker --graphs ,
+        mackerel-plugin-wasm: docker: --graphs has '', which is none of cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health and all
+    docker --graphs=
+        mackerel-plugin-wasm: docker: --graphs has '', which is none of cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health and all
+    docker --graphs cpu;memory
+        mackerel-plugin-wasm: docker: --graphs has 'cpu;memory', which is none of cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health and all
+    docker --graphs none
+        mackerel-plugin-wasm: docker: --graphs has 'none', which is none of cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health and all
+    docker --graphs
+        error: a value is required for '--graphs <GRAPHS>' but none was supplied
+    docker --graphs \u{1b}[2J
+        mackerel-plugin-wasm: docker: --graphs has '\u{1b}[2J', which is none of cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health and all
+    ");
+}
+
+#[test]
+fn takes_a_word_that_comes_twice_once() {
+    assert_eq!(definitions("--graphs cpu,memory,blkio,cpu"), golden());
+}
+
+#[test]
+fn refuses_options_that_make_no_sense_for_containers() {
+    let options = [
+        "docker --cpu-format permille",
+        "docker --stats-source procfs",
+        "docker --container-port 8080",
+        "docker --target 127.0.0.1:80",
+        "docker --instance-name port",
+        "docker --tls-server-name example.com",
+        "docker --path /stats",
+        "docker --scheme https",
+    ];
+    insta::assert_snapshot!(complaints(&options), @"
+    docker --cpu-format permille
+        error: invalid value 'permille' for '--cpu-format <CPU_FORMAT>'
+    docker --stats-source procfs
+        error: invalid value 'procfs' for '--stats-source <SOURCE>'
+    docker --container-port 8080
+        mackerel-plugin-wasm: --container-port does not go with docker: it collects from whole containers, not from ports
+    docker --target 127.0.0.1:80
+        mackerel-plugin-wasm: --target does not go with docker: it collects from whole containers, not from ports
+    docker --instance-name port
+        mackerel-plugin-wasm: --instance-name port does not go with docker: it collects from whole containers, not from ports
+    docker --tls-server-name example.com
+        mackerel-plugin-wasm: --tls-server-name does not go with docker: it collects from whole containers, not from ports
+    docker --path /stats
+        error: unexpected argument '--path' found
+    docker --scheme https
+        error: unexpected argument '--scheme' found
+    ");
+}
+
+#[test]
+fn refuses_them_when_definitions_are_asked_for_too() {
+    let output = Agent::alone().definitions("run docker --graphs disk").exits(2);
+    assert_eq!((output.stdout.as_str(), output.stderr), ("", complaint("docker --graphs disk")));
+}
+
+#[test]
+fn leaves_its_options_to_itself() {
+    insta::assert_snapshot!(complaints(&["gostats --cpu-format usage", "gostats --graphs cpu"]), @"
+    gostats --cpu-format usage
+        error: unexpected argument '--cpu-format' found
+    gostats --graphs cpu
+        error: unexpected argument '--graphs' found
+    ");
+}
+
+#[test]
+fn leaves_the_choice_of_a_source_to_itself() {
+    for source in ["auto", "cgroup", "api"] {
+        let right =
+            "mackerel-plugin-wasm: --stats-source does not go with gostats: it does not ask what containers use\n";
+        assert_eq!(complaint(&format!("gostats --stats-source {source}")), right);
+    }
+}
+
+#[test]
+fn shows_its_options_in_its_help() {
+    let output = Agent::alone().values("run docker --help").exits(0).without_complaint();
+    let (of_host, own) = output.stdout.split_once("Options of docker:\n").expect("options of its own");
+    assert!(of_host.contains("--stats-source <SOURCE>"), "{output}");
+    let own: Vec<_> = own.lines().map(str::trim_end).collect();
+    insta::assert_snapshot!(own.join("\n"), @"
+    --cpu-format <CPU_FORMAT>
+        CPU in per cent of one core, or in nanoseconds per minute
+
+        [default: percentage]
+        [possible values: percentage, usage]
+
+    --graphs <GRAPHS>
+        What is shown: words joined by commas, of cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health, or all
+
+        [default: cpu,memory,blkio]
+    ");
+}

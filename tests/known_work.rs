@@ -1,0 +1,363 @@
+//! What is printed for a known amount of work in real containers, from both sources, beside the kernel's own numbers.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::UdpSocket;
+use std::process::Command;
+use std::time::Duration;
+
+use scenarios::agent::Agent;
+use scenarios::engine::{Container, Engine};
+use scenarios::stats::Values;
+use scenarios::watch::{self, Around, Look, NANOSECONDS, PERCENT, ROUNDING, Watch, let_it_work};
+use scenarios::{skip, wait};
+use tempfile::TempDir;
+
+const MEBIBYTE: f64 = 1_048_576.0;
+
+#[track_caller]
+fn assert_near(left: f64, right: f64, most: f64) {
+    assert!((left - right).abs() <= most, "{left} and {right} differ by more than {most}");
+}
+
+#[test]
+fn a_busy_loop_held_to_half_a_core_shows_50_percent() {
+    let Some(engine) = Engine::find_here() else { return };
+    let group = engine.group();
+    let container = group.work("half", "--cpus 0.5", "-spin");
+    let [cgroup, api] = Watch::both(engine, &group, &container, "--graphs cpu,throttling");
+    let [cgroup_ns, api_ns] = Watch::both(engine, &group, &container, "--graphs cpu --cpu-format usage");
+    let [cgroup, api, cgroup_ns, api_ns] =
+        Around::all(&[cgroup, api, cgroup_ns, api_ns], || let_it_work(Duration::from_secs(2)));
+
+    let cores = [&cgroup, &api].map(|around| around.assert_half_a_core("cpuacct_percentage", PERCENT));
+    for around in [&cgroup_ns, &api_ns] {
+        around.assert_half_a_core("cpuacct", NANOSECONDS);
+    }
+    assert_near(cores[0], cores[1], 0.05 + cgroup.missed().max(api.missed()));
+
+    for around in [&cgroup, &api] {
+        let [all, throttled] =
+            ["all", "throttled"].map(|periods| around.after.values[&format!("cpu_throttling.periods.{periods}")]);
+        assert!(0.0 < throttled && throttled <= all, "{throttled} of {all} periods");
+        around.assert_grew("cpu_throttling.periods.all", 60.0, &around.kernel(|cpu| cpu.periods));
+        around.assert_grew("cpu_throttling.periods.throttled", 60.0, &around.kernel(|cpu| cpu.throttled_periods));
+        around.assert_grew("cpu_throttling.time.throttled", PERCENT, &around.kernel(|cpu| cpu.throttled));
+        // Ten in a second, and one at each border.
+        let (least, most) = around.seconds();
+        around.assert_grew("cpu_throttling.periods.all", 60.0, &(least * 10.0 - 2.0..=most * 10.0 + 2.0));
+    }
+}
+
+#[test]
+fn memory_held_is_memory_shown() {
+    let Some(engine) = Engine::find_here() else { return };
+    let group = engine.group();
+    let container = group.work("holder", "--memory 256m", "-hold 64");
+    let watches = Watch::both(engine, &group, &container, "--graphs memory,memory-limit");
+    let looks = watch::looks(&watches);
+    let kernel = container.anonymous_memory();
+    // As people see it: `66.2MiB / 256MiB 25.86%`.
+    let shown = container.shown("{{.MemUsage}} {{.MemPerc}}");
+    let (used, percent) = shown.split_once("MiB / 256MiB ").unwrap_or_else(|| panic!("{shown}"));
+    let number = |text: &str| -> f64 { text.parse().unwrap_or_else(|_| panic!("{shown}")) };
+    let (used, percent) = (number(used), number(percent.trim_end_matches('%')));
+
+    for Look { values, .. } in &looks {
+        let rss = values["memory.rss"];
+        // Go's runtime takes its share, and has room to breathe.
+        assert!((64.0 * MEBIBYTE..=72.0 * MEBIBYTE).contains(&rss), "{rss}");
+        // Some pages come and go with what Go's runtime does in the background.
+        assert_near(rss, kernel, 64.0 * 4096.0);
+        assert!(values["memory.cache"] >= 0.0);
+        assert_near(values["memory_limit.used"] / MEBIBYTE, used, 0.5);
+        assert_near(values["memory_limit.limit"], 256.0 * MEBIBYTE, 0.0);
+        assert_near(values["memory_percentage.used"], percent, 0.2);
+    }
+    assert_near(looks[0].values["memory.rss"], looks[1].values["memory.rss"], 0.64 * MEBIBYTE);
+}
+
+#[test]
+fn bytes_written_are_bytes_shown() {
+    let Some(engine) = Engine::find_here() else { return };
+    let Some(disk) = engine.disk() else { return };
+    let group = engine.group();
+    let container = group.work("writer", &counting_writes_to(&[&disk]), "");
+    let watches = Watch::both(engine, &group, &container, "");
+    let kernel = container.written();
+    let arounds = Around::all(&watches, || container.does("-write 32 -to /data/file"));
+    let grown = grown(&kernel, &container);
+    assert_eq!(grown.len(), 1, "there is one disk: {grown:?}");
+
+    for around in &arounds {
+        // Not much more: the file system's own notes.
+        around.assert_grew("blkio.io_service_bytes.write", 60.0, &(32.0 * MEBIBYTE..=36.0 * MEBIBYTE));
+        around.assert_grew("blkio.io_service_bytes.write", 60.0, &(grown[0]..=grown[0]));
+        // Each MiB is at least one operation, and none is smaller than a page.
+        around.assert_grew("blkio.io_serviced.write", 1.0, &(32.0..=36.0 * 256.0));
+    }
+}
+
+#[test]
+fn two_devices_are_shown_as_one_sum() {
+    let Some(engine) = Engine::find_here() else { return };
+    let Some(disk) = engine.disk() else { return };
+    let Some(second) = LoopDevice::of(16) else { return };
+    let group = engine.group();
+    let options = format!("--device {} {}", second.path, counting_writes_to(&[&disk, &second.path]));
+    let container = group.work("writer", &options, "");
+    let watches = Watch::both(engine, &group, &container, "");
+    let kernel = container.written();
+    let arounds = Around::all(&watches, || {
+        container.does("-write 16 -to /data/file");
+        container.does(&format!("-write 8 -to {}", second.path));
+    });
+    let grown = grown(&kernel, &container);
+    let [_, _] = grown[..] else { panic!("there are two devices: {grown:?}") };
+    let sum = grown.iter().sum::<f64>();
+
+    for around in &arounds {
+        around.assert_grew("blkio.io_service_bytes.write", 60.0, &(24.0 * MEBIBYTE..=28.0 * MEBIBYTE));
+        around.assert_grew("blkio.io_service_bytes.write", 60.0, &(sum..=sum));
+    }
+}
+
+/// Version 1 of the control groups counts only for devices with a limit: one that is never reached.
+fn counting_writes_to(devices: &[&str]) -> String {
+    let limits = devices.iter().map(|device| format!("--device-write-bps {device}:10gb"));
+    limits.chain(["--volume /data".to_owned()]).collect::<Vec<_>>().join(" ")
+}
+
+/// By how much the bytes written have grown, for each device for which they have.
+fn grown(before: &BTreeMap<String, f64>, container: &Container) -> Vec<f64> {
+    let after = container.written();
+    let grown = after.iter().map(|(device, bytes)| bytes - before.get(device).copied().unwrap_or(0.0));
+    grown.filter(|bytes| *bytes > 0.0).collect()
+}
+
+/// A block device that is a file in memory.
+struct LoopDevice {
+    path: String,
+    _folder: TempDir,
+}
+
+impl LoopDevice {
+    /// One of so many MiB. `None` where none can be had, which is then said.
+    fn of(mebibytes: u64) -> Option<Self> {
+        // In memory, for a file on a disk would have its writes counted a second time.
+        let folder = TempDir::new_in("/dev/shm").expect("a temporary folder");
+        let file = folder.path().join("device");
+        fs::File::create(&file).and_then(|file| file.set_len(mebibytes << 20)).expect("a file in a new folder");
+        let output = Command::new("losetup").args(["--find", "--show"]).arg(&file).output();
+        match output {
+            Ok(output) if output.status.success() => {
+                let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+                Some(Self { path, _folder: folder })
+            }
+            _ => {
+                skip::notice("no loop device can be set up", "the sum over several devices");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["--detach", &self.path]).status();
+    }
+}
+
+#[test]
+fn bytes_sent_are_bytes_shown_headers_and_all() {
+    let Some(engine) = Engine::find_here() else { return };
+    let group = engine.group();
+    let container = group.work("sender", "", "");
+    // Somebody has to take them, or each is answered with a complaint.
+    let sink = UdpSocket::bind((engine.gateway(), 0)).expect("an address of this machine");
+    let address = sink.local_addr().expect("a bound socket has an address");
+    let watches = Watch::both(engine, &group, &container, "--graphs network");
+    let arounds = Around::all(&watches, || container.does(&format!("-send 1000000 -address {address}")));
+
+    for around in &arounds {
+        // 1,000 datagrams with headers of 14 bytes for Ethernet, 20 for IPv4 and 8 for UDP, and little else: who has
+        // this address, which neighbours there are.
+        around.assert_grew("network.bytes.sent", 1.0, &(1_042_000.0..=1_047_000.0));
+        around.assert_grew("network.packets.sent", 1.0, &(1000.0..=1050.0));
+        around.assert_grew("network.bytes.received", 1.0, &(0.0..=10_000.0));
+        around.assert_grew("network.packets.received", 1.0, &(0.0..=100.0));
+        for fault in ["received", "sent", "sent_dropped"] {
+            around.assert_grew(&format!("network.errors.{fault}"), 60.0, &(0.0..=0.0));
+        }
+        // What neighbours say in protocols that it does not speak.
+        around.assert_grew("network.errors.received_dropped", 60.0, &(0.0..=100.0));
+    }
+}
+
+#[test]
+fn both_sources_count_the_same_work_alike() {
+    let Some(engine) = Engine::find_here() else { return };
+    let Some(disk) = engine.disk() else { return };
+    let group = engine.group();
+    let container = group.work("worker", &counting_writes_to(&[&disk]), "-hold 64");
+    let sink = UdpSocket::bind((engine.gateway(), 0)).expect("an address of this machine");
+    let address = sink.local_addr().expect("a bound socket has an address");
+    let watches = Watch::both(engine, &group, &container, "--graphs all");
+    let arounds =
+        Around::all(&watches, || container.does(&format!("-write 8 -to /data/file -send 100000 -address {address}")));
+    let [cgroup, api] = arounds.each_ref().map(|around| &around.after.values);
+    assert_eq!(cgroup.keys().collect::<Vec<_>>(), api.keys().collect::<Vec<_>>());
+
+    // Growths are the same, so rates differ by the time between the readings alone, and all by the same.
+    let longer = cgroup["network.packets.sent"] / api["network.packets.sent"];
+    let ((least, most), (exact, _)) = (arounds[0].seconds(), arounds[1].seconds());
+    assert!((exact / most..=exact / least).contains(&longer), "{longer} for {exact} s and for {least} to {most} s");
+    let counted = |key: &&String| key.starts_with("blkio.") || key.starts_with("network.") && key.contains("sent");
+    for key in cgroup.keys().filter(counted) {
+        assert_near(cgroup[key], api[key] * longer, cgroup[key] * ROUNDING);
+    }
+    for key in ["memory.rss", "memory_limit.used", "memory_limit.limit", "memory_percentage.used"] {
+        assert_near(cgroup[key], api[key], cgroup[key] * 0.01);
+    }
+    assert_near(cgroup["processes.current"], api["processes.current"], 1.0);
+}
+
+/// The names of the graphs that are growth over time.
+const COUNTERS: [&str; 6] =
+    ["cpuacct_percentage.", "blkio.io_serviced.", "blkio.io_service_bytes.", "network.", "cpuacct.", "cpu_throttling."];
+
+fn is_counter(key: &str) -> bool {
+    COUNTERS.iter().any(|counter| key.starts_with(counter))
+}
+
+fn counters(values: &Values) -> usize {
+    values.keys().filter(|key| is_counter(key)).count()
+}
+
+#[test]
+fn a_restarted_container_prints_no_counter_once_and_then_right_ones() {
+    let Some(engine) = Engine::find_here() else { return };
+    let group = engine.group();
+    let container = group.work("restarted", "--cpus 0.5", "-spin");
+    let watches = Watch::both(engine, &group, &container, "--graphs cpu,memory,network");
+    let before = Around::all(&watches, || {});
+    let used = container.cpu().used;
+    container.restart_work();
+    wait::until("it has used more than before, so that no fall gives the restart away", || {
+        (container.cpu().used > used).then_some(())
+    });
+    let after = Around::all(&watches, || let_it_work(Duration::from_secs(2)));
+
+    for (before, after) in before.iter().zip(&after) {
+        let gauges: Vec<_> = before.after.values.keys().filter(|key| !is_counter(key)).collect();
+        assert_eq!(counters(&before.after.values), 2 + 8, "{:?}", before.after.values);
+        assert_eq!(after.before.values.keys().collect::<Vec<_>>(), gauges);
+        after.assert_half_a_core("cpuacct_percentage", PERCENT);
+        assert_eq!(after.after.values.keys().collect::<Vec<_>>(), before.after.values.keys().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_container_made_anew_under_the_same_name_prints_no_counter_once() {
+    let Some(engine) = Engine::find_here() else { return };
+    for source in ["cgroup", "api"] {
+        let group = engine.group();
+        let agent = Agent::beside(engine);
+        let options = format!("--instance-name name --stats-source {source} --graphs cpu,memory,network");
+        let command = format!("run docker --filter {} {options}", group.filter());
+        let keys = || agent.values(&command).exits(0).without_complaint().metrics().count();
+        // Held back, so that the other has soon used more, and no fall gives it away.
+        let old = group.work("again", "--cpus 0.1", "-spin");
+        assert_eq!([keys(), keys()], [2, 2 + 2 + 8]);
+        let used = old.cpu().used;
+        old.remove();
+        let new = group.work("again", "", "-spin");
+        wait::until("the new one has used more", || (new.cpu().used > used).then_some(()));
+        assert_eq!([keys(), keys()], [2, 2 + 2 + 8]);
+    }
+}
+
+#[test]
+fn a_container_on_the_hosts_network_prints_all_but_network() {
+    let Some(engine) = Engine::find_here() else { return };
+    let Some(disk) = engine.disk() else { return };
+    let seen = ["bridge", "host"].map(|network| {
+        let group = engine.group();
+        let options = format!("--network {network} --memory 256m {}", counting_writes_to(&[&disk]));
+        let container = group.work("worker", &options, "");
+        let watches = Watch::both(engine, &group, &container, "--graphs all");
+        let arounds = Around::all(&watches, || container.does("-write 1 -to /data/file"));
+        arounds.map(|around| around.after.values.into_keys().collect::<Vec<_>>())
+    });
+    let graphs =
+        ["blkio", "cpuacct_percentage", "memory", "memory_limit", "memory_percentage", "processes", "restarts"];
+    let [bridge, host] = seen;
+    for (bridge, host) in bridge.iter().zip(&host) {
+        for graph in graphs {
+            assert!(host.iter().any(|key| key.starts_with(&format!("{graph}."))), "no {graph} in {host:?}");
+        }
+        let without: Vec<_> = bridge.iter().filter(|key| !key.starts_with("network.")).collect();
+        assert_eq!(host.iter().collect::<Vec<_>>(), without);
+        assert_eq!(bridge.len(), without.len() + 8);
+    }
+}
+
+#[test]
+fn a_change_of_source_costs_the_counters_once() {
+    let Some(engine) = Engine::find_here() else { return };
+    let group = engine.group();
+    let container = group.work("worker", "", "-spin");
+    let agent = Agent::beside(engine);
+    let counters = ["cgroup", "cgroup", "api", "api", "cgroup", "cgroup"].map(|source| {
+        let command = format!("run docker --filter {} --stats-source {source} --graphs cpu,network", group.filter());
+        let output = agent.values(&command).exits(0).without_complaint();
+        counters(&watch::without_instance(&container, &output.metrics().of("docker")))
+    });
+    assert_eq!(counters, [0, 10, 0, 10, 0, 10]);
+    assert_eq!(agent.state_files().len(), 1, "the source is no reason for a memory of its own");
+}
+
+#[test]
+fn keys_are_those_of_mackerel_plugin_docker() {
+    let Some(engine) = Engine::find_here() else { return };
+    let Some(disk) = engine.disk() else { return };
+    let group = engine.group();
+    let container = group.work("writer", &counting_writes_to(&[&disk]), "");
+    let watches = Watch::both(engine, &group, &container, "");
+    // It has done I/O at the first look already.
+    container.does("-write 1 -to /data/file");
+    let arounds = Around::all(&watches, || container.does("-write 1 -to /data/file"));
+    // Version 2 of the control groups counts no synchronous and asynchronous operations.
+    let v1 = !fs::exists("/sys/fs/cgroup/cgroup.controllers").expect("/sys/fs/cgroup can be read");
+    let operations: &[_] = if v1 { &["async", "read", "sync", "write"] } else { &["read", "write"] };
+    let of = |graph: &str| operations.iter().map(|operation| format!("{graph}.{operation}")).collect::<Vec<_>>();
+    let gauges = ["memory.cache".to_owned(), "memory.rss".to_owned()];
+    let all = [
+        of("blkio.io_service_bytes"),
+        of("blkio.io_serviced"),
+        vec!["cpuacct_percentage.system".to_owned(), "cpuacct_percentage.user".to_owned()],
+        gauges.to_vec(),
+    ];
+    for Around { before, after } in &arounds {
+        // How many wait is told by few schedulers, and by none that is usual today.
+        let keys =
+            |look: &Look| look.values.keys().filter(|key| !key.contains("io_queued")).cloned().collect::<Vec<_>>();
+        assert_eq!(keys(before), gauges);
+        assert_eq!(keys(after), all.concat());
+    }
+}
+
+#[test]
+fn health_and_restarts_are_what_the_engine_says() {
+    let Some(engine) = Engine::find_here() else { return };
+    let group = engine.group();
+    // It fails the first time, and the engine starts it again.
+    let container = group.checked_work("stumbler", "--restart on-failure --volume /data", "-stumble /data/been-here");
+    let health = "{{.RestartCount}} {{.State.Health.Status}}";
+    wait::until("it is healthy", || (container.inspect(health) == "1 healthy").then_some(()));
+    for watch in Watch::both(engine, &group, &container, "--graphs restarts,health") {
+        let values = watch.look().values;
+        let values: Vec<_> = values.iter().map(|(key, value)| format!("{key} {value}")).collect();
+        assert_eq!(values, ["health.failing_streak 0", "health.healthy 1", "restarts.count 1"]);
+    }
+}

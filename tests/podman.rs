@@ -1,0 +1,64 @@
+//! On a real Podman, which answers in Docker's language with a few words of its own.
+
+use std::time::Duration;
+
+use scenarios::agent::Agent;
+use scenarios::podman::Podman;
+use scenarios::watch::{Around, Look, PERCENT, Watch, let_it_work};
+
+const MEBIBYTE: f64 = 1_048_576.0;
+
+fn keys(look: &Look) -> Vec<&str> {
+    look.values.keys().map(String::as_str).collect()
+}
+
+#[test]
+fn control_groups_tell_of_podmans_containers_what_they_tell_of_dockers() {
+    let Some(podman) = Podman::start() else { return };
+    let group = podman.group();
+    let busy = group.work("busy", "--cpus 0.5 --memory 256m", "-spin -hold 64");
+    let watch = Watch::on(&podman, &group, &busy, "cgroup", "--graphs cpu,memory,memory-limit,network");
+    let [around] = Around::all(&[watch], || let_it_work(Duration::from_secs(2)));
+    around.assert_half_a_core("cpuacct_percentage", PERCENT);
+    let values = &around.after.values;
+    assert!((64.0 * MEBIBYTE..=72.0 * MEBIBYTE).contains(&values["memory.rss"]), "{values:?}");
+    assert!((values["memory_limit.limit"] - 256.0 * MEBIBYTE).abs() < 1.0, "{values:?}");
+    assert_eq!(values.len(), 2 + 2 + 3 + 8, "{values:?}");
+}
+
+#[test]
+fn the_api_tells_less_and_nothing_is_made_up_for_it() {
+    let Some(podman) = Podman::start() else { return };
+    let group = podman.group();
+    let busy = group.work("busy", "--cpus 0.5 --memory 256m", "-spin -hold 64");
+    let watch = Watch::on(&podman, &group, &busy, "api", "--graphs cpu,memory,blkio,memory-limit,restarts,health");
+    let [around] = Around::all(&[watch], || let_it_work(Duration::from_secs(2)));
+    around.assert_half_a_core("cpuacct_percentage", PERCENT);
+    // Of memory, use with all caches and the limit: neither says what is really used.
+    assert_eq!(keys(&around.before), ["memory_limit.limit", "restarts.count"]);
+    let all = ["cpuacct_percentage.system", "cpuacct_percentage.user", "memory_limit.limit", "restarts.count"];
+    assert_eq!(keys(&around.after), all);
+}
+
+#[test]
+fn a_container_on_the_hosts_network_prints_no_network() {
+    let Some(podman) = Podman::start() else { return };
+    let group = podman.group();
+    let host = group.work("host", "--network host", "");
+    let watches = Watch::both(&podman, &group, &host, "--graphs memory-limit,network");
+    for (around, source) in Around::all(&watches, || {}).iter().zip(["cgroup", "api"]) {
+        let keys = keys(&around.after);
+        assert!(keys.contains(&"memory_limit.limit"), "{source}: {keys:?}");
+        assert!(!keys.iter().any(|key| key.starts_with("network.")), "{source}: {keys:?}");
+    }
+}
+
+#[test]
+fn a_published_port_is_found() {
+    let Some(podman) = Podman::start() else { return };
+    let group = podman.group();
+    let app = group.app("app");
+    let output = Agent::beside(&podman).values(&format!("run gostats --path /stats --filter {}", group.filter()));
+    let output = output.exits(0).without_complaint();
+    assert_eq!(output.metrics().of(&app.key()).len(), 9, "{output}");
+}

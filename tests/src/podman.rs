@@ -1,0 +1,159 @@
+//! A real Podman, which speaks Docker's language: an engine of its own for one scenario.
+
+use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::ops::Deref;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::engine::Engine;
+use crate::go::Program;
+use crate::{skip, wait};
+
+/// Numbers for what has to be unlike what others take.
+static NUMBER: AtomicUsize = AtomicUsize::new(0);
+
+/// A Podman that keeps all that it has in a folder of its own, with one network. Nothing is left of it afterwards but
+/// empty chains of the firewall, which all of its kind share.
+pub struct Podman {
+    engine: Engine,
+    service: Child,
+    name: String,
+    folder: TempDir,
+}
+
+impl Podman {
+    /// Starts one and waits until it answers. `None` where there is none, which is then said.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn start() -> Option<Self> {
+        Program::App.executable()?;
+        let root = rustix::process::getuid().is_root();
+        let found = Command::new("podman").arg("--version").output().is_ok_and(|output| output.status.success());
+        let docker = Command::new("docker").arg("--version").output().is_ok_and(|output| output.status.success());
+        if !(found && docker && root) {
+            skip::notice("no podman, no docker command to drive it with, or not root", "all that needs a real Podman");
+            return None;
+        }
+        let folder = TempDir::new().expect("a temporary folder");
+        let name = format!("scenario-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let service = serve(folder.path());
+        // A control group and a network of its own, for those that Podman makes by itself stay for good.
+        let host = format!("unix://{}", folder.path().join("podman.sock").display());
+        let defaults = [("--cgroup-parent", format!("/{name}")), ("--network", name.clone())];
+        let engine = Engine::at(host, defaults.map(|(option, value)| [option.to_owned(), value]).to_vec());
+        let mut podman = Self { engine, service, name, folder };
+        wait::until("podman answers", || {
+            let ended = podman.service.try_wait().expect("a child can be waited for");
+            let log = || fs::read_to_string(podman.folder.path().join("log")).unwrap_or_default();
+            assert!(ended.is_none(), "podman has ended: {}", log());
+            podman.engine.try_docker(&["version"]).ok()
+        });
+        podman.make_network();
+        Some(podman)
+    }
+
+    /// Makes its network. Left to itself, Podman would take a range of addresses and a bridge that another one is just
+    /// taking.
+    fn make_network(&self) {
+        let addresses = Command::new("ip").args(["-4", "-oneline", "address"]).output().expect("ip can be started");
+        let addresses = String::from_utf8_lossy(&addresses.stdout);
+        // From a range that RFC 2544 keeps for benchmarks. Processes that run at the same time begin at different
+        // places.
+        let start = std::process::id() as usize * 17 + NUMBER.fetch_add(1, Ordering::Relaxed);
+        let free = (start..start + 256)
+            .map(|number| number % 256)
+            .find(|number| !addresses.contains(&format!(" 198.19.{number}.")));
+        let number = free.expect("a range of addresses that is free");
+        let network = json!({
+            "name": self.name,
+            "network_interface": format!("scn-198-19-{number}"),
+            "subnets": [{"subnet": format!("198.19.{number}.0/24")}],
+        });
+        // Podman's own words: made with Docker's, a network leaves rules in the firewall for good.
+        let head = "POST /v4.0.0/libpod/networks/create HTTP/1.0\r\nContent-Type: application/json";
+        let question = format!("{head}\r\nContent-Length: {}\r\n\r\n{network}", network.to_string().len());
+        let mut answer = String::new();
+        let asked = UnixStream::connect(self.folder.path().join("podman.sock")).and_then(|mut stream| {
+            stream.write_all(question.as_bytes())?;
+            stream.read_to_string(&mut answer)
+        });
+        asked.expect("podman answers");
+        assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+    }
+}
+
+/// Starts the service. Its configuration takes the place of the machine's.
+fn serve(folder: &Path) -> Child {
+    let path = folder.display();
+    // The limits are the machine's own or lower: Podman's may be beyond what it may set here.
+    let containers = format!(
+        r#"
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+log_driver = "k8s-file"
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "none"
+lock_type = "file"
+tmp_dir = "{path}/tmp"
+[network]
+network_config_dir = "{path}/networks"
+"#
+    );
+    // Without an overlay there is nothing to unmount at the end.
+    let storage = format!("[storage]\ndriver = \"vfs\"\ngraphroot = \"{path}/root\"\nrunroot = \"{path}/run\"\n");
+    fs::create_dir(folder.join("networks")).expect("a folder in a new folder");
+    fs::write(folder.join("containers.conf"), containers).expect("a file in a new folder");
+    fs::write(folder.join("storage.conf"), storage).expect("a file in a new folder");
+    let log = fs::File::create(folder.join("log")).expect("a file in a new folder");
+    Command::new("podman")
+        .args(["system", "service", "--time=0"])
+        .arg(format!("unix://{path}/podman.sock"))
+        .env("CONTAINERS_CONF", folder.join("containers.conf"))
+        .env("CONTAINERS_STORAGE_CONF", folder.join("storage.conf"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("podman can be started")
+}
+
+impl Deref for Podman {
+    type Target = Engine;
+
+    fn deref(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        let _ = self.engine.try_docker(&["network", "rm", &self.name]);
+        let _ = self.service.kill();
+        let _ = self.service.wait();
+        // Its control groups, under each controller of version 1 or once under version 2. Those of containers are gone, but
+        // in one beside them Podman may still be tidying up, and in the folder too.
+        let controllers = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
+        for group in controllers.chain(["/sys/fs/cgroup".into()]).map(|controller| controller.join(&self.name)) {
+            let start = Instant::now();
+            while fs::remove_dir(group.join("conmon")).is_err_and(|error| error.kind() == ErrorKind::ResourceBusy)
+                && start.elapsed() < Duration::from_secs(5)
+            {
+                sleep(Duration::from_millis(10));
+            }
+            let _ = fs::remove_dir(group);
+        }
+        // The addresses that its network gave out.
+        let _ = fs::remove_dir_all(Path::new("/var/lib/cni/networks").join(&self.name));
+    }
+}

@@ -1,0 +1,97 @@
+//! Containers that go away or stand still in the middle of a run, on real engines.
+
+use std::sync::{Mutex, PoisonError};
+
+use scenarios::agent::{Agent, Output};
+use scenarios::engine::{Container, Engine};
+use scenarios::podman::Podman;
+use scenarios::relay::{Passing, Relay};
+
+const SOURCES: [&str; 3] = ["cgroup", "api", "auto"];
+
+const GONE: &str = "mackerel-plugin-wasm: docker: gone: it was stopped or removed since the engine listed it\n";
+
+/// Runs with three containers, of which one is done away with at the first moment that is the right one for its id.
+/// Gives the keys that the two others are to have, too.
+fn run_and_do_away_with_one(
+    engine: &Engine,
+    source: &str,
+    how: fn(&Engine, &str),
+    when: fn(&Passing, &str) -> bool,
+) -> (Output, Vec<String>) {
+    let group = engine.group();
+    let [one, gone, three] = ["one", "gone", "three"].map(|name| group.work(name, "", ""));
+    let (id, ours, done) = (gone.id().to_owned(), engine.clone(), Mutex::new(false));
+    let relay = Relay::before(engine, move |passing| {
+        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*done && when(&passing, &id) {
+            *done = true;
+            how(&ours, &id);
+        }
+    });
+    let command = format!("run docker --graphs processes --stats-source {source} --filter {}", group.filter());
+    let mut output = Agent::on(&relay.host()).values(&command).exits(0);
+    output.stderr = group.mask(&output.stderr);
+    (output, vec![key(&one), key(&three)])
+}
+
+fn key(container: &Container) -> String {
+    format!("docker.processes.{}_{}.current", container.name(), &container.id()[..6])
+}
+
+fn listed(passing: &Passing, _: &str) -> bool {
+    matches!(passing, Passing::Answer(path, _) if path.contains("/containers/json"))
+}
+
+fn asked_for_stats(passing: &Passing, id: &str) -> bool {
+    matches!(passing, Passing::Question(path) if path.contains(&format!("{id}/stats")))
+}
+
+#[test]
+fn one_that_is_stopped_or_removed_after_the_list_is_one_line_and_costs_the_others_nothing() {
+    let Some(engine) = Engine::find_here() else { return };
+    for how in [Engine::remove, Engine::stop] {
+        for source in SOURCES {
+            let (output, others) = run_and_do_away_with_one(engine, source, how, listed);
+            assert_eq!(output.stderr, GONE, "{source}: {output}");
+            assert_eq!(output.metrics().keys(), others, "{source}: {output}");
+        }
+    }
+}
+
+#[test]
+fn one_that_is_removed_while_the_engine_counts_is_one_line_or_is_there() {
+    let Some(engine) = Engine::find_here() else { return };
+    let (output, others) = run_and_do_away_with_one(engine, "api", Engine::remove, asked_for_stats);
+    println!("{output}");
+    // Whether the engine had counted before is its own affair.
+    let metrics = output.metrics();
+    let keys = metrics.keys();
+    let there = keys.iter().any(|key| !others.contains(&(*key).to_owned()));
+    assert_eq!(output.stderr, if there { "" } else { GONE }, "{output}");
+    assert_eq!(keys.len(), if there { 3 } else { 2 }, "{output}");
+}
+
+#[test]
+fn one_that_is_removed_from_podman_is_one_line_and_costs_the_others_nothing() {
+    let Some(podman) = Podman::start() else { return };
+    for source in ["api", "auto"] {
+        let (output, others) = run_and_do_away_with_one(&podman, source, Engine::remove, listed);
+        assert_eq!(output.stderr, GONE, "{source}: {output}");
+        assert_eq!(output.metrics().keys(), others, "{source}: {output}");
+    }
+}
+
+#[test]
+fn paused_and_stopped_ones_are_passed_over() {
+    let Some(engine) = Engine::find_here() else { return };
+    let group = engine.group();
+    let [one, paused, stopped] = ["one", "paused", "stopped"].map(|name| group.work(name, "", ""));
+    paused.pause();
+    stopped.stop();
+    for source in SOURCES {
+        let command = format!("run docker --graphs processes --stats-source {source} --filter {}", group.filter());
+        let output = Agent::beside(engine).values(&command).exits(0).without_complaint();
+        assert_eq!(output.metrics().keys(), [key(&one)], "{source}");
+    }
+}

@@ -1,0 +1,3 @@
+module scenarios/work // "work" alone is a word of the go command
+
+go 1.21
