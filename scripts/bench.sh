@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# bench.sh: what a run costs, beside the shell loop that the plugin replaces and beside a bare native program that only
-# lists and fetches (tests/src/bin/bare.rs). Whole processes, start to end, one after the other on the same targets. Run it by
-# `make bench`; it takes some minutes, and asks nothing but containers and processes of its own, on loopback.
+# bench.sh: what a run costs, beside what the plugin replaces (the shell loop, and mackerel-plugin-docker) and beside a bare native
+# program that only lists and fetches, or reads (tests/src/bin/bare.rs). Whole processes, start to end, one after the other on the
+# same targets. Run it by `make bench`; it takes some minutes, and asks nothing but containers and processes of its own, on loopback.
 #
-# With mackerel-plugin-gostats on PATH the loop calls that, as it does in real life; else curl, which does less.
+# With mackerel-plugin-gostats on PATH the loop calls that, as it does in real life; else curl, which does less. Without
+# mackerel-plugin-docker there are no figures for that.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -34,6 +35,7 @@ main() {
     containers 10 50
     start_containers api-{11..100}
     containers 100 50
+    usage 100 50 10
     remove_containers
   else
     say "  So there are no figures for containers."
@@ -45,7 +47,7 @@ main() {
   table
 }
 
-# Measures on all $1 containers that run, $2 times.
+# Measures gostats on all $1 containers that run, $2 times.
 containers() {
   local filter="--filter label=$LABEL"
   cat > "$WORK/loop.sh" <<END
@@ -53,41 +55,65 @@ for PORT in \$(docker ps --format='{{.Ports}}' $filter | cut -f1 -d- | cut -f2 -
   $one
 done
 END
-  measure "$1 containers" "$1" "$2" "$filter" "sh $WORK/loop.sh"
+  commands=([ours]="$PLUGIN run gostats --path /stats $filter" [loop]="sh $WORK/loop.sh" [bare]="$BARE --path /stats $filter")
+  measure "$1 containers" "$1" "$2" ours loop bare
 }
 
-# Measures on the first $1 ports of the local process, $2 times. The loop over a thousand would only take minutes.
+# Measures gostats on the first $1 ports of the local process, $2 times. The loop over a thousand would only take minutes.
 targets() {
-  local some=("${TARGETS[@]:0:$1}") label="$1 local targets" loop=
+  local some=("${TARGETS[@]:0:$1}") label="$1 local targets" names=(ours loop bare)
+  commands=([ours]="$PLUGIN run gostats --path /stats ${some[*]/#/--target }" [bare]="$BARE --path /stats ${some[*]/#/--target }")
   if [ "$1" = 1 ]; then
     label="1 local target"
-    loop=${one//\$PORT/${TARGETS[0]#*:}}
+    commands[loop]=${one//\$PORT/${TARGETS[0]#*:}}
   elif [ "$1" = 100 ]; then
     printf 'for PORT in %s; do\n  %s\ndone\n' "${some[*]#*:}" "$one" > "$WORK/loop.sh"
-    loop="sh $WORK/loop.sh"
+    commands[loop]="sh $WORK/loop.sh"
+  else
+    names=(ours bare)
   fi
-  measure "$label" "$1" "$2" "${some[*]/#/--target }" "$loop"
+  measure "$label" "$1" "$2" "${names[@]}"
 }
 
-# Measures case $1, of $2 targets, by $3 runs of each program: ours and the bare one with the options $4, and the loop $5.
+# Measures docker on all $1 containers that run: from control groups $2 times, through the engine $3 times.
+usage() {
+  local filter="--filter label=$LABEL" id folder names=(ours)
+  id=$(docker ps --quiet --no-trunc --filter "label=$LABEL" | head -n 1)
+  folder=$(find /sys/fs/cgroup/cpuacct/ /sys/fs/cgroup/ -maxdepth 5 -type d -name "*$id*" -printf '%P\n' 2>/dev/null | head -n 1)
+  [ -n "$folder" ] || die "The containers have no control groups here."
+  commands=(
+    [ours]="$PLUGIN run docker --stats-source cgroup $filter"
+    [bare]="$BARE --cgroup ${folder/$id/ID} $filter"
+  )
+  measure "$1, control groups" "$1" "$2" ours bare
+  if have mackerel-plugin-docker; then
+    names=(ours plugin)
+  else
+    say "mackerel-plugin-docker is not on PATH, so there are no figures for it."
+  fi
+  commands=([ours]="$PLUGIN run docker --stats-source api $filter" [plugin]="mackerel-plugin-docker -host $DOCKER_HOST")
+  measure "$1, engine's API" "$1" "$3" "${names[@]}"
+}
+
+# Measures case $1, of $2 targets, by $3 runs of each program that is named behind, by the command that `commands` has for it.
 # Adds a line per program to $WORK/results: case, program, seconds, seconds of CPU, KiB at the peak.
+declare -A commands
 measure() {
-  local names=(ours bare) name
-  declare -A commands=([ours]="$PLUGIN run gostats --path /stats $4" [bare]="$BARE --path /stats $4")
-  if [ -n "$5" ]; then names+=(loop) commands[loop]=$5; fi
-  say "Measuring on $1: ${names[*]}, $3 runs of each"
+  local label=$1 count=$2 runs=$3 names=("${@:4}") name
+  say "Measuring on $label: ${names[*]}, $runs runs of each"
 
   local seen
-  seen=$(${commands[ours]} | cut -d . -f 2 | sort -u | wc -l)
-  [ "$seen" = "$2" ] || die "Only $seen of them give metrics."
-  [[ $(${commands[bare]}) = "$2 bodies"* ]] || die "The bare program does not reach all of them."
+  ${commands[ours]} > /dev/null
+  seen=$(${commands[ours]} | grep -oE '^(gostats|docker\.memory)\.[^.]+' | sort -u | wc -l)
+  [ "$seen" = "$count" ] || die "Only $seen of them give metrics."
+  [ -z "${commands[bare]:-}" ] || [[ $(${commands[bare]}) = "$count bodies"* ]] || die "The bare program does not reach all of them."
 
   local arguments=() round
   for name in "${names[@]}"; do arguments+=(--command-name "$name" "${commands[$name]}"); done
   # In rounds, for a machine is not as fast in one minute as in the next.
   : > "$WORK/rounds"
   for ((round = 0; round < ROUNDS; round++)); do
-    hyperfine --shell none --style none --warmup 1 --runs $(($3 / ROUNDS)) --export-csv "$WORK/times" "${arguments[@]}" \
+    hyperfine --shell none --style none --warmup 1 --runs $((runs / ROUNDS)) --export-csv "$WORK/times" "${arguments[@]}" \
       > "$WORK/hyperfine" 2>&1 || die "$(cat "$WORK/hyperfine")"
     cat "$WORK/times" >> "$WORK/rounds"
   done
@@ -95,7 +121,7 @@ measure() {
     # shellcheck disable=SC2086 # a command with its arguments
     /usr/bin/time -f %M -o "$WORK/peak" ${commands[$name]} > /dev/null 2>&1
     # shellcheck disable=SC2016 # columns, for awk
-    printf '%s\t%s\t%s\t%s\t%s\n' "$1" "$name" "$(middle "$name" '$4')" "$(middle "$name" '$5 + $6')" "$(cat "$WORK/peak")" \
+    printf '%s\t%s\t%s\t%s\t%s\n' "$label" "$name" "$(middle "$name" '$4')" "$(middle "$name" '$5 + $6')" "$(cat "$WORK/peak")" \
       >> "$WORK/results"
   done
 }
@@ -113,7 +139,7 @@ table() {
   awk -F '\t' -v tool="$tool" '
     function ms(seconds) { return sprintf("%.1f ms", seconds * 1000) }
     function row(program, who, goal) {
-      printf "%-19s %-26s %10s %10s %9s", label, program, ms(wall[on, who]), ms(cpu[on, who]), sprintf("%.1f MiB", peak[on, who] / 1024)
+      printf "%-22s %-23s %10s %10s %9s", label, program, ms(wall[on, who]), ms(cpu[on, who]), sprintf("%.1f MiB", peak[on, who] / 1024)
       if (who == "ours") printf "%15s", ""
       else printf "%8.2f%7.2f", wall[on, "ours"] / wall[on, who], cpu[on, "ours"] / cpu[on, who]
       print goal ? "   " goal : ""
@@ -122,15 +148,19 @@ table() {
     $1 != cases[count] { cases[++count] = $1 }
     { wall[$1, $2] = $3; cpu[$1, $2] = $4; peak[$1, $2] = $5 }
     END {
-      printf "%-19s %-26s %10s %10s %9s%8s%7s   %s\n", "", "", "WALL", "CPU", "PEAK", "WALL", "CPU", "GOAL"
+      printf "%-22s %-23s %10s %10s %9s%8s%7s   %s\n", "", "", "WALL", "CPU", "PEAK", "WALL", "CPU", "GOAL"
       for (i = 1; i <= count; i++) {
         label = on = cases[i]; all = on == "100 containers"; one = on == "1 local target"
-        row("mackerel-plugin-wasm", "ours", all ? "peak 25 MiB" : "")
+        groups = on ~ /control groups/; engine = on ~ /API/
+        row("mackerel-plugin-wasm", "ours", all || groups ? "peak 25 MiB" : engine ? "wall 1.3 s, peak 25 MiB" : "")
         if ((on, "loop") in wall) row((one ? "" : "shell loop, ") tool, "loop", all ? "wall 0.17, CPU 0.10" : one ? "wall 1.50" : "")
-        row("bare native program", "bare", all ? "wall 1.15" : "")
+        if ((on, "plugin") in wall) row("mackerel-plugin-docker", "plugin", "")
+        if ((on, "bare") in wall) row("bare native program", "bare", all ? "wall 1.15" : groups ? "wall 1.30" : "")
       }
-      printf "\n1000 local targets take %.1f times the wall and %.1f times the CPU of 100. The goal is 12.\n",
+      printf "\n1000 local targets take %.1f times the wall and %.1f times the CPU of 100. The goal is 12 at most.\n",
         wall[on, "ours"] / wall["100 local targets", "ours"], cpu[on, "ours"] / cpu["100 local targets", "ours"]
+      ours = wall["100, control groups", "ours"]; plugin = wall["100, engine\047s API", "plugin"]
+      if (plugin) printf "mackerel-plugin-docker takes %.0f times the wall of control groups. The goal is 30 at least.\n", plugin / ours
     }' "$WORK/results"
 }
 
