@@ -140,6 +140,11 @@ fn headers_that_are_the_hosts() {
 }
 
 #[test]
+fn a_container_where_there_is_none() {
+    insta::assert_snapshot!(complaint(attack("a_container_where_there_is_none", "")), @"mackerel-plugin-wasm: evil: 127.0.0.1:PORT: the collector asked for a container's figures where there is no container");
+}
+
+#[test]
 fn sockets() {
     insta::assert_snapshot!(complaint(attack("sockets", "")), @"mackerel-plugin-wasm: evil: 127.0.0.1:PORT: tcp PermissionDenied, PermissionDenied; name Uncategorized; listen PermissionDenied; udp PermissionDenied");
 }

@@ -314,18 +314,20 @@ impl Guest for Docker {
         let other_format = if value(&options, "cpu-format") == "usage" { CPU_PERCENTAGE } else { CPU_USAGE };
         rows.retain(|row| row.key != other_format);
         let (parts, needs_state) = needs(&rows);
-        let ask = || container::stats(parts).map_err(CollectError::Container);
-        let stats = (!parts.is_empty()).then(ask).transpose()?;
-        let state = match needs_state.then(container::state).transpose() {
-            Ok(state) => state,
-            // Restarts and health are no reason to leave out the rest.
-            Err(Error::Unavailable(why)) if stats.is_some() => {
-                eprintln!("restarts and health are left out: {why}");
-                None
+        let mut figures = Figures { stats: None, state: None };
+        if !parts.is_empty() {
+            figures.stats = Some(container::stats(parts).map_err(CollectError::Container)?);
+        }
+        if needs_state {
+            match container::state() {
+                Ok(state) => figures.state = Some(state),
+                // Restarts and health are no reason to leave out the rest.
+                Err(Error::Unavailable(why)) if figures.stats.is_some() => {
+                    eprintln!("restarts and health are left out: {why}");
+                }
+                Err(error) => return Err(CollectError::Container(error)),
             }
-            Err(error) => return Err(CollectError::Container(error)),
-        };
-        let figures = Figures { stats, state };
+        }
         Ok(report(&rows, &figures))
     }
 }

@@ -17,6 +17,7 @@ macro_rules! with_all_attacks {
             too_many_samples
             paths_that_try_to_escape
             headers_that_are_the_hosts
+            a_container_where_there_is_none
             sockets
             environment_and_files
             escapes_in_the_error

@@ -19,6 +19,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use bindings::exports::mackerel::collector::metrics::Guest;
+use bindings::mackerel::collector::container::{self, Parts};
 use bindings::mackerel::collector::http::{self, Request, Scheme};
 use bindings::mackerel::collector::types::{
     CollectError, Description, Graph, Metric, MetricKind, OptionKind, OptionSpec, OptionValue, Report, Sample, Scope,
@@ -206,6 +207,14 @@ fn headers_that_are_the_hosts() -> Outcome {
         let _ = write!(answers, "{name} {}; ", get("/", &[(name, value)]));
     }
     saw(answers)
+}
+
+fn a_container_where_there_is_none() -> Outcome {
+    if container::state().is_ok() {
+        return saw("a container's state");
+    }
+    let stats = container::stats(Parts::all()).map_err(CollectError::Container)?;
+    saw(format!("{stats:?}"))
 }
 
 fn sockets() -> Outcome {
