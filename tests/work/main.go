@@ -12,7 +12,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -88,17 +87,29 @@ func touch(size int) []byte {
 }
 
 // writeTo writes so many MiB. Each is on the medium before the next begins, so that it is this process that the kernel
-// sees write them, and not a worker of its own long afterwards.
+// sees write them, and not a worker of its own long afterwards. To a block device it writes directly, for of what goes
+// there through the page cache the kernel does not always know whose it is.
 func writeTo(path string, mebibytes int) error {
 	if mebibytes == 0 {
 		return nil
 	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
+	flags := os.O_WRONLY | os.O_CREATE
+	if info, err := os.Stat(path); err == nil && info.Mode()&os.ModeDevice != 0 {
+		flags |= syscall.O_DIRECT
+	}
+	file, err := os.OpenFile(path, flags, 0o600)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	chunk := bytes.Repeat([]byte{1}, mebibyte)
+	// Whole pages, as a device wants them.
+	chunk, err := syscall.Mmap(-1, 0, mebibyte, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		return err
+	}
+	for index := range chunk {
+		chunk[index] = 1
+	}
 	for range make([]struct{}, mebibytes) {
 		if _, err := file.Write(chunk); err != nil {
 			return err

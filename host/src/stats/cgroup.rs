@@ -217,13 +217,15 @@ impl Group<'_> {
                 bytes: self.of_devices("io_service_bytes"),
             },
             Version::V2 => {
-                let text = self.text("blkio", "io.stat").unwrap_or_default();
-                let of = |keys: [&str; 2]| {
-                    operations(text.split_whitespace().filter_map(|word| {
-                        let (key, number) = word.split_once('=')?;
-                        let kind = keys.iter().position(|known| *known == key)?;
-                        Some((["read", "write"][kind], number.parse().ok()))
-                    }))
+                let lines = self.text("", "io.stat").and_then(|text| io_lines(&text));
+                let of = |keys: [&'static str; 2]| {
+                    // A device has a line from the first operation on: before that there were none.
+                    let none = lines.is_some().then_some([("read", Some(0)), ("write", Some(0))]);
+                    let lines = lines.iter().flatten().filter_map(|(key, number)| {
+                        let kind = keys.iter().position(|known| known == key)?;
+                        Some((["read", "write"][kind], *number))
+                    });
+                    operations(none.into_iter().flatten().chain(lines))
                 };
                 BlockIo { queued: operations([]), serviced: of(["rios", "wios"]), bytes: of(["rbytes", "wbytes"]) }
             }
@@ -324,6 +326,19 @@ fn text(tree: &OwnedFd, path: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(4096);
     file.take(limit).read_to_end(&mut bytes).ok()?;
     String::from_utf8(bytes).ok().filter(|text| (text.len() as u64) < limit)
+}
+
+/// All `KEY=NUMBER` of a file with lines such as `254:0 rbytes=0 wbytes=4096 rios=0 wios=1`; nothing where a line has no device.
+fn io_lines(text: &str) -> Option<Vec<(String, Option<u64>)>> {
+    let mut fields = Vec::new();
+    for line in text.lines() {
+        let (device, rest) = line.split_once(' ')?;
+        let (major, minor) = device.split_once(':')?;
+        let _: (u32, u32) = (major.parse().ok()?, minor.parse().ok()?);
+        let pairs = rest.split_whitespace().filter_map(|pair| pair.split_once('='));
+        fields.extend(pairs.map(|(key, number)| (key.to_owned(), number.parse().ok())));
+    }
+    Some(fields)
 }
 
 /// The number behind `key`, on a line of its own.
