@@ -3,8 +3,8 @@
 #
 #   start DIR   starts dockerd with all that it keeps under DIR, and waits until it answers at unix://DIR/docker.sock
 #   stop DIR    ends exactly that dockerd, and removes DIR and what else it left
-#   install     installs Debian's docker.io where there is no dockerd, and its podman where there is none, and its podman, which some tests want, where there
-#               is none
+#   install     installs Debian's docker.io where there is no dockerd, and its podman, which some tests want, where there is
+#               none
 #
 # It lives beside any other engine: it has a bridge of its own, in a range that RFC 2544 keeps for benchmarks, and it
 # leaves the firewall and the routing of the machine alone. So its containers reach nothing outside, and their published
