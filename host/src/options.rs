@@ -178,8 +178,8 @@ impl Options {
         let matches = matches.map_err(|error| with_all_options(error, &command, description))?;
         let is_given = |option: &str| matches.value_source(option) == Some(ValueSource::CommandLine);
         if let Some((option, why)) = useless.into_iter().find(|(option, _)| is_given(option)) {
-            let option = option.trim_end_matches('s').replace('_', "-");
-            return Err(Error::Usage(format!("--{option} does not go with {name}: {why}")));
+            let flag = command.get_arguments().find(|arg| arg.get_id() == option).and_then(Arg::get_long);
+            return Err(Error::Usage(format!("--{} does not go with {name}: {why}", flag.unwrap_or(option))));
         }
         let host = HostOptions::from_arg_matches(&matches)?;
         let prefix = match &host.metric_key_prefix {
