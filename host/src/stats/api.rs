@@ -11,7 +11,7 @@ use bollard::models::{
 };
 use jiff::Timestamp;
 
-use super::{empty, operations, used};
+use super::{empty, operations, sum, used};
 use crate::discover::{Engine, Refusal};
 use crate::sandbox::container::{
     BlockIo, Cpu, Error, Health, HealthStatus, Memory, Network, Operations, Parts, Processes, State, Stats, Throttling,
@@ -84,12 +84,7 @@ fn of_devices(entries: Option<Vec<ContainerBlkioStatEntry>>) -> Operations {
 }
 
 fn of_interfaces(networks: &HashMap<String, ContainerNetworkStats>) -> Network {
-    // No interface at all is no traffic of zero; an interface that does not tell makes the sum unknown.
-    let sum = |field: fn(&ContainerNetworkStats) -> Option<u64>| {
-        let mut numbers = networks.values().map(field);
-        let first = numbers.next()??;
-        numbers.try_fold(first, |sum, number| sum.checked_add(number?))
-    };
+    let sum = |field: fn(&ContainerNetworkStats) -> Option<u64>| sum(networks.values().map(field));
     let mut network = Network {
         received: Traffic {
             bytes: sum(|of| of.rx_bytes),

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use procfs::net::DeviceStatus;
 use procfs::process::Process;
 use procfs::{Current as _, Meminfo};
-use rustix::fs::{Dir, FileType, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 
-use super::{empty, operations, used};
+use super::{empty, operations, sum, used};
 use crate::limits;
 use crate::sandbox::container::{
     BlockIo, Cpu, Error, Memory, Network, Operations, Parts, Processes, Stats, Throttling, Traffic,
@@ -37,6 +37,16 @@ enum Version {
 /// The version 1 controllers that files are read of. Each is mounted under its name, or there is a link of its name.
 const CONTROLLERS: [&str; 5] = ["cpuacct", "cpu", "memory", "blkio", "pids"];
 
+impl Version {
+    /// The tree in which containers and their processes are looked for.
+    fn tree(self, root: &Path) -> PathBuf {
+        match self {
+            Version::V1 => root.join(CONTROLLERS[0]),
+            Version::V2 => root.to_owned(),
+        }
+    }
+}
+
 /// The control groups of a run's containers.
 #[derive(Debug)]
 pub struct Cgroups {
@@ -50,17 +60,15 @@ pub struct Cgroups {
     cfq: bool,
     /// All memory of the machine, which a container without a limit can use.
     machine: Option<u64>,
+    /// The network that this process is on.
+    network: Option<u64>,
 }
 
 impl Cgroups {
     /// Looks for the containers' folders, level by level until all are found: the usual places are in the first two.
     pub fn find(root: &Path, ids: &[String]) -> Cgroups {
-        let (version, tree) = if root.join("cgroup.controllers").exists() {
-            (Version::V2, root.to_owned())
-        } else {
-            (Version::V1, root.join(CONTROLLERS[0]))
-        };
-        let folders = folders(&tree, ids);
+        let version = if root.join("cgroup.controllers").exists() { Version::V2 } else { Version::V1 };
+        let folders = folders(&version.tree(root), ids);
         let open =
             |path: &Path| rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
         let trees = match version {
@@ -70,7 +78,7 @@ impl Cgroups {
         let has_cfq = |folder: &String| root.join("blkio").join(folder).join("blkio.io_serviced_recursive").exists();
         let cfq = folders.values().next().is_some_and(has_cfq);
         let machine = Meminfo::current().ok().map(|info| info.mem_total);
-        Cgroups { root: root.to_owned(), version, trees, folders, cfq, machine }
+        Cgroups { root: root.to_owned(), version, trees, folders, cfq, machine, network: network("self") }
     }
 
     /// The figures of the container `id` at this moment.
@@ -136,11 +144,7 @@ fn folders(tree: &Path, ids: &[String]) -> HashMap<String, String> {
             if missing.is_empty() || looked_into > limits::CGROUP_FOLDERS {
                 return found;
             }
-            for entry in fs::read_dir(tree.join(&parent)).into_iter().flatten().flatten() {
-                let Ok(name) = entry.file_name().into_string() else { continue };
-                if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    continue;
-                }
+            for name in below(&tree.join(&parent)) {
                 let folder = format!("{parent}{name}/");
                 match container_of(&name).and_then(|id| missing.take(id)) {
                     Some(id) => drop(found.insert(id.to_owned(), folder)),
@@ -151,6 +155,13 @@ fn folders(tree: &Path, ids: &[String]) -> HashMap<String, String> {
         level = next;
     }
     found
+}
+
+/// The names of the folders in a folder.
+fn below(folder: &Path) -> impl Iterator<Item = String> + use<> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders.filter_map(|entry| entry.file_name().into_string().ok())
 }
 
 /// The id of the container whose control group has this name: `ID`, `docker-ID.scope`, `libpod-ID`. Podman's `libpod-conmon-ID` is
@@ -264,18 +275,11 @@ impl Group<'_> {
     /// The traffic that one of the container's processes sees: all of them share its interfaces. Not every engine says whether those are
     /// the host's; the kernel does, to those who may ask.
     fn network(&self) -> Network {
-        let namespace =
-            |process: &str| fs::metadata(format!("/proc/{process}/ns/net")).map(|namespace| namespace.ino()).ok();
-        let pid = self.process(self.folder).filter(|pid| match (namespace(&pid.to_string()), namespace("self")) {
-            (Some(theirs), Some(ours)) => theirs != ours,
-            _ => true,
-        });
+        let is_the_hosts = |pid: &i32| self.all.network.is_some() && network(&pid.to_string()) == self.all.network;
+        let pid = self.process(self.folder).filter(|pid| !is_the_hosts(pid));
         let devices = pid.and_then(|pid| Process::new(pid).ok()?.dev_status().ok()).unwrap_or_default();
         let devices: Vec<DeviceStatus> = devices.into_values().filter(|device| device.name != "lo").collect();
-        let sum = |field: fn(&DeviceStatus) -> u64| {
-            let (first, others) = devices.split_first()?;
-            others.iter().try_fold(field(first), |sum, device| sum.checked_add(field(device)))
-        };
+        let sum = |field: fn(&DeviceStatus) -> u64| sum(devices.iter().map(|device| Some(field(device))));
         Network {
             received: Traffic {
                 bytes: sum(|of| of.recv_bytes),
@@ -299,11 +303,8 @@ impl Group<'_> {
         // A process that is outside this one's namespace is shown as 0.
         let own = own.lines().next().and_then(|pid| pid.parse().ok()).filter(|pid| *pid > 0);
         own.or_else(|| {
-            let open = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let entries = Dir::new(rustix::fs::openat(tree, folder, open, Mode::empty()).ok()?).ok()?.flatten();
-            let names = entries.filter(|entry| entry.file_type() == FileType::Directory);
-            let mut names = names.filter_map(|entry| entry.file_name().to_str().map(str::to_owned).ok());
-            names.find_map(|name| if name.starts_with('.') { None } else { self.process(&format!("{folder}{name}/")) })
+            let mut below = below(&self.all.version.tree(&self.all.root).join(folder));
+            below.find_map(|name| self.process(&format!("{folder}{name}/")))
         })
     }
 
@@ -316,6 +317,11 @@ impl Group<'_> {
     fn text(&self, controller: &str, file: &str) -> Option<String> {
         text(self.all.tree(controller)?, &format!("{}{file}", self.folder))
     }
+}
+
+/// What tells the network that a process is on from all others, where this one may ask.
+fn network(process: &str) -> Option<u64> {
+    fs::metadata(format!("/proc/{process}/ns/net")).map(|namespace| namespace.ino()).ok()
 }
 
 /// A whole file, unless it is larger than any that the kernel writes.

@@ -54,9 +54,11 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// For these containers of `engine`. Nothing is asked or read yet.
+    /// For these containers of `engine`. Nothing is asked or read yet. Containers of an engine elsewhere have no control groups here.
     pub fn new<'a>(allowed: Allowed, engine: &Engine, containers: impl Iterator<Item = &'a Container>) -> Sources {
         let ids = containers.map(|container| container.id.clone()).collect();
+        let is_local = engine.host() == EngineHost::Local;
+        let allowed = if allowed == Allowed::Auto && !is_local { Allowed::Api } else { allowed };
         Sources { allowed, engine: engine.clone(), ids, cgroups: OnceLock::new() }
     }
 
@@ -76,7 +78,7 @@ impl Sources {
             (Some(source), _) => Some(source),
             (None, Allowed::Cgroup) => Some(Source::Cgroup),
             (None, Allowed::Api) => Some(Source::Api),
-            (None, Allowed::Auto) => (self.engine.host() != EngineHost::Local).then_some(Source::Api),
+            (None, Allowed::Auto) => None,
         };
         match only {
             Some(Source::Cgroup) => self.read_cgroup(id, parts, has_interfaces),
@@ -121,19 +123,22 @@ fn empty(time: u64) -> Stats {
     }
 }
 
-/// Sums numbers of operations over all devices. The kinds are in upper case in version 1 of control groups, and in lower case in
-/// version 2. A kind with a number that cannot be read is absent, for the sum of the others would be a wrong one.
+/// Sums a count over devices or interfaces. Of none at all there is no sum, and one that is not told, or is too large, makes it
+/// unknown: the sum of the others would be a wrong one.
+fn sum(mut counts: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    let first = counts.next()??;
+    counts.try_fold(first, |sum, count| sum.checked_add(count?))
+}
+
+/// Sums numbers of operations over all devices, by their kind. The kinds begin with a capital in version 1 of control groups, and
+/// with a small letter in version 2.
 fn operations<'a>(entries: impl IntoIterator<Item = (&'a str, Option<u64>)>) -> Operations {
-    const KINDS: [&str; 4] = ["read", "write", "sync", "async"];
-    let mut sums: [Option<Option<u64>>; 4] = [None; 4];
-    for (kind, number) in entries {
-        if let Some(index) = KINDS.iter().position(|known| kind.eq_ignore_ascii_case(known)) {
-            let sum = sums[index].unwrap_or(Some(0));
-            sums[index] = Some(sum.zip(number).and_then(|(sum, number)| sum.checked_add(number)));
-        }
-    }
-    let [read, write, synchronous, asynchronous] = sums.map(Option::flatten);
-    Operations { read, write, synchronous, asynchronous }
+    let entries: Vec<_> = entries.into_iter().collect();
+    let of = |kind: &str| {
+        let entries = entries.iter().filter(|(of, _)| of.eq_ignore_ascii_case(kind));
+        sum(entries.map(|(_, number)| *number))
+    };
+    Operations { read: of("read"), write: of("write"), synchronous: of("sync"), asynchronous: of("async") }
 }
 
 /// Memory without the page cache that the kernel can drop at once, as `docker stats` works it out.
