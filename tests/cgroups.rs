@@ -9,7 +9,7 @@ use scenarios::cgroup::{self, Files};
 use scenarios::fake_engine::docker_on_v1;
 use scenarios::fleet::{Fleet, Question, figures, values};
 use scenarios::http::Reply;
-use scenarios::stats::{Values, assert_same};
+use scenarios::stats::{Values, assert_same, keys};
 use serde_json::json;
 
 /// All that control groups tell.
@@ -181,10 +181,6 @@ fn make_empty(files: &Files, folder: &str) {
     let file = format!("{folder}/file");
     files.write(&file, "");
     files.remove(&file);
-}
-
-fn keys(values: &Values) -> Vec<&str> {
-    values.keys().map(String::as_str).collect()
 }
 
 /// What was printed of the first container.

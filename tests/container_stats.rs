@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use scenarios::agent::Output;
-use scenarios::fake_engine::{self, FakeEngine, container, docker_on_v1, docker_on_v2, podman, stopped};
+use scenarios::fake_engine::{FakeEngine, container, docker_on_v1, docker_on_v2, podman, stopped};
 use scenarios::fleet::{Fleet, Question, figures, values};
 use scenarios::http::Reply;
 use scenarios::mask;
-use scenarios::stats::{Values, assert_same};
+use scenarios::stats::{Values, assert_same, keys};
 use serde_json::{Value, json};
 
 /// Everything from the engine.
@@ -71,10 +71,6 @@ fn printed<const COUNT: usize>(options: &str, bodies: [&Value; COUNT]) -> Values
         last = figures(&fleet.runs_well(options), "api");
     }
     last
-}
-
-fn keys(values: &Values) -> Vec<&str> {
-    values.keys().map(String::as_str).collect()
 }
 
 #[test]
@@ -732,30 +728,11 @@ fn all_of_which_fail_are_a_failed_run() {
 #[test]
 fn are_served_by_engines_of_all_versions() {
     for (oldest, newest) in [("1.12", "1.41"), ("1.24", "1.48"), ("1.44", "1.52")] {
-        let containers = vec![container("api", "127.0.0.1", 1)];
-        let engine = FakeEngine::answering(move |path| {
-            if path.ends_with("/version") {
-                let version = json!({"Version": "1", "ApiVersion": newest, "MinAPIVersion": oldest, "Os": "linux", "Arch": "amd64"});
-                Reply::Whole(200, version.to_string())
-            } else if asked_version(path).is_none_or(|asked| (minor(oldest)..=minor(newest)).contains(&minor(asked))) {
-                fake_engine::well_behaved(&containers, path)
-            } else {
-                Reply::Whole(400, message("client version"))
-            }
-        });
+        let engine = FakeEngine::speaking(oldest, newest, vec![container("api", "127.0.0.1", 1)]);
         let agent = scenarios::agent::Agent::on(&engine.host());
         let output = agent.values("run docker --stats-source api --instance-name name").exits(0).without_complaint();
         assert_eq!(keys(&figures(&output, "api")), ["memory.cache", "memory.rss"], "{oldest} to {newest}");
     }
-}
-
-/// `1.41` of `/v1.41/containers/json`. A path without a version asks for the engine's own, which is always taken.
-fn asked_version(path: &str) -> Option<&str> {
-    path.strip_prefix("/v")?.split_once('/').map(|(version, _)| version).filter(|version| version.starts_with("1."))
-}
-
-fn minor(version: &str) -> u32 {
-    version.strip_prefix("1.").and_then(|minor| minor.parse().ok()).expect("a version 1.X")
 }
 
 #[test]

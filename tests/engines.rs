@@ -151,28 +151,10 @@ fn the_api_version_is_one_that_the_engine_takes() {
     for (oldest, newest) in [("1.12", "1.41"), ("1.24", "1.30"), ("1.44", "1.52")] {
         let stand_in = StandIn::telling(stats::body(1, 1));
         let containers = vec![container("api", "127.0.0.1", stand_in.port())];
-        let engine = FakeEngine::answering(move |path| {
-            if path.ends_with("/version") {
-                let version = json!({"Version": "1", "ApiVersion": newest, "MinAPIVersion": oldest, "Os": "linux", "Arch": "amd64"});
-                Reply::Whole(200, version.to_string())
-            } else if asked_version(path).is_none_or(|asked| (minor(oldest)..=minor(newest)).contains(&minor(asked))) {
-                fake_engine::well_behaved(&containers, path)
-            } else {
-                Reply::Whole(400, json!({"message": "client version"}).to_string())
-            }
-        });
+        let engine = FakeEngine::speaking(oldest, newest, containers);
         let output = Agent::on(&engine.host()).values("run gostats");
         assert_eq!(output.exits(0).without_complaint().metrics().count(), 9, "{oldest} to {newest}");
     }
-}
-
-/// `1.41` of `/v1.41/containers/json`. A path without a version asks for the engine's own, which is always taken.
-fn asked_version(path: &str) -> Option<&str> {
-    path.strip_prefix("/v")?.split_once('/').map(|(version, _)| version).filter(|version| version.starts_with("1."))
-}
-
-fn minor(version: &str) -> u32 {
-    version.strip_prefix("1.").and_then(|minor| minor.parse().ok()).expect("a version 1.X")
 }
 
 #[test]

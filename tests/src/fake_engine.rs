@@ -19,6 +19,25 @@ impl FakeEngine {
         Self::answering(move |path| well_behaved(&containers, path))
     }
 
+    /// Starts one that speaks these versions of the API alone, from the oldest to the newest, and otherwise behaves.
+    ///
+    /// # Panics
+    ///
+    /// When a version is not of the form `1.X`.
+    pub fn speaking(oldest: &'static str, newest: &'static str, containers: Vec<Value>) -> Self {
+        let spoken = minor(oldest)..=minor(newest);
+        Self::answering(move |path| {
+            if path.ends_with("/version") {
+                let version = json!({"Version": "1", "ApiVersion": newest, "MinAPIVersion": oldest, "Os": "linux", "Arch": "amd64"});
+                Reply::Whole(200, version.to_string())
+            } else if asked_version(path).is_none_or(|asked| spoken.contains(&minor(asked))) {
+                well_behaved(&containers, path)
+            } else {
+                Reply::Whole(400, json!({"message": "client version"}).to_string())
+            }
+        })
+    }
+
     /// Starts one that answers everything like this.
     ///
     /// # Panics
@@ -35,6 +54,15 @@ impl FakeEngine {
     pub fn host(&self) -> String {
         format!("unix://{}/docker.sock", self.folder.path().display())
     }
+}
+
+/// `1.41` of `/v1.41/containers/json`. A path without a version asks for the engine's own, which is always taken.
+fn asked_version(path: &str) -> Option<&str> {
+    path.strip_prefix("/v")?.split_once('/').map(|(version, _)| version).filter(|version| version.starts_with("1."))
+}
+
+fn minor(version: &str) -> u32 {
+    version.strip_prefix("1.").and_then(|minor| minor.parse().ok()).expect("a version 1.X")
 }
 
 /// How an engine answers that knows these containers. A container whose `Id` is asked for singly was started at a

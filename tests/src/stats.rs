@@ -78,6 +78,11 @@ pub fn all(before: &Value, after: &Value) -> Values {
     growth.filter(|(_, growth)| *growth >= 0.0).chain(gauges(after)).collect()
 }
 
+/// The names of values, in their order.
+pub fn keys(values: &Values) -> Vec<&str> {
+    values.keys().map(String::as_str).collect()
+}
+
 /// Compares what was printed with what is right, up to the last digits of a double.
 ///
 /// # Panics
