@@ -1,6 +1,6 @@
 //! Collecting: all targets at once, each in a sandbox of its own and with a time of its own.
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -8,32 +8,46 @@ use std::sync::{Arc, OnceLock};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rustls::pki_types::ServerName;
 
+use crate::definition::{Definitions, Point};
 use crate::discover::Engine;
-use crate::failure::Failure;
+use crate::failure::{Cause, Failure};
 use crate::limits;
 use crate::options::Options;
-use crate::sandbox::activity::Activity;
+use crate::sandbox::activity::{Activity, COLLECTING};
 use crate::sandbox::container::Container;
+use crate::sandbox::exceeded::Exceeded;
 use crate::sandbox::http::Http;
+use crate::sandbox::stderr::Stderr;
 use crate::sandbox::{Collector, ContainerFacts, Endpoint, Report, Sandbox, TargetFacts};
 use crate::state::{Moment, State};
 use crate::stats::{Source, Sources};
 use crate::stop::Stop;
 use crate::target::{Address, Target};
 
-/// What came of one target.
+/// What came of one target. It is held until the run ends, so it is no larger than `limits` allow.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The report, or why there is none.
-    pub report: Result<Report, Failure>,
+    /// What was reported, or why nothing was, as it is told.
+    pub found: Result<Found, String>,
     /// When its container was started, none for fixed targets; or why the engine does not say.
     pub start: Result<Option<String>, String>,
     /// When its collection began.
     pub seen: Moment,
     /// Where its container's figures came from, where its collector asked for them.
     pub source: Option<Source>,
-    /// What its collector wrote to stderr.
+    /// The end of what its collector wrote to stderr, where that did not fail.
     pub stderr: String,
+}
+
+/// A report, held against the definitions.
+#[derive(Debug)]
+pub struct Found {
+    /// What fits them, in their order.
+    pub points: Vec<Point>,
+    /// What had to be left out, a warning for each kind.
+    pub warnings: Vec<String>,
+    /// The time that the points are of by the target's own clock, in nanoseconds since 1970, where the collector tells.
+    pub time: Option<u64>,
 }
 
 /// What all targets of a run have in common.
@@ -42,6 +56,8 @@ pub struct Run<'a> {
     pub collector: &'a Collector,
     /// The options of the run.
     pub options: &'a Options,
+    /// What the collector declares.
+    pub definitions: &'a Definitions,
     /// The engine behind the targets, where there is one.
     pub engine: Option<&'a Engine>,
     /// What tells the resource use of the targets' containers, where there are any.
@@ -52,6 +68,8 @@ pub struct Run<'a> {
     pub last: &'a State,
     /// Sandboxes that were made beforehand.
     pub spare: RefCell<Vec<Sandbox>>,
+    /// The number of samples that all targets have reported.
+    pub samples: Cell<usize>,
 }
 
 /// Collects from all targets until all have answered or the run has to stop: then those that have not are failures. The
@@ -80,12 +98,9 @@ pub async fn all(run: &Run<'_>, targets: &[Target], stop: &mut Stop) -> Vec<Outc
         }
     };
     drop(running);
-    let unfinished = |index: usize| Outcome {
-        report: Err(Failure::Stopped { waiting: activities[index].get(), stop: stopped.clone().unwrap_or_default() }),
-        start: Ok(None),
-        seen: run.begun,
-        source: None,
-        stderr: String::new(),
+    let unfinished = |index: usize| {
+        let cause = Cause::Stopped { waiting: activities[index].get(), stop: stopped.clone().unwrap_or_default() };
+        Outcome { found: Err(cause.to_string()), start: Ok(None), seen: run.begun, source: None, stderr: String::new() }
     };
     (0..targets.len()).map(|index| outcomes.remove(&index).unwrap_or_else(|| unfinished(index))).collect()
 }
@@ -96,26 +111,47 @@ async fn one(run: &Run<'_>, target: &Target, activity: &Activity) -> Outcome {
     let timeout = run.options.host.timeout;
     let container = container(run, target, activity);
     let settled = container.as_ref().map(|container| Arc::clone(&container.settled));
+    let stderr = OnceCell::new();
     let work = async {
         let start = start_of(run, target, activity).await;
         let http = bind(run, target, activity).await?;
-        activity.set("the collector was still computing");
-        let spare = run.spare.borrow_mut().pop();
-        let sandbox = match spare {
-            Some(sandbox) => sandbox,
-            None => run.collector.sandbox().await?,
+        activity.set(COLLECTING);
+        let calls = async {
+            let spare = run.spare.borrow_mut().pop();
+            let sandbox = match spare {
+                Some(sandbox) => sandbox,
+                None => run.collector.sandbox(activity.clone()).await?,
+            };
+            stderr.get_or_init(|| sandbox.stderr());
+            sandbox.collect(http, container, activity.clone(), &facts(target), &run.options.collector).await
         };
-        let (report, stderr) = sandbox.collect(http, container, &facts(target), &run.options.collector).await;
-        Ok((report, start, stderr))
+        let report = run.collector.bounded(calls).await??;
+        Ok((found(run, &report)?, start))
     };
-    let late = || Err(Failure::Timeout { waiting: activity.get(), timeout });
-    match tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| late()) {
-        Ok((report, start, stderr)) => {
+    let late = || Err(Cause::Timeout { waiting: activity.get(), timeout });
+    let result = tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| late());
+    let wrote = stderr.get().map(Stderr::take).unwrap_or_default();
+    match result {
+        Ok((found, start)) => {
             let source = settled.and_then(|settled| settled.get().copied());
-            Outcome { report, start, seen, source, stderr }
+            Outcome { found: Ok(found), start, seen, source, stderr: wrote }
         }
-        Err(failure) => Outcome { report: Err(failure), start: Ok(None), seen, source: None, stderr: String::new() },
+        Err(cause) => {
+            let failure = Failure { cause, wrote };
+            Outcome { found: Err(failure.to_string()), start: Ok(None), seen, source: None, stderr: String::new() }
+        }
     }
+}
+
+/// Holds a report against the definitions, where it still fits into what a run holds.
+fn found(run: &Run<'_>, report: &Report) -> Result<Found, Exceeded> {
+    let samples = run.samples.get() + report.samples.len();
+    if samples > limits::TOTAL_SAMPLES {
+        return Err(Exceeded::TotalSamples);
+    }
+    run.samples.set(samples);
+    let (points, warnings) = run.definitions.points(&report.samples);
+    Ok(Found { points, warnings, time: report.time })
 }
 
 /// When the target's container was started. Known before its counters are read: a container that is restarted in between
@@ -135,10 +171,10 @@ async fn start_of(run: &Run<'_>, target: &Target, activity: &Activity) -> Result
 }
 
 /// Where the target's requests go: decided here, outside the sandbox. A name is looked up within the target's own time.
-async fn bind(run: &Run<'_>, target: &Target, activity: &Activity) -> Result<Option<Http>, Failure> {
+async fn bind(run: &Run<'_>, target: &Target, activity: &Activity) -> Result<Option<Http>, Cause> {
     let Some(Address { host, port }) = &target.address else { return Ok(None) };
     activity.set("no answer to the look-up of its name");
-    let unknown = |why: String| Failure::Name { host: host.clone(), why };
+    let unknown = |why: String| Cause::Name { host: host.clone(), why };
     let addresses = tokio::net::lookup_host((host.as_str(), *port)).await;
     let addresses: Vec<SocketAddr> = addresses.map_err(|error| unknown(error.to_string()))?.collect();
     let server_name = match &run.options.host.tls_server_name {

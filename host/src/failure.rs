@@ -1,17 +1,45 @@
 //! Failures: why one target gave no metrics. Its text stands behind the target's name on one line of stderr.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use hyper::StatusCode;
+use wasmtime_wasi::I32Exit;
 
 use crate::notice::{foreign, foreign_tail};
 use crate::sandbox::container::Error as ContainerError;
+use crate::sandbox::exceeded::Exceeded;
 use crate::sandbox::{CollectError, HttpError};
+
+/// Why one target, or one call of a collector, gave nothing, and what the collector wrote before.
+#[derive(Debug)]
+pub struct Failure {
+    /// Why.
+    pub cause: Cause,
+    /// The end of what the collector wrote to stderr.
+    pub wrote: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)?;
+        match foreign_tail(&self.wrote) {
+            wrote if wrote.is_empty() => Ok(()),
+            wrote => write!(f, "; it wrote: {wrote}"),
+        }
+    }
+}
+
+impl From<Cause> for Failure {
+    fn from(cause: Cause) -> Failure {
+        Failure { cause, wrote: String::new() }
+    }
+}
 
 /// Why one target, or one call of a collector, gave nothing.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum Cause {
     /// Its time was up.
     #[error("{waiting} after {} (--timeout)", humantime::format_duration(*.timeout))]
     Timeout {
@@ -21,7 +49,7 @@ pub enum Failure {
         timeout: Duration,
     },
     /// A call that asks no target took too long.
-    #[error("the collector was still computing after {}", humantime::format_duration(*.0))]
+    #[error("the collector did not come to an end within {} (a fixed limit)", humantime::format_duration(*.0))]
     Silent(Duration),
     /// The run ended before it.
     #[error("{waiting} when {stop}")]
@@ -42,23 +70,35 @@ pub enum Failure {
     /// The collector's own word.
     #[error("{}", word(.0))]
     Collector(CollectError),
-    /// The collector wanted more memory than it has.
-    #[error("the collector needs more than {:.0} of memory (--memory-limit)", .0.display().iec())]
-    Memory(ByteSize),
-    /// The collector wanted more tables than it has.
-    #[error("the collector needs more than {0} table elements, which is the limit")]
-    Table(usize),
+    /// The collector passed a limit.
+    #[error("the collector {0}")]
+    Limit(Exceeded),
+    /// The collector ended its own process, which a collector is not.
+    #[error("the collector ended itself with the exit status {0}")]
+    Exit(i32),
     /// The collector failed in itself.
-    #[error("the collector failed: {}{}", foreign(.trap), said(.stderr))]
-    Trap {
-        /// The trap.
-        trap: String,
-        /// The end of what it wrote to stderr.
-        stderr: String,
-    },
+    #[error("the collector failed: {}", foreign(.0))]
+    Trap(String),
     /// The collector's answer is outside the contract.
     #[error("the collector broke its contract: {}", foreign(.0))]
     Contract(String),
+}
+
+impl Cause {
+    /// Why a call ended in a trap.
+    pub fn of(trap: &wasmtime::Error) -> Cause {
+        match (Exceeded::of(trap), trap.downcast_ref::<I32Exit>()) {
+            (Some(exceeded), _) => Cause::Limit(exceeded),
+            (None, Some(I32Exit(status))) => Cause::Exit(*status),
+            (None, None) => Cause::Trap(trap.root_cause().to_string()),
+        }
+    }
+}
+
+impl From<Exceeded> for Cause {
+    fn from(exceeded: Exceeded) -> Cause {
+        Cause::Limit(exceeded)
+    }
 }
 
 /// Words what a collector says of a target.
@@ -98,12 +138,4 @@ fn word_status(status: u16) -> String {
     let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();
     let hint = if (300..400).contains(&status) { "; redirects are not followed" } else { "" };
     format!("answered {status} {reason} instead of 200 OK{hint}")
-}
-
-/// The end of what a collector wrote before it failed.
-fn said(stderr: &str) -> String {
-    match foreign_tail(stderr) {
-        text if text.is_empty() => text,
-        text => format!("; it wrote: {text}"),
-    }
 }

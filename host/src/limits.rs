@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use humantime::format_duration;
 
 /// `--timeout`: one target, from the look-up of its name to the collector's report. A healthy application answers its
 /// statistics in milliseconds; several times this fits into the deadline's margin.
@@ -23,14 +24,43 @@ pub const ENGINE_INSPECT: Duration = Duration::from_secs(1);
 /// How long after its deadline a run may still write and save, before it ends itself without regard to what blocks it.
 pub const DEADLINE_GRACE: Duration = Duration::from_secs(5);
 
-/// `--memory-limit`: all linear memories of one sandbox together. Python's and JavaScript's runtimes need about 30 MB.
+/// `--memory-limit`: all linear memories of one sandbox together, and what the host holds for it. Python's and JavaScript's runtimes
+/// need about 30 MB.
 pub const SANDBOX_MEMORY: ByteSize = ByteSize::mib(64);
+
+/// `--total-memory`: what all sandboxes of a run take together beyond [`SANDBOX_SHARE`]. A run stays below 200 MiB with it, which a
+/// machine of 1 GiB can do without for a moment; and a Python runtime fits in four times.
+pub const TOTAL_MEMORY: ByteSize = ByteSize::mib(128);
+
+/// The memory that every sandbox has to itself, whatever the others take: enough for a collector that is compiled ahead, as Rust's and
+/// C's are, of which the kernel then hands out only what is touched.
+pub const SANDBOX_SHARE: ByteSize = ByteSize::mib(2);
 
 /// Table elements of one sandbox, all tables together. A Go or Python component has a few thousand functions.
 pub const SANDBOX_TABLE_ELEMENTS: usize = 100_000;
 
+/// Core instances, tables and memories of one sandbox, each. A Rust component has five instances, Python's a few dozen.
+pub const SANDBOX_INSTANCES: usize = 100;
+
+/// Resources that a guest holds, such as streams: those of the host, and its own. A collector holds a handful.
+pub const SANDBOX_RESOURCES: usize = 1000;
+
+/// What a guest hands to the host in one call or result, in the host's memory. The largest report that is allowed, 10,000 samples
+/// under names of usual length, takes 1 MB.
+pub const HANDED_OVER: usize = 4 * 1024 * 1024;
+
+/// Random bytes that a guest asks for at once. Nobody needs more than a seed.
+pub const RANDOM_BYTES: usize = 64 * 1024;
+
 /// The stack of a guest's WebAssembly code. A deeper recursion is a trap.
 pub const SANDBOX_STACK: usize = 512 * 1024;
+
+/// `--cpu-limit`: how long one call computes, the host's work for it included. A Rust collector takes some milliseconds, a Python
+/// runtime's start a tenth of a second.
+pub const CALL_CPU: Duration = Duration::from_secs(1);
+
+/// How long a call computes without regard to others; from then on it takes turns. A collector that is compiled ahead needs less.
+pub const SHORT_CPU: Duration = Duration::from_millis(5);
 
 /// How deep below the root of the control groups a container's is looked for. Engines put it one to four deep, and engines within
 /// containers twice as deep.
@@ -44,13 +74,16 @@ pub const CGROUP_FOLDERS: usize = 10_000;
 pub const CGROUP_FILE: ByteSize = ByteSize::kib(256);
 
 /// How often a guest that computes without end is interrupted, so that the other sandboxes and the clock get their turn.
-pub const EPOCH: Duration = Duration::from_millis(10);
+pub const EPOCH: Duration = Duration::from_millis(5);
 
 /// `describe` and `graphs`, each: they only build a few records, and no target is asked.
 pub const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is kept of a guest's stderr in one call; the rest is cut.
 pub const GUEST_STDERR: usize = 4 * 1024;
+
+/// Requests of one call: to the target by HTTP, and about its container. Collectors send one or two.
+pub const REQUESTS: usize = 100;
 
 /// A response's body. gostats reads 700 bytes; a Prometheus page of a large application has some 100 kB.
 pub const HTTP_BODY: ByteSize = ByteSize::mib(4);
@@ -61,17 +94,32 @@ pub const HTTP_HEAD: usize = 64 * 1024;
 /// Samples in one report. Mackerel takes 200 metrics from a standard host.
 pub const SAMPLES: usize = 10_000;
 
-/// A prefix, a graph's key, and a metric's name, each in characters. No sensible one comes near.
+/// Samples of all reports of a run. They are held until its end, and take up to 600 bytes each.
+pub const TOTAL_SAMPLES: usize = 100_000;
+
+/// Graphs that a collector declares. The built-in ones have up to sixteen.
+pub const GRAPHS: usize = 200;
+
+/// Metrics that a collector declares, of all graphs together. Every sample is held against them.
+pub const METRICS: usize = 1000;
+
+/// Options that a collector takes, and words that one option allows.
+pub const OPTIONS: usize = 100;
+
+/// A prefix, a graph's key, a metric's name, and a label, each in bytes. No sensible one comes near.
 pub const KEY_LENGTH: usize = 255;
 
 /// A target's name within a key, in characters. Docker bounds no container's name.
 pub const INSTANCE_LENGTH: usize = 128;
 
-/// Text of a third party (a guest, a target, an engine) in one message.
+/// Text of a third party (a guest, a target, an engine) in one message, in characters.
 pub const FOREIGN_TEXT: usize = 300;
 
 /// The size of a component's file. The largest known, Python's, have 20 MB.
 pub const COMPONENT_SIZE: ByteSize = ByteSize::mib(64);
+
+/// How long the compilation of a component that is no built-in takes. A collector in Rust takes a tenth of a second.
+pub const COMPILE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Failures alike that are named one by one; more of them are folded into one line. mackerel-agent logs stderr every
 /// minute.
@@ -92,3 +140,39 @@ pub const BEFOREHAND: usize = 100;
 
 /// File descriptors that are left for everything but targets.
 pub const SPARE_FILES: u64 = 64;
+
+/// The limits on a collector, as people are shown them: what is bounded, the value, and the option that raises it.
+pub fn of_collectors() -> Vec<(&'static str, String, &'static str)> {
+    let size = |size: ByteSize| format!("{:.0}", size.display().iec());
+    let bytes = |bytes: usize| size(ByteSize::b(bytes as u64));
+    let time = |time: Duration| format_duration(time).to_string();
+    let number = |number: usize| number.to_string();
+    vec![
+        ("memory of one sandbox", size(SANDBOX_MEMORY), "--memory-limit"),
+        ("memory of all sandboxes together", size(TOTAL_MEMORY), "--total-memory"),
+        ("  besides, each one's own", size(SANDBOX_SHARE), ""),
+        ("CPU time of one call", time(CALL_CPU), "--cpu-limit"),
+        ("time of one target", time(TARGET_TIMEOUT), "--timeout"),
+        ("time of the whole run", time(RUN_DEADLINE), "--deadline"),
+        ("time of describe and graphs, each", time(DESCRIBE_TIMEOUT), ""),
+        ("stack", bytes(SANDBOX_STACK), ""),
+        ("table elements", number(SANDBOX_TABLE_ELEMENTS), ""),
+        ("instances, tables and memories, each", number(SANDBOX_INSTANCES), ""),
+        ("resources held", number(SANDBOX_RESOURCES), ""),
+        ("requests of one call", number(REQUESTS), ""),
+        ("body of one answer", size(HTTP_BODY), ""),
+        ("head of one answer", bytes(HTTP_HEAD), ""),
+        ("handed over to the host at once", bytes(HANDED_OVER), ""),
+        ("random bytes at once", bytes(RANDOM_BYTES), ""),
+        ("samples of one target", number(SAMPLES), ""),
+        ("samples of all targets together", number(TOTAL_SAMPLES), ""),
+        ("graphs", number(GRAPHS), ""),
+        ("metrics of all graphs together", number(METRICS), ""),
+        ("options, and words of one option", number(OPTIONS), ""),
+        ("bytes of a key, a name or a label", number(KEY_LENGTH), ""),
+        ("characters of other texts", number(FOREIGN_TEXT), ""),
+        ("stderr that is kept", bytes(GUEST_STDERR), ""),
+        ("size of a component", size(COMPONENT_SIZE), ""),
+        ("time to compile a component", time(COMPILE_TIMEOUT), ""),
+    ]
+}

@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::limits;
 use crate::name::InstanceName;
 use crate::notice::foreign;
-use crate::sandbox::{Description, OptionKind, OptionSpec, OptionValue, Scope};
+use crate::sandbox::{Bounds, Description, OptionKind, OptionSpec, OptionValue, Scope};
 use crate::stats::Allowed;
 use crate::store::BUILTIN_NAMES;
 use crate::target::Address;
@@ -122,13 +122,28 @@ pub struct HostOptions {
     #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = text_of(limits::RUN_DEADLINE), help_heading = "Limits")]
     pub deadline: Duration,
 
-    /// The memory that the sandbox of one target has
-    #[arg(long, value_name = "SIZE", default_value = format!("{:.0}", limits::SANDBOX_MEMORY.display().iec()).replace(" ", ""), value_parser = parse_size, help_heading = "Limits")]
+    /// The memory that the sandbox of one target has; what the host holds for it counts too
+    #[arg(long, value_name = "SIZE", default_value = text_of_size(limits::SANDBOX_MEMORY), value_parser = parse_size, help_heading = "Limits")]
     pub memory_limit: ByteSize,
+
+    /// The memory that all sandboxes have together, beyond 2 MiB of each; who finds none free waits for others
+    #[arg(long, value_name = "SIZE", default_value = text_of_size(limits::TOTAL_MEMORY), value_parser = parse_size, help_heading = "Limits")]
+    pub total_memory: ByteSize,
+
+    /// The time that one target's collector computes; waiting for answers does not count
+    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = text_of(limits::CALL_CPU), help_heading = "Limits")]
+    pub cpu_limit: Duration,
 
     /// Say on stderr which containers are passed over, and why
     #[arg(short, long, help_heading = "Output")]
     pub verbose: bool,
+}
+
+impl HostOptions {
+    /// What bounds the sandboxes.
+    pub fn bounds(&self) -> Bounds {
+        Bounds { memory: self.memory_limit, total_memory: self.total_memory, cpu: self.cpu_limit }
+    }
 }
 
 /// Everything that a run was asked for, checked.
@@ -157,7 +172,7 @@ impl Options {
         let mut command = clap::Command::new("mackerel-plugin-wasm")
             .bin_name(format!("mackerel-plugin-wasm run {name}"))
             .no_binary_name(true);
-        command = HostOptions::augment_args(command).about(description.summary.clone()).long_about(None);
+        command = HostOptions::augment_args(command).about(foreign(&description.summary)).long_about(None);
         for spec in &description.options {
             let clash = command
                 .get_arguments()
@@ -208,10 +223,12 @@ impl Options {
     }
 
     /// What tells the state of this run from that of another: everything that changes which targets and counters there
-    /// are. Secrets are left out.
-    pub fn identity(&self) -> Vec<String> {
+    /// are. Secrets are left out. `file` is where the collector comes from, unless it is built in: one that calls itself as another
+    /// does not get at that one's counters.
+    pub fn identity(&self, file: Option<&str>) -> Vec<String> {
         let HostOptions { filters, container_port, targets, docker_host, .. } = &self.host;
         let mut identity = vec![format!("prefix={}", self.prefix)];
+        identity.extend(file.map(|file| format!("file={file}")));
         identity.extend(filters.iter().map(|(key, value)| format!("filter={key}={value}")));
         identity.extend(container_port.map(|port| format!("container-port={port}")));
         identity.extend(targets.iter().map(|target| format!("target={target}")));
@@ -260,7 +277,7 @@ fn file_flag(spec: &OptionSpec) -> String {
 fn collector_flag(spec: &OptionSpec, collector: &str) -> Arg {
     let arg = Arg::new(spec.name.clone())
         .long(spec.name.clone())
-        .help(spec.help.clone())
+        .help(foreign(&spec.help))
         .help_heading(format!("Options of {collector}"))
         .value_name(spec.name.to_uppercase().replace('-', "_"));
     let arg = match &spec.kind {
@@ -293,6 +310,10 @@ fn collector_values(spec: &OptionSpec, matches: &ArgMatches) -> Result<Vec<Optio
             matches.get_many::<String>(&spec.name).into_iter().flatten().map(|text| value(text)).collect()
         }
     })
+}
+
+fn text_of_size(size: ByteSize) -> String {
+    format!("{:.0}", size.display().iec()).replace(' ', "")
 }
 
 fn text_of(time: Duration) -> String {
@@ -410,7 +431,7 @@ mod tests {
         std::fs::write(file.path(), "s3cret \n").unwrap();
         let options = parse(&format!("redis --password-file {} --filter name=a", file.path().display())).unwrap();
         assert_eq!(values(&options), [("section", "all"), ("password", "s3cret ")]);
-        assert_eq!(options.identity(), ["prefix=redis", "filter=name=a", "option=section=all"]);
+        assert_eq!(options.identity(None), ["prefix=redis", "filter=name=a", "option=section=all"]);
         let error = parse("redis --password-file /nonexistent/file").unwrap_err();
         let expected = "cannot read --password-file /nonexistent/file: No such file or directory (os error 2)";
         assert_eq!(error.to_string(), expected);

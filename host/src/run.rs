@@ -1,18 +1,18 @@
 //! `run`: what mackerel-agent calls. One run, as data flows: options, discover, targets, collect, name, rate, write.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::collect::{self, Outcome};
-use crate::definition::{Definitions, Point, Prefix};
+use crate::collect::{self, Found, Outcome};
+use crate::definition::{Point, Prefix};
 use crate::discover::Engine;
 use crate::error::Error;
 use crate::limits;
 use crate::name;
-use crate::notice::{Notices, foreign, foreign_tail};
+use crate::notice::{Notices, foreign_tail};
 use crate::options::Options;
 use crate::rate::{Clock, Reading};
 use crate::sandbox::{MetricKind, Scope};
@@ -33,7 +33,7 @@ pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Resu
     let description = component.describe().await?;
     let options = Options::parse(words, &description, component.collector.asks_of_containers())?;
     watchdog.set_deadline(options.host.deadline);
-    component.collector.set_memory_limit(options.host.memory_limit);
+    component.collector.set_bounds(options.host.bounds());
     let definitions = component.definitions(&options.collector).await?;
     if definitions_are_wanted() {
         write::print(&write::definitions(&definitions, &options.prefix))?;
@@ -41,9 +41,9 @@ pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Resu
     }
 
     let mut stop = Stop::new(watchdog.started(), options.host.deadline)?;
-    let mut notices = Notices::new(&description.name);
+    let mut notices = Notices::new(&component.name);
     let begun = Moment::now();
-    let state_file = notices.ok(StateFile::open(&description.name, &options.identity()));
+    let state_file = notices.ok(StateFile::open(&description.name, &options.identity(component.file())));
     let last = state_file.as_ref().and_then(|file| notices.ok(file.read())).unwrap_or_default();
     let found = find_targets(&options, description.scope, &mut stop, &mut notices);
     let (found, spare) = component.collector.beforehand(last.targets().min(limits::BEFOREHAND), found).await;
@@ -54,14 +54,16 @@ pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Resu
     let run = collect::Run {
         collector: &component.collector,
         options: &options,
+        definitions: &definitions,
         engine: engine.as_ref(),
         sources: engine.as_ref().map(|engine| Arc::new(Sources::new(allowed, engine, containers()))),
         begun,
         last: &last,
         spare: RefCell::new(spare),
+        samples: Cell::new(0),
     };
     let outcomes = collect::all(&run, &targets, &mut stop).await;
-    let series = series(&targets, names, outcomes, &definitions, &mut notices);
+    let series = series(&targets, names, outcomes, &mut notices);
     print(&series, &options.prefix, begun, last, state_file.as_ref(), &mut notices).await?;
     notices.print();
 
@@ -112,32 +114,30 @@ struct Series<'a> {
     reading: Option<Reading>,
 }
 
-/// Holds what came of the targets against the definitions. What failed becomes a notice; the rest is sorted by name.
+/// What came of the targets: what failed becomes a notice, the rest is sorted by name.
 fn series<'a>(
     targets: &'a [Target],
     names: Vec<String>,
     outcomes: Vec<Outcome>,
-    definitions: &Definitions,
     notices: &mut Notices,
 ) -> Vec<Series<'a>> {
     let mut all = Vec::with_capacity(targets.len());
-    for ((target, name), Outcome { report, start, seen, source, stderr }) in targets.iter().zip(names).zip(outcomes) {
-        if !stderr.is_empty() {
-            notices.of(target, format!("the collector wrote: {}", foreign_tail(&stderr)));
-        }
-        let report = match report {
-            Ok(report) => report,
-            Err(failure) => {
-                notices.failed(target, failure.to_string());
+    for ((target, name), Outcome { found, start, seen, source, stderr }) in targets.iter().zip(names).zip(outcomes) {
+        let Found { points, warnings, time } = match found {
+            Ok(found) => found,
+            Err(why) => {
+                notices.failed(target, why);
                 continue;
             }
         };
-        let (points, warnings) = definitions.points(&report.samples);
+        if !stderr.is_empty() {
+            notices.of(target, format!("the collector wrote: {}", foreign_tail(&stderr)));
+        }
         for warning in warnings {
-            notices.of(target, foreign(&warning));
+            notices.of(target, warning);
         }
         let reading = match start {
-            Ok(start) => Some(reading(&points, start, report.time, seen, source)),
+            Ok(start) => Some(reading(&points, start, time, seen, source)),
             Err(why) => {
                 let what = "no counters, for the engine does not say when the container was started";
                 notices.of(target, format!("{what}: {why}"));

@@ -3,13 +3,15 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
 
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 
 use crate::definition::{self, Definitions};
 use crate::error::Error;
-use crate::failure::Failure;
+use crate::failure::{Cause, Failure};
 use crate::limits;
 use crate::notice::foreign;
 use crate::sandbox::code::Builtin;
@@ -91,24 +93,25 @@ impl Store {
         if !bytes.starts_with(b"\0asm") {
             return Err(failed("is no collector: it does not begin like a WebAssembly file".to_owned()));
         }
-        let collector = Collector::compile(&self.engine, &bytes).map_err(|error| {
-            failed(format!(
-                "is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: {}",
-                foreign(&format!("{error:#}"))
-            ))
-        })?;
-        Ok(Component { name: name.to_owned(), collector, size, digest: digest(&bytes), is_builtin: false })
+        let digest = digest(&bytes);
+        let collector = compile(&self.engine, bytes).map_err(failed)?;
+        Ok(Component { name: name.to_owned(), collector, size, digest, is_builtin: false })
     }
 }
 
 impl Component {
+    /// The path of its file, as it was typed; none where it is built in.
+    pub fn file(&self) -> Option<&str> {
+        (!self.is_builtin).then_some(self.name.as_str())
+    }
+
     /// What the collector says of itself, checked.
     ///
     /// # Errors
     /// Where it fails or says what cannot be.
     pub async fn describe(&self) -> Result<Description, Error> {
         let description = self.collector.describe().await.map_err(|failure| self.fault("describe", &failure))?;
-        definition::check(&description).map_err(|why| self.fault("describe", &Failure::Contract(why)))?;
+        definition::check(&description).map_err(|why| self.fault("describe", &Cause::Contract(why).into()))?;
         Ok(description)
     }
 
@@ -119,12 +122,33 @@ impl Component {
     pub async fn definitions(&self, options: &[OptionValue]) -> Result<Definitions, Error> {
         let graphs = self.collector.graphs(options).await.map_err(|failure| self.fault("graphs", &failure))?;
         let graphs = graphs.map_err(|why| Error::Usage(format!("{}: {}", self.name, foreign(&why))))?;
-        Definitions::new(graphs).map_err(|why| self.fault("graphs", &Failure::Contract(why)))
+        Definitions::new(graphs).map_err(|why| self.fault("graphs", &Cause::Contract(why).into()))
     }
 
     fn fault(&self, function: &str, failure: &Failure) -> Error {
         Error::Failed(format!("{}: {function}: {failure}", self.name))
     }
+}
+
+/// Compiles a component, within its time. What takes longer goes on in a thread of its own, which ends with the process.
+fn compile(engine: &Engine, bytes: Vec<u8>) -> Result<Collector, String> {
+    let (done, wait) = mpsc::channel();
+    let engine = engine.clone();
+    let work = move || {
+        // Nobody may be waiting any more.
+        let _ = done.send(Collector::compile(&engine, &bytes));
+    };
+    thread::Builder::new().spawn(work).map_err(|error| format!("cannot start a thread: {error}"))?;
+    let collector = wait.recv_timeout(limits::COMPILE_TIMEOUT).map_err(|_| {
+        let limit = humantime::format_duration(limits::COMPILE_TIMEOUT);
+        format!("takes more than {limit} to compile, which is the limit")
+    })?;
+    collector.map_err(|error| {
+        format!(
+            "is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: {}",
+            foreign(&format!("{error:#}"))
+        )
+    })
 }
 
 /// The SHA-256 of a component in hexadecimal.

@@ -2,6 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// The guest computes, or waits for what only it knows.
+pub const COLLECTING: &str = "the collector was not done";
+
 /// The phrase that completes "… after 5s". Clones share it.
 #[derive(Debug, Clone)]
 pub struct Activity(Arc<Mutex<&'static str>>);

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::activity::Activity;
+use super::activity::{Activity, COLLECTING};
 use crate::stats::{Source, Sources};
 
 pub use super::bindings::mackerel::collector::container::{
@@ -30,7 +30,7 @@ impl Container {
     pub async fn stats(&self, parts: Parts) -> Result<Stats, Error> {
         self.activity.set("no answer from the engine");
         let stats = self.sources.stats(&self.id, parts, self.has_interfaces, self.settled.get().copied()).await;
-        self.activity.set("the collector was still computing");
+        self.activity.set(COLLECTING);
         let (stats, source) = stats?;
         self.settled.get_or_init(|| source);
         Ok(stats)
@@ -40,7 +40,7 @@ impl Container {
     pub async fn state(&self) -> Result<State, Error> {
         self.activity.set("no answer from the engine");
         let state = self.sources.state(&self.id).await;
-        self.activity.set("the collector was still computing");
+        self.activity.set(COLLECTING);
         state
     }
 }

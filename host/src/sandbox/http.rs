@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -21,10 +21,12 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::activity::Activity;
+use super::activity::{Activity, COLLECTING};
 use super::bindings::mackerel::collector::http::{Error, Request, Response, Scheme};
+use super::exceeded::Exceeded;
+use super::memory::Memory;
 use crate::limits;
-use crate::notice::root_cause;
+use crate::notice::{foreign, root_cause};
 
 /// Headers that belong to the connection, not to the guest.
 const REFUSED_HEADERS: [HeaderName; 7] = [
@@ -50,25 +52,59 @@ pub struct Http {
     pub activity: Activity,
 }
 
+/// Why there is no answer.
+enum End {
+    /// An error for the guest.
+    Error(Error),
+    /// A limit that ends the guest.
+    Limit(Exceeded),
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> End {
+        End::Error(error)
+    }
+}
+
+impl From<Exceeded> for End {
+    fn from(exceeded: Exceeded) -> End {
+        End::Limit(exceeded)
+    }
+}
+
 impl Http {
-    /// Sends one request and reads the whole answer. Bounded in size here, and in time by the caller.
-    pub async fn get(&self, request: Request) -> Result<Response, Error> {
+    /// Sends one request and reads the whole answer. Bounded in size here, and in time by the caller. While it is read, the answer
+    /// counts as the sandbox's memory.
+    ///
+    /// # Errors
+    /// The limit on that memory, where it is passed: that ends the guest. What else goes wrong is for the guest to know.
+    pub async fn get(&self, request: Request, memory: &mut Memory) -> Result<Result<Response, Error>, Exceeded> {
+        let before = memory.bytes();
+        let answer = self.answer(request, memory).await;
+        memory.give_back_to(before);
+        match answer {
+            Ok(response) => Ok(Ok(response)),
+            Err(End::Error(error)) => Ok(Err(error)),
+            Err(End::Limit(exceeded)) => Err(exceeded),
+        }
+    }
+
+    async fn answer(&self, request: Request, memory: &mut Memory) -> Result<Response, End> {
         let scheme = request.scheme;
         let request = self.checked(request)?;
         self.activity.set("no connection");
-        let stream = TcpStream::connect(self.addresses.as_slice()).await;
-        let stream = stream.map_err(|error| Error::Connect(root_cause(&error)))?;
+        let no_connection = |error: std::io::Error| Error::Connect(root_cause(&error));
+        let stream = TcpStream::connect(self.addresses.as_slice()).await.map_err(no_connection)?;
         let response = match scheme {
-            Scheme::Http => self.exchange(TokioIo::new(stream), request).await,
+            Scheme::Http => self.exchange(TokioIo::new(stream), request, memory).await,
             Scheme::Https => {
                 let tls = TlsConnector::from(tls_config().map_err(Error::Connect)?);
-                let stream = tls.connect(self.server_name.clone(), stream).await;
-                let stream = stream.map_err(|error| Error::Connect(root_cause(&error)))?;
+                let stream = tls.connect(self.server_name.clone(), stream).await.map_err(no_connection)?;
                 // Boxed, for it is large, and would take its place on the stack of every sandbox.
-                Box::pin(self.exchange(TokioIo::new(stream), request)).await
+                Box::pin(self.exchange(TokioIo::new(stream), request, memory)).await
             }
         };
-        self.activity.set("the collector was still computing");
+        self.activity.set(COLLECTING);
         response
     }
 
@@ -77,26 +113,33 @@ impl Http {
         let invalid = |why: String| Error::InvalidRequest(why);
         let path = request.path;
         if !path.starts_with('/') || path.contains('#') {
-            return Err(invalid(format!("the path '{path}' does not begin with '/', or has a fragment")));
+            return Err(invalid(format!("the path '{}' does not begin with '/', or has a fragment", foreign(&path))));
         }
-        let path: PathAndQuery = path.parse().map_err(|error| invalid(format!("the path '{path}': {error}")))?;
+        let path: PathAndQuery =
+            path.parse().map_err(|error| invalid(format!("the path '{}': {error}", foreign(&path))))?;
         let mut wire = hyper::Request::new(Empty::new());
         *wire.uri_mut() = path.into();
         let authority = HeaderValue::from_str(&self.authority).map_err(|error| invalid(error.to_string()))?;
         wire.headers_mut().insert(header::HOST, authority);
         for (name, value) in request.headers {
-            let header: HeaderName = name.parse().map_err(|_| invalid(format!("'{name}' is no header's name")))?;
+            let header: HeaderName =
+                name.parse().map_err(|_| invalid(format!("'{}' is no header's name", foreign(&name))))?;
             if REFUSED_HEADERS.contains(&header) {
                 return Err(invalid(format!("the header '{name}' is the host's own")));
             }
             let value = HeaderValue::from_str(&value)
-                .map_err(|_| invalid(format!("the header '{name}' has an illegal value")))?;
+                .map_err(|_| invalid(format!("the header '{}' has an illegal value", foreign(&name))))?;
             wire.headers_mut().append(header, value);
         }
         Ok(wire)
     }
 
-    async fn exchange<T>(&self, io: T, request: hyper::Request<Empty<Bytes>>) -> Result<Response, Error>
+    async fn exchange<T>(
+        &self,
+        io: T,
+        request: hyper::Request<Empty<Bytes>>,
+        memory: &mut Memory,
+    ) -> Result<Response, End>
     where
         T: Read + Write + Unpin + Send,
     {
@@ -107,7 +150,7 @@ impl Http {
         let exchange = async move {
             let answer = sender.send_request(request).await.map_err(|error| Error::Protocol(no_answer(&error)))?;
             self.activity.set("no whole answer");
-            read(answer).await
+            read(answer, memory).await
         };
         // The connection is driven beside the exchange, and dropped with it: what a target still wants to send is not read.
         let (mut exchange, mut connection) = (pin!(exchange), pin!(connection));
@@ -133,17 +176,22 @@ fn no_answer(error: &hyper::Error) -> String {
 }
 
 /// Reads an answer whole, within its limit.
-async fn read(answer: hyper::Response<Incoming>) -> Result<Response, Error> {
+async fn read(answer: hyper::Response<Incoming>, memory: &mut Memory) -> Result<Response, End> {
     let limit = limits::HTTP_BODY.as_u64();
-    let (head, body) = answer.into_parts();
-    if body.size_hint().lower() > limit {
-        return Err(Error::BodyTooLarge(limit));
+    let (head, mut incoming) = answer.into_parts();
+    let mut body = Vec::new();
+    if incoming.size_hint().lower() > limit {
+        return Err(Error::BodyTooLarge(limit).into());
     }
-    let body = match Limited::new(body, usize::try_from(limit).unwrap_or(usize::MAX)).collect().await {
-        Ok(body) => body.to_bytes().into(),
-        Err(error) if error.is::<LengthLimitError>() => return Err(Error::BodyTooLarge(limit)),
-        Err(error) => return Err(Error::Protocol(root_cause(error.as_ref()))),
-    };
+    while let Some(frame) = incoming.frame().await {
+        let frame = frame.map_err(|error| Error::Protocol(root_cause(&error)))?;
+        let Some(data) = frame.data_ref() else { continue };
+        if (body.len() + data.len()) as u64 > limit {
+            return Err(Error::BodyTooLarge(limit).into());
+        }
+        memory.take(data.len()).await?;
+        body.extend_from_slice(data);
+    }
     let header = |(name, value): (&HeaderName, &HeaderValue)| {
         let value = std::str::from_utf8(value.as_bytes()).ok()?;
         Some((name.as_str().to_owned(), value.to_owned()))

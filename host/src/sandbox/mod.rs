@@ -4,39 +4,48 @@
 //!
 //! | capability | |
 //! |---|---|
-//! | `mackerel:collector/http` | GET to the one target ([`http`]) |
+//! | `mackerel:collector/http` | GET to the one target ([`http`]), so many times |
 //! | `mackerel:collector/container` | resource use of the one container ([`container`]) |
 //! | `wasi:cli/stderr` | its last bytes are kept ([`stderr`]) |
 //! | clocks, random numbers | the machine's |
 //! | environment, arguments, standard input, files | empty |
 //! | standard output | leads nowhere |
 //! | sockets, name look-up | every use is refused |
-//! | memory, tables, stack | bounded ([`memory`], [`limits`]) |
-//! | time | bounded by the caller; a guest that spins is interrupted at every epoch ([`engine`]) |
+//! | memory, tables, stack, resources | bounded ([`memory`], [`limits`]), and with them what the host holds for the guest |
+//! | time | bounded by the caller; a guest that spins is interrupted at every epoch ([`engine`]) and computes for so long ([`cpu`]) |
+//!
+//! A guest that passes a limit is ended at once, with the limit as its failure ([`exceeded`]).
 
 pub mod activity;
 mod bindings;
 pub mod code;
 pub mod container;
+pub mod cpu;
 pub mod engine;
+pub mod exceeded;
 pub mod http;
 pub mod memory;
 pub mod stderr;
 
+use std::time::Duration;
+
 use bytesize::ByteSize;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
-use wasmtime::{Engine, Store};
+use wasmtime::{Engine, Result, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use self::activity::{Activity, COLLECTING};
 use self::bindings::mackerel::collector::{container as wit_container, http as wit_http, types};
 use self::bindings::{Plugin, PluginPre};
 use self::code::Builtin;
 use self::container::Container;
+use self::cpu::Turn;
+use self::exceeded::Exceeded;
 use self::http::Http;
-use self::memory::{Exceeded, Memory};
+use self::memory::{Memory, Pool};
 use self::stderr::Stderr;
-use crate::failure::Failure;
+use crate::failure::{Cause, Failure};
 use crate::limits;
 
 pub use self::bindings::mackerel::collector::http::Error as HttpError;
@@ -49,7 +58,26 @@ pub use self::bindings::mackerel::collector::types::{
 pub struct Collector {
     plugin: PluginPre<Guest>,
     component: Component,
-    memory_limit: ByteSize,
+    bounds: Bounds,
+    pool: Pool,
+    turn: Turn,
+}
+
+/// What an operator can bound of a sandbox.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Memory of one sandbox.
+    pub memory: ByteSize,
+    /// Memory of all sandboxes together, beyond each one's share.
+    pub total_memory: ByteSize,
+    /// CPU time of one call.
+    pub cpu: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds { memory: limits::SANDBOX_MEMORY, total_memory: limits::TOTAL_MEMORY, cpu: limits::CALL_CPU }
+    }
 }
 
 /// A fresh instance of a collector. It serves one call, and is gone with it.
@@ -64,6 +92,7 @@ struct Guest {
     table: ResourceTable,
     memory: Memory,
     stderr: Stderr,
+    requests: usize,
     http: Option<Http>,
     container: Option<Container>,
 }
@@ -74,13 +103,22 @@ impl WasiView for Guest {
     }
 }
 
+impl Guest {
+    /// Counts one more request, to the target or about the container.
+    fn count_request(&mut self) -> Result<(), Exceeded> {
+        self.requests += 1;
+        if self.requests > limits::REQUESTS { Err(Exceeded::Requests) } else { Ok(()) }
+    }
+}
+
 impl types::Host for Guest {}
 
 impl wit_http::Host for Guest {
-    async fn get(&mut self, request: wit_http::Request) -> Result<wit_http::Response, wit_http::Error> {
+    async fn get(&mut self, request: wit_http::Request) -> Result<Result<wit_http::Response, wit_http::Error>> {
+        self.count_request()?;
         match &self.http {
-            Some(http) => http.get(request).await,
-            None => Err(wit_http::Error::NoEndpoint),
+            Some(http) => Ok(http.get(request, &mut self.memory).await?),
+            None => Ok(Err(wit_http::Error::NoEndpoint)),
         }
     }
 }
@@ -89,18 +127,20 @@ impl wit_container::Host for Guest {
     async fn stats(
         &mut self,
         parts: wit_container::Parts,
-    ) -> Result<wit_container::ContainerStats, wit_container::Error> {
-        match &self.container {
+    ) -> Result<Result<wit_container::ContainerStats, wit_container::Error>> {
+        self.count_request()?;
+        Ok(match &self.container {
             Some(container) => container.stats(parts).await,
             None => Err(wit_container::Error::NoContainer),
-        }
+        })
     }
 
-    async fn state(&mut self) -> Result<wit_container::ContainerState, wit_container::Error> {
-        match &self.container {
+    async fn state(&mut self) -> Result<Result<wit_container::ContainerState, wit_container::Error>> {
+        self.count_request()?;
+        Ok(match &self.container {
             Some(container) => container.state().await,
             None => Err(wit_container::Error::NoContainer),
-        }
+        })
     }
 }
 
@@ -109,7 +149,7 @@ impl Collector {
     ///
     /// # Errors
     /// Where the code is not of this program's wasmtime, which a rebuild mends.
-    pub fn builtin(engine: &Engine, builtin: &Builtin) -> wasmtime::Result<Collector> {
+    pub fn builtin(engine: &Engine, builtin: &Builtin) -> Result<Collector> {
         Collector::new(code::load(engine, builtin)?)
     }
 
@@ -117,21 +157,23 @@ impl Collector {
     ///
     /// # Errors
     /// Where the bytes are no component, or no collector.
-    pub fn compile(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Collector> {
+    pub fn compile(engine: &Engine, bytes: &[u8]) -> Result<Collector> {
         Collector::new(Component::from_binary(engine, bytes)?)
     }
 
-    fn new(component: Component) -> wasmtime::Result<Collector> {
+    fn new(component: Component) -> Result<Collector> {
         let mut linker = Linker::new(component.engine());
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         Plugin::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
         let plugin = PluginPre::new(linker.instantiate_pre(&component)?)?;
-        Ok(Collector { plugin, component, memory_limit: limits::SANDBOX_MEMORY })
+        let bounds = Bounds::default();
+        Ok(Collector { plugin, component, bounds, pool: Pool::new(bounds.total_memory), turn: Turn::new() })
     }
 
-    /// Sets the memory that a sandbox has.
-    pub fn set_memory_limit(&mut self, limit: ByteSize) {
-        self.memory_limit = limit;
+    /// Bounds the sandboxes from here on.
+    pub fn set_bounds(&mut self, bounds: Bounds) {
+        self.pool = Pool::new(bounds.total_memory);
+        self.bounds = bounds;
     }
 
     /// The interfaces of which the component imports more than types, sorted.
@@ -160,12 +202,10 @@ impl Collector {
     /// # Errors
     /// Where it fails or takes too long.
     pub async fn describe(&self) -> Result<Description, Failure> {
-        in_time(async {
-            let Sandbox { mut store, plugin } = self.sandbox().await?;
-            let description = plugin.mackerel_collector_metrics().call_describe(&mut store).await;
-            description.map_err(|trap| failure(&store, &trap))
-        })
-        .await
+        let describe = async |Sandbox { store, plugin }: &mut Sandbox| {
+            plugin.mackerel_collector_metrics().call_describe(store).await
+        };
+        self.call_without_target(describe).await
     }
 
     /// The graphs that `options` give, or why these options give none.
@@ -173,32 +213,56 @@ impl Collector {
     /// # Errors
     /// Where it fails or takes too long.
     pub async fn graphs(&self, options: &[OptionValue]) -> Result<Result<Vec<Graph>, String>, Failure> {
-        in_time(async {
-            let Sandbox { mut store, plugin } = self.sandbox().await?;
-            let graphs = plugin.mackerel_collector_metrics().call_graphs(&mut store, options).await;
-            graphs.map_err(|trap| failure(&store, &trap))
-        })
-        .await
+        let graphs = async |Sandbox { store, plugin }: &mut Sandbox| {
+            plugin.mackerel_collector_metrics().call_graphs(store, options).await
+        };
+        self.call_without_target(graphs).await
     }
 
-    /// A fresh sandbox, in which nothing has been called yet.
+    /// Makes a call that asks no target, in a sandbox and a time of its own.
+    async fn call_without_target<T>(&self, call: impl AsyncFnOnce(&mut Sandbox) -> Result<T>) -> Result<T, Failure> {
+        let stderr = Stderr::default();
+        let work = async {
+            let mut sandbox = self.sandbox_with(stderr.clone(), Activity::new(COLLECTING)).await?;
+            call(&mut sandbox).await.map_err(|trap| Cause::of(&trap))
+        };
+        let bounded = self.turn.bounded(work, limits::CALL_CPU, Exceeded::FixedCpu);
+        let result = match tokio::time::timeout(limits::DESCRIBE_TIMEOUT, bounded).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(exceeded)) => Err(Cause::Limit(exceeded)),
+            Err(_) => Err(Cause::Silent(limits::DESCRIBE_TIMEOUT)),
+        };
+        result.map_err(|cause| Failure { cause, wrote: stderr.take() })
+    }
+
+    /// Waits for the calls to sandboxes of one target, as long as they compute for no longer than a call may.
+    ///
+    /// # Errors
+    /// The limit, where they do.
+    pub async fn bounded<T>(&self, calls: impl Future<Output = T>) -> Result<T, Exceeded> {
+        self.turn.bounded(calls, self.bounds.cpu, Exceeded::Cpu(self.bounds.cpu)).await
+    }
+
+    /// A fresh sandbox, in which nothing has been called yet. `activity` is told what is being waited for.
     ///
     /// # Errors
     /// Where the component's own start fails.
-    pub async fn sandbox(&self) -> Result<Sandbox, Failure> {
-        let stderr = Stderr::default();
-        let guest = Guest {
-            wasi: WasiCtx::builder().stderr(stderr.clone()).build(),
-            table: ResourceTable::new(),
-            memory: Memory::new(self.memory_limit),
-            stderr,
-            http: None,
-            container: None,
-        };
+    pub async fn sandbox(&self, activity: Activity) -> Result<Sandbox, Cause> {
+        self.sandbox_with(Stderr::default(), activity).await
+    }
+
+    async fn sandbox_with(&self, stderr: Stderr, activity: Activity) -> Result<Sandbox, Cause> {
+        let wasi = WasiCtx::builder().stderr(stderr.clone()).max_random_size(limits::RANDOM_BYTES as u64).build();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits::SANDBOX_RESOURCES);
+        let memory = Memory::new(self.bounds.memory, self.pool.clone(), activity);
+        let guest = Guest { wasi, table, memory, stderr, requests: 0, http: None, container: None };
         let mut store = Store::new(self.plugin.engine(), guest);
-        store.limiter(|guest| &mut guest.memory);
+        store.limiter_async(|guest| &mut guest.memory);
+        store.set_max_component_handles(limits::SANDBOX_RESOURCES);
+        store.set_hostcall_fuel(limits::HANDED_OVER);
         store.epoch_deadline_async_yield_and_update(1);
-        let plugin = self.plugin.instantiate_async(&mut store).await.map_err(|trap| failure(&store, &trap))?;
+        let plugin = self.plugin.instantiate_async(&mut store).await.map_err(|trap| Cause::of(&trap))?;
         Ok(Sandbox { store, plugin })
     }
 
@@ -210,55 +274,42 @@ impl Collector {
         loop {
             let make = async {
                 tokio::task::yield_now().await;
-                self.sandbox().await
+                self.bounded(self.sandbox(Activity::new(COLLECTING))).await
             };
             tokio::select! {
                 biased;
                 result = &mut work => return (result, spare),
                 // A failure comes again where the sandbox is wanted, and is told there.
-                Ok(sandbox) = make, if spare.len() < count => spare.push(sandbox),
+                Ok(Ok(sandbox)) = make, if spare.len() < count => spare.push(sandbox),
             }
         }
     }
 }
 
 impl Sandbox {
-    /// Collects from one target, which `http` and `container` lead to. The time is the caller's to bound. Beside the result comes
-    /// what the collector wrote to stderr.
+    /// What its guest writes to stderr.
+    pub fn stderr(&self) -> Stderr {
+        self.store.data().stderr.clone()
+    }
+
+    /// Collects from one target, which `http` and `container` lead to. The time is the caller's to bound; `activity` is told what is
+    /// being waited for.
+    ///
+    /// # Errors
+    /// The collector's own, or why it failed.
     pub async fn collect(
         self,
         http: Option<Http>,
         container: Option<Container>,
+        activity: Activity,
         target: &TargetFacts,
         options: &[OptionValue],
-    ) -> (Result<Report, Failure>, String) {
+    ) -> Result<Report, Cause> {
         let Sandbox { mut store, plugin } = self;
-        store.data_mut().http = http;
-        store.data_mut().container = container;
+        let guest = store.data_mut();
+        (guest.http, guest.container, guest.memory.activity) = (http, container, activity);
         let result = plugin.mackerel_collector_metrics().call_collect(&mut store, target, options).await;
-        match result {
-            Ok(Ok(report)) if report.samples.len() > limits::SAMPLES => {
-                let why = format!("{} samples in one report, {} are the limit", report.samples.len(), limits::SAMPLES);
-                (Err(Failure::Contract(why)), store.data().stderr.take())
-            }
-            Ok(result) => (result.map_err(Failure::Collector), store.data().stderr.take()),
-            // A failure says itself what was written.
-            Err(trap) => (Err(failure(&store, &trap)), String::new()),
-        }
-    }
-}
-
-/// Bounds a call that asks no target.
-async fn in_time<T>(call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let timeout = tokio::time::timeout(limits::DESCRIBE_TIMEOUT, call);
-    timeout.await.unwrap_or(Err(Failure::Silent(limits::DESCRIBE_TIMEOUT)))
-}
-
-/// Why a call ended in a trap.
-fn failure(store: &Store<Guest>, trap: &wasmtime::Error) -> Failure {
-    match store.data().memory.exceeded {
-        Some(Exceeded::Bytes(limit)) => Failure::Memory(limit),
-        Some(Exceeded::TableElements(limit)) => Failure::Table(limit),
-        None => Failure::Trap { trap: trap.root_cause().to_string(), stderr: store.data().stderr.take() },
+        let report = result.map_err(|trap| Cause::of(&trap))?.map_err(Cause::Collector)?;
+        if report.samples.len() > limits::SAMPLES { Err(Cause::Limit(Exceeded::Samples)) } else { Ok(report) }
     }
 }
