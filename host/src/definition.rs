@@ -8,7 +8,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::limits;
-use crate::sandbox::{Description, Graph, Metric, MetricKind, Sample};
+use crate::notice::{escape, foreign};
+use crate::sandbox::{Description, Graph, Metric, MetricKind, OptionKind, OptionSpec, Sample};
 
 /// What all metric names of a run begin with: one or more legal components.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +58,7 @@ pub fn is_component(text: &str) -> bool {
 }
 
 /// Checks what a collector says of itself: its name becomes part of metric names and of a file's name, its options' names become
-/// flags.
+/// flags, and their defaults and words are shown as they are.
 ///
 /// # Errors
 /// What is wrong. It is the collector's fault, never the operator's.
@@ -66,13 +67,40 @@ pub fn check(description: &Description) -> Result<(), String> {
         let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         text.len() <= limits::KEY_LENGTH && text.bytes().all(legal) && !text.trim_matches('-').is_empty()
     };
-    if !is_word(&description.name) {
-        return Err(format!("its name '{}' is not made of a-z, 0-9 and -", description.name));
+    let Description { name, version, summary, options, .. } = description;
+    if !is_word(name) {
+        return Err(format!("its name '{name}' is not made of a-z, 0-9 and -"));
     }
-    match description.options.iter().find(|option| !is_word(&option.name)) {
-        Some(option) => Err(format!("the option's name '{}' is not made of a-z, 0-9 and -", option.name)),
-        None => Ok(()),
+    is_short("its version", version)?;
+    is_short("its summary", summary)?;
+    if options.len() > limits::OPTIONS {
+        return Err(format!("it has {} options, {} are the limit", options.len(), limits::OPTIONS));
     }
+    for OptionSpec { name, help, kind, default } in options {
+        if !is_word(name) {
+            return Err(format!("the option's name '{name}' is not made of a-z, 0-9 and -"));
+        }
+        is_short(&format!("the help of the option '{name}'"), help)?;
+        let words = if let OptionKind::Choice(words) = kind { words.as_slice() } else { &[] };
+        if words.len() > limits::OPTIONS {
+            return Err(format!("the option '{name}' allows {} words, {} are the limit", words.len(), limits::OPTIONS));
+        }
+        for text in words.iter().chain(default) {
+            is_short(&format!("a word or default of the option '{name}'"), text)?;
+            if escape(text) != *text {
+                return Err(format!("the option '{name}' has a word or default that cannot be shown: '{text}'"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_short(what: &str, text: &str) -> Result<(), String> {
+    let length = text.chars().count();
+    if length <= limits::FOREIGN_TEXT {
+        return Ok(());
+    }
+    Err(format!("{what} has {length} characters, {} are the limit", limits::FOREIGN_TEXT))
 }
 
 /// All graphs of a collector, checked, in the collector's order.
@@ -98,11 +126,18 @@ impl Definitions {
     /// # Errors
     /// What is wrong, with the graph and the name. It is the collector's fault, never the operator's.
     pub fn new(graphs: Vec<Graph>) -> Result<Definitions, String> {
+        if graphs.len() > limits::GRAPHS {
+            return Err(format!("it has {} graphs, {} are the limit", graphs.len(), limits::GRAPHS));
+        }
+        let metrics: usize = graphs.iter().map(|graph| graph.metrics.len()).sum();
+        if metrics > limits::METRICS {
+            return Err(format!("its graphs have {metrics} metrics, {} are the limit", limits::METRICS));
+        }
         let mut keys = HashSet::new();
         for graph in &graphs {
             let key = &graph.key;
             if key.len() > limits::KEY_LENGTH {
-                return Err(format!("a graph's key has {} characters, {} are allowed", key.len(), limits::KEY_LENGTH));
+                return Err(format!("a graph's key has {} bytes, {} are the limit", key.len(), limits::KEY_LENGTH));
             }
             if !key.split('.').all(|part| is_component(part) || part == "#" || part == "*") {
                 return Err(format!("the graph's key '{key}' is not made of legal components"));
@@ -115,6 +150,13 @@ impl Definitions {
             }
             if graph.metrics.is_empty() {
                 return Err(format!("the graph '{key}' has no metrics"));
+            }
+            let labels = graph.metrics.iter().map(|metric| &metric.label).chain([&graph.label]);
+            if let Some(long) = labels.map(String::len).find(|length| *length > limits::KEY_LENGTH) {
+                return Err(format!(
+                    "a label of the graph '{key}' has {long} bytes, {} are the limit",
+                    limits::KEY_LENGTH
+                ));
             }
             let mut names = HashSet::new();
             for Metric { name, .. } in &graph.metrics {
@@ -146,13 +188,13 @@ impl Definitions {
         let mut points: Vec<Point> = Vec::with_capacity(samples.len());
         let mut refused = Refused::default();
         for sample in samples {
-            let key = format!("{}.{}", sample.graph, sample.metric);
+            let key = || format!("{}.{}", sample.graph, sample.metric);
             match self.find(sample) {
                 None => refused.add("that no graph declares", key),
                 Some(_) if !sample.value.is_finite() => refused.add("whose value is not a finite number", key),
                 Some(order) => {
                     let kind = self.0[order.0].metrics[order.1].kind;
-                    points.push(Point { order, key, kind, value: sample.value });
+                    points.push(Point { order, key: key(), kind, value: sample.value });
                 }
             }
         }
@@ -161,7 +203,7 @@ impl Definitions {
         points.dedup_by(|later, first| {
             let twice = later.key == first.key;
             if twice {
-                refused.add("that came before in the same report", later.key.clone());
+                refused.add("that came before in the same report", || later.key.clone());
             }
             twice
         });
@@ -179,6 +221,9 @@ impl Definitions {
 
 /// Whether a sample's name fits a declared one: component by component, where `*` stands for any legal component.
 fn fits(declared: &str, given: &str) -> bool {
+    if given.len() > limits::KEY_LENGTH {
+        return false;
+    }
     let (mut declared, mut given) = (declared.split('.'), given.split('.'));
     loop {
         match (declared.next(), given.next()) {
@@ -195,10 +240,11 @@ fn fits(declared: &str, given: &str) -> bool {
 struct Refused(Vec<(&'static str, String, usize)>);
 
 impl Refused {
-    fn add(&mut self, why: &'static str, key: String) {
+    /// Of each reason the first key is kept, as it is shown.
+    fn add(&mut self, why: &'static str, key: impl Fn() -> String) {
         match self.0.iter_mut().find(|(known, ..)| *known == why) {
             Some((.., count)) => *count += 1,
-            None => self.0.push((why, key, 1)),
+            None => self.0.push((why, foreign(&key()), 1)),
         }
     }
 
