@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 
 use crate::definition::{Definitions, Prefix};
 use crate::error::Error;
+use crate::limits;
 use crate::notice::{escape, foreign};
 use crate::options::Options;
 use crate::sandbox::{MetricKind, OptionKind, OptionSpec, Period, Scope};
@@ -79,6 +80,10 @@ pub async fn inspect(store: &Store, name: &str) -> Result<String, Error> {
     let _ = writeln!(text, "\nimports");
     for import in component.collector.imports() {
         let _ = writeln!(text, "  {}", escape(&import));
+    }
+    let _ = writeln!(text, "\nlimits");
+    for (what, value, option) in limits::of_collectors() {
+        let _ = writeln!(text, "  {}", format!("{what:<40}{value:<10}{option}").trim_end());
     }
     Ok(text)
 }
