@@ -125,6 +125,9 @@ pub const COMPILE_TIMEOUT: Duration = Duration::from_secs(10);
 /// minute.
 pub const ALIKE: usize = 5;
 
+/// Lines of one run on stderr. A collector could say something else of every target.
+pub const NOTICES: usize = 100;
+
 /// How long a run waits for another that is just writing the same state: milliseconds, unless that one hangs.
 pub const STATE_LOCK: Duration = Duration::from_secs(2);
 

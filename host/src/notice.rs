@@ -115,7 +115,13 @@ impl Notices {
                     .then(|| format!("{}: {} and {others} others: {what}", self.collector, foreign(target))),
             }
         };
-        self.lines.iter().filter_map(line).collect()
+        let mut lines: Vec<String> = self.lines.iter().filter_map(line).collect();
+        let more = lines.len().saturating_sub(limits::NOTICES);
+        if more > 0 {
+            lines.truncate(limits::NOTICES);
+            lines.push(format!("{}: and {more} lines more", self.collector));
+        }
+        lines
     }
 
     /// Prints everything.
@@ -154,5 +160,17 @@ mod tests {
         assert_eq!(lines.len(), limits::ALIKE + 2);
         assert_eq!(lines[limits::ALIKE], "gostats: many-1 and 99 others: no answer");
         assert_eq!(lines[limits::ALIKE + 1], "gostats: one: another cause");
+    }
+
+    #[test]
+    fn more_lines_than_a_log_should_take_are_counted() {
+        let mut notices = Notices::new("evil");
+        for n in 0..limits::NOTICES + 7 {
+            notices.of(&format!("target-{n}"), format!("something new: {n}"));
+        }
+        let lines = notices.lines();
+        assert_eq!(lines.len(), limits::NOTICES + 1);
+        assert_eq!(lines[limits::NOTICES - 1], "evil: target-99: something new: 99");
+        assert_eq!(lines[limits::NOTICES], "evil: and 7 lines more");
     }
 }
