@@ -128,7 +128,9 @@ impl Running {
     ///
     /// When it runs for as long as mackerel-agent would let it.
     pub fn output(mut self) -> Output {
+        let mut peak = 0;
         let status = loop {
+            peak = peak.max(self.peak());
             if let Some(status) = self.process.try_wait().expect("a child can be waited for") {
                 break status;
             }
@@ -138,7 +140,14 @@ impl Running {
         let elapsed = self.start.elapsed();
         let text = |reader: Option<JoinHandle<String>>| reader.expect("read once").join().expect("output is UTF-8");
         let (stdout, stderr) = (text(self.stdout.take()), text(self.stderr.take()));
-        Output { command: std::mem::take(&mut self.command), status, stdout, stderr, elapsed }
+        Output { command: std::mem::take(&mut self.command), status, stdout, stderr, elapsed, peak }
+    }
+
+    /// The most memory that it has held so far, in bytes. Nothing once it has ended.
+    fn peak(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();
+        let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        kibibytes.and_then(|number| number.parse::<u64>().ok()).unwrap_or_default() * 1024
     }
 
     /// Asks it to end, as mackerel-agent does: with a signal to its process group.
@@ -192,6 +201,8 @@ pub struct Output {
     pub stderr: String,
     /// How long it ran.
     pub elapsed: Duration,
+    /// The most memory that it held, in bytes, as seen every few milliseconds.
+    pub peak: u64,
 }
 
 impl Output {

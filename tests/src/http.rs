@@ -25,6 +25,9 @@ pub fn get(address: SocketAddr, path: &str) -> io::Result<String> {
     }
 }
 
+/// How much comes of a [`Reply::Flood`], in bytes.
+pub const FLOOD: usize = 200_000_000;
+
 /// How a server answers one request.
 #[derive(Clone, Debug)]
 pub enum Reply {
@@ -32,6 +35,12 @@ pub enum Reply {
     Whole(u16, String),
     /// The first half of a JSON body. Then the connection ends.
     Half(String),
+    /// These bytes, from the status line on. Then the connection ends.
+    Raw(String),
+    /// These bytes, and then the others again and again, [`FLOOD`] bytes in all, or until the caller has enough.
+    Flood(String, String),
+    /// A status of 200 and a JSON body, of which a byte comes each second.
+    Drip(String),
     /// Never. The connection stays open for as long as the caller likes.
     Silence,
 }
@@ -63,14 +72,30 @@ fn answer_one(stream: impl Read + Write, answer: &Answer) -> io::Result<()> {
         field.clear();
     }
     let path = request.split(' ').nth(1).unwrap_or_default();
-    let (status, body, sent) = match answer(path) {
-        Reply::Whole(status, body) => (status, body.clone(), body),
-        Reply::Half(body) => (200, body.clone(), body.chars().take(body.chars().count() / 2).collect()),
-        Reply::Silence => return io::copy(&mut stream, &mut io::sink()).map(drop),
+    let head = |status: u16, length: usize| {
+        format!(
+            "HTTP/1.1 {status} Status\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        )
     };
-    let length = body.len();
-    write!(
-        stream.get_mut(),
-        "HTTP/1.1 {status} Status\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{sent}"
-    )
+    match answer(path) {
+        Reply::Whole(status, body) => write!(stream.get_mut(), "{}{body}", head(status, body.len())),
+        Reply::Half(body) => {
+            let half: String = body.chars().take(body.chars().count() / 2).collect();
+            write!(stream.get_mut(), "{}{half}", head(200, body.len()))
+        }
+        Reply::Raw(bytes) => stream.get_mut().write_all(bytes.as_bytes()),
+        Reply::Flood(first, more) => {
+            stream.get_mut().write_all(first.as_bytes())?;
+            let some = more.repeat(100_000 / more.len() + 1);
+            (0..FLOOD / some.len()).try_for_each(|_| stream.get_mut().write_all(some.as_bytes()))
+        }
+        Reply::Drip(body) => {
+            stream.get_mut().write_all(head(200, body.len()).as_bytes())?;
+            body.bytes().try_for_each(|byte| {
+                thread::sleep(Duration::from_secs(1));
+                stream.get_mut().write_all(&[byte])
+            })
+        }
+        Reply::Silence => io::copy(&mut stream, &mut io::sink()).map(drop),
+    }
 }
