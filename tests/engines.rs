@@ -1,11 +1,13 @@
 //! Engines that are not there, do not answer, refuse, or tell odd things.
 
 use std::fs;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use scenarios::agent::{Agent, Output};
 use scenarios::fake_engine::{self, FakeEngine, container};
-use scenarios::http::Reply;
+use scenarios::fleet::{Fleet, Question, figures};
+use scenarios::http::{FLOOD, Reply};
 use scenarios::stand_in::StandIn;
 use scenarios::{mask, stats};
 use serde_json::{Value, json};
@@ -261,4 +263,223 @@ fn names_cannot_forge_lines_or_steer_a_terminal() {
     mackerel-plugin-wasm: gostats: c\u{202e}d (127.0.0.1:1): no connection: Connection refused (os error 111)
     mackerel-plugin-wasm: gostats: e\tf\r (127.0.0.1:1): no connection: Connection refused (os error 111)
     ");
+}
+
+/// Answers of 200 MB, in each way in which HTTP can tell where one ends. Those of JSON begin with `first` and go on with `more`.
+fn floods(first: &str, more: &str) -> [(&'static str, Reply); 7] {
+    let announced = format!("HTTP/1.1 200 OK\r\nContent-Length: {FLOOD}\r\n\r\n");
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let until_closed = "HTTP/1.1 200 OK\r\n\r\n";
+    let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
+    let letters = "a".repeat(1000);
+    [
+        ("values, announced", Reply::Flood(format!("{announced}{first}"), more.to_owned())),
+        ("values, chunked", Reply::Flood(format!("{chunked}{}", chunk(first)), chunk(more))),
+        ("values, until the connection is closed", Reply::Flood(format!("{until_closed}{first}"), more.to_owned())),
+        ("a string, announced", Reply::Flood(format!("{announced}{first}\""), letters.clone())),
+        ("a string, chunked", Reply::Flood(format!("{chunked}{}", chunk(&format!("{first}\""))), chunk(&letters))),
+        ("white space", Reply::Flood(announced, "\n ".to_owned())),
+        ("words of a refusal", Reply::Flood(format!("HTTP/1.1 500 No\r\nContent-Length: {FLOOD}\r\n\r\n"), letters)),
+    ]
+}
+
+/// Far below what comes, and far above what a run takes.
+#[track_caller]
+fn assert_small(output: &Output) {
+    assert!(0 < output.peak && output.peak < 100 << 20, "{} MiB of memory in {output}", output.peak >> 20);
+}
+
+#[test]
+fn a_list_without_end_is_one_line_and_takes_little_memory() {
+    let entry = format!("{},", container("api", "127.0.0.1", 1));
+    let complaints = floods("[", &entry).map(|(what, flood)| {
+        let engine = FakeEngine::answering(move |_| flood.clone());
+        let output = Agent::on(&engine.host()).values("run gostats --filter name=api").exits(1);
+        assert_small(&output);
+        assert_eq!(output.stdout, "", "{what}: {output}");
+        format!("{what}\n    {}", output.stderr.replace(&engine.host(), "ENGINE"))
+    });
+    insta::assert_snapshot!(complaints.concat(), @"
+    values, announced
+        mackerel-plugin-wasm: the container engine at ENGINE sent more than 32 MiB in one answer, which is the limit; --filter makes the list shorter
+    values, chunked
+        mackerel-plugin-wasm: the container engine at ENGINE sent more than 32 MiB in one answer, which is the limit; --filter makes the list shorter
+    values, until the connection is closed
+        mackerel-plugin-wasm: the container engine at ENGINE sent more than 32 MiB in one answer, which is the limit; --filter makes the list shorter
+    a string, announced
+        mackerel-plugin-wasm: the container engine at ENGINE sent more than 32 MiB in one answer, which is the limit; --filter makes the list shorter
+    a string, chunked
+        mackerel-plugin-wasm: the container engine at ENGINE sent more than 32 MiB in one answer, which is the limit; --filter makes the list shorter
+    white space
+        mackerel-plugin-wasm: the container engine at ENGINE sent more than 32 MiB in one answer, which is the limit; --filter makes the list shorter
+    words of a refusal
+        mackerel-plugin-wasm: the container engine at ENGINE sent more than 32 MiB in one answer, which is the limit; --filter makes the list shorter
+    ");
+}
+
+#[test]
+fn a_head_without_end_is_one_line_and_takes_little_memory() {
+    let flood = Reply::Flood("HTTP/1.1 200 OK\r\n".to_owned(), "Field: value\r\n".to_owned());
+    let engine = FakeEngine::answering(move |_| flood.clone());
+    let output = Agent::on(&engine.host()).values("run gostats --filter name=api").exits(1);
+    assert_small(&output);
+    assert_eq!(output.stdout, "");
+    insta::assert_snapshot!(output.stderr.replace(&engine.host(), "ENGINE"), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: message head is too large");
+}
+
+#[test]
+fn one_containers_answer_without_end_costs_the_others_nothing_and_takes_little_memory() {
+    let complaints = floods("{\"Tomorrow\":[", "{\"a\":1},").map(|(what, flood)| {
+        let of = |question: Question, options: &str| {
+            let fleet = Fleet::of(&["api", "bad", "web"]);
+            fleet.replies("bad", question, flood.clone());
+            let output = fleet.run(&format!("--stats-source api {options}")).exits(0);
+            assert_small(&output);
+            for name in ["api", "web"] {
+                let expected = if question == Question::Stats { 2 } else { 5 };
+                assert_eq!(figures(&output, name).len(), expected, "{what}: {output}");
+            }
+            fleet.mask(&output.stderr)
+        };
+        let stats = of(Question::Stats, "--graphs memory");
+        let inspect = of(Question::Inspect, "--graphs memory,restarts,health");
+        format!("{what}\n    {stats}    {inspect}")
+    });
+    insta::assert_snapshot!(complaints.concat(), @"
+    values, announced
+        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 128 KiB
+        mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: its answer is larger than 1 MiB
+    mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
+    values, chunked
+        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 128 KiB
+        mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: its answer is larger than 1 MiB
+    mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
+    values, until the connection is closed
+        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 128 KiB
+        mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: its answer is larger than 1 MiB
+    mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
+    a string, announced
+        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 128 KiB
+        mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: its answer is larger than 1 MiB
+    mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
+    a string, chunked
+        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 128 KiB
+        mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: its answer is larger than 1 MiB
+    mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
+    white space
+        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 128 KiB
+        mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: its answer is larger than 1 MiB
+    mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
+    words of a refusal
+        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 128 KiB
+        mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: its answer is larger than 1 MiB
+    mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
+    ");
+}
+
+#[test]
+fn the_run_after_one_in_which_the_engine_died_is_right_and_shows_its_counters() {
+    let list = |containers: &[Value]| json!(containers).to_string();
+    let stand_in = StandIn::telling(stats::body(0, 1));
+    let containers = vec![container("api", "127.0.0.1", stand_in.port()), container("web", "127.0.0.1", 1)];
+    let body = list(&containers);
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let deaths = [
+        ("before the head", String::new()),
+        ("in the status line", head[..10].to_owned()),
+        ("in the head", head[..40].to_owned()),
+        ("behind the head", head.clone()),
+        ("in the body", format!("{head}{}", &body[..body.len() / 2])),
+        ("before the last byte", format!("{head}{}", &body[..body.len() - 1])),
+        ("in a chunk", format!("{chunked}{:x}\r\n{}", body.len(), &body[..body.len() / 2])),
+        ("between two chunks", format!("{chunked}{:x}\r\n{body}\r\n", body.len())),
+    ];
+    let containers = vec![containers[0].clone()];
+    let complaints = deaths.map(|(where_, bytes)| {
+        let dead = Arc::new(Mutex::new(false));
+        let (dies, containers) = (Arc::clone(&dead), containers.clone());
+        let engine = FakeEngine::answering(move |path| {
+            if *dies.lock().expect("no answer panics") {
+                Reply::Raw(bytes.clone())
+            } else {
+                fake_engine::well_behaved(&containers, path)
+            }
+        });
+        let agent = Agent::on(&engine.host());
+        let run = |code: i32| agent.values("run gostats").exits(code);
+        let second = 1_000_000_000;
+        let (before, after) = (stats::body(second, 1000), stats::body(31 * second, 1007));
+        stand_in.tells(before.clone());
+        stats::assert_same(&run(0).without_complaint().metrics().of(&stand_in.key()), &stats::gauges(&before));
+        *dead.lock().expect("no answer panics") = true;
+        let broken = run(1);
+        assert_eq!(broken.stdout, "", "{where_}: {broken}");
+        *dead.lock().expect("no answer panics") = false;
+        stand_in.tells(after.clone());
+        stats::assert_same(&run(0).without_complaint().metrics().of(&stand_in.key()), &stats::all(&before, &after));
+        format!("{where_}\n    {}", broken.stderr.replace(&engine.host(), "ENGINE"))
+    });
+    insta::assert_snapshot!(complaints.concat(), @"
+    before the head
+        mackerel-plugin-wasm: no answer from the container engine at ENGINE: connection closed before message completed; is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
+    in the status line
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: connection closed before message completed
+    in the head
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: connection closed before message completed
+    behind the head
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: end of file before message length reached
+    in the body
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: end of file before message length reached
+    before the last byte
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: end of file before message length reached
+    in a chunk
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: end of file before message length reached
+    between two chunks
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: unexpected EOF during chunk size line
+    ");
+}
+
+#[test]
+fn an_engine_whose_answers_come_byte_by_byte_is_given_up_in_time() {
+    let stand_in = StandIn::telling(stats::body(1, 1));
+    let containers = vec![container("api", "127.0.0.1", stand_in.port())];
+    let engine = FakeEngine::answering(move |path| match fake_engine::well_behaved(&containers, path) {
+        Reply::Whole(_, list) => Reply::Drip(list),
+        other => other,
+    });
+    let output = Agent::on(&engine.host()).values("run gostats --deadline 1s").exits(1);
+    assert_eq!(output.stdout, "", "{output}");
+    let list = output.stderr.replace(&engine.host(), "ENGINE");
+
+    let fleet = Fleet::of(&["api", "bad"]);
+    fleet.replies("bad", Question::Stats, Reply::Drip("{}".repeat(1000)));
+    let output = fleet.run("--stats-source api --graphs memory --timeout 1s").exits(0);
+    assert_eq!(figures(&output, "api").len(), 2, "{output}");
+    let stats = output.stderr;
+
+    let fleet = Fleet::of(&["api", "bad"]);
+    fleet.replies("bad", Question::Inspect, Reply::Drip("{}".repeat(1000)));
+    let output = fleet.run("--stats-source api --graphs memory,restarts,health --timeout 3s").exits(0);
+    assert_eq!(figures(&output, "api").len(), 5, "{output}");
+    insta::assert_snapshot!([list, stats, output.stderr].concat(), @"
+    mackerel-plugin-wasm: no answer from the container engine at ENGINE: none had come when the run's 1s were over (--deadline); is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
+    mackerel-plugin-wasm: docker: bad: no answer from the engine after 1s (--timeout)
+    mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: no answer after 1s
+    mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: no answer after 1s
+    ");
+}
+
+#[test]
+fn ten_thousand_containers_are_listed_and_the_one_that_is_meant_is_asked() {
+    let stand_in = StandIn::telling(stats::body(1, 1));
+    let containers = (0..10_000).map(|number| {
+        let mut other = container(&format!("other-{number}"), "127.0.0.1", 1);
+        other["State"] = json!("paused");
+        other
+    });
+    let api = container("api", "127.0.0.1", stand_in.port());
+    let output = run_with(containers.chain([api]).collect(), "").exits(0).without_complaint();
+    assert_eq!(output.metrics().instances(), [stand_in.port().to_string()]);
+    assert_small(&output);
 }

@@ -1,5 +1,7 @@
 //! Engines and targets that are reached through TLS.
 
+use std::fs;
+
 use scenarios::agent::{Agent, Output};
 use scenarios::fake_engine::{FakeEngine, container};
 use scenarios::go::Program;
@@ -132,8 +134,54 @@ fn an_engine_that_cannot_be_trusted_or_does_not_trust_us_is_one_line() {
     another name
         mackerel-plugin-wasm: no answer from the container engine at tcp://127.0.0.1:PORT: invalid peer certificate: certificate not valid for name "127.0.0.1"; certificate is only valid for DnsName("docker.example.com"); is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
     no certificates
-        mackerel-plugin-wasm: no TLS to the container engine at tcp://127.0.0.1:PORT: Cannot open/read certificate with path: NOTHING/ca.pem (DOCKER_CERT_PATH names the folder)
+        mackerel-plugin-wasm: no TLS to the container engine at tcp://127.0.0.1:PORT: cannot read NOTHING/ca.pem: No such file or directory (os error 2) (DOCKER_CERT_PATH names the folder)
     no TLS
         mackerel-plugin-wasm: no answer from the container engine at tcp://127.0.0.1:PORT: connection closed before message completed; is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
     "#);
+}
+
+#[test]
+fn an_engine_that_wants_no_certificate_is_reached_without_one() {
+    let stand_in = StandIn::telling(stats::body(1, 1));
+    let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stand_in.port())]);
+    let Some(front) = Front::start(&engine.host().replace("unix://", "unix:"), "127.0.0.1", &[]) else { return };
+    for file in ["cert.pem", "key.pem"] {
+        fs::remove_file(front.certificates.path().join(file)).expect("a file of the front's");
+    }
+    let metrics = front.agent().values("run gostats").exits(0).without_complaint().metrics();
+    assert_eq!(metrics.instances(), [stand_in.port().to_string()]);
+}
+
+#[test]
+fn a_certificate_of_an_engine_that_cannot_be_used_is_one_line() {
+    let engine = FakeEngine::with_containers(vec![]);
+    let Some(other) = Front::before_engine(&engine, "127.0.0.1") else { return };
+    let another_key = fs::read_to_string(other.certificates.path().join("key.pem")).expect("a file of the front's");
+    let broken = [
+        ("ca.pem", Some("")),
+        ("ca.pem", Some("-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n")),
+        ("cert.pem", Some("nonsense")),
+        ("cert.pem", None),
+        ("key.pem", Some("-----BEGIN PRIVATE KEY-----\n")),
+        ("key.pem", Some(&another_key)),
+        ("key.pem", None),
+    ];
+    let complaint = |(file, text): (&str, Option<&str>)| {
+        let front = Front::before_engine(&engine, "127.0.0.1")?;
+        let path = front.certificates.path().join(file);
+        text.map_or_else(|| fs::remove_file(&path), |text| fs::write(&path, text)).expect("a file of the front's");
+        let output = front.agent().values("run gostats").exits(1);
+        assert_eq!((output.stdout.as_str(), output.stderr.lines().count()), ("", 1), "{output}");
+        Some(front.mask(&output.stderr))
+    };
+    let Some(complaints) = broken.into_iter().map(complaint).collect::<Option<String>>() else { return };
+    insta::assert_snapshot!(complaints, @"
+    mackerel-plugin-wasm: no TLS to the container engine at tcp://127.0.0.1:PORT: cannot read CERTIFICATES/ca.pem: no items found (DOCKER_CERT_PATH names the folder)
+    mackerel-plugin-wasm: no TLS to the container engine at tcp://127.0.0.1:PORT: CERTIFICATES/ca.pem cannot be used: invalid peer certificate: BadEncoding (DOCKER_CERT_PATH names the folder)
+    mackerel-plugin-wasm: no TLS to the container engine at tcp://127.0.0.1:PORT: cannot read CERTIFICATES/cert.pem: no items found (DOCKER_CERT_PATH names the folder)
+    mackerel-plugin-wasm: no TLS to the container engine at tcp://127.0.0.1:PORT: cannot read CERTIFICATES/cert.pem: No such file or directory (os error 2) (DOCKER_CERT_PATH names the folder)
+    mackerel-plugin-wasm: no TLS to the container engine at tcp://127.0.0.1:PORT: cannot read CERTIFICATES/key.pem: missing section end marker: [80, 82, 73, 86, 65, 84, 69, 32, 75, 69, 89] (DOCKER_CERT_PATH names the folder)
+    mackerel-plugin-wasm: no TLS to the container engine at tcp://127.0.0.1:PORT: CERTIFICATES/cert.pem with CERTIFICATES/key.pem cannot be used: keys may not be consistent: KeyMismatch (DOCKER_CERT_PATH names the folder)
+    mackerel-plugin-wasm: no TLS to the container engine at tcp://127.0.0.1:PORT: cannot read CERTIFICATES/key.pem: No such file or directory (os error 2) (DOCKER_CERT_PATH names the folder)
+    ");
 }

@@ -4,8 +4,9 @@
 //! rule out a restart since the last run: see [`Container::up_at_least`].
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::errors::Error as EngineError;
@@ -16,6 +17,7 @@ use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBu
 use bollard::{ClientVersion, Docker};
 use futures_util::StreamExt as _;
 
+use crate::dial::{Dial, Unanswered};
 use crate::error::Error;
 use crate::limits;
 use crate::notice::{foreign, root_cause};
@@ -150,8 +152,15 @@ pub enum Refusal {
     Other(String),
 }
 
-impl From<EngineError> for Refusal {
-    fn from(error: EngineError) -> Refusal {
+impl From<Unanswered> for Refusal {
+    fn from(unanswered: Unanswered) -> Refusal {
+        let error = match unanswered {
+            Unanswered::Silence(error) => return Refusal::Other(foreign(&root_cause(&error))),
+            Unanswered::TooLarge(limit) => {
+                return Refusal::Other(format!("its answer is larger than {:.0}", limit.display().iec()));
+            }
+            Unanswered::Unusable(error) => error,
+        };
         Refusal::Other(match error {
             EngineError::DockerResponseServerError { status_code: 404 | 409, .. } => return Refusal::NoContainer,
             EngineError::DockerResponseServerError { status_code, message } => {
@@ -168,7 +177,8 @@ impl From<EngineError> for Refusal {
 #[derive(Clone)]
 pub struct Engine {
     url: String,
-    docker: Docker,
+    dial: Arc<Dial>,
+    version: ClientVersion,
 }
 
 impl Engine {
@@ -184,11 +194,12 @@ impl Engine {
     ) -> Result<(Engine, Vec<Container>), Error> {
         let from_environment = || environment("DOCKER_HOST");
         let url = url.map(str::to_owned).or_else(from_environment).unwrap_or_else(|| DEFAULT_SOCKET.to_owned());
-        let (docker, summaries) = tokio::select! {
-            list = list_by_some_version(&url, filters) => list?,
+        let dial = Arc::new(Dial::new(&url)?);
+        let (version, summaries) = tokio::select! {
+            list = list_by_some_version(&dial, filters) => list.map_err(|why| failure(&url, &why))?,
             why = stop.wait() => return Err(no_answer(&url, &format!("none had come when {why}"))),
         };
-        Ok((Engine { url, docker }, summaries.into_iter().map(Container::from).collect()))
+        Ok((Engine { url, dial, version }, summaries.into_iter().map(Container::from).collect()))
     }
 
     /// Where this engine's published ports are.
@@ -223,7 +234,9 @@ impl Engine {
     /// # Errors
     /// What it answered instead, or that it did not within [`limits::ENGINE_INSPECT`].
     pub async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, Refusal> {
-        let inspect = self.docker.inspect_container(id, None::<InspectContainerOptions>);
+        let inspect = self.dial.ask(limits::ENGINE_STATE, &self.version, |docker| async move {
+            docker.inspect_container(id, None::<InspectContainerOptions>).await
+        });
         let late = || Refusal::Other(format!("no answer after {}", humantime::format_duration(limits::ENGINE_INSPECT)));
         Ok(tokio::time::timeout(limits::ENGINE_INSPECT, inspect).await.map_err(|_| late())??)
     }
@@ -234,65 +247,43 @@ impl Engine {
     /// What it answered instead.
     pub async fn stats(&self, id: &str) -> Result<ContainerStatsResponse, Refusal> {
         let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
-        let stats = self.docker.stats(id, Some(options)).next().await;
+        let stats = self.dial.ask(limits::ENGINE_STATS, &self.version, |docker| async move {
+            docker.stats(id, Some(options)).next().await.transpose()
+        });
         // An answer without a body is how some engines end when the container does.
-        Ok(stats.ok_or(Refusal::NoContainer)??)
+        stats.await?.ok_or(Refusal::NoContainer)
     }
 }
 
-/// The list, and the client that got it by a version of the API that the engine speaks.
+/// The list, and the version of the API that the engine gave it by.
 async fn list_by_some_version(
-    url: &str,
+    dial: &Arc<Dial>,
     filters: &[(String, String)],
-) -> Result<(Docker, Vec<ContainerSummary>), Error> {
+) -> Result<(ClientVersion, Vec<ContainerSummary>), Unanswered> {
     let mut wanted: HashMap<&str, Vec<&str>> = HashMap::new();
     for (key, value) in filters {
         wanted.entry(key).or_default().push(value);
     }
-    let options = || Some(ListContainersOptionsBuilder::default().filters(&wanted).build());
-    for version in &API_VERSIONS {
-        let docker = connect(url, version)?;
-        match docker.list_containers(options()).await {
-            Ok(summaries) => return Ok((docker, summaries)),
-            Err(error) if is_version_refused(&error) => {}
-            Err(error) => return Err(failure(url, &error)),
+    let options = ListContainersOptionsBuilder::default().filters(&wanted).build();
+    let list = async |version| {
+        let options = Some(options.clone());
+        dial.ask(limits::ENGINE_LIST, &version, |docker| async move { docker.list_containers(options).await }).await
+    };
+    for version in API_VERSIONS {
+        match list(version).await {
+            Ok(summaries) => return Ok((version, summaries)),
+            Err(Unanswered::Unusable(error)) if is_version_refused(&error) => {}
+            Err(why) => return Err(why),
         }
     }
-    let docker = connect(url, &API_VERSIONS[0])?.negotiate_version().await.map_err(|error| failure(url, &error))?;
-    let summaries = docker.list_containers(options()).await.map_err(|error| failure(url, &error))?;
-    Ok((docker, summaries))
+    let negotiate = dial.ask(limits::ENGINE_STATE, &API_VERSIONS[0], Docker::negotiate_version);
+    let version = negotiate.await?.client_version();
+    Ok((version, list(version).await?))
 }
 
 /// A variable of the environment that is set and not empty.
-fn environment(name: &str) -> Option<String> {
+pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-/// A client for `url`. Connects lazily. The caller bounds the time of every request, so the client's own bound only has to be
-/// longer.
-fn connect(url: &str, version: &ClientVersion) -> Result<Docker, Error> {
-    let timeout = limits::LONGEST_DEADLINE.as_secs();
-    let tls = environment("DOCKER_CERT_PATH").is_some() || environment("DOCKER_TLS_VERIFY").is_some();
-    let docker = match url.split_once("://") {
-        Some(("unix", _)) => Docker::connect_with_unix(url, timeout, version),
-        Some(("tcp", _)) if tls => connect_with_tls(url, timeout, version),
-        Some(("https", _)) => connect_with_tls(url, timeout, version),
-        Some(("tcp" | "http", _)) => Docker::connect_with_http(url, timeout, version),
-        _ => {
-            return Err(Error::Usage(format!(
-                "'{url}' is no engine's address: expected unix:///PATH or tcp://HOST:PORT in --docker-host or DOCKER_HOST"
-            )));
-        }
-    };
-    docker.map_err(|error| failure(url, &error))
-}
-
-/// With the certificates of `DOCKER_CERT_PATH`, as docker's own client.
-fn connect_with_tls(url: &str, timeout: u64, version: &ClientVersion) -> Result<Docker, EngineError> {
-    let home = || PathBuf::from(environment("HOME").unwrap_or_default()).join(".docker");
-    let folder = environment("DOCKER_CERT_PATH").map_or_else(home, PathBuf::from);
-    let [key, cert, ca] = ["key.pem", "cert.pem", "ca.pem"].map(|file| folder.join(file));
-    Docker::connect_with_ssl(url, &key, &cert, &ca, timeout, version)
 }
 
 /// Whether the engine speaks another version of its API: only then is the next one tried.
@@ -300,12 +291,22 @@ fn is_version_refused(error: &EngineError) -> bool {
     matches!(error, EngineError::DockerResponseServerError { status_code: 400, message } if message.contains("version"))
 }
 
-/// Words an engine's error: what was tried, what happened, what to do.
-fn failure(url: &str, error: &EngineError) -> Error {
-    let cause = foreign(&root_cause(error));
+/// Words why there is no list: what was tried, what happened, what to do.
+fn failure(url: &str, unanswered: &Unanswered) -> Error {
+    let error = match unanswered {
+        Unanswered::Silence(EngineError::IOError { err }) if err.kind() == ErrorKind::NotFound => {
+            return no_answer(url, &format!("there is no socket {}", url.trim_start_matches("unix://")));
+        }
+        Unanswered::Silence(error) => return no_answer(url, &foreign(&root_cause(error))),
+        Unanswered::TooLarge(limit) => {
+            return Error::Failed(format!(
+                "the container engine at {url} sent more than {:.0} in one answer, which is the limit; --filter makes the list shorter",
+                limit.display().iec()
+            ));
+        }
+        Unanswered::Unusable(error) => error,
+    };
     match error {
-        EngineError::SocketNotFoundError(path) => no_answer(url, &format!("there is no socket {path}")),
-        EngineError::HyperLegacyError { .. } | EngineError::IOError { .. } => no_answer(url, &cause),
         // The list's only parameters are the operator's filters.
         EngineError::DockerResponseServerError { status_code: 400, message } if !is_version_refused(error) => {
             Error::Usage(format!("the container engine at {url} refuses the request: {}", foreign(message)))
@@ -313,12 +314,10 @@ fn failure(url: &str, error: &EngineError) -> Error {
         EngineError::DockerResponseServerError { status_code, message } => {
             Error::Failed(format!("the container engine at {url} answered {status_code}: {}", foreign(message)))
         }
-        EngineError::CertPathError { .. }
-        | EngineError::CertMultipleKeys { .. }
-        | EngineError::CertParseError { .. } => Error::Failed(format!(
-            "no TLS to the container engine at {url}: {cause} (DOCKER_CERT_PATH names the folder)"
-        )),
-        _ => Error::Failed(format!("what answers at {url} is no container engine, or broke off: {cause}")),
+        _ => {
+            let cause = foreign(&root_cause(error));
+            Error::Failed(format!("what answers at {url} is no container engine, or broke off: {cause}"))
+        }
     }
 }
 
@@ -363,11 +362,8 @@ mod tests {
     #[test]
     fn an_engine_is_local_by_its_socket_or_a_loopback_address() {
         let host = |url: &str| {
-            Engine {
-                url: url.to_owned(),
-                docker: Docker::connect_with_http("tcp://127.0.0.1:1", 1, &API_VERSIONS[0]).unwrap(),
-            }
-            .host()
+            let dial = Arc::new(Dial::new("tcp://127.0.0.1:1").unwrap());
+            Engine { url: url.to_owned(), dial, version: API_VERSIONS[0] }.host()
         };
         for url in [
             "unix:///var/run/docker.sock",

@@ -7,12 +7,13 @@
 //! (with the [`state`] of the last run) → [`write`](mod@write)
 //!
 //! [`run`] reads as this line does. Beside it stand [`store`] (where collectors come from), [`definition`] (what they declare),
-//! [`stats`] (what containers use),
+//! [`dial`] (how the engine is reached), [`stats`] (what containers use),
 //! [`stop`] (what ends a run early), [`notice`] (what goes to stderr), [`failure`] and [`error`] (what goes wrong, for one target
 //! and for the whole run), [`limits`] (every number), and [`inspect`] (the commands for people).
 
 pub mod collect;
 pub mod definition;
+pub mod dial;
 pub mod discover;
 pub mod error;
 pub mod failure;
