@@ -470,6 +470,146 @@ fn an_engine_whose_answers_come_byte_by_byte_is_given_up_in_time() {
     ");
 }
 
+/// What comes of lists, each a text behind its name: the exit status, the names in the metrics, and stderr.
+fn outcomes(lists: impl IntoIterator<Item = (&'static str, String)>, known: &Value) -> String {
+    let outcome = |(what, list): (&str, String)| {
+        let containers = vec![known.clone()];
+        let engine = FakeEngine::answering(move |path| {
+            if path.contains("/containers/json") {
+                Reply::Whole(200, list.clone())
+            } else {
+                fake_engine::well_behaved(&containers, path)
+            }
+        });
+        let output = Agent::on(&engine.host()).values("run gostats --instance-name name");
+        let code = [0, 1].into_iter().find(|code| output.to_string().contains(&format!("exit status: {code} ")));
+        let code = code.unwrap_or_else(|| panic!("{what}: {output}"));
+        let stderr = mask::ports(&output.stderr.replace(&engine.host(), "ENGINE")).replace('\n', "\n    ");
+        let names = output.metrics().instances().join(" ");
+        format!("{what}: exit {code}, [{names}]\n    {}\n", stderr.trim_end())
+    };
+    lists.into_iter().map(outcome).collect()
+}
+
+/// So many lists within each other.
+fn nested(depth: usize) -> String {
+    format!("{}{}", "[".repeat(depth), "]".repeat(depth))
+}
+
+#[test]
+fn what_is_no_list_is_one_line() {
+    let lists = [
+        ("nothing", ""),
+        ("null", "null"),
+        ("an object", "{}"),
+        ("a string", "\"containers\""),
+        ("null in the list", "[null]"),
+        ("a list in the list", "[[]]"),
+        ("a number out of range", "[1e400]"),
+        ("two lists", "[][]"),
+    ];
+    let lists = lists.map(|(what, list)| (what, list.to_owned()));
+    let lists = lists.into_iter().chain([("deep nesting", nested(100_000))]);
+    insta::assert_snapshot!(outcomes(lists, &json!(null)), @r#"
+    nothing: exit 1, []
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: EOF while parsing a value at line 1 column 0
+    null: exit 1, []
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: null, expected a sequence at line 1 column 4
+    an object: exit 1, []
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: map, expected a sequence at line 1 column 0
+    a string: exit 1, []
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: string "containers", expected a sequence at line 1 column 12
+    null in the list: exit 1, []
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: null, expected struct ContainerSummary at line 1 column 5
+    a list in the list: exit 1, []
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid length 0, expected struct ContainerSummary with 17 elements at line 1 column 3
+    a number out of range: exit 1, []
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: number out of range at line 1 column 6
+    two lists: exit 1, []
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: trailing characters at line 1 column 3
+    deep nesting: exit 1, []
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: sequence, expected a string at line 1 column 2
+    "#);
+}
+
+#[test]
+fn a_list_of_odd_containers_is_one_line_or_the_others_are_right() {
+    let stand_in = StandIn::telling(stats::body(1, 1));
+    let good = container("api", "127.0.0.1", stand_in.port());
+    let with = |place: &str, value: Value| {
+        let mut odd = container("odd", "127.0.0.2", stand_in.port());
+        *odd.pointer_mut(place).expect("a place") = value;
+        json!([good, odd]).to_string()
+    };
+    let raw = |place: &str, text: &str| with(place, json!("RAW")).replace("\"RAW\"", text);
+    let fields = good.as_object().expect("an object").keys();
+    let nothing: Value = fields.map(|field| (field.clone(), Value::Null)).collect();
+    let lists = [
+        ("nothing but null", json!([good, nothing]).to_string()),
+        ("the same container twice", json!([good, good]).to_string()),
+        ("two containers of one id", with("/Id", good["Id"].clone())),
+        ("no id", with("/Id", json!(""))),
+        ("deep nesting where a name is", raw("/Names", &nested(100_000))),
+        ("deep nesting where nobody looks", raw("/Command", &nested(100_000)).replace("Command", "Tomorrow")),
+        ("port 70000", with("/Ports/0/PublicPort", json!(70_000))),
+        ("port -1", with("/Ports/0/PublicPort", json!(-1))),
+        ("port 0", with("/Ports/0/PublicPort", json!(0))),
+        ("port 80.5", with("/Ports/0/PublicPort", json!(80.5))),
+        ("port 1e400", raw("/Ports/0/PublicPort", "1e400")),
+        ("made in 1e400", raw("/Created", "1e400")),
+        ("an address that is none", with("/Ports/0/IP", json!("localhost"))),
+        ("a protocol of tomorrow", with("/Ports/0/Type", json!("quic"))),
+        ("a state of tomorrow", with("/State", json!("dreaming"))),
+        ("a mount of tomorrow", with("/Mounts", json!([{"Type": "dream"}]))),
+        ("a name that is no list", with("/Names", json!("/odd"))),
+        ("labels that are a list", with("/Labels", json!(["a=b"]))),
+        ("ports that are an object", with("/Ports", json!({"8080/tcp": 1}))),
+        ("networks that are a list", with("/NetworkSettings", json!([]))),
+    ];
+    insta::assert_snapshot!(outcomes(lists, &good), @r#"
+    nothing but null: exit 0, [api]
+        
+    the same container twice: exit 0, [api]
+        
+    two containers of one id: exit 0, [api]
+        
+    no id: exit 0, [api odd]
+        mackerel-plugin-wasm: gostats: odd (127.0.0.2:23503): no counters, for the engine does not say when the container was started: it is gone
+    deep nesting where a name is: exit 1, []
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: sequence, expected a string at line 1 column 809
+    deep nesting where nobody looks: exit 0, [api odd]
+        mackerel-plugin-wasm: gostats: odd (127.0.0.2:23503): no counters, for the engine does not say when the container was started: it is gone
+    port 70000: exit 1, []
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid value: integer `70000`, expected u16 at line 1 column 950
+    port -1: exit 1, []
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid value: integer `-1`, expected u16 at line 1 column 947
+    port 0: exit 0, [api]
+        
+    port 80.5: exit 1, []
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: floating point `80.5`, expected u16 at line 1 column 949
+    port 1e400: exit 1, []
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: number out of range at line 1 column 950
+    made in 1e400: exit 1, []
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: number out of range at line 1 column 538
+    an address that is none: exit 0, [api]
+        
+    a protocol of tomorrow: exit 1, []
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: Invalid enum type: quic at line 1 column 965
+    a state of tomorrow: exit 1, []
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: unknown variant `dreaming`, expected one of ``, `created`, `running`, `paused`, `restarting`, `exited`, `removing`, `dead`, `stopping` at line 1 column 984
+    a mount of tomorrow: exit 0, [api odd]
+        mackerel-plugin-wasm: gostats: odd (127.0.0.2:23503): no counters, for the engine does not say when the container was started: it is gone
+    a name that is no list: exit 1, []
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: string "/odd", expected a sequence at line 1 column 814
+    labels that are a list: exit 1, []
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: sequence, expected a map at line 1 column 785
+    ports that are an object: exit 1, []
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: map, expected a sequence at line 1 column 894
+    networks that are a list: exit 1, []
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid length 0, expected struct ContainerSummaryNetworkSettings with 1 element at line 1 column 837
+    "#);
+}
+
 #[test]
 fn ten_thousand_containers_are_listed_and_the_one_that_is_meant_is_asked() {
     let stand_in = StandIn::telling(stats::body(1, 1));

@@ -3,7 +3,7 @@
 //! One list gives everything but the time at which a container was started. That is asked for only where the list cannot
 //! rule out a restart since the last run: see [`Container::up_at_least`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -199,7 +199,12 @@ impl Engine {
             list = list_by_some_version(&dial, filters) => list.map_err(|why| failure(&url, &why))?,
             why = stop.wait() => return Err(no_answer(&url, &format!("none had come when {why}"))),
         };
-        Ok((Engine { url, dial, version }, summaries.into_iter().map(Container::from).collect()))
+        let mut seen = HashSet::new();
+        // A container is one target, even where an engine lists it twice.
+        let containers =
+            summaries.into_iter().map(Container::from).filter(|container| seen.insert(container.id.clone()));
+        let containers = containers.collect();
+        Ok((Engine { url, dial, version }, containers))
     }
 
     /// Where this engine's published ports are.
