@@ -35,6 +35,9 @@ pub const ENGINE_STATS: ByteSize = ByteSize::kib(128);
 /// How long after its deadline a run may still write and save, before it ends itself without regard to what blocks it.
 pub const DEADLINE_GRACE: Duration = Duration::from_secs(5);
 
+/// How long a run that ends itself tries to say so. Where somebody reads its stderr, that is done at once.
+pub const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// `--memory-limit`: all linear memories of one sandbox together, and what the host holds for it. Python's and JavaScript's runtimes
 /// need about 30 MB.
 pub const SANDBOX_MEMORY: ByteSize = ByteSize::mib(64);

@@ -3,7 +3,8 @@
 //! mackerel-agent sends SIGTERM after 30 s and loses the output of a plugin that a signal kills. So a signal is taken as a
 //! request to print what is ready.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -76,11 +77,23 @@ impl Watchdog {
     /// Looks at the clock, and ends the process when it is time.
     pub fn check(&self) {
         if self.end.lock().is_ok_and(|end| Instant::now() > *end) {
-            notice::say(
+            say_in_time(
                 "the run hung beyond its deadline and was ended: a disk, a pipe that nobody reads, or a component that takes too long to compile",
             );
             std::process::exit(1);
         }
+    }
+}
+
+/// Says something on a stderr that can be the very pipe that nobody reads.
+fn say_in_time(line: &'static str) {
+    let (said, is_said) = mpsc::channel();
+    let say = move || {
+        notice::say(line);
+        let _ = said.send(());
+    };
+    if thread::Builder::new().spawn(say).is_ok() {
+        let _ = is_said.recv_timeout(limits::LAST_WORD);
     }
 }
 
