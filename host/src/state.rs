@@ -184,6 +184,9 @@ impl StateFile {
         };
         let mut bytes = Vec::new();
         let stat = rustix::fs::fstat(&file).map_err(|error| explain(error.to_string()))?;
+        if !FileType::from_raw_mode(stat.st_mode).is_file() {
+            return Err(explain("it is no regular file".to_owned()));
+        }
         file.take(limits::STATE_SIZE.as_u64() + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| explain(error.to_string()))?;
@@ -251,7 +254,9 @@ impl Locked<'_> {
         let new = format!("{name}.new");
         let write = || -> std::io::Result<()> {
             let bytes = serde_json::to_vec(&state)?;
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            // What a killed run left there goes, and so does anything else: nothing that is there is opened.
+            let _ = rustix::fs::unlinkat(folder, new.as_str(), AtFlags::empty());
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             let file = rustix::fs::openat(folder, new.as_str(), flags, Mode::RUSR | Mode::WUSR)?;
             File::from(file).write_all(&bytes)?;
             rustix::fs::renameat(folder, new.as_str(), folder, name.as_str())?;
@@ -260,7 +265,7 @@ impl Locked<'_> {
         write().map_err(|error| {
             // What was half written must not lie around; where nothing was, this fails and that is well.
             let _ = rustix::fs::unlinkat(folder, new.as_str(), AtFlags::empty());
-            format!("the state in {} cannot be written, so the next run shows no counters: {error}", path.display())
+            format!("the state in {} is not written, so the old one stays: {error}", path.display())
         })
     }
 }
