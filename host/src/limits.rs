@@ -151,6 +151,9 @@ pub const STATE_SIZE: ByteSize = ByteSize::mib(64);
 /// How long the counters of a target that is not seen any more are kept.
 pub const STATE_KEPT: Duration = Duration::from_hours(1);
 
+/// How far this machine's clock may be off between two runs without having been set: a leap second.
+pub const CLOCK_STEP: Duration = Duration::from_secs(1);
+
 /// How many sandboxes are made before their targets are known. More would take memory for little: the engine's list of a hundred
 /// containers takes as long as a hundred sandboxes.
 pub const BEFOREHAND: usize = 100;

@@ -1,7 +1,7 @@
 //! Rates: a counter's growth since the last run, per second or per minute.
 //!
 //! A point is left out rather than guessed: at the first sight of a target, after its restart, when the count fell, when no time
-//! passed, and when the count came from elsewhere the last time.
+//! passed, when this machine's clock was set, and when the count came from elsewhere the last time.
 
 use std::collections::BTreeMap;
 

@@ -181,7 +181,8 @@ async fn print(
         Some(locked) => locked.read_since(last).unwrap_or_default(),
         None => last,
     };
-    let values: Vec<Value> = series.iter().flat_map(|series| values(series, prefix, &state)).collect();
+    let now = Moment::now();
+    let values: Vec<Value> = series.iter().flat_map(|series| values(series, prefix, &state, now)).collect();
     write::print(&write::values(&values, begun.epoch()))?;
     if let Some(locked) = locked {
         for Series { target, reading, .. } in series {
@@ -195,9 +196,11 @@ async fn print(
     Ok(())
 }
 
-/// One target's values, under their full names.
-fn values(series: &Series<'_>, prefix: &Prefix, state: &State) -> Vec<Value> {
-    let last = state.get(&series.target.identity()).map(|remembered| &remembered.reading);
+/// One target's values, under their full names. `now` is after all of them were read.
+fn values(series: &Series<'_>, prefix: &Prefix, state: &State, now: Moment) -> Vec<Value> {
+    // Containers, and mostly what is at fixed addresses, go by this machine's clock.
+    let last = state.get(&series.target.identity()).filter(|last| !now.is_set_since(last.seen));
+    let last = last.map(|last| &last.reading);
     let value = |point: &Point| match point.kind {
         MetricKind::Gauge => Some(point.value),
         MetricKind::Counter(period) => series.reading.as_ref()?.rate(last, &point.key, period),

@@ -76,6 +76,14 @@ impl Moment {
         let boot = self.boot.checked_sub(earlier.boot)?;
         Some(Duration::from_nanos(wall.max(boot)))
     }
+
+    /// Whether this machine's clock was set since `earlier`: then no difference of its times is the time that passed. Where the
+    /// machine was restarted since, that is not known, and not said.
+    pub fn is_set_since(&self, earlier: Moment) -> bool {
+        let Some(boot) = self.boot.checked_sub(earlier.boot) else { return false };
+        let wall = i128::from(self.wall) - i128::from(earlier.wall);
+        (wall - i128::from(boot)).unsigned_abs() > limits::CLOCK_STEP.as_nanos()
+    }
 }
 
 impl State {
@@ -283,5 +291,17 @@ mod tests {
         assert_eq!(since(4_600, 560), Some(Duration::from_nanos(3_600)), "the clock was set forward");
         assert_eq!(since(900, 560), None, "the clock was set back");
         assert_eq!(since(1_060, 10), None, "the machine was restarted");
+    }
+
+    #[test]
+    fn a_clock_is_set_when_the_other_one_says_so() {
+        const SECOND: u64 = 1_000_000_000;
+        let earlier = Moment { wall: 1_000 * SECOND, boot: 500 * SECOND };
+        let is_set = |wall, boot| Moment { wall: wall * SECOND, boot: boot * SECOND }.is_set_since(earlier);
+        assert!(!is_set(1_060, 560));
+        assert!(!is_set(1_061, 560) && !is_set(1_059, 560), "a leap second");
+        assert!(is_set(1_062, 560) && is_set(u64::MAX / SECOND, 560), "forward");
+        assert!(is_set(1_058, 560) && is_set(900, 560) && is_set(0, 560), "back");
+        assert!(!is_set(1_060, 10), "the machine was restarted");
     }
 }
