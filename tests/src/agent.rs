@@ -23,8 +23,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A mackerel-agent with one plugin: an environment, and a folder for the plugin's state.
 pub struct Agent {
-    workdir: TempDir,
+    workdir: PathBuf,
     environment: Vec<(OsString, OsString)>,
+    /// The command that starts the program; none for the program itself.
+    launcher: Vec<String>,
+    /// The folder of its own, which is removed with it.
+    _folder: TempDir,
 }
 
 impl Agent {
@@ -46,13 +50,24 @@ impl Agent {
     ///
     /// When no temporary folder can be made.
     pub fn on(docker_host: &str) -> Self {
-        let workdir = TempDir::new().expect("a temporary folder");
-        let agent = Self { workdir, environment: Vec::new() };
-        let workdir = agent.workdir().to_owned();
-        agent
-            .with("PATH", "/usr/local/bin:/usr/bin:/bin")
-            .with("MACKEREL_PLUGIN_WORKDIR", workdir)
-            .with("DOCKER_HOST", docker_host)
+        let folder = TempDir::new().expect("a temporary folder");
+        let workdir = folder.path().to_owned();
+        let agent = Self { workdir: PathBuf::new(), environment: Vec::new(), launcher: Vec::new(), _folder: folder };
+        agent.with("PATH", "/usr/local/bin:/usr/bin:/bin").with("DOCKER_HOST", docker_host).working_in(workdir)
+    }
+
+    /// With another `MACKEREL_PLUGIN_WORKDIR`.
+    #[must_use]
+    pub fn working_in(mut self, workdir: PathBuf) -> Self {
+        self.workdir.clone_from(&workdir);
+        self.with("MACKEREL_PLUGIN_WORKDIR", workdir)
+    }
+
+    /// Starts the program by this command, which gets the program and its arguments as its last arguments.
+    #[must_use]
+    pub fn through(mut self, launcher: &[&str]) -> Self {
+        self.launcher = launcher.iter().map(|word| (*word).to_owned()).collect();
+        self
     }
 
     /// With one more environment variable, or another value for it.
@@ -64,7 +79,7 @@ impl Agent {
 
     /// `MACKEREL_PLUGIN_WORKDIR`.
     pub fn workdir(&self) -> &Path {
-        self.workdir.path()
+        &self.workdir
     }
 
     /// The folder in which the program keeps its state.
@@ -83,7 +98,7 @@ impl Agent {
 
     /// Asks for the graph definitions, as at the agent's start. Arguments are split at white space.
     pub fn definitions(&self, arguments: &str) -> Output {
-        Running::start(self, "1", arguments.split_whitespace()).output()
+        self.spawn("1", arguments, Stdio::piped(), Stdio::piped()).output()
     }
 
     /// Asks for the values, as once a minute. Arguments are split at white space.
@@ -93,7 +108,29 @@ impl Agent {
 
     /// Begins to ask for the values. Arguments are split at white space.
     pub fn start(&self, arguments: &str) -> Running {
-        Running::start(self, "", arguments.split_whitespace())
+        self.start_into(arguments, Stdio::piped(), Stdio::piped())
+    }
+
+    /// Begins to ask for the values, for someone else to read what is written where that is no [`Stdio::piped`].
+    pub fn start_into(&self, arguments: &str, stdout: impl Into<Stdio>, stderr: impl Into<Stdio>) -> Running {
+        self.spawn("", arguments, stdout.into(), stderr.into())
+    }
+
+    fn spawn(&self, meta: &str, arguments: &str, stdout: Stdio, stderr: Stdio) -> Running {
+        let mut words = self.launcher.iter().map(OsString::from).chain([program().into()]);
+        let mut command = Command::new(words.next().expect("the program at least"));
+        command
+            .args(words)
+            .args(arguments.split_whitespace())
+            .env_clear()
+            .envs(self.environment.iter().cloned())
+            .env("MACKEREL_AGENT_PLUGIN_META", meta);
+        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0);
+        let start = Instant::now();
+        let mut process = command.spawn().expect("the program can be started");
+        let stdout = process.stdout.take().map(read_in_background);
+        let stderr = process.stderr.take().map(read_in_background);
+        Running { process, command: format!("{command:?}"), start, stdout, stderr }
     }
 }
 
@@ -107,21 +144,6 @@ pub struct Running {
 }
 
 impl Running {
-    fn start<'a>(agent: &Agent, meta: &str, arguments: impl Iterator<Item = &'a str>) -> Self {
-        let mut command = Command::new(program());
-        command
-            .args(arguments)
-            .env_clear()
-            .envs(agent.environment.iter().cloned())
-            .env("MACKEREL_AGENT_PLUGIN_META", meta);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-        let start = Instant::now();
-        let mut process = command.spawn().expect("the program can be started");
-        let stdout = process.stdout.take().map(read_in_background);
-        let stderr = process.stderr.take().map(read_in_background);
-        Self { process, command: format!("{command:?}"), start, stdout, stderr }
-    }
-
     /// Waits for its end.
     ///
     /// # Panics
@@ -138,7 +160,9 @@ impl Running {
             thread::sleep(Duration::from_millis(2));
         };
         let elapsed = self.start.elapsed();
-        let text = |reader: Option<JoinHandle<String>>| reader.expect("read once").join().expect("output is UTF-8");
+        let text = |reader: Option<JoinHandle<String>>| {
+            reader.map(|reader| reader.join().expect("output is UTF-8")).unwrap_or_default()
+        };
         let (stdout, stderr) = (text(self.stdout.take()), text(self.stderr.take()));
         Output { command: std::mem::take(&mut self.command), status, stdout, stderr, elapsed, peak }
     }
@@ -157,6 +181,11 @@ impl Running {
     /// When it has ended.
     pub fn signal(&self, signal: Signal) {
         kill_process_group(self.group(), signal).expect("it still runs");
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Waits until all its threads sleep and go on sleeping, so that what it waits for is outside.
@@ -194,7 +223,8 @@ impl Drop for Running {
 /// What a plugin left when it ended.
 pub struct Output {
     command: String,
-    status: ExitStatus,
+    /// How it ended.
+    pub status: ExitStatus,
     /// What mackerel-agent takes for metrics or definitions.
     pub stdout: String,
     /// What mackerel-agent writes to its log.
