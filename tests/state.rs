@@ -3,10 +3,14 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::Duration;
 
+use rustix::fs::{FileType, Mode};
+use rustix::process::Signal;
 use scenarios::agent::{Agent, Output};
+use scenarios::disk::Disk;
 use scenarios::go::Program;
 use scenarios::local::Local;
 use scenarios::stand_in::StandIn;
@@ -62,6 +66,13 @@ impl Minutes {
         file.clone()
     }
 
+    /// Changes each remembered target.
+    fn edit(&self, change: impl Fn(&mut Value)) {
+        let mut state = read(&self.file());
+        state["targets"].as_object_mut().expect("targets").values_mut().for_each(change);
+        fs::write(self.file(), state.to_string()).expect("a file that can be written");
+    }
+
     /// Runs twice, spoils the state, and runs twice more: the first run after it complains in one line and knows no
     /// rates, and the second is as well as ever. Gives the complaint.
     fn survives(mut self, spoil: impl Fn(&Path)) -> String {
@@ -77,11 +88,15 @@ impl Minutes {
 
     fn mask(&self, text: &str) -> String {
         let text = mask::path(text, self.agent.workdir(), "WORKDIR");
-        match self.agent.state_files().pop().as_deref().and_then(Path::file_stem) {
-            Some(name) => text.replace(&*name.to_string_lossy(), "FILE"),
-            None => text,
-        }
+        let mut pieces = text.split("gostats-");
+        let begin = pieces.next().unwrap_or_default().to_owned();
+        let without_hash = |piece: &str| piece.trim_start_matches(|letter: char| letter.is_ascii_hexdigit()).to_owned();
+        pieces.fold(begin, |text, piece| text + "FILE" + &without_hash(piece))
     }
+}
+
+fn read(file: &Path) -> Value {
+    serde_json::from_slice(&fs::read(file).expect("a file that can be read")).expect("JSON")
 }
 
 fn mode(path: &Path) -> u32 {
@@ -157,15 +172,36 @@ fn that_was_cut_is_a_fresh_start_with_one_warning() {
 }
 
 #[test]
-fn of_another_format_is_a_fresh_start_with_one_warning() {
-    let complaint = Minutes::new().survives(|file| {
-        let text = fs::read_to_string(file).expect("a file that can be read");
-        let mut state: Value = serde_json::from_str(&text).expect("JSON");
-        assert!(state["format"].is_number(), "{state}");
-        state["format"] = 999.into();
-        fs::write(file, state.to_string()).expect("a file that can be written");
+fn that_was_cut_anywhere_is_a_fresh_start_with_one_warning() {
+    let mut minutes = Minutes::new();
+    let _ = minutes.run().without_complaint();
+    let whole = fs::metadata(minutes.file()).expect("our own file").len();
+    for length in 0..whole {
+        let file = fs::File::options().write(true).open(minutes.file()).expect("a file that can be written");
+        file.set_len(length).expect("a file that can be cut");
+        let output = minutes.run();
+        assert!(!minutes.knows_rates(&output), "cut to {length} bytes: {output}");
+        assert_eq!(output.stderr.lines().count(), 1, "cut to {length} bytes: {output}");
+        assert!(output.stderr.contains(" is not read, so counters are shown from the next run on: EOF "), "{output}");
+    }
+    minutes.run_well();
+}
+
+#[test]
+fn of_an_older_or_newer_format_is_a_fresh_start_with_one_warning() {
+    let complaints = [0, 2].map(|format| {
+        Minutes::new().survives(|file| {
+            let mut state = read(file);
+            assert_eq!(state["format"], 1);
+            state["format"] = format.into();
+            state["of another form"] = json!([]);
+            fs::write(file, state.to_string()).expect("a file that can be written");
+        })
     });
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it has the format 999, and this program writes 1");
+    insta::assert_snapshot!(complaints.concat(), @"
+    mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it has the format 0, and this program writes 1
+    mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it has the format 2, and this program writes 1
+    ");
 }
 
 #[test]
@@ -185,13 +221,247 @@ fn is_not_followed_through_a_symbolic_link() {
         fs::rename(file, &target).expect("a file that can be moved");
         symlink(&target, file).expect("a link that can be made");
         // A new content would show.
-        let mut state: Value = serde_json::from_slice(&fs::read(&target).expect("a file")).expect("JSON");
+        let mut state = read(&target);
         state["target"] = json!("untouched");
         fs::write(&target, state.to_string()).expect("a file that can be written");
     });
-    let state: Value = serde_json::from_slice(&fs::read(&target).expect("a file")).expect("JSON");
-    assert_eq!(state["target"], "untouched");
+    assert_eq!(read(&target)["target"], "untouched");
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it is a symbolic link");
+}
+
+#[test]
+fn that_is_no_file_is_a_fresh_start_with_one_warning() {
+    let node = |of: FileType, device| {
+        move |file: &Path| {
+            fs::remove_file(file).expect("our own file");
+            let device = if device { rustix::fs::makedev(1, 5) } else { 0 };
+            rustix::fs::mknodat(rustix::fs::CWD, file, of, Mode::RUSR | Mode::WUSR, device).expect("a node");
+        }
+    };
+    let mut complaints = vec![
+        Minutes::new().survives(node(FileType::Fifo, false)),
+        Minutes::new().survives(|file| {
+            fs::remove_file(file).expect("our own file");
+            std::os::unix::net::UnixListener::bind(file).expect("a socket");
+        }),
+    ];
+    if rustix::process::getuid().is_root() {
+        // Zeros without end.
+        complaints.push(Minutes::new().survives(node(FileType::CharacterDevice, true)));
+    } else {
+        scenarios::skip::notice("not root", "a device in place of the state");
+    }
+    insta::assert_snapshot!(complaints.concat(), @"
+    mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it is no regular file
+    mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: No such device or address (os error 6)
+    mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it is no regular file
+    ");
+}
+
+#[test]
+fn that_may_not_be_read_is_a_fresh_start_with_one_warning() {
+    let launcher = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
+    let is_root = rustix::process::getuid().is_root();
+    // Root may read everything, unless it is taken from it.
+    let agent = if is_root { Agent::alone().through(&launcher) } else { Agent::alone() };
+    let close = |file: &Path| fs::set_permissions(file, Permissions::from_mode(0)).expect("our own file");
+    insta::assert_snapshot!(Minutes::of(agent).survives(close), @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: Permission denied (os error 13)");
+}
+
+/// What another run left half written, or anything else that has its name.
+#[test]
+fn is_written_whatever_is_in_the_new_files_place() {
+    let new = |minutes: &Minutes| minutes.file().with_extension("json.new");
+    let elsewhere = tempfile::NamedTempFile::new().expect("a temporary file");
+    let mut minutes = Minutes::new();
+    let _ = minutes.run().without_complaint();
+    let puts: [&dyn Fn(&Path); 3] = [
+        &|new| fs::write(new, "x".repeat(100_000)).expect("a file"),
+        &|new| symlink(elsewhere.path(), new).expect("a link"),
+        &|new| rustix::fs::mknodat(rustix::fs::CWD, new, FileType::Fifo, Mode::RUSR, 0).expect("a pipe"),
+    ];
+    for put in puts {
+        put(&new(&minutes));
+        minutes.run_well();
+        assert_eq!(entries(&minutes.agent.state_folder()).len(), 2);
+        minutes.run_well();
+    }
+    assert_eq!(fs::read(elsewhere.path()).expect("a file"), b"");
+}
+
+#[test]
+fn is_left_as_it_is_where_there_is_no_lock() {
+    let elsewhere = tempfile::NamedTempFile::new().expect("a temporary file");
+    let mut minutes = Minutes::new();
+    let _ = minutes.run().without_complaint();
+    let lock = minutes.file().with_extension("json.lock");
+    let before = fs::read(minutes.file()).expect("our own file");
+    let puts: [&dyn Fn(); 2] =
+        [&|| fs::create_dir(&lock).expect("a folder"), &|| symlink(elsewhere.path(), &lock).expect("a link")];
+    let complaints = puts.map(|put| {
+        fs::remove_file(&lock).or_else(|_| fs::remove_dir(&lock)).expect("it is there");
+        put();
+        let output = minutes.run();
+        assert!(minutes.knows_rates(&output), "the state can be read all the same: {output}");
+        assert_eq!(fs::read(minutes.file()).expect("our own file"), before);
+        minutes.mask(&output.stderr)
+    });
+    insta::assert_snapshot!(complaints.concat(), @"
+    mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written: its lock: Is a directory (os error 21)
+    mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written: its lock: Too many levels of symbolic links (os error 40)
+    ");
+    fs::remove_file(&lock).expect("our own link");
+    minutes.run_well();
+}
+
+/// Fills a disk on which the last run left its state, frees it again, and gives what is said meanwhile: the values are printed all
+/// the same, and the state stays as it is.
+fn on_a_disk(options: &str, spoil: impl Fn(&mut Disk), mend: impl Fn(&mut Disk)) -> Option<String> {
+    let mut disk = Disk::with(options)?;
+    let mut minutes = Minutes::of(Agent::alone().working_in(disk.path()));
+    let _ = minutes.run().without_complaint();
+    minutes.run_well();
+    spoil(&mut disk);
+    let (before, files) = (fs::read(minutes.file()).expect("our own file"), entries(&minutes.agent.state_folder()));
+    let [first, second] = [(); 2].map(|()| {
+        let output = minutes.run();
+        assert!(minutes.knows_rates(&output), "the state can be read all the same: {output}");
+        assert_eq!(fs::read(minutes.file()).expect("our own file"), before);
+        assert_eq!(entries(&minutes.agent.state_folder()), files);
+        minutes.mask(&output.stderr)
+    });
+    assert_eq!(first, second);
+    mend(&mut disk);
+    minutes.run_well();
+    assert_ne!(fs::read(minutes.file()).expect("our own file"), before);
+    Some(first)
+}
+
+#[test]
+fn stays_as_it_is_where_the_disk_is_full() {
+    let Some(complaint) = on_a_disk("size=64k", |disk| disk.fill(), |disk| disk.free()) else { return };
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written, so the old one stays: No space left on device (os error 28)");
+}
+
+#[test]
+fn stays_as_it_is_where_the_disk_can_have_no_more_files() {
+    let options = "size=64k,nr_inodes=16";
+    let Some(complaint) = on_a_disk(options, |disk| disk.fill_with_files(), |disk| disk.free()) else { return };
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written, so the old one stays: No space left on device (os error 28)");
+}
+
+#[test]
+fn stays_as_it_is_where_the_disk_is_read_only() {
+    let Some(complaint) = on_a_disk("size=64k", |disk| disk.remount("ro"), |disk| disk.remount("rw")) else { return };
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written: its lock: Read-only file system (os error 30)");
+}
+
+#[test]
+fn is_done_without_where_the_first_run_finds_the_disk_full_or_read_only() {
+    let options = "size=64k,nr_inodes=16";
+    let spoils: [&dyn Fn(&mut Disk); 3] =
+        [&|disk| disk.fill(), &|disk| disk.fill_with_files(), &|disk| disk.remount("ro")];
+    let mut complaints = String::new();
+    for spoil in spoils {
+        let Some(mut disk) = Disk::with(options) else { return };
+        spoil(&mut disk);
+        let mut minutes = Minutes::of(Agent::alone().working_in(disk.path()));
+        for _ in 0..2 {
+            let output = minutes.run();
+            assert!(!minutes.knows_rates(&output), "{output}");
+            assert_eq!(output.stderr.lines().count(), 1, "{output}");
+            complaints.push_str(&minutes.mask(&output.stderr));
+        }
+        // Were there room in the end, all would be well.
+        if disk.path().join("filler").exists() || disk.path().join("fillers").exists() {
+            disk.free();
+        } else {
+            disk.remount("rw");
+        }
+        let output = minutes.run().without_complaint();
+        assert!(!minutes.knows_rates(&output), "{output}");
+        minutes.run_well();
+    }
+    insta::assert_snapshot!(complaints, @"
+    mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written, so the old one stays: No space left on device (os error 28)
+    mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written, so the old one stays: No space left on device (os error 28)
+    mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 cannot be made: No space left on device (os error 28)
+    mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 cannot be made: No space left on device (os error 28)
+    mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 cannot be made: Read-only file system (os error 30)
+    mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 cannot be made: Read-only file system (os error 30)
+    ");
+}
+
+/// Moves this machine's clock between two runs, as if it had been set, by moving what was remembered the other way: what the wall
+/// clock said of the last run, and of the time of the counters, which is by the same clock. Gives the counters that are shown.
+fn with_the_clock_set(by: Duration, forward: bool) {
+    let mut minutes = Minutes::new();
+    let _ = minutes.run();
+    minutes.run_well();
+    let moved = |time: &mut Value| {
+        let before = time.as_u64().expect("a time in ns");
+        let by = u64::try_from(by.as_nanos()).expect("fewer than 584 years");
+        *time = if forward { before.saturating_sub(by) } else { before + by }.into();
+    };
+    minutes.edit(|target| {
+        moved(&mut target["seen"]["wall"]);
+        moved(&mut target["reading"]["time"]);
+    });
+    let output = minutes.run().without_complaint();
+    assert!(!minutes.knows_rates(&output), "the clock was set by {by:?}: {output}");
+    minutes.run_well();
+}
+
+#[test]
+fn gives_no_false_rates_when_the_machines_clock_was_set_back() {
+    // A little: there is still some time between the two, but not the time that passed.
+    for seconds in [20, 30, 60, 3600, 400_000_000] {
+        with_the_clock_set(Duration::from_secs(seconds), false);
+    }
+}
+
+#[test]
+fn gives_no_false_rates_when_the_machines_clock_was_set_forward() {
+    for seconds in [20, 3600, 400_000_000] {
+        with_the_clock_set(Duration::from_secs(seconds), true);
+    }
+}
+
+#[test]
+fn gives_no_rates_where_both_clocks_are_ahead() {
+    let mut minutes = Minutes::new();
+    let _ = minutes.run();
+    minutes.edit(|target| {
+        for time in [&["seen", "wall"], &["seen", "boot"], &["reading", "time"]] {
+            target[time[0]][time[1]] = (u64::MAX / 2).into();
+        }
+    });
+    let output = minutes.run().without_complaint();
+    assert!(!minutes.knows_rates(&output), "{output}");
+    minutes.run_well();
+}
+
+#[test]
+fn is_whole_whenever_a_run_is_killed() {
+    let mut minutes = Minutes::new();
+    let _ = minutes.run().without_complaint();
+    let command = format!("run gostats --target {}", minutes.stand_in.target());
+    let mut printed = 0;
+    for moment in 0..60 {
+        minutes.minute += 1;
+        minutes.stand_in.tells(stats::body(minutes.minute * MINUTE, minutes.minute * 7));
+        let running = minutes.agent.start(&command);
+        thread::sleep(moment * Duration::from_micros(250));
+        running.signal(Signal::KILL);
+        printed += usize::from(!running.output().stdout.is_empty());
+        assert!(read(&minutes.file())["targets"].is_object());
+        // No more than what the next run writes over.
+        let files = entries(&minutes.agent.state_folder());
+        assert!(files.len() <= 3 && files.iter().all(|name| name.contains(".json")), "{files:?}");
+        minutes.run_well();
+        assert_eq!(entries(&minutes.agent.state_folder()).len(), 2);
+    }
+    println!("{printed} of 60 had printed before");
 }
 
 /// Puts something where the folder for the state should be. Then nothing can be remembered: every run prints the
@@ -332,10 +602,15 @@ fn is_right_when_a_run_overlaps_a_slow_one() {
 
 #[test]
 fn is_whole_and_right_when_ten_runs_overlap() {
-    // Counts milliseconds, so that between any two answers the growth is 60,000 a minute.
-    let start = Instant::now();
-    let milliseconds = move || u64::try_from(start.elapsed().as_millis()).expect("a short time") + 1;
-    let stand_in = StandIn::telling_live(move || stats::body(milliseconds() * 1_000_000, milliseconds()));
+    // Tells the number of each answer, and its square as every counter: the growth per minute between two answers is the sum of
+    // their numbers.
+    let number = AtomicU64::new(0);
+    let stand_in = StandIn::telling_live(move || {
+        let number = number.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut body = stats::body(number * MINUTE, number * number);
+        body["goroutine_num"] = number.into();
+        body
+    });
     let agent = Agent::alone();
     let command = format!("run gostats --target {}", stand_in.target());
     let outputs: Vec<_> = thread::scope(|scope| {
@@ -346,12 +621,17 @@ fn is_whole_and_right_when_ten_runs_overlap() {
     let mut rates = 0;
     for output in outputs {
         let output = output.exits(0).without_complaint();
-        for counter in stats::COUNTERS {
-            if let Some(rate) = output.metrics().of(&stand_in.key()).get(counter) {
-                assert!((rate - 60_000.0).abs() < 1e-6, "{counter} is {rate}");
-                rates += 1;
-            }
-        }
+        let printed = output.metrics().of(&stand_in.key());
+        let number = printed["runtime.goroutine_num"];
+        let sums: Vec<_> = stats::COUNTERS.iter().filter_map(|counter| printed.get(*counter)).collect();
+        assert_eq!(printed.len(), stats::GAUGES.len() + sums.len(), "{output}");
+        let Some(sum) = sums.first() else { continue };
+        assert_eq!(sums.len(), stats::COUNTERS.len(), "{output}");
+        assert!(sums.iter().all(|other| (*other - *sum).abs() < 1e-6), "{output}");
+        // One answer that came before, and no mixture of several.
+        let before = *sum - number;
+        assert!((before - before.round()).abs() < 1e-6 && (1.0..number).contains(&before.round()), "{output}");
+        rates += 1;
     }
     assert!(rates > 0, "no run knew rates");
     let last = agent.values(&command).exits(0).without_complaint();

@@ -7,6 +7,7 @@
 //! - [`fake_engine`] is an engine for what no real one does on demand.
 //! - [`fleet`] is such an engine's containers, and an agent that asks for what they use.
 //! - [`cgroup`] shows files in place of the kernel's control groups.
+//! - [`disk`] is a disk that can run full.
 //! - [`stand_in`] is a Go program's `/stats` that tells what a scenario wants it to tell.
 //! - [`stats`] knows gostats' metrics: what is to be printed for which answer.
 //! - [`local`] runs the Go programs beside the scenario, without containers.
@@ -15,6 +16,7 @@
 
 pub mod agent;
 pub mod cgroup;
+pub mod disk;
 pub mod engine;
 pub mod fake_engine;
 pub mod fleet;
