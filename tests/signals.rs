@@ -1,0 +1,238 @@
+//! Signals, and standard streams that lead nowhere, at any moment of a run.
+
+use std::cell::Cell;
+use std::fs;
+use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use scenarios::agent::{Agent, Output};
+use scenarios::stand_in::StandIn;
+use scenarios::stats;
+use serde_json::Value;
+
+const MINUTE: u64 = 60_000_000_000;
+
+/// What a pipe holds.
+const PIPE: usize = 64 << 10;
+
+/// A program that tells the number of each answer as that of its goroutines. Counters are the squares of the numbers, so that the
+/// growth per minute between two answers is the sum of theirs, and that of no other two with the same second.
+struct Squares {
+    stand_in: StandIn,
+    /// The number of the answer that is remembered.
+    remembered: Cell<u64>,
+}
+
+fn answer(number: u64) -> Value {
+    let mut body = stats::body(number * MINUTE, number * number);
+    body["goroutine_num"] = number.into();
+    body
+}
+
+impl Squares {
+    /// Each answer takes so long.
+    fn after(delay: Duration) -> Self {
+        let number = AtomicU64::new(0);
+        let stand_in = StandIn::telling_live(move || {
+            thread::sleep(delay);
+            answer(number.fetch_add(1, Ordering::Relaxed) + 1)
+        });
+        Self { stand_in, remembered: Cell::new(0) }
+    }
+
+    /// Asserts that a run printed nothing of it, or what is right for an answer after that which is remembered. Then that one is
+    /// remembered. Gives whether it printed something.
+    #[track_caller]
+    fn check(&self, output: &Output) -> bool {
+        let printed = output.metrics().of(&self.stand_in.key());
+        let Some(told) = printed.get("runtime.goroutine_num") else {
+            assert!(printed.is_empty(), "{output}");
+            return false;
+        };
+        let before = self.remembered.get();
+        let numbers = before + 1..=self.stand_in.asked() as u64;
+        let is_told = |number: &u64| (stats::gauges(&answer(*number))["runtime.goroutine_num"] - told).abs() < 0.5;
+        let number = numbers.into_iter().find(is_told).unwrap_or_else(|| panic!("no answer after {before}: {output}"));
+        let right =
+            if before == 0 { stats::gauges(&answer(number)) } else { stats::all(&answer(before), &answer(number)) };
+        stats::assert_same(&printed, &right);
+        self.remembered.set(number);
+        true
+    }
+}
+
+/// Asserts that the state of these is as if nothing had happened: it is whole, nothing lies beside it, and the next run knows it.
+#[track_caller]
+fn assert_undisturbed(agent: &Agent, command: &str, programs: &[Squares]) {
+    let output = agent.values(command).exits(0).without_complaint();
+    for program in programs {
+        assert!(program.check(&output), "{output}");
+    }
+    let files: Vec<_> = fs::read_dir(agent.state_folder()).expect("a folder").flatten().collect();
+    let [state] = &agent.state_files()[..] else { panic!("one state file, not {files:?}") };
+    let _: Value = serde_json::from_slice(&fs::read(state).expect("our own file")).expect("a whole state");
+    assert_eq!(files.len(), 2, "{files:?}");
+}
+
+fn command(programs: &[Squares]) -> String {
+    let targets: Vec<_> = programs.iter().map(|program| format!("--target {}", program.stand_in.target())).collect();
+    format!("run gostats {}", targets.join(" "))
+}
+
+fn programs(delays: &[u64]) -> Vec<Squares> {
+    delays.iter().map(|delay| Squares::after(Duration::from_millis(*delay))).collect()
+}
+
+#[test]
+fn end_a_run_at_any_moment_with_whole_lines_and_a_right_state() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let programs = programs(&[4, 5, 10, 20, 40]);
+        let (agent, command) = (Agent::alone(), command(&programs));
+        assert_undisturbed(&agent, &command, &programs);
+        let mut ends = [0; 3];
+        for milliseconds in 0..70 {
+            let running = agent.start(&command);
+            thread::sleep(Duration::from_millis(milliseconds));
+            running.signal(signal);
+            let output = running.output();
+            let end = match (output.status.code(), output.status.signal()) {
+                (Some(0), None) => 0,
+                (Some(1), None) => 1,
+                (None, Some(killed)) if killed == signal.as_raw() => 2,
+                _ => panic!("neither 0, 1 nor {signal:?}: {output}"),
+            };
+            ends[end] += 1;
+            // What was printed is remembered. Who was asked and is not ready is named.
+            let printed: Vec<_> = programs.iter().map(|program| program.check(&output)).collect();
+            let complaints: Vec<_> = output.stderr.lines().collect();
+            let word = if signal == Signal::TERM { " when SIGTERM came" } else { " when SIGINT came" };
+            assert!(complaints.iter().all(|line| line.ends_with(word)), "{output}");
+            assert_eq!(end == 0, printed.contains(&true), "{output}");
+            if end != 2 {
+                for (program, printed) in programs.iter().zip(printed) {
+                    let named = complaints.iter().any(|line| line.contains(&program.stand_in.target()));
+                    assert_eq!(named, !printed, "{}: {output}", program.stand_in.target());
+                }
+            }
+            assert_undisturbed(&agent, &command, &programs);
+        }
+        println!(
+            "{signal:?}: {} printed something, {} nothing, {} were killed before they listened",
+            ends[0], ends[1], ends[2]
+        );
+        assert!(ends.iter().all(|times| *times > 0), "not all moments came: {ends:?}");
+    }
+}
+
+/// Reads so many bytes, then closes the pipe.
+fn read_and_close(mut pipe: PipeReader, length: u64) -> u64 {
+    io::copy(&mut pipe.by_ref().take(length), &mut io::sink()).expect("a pipe can be read")
+}
+
+/// A pipe that holds no more.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = io::pipe().expect("a pipe");
+    writer.write_all(&[b'x'; PIPE]).expect("as much as a pipe holds");
+    (reader, writer)
+}
+
+/// What was written into a pipe that is closed now at its other end.
+fn rest(mut pipe: PipeReader) -> String {
+    let mut text = String::new();
+    pipe.read_to_string(&mut text).expect("text");
+    text
+}
+
+#[test]
+fn a_reader_that_closes_early_is_one_line_and_exit_1_and_the_state_stays() {
+    let programs = programs(&[0, 0, 0]);
+    let (agent, command) = (Agent::alone(), command(&programs));
+    assert_undisturbed(&agent, &command, &programs);
+    for length in [0, 1, 63, 64, 500] {
+        // Full, so that the run has not written all before the reader is gone.
+        let (reader, stdout) = full_pipe();
+        let (complaints, stderr) = io::pipe().expect("a pipe");
+        let running = agent.start_into(&command, stdout, stderr);
+        assert_eq!(read_and_close(reader, length), length);
+        let _ = running.output().exits(1);
+        insta::allow_duplicates! { insta::assert_snapshot!(rest(complaints), @"mackerel-plugin-wasm: cannot write to stdout: Broken pipe (os error 32)"); }
+        assert_undisturbed(&agent, &command, &programs);
+    }
+}
+
+#[test]
+fn a_reader_that_never_reads_is_given_up_after_the_deadline() {
+    let programs = programs(&[0, 0, 0]);
+    // Long names: more than a pipe holds.
+    let agent = Agent::alone();
+    let (good, targets) = (command(&programs), (1..=40).map(|host| format!("--target 127.0.0.{host}")));
+    let targets: Vec<_> = targets.map(|host| format!("{host}:{}", programs[0].stand_in.port())).collect();
+    let prefix = format!("--metric-key-prefix {}", "x".repeat(250));
+    let command = format!("run gostats {} {prefix} --deadline 500ms", targets.join(" "));
+    assert_undisturbed(&agent, &good, &programs);
+    let all = agent.values(&command).exits(0).without_complaint();
+    assert!(all.stdout.len() > PIPE, "{} bytes are no more than a pipe holds", all.stdout.len());
+    let before: Vec<_> = agent.state_files().iter().map(|file| fs::read(file).expect("our own file")).collect();
+
+    let (reader, writer) = io::pipe().expect("a pipe");
+    let (complaints, stderr) = io::pipe().expect("a pipe");
+    let output = agent.start_into(&command, writer, stderr).output().exits(1);
+    insta::assert_snapshot!(rest(complaints), @"mackerel-plugin-wasm: the run hung beyond its deadline and was ended: a disk, a pipe that nobody reads, or a component that takes too long to compile");
+    assert_eq!(rest(reader).len(), PIPE, "{output}");
+    let after: Vec<_> = agent.state_files().iter().map(|file| fs::read(file).expect("our own file")).collect();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn a_stderr_that_nobody_reads_is_given_up_after_the_deadline() {
+    let programs = programs(&[0, 0, 0]);
+    let agent = Agent::alone();
+    let command = format!("{} --target 127.0.0.1:1 --deadline 500ms", command(&programs));
+    let assert_right = |output: Output| assert!(programs.iter().all(|program| program.check(&output)), "{output}");
+    assert_right(agent.values(&command).exits(0));
+    let (unread, stderr) = full_pipe();
+    // Its values are printed and remembered before it has anything to say.
+    assert_right(agent.start_into(&command, Stdio::piped(), stderr).output().exits(1));
+    drop(unread);
+    assert_right(agent.values(&command).exits(0));
+}
+
+#[test]
+fn standard_streams_that_are_closed_harm_nothing() {
+    for (closed, is_printed) in [("<&-", true), ("2>&-", true), (">&-", false), ("<&- >&- 2>&-", false)] {
+        let programs = programs(&[0, 0]);
+        let command = command(&programs);
+        let launcher = format!("exec \"$@\" {closed}");
+        let agent = Agent::alone();
+        assert_undisturbed(&agent, &command, &programs);
+        let agent = agent.through(&["sh", "-c", &launcher, "sh"]);
+        let output = agent.values(&command).exits(0).without_complaint();
+        for program in &programs {
+            assert_eq!(program.check(&output), is_printed, "{closed}: {output}");
+            // What went to a closed stdout is as good as printed.
+            program.remembered.set(2);
+        }
+        assert_undisturbed(&agent.through(&[]), &command, &programs);
+    }
+}
+
+#[test]
+fn standard_streams_without_a_reader_harm_nothing() {
+    let programs = programs(&[0, 0]);
+    let (agent, command) = (Agent::alone(), command(&programs));
+    assert_undisturbed(&agent, &command, &programs);
+    // Nobody reads either: what it says is lost, and no more.
+    let (stdout, stderr) = [(); 2].map(|()| io::pipe().expect("a pipe").1).into();
+    let output = agent.start_into(&command, stdout, stderr).output().exits(1);
+    assert_eq!(output.stdout, "");
+    assert_undisturbed(&agent, &command, &programs);
+    let (_, stderr) = io::pipe().expect("a pipe");
+    let output = agent.start_into(&format!("{command} --verbose"), Stdio::piped(), stderr).output().exits(0);
+    assert!(programs.iter().all(|program| program.check(&output)), "{output}");
+    assert_undisturbed(&agent, &command, &programs);
+}
