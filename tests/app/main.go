@@ -3,7 +3,8 @@
 //	GET /stats    runtime.MemStats and its kin, in the JSON of golang-stats-api-handler
 //	GET /served   a JSON array of the last bodies that /stats served, exactly as served
 //
-// It prints the addresses that it listens on, one per line, once it does.
+// It prints the addresses that it listens on, one per line, once it does. Where the environment has LOG_ANSWERS, it also prints
+// each answer that it is about to give under /stats, as one line: so it can be read when the app has ended.
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -28,7 +30,7 @@ func main() {
 	idle := flag.Bool("idle", false, "do nothing but answer: a hundred of them then take no time that is being measured")
 	flag.Parse()
 
-	var h handler
+	h := handler{log: os.Getenv("LOG_ANSWERS") != ""}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/stats", h.stats)
 	mux.HandleFunc("/served", h.served)
@@ -57,9 +59,10 @@ func work() {
 	}
 }
 
-// handler answers requests. The zero value is ready.
+// handler answers requests. The zero value is ready, and prints nothing.
 type handler struct {
 	sync.Mutex
+	log    bool             // whether to print what /stats serves
 	bodies [][]byte         // what /stats served last, oldest first
 	last   time.Time        // when it was asked before
 	mem    runtime.MemStats // what it found then
@@ -78,6 +81,9 @@ func (h *handler) stats(w http.ResponseWriter, _ *http.Request) {
 		h.bodies = h.bodies[1:]
 	}
 	h.bodies = append(h.bodies, body)
+	if h.log {
+		fmt.Printf("%s\n", body)
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Write(body)
 }

@@ -9,6 +9,7 @@
 //! - [`cgroup`] shows files in place of the kernel's control groups.
 //! - [`disk`] is a disk that can run full.
 //! - [`stand_in`] is a Go program's `/stats` that tells what a scenario wants it to tell.
+//! - [`soak`] is containers that come and go, and what each of them answered.
 //! - [`stats`] knows gostats' metrics: what is to be printed for which answer.
 //! - [`local`] runs the Go programs beside the scenario, without containers.
 //! - [`go`] builds them, [`http`] is the little HTTP that the others need, [`port`] finds free ports, [`wait`] waits,
@@ -28,6 +29,7 @@ pub mod podman;
 pub mod port;
 pub mod relay;
 pub mod skip;
+pub mod soak;
 pub mod stand_in;
 pub mod stats;
 pub mod wait;

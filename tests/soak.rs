@@ -1,0 +1,180 @@
+//! Many runs, one after the other, over containers that come and go. Each value that was printed is held against what the
+//! containers themselves say that they answered.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::sync::mpsc::{self, TryRecvError};
+use std::thread;
+use std::time::Instant;
+
+use scenarios::agent::Agent;
+use scenarios::engine::Engine;
+use scenarios::soak::{Herd, Life, Run};
+use scenarios::stats::{self, Values};
+use serde_json::Value;
+
+/// How many containers stay as they are, and how many come and go.
+const CONTAINERS: (usize, usize) = (39, 21);
+
+/// After so many runs, what is not there any more has not been there for hours.
+const HOURS_EVERY: usize = 20;
+
+/// What can be said of a container that goes or comes during the run.
+const GOING: [&str; 3] = [
+    "no connection: Connection refused (os error 111)",
+    "no whole answer: the connection was closed before an answer came",
+    "no counters, for the engine does not say when the container was started: it is gone",
+];
+
+/// `SOAK_RUNS`, else a minute's worth.
+fn runs() -> usize {
+    std::env::var("SOAK_RUNS").map_or(60, |runs| runs.parse().expect("SOAK_RUNS is a number"))
+}
+
+#[test]
+fn every_value_of_many_runs_is_right_while_containers_come_and_go() {
+    let Some(engine) = Engine::find_here() else { return };
+    let begin = Instant::now();
+    let group = engine.group();
+    let (staying, moving) = CONTAINERS;
+    let mut herd = Herd::start(engine, &group, staying, moving);
+    println!("{} containers started in {:?}", staying + moving, begin.elapsed());
+    let agent = Agent::beside(engine);
+    let command = format!("run gostats --filter {} --path /stats", group.filter());
+
+    let begin = Instant::now();
+    let mut soak = Vec::new();
+    let mut states = Vec::new();
+    thread::scope(|scope| {
+        // Dropped at the end of the runs, also where one of them fails.
+        let (runs_go_on, end) = mpsc::channel::<()>();
+        let herd = &mut herd;
+        scope.spawn(move || {
+            while end.try_recv() == Err(TryRecvError::Empty) {
+                herd.turn();
+            }
+        });
+        for number in 1..=runs() {
+            soak.push(Run::of(&agent, &command));
+            if number % HOURS_EVERY == 0 {
+                states.push(state(&agent).len());
+                hours_pass(&agent);
+            }
+            let _ = state(&agent);
+        }
+        drop(runs_go_on);
+    });
+    println!("{} runs beside {} containers in {:?}", soak.len(), herd.made(), begin.elapsed());
+
+    let lives = herd.lives();
+    assert_right(&soak, &lives);
+    assert_flat("memory in KiB", &soak.iter().map(|run| run.memory).collect::<Vec<_>>());
+    assert_flat("open files", &soak.iter().map(|run| run.files).collect::<Vec<_>>());
+    println!("state file in bytes, every {HOURS_EVERY} runs: {states:?}");
+    let (first, last) = (states[0], states[states.len() - 1]);
+    assert!(last * 10 <= first * 12, "the state grew: {states:?}");
+}
+
+/// The state as text. Asserts that it is whole, and all that is there.
+fn state(agent: &Agent) -> String {
+    let names = |folder| {
+        let entries = fs::read_dir(folder).expect("a folder").flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<BTreeSet<_>>()
+    };
+    let [file] = &agent.state_files()[..] else { panic!("one state file, not {:?}", agent.state_files()) };
+    let name = file.file_name().expect("a file's path").to_string_lossy();
+    assert_eq!(names(agent.workdir()).len(), 1);
+    assert_eq!(names(&agent.state_folder()), BTreeSet::from([name.to_string(), format!("{name}.lock")]));
+    let text = fs::read_to_string(file).expect("our own file");
+    let state: Value = serde_json::from_str(&text).expect("a whole state");
+    assert!(state["targets"].as_object().is_some_and(|targets| targets.len() >= CONTAINERS.0), "{text}");
+    text
+}
+
+/// Lets what the last run did not see have been seen hours ago for the last time.
+fn hours_pass(agent: &Agent) {
+    let mut state: Value = serde_json::from_str(&state(agent)).expect("a whole state");
+    let wall = |target: &Value| target["seen"]["wall"].as_u64().expect("a time in ns");
+    let targets = state["targets"].as_object_mut().expect("targets");
+    let last = targets.values().map(wall).max().expect("some targets");
+    for target in targets.values_mut().filter(|target| wall(target) < last) {
+        target["seen"]["wall"] = (wall(target) - 7_200_000_000_000).into();
+    }
+    fs::write(&agent.state_files()[0], state.to_string()).expect("our own file");
+}
+
+/// Asserts of each run that it printed what containers answered it, and the growth since what they answered before, and all of
+/// those that were left alone.
+fn assert_right(soak: &[Run], lives: &[Life]) {
+    let (mut values, mut rates, mut said) = (0, 0, BTreeMap::<&str, usize>::new());
+    // By the life's number, that of the last answer that was printed.
+    let mut last: HashMap<usize, usize> = HashMap::new();
+    for (number, run) in soak.iter().enumerate() {
+        let output = &run.output;
+        assert!(output.status.success(), "run {number}: {output}");
+        let complaints: Vec<_> = output.stderr.lines().map(complaint).collect();
+        for (name, what) in &complaints {
+            let touched = !lives.iter().any(|life| life.name == *name && life.spans(run));
+            assert!(touched, "run {number}: nothing happened to {name}: {output}");
+            let kind = GOING.into_iter().find(|kind| what == kind);
+            let kind = kind.unwrap_or_else(|| panic!("run {number}: that is not of going: {output}"));
+            *said.entry(kind).or_default() += 1;
+        }
+        let metrics = &run.metrics;
+        let mut ports: BTreeSet<_> = metrics.instances().into_iter().map(str::to_owned).collect();
+        for (index, life) in lives.iter().enumerate() {
+            let printed = metrics.of(&format!("gostats.{}", life.port));
+            let answers = life.answers_in(run);
+            assert!(answers.len() <= 1, "run {number} asked {} {} times", life.name, answers.len());
+            let Some(answer) = answers.last().filter(|_| !printed.is_empty()) else {
+                assert!(!life.spans(run), "run {number}: {} is missing: {output}", life.name);
+                continue;
+            };
+            ports.remove(&life.port.to_string());
+            let has_start =
+                !complaints.iter().any(|(name, what)| *name == life.name && what.starts_with("no counters"));
+            let before = last.get(&index).filter(|_| has_start);
+            let right = match before {
+                Some(before) => stats::all(&life.answers[*before], &life.answers[answer]),
+                None => stats::gauges(&life.answers[answer]),
+            };
+            assert!(is_same(&printed, &right), "run {number}: {} is {right:?}, and printed was {printed:?}", life.name);
+            values += printed.len();
+            rates += printed.len() - stats::GAUGES.len();
+            if has_start {
+                last.insert(index, answer);
+            }
+        }
+        assert_eq!(ports, BTreeSet::new(), "run {number} printed what nobody answered: {output}");
+    }
+    println!("{values} values are right, {rates} of them rates; {} lives of containers", lives.len());
+    println!("on stderr: {said:?}");
+    assert!(rates > soak.len() * CONTAINERS.0, "too few rates to have been a test");
+}
+
+/// The container that a line on stderr names, and what it says of it.
+fn complaint(line: &str) -> (&str, &str) {
+    let (name, rest) = line
+        .strip_prefix("mackerel-plugin-wasm: gostats: ")
+        .and_then(|line| line.split_once(" ("))
+        .unwrap_or_else(|| panic!("not of a container: {line}"));
+    (name, rest.split_once("): ").expect("an address").1)
+}
+
+fn is_same(printed: &Values, right: &Values) -> bool {
+    printed.len() == right.len()
+        && right.iter().all(|(metric, right)| {
+            printed.get(metric).is_some_and(|printed| (printed - right).abs() <= right.abs() * 1e-9)
+        })
+}
+
+/// Asserts that something is no more in the last fifth of all runs than in the second: a fifth more at most.
+#[allow(clippy::cast_precision_loss)]
+fn assert_flat(what: &str, seen: &[f64]) {
+    let fifth = seen.len() / 5;
+    let mean = |from: usize| seen[from..][..fifth].iter().sum::<f64>() / fifth as f64;
+    let (early, late) = (mean(fifth), mean(seen.len() - fifth));
+    let most = seen.iter().copied().fold(0.0, f64::max);
+    println!("{what}: {early:.0} in the second fifth of the runs, {late:.0} in the last, {most:.0} at most");
+    assert!(late <= early * 1.2, "{what}: {early} in the second fifth, {late} in the last");
+}

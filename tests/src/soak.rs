@@ -1,0 +1,237 @@
+//! A soak: many runs over containers of which some come, go and restart all the time, and an account of what each of them answered.
+
+use std::fs;
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use crate::agent::{Agent, Metrics, Output};
+use crate::engine::{Container, Engine, Group};
+
+/// Containers of the Go app. The first of them stay as they are, the others come and go.
+pub struct Herd<'e> {
+    engine: &'e Engine,
+    group: &'e Group<'e>,
+    members: Vec<Member<'e>>,
+    staying: usize,
+    made: usize,
+    turns: usize,
+    /// The lives of the containers that were removed.
+    ended: Vec<Life>,
+}
+
+struct Member<'e> {
+    container: Container<'e>,
+    up: bool,
+    stays: Vec<Stay>,
+}
+
+/// A time in which a container was left alone: it answered all the while. Times are in nanoseconds since 1970.
+#[derive(Clone, Copy)]
+struct Stay {
+    port: u16,
+    from: u64,
+    until: u64,
+}
+
+/// What is known of a container from one start to its end.
+pub struct Life {
+    /// The container's name.
+    pub name: String,
+    /// This machine's port that was its.
+    pub port: u16,
+    /// What it answered under `/stats`, in order.
+    pub answers: Vec<Value>,
+    stay: Stay,
+}
+
+impl Life {
+    /// Whether it was left alone for all this time.
+    pub fn spans(&self, run: &Run) -> bool {
+        self.stay.from <= run.begin && run.end <= self.stay.until
+    }
+
+    /// The answers that it gave in this time, by their numbers.
+    pub fn answers_in(&self, run: &Run) -> std::ops::Range<usize> {
+        let before = |time: u64| self.answers.partition_point(|answer| time_of(answer) < time);
+        before(run.begin)..before(run.end)
+    }
+}
+
+impl<'e> Herd<'e> {
+    /// Starts so many that stay and so many that come and go.
+    ///
+    /// # Panics
+    ///
+    /// When those that come and go are no threes.
+    pub fn start(engine: &'e Engine, group: &'e Group<'e>, staying: usize, moving: usize) -> Self {
+        assert_eq!(moving % 3, 0, "each turn is for three");
+        let members = few_at_a_time((0..staying + moving).collect(), |number| Member::start(group, number));
+        Self { engine, group, made: members.len(), members, staying, turns: 0, ended: Vec::new() }
+    }
+
+    /// It is the turn of the next three of those that come and go. One is restarted; one is stopped until its next turn; one is
+    /// removed, and another one comes in its place.
+    ///
+    /// # Panics
+    ///
+    /// When a container does not start, or does not tell what it answered.
+    pub fn turn(&mut self) {
+        let (engine, group, number) = (self.engine, self.group, self.made);
+        let moving = &mut self.members[self.staying..];
+        let threes = moving.len() / 3;
+        let (three, round) = (self.turns % threes, self.turns / threes);
+        thread::scope(|scope| {
+            let [restarted, stopped, replaced] = &mut moving[3 * three..][..3] else { unreachable!("three") };
+            let mut roles = [restarted, stopped, replaced];
+            // In the next round, each of them has another role.
+            roles.rotate_left(round % 3);
+            let [restarted, stopped, replaced] = roles;
+            scope.spawn(|| restarted.restart());
+            scope.spawn(|| if stopped.up { stopped.stop() } else { stopped.restart() });
+            let ended = scope.spawn(|| replaced.replace(engine, Member::start(group, number)));
+            self.ended.extend(ended.join().expect("a container can be replaced"));
+        });
+        self.made += 1;
+        self.turns += 1;
+    }
+
+    /// How many containers there have been.
+    pub fn made(&self) -> usize {
+        self.made
+    }
+
+    /// Removes all containers, and gives all their lives.
+    pub fn lives(self) -> Vec<Life> {
+        let lives = few_at_a_time(self.members, |member| member.end(self.engine));
+        self.ended.into_iter().chain(lives.into_iter().flatten()).collect()
+    }
+}
+
+impl<'e> Member<'e> {
+    fn start(group: &Group<'e>, number: usize) -> Self {
+        let options = "--publish 127.0.0.1::8080 --env LOG_ANSWERS=1";
+        let container = group.app_with(&format!("app{number}"), options);
+        let mut member = Self { container, up: true, stays: Vec::new() };
+        member.is_left_alone();
+        member
+    }
+
+    fn restart(&mut self) {
+        self.is_left_no_more();
+        self.container.restart();
+        self.up = true;
+        self.is_left_alone();
+    }
+
+    fn stop(&mut self) {
+        self.is_left_no_more();
+        self.container.stop();
+        self.up = false;
+    }
+
+    /// Lets the next one take its place, and gives its lives.
+    fn replace(&mut self, engine: &Engine, next: Self) -> Vec<Life> {
+        std::mem::replace(self, next).end(engine)
+    }
+
+    fn end(mut self, engine: &Engine) -> Vec<Life> {
+        // Stopped first, so that its last answer is in its log.
+        self.stop();
+        let lives = self.lives(engine);
+        self.container.remove();
+        lives
+    }
+
+    fn is_left_alone(&mut self) {
+        self.stays.push(Stay { port: self.container.address().port(), from: now(), until: u64::MAX });
+    }
+
+    fn is_left_no_more(&mut self) {
+        if let Some(last) = self.stays.last_mut().filter(|_| self.up) {
+            last.until = now();
+        }
+    }
+
+    fn lives(&self, engine: &Engine) -> Vec<Life> {
+        let log = engine.try_docker(&["logs", self.container.id()]).expect("a container that is there has a log");
+        let mut lives: Vec<Life> = Vec::new();
+        for line in log.lines() {
+            if let Ok(answer) = serde_json::from_str(line) {
+                lives.last_mut().expect("it says that it listens before it answers").answers.push(answer);
+            } else {
+                let stay = *self.stays.get(lives.len()).expect("as many starts as it was started");
+                let name = self.container.name().to_owned();
+                lives.push(Life { name, port: stay.port, answers: Vec::new(), stay });
+            }
+        }
+        assert_eq!(lives.len(), self.stays.len(), "starts of {}", self.container.name());
+        lives
+    }
+}
+
+/// One run of the program.
+pub struct Run {
+    /// When it began, in nanoseconds since 1970.
+    pub begin: u64,
+    /// When it had ended.
+    pub end: u64,
+    /// What it left.
+    pub output: Output,
+    /// The values in it.
+    pub metrics: Metrics,
+    /// The most memory that it was seen to have, in KiB.
+    pub memory: f64,
+    /// The most files that it was seen to have open.
+    pub files: f64,
+}
+
+impl Run {
+    /// Runs once, and looks at the process every millisecond.
+    pub fn of(agent: &Agent, command: &str) -> Self {
+        let begin = now();
+        let running = agent.start(command);
+        let (mut memory, mut files) = (0.0, 0.0);
+        while let Some(peak) = peak_memory(running.id()) {
+            memory = peak;
+            files = open_files(running.id()).max(files);
+            thread::sleep(Duration::from_millis(1));
+        }
+        let output = running.output();
+        Self { begin, metrics: output.metrics(), output, end: now(), memory, files }
+    }
+}
+
+/// The peak of a process's memory in KiB; none once it has ended, and until it is waited for.
+fn peak_memory(process: u32) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(peak.trim().strip_suffix(" kB")?.parse().expect("a number"))
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn open_files(process: u32) -> f64 {
+    fs::read_dir(format!("/proc/{process}/fd")).map_or(0, Iterator::count) as f64
+}
+
+fn time_of(answer: &Value) -> u64 {
+    answer["time"].as_u64().expect("a time in ns")
+}
+
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is right");
+    u64::try_from(now.as_nanos()).expect("a time of this age")
+}
+
+/// Works on all of them, four at a time: an engine takes no more at once in good order.
+fn few_at_a_time<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let waiting = Mutex::new(items.into_iter());
+    let next = || waiting.lock().expect("nobody panics while it is held").next();
+    let worker = || std::iter::from_fn(next).map(&work).collect::<Vec<_>>();
+    thread::scope(|scope| {
+        let workers = [(); 4].map(|()| scope.spawn(worker));
+        workers.into_iter().flat_map(|worker| worker.join().expect("all goes well")).collect()
+    })
+}
