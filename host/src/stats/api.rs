@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerBlkioStatEntry, ContainerMemoryStats, ContainerNetworkStats, ContainerPidsStats, ContainerThrottlingData,
-    HealthStatusEnum,
+    ContainerBlkioStatEntry, ContainerInspectResponse, ContainerMemoryStats, ContainerNetworkStats, ContainerPidsStats,
+    ContainerStatsResponse, ContainerThrottlingData, HealthStatusEnum,
 };
 use jiff::Timestamp;
 
@@ -20,7 +20,14 @@ use crate::sandbox::container::{
 
 /// The figures of the container `id` at the engine's next count.
 pub async fn stats(engine: &Engine, id: &str, parts: Parts, has_interfaces: bool) -> Result<Stats, Error> {
-    let response = engine.stats(id).await?;
+    figures(engine.stats(id).await?, parts, has_interfaces)
+}
+
+/// The figures that an answer of the engine holds.
+///
+/// # Errors
+/// Where it tells no time, or that of a container that is stopped.
+pub fn figures(response: ContainerStatsResponse, parts: Parts, has_interfaces: bool) -> Result<Stats, Error> {
     // A container that was just stopped has an answer of zeros, taken in the year 1.
     let time = match response.read.as_deref().map(str::parse::<Timestamp>) {
         Some(Ok(time)) => u64::try_from(time.as_nanosecond()).map_err(|_| Error::Gone)?,
@@ -111,7 +118,11 @@ fn of_interfaces(networks: &HashMap<String, ContainerNetworkStats>) -> Network {
 
 /// Restarts and health of the container `id`.
 pub async fn state(engine: &Engine, id: &str) -> Result<State, Error> {
-    let response = engine.inspect(id).await?;
+    Ok(restarts_and_health(engine.inspect(id).await?))
+}
+
+/// The restarts and the health that an answer of the engine holds.
+pub fn restarts_and_health(response: ContainerInspectResponse) -> State {
     let health = response.state.and_then(|state| state.health).and_then(|health| {
         let status = match health.status? {
             HealthStatusEnum::STARTING => HealthStatus::Starting,
@@ -121,7 +132,7 @@ pub async fn state(engine: &Engine, id: &str) -> Result<State, Error> {
         };
         Some(Health { status, failing_streak: natural(health.failing_streak) })
     });
-    Ok(State { restarts: natural(response.restart_count), health })
+    State { restarts: natural(response.restart_count), health }
 }
 
 fn natural(number: Option<i64>) -> Option<u64> {
