@@ -84,7 +84,7 @@ pub const CGROUP_DEPTH: usize = 8;
 /// can make more.
 pub const CGROUP_FOLDERS: usize = 10_000;
 
-/// The size of a control group's file. A hundred block devices take about 10 kB.
+/// The size of a control group's file, and of `/proc/PID/net/dev`. A hundred block devices or network interfaces take about 10 kB.
 pub const CGROUP_FILE: ByteSize = ByteSize::kib(256);
 
 /// How often a guest that computes without end is interrupted, so that the other sandboxes and the clock get their turn.

@@ -6,14 +6,13 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::Read as _;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use procfs::net::DeviceStatus;
-use procfs::process::Process;
-use procfs::{Current as _, Meminfo};
-use rustix::fs::{Mode, OFlags};
+use procfs::net::{DeviceStatus, InterfaceDeviceStatus};
+use procfs::{Current as _, FromRead as _, Meminfo};
+use rustix::fs::{CWD, Mode, OFlags};
 
 use super::{empty, operations, sum, used};
 use crate::limits;
@@ -27,7 +26,7 @@ pub const ROOT: &str = "/sys/fs/cgroup";
 
 /// The kernel's two forms of control groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Version {
+pub enum Version {
     /// A tree for each controller, with the same folders in each.
     V1,
     /// One tree.
@@ -84,26 +83,12 @@ impl Cgroups {
     /// The figures of the container `id` at this moment.
     pub fn stats(&self, id: &str, parts: Parts, has_interfaces: bool) -> Result<Stats, Error> {
         let Some(folder) = self.folders.get(id) else { return Err(self.not_found()) };
-        let group = Group { all: self, folder };
+        let read = |controller: &str, file: &str| text(self.tree(controller)?, &format!("{folder}{file}"));
         let nothing = empty(Moment::now().wall);
         let mut stats = nothing;
-        if parts.contains(Parts::CPU) {
-            stats.cpu = group.cpu();
-        }
-        if parts.contains(Parts::THROTTLING) {
-            stats.throttling = group.throttling();
-        }
-        if parts.contains(Parts::MEMORY) {
-            stats.memory = group.memory(self.machine);
-        }
-        if parts.contains(Parts::BLOCK_IO) {
-            stats.block_io = group.block_io();
-        }
+        Group { version: self.version, cfq: self.cfq, machine: self.machine, read: &read }.fill(&mut stats, parts);
         if parts.contains(Parts::NETWORK) && has_interfaces {
-            stats.network = group.network();
-        }
-        if parts.contains(Parts::PROCESSES) {
-            stats.processes = group.processes();
+            stats.network = self.network(folder);
         }
         // Nothing is also what a group tells in which nothing happened yet.
         let is_there = || text(self.tree(CONTROLLERS[0])?, &format!("{folder}cgroup.procs"));
@@ -128,6 +113,27 @@ impl Cgroups {
     fn tree(&self, controller: &str) -> Option<&OwnedFd> {
         let mut trees = self.trees.iter();
         trees.find(|(of, _)| self.version == Version::V2 || *of == controller).map(|(_, tree)| tree)
+    }
+
+    /// The traffic that one of the container's processes sees: all of them share its interfaces. Not every engine says whether those are
+    /// the host's; the kernel does, to those who may ask.
+    fn network(&self, folder: &str) -> Network {
+        let is_the_hosts = |pid: &i32| self.network.is_some() && network(&pid.to_string()) == self.network;
+        let pid = self.process(folder).filter(|pid| !is_the_hosts(pid));
+        let devices = pid.and_then(|pid| text(CWD, &format!("/proc/{pid}/net/dev")));
+        traffic(&devices.unwrap_or_default())
+    }
+
+    /// A process of the container. They can be in groups below its own, as Podman's and systemd's are.
+    fn process(&self, folder: &str) -> Option<i32> {
+        let tree = self.tree(CONTROLLERS[0])?;
+        let own = text(tree, &format!("{folder}cgroup.procs"))?;
+        // A process that is outside this one's namespace is shown as 0.
+        let own = own.lines().next().and_then(|pid| pid.parse().ok()).filter(|pid| *pid > 0);
+        own.or_else(|| {
+            let mut below = below(&self.version.tree(&self.root).join(folder));
+            below.find_map(|name| self.process(&format!("{folder}{name}/")))
+        })
     }
 }
 
@@ -166,21 +172,46 @@ fn below(folder: &Path) -> impl Iterator<Item = String> + use<> {
 
 /// The id of the container whose control group has this name: `ID`, `docker-ID.scope`, `libpod-ID`. Podman's `libpod-conmon-ID` is
 /// that of the container's monitor.
-fn container_of(name: &str) -> Option<&str> {
+pub fn container_of(name: &str) -> Option<&str> {
     let name = name.strip_suffix(".scope").unwrap_or(name);
     let (engine, id) = name.rsplit_once('-').unwrap_or(("", name));
     (id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()) && !engine.ends_with("conmon")).then_some(id)
 }
 
 /// One container's control group.
-struct Group<'a> {
-    all: &'a Cgroups,
-    folder: &'a str,
+pub struct Group<'a> {
+    /// The form of its files.
+    pub version: Version,
+    /// Whether the kernel has CFQ.
+    pub cfq: bool,
+    /// All memory of the machine.
+    pub machine: Option<u64>,
+    /// Reads one of its files, by the version 1 controller and the file's name.
+    pub read: &'a dyn Fn(&str, &str) -> Option<String>,
 }
 
 impl Group<'_> {
+    /// Fills in those of `parts` that the group tells: all but the network.
+    pub fn fill(&self, stats: &mut Stats, parts: Parts) {
+        if parts.contains(Parts::CPU) {
+            stats.cpu = self.cpu();
+        }
+        if parts.contains(Parts::THROTTLING) {
+            stats.throttling = self.throttling();
+        }
+        if parts.contains(Parts::MEMORY) {
+            stats.memory = self.memory();
+        }
+        if parts.contains(Parts::BLOCK_IO) {
+            stats.block_io = self.block_io();
+        }
+        if parts.contains(Parts::PROCESSES) {
+            stats.processes = self.processes();
+        }
+    }
+
     fn cpu(&self) -> Cpu {
-        let (usage, [text, user, system], unit) = match self.all.version {
+        let (usage, [text, user, system], unit) = match self.version {
             // Of the two kinds of time, version 1 counts ticks.
             Version::V1 => {
                 let tick = 1_000_000_000 / procfs::ticks_per_second().max(1);
@@ -200,9 +231,9 @@ impl Group<'_> {
         Throttling { periods: field("nr_periods"), throttled_periods: field("nr_throttled"), throttled_time: time }
     }
 
-    fn memory(&self, machine: Option<u64>) -> Memory {
+    fn memory(&self) -> Memory {
         let detail = self.text("memory", "memory.stat");
-        let ([rss, cache, inactive], [usage, limit]) = match self.all.version {
+        let ([rss, cache, inactive], [usage, limit]) = match self.version {
             Version::V1 => (
                 ["total_rss", "total_cache", "total_inactive_file"],
                 ["memory.usage_in_bytes", "memory.limit_in_bytes"],
@@ -214,14 +245,14 @@ impl Group<'_> {
             "max" => Some(u64::MAX),
             number => number.parse().ok(),
         });
-        let limit = own.zip(machine).map(|(own, machine)| own.min(machine));
+        let limit = own.zip(self.machine).map(|(own, machine)| own.min(machine));
         let usage = self.number("memory", usage);
         let field = |key| field(detail.as_deref(), key);
         Memory { usage, used: used(usage, field(inactive)), limit, rss: field(rss), cache: field(cache) }
     }
 
     fn block_io(&self) -> BlockIo {
-        match self.all.version {
+        match self.version {
             Version::V1 => BlockIo {
                 queued: self.of_cfq("blkio.io_queued_recursive").unwrap_or_else(|| operations([])),
                 serviced: self.of_devices("io_serviced"),
@@ -254,7 +285,7 @@ impl Group<'_> {
     }
 
     fn of_cfq(&self, file: &str) -> Option<Operations> {
-        if self.all.cfq { self.operations(file) } else { None }
+        if self.cfq { self.operations(file) } else { None }
     }
 
     /// The operations that a file tells of, in lines such as `254:0 Read 14`.
@@ -272,42 +303,6 @@ impl Group<'_> {
         Processes { current: self.number("pids", "pids.current"), limit: self.number("pids", "pids.max") }
     }
 
-    /// The traffic that one of the container's processes sees: all of them share its interfaces. Not every engine says whether those are
-    /// the host's; the kernel does, to those who may ask.
-    fn network(&self) -> Network {
-        let is_the_hosts = |pid: &i32| self.all.network.is_some() && network(&pid.to_string()) == self.all.network;
-        let pid = self.process(self.folder).filter(|pid| !is_the_hosts(pid));
-        let devices = pid.and_then(|pid| Process::new(pid).ok()?.dev_status().ok()).unwrap_or_default();
-        let devices: Vec<DeviceStatus> = devices.into_values().filter(|device| device.name != "lo").collect();
-        let sum = |field: fn(&DeviceStatus) -> u64| sum(devices.iter().map(|device| Some(field(device))));
-        Network {
-            received: Traffic {
-                bytes: sum(|of| of.recv_bytes),
-                packets: sum(|of| of.recv_packets),
-                errors: sum(|of| of.recv_errs),
-                dropped: sum(|of| of.recv_drop),
-            },
-            sent: Traffic {
-                bytes: sum(|of| of.sent_bytes),
-                packets: sum(|of| of.sent_packets),
-                errors: sum(|of| of.sent_errs),
-                dropped: sum(|of| of.sent_drop),
-            },
-        }
-    }
-
-    /// A process of the container. They can be in groups below its own, as Podman's and systemd's are.
-    fn process(&self, folder: &str) -> Option<i32> {
-        let tree = self.all.tree(CONTROLLERS[0])?;
-        let own = text(tree, &format!("{folder}cgroup.procs"))?;
-        // A process that is outside this one's namespace is shown as 0.
-        let own = own.lines().next().and_then(|pid| pid.parse().ok()).filter(|pid| *pid > 0);
-        own.or_else(|| {
-            let mut below = below(&self.all.version.tree(&self.all.root).join(folder));
-            below.find_map(|name| self.process(&format!("{folder}{name}/")))
-        })
-    }
-
     /// The only number of a file.
     fn number(&self, controller: &str, file: &str) -> Option<u64> {
         self.text(controller, file)?.trim().parse().ok()
@@ -315,7 +310,28 @@ impl Group<'_> {
 
     /// A file of the group.
     fn text(&self, controller: &str, file: &str) -> Option<String> {
-        text(self.all.tree(controller)?, &format!("{}{file}", self.folder))
+        (self.read)(controller, file)
+    }
+}
+
+/// The traffic that a process's `/proc/PID/net/dev` tells of, summed over all interfaces but `lo`.
+pub fn traffic(net_dev: &str) -> Network {
+    let devices = InterfaceDeviceStatus::from_read(net_dev.as_bytes()).map(|all| all.0).unwrap_or_default();
+    let devices: Vec<DeviceStatus> = devices.into_values().filter(|device| device.name != "lo").collect();
+    let sum = |field: fn(&DeviceStatus) -> u64| sum(devices.iter().map(|device| Some(field(device))));
+    Network {
+        received: Traffic {
+            bytes: sum(|of| of.recv_bytes),
+            packets: sum(|of| of.recv_packets),
+            errors: sum(|of| of.recv_errs),
+            dropped: sum(|of| of.recv_drop),
+        },
+        sent: Traffic {
+            bytes: sum(|of| of.sent_bytes),
+            packets: sum(|of| of.sent_packets),
+            errors: sum(|of| of.sent_errs),
+            dropped: sum(|of| of.sent_drop),
+        },
     }
 }
 
@@ -325,7 +341,7 @@ fn network(process: &str) -> Option<u64> {
 }
 
 /// A whole file, unless it is larger than any that the kernel writes.
-fn text(tree: &OwnedFd, path: &str) -> Option<String> {
+fn text(tree: impl AsFd, path: &str) -> Option<String> {
     let limit = limits::CGROUP_FILE.as_u64();
     let file = File::from(rustix::fs::openat(tree, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?);
     // Most files are read at once: without their size asked for, and without growing.

@@ -109,7 +109,7 @@ impl Sources {
 }
 
 /// A record in which nothing is known but the time. It is filled with what was asked for, and can be told.
-fn empty(time: u64) -> Stats {
+pub fn empty(time: u64) -> Stats {
     let nothing = Operations { read: None, write: None, synchronous: None, asynchronous: None };
     let silence = Traffic { bytes: None, packets: None, errors: None, dropped: None };
     Stats {
