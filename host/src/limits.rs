@@ -84,6 +84,10 @@ pub const CGROUP_DEPTH: usize = 8;
 /// can make more.
 pub const CGROUP_FOLDERS: usize = 10_000;
 
+/// How many of one container's control groups are looked into for a process. systemd in a container makes some dozens; a container that
+/// may make its own can make any number.
+pub const CGROUPS_OF_ONE: usize = 100;
+
 /// The size of a control group's file, and of `/proc/PID/net/dev`. A hundred block devices or network interfaces take about 10 kB.
 pub const CGROUP_FILE: ByteSize = ByteSize::kib(256);
 

@@ -3,7 +3,7 @@
 //! Follows the kernel's documents `cgroup-v1` and `cgroup-v2`. Where an engine puts a container's control group depends on the
 //! engine, its driver, ECS and `--cgroup-parent`; what all have in common is that the folder's name ends with the container's id.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::fd::{AsFd, OwnedFd};
@@ -127,13 +127,20 @@ impl Cgroups {
     /// A process of the container. They can be in groups below its own, as Podman's and systemd's are.
     fn process(&self, folder: &str) -> Option<i32> {
         let tree = self.tree(CONTROLLERS[0])?;
-        let own = text(tree, &format!("{folder}cgroup.procs"))?;
-        // A process that is outside this one's namespace is shown as 0.
-        let own = own.lines().next().and_then(|pid| pid.parse().ok()).filter(|pid| *pid > 0);
-        own.or_else(|| {
-            let mut below = below(&self.version.tree(&self.root).join(folder));
-            below.find_map(|name| self.process(&format!("{folder}{name}/")))
-        })
+        let root = self.version.tree(&self.root);
+        let mut waiting = VecDeque::from([folder.to_owned()]);
+        for _ in 0..limits::CGROUPS_OF_ONE {
+            let folder = waiting.pop_front()?;
+            let processes = text(tree, &format!("{folder}cgroup.procs")).unwrap_or_default();
+            // A process that is outside this one's namespace is shown as 0.
+            let process = processes.lines().next().and_then(|pid| pid.parse().ok()).filter(|pid| *pid > 0);
+            if process.is_some() {
+                return process;
+            }
+            let below = below(&root.join(&folder)).take(limits::CGROUPS_OF_ONE);
+            waiting.extend(below.map(|name| format!("{folder}{name}/")));
+        }
+        None
     }
 }
 
