@@ -27,7 +27,7 @@ use crate::rate::Reading;
 const FORMAT: u32 = 1;
 
 /// What a run remembers for the next.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(expecting = "this program's state")]
 pub struct State {
     format: u32,
@@ -35,6 +35,12 @@ pub struct State {
     /// The file that it was read from: its number and the time of its last change. Every replacement is another file.
     #[serde(skip)]
     file: Option<(u64, i64, u64)>,
+}
+
+impl Default for State {
+    fn default() -> State {
+        State { format: FORMAT, targets: BTreeMap::new(), file: None }
+    }
 }
 
 /// What is remembered of one target.
@@ -87,6 +93,26 @@ impl Moment {
 }
 
 impl State {
+    /// Reads what a state file holds.
+    ///
+    /// # Errors
+    /// Where that is not this program's state: in what way.
+    pub fn parse(bytes: &[u8]) -> Result<State, String> {
+        let state: State = serde_json::from_slice(bytes).map_err(|error| foreign(&error.to_string()))?;
+        if state.format != FORMAT {
+            return Err(format!("it has the format {}, and this program writes {FORMAT}", state.format));
+        }
+        Ok(state)
+    }
+
+    /// What a state file is to hold.
+    ///
+    /// # Errors
+    /// None that a state can have: all its numbers are finite.
+    pub fn into_bytes(self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(&self)
+    }
+
     /// How many targets are remembered.
     pub fn targets(&self) -> usize {
         self.targets.len()
@@ -201,10 +227,7 @@ impl StateFile {
         if bytes.len() as u64 > limits::STATE_SIZE.as_u64() {
             return Err(explain(format!("it is larger than {:.0}", limits::STATE_SIZE.display().iec())));
         }
-        let mut state: State = serde_json::from_slice(&bytes).map_err(|error| explain(foreign(&error.to_string())))?;
-        if state.format != FORMAT {
-            return Err(explain(format!("it has the format {}, and this program writes {FORMAT}", state.format)));
-        }
+        let mut state = State::parse(&bytes).map_err(explain)?;
         state.file = Some(file_of(&stat));
         Ok(state)
     }
@@ -256,12 +279,12 @@ impl Locked<'_> {
     ///
     /// # Errors
     /// Where it cannot be written: the old state stays.
-    pub fn replace(self, mut state: State) -> Result<(), String> {
+    pub fn replace(self, state: State) -> Result<(), String> {
         let StateFile { folder, name, path } = self.file;
-        state.format = FORMAT;
         let new = format!("{name}.new");
+        let bytes = state.into_bytes();
         let write = || -> std::io::Result<()> {
-            let bytes = serde_json::to_vec(&state)?;
+            let bytes = bytes?;
             // What a killed run left there goes, and so does anything else: nothing that is there is opened.
             let _ = rustix::fs::unlinkat(folder, new.as_str(), AtFlags::empty());
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
