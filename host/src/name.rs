@@ -82,7 +82,9 @@ pub fn assign(format: &InstanceName, targets: &[Target]) -> (Vec<String>, Option
     let bare: Vec<String> = targets.iter().map(|target| legal(&format.of(target))).collect();
     let mut names = bare.clone();
     let mut warning = None;
-    for length in SUFFIXES {
+    // A name can be made up of another's and its id. Whole ids differ, so each further round puts one to a target that had none.
+    let whole = std::iter::repeat_n(WHOLE, targets.len());
+    for length in SUFFIXES.into_iter().chain(whole) {
         let mut count: HashMap<&str, usize> = HashMap::new();
         for name in &names {
             *count.entry(name).or_default() += 1;
@@ -108,8 +110,11 @@ pub fn assign(format: &InstanceName, targets: &[Target]) -> (Vec<String>, Option
     (names, warning)
 }
 
-/// The lengths of suffixes that are tried, until all names differ. An id has 64 characters.
-const SUFFIXES: [usize; 3] = [6, 12, 64];
+/// The length of an id.
+const WHOLE: usize = 64;
+
+/// The lengths of suffixes that are tried, until all names differ.
+const SUFFIXES: [usize; 2] = [6, 12];
 
 fn suffix(target: &Target, length: usize) -> String {
     match (&target.container, &target.address) {
