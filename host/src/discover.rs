@@ -134,6 +134,25 @@ impl From<ContainerSummary> for Container {
     }
 }
 
+/// The containers of an engine's list, each once.
+///
+/// # Errors
+/// Where one has no id: then nothing tells it from another, in names and in what is remembered.
+pub fn containers(summaries: Vec<ContainerSummary>) -> Result<Vec<Container>, String> {
+    let mut containers: Vec<Container> = summaries.into_iter().map(Container::from).collect();
+    let is_id = |id: &str| id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit());
+    if let Some(Container { id, name, .. }) = containers.iter().find(|container| !is_id(&container.id)) {
+        return Err(format!(
+            "it lists a container {} with the id '{}', which is not 64 hexadecimal digits",
+            foreign(name),
+            foreign(id)
+        ));
+    }
+    let mut ids = HashSet::new();
+    containers.retain(|container| ids.insert(container.id.clone()));
+    Ok(containers)
+}
+
 /// Where the engine's published ports are, seen from here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EngineHost {
@@ -199,11 +218,8 @@ impl Engine {
             list = list_by_some_version(&dial, filters) => list.map_err(|why| failure(&url, &why))?,
             why = stop.wait() => return Err(no_answer(&url, &format!("none had come when {why}"))),
         };
-        let mut seen = HashSet::new();
-        // A container is one target, even where an engine lists it twice.
-        let containers =
-            summaries.into_iter().map(Container::from).filter(|container| seen.insert(container.id.clone()));
-        let containers = containers.collect();
+        let containers = containers(summaries)
+            .map_err(|why| Error::Failed(format!("what answers at {url} is no container engine: {why}")))?;
         Ok((Engine { url, dial, version }, containers))
     }
 
