@@ -242,7 +242,7 @@ impl Options {
 /// To the error about an option that there is not, adds those that there are.
 fn with_all_options(mut error: clap::Error, command: &clap::Command, description: &Description) -> clap::Error {
     if error.kind() == ErrorKind::UnknownArgument {
-        let is_own = |arg: &Arg| description.options.iter().any(|spec| arg.get_id() == spec.name.as_str());
+        let is_own = |arg: &Arg| description.options.iter().any(|spec| *arg.get_id() == id(spec));
         let flags = |own: bool| {
             let args = command.get_arguments().filter(|arg| is_own(arg) == own && !arg.is_hide_set());
             let flags: Vec<String> = args.filter_map(|arg| arg.get_long()).map(|long| format!("--{long}")).collect();
@@ -273,9 +273,14 @@ fn file_flag(spec: &OptionSpec) -> String {
     format!("{}-file", spec.name)
 }
 
+/// What clap knows a collector's option by. The host's are known by their fields' names, which have no dashes in front.
+fn id(spec: &OptionSpec) -> String {
+    format!("--{}", spec.name)
+}
+
 /// The command-line flag of a collector's option.
 fn collector_flag(spec: &OptionSpec, collector: &str) -> Arg {
-    let arg = Arg::new(spec.name.clone())
+    let arg = Arg::new(id(spec))
         .long(spec.name.clone())
         .help(foreign(&spec.help))
         .help_heading(format!("Options of {collector}"))
@@ -297,8 +302,8 @@ fn collector_flag(spec: &OptionSpec, collector: &str) -> Arg {
 fn collector_values(spec: &OptionSpec, matches: &ArgMatches) -> Result<Vec<OptionValue>, Error> {
     let value = |value: &str| OptionValue { name: spec.name.clone(), value: value.to_owned() };
     Ok(match spec.kind {
-        OptionKind::Flag => matches.get_flag(&spec.name).then(|| value("true")).into_iter().collect(),
-        OptionKind::Secret => match matches.get_one::<String>(&spec.name) {
+        OptionKind::Flag => matches.get_flag(&id(spec)).then(|| value("true")).into_iter().collect(),
+        OptionKind::Secret => match matches.get_one::<String>(&id(spec)) {
             None => Vec::new(),
             Some(path) => {
                 let text = std::fs::read_to_string(path)
@@ -307,7 +312,7 @@ fn collector_values(spec: &OptionSpec, matches: &ArgMatches) -> Result<Vec<Optio
             }
         },
         OptionKind::Text | OptionKind::Choice(_) | OptionKind::Many => {
-            matches.get_many::<String>(&spec.name).into_iter().flatten().map(|text| value(text)).collect()
+            matches.get_many::<String>(&id(spec)).into_iter().flatten().map(|text| value(text)).collect()
         }
     })
 }
