@@ -85,6 +85,9 @@ pub fn check(description: &Description) -> Result<(), String> {
         if words.len() > limits::OPTIONS {
             return Err(format!("the option '{name}' allows {} words, {} are the limit", words.len(), limits::OPTIONS));
         }
+        if matches!(kind, OptionKind::Choice(_)) && default.as_ref().is_some_and(|default| !words.contains(default)) {
+            return Err(format!("the default of the option '{name}' is none of its words"));
+        }
         for text in words.iter().chain(default) {
             is_short(&format!("a word or default of the option '{name}'"), text)?;
             if escape(text) != *text {
