@@ -138,7 +138,10 @@ fn value<'a>(options: &'a [OptionValue], name: &str) -> &'a str {
 
 /// Reads the handler's JSON. A field that the handler's version lacks is left out; one that is no number makes the whole answer
 /// one that cannot be trusted.
-fn parse(body: &[u8]) -> Result<Report, String> {
+///
+/// # Errors
+/// What the body is instead, in the words of one line.
+pub fn parse(body: &[u8]) -> Result<Report, String> {
     let fields = match serde_json::from_slice(body) {
         Ok(Value::Object(fields)) => fields,
         Ok(other) => return Err(format!("{} instead of golang-stats-api-handler's JSON object", kind(&other))),
