@@ -210,7 +210,7 @@ fn that_is_enormous_is_a_fresh_start_with_one_warning() {
         let file = fs::File::options().write(true).open(file).expect("a file that can be written");
         file.set_len(1 << 40).expect("a sparse file");
     });
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it is larger than 64 MiB");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it is larger than 16 MiB");
 }
 
 #[test]

@@ -149,8 +149,8 @@ pub const NOTICES: usize = 100;
 /// How long a run waits for another that is just writing the same state: milliseconds, unless that one hangs.
 pub const STATE_LOCK: Duration = Duration::from_secs(2);
 
-/// The size of a state file that is read. Ten thousand targets take about 5 MB.
-pub const STATE_SIZE: ByteSize = ByteSize::mib(64);
+/// The size of a state file, read and written. Ten thousand targets take about 5 MB.
+pub const STATE_SIZE: ByteSize = ByteSize::mib(16);
 
 /// How long the counters of a target that is not seen any more are kept.
 pub const STATE_KEPT: Duration = Duration::from_hours(1);

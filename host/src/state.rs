@@ -285,6 +285,11 @@ impl Locked<'_> {
         let bytes = state.into_bytes();
         let write = || -> std::io::Result<()> {
             let bytes = bytes?;
+            if bytes.len() as u64 > limits::STATE_SIZE.as_u64() {
+                // The next run would not read it.
+                let limit = limits::STATE_SIZE.display().iec();
+                return Err(std::io::Error::other(format!("it would be larger than {limit:.0}")));
+            }
             // What a killed run left there goes, and so does anything else: nothing that is there is opened.
             let _ = rustix::fs::unlinkat(folder, new.as_str(), AtFlags::empty());
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
