@@ -129,7 +129,7 @@ impl Http {
             }
             let value = HeaderValue::from_str(&value)
                 .map_err(|_| invalid(format!("the header '{}' has an illegal value", foreign(&name))))?;
-            wire.headers_mut().append(header, value);
+            wire.headers_mut().try_append(header, value).map_err(|error| invalid(error.to_string()))?;
         }
         Ok(wire)
     }
