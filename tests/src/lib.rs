@@ -10,12 +10,14 @@
 //! - [`disk`] is a disk that can run full.
 //! - [`stand_in`] is a Go program's `/stats` that tells what a scenario wants it to tell.
 //! - [`soak`] is containers that come and go, and what each of them answered.
+//! - [`attack`] is the evil collector at work beside an honest one, and [`witness`] a target that sees what it does.
 //! - [`stats`] knows gostats' metrics: what is to be printed for which answer.
 //! - [`local`] runs the Go programs beside the scenario, without containers.
 //! - [`go`] builds them, [`http`] is the little HTTP that the others need, [`port`] finds free ports, [`wait`] waits,
 //!   [`mask`] hides what changes from run to run, [`skip`] says what was not tested where something is missing.
 
 pub mod agent;
+pub mod attack;
 pub mod cgroup;
 pub mod disk;
 pub mod engine;
@@ -34,3 +36,4 @@ pub mod stand_in;
 pub mod stats;
 pub mod wait;
 pub mod watch;
+pub mod witness;

@@ -1,0 +1,104 @@
+//! What is handed over: samples and errors.
+
+use crate::bindings::mackerel::collector::http;
+use crate::bindings::mackerel::collector::types::{CollectError, Report, Sample};
+use crate::{Outcome, honest, saw};
+
+const MIB: usize = 1 << 20;
+
+fn sample(graph: impl Into<String>, metric: impl Into<String>, value: f64) -> Sample {
+    Sample { graph: graph.into(), metric: metric.into(), value }
+}
+
+#[allow(clippy::unnecessary_wraps)] // what every attack gives
+fn report(samples: Vec<Sample>) -> Outcome {
+    Ok(Report { samples, time: None })
+}
+
+/// A report of one sample, as it should be.
+pub(crate) fn one() -> Outcome {
+    report(vec![sample("#.evil", "one", 1.0)])
+}
+
+pub(crate) fn undeclared_samples() -> Outcome {
+    report(vec![
+        sample("#.evil", "one", 1.0),
+        sample("#.evil", "three", 3.0),
+        sample("#.good", "one", 1.0),
+        sample("#.evil", "two\t9\t9\nother.key", 2.0),
+        sample("", "", 0.0),
+    ])
+}
+
+pub(crate) fn keys_that_are_no_keys() -> Outcome {
+    let mebibyte = "x".repeat(MIB);
+    let graphs = ["", ".", "#", "*", "evil", "evil.#", "#.evil.", ".#.evil", "#.ev il", "#.*", "#.evil\0", &mebibyte];
+    let metrics = ["", "*", "#", "one.two", "one ", "ONE", "one\0", &mebibyte];
+    let graphs = graphs.iter().map(|graph| sample(*graph, "one", 1.0));
+    let metrics = metrics.iter().map(|metric| sample("#.evil", *metric, 1.0));
+    report(graphs.chain(metrics).chain([sample("#.evil", "two", 2.0)]).collect())
+}
+
+pub(crate) fn escapes_in_sample_names() -> Outcome {
+    report(vec![
+        sample("\u{1b}[2J#.evil\r\nmackerel-plugin-wasm: \u{202e}a false message", "one", 1.0),
+        sample("#.evil", "one", 1.0),
+    ])
+}
+
+pub(crate) fn a_sample_name_of_32_mib() -> Outcome {
+    report(vec![sample("x".repeat(32 * MIB), "one", 1.0)])
+}
+
+pub(crate) fn values_that_are_no_numbers() -> Outcome {
+    report(vec![
+        sample("#.evil", "one", f64::NAN),
+        sample("#.evil", "two", f64::INFINITY),
+        sample("#.evil", "total", f64::NEG_INFINITY),
+        sample("#.evil", "two", 2.0),
+    ])
+}
+
+pub(crate) fn values_at_the_edge() -> Outcome {
+    report(vec![sample("#.evil", "one", 1e308), sample("#.evil", "two", -5e-324)])
+}
+
+/// The target's `total`, and its `time` where it tells.
+pub(crate) fn a_counter_as_the_target_tells_it() -> Outcome {
+    let stats = honest::stats()?;
+    let samples = stats["total"].as_f64().map(|total| sample("#.evil", "total", total)).into_iter().collect();
+    Ok(Report { samples, time: stats["time"].as_u64() })
+}
+
+pub(crate) fn the_same_sample_twice() -> Outcome {
+    report(vec![sample("#.evil", "one", 1.0), sample("#.evil", "one", 2.0)])
+}
+
+pub(crate) fn too_many_samples() -> Outcome {
+    report(vec![sample("#.evil", "one", 1.0); 20_000])
+}
+
+/// A million, and no more only because a sandbox has not the memory.
+pub(crate) fn as_many_samples_as_fit() -> Outcome {
+    report(vec![sample("", "", 1.0); 1_000_000])
+}
+
+pub(crate) fn escapes_in_the_error() -> Outcome {
+    saw("\u{1b}[2J\r\nmackerel-plugin-wasm: \u{202e}a false message")
+}
+
+pub(crate) fn escapes_in_an_error_of_http() -> Outcome {
+    Err(CollectError::Http(http::Error::Protocol("\u{1b}[2J\r\nmackerel-plugin-wasm: a false message".to_owned())))
+}
+
+pub(crate) fn an_error_of_32_mib() -> Outcome {
+    saw("x".repeat(32 * MIB))
+}
+
+pub(crate) fn a_status_that_is_none() -> Outcome {
+    Err(CollectError::Status(u16::MAX))
+}
+
+pub(crate) fn a_limit_that_is_none() -> Outcome {
+    Err(CollectError::Http(http::Error::BodyTooLarge(u64::MAX)))
+}
