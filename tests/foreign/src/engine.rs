@@ -1,0 +1,148 @@
+//! What an engine answers: anything that speaks HTTP can be at its address.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use bollard::models::{ContainerInspectResponse, ContainerStatsResponse, ContainerSummary};
+use mackerel_plugin_wasm::discover::{self, Container, EngineHost};
+use mackerel_plugin_wasm::failure::Cause;
+use mackerel_plugin_wasm::name::{self, InstanceName};
+use mackerel_plugin_wasm::sandbox::container::{Parts, Stats};
+use mackerel_plugin_wasm::sandbox::{CollectError, Scope};
+use mackerel_plugin_wasm::stats::api;
+use mackerel_plugin_wasm::target::{self, Choice, Target};
+use serde_json::Value;
+
+use crate::rules::{assert_notice, assert_one_line, is_legal_component};
+
+/// The formats of `--instance-name`.
+const FORMATS: [&str; 9] =
+    ["port", "name", "name_id", "id", "image", "image_id", "image_name", "label:app", "label:com.example/a b"];
+
+/// The list of containers: what comes of it can be dialled, named, told apart and spoken of.
+pub fn list(bytes: &[u8]) {
+    let Ok(summaries) = serde_json::from_slice::<Vec<ContainerSummary>>(bytes) else { return };
+    let containers = match discover::containers(summaries) {
+        Ok(containers) => containers,
+        Err(why) => return assert_one_line(&why),
+    };
+    for container in &containers {
+        let longest = Duration::from_secs(u64::MAX);
+        assert!(container.up_at_least().is_none_or(|time| time <= longest));
+    }
+    for engine in [EngineHost::Local, EngineHost::Remote("engine.example".to_owned())] {
+        for wanted in [None, Some(80)] {
+            let targets = targets(&containers, Scope::Endpoint, wanted, &engine);
+            for address in targets.iter().map(|target| target.address.as_ref().expect("an endpoint has an address")) {
+                assert!(address.port > 0);
+                assert!(!matches!(address.host.as_str(), "" | "0.0.0.0" | "::"), "{address}");
+                assert!(engine == EngineHost::Local || !address.host.starts_with("127."), "{address}");
+            }
+            assert_told_apart(&targets);
+        }
+    }
+    assert_told_apart(&targets(&containers, Scope::Container, None, &EngineHost::Local));
+}
+
+/// The targets among `containers`. Why the others are none can be read.
+fn targets(containers: &[Container], scope: Scope, wanted: Option<u16>, engine: &EngineHost) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for container in containers {
+        match target::choose(container.clone(), scope, wanted, engine) {
+            Choice::Target(target) => targets.push(*target),
+            Choice::PassedOver(why) | Choice::Unclear(why) => assert_notice(&container.name, &why),
+        }
+    }
+    targets
+}
+
+/// Asserts that all targets have names of their own by every format, and that none is remembered for another.
+fn assert_told_apart(targets: &[Target]) {
+    let identities: HashSet<String> = targets.iter().map(Target::identity).collect();
+    assert_eq!(identities.len(), targets.len(), "{identities:?}");
+    for format in FORMATS.map(|format| format.parse::<InstanceName>().expect("a format")) {
+        let (names, warning) = name::assign(&format, targets);
+        assert_eq!(names.len(), targets.len());
+        for (name, target) in names.iter().zip(targets) {
+            assert!(is_legal_component(name), "{format:?}: {name:?}");
+            // A name has 128 characters at most, and an id behind it 64.
+            assert!(name.len() <= 128 + 1 + 64, "{format:?}: {name}");
+            assert_notice(&target.to_string(), warning.as_deref().unwrap_or_default());
+        }
+        let different: HashSet<&String> = names.iter().collect();
+        assert_eq!(different.len(), names.len(), "{format:?}: {names:?}");
+    }
+}
+
+/// What the engine knows of one container.
+pub fn inspect(bytes: &[u8]) {
+    let Ok(response) = serde_json::from_slice::<ContainerInspectResponse>(bytes) else { return };
+    let raw: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let state = api::restarts_and_health(response);
+    if !raw.is_object() || !are_objects([&raw["State"], &raw["State"]["Health"]]) {
+        return;
+    }
+    if let Some(restarts) = state.restarts {
+        assert_eq!(raw["RestartCount"].as_u64(), Some(restarts));
+    }
+    if let Some(health) = state.health {
+        assert!(matches!(raw["State"]["Health"]["Status"].as_str(), Some("starting" | "healthy" | "unhealthy")));
+        assert!(health.failing_streak.is_none() || raw["State"]["Health"]["FailingStreak"].is_u64());
+    }
+}
+
+/// The figures of one container: nothing is told that was not asked for, and nothing that the answer does not hold.
+pub fn stats(bytes: &[u8]) {
+    let Ok(response) = serde_json::from_slice::<ContainerStatsResponse>(bytes) else { return };
+    let raw: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let stats = match api::figures(response.clone(), Parts::all(), true) {
+        Ok(stats) => stats,
+        Err(error) => {
+            let cause = Cause::Collector(CollectError::Container(error));
+            return assert_notice("api-1 (127.0.0.1:32768)", &cause.to_string());
+        }
+    };
+    assert_consistent(&stats);
+    assert_ne!(stats.processes.limit, Some(u64::MAX), "this number stands for no limit");
+    let nothing = api::figures(response.clone(), Parts::empty(), true).expect("the time is the same");
+    assert_eq!(nothing, mackerel_plugin_wasm::stats::empty(stats.time));
+    let hosts_network = api::figures(response, Parts::all(), false).expect("the time is the same");
+    assert_eq!(hosts_network, Stats { network: nothing.network, ..stats });
+
+    let devices = raw["blkio_stats"]["io_serviced_recursive"].as_array().into_iter().flatten();
+    let networks = raw["networks"].as_object().into_iter().flat_map(|networks| networks.values());
+    let parts = [&raw["cpu_stats"], &raw["cpu_stats"]["cpu_usage"], &raw["memory_stats"], &raw["blkio_stats"]];
+    if !raw.is_object() || !are_objects(parts.into_iter().chain(devices.clone()).chain(networks.clone())) {
+        return;
+    }
+    assert_eq!(stats.cpu.user, raw["cpu_stats"]["cpu_usage"]["usage_in_usermode"].as_u64());
+    assert_eq!(stats.memory.limit, raw["memory_stats"]["limit"].as_u64());
+    let reads = devices.filter(|entry| entry["op"].as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("read")));
+    assert_sum(stats.block_io.serviced.read, reads.map(|entry| entry["value"].as_u64()));
+    assert_sum(stats.network.received.bytes, networks.map(|network| network["rx_bytes"].as_u64()));
+}
+
+/// Whether all are objects, as far as they are there. A record can be given as a list too, of its fields in their order, and what is
+/// passed over need not even be text; no engine does either, and nothing is compared then.
+fn are_objects<'a>(values: impl IntoIterator<Item = &'a Value>) -> bool {
+    values.into_iter().all(|value| value.is_object() || value.is_null())
+}
+
+/// Asserts what holds between the figures of one record.
+pub fn assert_consistent(stats: &Stats) {
+    if let Some(used) = stats.memory.used {
+        assert!(stats.memory.usage.is_some_and(|usage| used <= usage));
+    }
+}
+
+/// Asserts that `sum` is that of `counts`: unknown where there are none, where one is unknown, and where it is too large.
+pub fn assert_sum(sum: Option<u64>, counts: impl Iterator<Item = Option<u64>>) {
+    let counts: Vec<Option<u64>> = counts.collect();
+    let expected = if counts.is_empty() {
+        None
+    } else {
+        let known: Option<Vec<u64>> = counts.iter().copied().collect();
+        known.and_then(|known| u64::try_from(known.into_iter().map(u128::from).sum::<u128>()).ok())
+    };
+    assert_eq!(sum, expected, "{counts:?}");
+}

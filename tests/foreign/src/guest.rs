@@ -1,0 +1,209 @@
+//! What a collector returns: anyone can write one. Values are given as JSON here, so that an input can be read. What is missing in
+//! it, or of another type, is empty, as nothing but whole values comes out of a sandbox.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsString;
+
+use mackerel_plugin_wasm::definition::{self, Definitions, Point, Prefix};
+use mackerel_plugin_wasm::error::Error;
+use mackerel_plugin_wasm::failure::{Cause, Failure};
+use mackerel_plugin_wasm::notice::{escape, foreign, foreign_tail};
+use mackerel_plugin_wasm::options::Options;
+use mackerel_plugin_wasm::rate::{Clock, Reading};
+use mackerel_plugin_wasm::sandbox::{
+    CollectError, Description, Graph, HttpError, Metric, MetricKind, OptionKind, OptionSpec, Period, Sample, Scope,
+    Unit,
+};
+use mackerel_plugin_wasm::write::{self, Value as Line};
+use serde_json::Value;
+
+use crate::rules::{assert_lines, assert_notice, assert_one_line, assert_values, is_legal_component, text};
+
+/// `describe`: a description that is taken makes a command line that can be read and explained.
+pub fn description(bytes: &[u8]) {
+    let Ok(json) = serde_json::from_slice::<Value>(bytes) else { return };
+    let description = to_description(&json);
+    if let Err(why) = definition::check(&description) {
+        return assert_notice("describe", &Cause::Contract(why).to_string());
+    }
+    assert!(is_legal_component(&description.name) && description.name.parse::<Prefix>().is_ok());
+    for word in ["", "--help", "-h", "--unknown", "--filter=a=b", "--instance-name=label:app"] {
+        let words: Vec<OsString> = [description.name.as_str(), word].into_iter().map(OsString::from).collect();
+        let words = if word.is_empty() { &words[..1] } else { &words[..] };
+        match Options::parse(words, &description, json["asks"] == true) {
+            Ok(options) => {
+                let declared: HashSet<&str> = description.options.iter().map(|option| option.name.as_str()).collect();
+                assert!(options.collector.iter().all(|option| declared.contains(option.name.as_str())));
+                assert_eq!(options.prefix.to_string(), description.name);
+            }
+            // The operator said nothing, so nothing is the operator's fault.
+            Err(error) if word.is_empty() => assert!(matches!(error, Error::Failed(_)), "{error}"),
+            Err(Error::Clap(text)) => assert_lines(&text.render().to_string()),
+            Err(error) => assert_one_line(&escape(&error.to_string())),
+        }
+    }
+}
+
+/// `graphs` and `collect`: what is printed of them is Mackerel's, whatever was declared and reported.
+pub fn report(bytes: &[u8]) {
+    let Ok(json) = serde_json::from_slice::<Value>(bytes) else { return };
+    let prefix: Prefix = "prefix".parse().expect("a legal prefix");
+    let definitions = match Definitions::new(list(&json, "graphs").map(to_graph).collect()) {
+        Ok(definitions) => definitions,
+        Err(why) => return assert_notice("graphs", &Cause::Contract(why).to_string()),
+    };
+    assert_definitions(&write::definitions(&definitions, &prefix), definitions.graphs());
+
+    let samples: Vec<Sample> = list(&json, "samples").map(to_sample).collect();
+    let (points, warnings) = definitions.points(&samples);
+    // One for each reason: not declared, not finite, given twice.
+    assert!(warnings.len() <= 3, "{warnings:?}");
+    for warning in warnings {
+        assert_notice("api-1 (127.0.0.1:32768)", &warning);
+    }
+    let keys: HashSet<&str> = points.iter().map(|point| point.key.as_str()).collect();
+    assert_eq!(keys.len(), points.len(), "a point comes twice");
+    let finite: HashSet<(String, u64)> = samples
+        .iter()
+        .filter(|sample| sample.value.is_finite())
+        .map(|sample| (format!("{}.{}", sample.graph, sample.metric), sample.value.to_bits()))
+        .collect();
+    assert!(points.iter().all(|point| finite.contains(&(point.key.clone(), point.value.to_bits()))));
+    assert_printed(&points, &prefix, json["time"].as_u64().unwrap_or(1));
+}
+
+/// Asserts that `text` is what mackerel-agent reads as the definitions of `graphs`.
+fn assert_definitions(text: &str, graphs: &[Graph]) {
+    let Some(("# mackerel-agent-plugin", json)) = text.split_once('\n') else { panic!("no heading: {text:?}") };
+    assert!(json.ends_with('\n') && json.matches('\n').count() == 1, "one line: {json:?}");
+    let json: Value = serde_json::from_str(json).expect("definitions are JSON");
+    let defined = json["graphs"].as_object().expect("graphs have keys");
+    assert_eq!(defined.len(), graphs.len(), "no graph hides another");
+    for (key, graph) in defined {
+        let parts: Vec<&str> = key.split('.').collect();
+        assert!(parts.iter().all(|part| matches!(*part, "#" | "*") || is_legal_component(part)), "{key}");
+        assert_eq!(parts.iter().filter(|part| **part == "#").count(), 1, "{key}");
+        let metrics = graph["metrics"].as_array().expect("a graph has metrics");
+        let names: HashSet<&str> = metrics.iter().filter_map(|metric| metric["name"].as_str()).collect();
+        assert!(names.len() == metrics.len() && !names.is_empty(), "{key}");
+        assert!(names.iter().all(|name| *name == "*" || is_legal_component(name)), "{key}");
+    }
+}
+
+/// Asserts that all values that `points` can become are printed as Mackerel takes them: gauges as they are, counters as growth
+/// since a minute, and a nanosecond, before.
+fn assert_printed(points: &[Point], prefix: &Prefix, time: u64) {
+    let reading = |time: u64, share: f64| Reading {
+        start: None,
+        time,
+        clock: Clock::Host,
+        source: None,
+        counters: points.iter().map(|point| (point.key.clone(), point.value * share)).collect::<BTreeMap<_, _>>(),
+    };
+    for last in [time.saturating_sub(60_000_000_000), time.saturating_sub(1), time] {
+        let (last, now) = (reading(last, 0.5), reading(time, 1.0));
+        let value = |point: &Point| match point.kind {
+            MetricKind::Gauge => Some(point.value),
+            MetricKind::Counter(period) => now.rate(Some(&last), &point.key, period),
+        };
+        let line = |point: &Point| {
+            let key = format!("{prefix}.{}", point.key.replacen('#', "32768", 1));
+            // A prefix, a graph's key and a metric's name have 255 characters each.
+            assert!(key.len() <= 3 * 255 + 2, "{} characters: {key:.300}", key.len());
+            Some(Line { key, value: value(point)? })
+        };
+        let lines: Vec<Line> = points.iter().filter_map(line).collect();
+        let text = write::values(&lines, time / 1_000_000_000);
+        assert_values(&text, time / 1_000_000_000);
+        assert_eq!(text.lines().count(), lines.len());
+        let gauges = points.iter().filter(|point| point.kind == MetricKind::Gauge).count();
+        assert!((gauges..=points.len()).contains(&lines.len()));
+        for (line, printed) in lines.iter().zip(text.lines()) {
+            let value = printed.split('\t').nth(1).and_then(|value| value.parse::<f64>().ok());
+            assert_eq!(value, Some(line.value), "{printed}");
+        }
+    }
+}
+
+/// The words of a collector that failed, in all the places where they can stand.
+pub fn failure(bytes: &[u8]) {
+    let text = text(bytes);
+    let target = text.clone();
+    let causes = [
+        Cause::Collector(CollectError::Other(text.clone())),
+        Cause::Collector(CollectError::Unexpected(text.clone())),
+        Cause::Collector(CollectError::Http(HttpError::InvalidRequest(text.clone()))),
+        Cause::Collector(CollectError::Http(HttpError::Connect(text.clone()))),
+        Cause::Collector(CollectError::Http(HttpError::Protocol(text.clone()))),
+        Cause::Collector(CollectError::Status(
+            bytes.iter().fold(0, |status: u16, b| status.wrapping_mul(31).wrapping_add(u16::from(*b))),
+        )),
+        Cause::Name { host: text.clone(), why: text.clone() },
+        Cause::Contract(text.clone()),
+        Cause::Trap(text.clone()),
+    ];
+    for cause in causes {
+        assert_notice(&target, &Failure { cause, wrote: text.clone() }.to_string());
+    }
+    assert_notice(&target, &format!("the collector wrote: {}", foreign_tail(&text)));
+    assert_one_line(&escape(&foreign(&text)));
+}
+
+fn list<'a>(json: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    json[key].as_array().into_iter().flatten()
+}
+
+fn string(json: &Value, key: &str) -> String {
+    json[key].as_str().unwrap_or_default().to_owned()
+}
+
+fn to_description(json: &Value) -> Description {
+    Description {
+        name: string(json, "name"),
+        version: string(json, "version"),
+        summary: string(json, "summary"),
+        scope: if json["scope"] == "container" { Scope::Container } else { Scope::Endpoint },
+        options: list(json, "options").map(to_option).collect(),
+    }
+}
+
+fn to_option(json: &Value) -> OptionSpec {
+    let kind = match json["kind"].as_str() {
+        Some("many") => OptionKind::Many,
+        Some("secret") => OptionKind::Secret,
+        Some("flag") => OptionKind::Flag,
+        Some("choice") => {
+            OptionKind::Choice(list(json, "words").filter_map(Value::as_str).map(str::to_owned).collect())
+        }
+        _ => OptionKind::Text,
+    };
+    let default = json["default"].as_str().map(str::to_owned);
+    OptionSpec { name: string(json, "name"), help: string(json, "help"), kind, default }
+}
+
+fn to_graph(json: &Value) -> Graph {
+    let metric = |json: &Value| Metric {
+        name: string(json, "name"),
+        label: string(json, "label"),
+        stacked: json["stacked"] == true,
+        kind: match json["kind"].as_str() {
+            Some("second") => MetricKind::Counter(Period::Second),
+            Some("minute") => MetricKind::Counter(Period::Minute),
+            _ => MetricKind::Gauge,
+        },
+    };
+    let unit = if json["unit"] == "integer" { Unit::Integer } else { Unit::Float };
+    Graph {
+        key: string(json, "key"),
+        label: string(json, "label"),
+        unit,
+        metrics: list(json, "metrics").map(metric).collect(),
+    }
+}
+
+/// A value can be a text too, for JSON has no word for infinity.
+fn to_sample(json: &Value) -> Sample {
+    let value = &json["value"];
+    let value = value.as_f64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(f64::NAN);
+    Sample { graph: string(json, "graph"), metric: string(json, "metric"), value }
+}

@@ -1,0 +1,42 @@
+//! What a state file holds: this program wrote it, or something else did.
+
+use std::collections::BTreeMap;
+
+use mackerel_plugin_wasm::rate::{Clock, Reading};
+use mackerel_plugin_wasm::sandbox::Period;
+use mackerel_plugin_wasm::state::{Moment, Remembered, State};
+
+use crate::rules::{assert_one_line, text};
+
+/// A moment in 2026, on a machine that was started an hour ago.
+const NOW: Moment = Moment { wall: 1_780_000_000_000_000_000, boot: 3_600_000_000_000 };
+
+/// A state file: what is read of it is written as it was read, and no rate is guessed from it.
+pub fn state(bytes: &[u8]) {
+    let mut state = match State::parse(bytes) {
+        Ok(state) => state,
+        Err(why) => return assert_one_line(&why),
+    };
+    let targets = state.targets();
+    let count = |key: &str| (key.to_owned(), 1e15);
+    let counters = BTreeMap::from(["#.gc.gc_num", "cpuacct.#.user"].map(count));
+    let now = Reading { start: None, time: NOW.wall, clock: Clock::Host, source: None, counters };
+    for target in ["127.0.0.1:8080", ""] {
+        let last = state.get(target).map(|remembered| &remembered.reading);
+        for key in now.counters.keys() {
+            let rate = now.rate(last, key, Period::Minute);
+            assert!(rate.is_none_or(|rate| rate.is_finite() && rate >= 0.0), "{rate:?}");
+            assert!(rate.is_none() || last.is_some_and(|last| last.time < NOW.wall));
+        }
+    }
+    state.insert("new".to_owned(), Remembered { seen: NOW, reading: now });
+    let written = state.into_bytes().expect("a state can be written");
+    let mut again = State::parse(&written).expect("what was written can be read");
+    assert!((targets..=targets + 1).contains(&again.targets()));
+    again.forget_old(NOW);
+    assert!(again.get("new").is_some_and(|new| new.seen == NOW), "what was just seen is kept");
+
+    let first = State::parse(&written).expect("what was written can be read");
+    let first = first.into_bytes().expect("a state can be written");
+    assert_eq!(text(&first), text(&written), "it changes when it is read and written");
+}

@@ -1,0 +1,46 @@
+//! What targets answer to the collectors that speak HTTP.
+
+use mackerel_plugin_wasm::failure::Cause;
+use mackerel_plugin_wasm::sandbox::CollectError;
+use serde_json::Value;
+
+use crate::rules::assert_notice;
+
+/// The fields of golang-stats-api-handler that mackerel-plugin-gostats shows, and their graphs.
+const FIELDS: [(&str, &str); 15] = [
+    ("goroutine_num", "#.runtime"),
+    ("cgo_call_num", "#.runtime"),
+    ("memory_alloc", "#.memory"),
+    ("memory_sys", "#.memory"),
+    ("memory_stack", "#.memory"),
+    ("memory_lookups", "#.operation"),
+    ("memory_mallocs", "#.operation"),
+    ("memory_frees", "#.operation"),
+    ("heap_sys", "#.heap"),
+    ("heap_idle", "#.heap"),
+    ("heap_inuse", "#.heap"),
+    ("heap_released", "#.heap"),
+    ("gc_num", "#.gc"),
+    ("gc_per_second", "#.gc"),
+    ("gc_pause_per_second", "#.gc"),
+];
+
+/// A body of golang-stats-api-handler: every known field that is there becomes its value, and nothing else.
+pub fn gostats(bytes: &[u8]) {
+    let report = match gostats::parse(bytes) {
+        Ok(report) => report,
+        Err(why) => {
+            let cause = Cause::Collector(CollectError::Unexpected(why));
+            return assert_notice("api-1 (127.0.0.1:32768)", &cause.to_string());
+        }
+    };
+    let raw: Value = serde_json::from_slice(bytes).expect("what is no JSON gives no report");
+    let expected: Vec<(&str, &str, f64)> =
+        FIELDS.iter().filter_map(|(field, graph)| Some((*graph, *field, raw.get(field)?.as_f64()?))).collect();
+    let samples: Vec<(&str, &str, f64)> =
+        report.samples.iter().map(|of| (of.graph.as_str(), of.metric.as_str(), of.value)).collect();
+    assert!(!samples.is_empty());
+    assert!(samples.iter().all(|(.., value)| value.is_finite()));
+    assert_eq!(samples, expected);
+    assert_eq!(report.time, raw["time"].as_u64().filter(|time| *time > 0));
+}
