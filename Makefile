@@ -3,7 +3,7 @@
 PREFIX ?= /usr/local
 PROGRAM := target/release/mackerel-plugin-wasm
 
-.PHONY: help build demo test soak bench check install clean tools
+.PHONY: help build demo test soak fuzz bench check install clean tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -23,6 +23,9 @@ test: build ## all tests, on a Docker engine where there is one
 
 soak: build ## 500 runs over 60 containers, of which some come and go all the time
 	@scripts/soak.sh
+
+fuzz: tools ## inputs that libFuzzer makes up, on all that reads foreign bytes; FUZZ_SECONDS for each kind (60)
+	@scripts/fuzz.sh
 
 bench: build ## time and memory beside the shell loop and a bare native program
 	@scripts/bench.sh

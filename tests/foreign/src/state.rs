@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use mackerel_plugin_wasm::rate::{Clock, Reading};
 use mackerel_plugin_wasm::sandbox::Period;
 use mackerel_plugin_wasm::state::{Moment, Remembered, State};
+use serde_json::Value;
 
 use crate::rules::{assert_one_line, text};
 
@@ -17,6 +18,8 @@ pub fn state(bytes: &[u8]) {
         Ok(state) => state,
         Err(why) => return assert_one_line(&why),
     };
+    let raw: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    assert!(!raw.is_object() || raw["format"] == 1, "another format is not read");
     let targets = state.targets();
     let count = |key: &str| (key.to_owned(), 1e15);
     let counters = BTreeMap::from(["#.gc.gc_num", "cpuacct.#.user"].map(count));

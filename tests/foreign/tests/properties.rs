@@ -99,9 +99,9 @@ fn change() -> impl Strategy<Value = (Index, u8, Value)> {
     (any::<Index>(), 0..4_u8, odd_value())
 }
 
-/// Real JSON with up to ten changes.
+/// Real JSON with some changes: of many, hardly anything would be read.
 fn changed_json(kind: &'static str) -> impl Strategy<Value = Vec<u8>> {
-    (select(corpus(kind)), prop::collection::vec(change(), 0..10)).prop_map(|(bytes, changes)| {
+    (select(corpus(kind)), prop::collection::vec(change(), 1..4)).prop_map(|(bytes, changes)| {
         let mut json: Value = serde_json::from_slice(&bytes).expect("the corpus is JSON");
         for (place, how, value) in changes {
             let place = place.index(count(&json));
@@ -151,7 +151,7 @@ fn make(json: &mut Value, place: &mut usize, how: u8, value: &Value) {
     }
 }
 
-/// Real text with up to ten words of it changed.
+/// Real text with some words of it changed.
 fn changed_words(kind: &'static str) -> impl Strategy<Value = String> {
     (select(corpus(kind)), prop::collection::vec((any::<Index>(), odd_text()), 0..10)).prop_map(|(bytes, changes)| {
         let text = String::from_utf8(bytes).expect("the corpus is text");
@@ -173,7 +173,7 @@ macro_rules! kinds {
     ($($sentence:ident: $kind:literal, $changed:ident;)*) => {$(
         #[test]
         fn $sentence() {
-            hold($kind, 1000, $changed($kind));
+            hold($kind, 3000, $changed($kind));
             hold($kind, 200, bytes());
         }
     )*};
@@ -210,7 +210,7 @@ fn containers_that_are_named_to_collide_stay_apart() {
             json!({"Id": id, "Names": [name], "State": "running", "Labels": {"app": name.trim_start_matches('/')},
                 "Ports": [{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"}]})
         };
-        Value::from_iter(ids.iter().zip(names).map(container)).to_string()
+        ids.iter().zip(names).map(container).collect::<Value>().to_string()
     });
     hold("engine-list", 2000, list);
 }

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# fuzz.sh [KIND]...: tries inputs that libFuzzer makes up on what reads foreign bytes (tests/foreign), each kind for FUZZ_SECONDS (60),
+# all kinds where none is named. Run it by `make fuzz`. It begins with tests/foreign/corpus, keeps what reached new code in
+# target/fuzz/corpus, and fails where something does not hold. Its build is one of its own: the first takes some ten minutes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+FUZZ=target/fuzz/release/fuzz
+CORPUS=tests/foreign/corpus
+: "${FUZZ_SECONDS:=60}"
+
+main() {
+  local cxx=${CXX:-c++} kinds=("$@") failed=() kind
+  command -v "$cxx" >/dev/null || die "A C++ compiler is missing, in which libFuzzer is written: sudo apt-get install g++"
+  [ $# -gt 0 ] || mapfile -t kinds < <(ls $CORPUS)
+  RUSTC_WORKSPACE_WRAPPER=$PWD/scripts/fuzz-rustc.sh \
+    cargo build --release --package foreign --features fuzz --target-dir target/fuzz
+  for kind in "${kinds[@]}"; do
+    try "$kind" || failed+=("$kind")
+  done
+  [ ${#failed[@]} = 0 ] || die "Findings: ${failed[*]}."
+}
+
+# Tries inputs of the kind $1. A log of what libFuzzer says is kept.
+try() {
+  local kind=$1 log=target/fuzz/$1.log found=target/fuzz/findings/$1 options
+  [ -d "$CORPUS/$kind" ] || die "There is no kind $kind, but: $(ls -m $CORPUS)"
+  mkdir -p "target/fuzz/corpus/$kind" "$found"
+  options=(-max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -artifact_prefix="$found/")
+  if FUZZ_KIND=$kind "$FUZZ" "${options[@]}" "target/fuzz/corpus/$kind" "$CORPUS/$kind" >"$log" 2>&1; then
+    grep -q 'inline 8-bit counters' "$log" || die "$kind: nothing counts which code ran; see $log"
+    say "$kind: $(grep -oE 'cov: [0-9]+' "$log" | tail -n 1), $(awk '/number_of_executed_units/ {print $2}' "$log") inputs, no finding"
+    return
+  fi
+  # What was tried last, and what the code said to it.
+  grep -vE '^#[0-9]+' "$log" | tail -n 20 >&2
+  say "$kind: a finding, in $found. See it again:"
+  say "  FUZZ_KIND=$kind $FUZZ FILE"
+  say "Once it is mended, keep the file in $CORPUS/$kind, under a name that says what was wrong: all tests then try it."
+  return 1
+}
+
+say() { echo "$*"; }
+die() { say "$@" >&2; exit 1; }
+
+main "$@"

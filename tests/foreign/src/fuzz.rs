@@ -1,0 +1,16 @@
+//! The fuzz target: tries what libFuzzer makes up on the kind of input that `FUZZ_KIND` names. Run by `make fuzz`.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use foreign::{KINDS, Kind, kind};
+
+static KIND: LazyLock<&Kind> = LazyLock::new(|| {
+    let name = std::env::var("FUZZ_KIND").unwrap_or_default();
+    kind(&name).unwrap_or_else(|| {
+        let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+        panic!("FUZZ_KIND is '{name}', which is none of {}", names.join(", "))
+    })
+});
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| (KIND.check)(bytes));
