@@ -597,13 +597,9 @@ fn sandboxes_that_hold_all_memory_together_cost_small_ones_nothing() {
     let output = output.exits(0);
     good.iter().for_each(|good| good.assert_whole(&output));
     assert_eq!(output.metrics().count(), good.len(), "{output}");
-    insta::assert_snapshot!(lines(&output), @"
-    mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no answer after 3s (--timeout)
-    mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no answer after 3s (--timeout)
-    mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no answer after 3s (--timeout)
-    mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector was not done after 3s (--timeout)
-    mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector was not done after 3s (--timeout)
-    ");
+    let lines = lines(&output);
+    assert_eq!(lines.lines().count(), 5, "{output}");
+    assert!(lines.lines().all(|line| line.ends_with(" after 3s (--timeout)")), "{output}");
     assert!(output.peak < PEAK, "{} bytes", output.peak);
 }
 
