@@ -1,12 +1,29 @@
-//! Collectors that come as a file.
+//! Collectors that come as a file, also those that no compiler makes: hand-written, cut, and with bytes changed.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
-use scenarios::agent::{Agent, component};
+use scenarios::agent::{Agent, Output, component};
+use scenarios::attack::{lines, one_line, targets};
 use scenarios::stand_in::StandIn;
 use scenarios::{mask, stats};
+use serde_json::json;
+
+include!("../guests/evil/components/list.rs");
 
 const MINUTE: u64 = 60_000_000_000;
+
+/// What a run takes of the machine's memory at most, in bytes, whatever the collector wants.
+const PEAK: u64 = 200 << 20;
+
+/// Every collector of text has its scenario here, or this does not compile.
+macro_rules! scenarios {
+    ($($folder:ident $name:ident)*) => {
+        const _: &[fn()] = &[$($name),*];
+        const TEXTS: &[(&str, &str)] = &[$((stringify!($folder), stringify!($name))),*];
+    };
+}
+with_components!(scenarios);
 
 #[test]
 fn a_file_prints_what_the_built_in_prints() {
@@ -69,4 +86,405 @@ fn files_that_are_no_collectors_are_refused_with_their_reason() {
     let whole = fs::read(component("gostats")).expect("a file that can be read");
     let cut = complaint("cut.wasm", &whole[..whole.len() / 2]);
     assert!(cut.starts_with("mackerel-plugin-wasm: FOLDER/cut.wasm: "), "{cut}");
+}
+
+#[test]
+fn every_text_has_its_scenario() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests/evil/components");
+    for folder_name in ["whole", "inside", "beside"] {
+        let entries = fs::read_dir(folder.join(folder_name)).expect("a folder of texts");
+        let mut found: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        found.sort();
+        let listed = TEXTS.iter().filter(|(folder, _)| *folder == folder_name);
+        let listed: Vec<_> =
+            listed.map(|(_, name)| folder.join(folder_name).join(name).with_extension("wat")).collect();
+        assert_eq!(found, listed);
+    }
+}
+
+/// One run of a collector of text, against a target that answers everything with an empty object.
+fn run_text(name: &str) -> Output {
+    let target = StandIn::telling(json!({}));
+    let output = Agent::alone().values(&format!("run {} --target {}", text(name), target.target()));
+    assert!(output.peak < PEAK, "{} bytes: {output}", output.peak);
+    output
+}
+
+/// The file of a collector of text.
+fn text(name: &str) -> String {
+    component(&format!("evil/{name}"))
+}
+
+/// The one line of a collector that gives nothing.
+#[track_caller]
+fn refusal(name: &str) -> String {
+    let output = run_text(name).exits(1);
+    assert_eq!(output.stdout, "", "{output}");
+    one_line(&output).replace(&text(name), "evil.wasm")
+}
+
+#[test]
+fn a_collector_of_text_can_be_honest() {
+    let output = run_text("honest").exits(0).without_complaint();
+    let keys: Vec<_> = output.metrics().keys().iter().map(|key| mask::digits(key, "text.", "PORT")).collect();
+    assert_eq!(keys, ["text.PORT.text.one"]);
+}
+
+// Files of their own.
+
+#[test]
+fn a_core_module() {
+    insta::assert_snapshot!(refusal("a_core_module"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: failed to parse WebAssembly module: attempted to parse a wasm module with a component parser");
+}
+
+#[test]
+fn an_empty_component() {
+    insta::assert_snapshot!(refusal("an_empty_component"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: no exported instance named `mackerel:collector/metrics@0.1.0`");
+}
+
+#[test]
+fn another_export() {
+    insta::assert_snapshot!(refusal("another_export"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: no exported instance named `mackerel:collector/metrics@0.1.0`");
+}
+
+#[test]
+fn the_export_as_a_function() {
+    insta::assert_snapshot!(refusal("the_export_as_a_function"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: no exported instance named `mackerel:collector/metrics@0.1.0`");
+}
+
+#[test]
+fn the_export_of_another_contract() {
+    insta::assert_snapshot!(refusal("the_export_of_another_contract"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: no exported instance named `mackerel:collector/metrics@0.1.0`");
+}
+
+#[test]
+fn the_export_with_other_types() {
+    insta::assert_snapshot!(refusal("the_export_with_other_types"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: expected 1-tuple, found 0-tuple");
+}
+
+// Inside an honest collector.
+
+#[test]
+fn a_choice_with_line_breaks() {
+    insta::assert_snapshot!(refusal("a_choice_with_line_breaks"), @r"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: the option 'kind' has a word or default that cannot be shown: '\u{1b}[2Jbad\r\nmackerel-plugin-wasm: a false l'");
+}
+
+#[test]
+fn a_default_with_escapes() {
+    insta::assert_snapshot!(refusal("a_default_with_escapes"), @r"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: the option 'kind' has a word or default that cannot be shown: '\u{1b}[2J\r\nroot\t\u{202e}# a false line.'");
+}
+
+#[test]
+fn a_hundred_thousand_options() {
+    insta::assert_snapshot!(refusal("a_hundred_thousand_options"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector handed over more than 4 MiB at once (a fixed limit)");
+}
+
+#[test]
+fn a_memory_larger_than_allowed() {
+    insta::assert_snapshot!(refusal("a_memory_larger_than_allowed"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector needs more than 64 MiB of memory (--memory-limit)");
+}
+
+#[test]
+fn a_name_of_a_mebibyte() {
+    insta::assert_snapshot!(refusal("a_name_of_a_mebibyte"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: its name 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…");
+}
+
+#[test]
+fn a_name_that_is_no_text() {
+    insta::assert_snapshot!(refusal("a_name_that_is_no_text"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: invalid utf-8 sequence of 1 bytes from index 0");
+}
+
+#[test]
+fn a_path_as_a_name() {
+    insta::assert_snapshot!(refusal("a_path_as_a_name"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: its name '../../etc/cron' is not made of a-z, 0-9 and -");
+}
+
+#[test]
+fn a_scope_that_is_none() {
+    insta::assert_snapshot!(refusal("a_scope_that_is_none"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: unexpected discriminant: 77");
+}
+
+#[test]
+fn a_summary_of_a_mebibyte() {
+    insta::assert_snapshot!(refusal("a_summary_of_a_mebibyte"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: its summary has 1048576 characters, 300 are the limit");
+}
+
+#[test]
+fn a_table_larger_than_allowed() {
+    insta::assert_snapshot!(refusal("a_table_larger_than_allowed"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector needs more than 100000 table elements (a fixed limit)");
+}
+
+#[test]
+fn a_thousand_options() {
+    insta::assert_snapshot!(refusal("a_thousand_options"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: it has 1000 options, 100 are the limit");
+}
+
+#[test]
+fn an_option_of_the_host() {
+    insta::assert_snapshot!(refusal("an_option_of_the_host"), @"mackerel-plugin-wasm: the collector evil.wasm declares an option --target, which is the host's own: this is a fault of the collector");
+}
+
+#[test]
+fn clean_up_spins() {
+    insta::assert_snapshot!(refusal("clean_up_spins"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector computed for more than 1s (--cpu-limit)");
+}
+
+#[test]
+fn clean_up_traps() {
+    insta::assert_snapshot!(refusal("clean_up_traps"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector failed: wasm trap: wasm `unreachable` instruction executed");
+}
+
+#[test]
+fn describe_beyond_memory() {
+    insta::assert_snapshot!(refusal("describe_beyond_memory"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: pointer out of bounds of memory");
+}
+
+#[test]
+fn describe_spins() {
+    insta::assert_snapshot!(refusal("describe_spins"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector computed for more than 1s (a fixed limit)");
+}
+
+#[test]
+fn describe_takes_memory() {
+    insta::assert_snapshot!(refusal("describe_takes_memory"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector needs more than 64 MiB of memory (--memory-limit)");
+}
+
+#[test]
+fn describe_traps() {
+    insta::assert_snapshot!(refusal("describe_traps"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: wasm trap: wasm `unreachable` instruction executed");
+}
+
+#[test]
+fn options_without_end() {
+    insta::assert_snapshot!(refusal("options_without_end"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: list pointer/length out of bounds of memory");
+}
+
+#[test]
+fn realloc_between_places() {
+    insta::assert_snapshot!(refusal("realloc_between_places"), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector failed: realloc return: result not aligned");
+}
+
+#[test]
+fn realloc_beyond_memory() {
+    insta::assert_snapshot!(refusal("realloc_beyond_memory"), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector failed: realloc return: beyond end of memory");
+}
+
+#[test]
+fn realloc_spins() {
+    insta::assert_snapshot!(refusal("realloc_spins"), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector computed for more than 1s (a fixed limit)");
+}
+
+#[test]
+fn realloc_traps() {
+    insta::assert_snapshot!(refusal("realloc_traps"), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector failed: wasm trap: wasm `unreachable` instruction executed");
+}
+
+#[test]
+fn samples_that_share_one_text() {
+    insta::assert_snapshot!(refusal("samples_that_share_one_text"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
+}
+
+#[test]
+fn start_spins() {
+    insta::assert_snapshot!(refusal("start_spins"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector computed for more than 1s (a fixed limit)");
+}
+
+#[test]
+fn start_takes_memory() {
+    insta::assert_snapshot!(refusal("start_takes_memory"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector needs more than 64 MiB of memory (--memory-limit)");
+}
+
+#[test]
+fn start_takes_tables() {
+    insta::assert_snapshot!(refusal("start_takes_tables"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector needs more than 100000 table elements (a fixed limit)");
+}
+
+#[test]
+fn start_traps() {
+    insta::assert_snapshot!(refusal("start_traps"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: wasm trap: wasm `unreachable` instruction executed");
+}
+
+#[test]
+fn the_same_option_twice() {
+    insta::assert_snapshot!(refusal("the_same_option_twice"), @"mackerel-plugin-wasm: the collector evil.wasm declares an option --path, which is the host's own: this is a fault of the collector");
+}
+
+// Beside an honest collector.
+
+#[test]
+fn a_thousand_instances() {
+    insta::assert_snapshot!(refusal("a_thousand_instances"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector is made of more than 100 instances, tables or memories (a fixed limit)");
+}
+
+#[test]
+fn a_thousand_memories() {
+    insta::assert_snapshot!(refusal("a_thousand_memories"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector is made of more than 100 instances, tables or memories (a fixed limit)");
+}
+
+#[test]
+fn a_thousand_tables() {
+    insta::assert_snapshot!(refusal("a_thousand_tables"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector is made of more than 100 instances, tables or memories (a fixed limit)");
+}
+
+#[test]
+fn imports_a_function() {
+    insta::assert_snapshot!(refusal("imports_a_function"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: component imports function `root`, but a matching implementation was not found in the linker: function implementation is missing");
+}
+
+#[test]
+fn imports_an_unknown_interface() {
+    insta::assert_snapshot!(refusal("imports_an_unknown_interface"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: component imports instance `evil:evil/machine`, but a matching implementation was not found in the linker: instance export `root` has the wrong type: function implementation is missing");
+}
+
+#[test]
+fn imports_another_contract() {
+    insta::assert_snapshot!(refusal("imports_another_contract"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: component imports instance `mackerel:collector/http@0.2.0`, but a matching implementation was not found in the linker: instance export `post` has the wrong type: function implementation is missing");
+}
+
+#[test]
+fn imports_more_of_a_later_contract() {
+    insta::assert_snapshot!(refusal("imports_more_of_a_later_contract"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: component imports instance `mackerel:collector/http@0.1.1`, but a matching implementation was not found in the linker: instance export `post` has the wrong type: function implementation is missing");
+}
+
+#[test]
+fn imports_of_another_type() {
+    insta::assert_snapshot!(refusal("imports_of_another_type"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: component imports instance `mackerel:collector/container@0.1.1`, but a matching implementation was not found in the linker: instance export `stats` has the wrong type: type mismatch with parameters: expected `flags` found `string`");
+}
+
+#[test]
+fn imports_wasi_http() {
+    insta::assert_snapshot!(refusal("imports_wasi_http"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: component imports instance `wasi:http/outgoing-handler@0.2.0`, but a matching implementation was not found in the linker: instance export `handle` has the wrong type: function implementation is missing");
+}
+
+#[test]
+fn resources_of_its_own_without_end() {
+    insta::assert_snapshot!(refusal("resources_of_its_own_without_end"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector holds more than 1000 resources (a fixed limit)");
+}
+
+// What is no refusal.
+
+#[test]
+fn realloc_over_itself() {
+    // What it overwrites is its own.
+    let output = run_text("realloc_over_itself").exits(0).without_complaint();
+    assert_eq!(output.metrics().count(), 1, "{output}");
+}
+
+#[test]
+fn a_value_that_is_signalling() {
+    let output = run_text("a_value_that_is_signalling").exits(0);
+    assert_eq!(output.stdout, "");
+    insta::assert_snapshot!(one_line(&output).replace(&text("a_value_that_is_signalling"), "evil.wasm"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out a sample whose value is not a finite number: #.text.one");
+}
+
+#[test]
+fn escapes_in_the_description() {
+    let file = text("escapes_in_the_description");
+    let agent = Agent::alone();
+    for command in [format!("inspect {file}"), format!("run {file} --help"), format!("run {file} --unknown")] {
+        let output = agent.values(&command);
+        for shown in [&output.stdout, &output.stderr] {
+            let steers = |letter: char| letter != '\n' && letter.is_control() || letter == '\u{202e}';
+            assert!(!shown.contains(steers), "{shown:?}");
+            assert!(!shown.lines().any(|line| line.trim_start().starts_with("root")), "{output}");
+        }
+    }
+    let shown = agent.values(&format!("inspect {file}")).exits(0).without_complaint();
+    let shown: Vec<_> = shown.stdout.lines().filter(|line| line.contains("root")).collect();
+    insta::assert_snapshot!(shown.join("\n"), @r#"
+    version   \u{1b}[2J\r\nroot\t\u{202e}# a false line.
+    collects  \u{1b}[2J\r\nroot\t\u{202e}# a false line.
+      --kind  \u{1b}[2J\r\nroot\t\u{202e}# a false line.
+      text.#.text  "Text.# \u{1b}[2J\r\nroot\t\u{202e}# a false line.", float
+    "#);
+}
+
+// Files that are damaged.
+
+#[test]
+fn a_file_that_is_cut_anywhere_is_refused_in_one_line() {
+    let whole = fs::read(text("honest")).expect("a file that can be read");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("cut.wasm");
+    for length in (0..whole.len()).step_by(whole.len() / 40) {
+        fs::write(&path, &whole[..length]).expect("a file in a new folder");
+        let output = Agent::alone().values(&format!("run {}", path.display())).exits(1);
+        assert_eq!(output.stdout, "", "{length} bytes: {output}");
+        let line = mask::path(&one_line(&output), folder.path(), "FOLDER");
+        assert!(line.starts_with("mackerel-plugin-wasm: FOLDER/cut.wasm: is no collector"), "{length} bytes: {line}");
+    }
+}
+
+#[test]
+fn a_file_with_bytes_changed_never_breaks_the_program() {
+    let whole = fs::read(text("honest")).expect("a file that can be read");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("changed.wasm");
+    let target = StandIn::telling(json!({}));
+    let agent = Agent::alone();
+    // A generator of its own, so that every run changes the same bytes.
+    let mut state = 1_u32;
+    let mut random = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        usize::try_from(state >> 8).expect("24 bits")
+    };
+    for _ in 0..60 {
+        let mut changed = whole.clone();
+        for _ in 0..=random() % 3 {
+            let place = 8 + random() % (changed.len() - 8);
+            changed[place] = u8::try_from(random() % 256).expect("a byte");
+        }
+        fs::write(&path, &changed).expect("a file in a new folder");
+        let output = agent.values(&format!("run {} --target {}", path.display(), target.target()));
+        let code = if output.stdout.is_empty() && !output.stderr.contains(" left out ") { 1 } else { 0 };
+        let output = output.exits(code);
+        assert!(output.stderr.lines().count() <= 1, "{output}");
+        let _ = lines(&output);
+    }
+}
+
+#[test]
+fn a_header_with_noise_behind_it_is_refused_in_one_line() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("noise.wasm");
+    let mut state = 7_u32;
+    for length in [1, 2, 10, 100, 1000, 100_000] {
+        let noise = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24).to_le_bytes()[0]
+        });
+        let bytes: Vec<u8> = b"\0asm\x0d\0\x01\0".iter().copied().chain(noise.take(length)).collect();
+        fs::write(&path, bytes).expect("a file in a new folder");
+        let output = Agent::alone().values(&format!("run {}", path.display())).exits(1);
+        assert_eq!(output.stdout, "", "{output}");
+        let _ = one_line(&output);
+    }
+}
+
+#[test]
+fn a_file_that_is_too_large_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("large.wasm");
+    fs::write(&path, b"\0asm\x0d\0\x01\0").expect("a file in a new folder");
+    // Sparse: it takes no disk.
+    let file = fs::File::options().write(true).open(&path).expect("the file that was just made");
+    file.set_len((64 << 20) + 1).expect("a sparse file");
+    let output = Agent::alone().values(&format!("run {}", path.display())).exits(1);
+    assert_eq!(output.stdout, "", "{output}");
+    insta::assert_snapshot!(mask::path(&one_line(&output), folder.path(), "FOLDER"), @"mackerel-plugin-wasm: FOLDER/large.wasm: is larger than 64 MiB, which is the limit");
+    assert!(output.peak < PEAK, "{} bytes", output.peak);
+}
+
+#[test]
+fn components_that_fail_cost_another_collector_beside_them_nothing() {
+    let good: Vec<StandIn> = (0..5).map(|_| StandIn::telling(json!({"goroutine_num": 2}))).collect();
+    let all = targets(good.iter().map(StandIn::target));
+    let agent = Agent::alone();
+    let start = |name: &str| agent.start(&format!("run {} {all}", text(name)));
+    let failing = ["describe_spins", "start_takes_memory", "clean_up_spins", "samples_that_share_one_text"].map(start);
+    let output = agent.values(&format!("run gostats {all}")).exits(0).without_complaint();
+    assert_eq!(output.metrics().count(), good.len(), "{output}");
+    for failing in failing {
+        let _ = lines(&failing.output().exits(1));
+    }
 }

@@ -1,8 +1,9 @@
 //! Builds the collectors in `guests/`, and compiles the built-in ones to native code with the host's own engine settings, so
 //! that `main.rs` can embed them.
 //!
-//! Run by `make build`, it leaves in `target/collectors`: each guest as NAME.wasm, each built-in as NAME.code, and
-//! `builtins.rs`, the list that `main.rs` includes. A file that would not change is not touched, so nothing is built anew.
+//! Run by `make build`, it leaves in `target/collectors`: each guest as NAME.wasm, each built-in as NAME.code, what is
+//! hand-written in `guests/evil/components` as evil/NAME.wasm, and `builtins.rs`, the list that `main.rs` includes. A built-in's
+//! file that would not change is not touched, so nothing is built anew.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -27,6 +28,7 @@ fn main() -> Result<()> {
         let component = fs::read(root.join(format!("target/wasm32-wasip2/guest/{guest}.wasm")))?;
         write_if_new(&collectors.join(format!("{guest}.wasm")), &component)?;
     }
+    components(&root, &collectors.join("evil"))?;
     // Compiled for any processor of this architecture, for the program may run on another machine than this one.
     let engine = engine(Some(&format!("{}-unknown-linux-gnu", std::env::consts::ARCH)))?;
     let mut list = String::from("&[\n");
@@ -55,6 +57,17 @@ fn build(root: &Path, guests: &[&str]) -> Result<()> {
     command.args(guests.iter().flat_map(|guest| ["-p", guest]));
     let status = command.status().with_context(|| format!("cannot run {}", cargo.display()))?;
     ensure!(status.success(), "building the guests failed: {status}");
+    Ok(())
+}
+
+/// Makes the collectors of hand-written text that only tests run.
+fn components(root: &Path, folder: &Path) -> Result<()> {
+    let manifest = root.join("guests/evil/components/Cargo.toml");
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["run", "--quiet", "--locked", "--manifest-path"]).arg(manifest);
+    command.arg("--target-dir").arg(root.join("target/components")).arg("--").arg(folder);
+    let status = command.status().context("cannot run cargo")?;
+    ensure!(status.success(), "making the components of text failed: {status}");
     Ok(())
 }
 

@@ -1,0 +1,17 @@
+(component $ten
+  (core module $nothing)
+  (core instance (instantiate $nothing)) (core instance (instantiate $nothing))
+  (core instance (instantiate $nothing)) (core instance (instantiate $nothing))
+  (core instance (instantiate $nothing)) (core instance (instantiate $nothing))
+  (core instance (instantiate $nothing)) (core instance (instantiate $nothing))
+  (core instance (instantiate $nothing)) (core instance (instantiate $nothing)))
+(component $hundred
+  (alias outer 1 $ten (component $ten))
+  (instance (instantiate $ten)) (instance (instantiate $ten)) (instance (instantiate $ten))
+  (instance (instantiate $ten)) (instance (instantiate $ten)) (instance (instantiate $ten))
+  (instance (instantiate $ten)) (instance (instantiate $ten)) (instance (instantiate $ten))
+  (instance (instantiate $ten)))
+(instance (instantiate $hundred)) (instance (instantiate $hundred)) (instance (instantiate $hundred))
+(instance (instantiate $hundred)) (instance (instantiate $hundred)) (instance (instantiate $hundred))
+(instance (instantiate $hundred)) (instance (instantiate $hundred)) (instance (instantiate $hundred))
+(instance (instantiate $hundred))

@@ -1,0 +1,1 @@
+(import "evil:evil/machine" (instance (export "root" (func))))

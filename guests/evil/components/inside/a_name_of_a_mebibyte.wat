@@ -1,0 +1,5 @@
+(memory (export "memory") 32)
+(func $describe (result i32)
+  (memory.fill (i32.const 65536) (i32.const 120) (i32.const 1048576))
+  (i32.const 16))
+(data $description (i32.const 16) (i32 65536 1048576) (i32 261 3) (i32 265 6) (i32 0) (i32 0 0))

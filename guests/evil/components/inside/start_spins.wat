@@ -1,0 +1,3 @@
+;; Before any call, when the instance is made.
+(func $start (loop $again (br $again)))
+(start $start)

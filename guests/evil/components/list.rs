@@ -1,0 +1,56 @@
+// The collectors of hand-written text: each is the file of this name in a folder beside this list, and a scenario.
+
+macro_rules! with_components {
+    ($list:ident) => {
+        $list! {
+            whole a_core_module
+            whole an_empty_component
+            whole another_export
+            whole the_export_as_a_function
+            whole the_export_of_another_contract
+            whole the_export_with_other_types
+            inside a_choice_with_line_breaks
+            inside a_default_with_escapes
+            inside a_hundred_thousand_options
+            inside a_memory_larger_than_allowed
+            inside a_name_of_a_mebibyte
+            inside a_name_that_is_no_text
+            inside a_path_as_a_name
+            inside a_scope_that_is_none
+            inside a_summary_of_a_mebibyte
+            inside a_table_larger_than_allowed
+            inside a_thousand_options
+            inside a_value_that_is_signalling
+            inside an_option_of_the_host
+            inside clean_up_spins
+            inside clean_up_traps
+            inside describe_beyond_memory
+            inside describe_spins
+            inside describe_takes_memory
+            inside describe_traps
+            inside escapes_in_the_description
+            inside options_without_end
+            inside realloc_between_places
+            inside realloc_beyond_memory
+            inside realloc_over_itself
+            inside realloc_spins
+            inside realloc_traps
+            inside samples_that_share_one_text
+            inside start_spins
+            inside start_takes_memory
+            inside start_takes_tables
+            inside start_traps
+            inside the_same_option_twice
+            beside a_thousand_instances
+            beside a_thousand_memories
+            beside a_thousand_tables
+            beside imports_a_function
+            beside imports_an_unknown_interface
+            beside imports_another_contract
+            beside imports_more_of_a_later_contract
+            beside imports_of_another_type
+            beside imports_wasi_http
+            beside resources_of_its_own_without_end
+        }
+    };
+}
