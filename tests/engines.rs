@@ -484,7 +484,9 @@ fn outcomes(lists: impl IntoIterator<Item = (&'static str, String)>, known: &Val
         let output = Agent::on(&engine.host()).values("run gostats --instance-name name");
         let code = [0, 1].into_iter().find(|code| output.to_string().contains(&format!("exit status: {code} ")));
         let code = code.unwrap_or_else(|| panic!("{what}: {output}"));
-        let stderr = mask::ports(&output.stderr.replace(&engine.host(), "ENGINE")).replace('\n', "\n    ");
+        let stderr = output.stderr.replace(&engine.host(), "ENGINE").replace('\n', "\n    ");
+        let stderr =
+            ["127.0.0.2:", "column "].iter().fold(stderr, |text, before| mask::digits(&text, before, "NUMBER"));
         let names = output.metrics().instances().join(" ");
         format!("{what}: exit {code}, [{names}]\n    {}\n", stderr.trim_end())
     };
@@ -512,23 +514,23 @@ fn what_is_no_list_is_one_line() {
     let lists = lists.into_iter().chain([("deep nesting", nested(100_000))]);
     insta::assert_snapshot!(outcomes(lists, &json!(null)), @r#"
     nothing: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: EOF while parsing a value at line 1 column 0
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: EOF while parsing a value at line 1 column NUMBER
     null: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: null, expected a sequence at line 1 column 4
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: null, expected a sequence at line 1 column NUMBER
     an object: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: map, expected a sequence at line 1 column 0
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: map, expected a sequence at line 1 column NUMBER
     a string: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: string "containers", expected a sequence at line 1 column 12
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: string "containers", expected a sequence at line 1 column NUMBER
     null in the list: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: null, expected struct ContainerSummary at line 1 column 5
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: null, expected struct ContainerSummary at line 1 column NUMBER
     a list in the list: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid length 0, expected struct ContainerSummary with 17 elements at line 1 column 3
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid length 0, expected struct ContainerSummary with 17 elements at line 1 column NUMBER
     a number out of range: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: number out of range at line 1 column 6
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: number out of range at line 1 column NUMBER
     two lists: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: trailing characters at line 1 column 3
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: trailing characters at line 1 column NUMBER
     deep nesting: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: sequence, expected a string at line 1 column 2
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: sequence, expected a string at line 1 column NUMBER
     "#);
 }
 
@@ -573,40 +575,40 @@ fn a_list_of_odd_containers_is_one_line_or_the_others_are_right() {
         
     two containers of one id: exit 0, [api]
         
-    no id: exit 0, [api odd]
-        mackerel-plugin-wasm: gostats: odd (127.0.0.2:23503): no counters, for the engine does not say when the container was started: it is gone
+    no id: exit 1, []
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine: it lists a container odd with the id '', which is not 64 hexadecimal digits
     deep nesting where a name is: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: sequence, expected a string at line 1 column 809
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: sequence, expected a string at line 1 column NUMBER
     deep nesting where nobody looks: exit 0, [api odd]
-        mackerel-plugin-wasm: gostats: odd (127.0.0.2:23503): no counters, for the engine does not say when the container was started: it is gone
+        mackerel-plugin-wasm: gostats: odd (127.0.0.2:NUMBER): no counters, for the engine does not say when the container was started: it is gone
     port 70000: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid value: integer `70000`, expected u16 at line 1 column 950
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid value: integer `70000`, expected u16 at line 1 column NUMBER
     port -1: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid value: integer `-1`, expected u16 at line 1 column 947
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid value: integer `-1`, expected u16 at line 1 column NUMBER
     port 0: exit 0, [api]
         
     port 80.5: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: floating point `80.5`, expected u16 at line 1 column 949
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: floating point `80.5`, expected u16 at line 1 column NUMBER
     port 1e400: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: number out of range at line 1 column 950
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: number out of range at line 1 column NUMBER
     made in 1e400: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: number out of range at line 1 column 538
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: number out of range at line 1 column NUMBER
     an address that is none: exit 0, [api]
         
     a protocol of tomorrow: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: Invalid enum type: quic at line 1 column 965
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: Invalid enum type: quic at line 1 column NUMBER
     a state of tomorrow: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: unknown variant `dreaming`, expected one of ``, `created`, `running`, `paused`, `restarting`, `exited`, `removing`, `dead`, `stopping` at line 1 column 984
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: unknown variant `dreaming`, expected one of ``, `created`, `running`, `paused`, `restarting`, `exited`, `removing`, `dead`, `stopping` at line 1 column NUMBER
     a mount of tomorrow: exit 0, [api odd]
-        mackerel-plugin-wasm: gostats: odd (127.0.0.2:23503): no counters, for the engine does not say when the container was started: it is gone
+        mackerel-plugin-wasm: gostats: odd (127.0.0.2:NUMBER): no counters, for the engine does not say when the container was started: it is gone
     a name that is no list: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: string "/odd", expected a sequence at line 1 column 814
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: string "/odd", expected a sequence at line 1 column NUMBER
     labels that are a list: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: sequence, expected a map at line 1 column 785
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: sequence, expected a map at line 1 column NUMBER
     ports that are an object: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: map, expected a sequence at line 1 column 894
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: map, expected a sequence at line 1 column NUMBER
     networks that are a list: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid length 0, expected struct ContainerSummaryNetworkSettings with 1 element at line 1 column 837
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid length 0, expected struct ContainerSummaryNetworkSettings with 1 element at line 1 column NUMBER
     "#);
 }
 
