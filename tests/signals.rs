@@ -137,7 +137,7 @@ fn read_and_close(mut pipe: PipeReader, length: u64) -> u64 {
 /// A pipe that holds no more.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = io::pipe().expect("a pipe");
-    writer.write_all(&[b'x'; PIPE]).expect("as much as a pipe holds");
+    writer.write_all(&vec![b'x'; PIPE]).expect("as much as a pipe holds");
     (reader, writer)
 }
 

@@ -264,7 +264,7 @@ fn that_may_not_be_read_is_a_fresh_start_with_one_warning() {
     let is_root = rustix::process::getuid().is_root();
     // Root may read everything, unless it is taken from it.
     let agent = if is_root { Agent::alone().through(&launcher) } else { Agent::alone() };
-    let close = |file: &Path| fs::set_permissions(file, Permissions::from_mode(0)).expect("our own file");
+    let close = |file: &Path| fs::set_permissions(file, Permissions::from_mode(0o000)).expect("our own file");
     insta::assert_snapshot!(Minutes::of(agent).survives(close), @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: Permission denied (os error 13)");
 }
 

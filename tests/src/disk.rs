@@ -40,8 +40,7 @@ impl Disk {
 
     /// Where it is seen from here.
     pub fn path(&self) -> PathBuf {
-        let folder = self.folder.path().strip_prefix("/").expect("an absolute path");
-        PathBuf::from(format!("/proc/{}/root", self.shell.id())).join(folder)
+        PathBuf::from(format!("/proc/{}/root{}", self.shell.id(), self.folder.path().display()))
     }
 
     /// Changes its options, such as `ro`.

@@ -62,39 +62,31 @@ impl Life {
 
 impl<'e> Herd<'e> {
     /// Starts so many that stay and so many that come and go.
-    ///
-    /// # Panics
-    ///
-    /// When those that come and go are no threes.
     pub fn start(engine: &'e Engine, group: &'e Group<'e>, staying: usize, moving: usize) -> Self {
-        assert_eq!(moving % 3, 0, "each turn is for three");
         let members = few_at_a_time((0..staying + moving).collect(), |number| Member::start(group, number));
         Self { engine, group, made: members.len(), members, staying, turns: 0, ended: Vec::new() }
     }
 
-    /// It is the turn of the next three of those that come and go. One is restarted; one is stopped until its next turn; one is
-    /// removed, and another one comes in its place.
+    /// Lets the next of those that come and go do so: from turn to turn it is restarted, stopped, started, and removed, and another
+    /// one comes in its place. One at a time: old engines can lock themselves up for ever when two containers end at once.
     ///
     /// # Panics
     ///
     /// When a container does not start, or does not tell what it answered.
     pub fn turn(&mut self) {
-        let (engine, group, number) = (self.engine, self.group, self.made);
-        let moving = &mut self.members[self.staying..];
-        let threes = moving.len() / 3;
-        let (three, round) = (self.turns % threes, self.turns / threes);
-        thread::scope(|scope| {
-            let [restarted, stopped, replaced] = &mut moving[3 * three..][..3] else { unreachable!("three") };
-            let mut roles = [restarted, stopped, replaced];
-            // In the next round, each of them has another role.
-            roles.rotate_left(round % 3);
-            let [restarted, stopped, replaced] = roles;
-            scope.spawn(|| restarted.restart());
-            scope.spawn(|| if stopped.up { stopped.stop() } else { stopped.restart() });
-            let ended = scope.spawn(|| replaced.replace(engine, Member::start(group, number)));
-            self.ended.extend(ended.join().expect("a container can be replaced"));
-        });
-        self.made += 1;
+        let moving = self.members.len() - self.staying;
+        let (index, round) = (self.turns % moving, self.turns / moving);
+        let member = &mut self.members[self.staying + index];
+        // In the next round, each of them has the next part.
+        match (index + round) % 4 {
+            1 => member.stop(),
+            3 => {
+                let next = Member::start(self.group, self.made);
+                self.made += 1;
+                self.ended.extend(std::mem::replace(member, next).end(self.engine));
+            }
+            _ => member.restart(),
+        }
         self.turns += 1;
     }
 
@@ -105,8 +97,8 @@ impl<'e> Herd<'e> {
 
     /// Removes all containers, and gives all their lives.
     pub fn lives(self) -> Vec<Life> {
-        let lives = few_at_a_time(self.members, |member| member.end(self.engine));
-        self.ended.into_iter().chain(lives.into_iter().flatten()).collect()
+        let lives = self.members.into_iter().flat_map(|member| member.end(self.engine));
+        self.ended.into_iter().chain(lives).collect()
     }
 }
 
@@ -130,11 +122,6 @@ impl<'e> Member<'e> {
         self.is_left_no_more();
         self.container.stop();
         self.up = false;
-    }
-
-    /// Lets the next one take its place, and gives its lives.
-    fn replace(&mut self, engine: &Engine, next: Self) -> Vec<Life> {
-        std::mem::replace(self, next).end(engine)
     }
 
     fn end(mut self, engine: &Engine) -> Vec<Life> {
@@ -225,7 +212,7 @@ fn now() -> u64 {
     u64::try_from(now.as_nanos()).expect("a time of this age")
 }
 
-/// Works on all of them, four at a time: an engine takes no more at once in good order.
+/// Works on all of them, four at a time.
 fn few_at_a_time<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
     let waiting = Mutex::new(items.into_iter());
     let next = || waiting.lock().expect("nobody panics while it is held").next();
