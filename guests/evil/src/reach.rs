@@ -243,10 +243,12 @@ pub(crate) fn files() -> Outcome {
         opened.extend(std::fs::read(path).map(|_| format!("read {path}")));
         opened.extend(std::fs::read_dir(path).map(|_| format!("list {path}")));
         opened.extend(std::fs::metadata(path).map(|_| format!("stat {path}")));
+        // What it makes, if it can, it takes away again: a test does no harm where it fails.
         let within = format!("{path}/evil");
-        opened.extend(std::fs::write(&within, "x").map(|()| format!("write {within}")));
         opened.extend(std::fs::create_dir(&within).map(|()| format!("make {within}")));
-        opened.extend(std::fs::remove_file(path).map(|()| format!("remove {path}")));
+        opened.extend(std::fs::remove_dir(&within).map(|()| format!("remove {within}")));
+        opened.extend(std::fs::write(&within, "x").map(|()| format!("write {within}")));
+        opened.extend(std::fs::remove_file(&within).map(|()| format!("remove {within}")));
     }
     saw(format!("folders {}, opened {opened:?}", wasip2::filesystem::preopens::get_directories().len()))
 }
