@@ -342,7 +342,7 @@ fn sockets_of_every_kind() {
 
 #[test]
 fn names() {
-    insta::assert_snapshot!(complaint("names", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: localhost permanent-resolver-failure; example.com permanent-resolver-failure; 127.0.0.1 permanent-resolver-failure; secret.of.the.target.example permanent-resolver-failure;");
+    insta::assert_snapshot!(complaint("names", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: localhost permanent-resolver-failure; LOCALHOST permanent-resolver-failure; 127.0.0.1 permanent-resolver-failure; ::1 permanent-resolver-failure;");
 }
 
 #[test]
