@@ -306,7 +306,56 @@ fn start_traps() {
 
 #[test]
 fn the_same_option_twice() {
-    insta::assert_snapshot!(refusal("the_same_option_twice"), @"mackerel-plugin-wasm: the collector evil.wasm declares an option --path, which is the host's own: this is a fault of the collector");
+    insta::assert_snapshot!(refusal("the_same_option_twice"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: the option 'path' is declared twice");
+}
+
+// As a whole, and too large to be written by hand.
+
+#[test]
+fn a_component_that_compiles_for_long() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("long.wasm");
+    fs::write(&path, component_of_sums(FUNCTIONS)).expect("a file in a new folder");
+    let output = Agent::alone().values(&format!("run {} --target 127.0.0.1:1", path.display())).exits(1);
+    assert_eq!(output.stdout, "");
+    let complaint = mask::path(&output.stderr, folder.path(), "FOLDER");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: FOLDER/long.wasm: takes more than 10s to compile, which is the limit");
+}
+
+/// So many that two fast cores take a minute for them. No more are compiled than fit into the limit.
+const FUNCTIONS: usize = 20_000;
+
+/// A component around a core module of so many functions, each of which is a long sum.
+fn component_of_sums(functions: usize) -> Vec<u8> {
+    // (func (local i64) i64.const 1 local.set 0 (local.get 0 local.get 0 i64.mul local.set 0)*)
+    let mut body = vec![1, 1, 0x7e, 0x42, 1, 0x21, 0];
+    body.extend([0x20, 0, 0x20, 0, 0x7e, 0x21, 0].repeat(200));
+    body.push(0x0b);
+    let body = [leb(body.len()), body].concat();
+    let mut code = leb(functions);
+    code.extend(body.repeat(functions));
+    let mut types = leb(functions);
+    types.extend(vec![0; functions]);
+    let module = [b"\0asm\x01\0\0\0".to_vec(), section(1, &[1, 0x60, 0, 0]), section(3, &types), section(10, &code)];
+    [b"\0asm\x0d\0\x01\0".to_vec(), section(1, &module.concat())].concat()
+}
+
+fn section(id: u8, content: &[u8]) -> Vec<u8> {
+    [vec![id], leb(content.len()), content.to_vec()].concat()
+}
+
+/// A number as WebAssembly writes lengths.
+fn leb(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = (number & 0x7f) as u8;
+        number >>= 7;
+        if number == 0 {
+            bytes.push(low);
+            return bytes;
+        }
+        bytes.push(low | 0x80);
+    }
 }
 
 // Beside an honest collector.

@@ -286,6 +286,13 @@ fn the_same_sample_twice() {
 }
 
 #[test]
+fn as_many_samples_as_allowed() {
+    let (values, complaint) = values_and_complaint("as_many_samples_as_allowed", "");
+    assert_eq!(values, one());
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out 9999 samples that came before in the same report: #.evil.one, …");
+}
+
+#[test]
 fn too_many_samples() {
     insta::assert_snapshot!(complaint("too_many_samples", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector reported more than 10000 samples (a fixed limit)");
 }
@@ -314,7 +321,7 @@ fn an_error_of_32_mib() {
 
 #[test]
 fn a_status_that_is_none() {
-    insta::assert_snapshot!(complaint("a_status_that_is_none", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: answered 65535  instead of 200 OK");
+    insta::assert_snapshot!(complaint("a_status_that_is_none", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: answered 65535 instead of 200 OK");
 }
 
 #[test]
@@ -600,6 +607,26 @@ fn sandboxes_that_hold_all_memory_together_cost_small_ones_nothing() {
     let lines = lines(&output);
     assert_eq!(lines.lines().count(), 5, "{output}");
     assert!(lines.lines().all(|line| line.ends_with(" after 3s (--timeout)")), "{output}");
+    assert!(output.peak < PEAK, "{} bytes", output.peak);
+}
+
+#[test]
+fn targets_that_report_more_than_all_may_together_cost_the_others_nothing() {
+    // The evil ones are addresses of one stand-in, and ten of them are one too many.
+    let evil = StandIn::telling(json!({}));
+    let good = Good::many(5);
+    let output = Agent::alone().values(&format!(
+        "run {} --attack as_many_samples_as_allowed --at {} {} {}",
+        component("evil"),
+        evil.port(),
+        targets((1..=11).map(|host| format!("127.0.0.{host}:{}", evil.port()))),
+        targets(good.iter().map(Good::target)),
+    ));
+    let output = output.exits(0);
+    good.iter().for_each(|good| good.assert_whole(&output));
+    let refused =
+        " the collector reported more samples than are left of the 100000 of all targets together (a fixed limit)";
+    assert_eq!(output.stderr.lines().filter(|line| line.ends_with(refused)).count(), 1, "{output}");
     assert!(output.peak < PEAK, "{} bytes", output.peak);
 }
 

@@ -68,7 +68,7 @@ pub struct Run<'a> {
     pub last: &'a State,
     /// Sandboxes that were made beforehand.
     pub spare: RefCell<Vec<Sandbox>>,
-    /// The number of samples that all targets have reported.
+    /// The number of samples that all targets have reported, beyond each one's share.
     pub samples: Cell<usize>,
 }
 
@@ -145,7 +145,7 @@ async fn one(run: &Run<'_>, target: &Target, activity: &Activity) -> Outcome {
 
 /// Holds a report against the definitions, where it still fits into what a run holds.
 fn found(run: &Run<'_>, report: &Report) -> Result<Found, Exceeded> {
-    let samples = run.samples.get() + report.samples.len();
+    let samples = run.samples.get() + report.samples.len().saturating_sub(limits::SAMPLES_SHARE);
     if samples > limits::TOTAL_SAMPLES {
         return Err(Exceeded::TotalSamples);
     }

@@ -76,9 +76,13 @@ pub fn check(description: &Description) -> Result<(), String> {
     if options.len() > limits::OPTIONS {
         return Err(format!("it has {} options, {} are the limit", options.len(), limits::OPTIONS));
     }
+    let mut names = HashSet::new();
     for OptionSpec { name, help, kind, default } in options {
         if !is_word(name) {
             return Err(format!("the option's name '{name}' is not made of a-z, 0-9 and -"));
+        }
+        if !names.insert(name) {
+            return Err(format!("the option '{name}' is declared twice"));
         }
         is_short(&format!("the help of the option '{name}'"), help)?;
         let words = if let OptionKind::Choice(words) = kind { words.as_slice() } else { &[] };

@@ -135,7 +135,8 @@ fn word_container(error: &ContainerError) -> String {
 }
 
 fn word_status(status: u16) -> String {
-    let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();
+    let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    let reason = reason.map(|reason| format!(" {reason}")).unwrap_or_default();
     let hint = if (300..400).contains(&status) { "; redirects are not followed" } else { "" };
-    format!("answered {status} {reason} instead of 200 OK{hint}")
+    format!("answered {status}{reason} instead of 200 OK{hint}")
 }

@@ -112,8 +112,11 @@ pub const HTTP_HEAD: usize = 64 * 1024;
 /// Samples in one report. Mackerel takes 200 metrics from a standard host.
 pub const SAMPLES: usize = 10_000;
 
-/// Samples of all reports of a run. They are held until its end, and take up to 600 bytes each.
+/// Samples of all reports of a run together, beyond [`SAMPLES_SHARE`]. They are held until its end, and take up to 600 bytes each.
 pub const TOTAL_SAMPLES: usize = 100_000;
+
+/// Samples that every target's report may have, whatever the others report: what Mackerel takes from a standard host.
+pub const SAMPLES_SHARE: usize = 200;
 
 /// Graphs that a collector declares. The built-in ones have up to sixteen.
 pub const GRAPHS: usize = 200;
@@ -190,6 +193,7 @@ pub fn of_collectors() -> Vec<(&'static str, String, &'static str)> {
         ("random bytes at once", bytes(RANDOM_BYTES), ""),
         ("samples of one target", number(SAMPLES), ""),
         ("samples of all targets together", number(TOTAL_SAMPLES), ""),
+        ("  besides, each one's own", number(SAMPLES_SHARE), ""),
         ("graphs", number(GRAPHS), ""),
         ("metrics of all graphs together", number(METRICS), ""),
         ("options, and words of one option", number(OPTIONS), ""),

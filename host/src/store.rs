@@ -83,12 +83,17 @@ impl Store {
             ErrorKind::NotFound => Error::Usage(format!("{}: there is no such file", path.display())),
             _ => failed(format!("cannot be opened: {error}")),
         })?;
+        let too_large = || failed(format!("is larger than {:.0}, which is the limit", limit.display().iec()));
+        if file.metadata().is_ok_and(|file| file.len() > limit.as_u64()) {
+            return Err(too_large());
+        }
+        // A pipe does not tell its length.
         file.take(limit.as_u64() + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| failed(format!("cannot be read: {error}")))?;
         let size = bytes.len() as u64;
         if size > limit.as_u64() {
-            return Err(failed(format!("is larger than {:.0}, which is the limit", limit.display().iec())));
+            return Err(too_large());
         }
         if !bytes.starts_with(b"\0asm") {
             return Err(failed("is no collector: it does not begin like a WebAssembly file".to_owned()));

@@ -45,6 +45,7 @@ macro_rules! with_attacks_in_collect {
             values_at_the_edge
             a_counter_as_the_target_tells_it
             the_same_sample_twice
+            as_many_samples_as_allowed
             too_many_samples
             as_many_samples_as_fit
             // What it hands over: errors.

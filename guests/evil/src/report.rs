@@ -74,6 +74,10 @@ pub(crate) fn the_same_sample_twice() -> Outcome {
     report(vec![sample("#.evil", "one", 1.0), sample("#.evil", "one", 2.0)])
 }
 
+pub(crate) fn as_many_samples_as_allowed() -> Outcome {
+    report(vec![sample("#.evil", "one", 1.0); 10_000])
+}
+
 pub(crate) fn too_many_samples() -> Outcome {
     report(vec![sample("#.evil", "one", 1.0); 20_000])
 }

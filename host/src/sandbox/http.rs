@@ -29,14 +29,17 @@ use crate::limits;
 use crate::notice::{foreign, root_cause};
 
 /// Headers that belong to the connection, not to the guest.
-const REFUSED_HEADERS: [HeaderName; 7] = [
+const REFUSED_HEADERS: [HeaderName; 10] = [
     header::HOST,
     header::CONNECTION,
     header::CONTENT_LENGTH,
     header::TRANSFER_ENCODING,
     header::TE,
+    header::TRAILER,
     header::UPGRADE,
     header::EXPECT,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
 ];
 
 /// The one place that a sandbox's requests go to.
