@@ -558,11 +558,11 @@ fn that_are_no_stats_are_one_line() {
     let complaints = bodies.map(|body| format!("{body}\n    {}", complaint(Reply::Whole(200, body.to_owned()), "")));
     insta::assert_snapshot!(complaints.concat(), @r#"
     nonsense
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: expected ident at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: expected ident at line 1 column NUMBER
     []
         mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: invalid length 0, expected struct ContainerStatsResponse with 13 elements at line 1 column NUMBER
     null
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer ended too early
+        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: invalid type: null, expected struct ContainerStatsResponse at line 1 column NUMBER
     {}
         mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer has no time that can be read
     1

@@ -111,7 +111,7 @@ fn an_engine_that_fails_is_told_with_its_words() {
 #[test]
 fn an_engine_that_speaks_html_is_told() {
     let speaks_html = |_: &str| Reply::Whole(200, "<html>Sign in</html>".to_owned());
-    insta::assert_snapshot!(complaint(&FakeEngine::answering(speaks_html), 1), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: expected value at line 1 column 1");
+    insta::assert_snapshot!(complaint(&FakeEngine::answering(speaks_html), 1), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: expected value at line 1 column 1");
 }
 
 #[test]
@@ -347,31 +347,31 @@ fn one_containers_answer_without_end_costs_the_others_nothing_and_takes_little_m
     });
     insta::assert_snapshot!(complaints.concat(), @"
     values, announced
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 128 KiB
+        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 1 MiB
         mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: its answer is larger than 1 MiB
     mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
     values, chunked
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 128 KiB
+        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 1 MiB
         mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: its answer is larger than 1 MiB
     mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
     values, until the connection is closed
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 128 KiB
+        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 1 MiB
         mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: its answer is larger than 1 MiB
     mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
     a string, announced
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 128 KiB
+        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 1 MiB
         mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: its answer is larger than 1 MiB
     mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
     a string, chunked
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 128 KiB
+        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 1 MiB
         mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: its answer is larger than 1 MiB
     mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
     white space
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 128 KiB
+        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 1 MiB
         mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: its answer is larger than 1 MiB
     mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
     words of a refusal
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 128 KiB
+        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 1 MiB
         mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: its answer is larger than 1 MiB
     mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
     ");
@@ -424,9 +424,9 @@ fn the_run_after_one_in_which_the_engine_died_is_right_and_shows_its_counters() 
     before the head
         mackerel-plugin-wasm: no answer from the container engine at ENGINE: connection closed before message completed; is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
     in the status line
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: connection closed before message completed
+        mackerel-plugin-wasm: no answer from the container engine at ENGINE: connection closed before message completed; is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
     in the head
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: connection closed before message completed
+        mackerel-plugin-wasm: no answer from the container engine at ENGINE: connection closed before message completed; is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
     behind the head
         mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: end of file before message length reached
     in the body
@@ -516,21 +516,21 @@ fn what_is_no_list_is_one_line() {
     nothing: exit 1, []
         mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: EOF while parsing a value at line 1 column NUMBER
     null: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: null, expected a sequence at line 1 column NUMBER
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: null, expected a sequence at line 1 column NUMBER
     an object: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: map, expected a sequence at line 1 column NUMBER
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: map, expected a sequence at line 1 column NUMBER
     a string: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: string "containers", expected a sequence at line 1 column NUMBER
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: string "containers", expected a sequence at line 1 column NUMBER
     null in the list: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: null, expected struct ContainerSummary at line 1 column NUMBER
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: null, expected struct Listed at line 1 column NUMBER
     a list in the list: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid length 0, expected struct ContainerSummary with 17 elements at line 1 column NUMBER
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid length 0, expected struct Listed with 10 elements at line 1 column NUMBER
     a number out of range: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: number out of range at line 1 column NUMBER
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: number out of range at line 1 column NUMBER
     two lists: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: trailing characters at line 1 column NUMBER
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: trailing characters at line 1 column NUMBER
     deep nesting: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: sequence, expected a string at line 1 column NUMBER
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: sequence, expected a string at line 1 column NUMBER
     "#);
 }
 
@@ -576,40 +576,51 @@ fn a_list_of_odd_containers_is_one_line_or_the_others_are_right() {
     two containers of one id: exit 0, [api]
         
     no id: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine: it lists a container odd with the id '', which is not 64 hexadecimal digits
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: the id '' is not made of 64 hexadecimal digits at line 1 column NUMBER
     deep nesting where a name is: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: sequence, expected a string at line 1 column NUMBER
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: sequence, expected a string at line 1 column NUMBER
     deep nesting where nobody looks: exit 0, [api odd]
         mackerel-plugin-wasm: gostats: odd (127.0.0.2:NUMBER): no counters, for the engine does not say when the container was started: it is gone
     port 70000: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid value: integer `70000`, expected u16 at line 1 column NUMBER
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid value: integer `70000`, expected u16 at line 1 column NUMBER
     port -1: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid value: integer `-1`, expected u16 at line 1 column NUMBER
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid value: integer `-1`, expected u16 at line 1 column NUMBER
     port 0: exit 0, [api]
         
     port 80.5: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: floating point `80.5`, expected u16 at line 1 column NUMBER
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: floating point `80.5`, expected u16 at line 1 column NUMBER
     port 1e400: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: number out of range at line 1 column NUMBER
-    made in 1e400: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: number out of range at line 1 column NUMBER
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: number out of range at line 1 column NUMBER
+    made in 1e400: exit 0, [api odd]
+        mackerel-plugin-wasm: gostats: odd (127.0.0.2:NUMBER): no counters, for the engine does not say when the container was started: it is gone
     an address that is none: exit 0, [api]
         
-    a protocol of tomorrow: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: Invalid enum type: quic at line 1 column NUMBER
-    a state of tomorrow: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: unknown variant `dreaming`, expected one of ``, `created`, `running`, `paused`, `restarting`, `exited`, `removing`, `dead`, `stopping` at line 1 column NUMBER
+    a protocol of tomorrow: exit 0, [api]
+        
+    a state of tomorrow: exit 0, [api]
+        
     a mount of tomorrow: exit 0, [api odd]
         mackerel-plugin-wasm: gostats: odd (127.0.0.2:NUMBER): no counters, for the engine does not say when the container was started: it is gone
     a name that is no list: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: string "/odd", expected a sequence at line 1 column NUMBER
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: string "/odd", expected a sequence at line 1 column NUMBER
     labels that are a list: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: sequence, expected a map at line 1 column NUMBER
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: sequence, expected a map at line 1 column NUMBER
     ports that are an object: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid type: map, expected a sequence at line 1 column NUMBER
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: map, expected a sequence at line 1 column NUMBER
     networks that are a list: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: Failed to deserialize JSON: invalid length 0, expected struct ContainerSummaryNetworkSettings with 1 element at line 1 column NUMBER
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid length 0, expected struct NetworkSettings with 1 element at line 1 column NUMBER
     "#);
+}
+
+#[test]
+fn a_million_entries_with_next_to_nothing_in_them_are_one_line_and_take_little_memory() {
+    let entries: Vec<_> = (0..1_000_000).map(|number| format!("{{\"Id\":\"{number}\"}}")).collect();
+    let list = format!("[{}]", entries.join(","));
+    let engine = FakeEngine::answering(move |_| Reply::Whole(200, list.clone()));
+    let output = Agent::on(&engine.host()).values("run gostats").exits(1);
+    assert_small(&output);
+    assert_eq!(output.stdout, "");
+    insta::assert_snapshot!(output.stderr.replace(&engine.host(), "ENGINE"), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: the id '0' is not made of 64 hexadecimal digits at line 1 column 10");
 }
 
 #[test]

@@ -3,36 +3,24 @@
 //! One list gives everything but the time at which a container was started. That is asked for only where the list cannot
 //! rule out a restart since the last run: see [`Container::up_at_least`].
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::ErrorKind;
+use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bollard::errors::Error as EngineError;
-use bollard::models::{
-    ContainerInspectResponse, ContainerStatsResponse, ContainerSummary, ContainerSummaryStateEnum, PortSummaryTypeEnum,
-};
-use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder, StatsOptionsBuilder};
-use bollard::{ClientVersion, Docker};
-use futures_util::StreamExt as _;
+use bollard::models::{ContainerInspectResponse, ContainerStatsResponse};
+use bytesize::ByteSize;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::dial::{Dial, Unanswered};
 use crate::error::Error;
 use crate::limits;
-use crate::notice::{foreign, root_cause};
+use crate::notice::foreign;
 use crate::stop::Stop;
 
 /// Where the engine is when nobody says.
 const DEFAULT_SOCKET: &str = "unix:///var/run/docker.sock";
-
-/// The API versions that are tried before the engine is asked: engine 29 refuses any below the first, and the second is the
-/// newest of 20.10. Asking would take engines several milliseconds in every run.
-///
-/// bollard 0.21.1 leaves the version out on the wire (its issue 736), and engines then speak their newest. What is read here is
-/// the same in all versions; the list is for the release that sends it.
-const API_VERSIONS: [ClientVersion; 2] =
-    [ClientVersion { major_version: 1, minor_version: 44 }, ClientVersion { major_version: 1, minor_version: 41 }];
 
 /// A container, as the engine's list has it.
 #[derive(Debug, Clone, Default)]
@@ -97,39 +85,98 @@ impl Container {
     }
 }
 
-impl From<ContainerSummary> for Container {
-    fn from(summary: ContainerSummary) -> Container {
-        let id = summary.id.unwrap_or_default();
-        let name = summary.names.into_iter().flatten().next().unwrap_or_default();
+/// A container in the engine's list: of all that it tells, what is read here. Engines leave out what they like.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    id: Id,
+    names: Option<Vec<String>>,
+    image: Option<String>,
+    #[serde(rename = "ImageID")]
+    image_id: Option<String>,
+    labels: Option<BTreeMap<String, String>>,
+    state: Option<String>,
+    status: Option<String>,
+    ports: Option<Vec<ListedPort>>,
+    host_config: Option<HostConfig>,
+    network_settings: Option<NetworkSettings>,
+}
+
+/// A container's id. Where one is missing, reading ends at once: of empty entries, a small list makes a large one here.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Id(String);
+
+impl TryFrom<String> for Id {
+    type Error = String;
+
+    fn try_from(id: String) -> Result<Id, String> {
+        let is_id = id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit());
+        if is_id { Ok(Id(id)) } else { Err(format!("the id '{id}' is not made of 64 hexadecimal digits")) }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListedPort {
+    #[serde(rename = "IP")]
+    ip: Option<String>,
+    private_port: i64,
+    public_port: Option<i64>,
+    #[serde(rename = "Type")]
+    protocol: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HostConfig {
+    network_mode: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NetworkSettings {
+    networks: Option<BTreeMap<String, Network>>,
+}
+
+#[derive(Deserialize)]
+struct Network {
+    #[serde(rename = "IPAddress")]
+    ip_address: Option<String>,
+}
+
+impl From<Listed> for Container {
+    fn from(listed: Listed) -> Container {
+        let Id(id) = listed.id;
+        let name = listed.names.into_iter().flatten().next().unwrap_or_default();
         let name = match name.trim_start_matches('/') {
             "" => id.chars().take(12).collect(),
             name => name.to_owned(),
         };
-        let tcp = |port: &bollard::models::PortSummary| matches!(port.typ, Some(PortSummaryTypeEnum::TCP) | None);
-        let ports = summary.ports.into_iter().flatten().filter(tcp).map(|port| Port {
-            container_port: port.private_port,
+        let tcp = |port: &ListedPort| port.protocol.as_deref().is_none_or(|protocol| protocol == "tcp");
+        let number = |port: i64| u16::try_from(port).ok();
+        let port = |port: ListedPort| {
             // Podman leaves the address out where a port is bound to all of them.
-            binding: port.public_port.filter(|port| *port > 0).and_then(|public| {
-                let ip = port.ip.filter(|ip| !ip.is_empty()).map_or(Ok(Ipv4Addr::UNSPECIFIED.into()), |ip| ip.parse());
-                Some((ip.ok()?, public))
-            }),
-        });
-        let networks = summary.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
-        let address = |text: Option<String>| text?.parse::<IpAddr>().ok();
-        let mode = summary.host_config.and_then(|config| config.network_mode);
+            let ip = port.ip.filter(|ip| !ip.is_empty()).map_or(Ok(Ipv4Addr::UNSPECIFIED.into()), |ip| ip.parse());
+            let public = port.public_port.and_then(number).filter(|port| *port > 0);
+            Some(Port { container_port: number(port.private_port)?, binding: ip.ok().zip(public) })
+        };
+        let ports = listed.ports.into_iter().flatten().filter(tcp).filter_map(port);
+        let networks = listed.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+        let mode = listed.host_config.and_then(|config| config.network_mode);
         Container {
             id,
             name,
-            image: summary.image.unwrap_or_default(),
-            image_id: summary.image_id.unwrap_or_default(),
-            labels: summary.labels.unwrap_or_default().into_iter().collect(),
-            running: summary.state == Some(ContainerSummaryStateEnum::RUNNING),
-            status: summary.status.unwrap_or_default(),
+            image: listed.image.unwrap_or_default(),
+            image_id: listed.image_id.unwrap_or_default(),
+            labels: listed.labels.unwrap_or_default(),
+            running: listed.state.as_deref() == Some("running"),
+            status: listed.status.unwrap_or_default(),
             host_network: mode.as_deref() == Some("host"),
             // Podman tells no mode, and no networks of a container without any or on the host's.
             has_interfaces: mode.map_or(!networks.is_empty(), |mode| mode != "host"),
             ports: ports.collect(),
-            addresses: networks.into_values().filter_map(|network| address(network.ip_address)).collect(),
+            addresses: networks.into_values().filter_map(|network| network.ip_address?.parse().ok()).collect(),
         }
     }
 }
@@ -137,17 +184,10 @@ impl From<ContainerSummary> for Container {
 /// The containers of an engine's list, each once.
 ///
 /// # Errors
-/// Where one has no id: then nothing tells it from another, in names and in what is remembered.
-pub fn containers(summaries: Vec<ContainerSummary>) -> Result<Vec<Container>, String> {
-    let mut containers: Vec<Container> = summaries.into_iter().map(Container::from).collect();
-    let is_id = |id: &str| id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit());
-    if let Some(Container { id, name, .. }) = containers.iter().find(|container| !is_id(&container.id)) {
-        return Err(format!(
-            "it lists a container {} with the id '{}', which is not 64 hexadecimal digits",
-            foreign(name),
-            foreign(id)
-        ));
-    }
+/// Where it is no list, or one has no id: then nothing tells it from another, in names and in what is remembered.
+pub fn containers(list: &[u8]) -> Result<Vec<Container>, serde_json::Error> {
+    let listed: Vec<Listed> = serde_json::from_slice(list)?;
+    let mut containers: Vec<Container> = listed.into_iter().map(Container::from).collect();
     let mut ids = HashSet::new();
     containers.retain(|container| ids.insert(container.id.clone()));
     Ok(containers)
@@ -173,21 +213,15 @@ pub enum Refusal {
 
 impl From<Unanswered> for Refusal {
     fn from(unanswered: Unanswered) -> Refusal {
-        let error = match unanswered {
-            Unanswered::Silence(error) => return Refusal::Other(foreign(&root_cause(&error))),
-            Unanswered::TooLarge(limit) => {
-                return Refusal::Other(format!("its answer is larger than {:.0}", limit.display().iec()));
+        Refusal::Other(match unanswered {
+            Unanswered::Refused(404 | 409, _) => return Refusal::NoContainer,
+            Unanswered::Refused(status, words) => {
+                format!("it answered {status} {}", foreign(&words)).trim_end().to_owned()
             }
-            Unanswered::Unusable(error) => error,
-        };
-        Refusal::Other(match error {
-            EngineError::DockerResponseServerError { status_code: 404 | 409, .. } => return Refusal::NoContainer,
-            EngineError::DockerResponseServerError { status_code, message } => {
-                format!("it answered {status_code} {}", foreign(&message)).trim_end().to_owned()
-            }
-            EngineError::IOError { .. } => "its answer ended too early".to_owned(),
-            EngineError::JsonDataError { message, .. } => format!("its answer cannot be read: {}", foreign(&message)),
-            error => foreign(&root_cause(&error)),
+            Unanswered::Silence(why) => foreign(&why),
+            Unanswered::Cut(_) => "its answer ended too early".to_owned(),
+            Unanswered::TooLarge(limit) => format!("its answer is larger than {:.0}", limit.display().iec()),
+            Unanswered::Unreadable(why) => format!("its answer cannot be read: {}", foreign(&why.to_string())),
         })
     }
 }
@@ -197,7 +231,6 @@ impl From<Unanswered> for Refusal {
 pub struct Engine {
     url: String,
     dial: Arc<Dial>,
-    version: ClientVersion,
 }
 
 impl Engine {
@@ -213,14 +246,27 @@ impl Engine {
     ) -> Result<(Engine, Vec<Container>), Error> {
         let from_environment = || environment("DOCKER_HOST");
         let url = url.map(str::to_owned).or_else(from_environment).unwrap_or_else(|| DEFAULT_SOCKET.to_owned());
-        let dial = Arc::new(Dial::new(&url)?);
-        let (version, summaries) = tokio::select! {
-            list = list_by_some_version(&dial, filters) => list.map_err(|why| failure(&url, &why))?,
-            why = stop.wait() => return Err(no_answer(&url, &format!("none had come when {why}"))),
+        let mut wanted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (key, value) in filters {
+            wanted.entry(key).or_default().push(value);
+        }
+        let wanted = serde_json::to_string(&wanted).unwrap_or_default();
+        let wanted: String = form_urlencoded::byte_serialize(wanted.as_bytes()).collect();
+        let engine = Engine { dial: Arc::new(Dial::new(&url)?), url };
+        let path = format!("/containers/json?filters={wanted}");
+        let list =
+            async { containers(&engine.dial.get(&path, limits::ENGINE_LIST).await?).map_err(Unanswered::Unreadable) };
+        let containers = tokio::select! {
+            list = list => list.map_err(|why| failure(&engine.url, why))?,
+            why = stop.wait() => return Err(no_answer(&engine.url, &format!("none had come when {why}"))),
         };
-        let containers = containers(summaries)
-            .map_err(|why| Error::Failed(format!("what answers at {url} is no container engine: {why}")))?;
-        Ok((Engine { url, dial, version }, containers))
+        Ok((engine, containers))
+    }
+
+    /// Asks for `path`. Paths are without a version of the API: engines then speak their newest, and what is read here is the same in
+    /// all.
+    async fn ask<T: DeserializeOwned>(&self, path: &str, limit: ByteSize) -> Result<T, Unanswered> {
+        serde_json::from_slice(&self.dial.get(path, limit).await?).map_err(Unanswered::Unreadable)
     }
 
     /// Where this engine's published ports are.
@@ -255,9 +301,8 @@ impl Engine {
     /// # Errors
     /// What it answered instead, or that it did not within [`limits::ENGINE_INSPECT`].
     pub async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, Refusal> {
-        let inspect = self.dial.ask(limits::ENGINE_STATE, &self.version, |docker| async move {
-            docker.inspect_container(id, None::<InspectContainerOptions>).await
-        });
+        let path = format!("/containers/{id}/json");
+        let inspect = self.ask(&path, limits::ENGINE_CONTAINER);
         let late = || Refusal::Other(format!("no answer after {}", humantime::format_duration(limits::ENGINE_INSPECT)));
         Ok(tokio::time::timeout(limits::ENGINE_INSPECT, inspect).await.map_err(|_| late())??)
     }
@@ -267,39 +312,13 @@ impl Engine {
     /// # Errors
     /// What it answered instead.
     pub async fn stats(&self, id: &str) -> Result<ContainerStatsResponse, Refusal> {
-        let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
-        let stats = self.dial.ask(limits::ENGINE_STATS, &self.version, |docker| async move {
-            docker.stats(id, Some(options)).next().await.transpose()
-        });
-        // An answer without a body is how some engines end when the container does.
-        stats.await?.ok_or(Refusal::NoContainer)
-    }
-}
-
-/// The list, and the version of the API that the engine gave it by.
-async fn list_by_some_version(
-    dial: &Arc<Dial>,
-    filters: &[(String, String)],
-) -> Result<(ClientVersion, Vec<ContainerSummary>), Unanswered> {
-    let mut wanted: HashMap<&str, Vec<&str>> = HashMap::new();
-    for (key, value) in filters {
-        wanted.entry(key).or_default().push(value);
-    }
-    let options = ListContainersOptionsBuilder::default().filters(&wanted).build();
-    let list = async |version| {
-        let options = Some(options.clone());
-        dial.ask(limits::ENGINE_LIST, &version, |docker| async move { docker.list_containers(options).await }).await
-    };
-    for version in API_VERSIONS {
-        match list(version).await {
-            Ok(summaries) => return Ok((version, summaries)),
-            Err(Unanswered::Unusable(error)) if is_version_refused(&error) => {}
-            Err(why) => return Err(why),
+        let path = format!("/containers/{id}/stats?stream=false&one-shot=true");
+        match self.ask(&path, limits::ENGINE_CONTAINER).await {
+            // An answer without a body is how some engines end when the container does.
+            Err(Unanswered::Unreadable(error)) if error.is_eof() && error.column() == 0 => Err(Refusal::NoContainer),
+            stats => Ok(stats?),
         }
     }
-    let negotiate = dial.ask(limits::ENGINE_STATE, &API_VERSIONS[0], Docker::negotiate_version);
-    let version = negotiate.await?.client_version();
-    Ok((version, list(version).await?))
 }
 
 /// A variable of the environment that is set and not empty.
@@ -307,37 +326,25 @@ pub(crate) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Whether the engine speaks another version of its API: only then is the next one tried.
-fn is_version_refused(error: &EngineError) -> bool {
-    matches!(error, EngineError::DockerResponseServerError { status_code: 400, message } if message.contains("version"))
-}
-
 /// Words why there is no list: what was tried, what happened, what to do.
-fn failure(url: &str, unanswered: &Unanswered) -> Error {
-    let error = match unanswered {
-        Unanswered::Silence(EngineError::IOError { err }) if err.kind() == ErrorKind::NotFound => {
-            return no_answer(url, &format!("there is no socket {}", url.trim_start_matches("unix://")));
-        }
-        Unanswered::Silence(error) => return no_answer(url, &foreign(&root_cause(error))),
-        Unanswered::TooLarge(limit) => {
-            return Error::Failed(format!(
-                "the container engine at {url} sent more than {:.0} in one answer, which is the limit; --filter makes the list shorter",
-                limit.display().iec()
-            ));
-        }
-        Unanswered::Unusable(error) => error,
+fn failure(url: &str, unanswered: Unanswered) -> Error {
+    let no_engine = |why: &str| {
+        Error::Failed(format!("what answers at {url} is no container engine, or broke off: {}", foreign(why)))
     };
-    match error {
+    match unanswered {
+        Unanswered::Silence(why) => no_answer(url, &foreign(&why)),
+        Unanswered::Cut(why) => no_engine(&why),
+        Unanswered::Unreadable(why) => no_engine(&why.to_string()),
+        Unanswered::TooLarge(limit) => Error::Failed(format!(
+            "the container engine at {url} sent more than {:.0} in one answer, which is the limit; --filter makes the list shorter",
+            limit.display().iec()
+        )),
         // The list's only parameters are the operator's filters.
-        EngineError::DockerResponseServerError { status_code: 400, message } if !is_version_refused(error) => {
-            Error::Usage(format!("the container engine at {url} refuses the request: {}", foreign(message)))
+        Unanswered::Refused(400, words) if !words.contains("version") => {
+            Error::Usage(format!("the container engine at {url} refuses the request: {}", foreign(&words)))
         }
-        EngineError::DockerResponseServerError { status_code, message } => {
-            Error::Failed(format!("the container engine at {url} answered {status_code}: {}", foreign(message)))
-        }
-        _ => {
-            let cause = foreign(&root_cause(error));
-            Error::Failed(format!("what answers at {url} is no container engine, or broke off: {cause}"))
+        Unanswered::Refused(status, words) => {
+            Error::Failed(format!("the container engine at {url} answered {status}: {}", foreign(&words)))
         }
     }
 }
@@ -384,7 +391,7 @@ mod tests {
     fn an_engine_is_local_by_its_socket_or_a_loopback_address() {
         let host = |url: &str| {
             let dial = Arc::new(Dial::new("tcp://127.0.0.1:1").unwrap());
-            Engine { url: url.to_owned(), dial, version: API_VERSIONS[0] }.host()
+            Engine { url: url.to_owned(), dial }.host()
         };
         for url in [
             "unix:///var/run/docker.sock",

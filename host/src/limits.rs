@@ -24,13 +24,9 @@ pub const ENGINE_INSPECT: Duration = Duration::from_secs(1);
 /// The engine's list. A container takes about 1.5 kB in it, so this is some 20,000.
 pub const ENGINE_LIST: ByteSize = ByteSize::mib(32);
 
-/// The engine's answer when a container is inspected: about 10 kB, most of it labels, environment and the last health checks. All
-/// containers are asked about at once, so this much can come from each of them.
-pub const ENGINE_STATE: ByteSize = ByteSize::mib(1);
-
-/// The engine's stats of a container: about 3 kB, and half a kB more for a block device. bollard reads them anew from their beginning
-/// with each piece that comes, which for a large answer in small pieces would take minutes.
-pub const ENGINE_STATS: ByteSize = ByteSize::kib(128);
+/// What the engine tells of one container: its state takes about 10 kB, most of it labels, environment and the last health checks;
+/// its use of resources 3 kB. All containers are asked about at once, so this much can come from each of them.
+pub const ENGINE_CONTAINER: ByteSize = ByteSize::mib(1);
 
 /// How long after its deadline a run may still write and save, before it ends itself without regard to what blocks it.
 pub const DEADLINE_GRACE: Duration = Duration::from_secs(5);

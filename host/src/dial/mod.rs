@@ -1,31 +1,26 @@
 //! Dialling: one connection to the container engine for each question, and a bound on what comes back by it.
-//!
-//! bollard words the questions and reads the answers, but reads them whole, however large they are. So it is given connections that
-//! break off at a limit, and know whether anything has come.
 
 mod tls;
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::pin::pin;
 
-use bollard::errors::Error as EngineError;
-use bollard::{BollardRequest, ClientVersion, Docker};
+use bytes::Bytes;
 use bytesize::ByteSize;
-use hyper::Response;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderValue};
-use hyper::http::uri::PathAndQuery;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::error::Error;
 use crate::limits;
+use crate::notice::root_cause;
 use crate::target::Address;
 
 /// How an engine is reached.
@@ -43,12 +38,16 @@ enum Place {
 /// Why a question has no answer.
 #[derive(Debug)]
 pub enum Unanswered {
-    /// Not a byte came.
-    Silence(EngineError),
-    /// More came than this, which is the limit.
+    /// None came, for this reason.
+    Silence(String),
+    /// It broke off or is no HTTP, for this reason.
+    Cut(String),
+    /// It is larger than this.
     TooLarge(ByteSize),
-    /// What came is not what was asked for, or not the whole.
-    Unusable(EngineError),
+    /// Another status than success, and the engine's words for it.
+    Refused(u16, String),
+    /// It is not what was asked for.
+    Unreadable(serde_json::Error),
 }
 
 impl Dial {
@@ -85,62 +84,42 @@ impl Dial {
         Ok(Dial { place: Place::Port(address, peer), host })
     }
 
-    /// Asks by a client whose answers have to be within `limit`. The caller bounds the time, so the client's own bound only has to be
-    /// longer.
+    /// Asks for `path`, and gives the body of an answer that is a success.
     ///
     /// # Errors
-    /// What came in place of an answer.
-    pub async fn ask<T, F>(
-        self: &Arc<Self>,
-        limit: ByteSize,
-        version: &ClientVersion,
-        question: impl FnOnce(Docker) -> F,
-    ) -> Result<T, Unanswered>
-    where
-        F: Future<Output = Result<T, EngineError>>,
-    {
-        let received = Arc::new(AtomicU64::new(0));
-        let (dial, count) = (Arc::clone(self), Arc::clone(&received));
-        let transport = move |request| Arc::clone(&dial).send(request, Arc::clone(&count), limit.as_u64());
-        let timeout = limits::LONGEST_DEADLINE.as_secs();
-        // The address goes nowhere, but bollard wants one.
-        let docker = Docker::connect_with_custom_transport(transport, Some("http://localhost"), timeout, version);
-        let answer = match docker {
-            Ok(docker) => question(docker).await,
-            Err(error) => Err(error),
-        };
-        answer.map_err(|error| match received.load(Ordering::Relaxed) {
-            0 => Unanswered::Silence(error),
-            received if received > limit.as_u64() => Unanswered::TooLarge(limit),
-            _ => Unanswered::Unusable(error),
-        })
-    }
-
-    /// Sends a request by a connection of its own, and gives the head of the answer.
-    async fn send(
-        self: Arc<Self>,
-        mut request: BollardRequest,
-        received: Arc<AtomicU64>,
-        limit: u64,
-    ) -> Result<Response<Incoming>, EngineError> {
-        let path = request.uri().path_and_query().cloned();
-        *request.uri_mut() = path.unwrap_or_else(|| PathAndQuery::from_static("/")).into();
-        request.headers_mut().insert(HOST, self.host.clone());
-        let (reader, writer) = tokio::io::split(self.connect().await?);
-        let io = TokioIo::new(tokio::io::join(Limited { reader, received, limit }, writer));
-        let (mut sender, connection) = http1::Builder::new().max_buf_size(limits::HTTP_HEAD).handshake(io).await?;
+    /// What came in place of it.
+    pub async fn get(&self, path: &str, limit: ByteSize) -> Result<Vec<u8>, Unanswered> {
+        let silence = |error: hyper::Error| Unanswered::Silence(root_cause(&error));
+        let stream = self.connect().await?;
+        let request = Request::get(path).header(HOST, self.host.clone()).body(Empty::<Bytes>::new());
+        let request = request.map_err(|error| Unanswered::Silence(error.to_string()))?;
+        let (mut sender, connection) = http1::Builder::new()
+            .max_buf_size(limits::HTTP_HEAD)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(silence)?;
         // It ends with the answer, or when nobody wants that any more.
         tokio::spawn(connection);
-        Ok(sender.send_request(request).await?)
+        let answer = sender
+            .send_request(request)
+            .await
+            .map_err(|error| if error.is_parse() { Unanswered::Cut(root_cause(&error)) } else { silence(error) })?;
+        let status = answer.status();
+        let body = read(answer.into_body(), limit).await?;
+        if status.is_success() { Ok(body) } else { Err(Unanswered::Refused(status.as_u16(), words(&body))) }
     }
 
-    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+    async fn connect(&self) -> Result<Box<dyn Stream>, Unanswered> {
+        let silence = |error: io::Error| Unanswered::Silence(root_cause(&error));
         Ok(match &self.place {
-            Place::Socket(path) => Box::new(UnixStream::connect(path).await?),
+            Place::Socket(path) => Box::new(UnixStream::connect(path).await.map_err(|error| match error.kind() {
+                ErrorKind::NotFound => Unanswered::Silence(format!("there is no socket {}", path.display())),
+                _ => silence(error),
+            })?),
             Place::Port(Address { host, port }, peer) => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(silence)?;
                 match peer {
-                    Some(peer) => Box::new(peer.connect(stream).await?),
+                    Some(peer) => Box::new(peer.connect(stream).await.map_err(silence)?),
                     None => Box::new(stream),
                 }
             }
@@ -148,28 +127,32 @@ impl Dial {
     }
 }
 
+/// Reads a body into one piece of memory, for one of many small pieces would take far more than its size.
+async fn read(body: Incoming, limit: ByteSize) -> Result<Vec<u8>, Unanswered> {
+    let mut body = pin!(body);
+    let mut all = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Unanswered::Cut(root_cause(&error)))?;
+        let piece = frame.into_data().unwrap_or_default();
+        if u64::try_from(all.len() + piece.len()).is_ok_and(|size| size > limit.as_u64()) {
+            return Err(Unanswered::TooLarge(limit));
+        }
+        all.extend_from_slice(&piece);
+    }
+    Ok(all)
+}
+
+/// An engine's words for a refusal: a message in JSON, or whatever it is.
+fn words(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Refusal {
+        message: String,
+    }
+    let message = serde_json::from_slice(body).map(|Refusal { message }| message);
+    message.unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned())
+}
+
 /// What a connection is made of.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-/// Counts what is read, and fails once that is more than `limit` bytes.
-struct Limited<R> {
-    reader: R,
-    received: Arc<AtomicU64>,
-    limit: u64,
-}
-
-impl<R: AsyncRead + Unpin> AsyncRead for Limited<R> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.reader).poll_read(context, buffer))?;
-        let new = u64::try_from(buffer.filled().len() - before).unwrap_or(u64::MAX);
-        let received = self.received.fetch_add(new, Ordering::Relaxed).saturating_add(new);
-        Poll::Ready(if received > self.limit { Err(io::Error::other("more than the limit")) } else { Ok(()) })
-    }
-}

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use bollard::models::{ContainerInspectResponse, ContainerStatsResponse, ContainerSummary};
+use bollard::models::{ContainerInspectResponse, ContainerStatsResponse};
 use mackerel_plugin_wasm::discover::{self, Container, EngineHost};
 use mackerel_plugin_wasm::failure::Cause;
 use mackerel_plugin_wasm::name::{self, InstanceName};
@@ -13,7 +13,7 @@ use mackerel_plugin_wasm::stats::api;
 use mackerel_plugin_wasm::target::{self, Choice, Target};
 use serde_json::Value;
 
-use crate::rules::{assert_notice, assert_one_line, is_legal_component};
+use crate::rules::{assert_notice, is_legal_component};
 
 /// The formats of `--instance-name`.
 const FORMATS: [&str; 9] =
@@ -21,11 +21,7 @@ const FORMATS: [&str; 9] =
 
 /// The list of containers: what comes of it can be dialled, named, told apart and spoken of.
 pub fn list(bytes: &[u8]) {
-    let Ok(summaries) = serde_json::from_slice::<Vec<ContainerSummary>>(bytes) else { return };
-    let containers = match discover::containers(summaries) {
-        Ok(containers) => containers,
-        Err(why) => return assert_one_line(&why),
-    };
+    let Ok(containers) = discover::containers(bytes) else { return };
     for container in &containers {
         let longest = Duration::from_secs(u64::MAX);
         assert!(container.up_at_least().is_none_or(|time| time <= longest));
