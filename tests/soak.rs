@@ -19,6 +19,9 @@ const CONTAINERS: (usize, usize) = (40, 20);
 /// After so many runs, what is not there any more has not been there for hours.
 const HOURS_EVERY: usize = 20;
 
+/// An hour in nanoseconds, after which what is not seen any more is forgotten.
+const HOUR: u64 = 3_600_000_000_000;
+
 /// What can be said of a container that goes or comes during the run.
 const GOING: [&str; 3] = [
     "no connection: Connection refused (os error 111)",
@@ -56,11 +59,11 @@ fn every_value_of_many_runs_is_right_while_containers_come_and_go() {
         });
         for number in 1..=runs() {
             soak.push(Run::of(&agent, &command));
+            let size = state(&agent).len();
             if number % HOURS_EVERY == 0 {
-                states.push(state(&agent).len());
+                states.push(size);
                 hours_pass(&agent);
             }
-            let _ = state(&agent);
         }
         drop(runs_go_on);
     });
@@ -87,18 +90,27 @@ fn state(agent: &Agent) -> String {
     assert_eq!(names(&agent.state_folder()), BTreeSet::from([name.to_string(), format!("{name}.lock")]));
     let text = fs::read_to_string(file).expect("our own file");
     let state: Value = serde_json::from_str(&text).expect("a whole state");
-    assert!(state["targets"].as_object().is_some_and(|targets| targets.len() >= CONTAINERS.0), "{text}");
+    let seen: Vec<_> = state["targets"].as_object().expect("targets").values().map(seen).collect();
+    assert!(seen.len() >= CONTAINERS.0, "{text}");
+    let (first, last) = (seen.iter().min(), seen.iter().max());
+    assert!(
+        last.zip(first).is_some_and(|(last, first)| last - first < HOUR),
+        "what has long gone is remembered: {text}"
+    );
     text
+}
+
+fn seen(target: &Value) -> u64 {
+    target["seen"]["wall"].as_u64().expect("a time in ns")
 }
 
 /// Lets what the last run did not see have been seen hours ago for the last time.
 fn hours_pass(agent: &Agent) {
     let mut state: Value = serde_json::from_str(&state(agent)).expect("a whole state");
-    let wall = |target: &Value| target["seen"]["wall"].as_u64().expect("a time in ns");
     let targets = state["targets"].as_object_mut().expect("targets");
-    let last = targets.values().map(wall).max().expect("some targets");
-    for target in targets.values_mut().filter(|target| wall(target) < last) {
-        target["seen"]["wall"] = (wall(target) - 7_200_000_000_000).into();
+    let last = targets.values().map(seen).max().expect("some targets");
+    for target in targets.values_mut().filter(|target| seen(target) < last) {
+        target["seen"]["wall"] = (seen(target) - 2 * HOUR).into();
     }
     fs::write(&agent.state_files()[0], state.to_string()).expect("our own file");
 }
