@@ -569,8 +569,8 @@ fn a_list_of_odd_containers_is_one_line_or_the_others_are_right() {
         ("networks that are a list", with("/NetworkSettings", json!([]))),
     ];
     insta::assert_snapshot!(outcomes(lists, &good), @r#"
-    nothing but null: exit 0, [api]
-        
+    nothing but null: exit 1, []
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: null, expected a string at line 1 column NUMBER
     the same container twice: exit 0, [api]
         
     two containers of one id: exit 0, [api]
@@ -581,14 +581,14 @@ fn a_list_of_odd_containers_is_one_line_or_the_others_are_right() {
         mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: sequence, expected a string at line 1 column NUMBER
     deep nesting where nobody looks: exit 0, [api odd]
         mackerel-plugin-wasm: gostats: odd (127.0.0.2:NUMBER): no counters, for the engine does not say when the container was started: it is gone
-    port 70000: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid value: integer `70000`, expected u16 at line 1 column NUMBER
-    port -1: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid value: integer `-1`, expected u16 at line 1 column NUMBER
+    port 70000: exit 0, [api]
+        
+    port -1: exit 0, [api]
+        
     port 0: exit 0, [api]
         
     port 80.5: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: floating point `80.5`, expected u16 at line 1 column NUMBER
+        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: floating point `80.5`, expected i64 at line 1 column NUMBER
     port 1e400: exit 1, []
         mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: number out of range at line 1 column NUMBER
     made in 1e400: exit 0, [api odd]
@@ -620,7 +620,7 @@ fn a_million_entries_with_next_to_nothing_in_them_are_one_line_and_take_little_m
     let output = Agent::on(&engine.host()).values("run gostats").exits(1);
     assert_small(&output);
     assert_eq!(output.stdout, "");
-    insta::assert_snapshot!(output.stderr.replace(&engine.host(), "ENGINE"), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: the id '0' is not made of 64 hexadecimal digits at line 1 column 10");
+    insta::assert_snapshot!(output.stderr.replace(&engine.host(), "ENGINE"), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: the id '0' is not made of 64 hexadecimal digits at line 1 column 11");
 }
 
 #[test]
