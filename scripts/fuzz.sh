@@ -28,14 +28,14 @@ try() {
   mkdir -p "target/fuzz/corpus/$kind" "$found"
   options=(-max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -artifact_prefix="$found/")
   if FUZZ_KIND=$kind "$FUZZ" "${options[@]}" "target/fuzz/corpus/$kind" "$CORPUS/$kind" >"$log" 2>&1; then
-    grep -q 'inline 8-bit counters' "$log" || die "$kind: nothing counts which code ran; see $log"
-    say "$kind: $(grep -oE 'cov: [0-9]+' "$log" | tail -n 1), $(awk '/number_of_executed_units/ {print $2}' "$log") inputs, no finding"
+    grep -aq 'inline 8-bit counters' "$log" || die "$kind: nothing counts which code ran; see $log"
+    say "$kind: $(grep -aoE 'cov: [0-9]+' "$log" | tail -n 1), $(awk '/number_of_executed_units/ {print $2}' "$log") inputs, no finding"
     return
   fi
-  # What was tried last, and what the code said to it.
-  grep -vE '^#[0-9]+' "$log" | tail -n 20 >&2
-  say "$kind: a finding, in $found. See it again:"
-  say "  FUZZ_KIND=$kind $FUZZ FILE"
+  # What does not hold; of what took too long or too much memory libFuzzer tells.
+  grep -a -A 3 'panicked at' "$log" >&2 || grep -a 'ERROR: libFuzzer' "$log" >&2 || tail -n 5 "$log" >&2
+  say "$kind: a finding; see $log, and try it again:"
+  say "  FUZZ_KIND=$kind $FUZZ $(find "$found" -type f -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d ' ' -f 2)"
   say "Once it is mended, keep the file in $CORPUS/$kind, under a name that says what was wrong: all tests then try it."
   return 1
 }
