@@ -597,7 +597,9 @@ fn sandboxes_that_hold_all_memory_together_cost_small_ones_nothing() {
         targets(good.iter().map(Good::target)),
     ));
     let output = output.exits(0);
-    good.iter().for_each(|good| good.assert_whole(&output));
+    for good in &good {
+        good.assert_whole(&output);
+    }
     assert_eq!(output.metrics().count(), good.len(), "{output}");
     let lines = lines(&output);
     assert_eq!(lines.lines().count(), 5, "{output}");
@@ -618,7 +620,9 @@ fn targets_that_report_more_than_all_may_together_cost_the_others_nothing() {
         targets(good.iter().map(Good::target)),
     ));
     let output = output.exits(0);
-    good.iter().for_each(|good| good.assert_whole(&output));
+    for good in &good {
+        good.assert_whole(&output);
+    }
     let refused =
         " the collector reported more samples than are left of the 100000 of all targets together (a fixed limit)";
     assert_eq!(output.stderr.lines().filter(|line| line.ends_with(refused)).count(), 1, "{output}");
@@ -638,7 +642,9 @@ fn a_hundred_that_spin_cost_the_others_nothing() {
         targets(good.iter().map(Good::target)),
     ));
     let output = output.exits(0);
-    good.iter().for_each(|good| good.assert_whole(&output));
+    for good in &good {
+        good.assert_whole(&output);
+    }
     assert_eq!(output.metrics().count(), good.len(), "{output}");
     insta::assert_snapshot!(lines(&output), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT and 99 others: the collector was not done after 5s (--timeout)");
     assert!(output.peak < PEAK, "{} bytes", output.peak);

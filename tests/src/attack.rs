@@ -70,7 +70,7 @@ impl Scene {
         let targets = targets([target.target(), good.target()]);
         let command =
             format!("run {} --attack {name} --at {} {targets} {options}", component("evil"), self.target.port());
-        Attacked { output: agent.values(&command).exits(0), attacked: key(target.port()), good }
+        Attacked { output: agent.values(&command).exits(0), key: key(target.port()), good }
     }
 
     /// Runs an attack in `graphs`, with further options: no target is asked, and neither values nor definitions are printed.
@@ -103,7 +103,7 @@ impl Default for Scene {
 /// What a run left in which a target was attacked.
 pub struct Attacked<'s> {
     output: Output,
-    attacked: String,
+    key: String,
     good: &'s Good,
 }
 
@@ -112,9 +112,9 @@ impl Attacked<'_> {
     /// was.
     #[track_caller]
     fn values(&self) -> Values {
-        let Self { output, attacked, good } = self;
+        let Self { output, key, good } = self;
         good.assert_whole(output);
-        let values = output.metrics().of(attacked);
+        let values = output.metrics().of(key);
         assert_eq!(output.metrics().count(), values.len() + 1, "metrics of nobody in {output}");
         values
     }

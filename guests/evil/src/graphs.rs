@@ -1,4 +1,5 @@
 //! Graphs that no collector may declare, and other ends of `graphs`.
+#![allow(clippy::unnecessary_wraps)] // what every attack gives
 
 use crate::bindings::mackerel::collector::container::{self, Parts};
 use crate::bindings::mackerel::collector::types::{Graph, Metric};

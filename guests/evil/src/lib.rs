@@ -4,6 +4,7 @@
 //!
 //! A fault that shows in what the guest sees is handed on as the text of an error, so that the test beside it reads it. The
 //! texts are short, for the host cuts them.
+#![allow(clippy::wildcard_imports)] // the lists of attacks name them all
 
 mod bindings {
     //! The contract, as `wit/` has it.
