@@ -29,6 +29,9 @@ const GOING: [&str; 3] = [
     "no counters, for the engine does not say when the container was started: it is gone",
 ];
 
+/// What is said of any container while the engine is busier than it may be.
+const BUSY: &str = "no counters, for the engine does not say when the container was started: no answer after 1s";
+
 /// `SOAK_RUNS`, else a minute's worth.
 fn runs() -> usize {
     std::env::var("SOAK_RUNS").map_or(60, |runs| runs.parse().expect("SOAK_RUNS is a number"))
@@ -126,6 +129,10 @@ fn assert_right(soak: &[Run], lives: &[Life]) {
         assert!(output.status.success(), "run {number}: {output}");
         let complaints: Vec<_> = output.stderr.lines().map(complaint).collect();
         for (name, what) in &complaints {
+            if *what == BUSY {
+                *said.entry(BUSY).or_default() += 1;
+                continue;
+            }
             let touched = !lives.iter().any(|life| life.name == *name && life.spans(run));
             assert!(touched, "run {number}: nothing happened to {name}: {output}");
             let kind = GOING.into_iter().find(|kind| what == kind);
