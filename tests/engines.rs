@@ -289,15 +289,20 @@ fn assert_small(output: &Output) {
     assert!(0 < output.peak && output.peak < 100 << 20, "{} MiB of memory in {output}", output.peak >> 20);
 }
 
+/// The complaint of a run that prints nothing and takes little memory.
+fn complaint_of_a_small_run(engine: &FakeEngine) -> String {
+    let output = Agent::on(&engine.host()).values("run gostats --filter name=api").exits(1);
+    assert_small(&output);
+    assert_eq!(output.stdout, "", "{output}");
+    output.stderr.replace(&engine.host(), "ENGINE")
+}
+
 #[test]
 fn a_list_without_end_is_one_line_and_takes_little_memory() {
     let entry = format!("{},", container("api", "127.0.0.1", 1));
     let complaints = floods("[", &entry).map(|(what, flood)| {
         let engine = FakeEngine::answering(move |_| flood.clone());
-        let output = Agent::on(&engine.host()).values("run gostats --filter name=api").exits(1);
-        assert_small(&output);
-        assert_eq!(output.stdout, "", "{what}: {output}");
-        format!("{what}\n    {}", output.stderr.replace(&engine.host(), "ENGINE"))
+        format!("{what}\n    {}", complaint_of_a_small_run(&engine))
     });
     insta::assert_snapshot!(complaints.concat(), @"
     values, announced
@@ -321,10 +326,7 @@ fn a_list_without_end_is_one_line_and_takes_little_memory() {
 fn a_head_without_end_is_one_line_and_takes_little_memory() {
     let flood = Reply::Flood("HTTP/1.1 200 OK\r\n".to_owned(), "Field: value\r\n".to_owned());
     let engine = FakeEngine::answering(move |_| flood.clone());
-    let output = Agent::on(&engine.host()).values("run gostats --filter name=api").exits(1);
-    assert_small(&output);
-    assert_eq!(output.stdout, "");
-    insta::assert_snapshot!(output.stderr.replace(&engine.host(), "ENGINE"), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: message head is too large");
+    insta::assert_snapshot!(complaint_of_a_small_run(&engine), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: message head is too large");
 }
 
 #[test]
@@ -617,10 +619,7 @@ fn a_million_entries_with_next_to_nothing_in_them_are_one_line_and_take_little_m
     let entries: Vec<_> = (0..1_000_000).map(|number| format!("{{\"Id\":\"{number}\"}}")).collect();
     let list = format!("[{}]", entries.join(","));
     let engine = FakeEngine::answering(move |_| Reply::Whole(200, list.clone()));
-    let output = Agent::on(&engine.host()).values("run gostats").exits(1);
-    assert_small(&output);
-    assert_eq!(output.stdout, "");
-    insta::assert_snapshot!(output.stderr.replace(&engine.host(), "ENGINE"), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: the id '0' is not made of 64 hexadecimal digits at line 1 column 11");
+    insta::assert_snapshot!(complaint_of_a_small_run(&engine), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: the id '0' is not made of 64 hexadecimal digits at line 1 column 11");
 }
 
 #[test]

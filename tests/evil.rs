@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use scenarios::agent::{Agent, component};
+use scenarios::agent::{Agent, Output, component};
 use scenarios::attack::{Good, Scene, lines, one_line, targets};
 use scenarios::engine::{Container, Engine};
 use scenarios::stand_in::StandIn;
@@ -607,47 +607,41 @@ fn sandboxes_that_hold_all_memory_together_cost_small_ones_nothing() {
     assert!(output.peak < PEAK, "{} bytes", output.peak);
 }
 
-#[test]
-fn targets_that_report_more_than_all_may_together_cost_the_others_nothing() {
-    // The evil ones are addresses of one stand-in, and ten of them are one too many.
+/// One run of an attack at so many targets, which come before five good ones in every order. The good ones are printed whole.
+#[track_caller]
+fn many_beside_five_good(attack: &str, count: u8) -> Output {
+    // Addresses of one stand-in.
     let evil = StandIn::telling(json!({}));
     let good = Good::many(5);
     let output = Agent::alone().values(&format!(
-        "run {} --attack as_many_samples_as_allowed --at {} {} {}",
+        "run {} --attack {attack} --at {} {} {}",
         component("evil"),
         evil.port(),
-        targets((1..=11).map(|host| format!("127.0.0.{host}:{}", evil.port()))),
+        targets((1..=count).map(|host| format!("127.0.0.{host}:{}", evil.port()))),
         targets(good.iter().map(Good::target)),
     ));
     let output = output.exits(0);
     for good in &good {
         good.assert_whole(&output);
     }
+    assert!(output.peak < PEAK, "{} bytes", output.peak);
+    output
+}
+
+#[test]
+fn targets_that_report_more_than_all_may_together_cost_the_others_nothing() {
+    // Eleven are one too many.
+    let output = many_beside_five_good("as_many_samples_as_allowed", 11);
     let refused =
         " the collector reported more samples than are left of the 100000 of all targets together (a fixed limit)";
     assert_eq!(output.stderr.lines().filter(|line| line.ends_with(refused)).count(), 1, "{output}");
-    assert!(output.peak < PEAK, "{} bytes", output.peak);
 }
 
 #[test]
 fn a_hundred_that_spin_cost_the_others_nothing() {
-    // The evil ones are addresses of one stand-in, and come before the good ones in every order.
-    let evil = StandIn::telling(json!({}));
-    let good = Good::many(5);
-    let output = Agent::alone().values(&format!(
-        "run {} --attack spin --at {} {} {}",
-        component("evil"),
-        evil.port(),
-        targets((1..=100).map(|host| format!("127.0.0.{host}:{}", evil.port()))),
-        targets(good.iter().map(Good::target)),
-    ));
-    let output = output.exits(0);
-    for good in &good {
-        good.assert_whole(&output);
-    }
-    assert_eq!(output.metrics().count(), good.len(), "{output}");
+    let output = many_beside_five_good("spin", 100);
+    assert_eq!(output.metrics().count(), 5, "{output}");
     insta::assert_snapshot!(lines(&output), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT and 99 others: the collector was not done after 5s (--timeout)");
-    assert!(output.peak < PEAK, "{} bytes", output.peak);
 }
 
 #[test]

@@ -189,11 +189,11 @@ fn is_same(printed: &Values, right: &Values) -> bool {
 
 /// Asserts that something is no more in the last fifth of all runs than in the second: a fifth more at most.
 #[allow(clippy::cast_precision_loss)]
-fn assert_flat(what: &str, seen: &[f64]) {
+fn assert_flat(what: &str, seen: &[u64]) {
     let fifth = seen.len() / 5;
-    let mean = |from: usize| seen[from..][..fifth].iter().sum::<f64>() / fifth as f64;
+    let mean = |from: usize| seen[from..][..fifth].iter().sum::<u64>() as f64 / fifth as f64;
     let (early, late) = (mean(fifth), mean(seen.len() - fifth));
-    let most = seen.iter().copied().fold(0.0, f64::max);
-    println!("{what}: {early:.0} in the second fifth of the runs, {late:.0} in the last, {most:.0} at most");
+    let most = seen.iter().max().copied().unwrap_or_default();
+    println!("{what}: {early:.0} in the second fifth of the runs, {late:.0} in the last, {most} at most");
     assert!(late <= early * 1.2, "{what}: {early} in the second fifth, {late} in the last");
 }

@@ -152,7 +152,7 @@ impl Running {
     pub fn output(mut self) -> Output {
         let mut peak = 0;
         let status = loop {
-            peak = peak.max(self.peak());
+            peak = self.peak().unwrap_or(peak);
             if let Some(status) = self.process.try_wait().expect("a child can be waited for") {
                 break status;
             }
@@ -167,11 +167,11 @@ impl Running {
         Output { command: std::mem::take(&mut self.command), status, stdout, stderr, elapsed, peak }
     }
 
-    /// The most memory that it has held so far, in bytes. Nothing once it has ended.
-    fn peak(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();
-        let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-        kibibytes.and_then(|number| number.parse::<u64>().ok()).unwrap_or_default() * 1024
+    /// The most memory that it has held so far, in bytes. None once it has ended, also before it is waited for.
+    pub fn peak(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
+        let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))?;
+        Some(kibibytes.parse::<u64>().ok()? * 1024)
     }
 
     /// Asks it to end, as mackerel-agent does: with a signal to its process group.

@@ -170,9 +170,9 @@ pub struct Run {
     /// The values in it.
     pub metrics: Metrics,
     /// The most memory that it was seen to have, in KiB.
-    pub memory: f64,
+    pub memory: u64,
     /// The most files that it was seen to have open.
-    pub files: f64,
+    pub files: u64,
 }
 
 impl Run {
@@ -180,9 +180,9 @@ impl Run {
     pub fn of(agent: &Agent, command: &str) -> Self {
         let begin = now();
         let running = agent.start(command);
-        let (mut memory, mut files) = (0.0, 0.0);
-        while let Some(peak) = peak_memory(running.id()) {
-            memory = peak;
+        let (mut memory, mut files) = (0, 0);
+        while let Some(peak) = running.peak() {
+            memory = peak >> 10;
             files = open_files(running.id()).max(files);
             thread::sleep(Duration::from_millis(1));
         }
@@ -191,16 +191,8 @@ impl Run {
     }
 }
 
-/// The peak of a process's memory in KiB; none once it has ended, and until it is waited for.
-fn peak_memory(process: u32) -> Option<f64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(peak.trim().strip_suffix(" kB")?.parse().expect("a number"))
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn open_files(process: u32) -> f64 {
-    fs::read_dir(format!("/proc/{process}/fd")).map_or(0, Iterator::count) as f64
+fn open_files(process: u32) -> u64 {
+    fs::read_dir(format!("/proc/{process}/fd")).map_or(0, |files| files.count() as u64)
 }
 
 fn time_of(answer: &Value) -> u64 {
