@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rustls::pki_types::ServerName;
 
+use crate::address::Address;
 use crate::definition::{Definitions, Point};
 use crate::discover::Engine;
 use crate::failure::{Cause, Failure};
@@ -22,7 +23,7 @@ use crate::sandbox::{Collector, ContainerFacts, Endpoint, Report, Sandbox, Targe
 use crate::state::{Moment, State};
 use crate::stats::{Source, Sources};
 use crate::stop::Stop;
-use crate::target::{Address, Target};
+use crate::target::Target;
 
 /// What came of one target. It is held until the run ends, so it is no larger than `limits` allow.
 #[derive(Debug)]

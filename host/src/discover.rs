@@ -13,7 +13,7 @@ use bytesize::ByteSize;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::dial::{Dial, Unanswered};
+use crate::dial::{Dial, Unanswered, environment};
 use crate::error::Error;
 use crate::limits;
 use crate::notice::foreign;
@@ -319,11 +319,6 @@ impl Engine {
             stats => Ok(stats?),
         }
     }
-}
-
-/// A variable of the environment that is set and not empty.
-pub(crate) fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Words why there is no list: what was tried, what happened, what to do.

@@ -7,10 +7,11 @@
 //! (with the [`state`] of the last run) → [`write`](mod@write)
 //!
 //! [`run`] reads as this line does. Beside it stand [`store`] (where collectors come from), [`definition`] (what they declare),
-//! [`dial`] (how the engine is reached), [`stats`] (what containers use),
-//! [`stop`] (what ends a run early), [`notice`] (what goes to stderr), [`failure`] and [`error`] (what goes wrong, for one target
-//! and for the whole run), [`limits`] (every number), and [`inspect`] (the commands for people).
+//! [`address`], [`dial`] and [`tls`] (how targets and the engine are reached), [`stats`] (what containers use), [`stop`] (what ends
+//! a run early), [`notice`] (what goes to stderr), [`failure`] and [`error`] (what goes wrong, for one target and for the whole
+//! run), [`limits`] (every number), and [`inspect`] (the commands for people).
 
+pub mod address;
 pub mod collect;
 pub mod definition;
 pub mod dial;
@@ -30,6 +31,7 @@ pub mod stats;
 pub mod stop;
 pub mod store;
 pub mod target;
+pub mod tls;
 pub mod write;
 
 use std::ffi::OsString;

@@ -140,8 +140,8 @@ fn short(id: &str, length: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::Address;
     use crate::discover::Container;
-    use crate::target::Address;
 
     fn target(id: &str, name: &str, labels: &[(&str, &str)]) -> Target {
         let text = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());

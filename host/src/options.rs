@@ -16,6 +16,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
+use crate::address::Address;
 use crate::definition::Prefix;
 use crate::error::Error;
 use crate::limits;
@@ -24,7 +25,6 @@ use crate::notice::foreign;
 use crate::sandbox::{Bounds, Description, OptionKind, OptionSpec, OptionValue, Scope};
 use crate::stats::Allowed;
 use crate::store::BUILTIN_NAMES;
-use crate::target::Address;
 
 /// The first step: which command, and for `run` which collector.
 #[derive(Debug, Parser)]

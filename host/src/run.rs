@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use crate::address::Address;
 use crate::collect::{self, Found, Outcome};
 use crate::definition::{Point, Prefix};
 use crate::discover::Engine;
@@ -20,7 +21,7 @@ use crate::state::{Moment, Remembered, State, StateFile};
 use crate::stats::{Source, Sources};
 use crate::stop::{Stop, Watchdog};
 use crate::store::Store;
-use crate::target::{self, Address, Choice, Target};
+use crate::target::{self, Choice, Target};
 use crate::write::{self, Value};
 
 /// Runs a collector once over all its targets. `words` is the collector's name and all options.

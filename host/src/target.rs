@@ -13,45 +13,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::str::FromStr;
 
+use crate::address::Address;
 use crate::discover::{Container, EngineHost, Port};
 use crate::sandbox::Scope;
-
-/// An address to dial: an IP address or a host name, and a port.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Address {
-    /// An IPv4 address, an IPv6 address without brackets, or a name.
-    pub host: String,
-    /// The TCP port.
-    pub port: u16,
-}
-
-impl FromStr for Address {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Address, String> {
-        let wrong = || "expected HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080".to_owned();
-        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-        let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?;
-        let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-            Some(v6) => v6.parse::<Ipv6Addr>().map_err(|_| wrong())?.to_string(),
-            None => host.to_owned(),
-        };
-        let is_name = host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-        if host.is_empty() || !(is_name || host.parse::<Ipv6Addr>().is_ok() && text.starts_with('[')) {
-            return Err(wrong());
-        }
-        Ok(Address { host, port })
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Address { host, port } = self;
-        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
-    }
-}
 
 /// What one sandbox collects from.
 #[derive(Debug, Clone)]
@@ -271,35 +236,5 @@ mod tests {
         assert_eq!(at("10.1.2.3"), "api-1 (10.1.2.3:32768)");
         assert_eq!(at("127.0.0.1"), "[its TCP port 8080 is bound to a loopback address of the engine's machine]");
         assert_eq!(chosen(container(&[(8080, None)]), Some(8080), &engine), "[its TCP port 8080 is not published]");
-    }
-
-    #[test]
-    fn an_address_is_a_host_and_a_port_with_brackets_around_ipv6() {
-        for (text, shown) in [
-            ("127.0.0.1:80", "127.0.0.1:80"),
-            ("[::1]:80", "[::1]:80"),
-            ("[0:0::1]:80", "[::1]:80"),
-            ("my_app-1.x:80", "my_app-1.x:80"),
-        ] {
-            assert_eq!(text.parse::<Address>().unwrap().to_string(), shown);
-        }
-        for text in [
-            "",
-            ":",
-            "a",
-            "a:",
-            ":80",
-            "a:0",
-            "a:65536",
-            "::1:80",
-            "[a]:80",
-            "[::1]",
-            "a b:80",
-            "user@a:80",
-            "http://a:80",
-            "a/:80",
-        ] {
-            assert!(text.parse::<Address>().is_err(), "{text}");
-        }
     }
 }

@@ -18,10 +18,10 @@ use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::address::Address;
 use crate::error::Error;
 use crate::limits;
 use crate::notice::root_cause;
-use crate::target::Address;
 
 /// How an engine is reached.
 pub struct Dial {
@@ -156,3 +156,8 @@ fn words(body: &[u8]) -> String {
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A variable of the environment that is set and not empty.
+pub(crate) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::{Error as PemError, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::discover::environment;
+use super::environment;
+use crate::tls;
 
 /// Whether an address that leaves it open is meant to be spoken to by TLS.
 pub(super) fn is_wanted() -> bool {
@@ -33,14 +33,11 @@ impl Peer {
         let home = || PathBuf::from(environment("HOME").unwrap_or_default()).join(".docker");
         let folder = environment("DOCKER_CERT_PATH").map_or_else(home, PathBuf::from);
         let [ca, cert, key] = ["ca.pem", "cert.pem", "key.pem"].map(|file| folder.join(file));
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let mut roots = tls::native_roots();
         for certificate in read(&ca, certificates)? {
             roots.add(certificate).map_err(|error| format!("{} cannot be used: {error}", ca.display()))?;
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let config = config.map_err(|error| error.to_string())?.with_root_certificates(roots);
+        let config = tls::client(roots)?;
         let config = if cert.exists() || key.exists() {
             let own =
                 config.with_client_auth_cert(read(&cert, certificates)?, read(&key, PrivateKeyDer::from_pem_slice)?);

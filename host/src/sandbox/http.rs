@@ -16,8 +16,8 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -27,6 +27,7 @@ use super::exceeded::Exceeded;
 use super::memory::Memory;
 use crate::limits;
 use crate::notice::{foreign, root_cause};
+use crate::tls;
 
 /// Headers that belong to the connection, not to the guest.
 const REFUSED_HEADERS: [HeaderName; 10] = [
@@ -206,16 +207,11 @@ async fn read(answer: hyper::Response<Incoming>, memory: &mut Memory) -> Result<
 fn tls_config() -> Result<Arc<ClientConfig>, String> {
     static CONFIG: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
     let make = || {
-        let mut roots = RootCertStore::empty();
-        // A certificate that cannot be read is one that is not trusted; the others are.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let roots = tls::native_roots();
         if roots.is_empty() {
             return Err("this machine has no trusted root certificates (SSL_CERT_FILE names them)".to_owned());
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let config = config.map_err(|error| error.to_string())?;
-        Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+        Ok(Arc::new(tls::client(roots)?.with_no_client_auth()))
     };
     CONFIG.get_or_init(make).clone()
 }
