@@ -81,7 +81,7 @@ fn files_that_are_no_collectors_are_refused_with_their_reason() {
     mackerel-plugin-wasm: FOLDER/text.wasm: is no collector: it does not begin like a WebAssembly file
     mackerel-plugin-wasm: FOLDER/native.wasm: is no collector: it does not begin like a WebAssembly file
     mackerel-plugin-wasm: FOLDER/core-module.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: failed to parse WebAssembly module: attempted to parse a wasm module with a component parser
-    mackerel-plugin-wasm: FOLDER/other-component.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: no exported instance named `mackerel:collector/metrics@0.1.0`
+    mackerel-plugin-wasm: FOLDER/other-component.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: no exported instance named `mackerel:collector/metrics@0.1.1`
     ");
     let whole = fs::read(component("gostats")).expect("a file that can be read");
     let cut = complaint("cut.wasm", &whole[..whole.len() / 2]);
@@ -139,22 +139,22 @@ fn a_core_module() {
 
 #[test]
 fn an_empty_component() {
-    insta::assert_snapshot!(refusal("an_empty_component"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: no exported instance named `mackerel:collector/metrics@0.1.0`");
+    insta::assert_snapshot!(refusal("an_empty_component"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: no exported instance named `mackerel:collector/metrics@0.1.1`");
 }
 
 #[test]
 fn another_export() {
-    insta::assert_snapshot!(refusal("another_export"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: no exported instance named `mackerel:collector/metrics@0.1.0`");
+    insta::assert_snapshot!(refusal("another_export"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: no exported instance named `mackerel:collector/metrics@0.1.1`");
 }
 
 #[test]
 fn the_export_as_a_function() {
-    insta::assert_snapshot!(refusal("the_export_as_a_function"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: no exported instance named `mackerel:collector/metrics@0.1.0`");
+    insta::assert_snapshot!(refusal("the_export_as_a_function"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: no exported instance named `mackerel:collector/metrics@0.1.1`");
 }
 
 #[test]
 fn the_export_of_another_contract() {
-    insta::assert_snapshot!(refusal("the_export_of_another_contract"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: no exported instance named `mackerel:collector/metrics@0.1.0`");
+    insta::assert_snapshot!(refusal("the_export_of_another_contract"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: no exported instance named `mackerel:collector/metrics@0.1.1`");
 }
 
 #[test]
@@ -390,17 +390,17 @@ fn imports_another_contract() {
 
 #[test]
 fn imports_more_of_a_later_contract() {
-    insta::assert_snapshot!(refusal("imports_more_of_a_later_contract"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: component imports instance `mackerel:collector/http@0.1.1`, but a matching implementation was not found in the linker: instance export `post` has the wrong type: function implementation is missing");
+    insta::assert_snapshot!(refusal("imports_more_of_a_later_contract"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: component imports instance `mackerel:collector/http@0.1.2`, but a matching implementation was not found in the linker: instance export `post` has the wrong type: function implementation is missing");
 }
 
 #[test]
 fn imports_of_another_type() {
-    insta::assert_snapshot!(refusal("imports_of_another_type"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: component imports instance `mackerel:collector/container@0.1.1`, but a matching implementation was not found in the linker: instance export `stats` has the wrong type: type mismatch with parameters: expected `flags` found `string`");
+    insta::assert_snapshot!(refusal("imports_of_another_type"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: component imports instance `mackerel:collector/container@0.1.2`, but a matching implementation was not found in the linker: instance export `stats` has the wrong type: type mismatch with parameters: expected `flags` found `string`");
 }
 
 #[test]
 fn imports_wasi_http() {
-    insta::assert_snapshot!(refusal("imports_wasi_http"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: component imports instance `wasi:http/outgoing-handler@0.2.0`, but a matching implementation was not found in the linker: instance export `handle` has the wrong type: function implementation is missing");
+    insta::assert_snapshot!(refusal("imports_wasi_http"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: component imports instance `wasi:http/outgoing-handler@0.2.0`, but a matching implementation was not found in the linker: instance export `handle` has the wrong type: type mismatch with parameters: expected 2-tuple, found 0-tuple");
 }
 
 #[test]

@@ -96,7 +96,12 @@ fn streams_without_end() {
 
 #[test]
 fn sockets_without_end() {
-    insta::assert_snapshot!(complaint("sockets_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: after 0 of each: tcp access-denied, udp access-denied");
+    insta::assert_snapshot!(complaint("sockets_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: after 0 of each: tcp made, udp access-denied; it was refused a socket (UDP): it reaches its target alone");
+}
+
+#[test]
+fn tcp_sockets_without_end() {
+    insta::assert_snapshot!(complaint("tcp_sockets_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector sent more than 100 requests (a fixed limit)");
 }
 
 #[test]
@@ -334,22 +339,112 @@ fn a_limit_that_is_none() {
 #[test]
 fn addresses_of_this_machine() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("addresses_of_this_machine", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 28 refused, connected to []");
+    insta::assert_snapshot!(scene.attack("addresses_of_this_machine", "").complaint(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 27 refused, connected to ["127.0.0.1:PORT"]; it was refused '127.1' (look-up of a name), '2130706433' (look-up of a name), '0x7f000001' (look-up of a name) and 13 more: it reaches its target alone"#);
     scene.target.assert_alone();
-    assert_eq!(scene.target.requests().len(), 1, "the one for its ports");
+    assert_eq!(scene.target.requests().len(), 2, "the one for its ports, and the connection to where it has business");
 }
 
 #[test]
 fn sockets_of_every_kind() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("sockets_of_every_kind", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: tcp PermissionDenied, PermissionDenied; listen PermissionDenied; udp PermissionDenied; low tcp access-denied; low udp access-denied");
+    insta::assert_snapshot!(scene.attack("sockets_of_every_kind", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: tcp connected, PermissionDenied; listen PermissionDenied; udp PermissionDenied; low tcp bind access-denied, connect access-denied; low udp access-denied; it was refused a socket (UDP), 127.0.0.1:PORT (TCP), 127.0.0.1:PORT (TCP, to listen): it reaches its target alone");
     scene.target.assert_alone();
-    assert_eq!(scene.target.requests().len(), 1, "the one for its ports");
+    assert_eq!(scene.target.requests().len(), 2, "the one for its ports, and the connection to where it has business");
+}
+
+#[test]
+fn elsewhere_beside_honest_work() {
+    let scene = Scene::new();
+    let (values, complaint) = scene.attack("elsewhere_beside_honest_work", "").values_and_complaint();
+    assert_eq!(values, one());
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector was refused 127.0.0.1:PORT (TCP), 'registry.example' (look-up of a name): it reaches its target alone");
+    scene.target.assert_alone();
 }
 
 #[test]
 fn names() {
-    insta::assert_snapshot!(complaint("names", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: localhost permanent-resolver-failure; LOCALHOST permanent-resolver-failure; 127.0.0.1 permanent-resolver-failure; ::1 permanent-resolver-failure;");
+    insta::assert_snapshot!(complaint("names", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: localhost permanent-resolver-failure; LOCALHOST permanent-resolver-failure; 127.0.0.1 Ok(Some(IpAddress::Ipv4((127, 0, 0, 1)))); ::1 Ok(Some(IpAddress::Ipv6((0, 0, 0, 0, 0, 0, 0, 1))));; it was refused 'localhost' (look-up of a name), 'LOCALHOST' (look-up of a name): it reaches its target alone");
+}
+
+#[test]
+fn addresses_by_wasi_http() {
+    let scene = Scene::new();
+    insta::assert_snapshot!(scene.attack("addresses_by_wasi_http", "").complaint(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 25 refused, and sent to ["127.0.0.1:PORT", "[::ffff:127.0.0.1]:PORT", "[::ffff:7f00:1]:PORT"]; it was refused http://127.1:PORT (GET), http://2130706433:PORT (GET), http://0x7f000001:PORT (GET) and 22 more: it reaches its target alone"#);
+    scene.target.assert_alone();
+    insta::assert_snapshot!(scene.target.requests().join("\n"), @"
+    GET /stats HTTP/1.1 | host: 127.0.0.1:PORT
+    GET / HTTP/1.1 | host: 127.0.0.1:PORT
+    GET / HTTP/1.1 | host: 127.0.0.1:PORT
+    GET / HTTP/1.1 | host: 127.0.0.1:PORT
+    ");
+}
+
+#[test]
+fn authorities_by_wasi_http() {
+    let scene = Scene::new();
+    insta::assert_snapshot!(scene.attack("authorities_by_wasi_http", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 8 refused, and sent [2, 3]; it was refused http://127.0.0.1:PORT (GET), http://127.0.0.1:PORT (GET), http://:80 (GET): it reaches its target alone");
+    scene.target.assert_alone();
+    insta::assert_snapshot!(scene.target.requests().join("\n"), @"
+    GET /stats HTTP/1.1 | host: 127.0.0.1:PORT
+    GET / HTTP/1.1 | host: 127.0.0.1:PORT
+    GET / HTTP/1.1 | host: 127.0.0.1:PORT
+    ");
+}
+
+#[test]
+fn a_redirect_by_wasi_http() {
+    let scene = Scene::new();
+    insta::assert_snapshot!(scene.attack("a_redirect_by_wasi_http", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: Ok((302, 0))");
+    scene.target.assert_alone();
+}
+
+#[test]
+fn headers_by_wasi_http() {
+    let scene = Scene::new();
+    insta::assert_snapshot!(scene.attack("headers_by_wasi_http", "").complaint(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: sent ["accept"]"#);
+    insta::assert_snapshot!(scene.target.requests().join("\n"), @"
+    GET /stats HTTP/1.1 | host: 127.0.0.1:PORT
+    GET / HTTP/1.1 | accept: other | host: 127.0.0.1:PORT
+    ");
+}
+
+#[test]
+fn methods_by_wasi_http() {
+    let scene = Scene::new();
+    insta::assert_snapshot!(scene.attack("methods_by_wasi_http", "").complaint(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: connect Err("refused"), ftp Err("ErrorCode::HttpProtocolError"), post Ok(200); it was refused http://127.0.0.1:PORT (CONNECT): it reaches its target alone"#);
+    scene.target.assert_alone();
+    insta::assert_snapshot!(scene.target.requests().join("\n"), @"
+    GET /stats HTTP/1.1 | host: 127.0.0.1:PORT
+    POST / HTTP/1.1 | host: 127.0.0.1:PORT
+    ");
+}
+
+#[test]
+fn a_body_without_end_by_wasi_http() {
+    insta::assert_snapshot!(complaint("a_body_without_end_by_wasi_http", ""), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: Err("HTTP response body size exceeds limit: 4194304 bytes within 4 MiB")"#);
+}
+
+#[test]
+fn a_request_without_end_by_wasi_http() {
+    let options = "--timeout 1s --cpu-limit 10s";
+    insta::assert_snapshot!(complaint("a_request_without_end_by_wasi_http", options), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no answer after 1s (--timeout)");
+}
+
+#[test]
+fn requests_without_end_by_wasi_http() {
+    let scene = Scene::new();
+    insta::assert_snapshot!(scene.attack("requests_without_end_by_wasi_http", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector sent more than 100 requests (a fixed limit)");
+    assert!(scene.target.requests().len() <= 100);
+}
+
+#[test]
+fn times_beyond_all_by_wasi_http() {
+    insta::assert_snapshot!(complaint("times_beyond_all_by_wasi_http", "--timeout 2s"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no answer after 2s (--timeout)");
+}
+
+#[test]
+fn a_time_of_its_own_by_wasi_http() {
+    insta::assert_snapshot!(complaint("a_time_of_its_own_by_wasi_http", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: ErrorCode::ConnectionReadTimeout");
 }
 
 #[test]
@@ -436,6 +531,16 @@ fn refusal(name: &str, code: i32) -> String {
 #[test]
 fn graphs_spin() {
     insta::assert_snapshot!(refusal("graphs_spin", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector computed for more than 1s (a fixed limit)");
+}
+
+#[test]
+fn graphs_that_look_elsewhere() {
+    let (agent, good) = (Agent::alone(), Good::default());
+    let command = format!("run {} --attack graphs_that_look_elsewhere", component("evil"));
+    let values = agent.values(&format!("{command} --target {}", good.target())).exits(0);
+    good.assert_whole(&values);
+    insta::assert_snapshot!(one_line(&values), @"mackerel-plugin-wasm: evil.wasm: the collector was refused 127.0.0.1:PORT (TCP): it reaches its target alone");
+    assert_eq!(agent.definitions(&command).exits(0).stderr, values.stderr);
 }
 
 #[test]

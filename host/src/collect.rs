@@ -16,8 +16,9 @@ use crate::limits;
 use crate::options::Options;
 use crate::sandbox::activity::{Activity, COLLECTING};
 use crate::sandbox::container::Container;
+use crate::sandbox::destination::Destination;
 use crate::sandbox::exceeded::Exceeded;
-use crate::sandbox::http::Http;
+use crate::sandbox::refused::Refused;
 use crate::sandbox::stderr::Stderr;
 use crate::sandbox::{Collector, ContainerFacts, Endpoint, Report, Sandbox, TargetFacts};
 use crate::state::{Moment, State};
@@ -38,6 +39,15 @@ pub struct Outcome {
     pub source: Option<Source>,
     /// The end of what its collector wrote to stderr, where that did not fail.
     pub stderr: String,
+    /// What its collector tried to reach besides it, where that did not fail.
+    pub refused: Refused,
+}
+
+impl Outcome {
+    fn failed(why: String, seen: Moment) -> Outcome {
+        let (stderr, refused) = (String::new(), Refused::default());
+        Outcome { found: Err(why), start: Ok(None), seen, source: None, stderr, refused }
+    }
 }
 
 /// A report, held against the definitions.
@@ -101,7 +111,7 @@ pub async fn all(run: &Run<'_>, targets: &[Target], stop: &mut Stop) -> Vec<Outc
     drop(running);
     let unfinished = |index: usize| {
         let cause = Cause::Stopped { waiting: activities[index].get(), stop: stopped.clone().unwrap_or_default() };
-        Outcome { found: Err(cause.to_string()), start: Ok(None), seen: run.begun, source: None, stderr: String::new() }
+        Outcome::failed(cause.to_string(), run.begun)
     };
     (0..targets.len()).map(|index| outcomes.remove(&index).unwrap_or_else(|| unfinished(index))).collect()
 }
@@ -112,10 +122,10 @@ async fn one(run: &Run<'_>, target: &Target, activity: &Activity) -> Outcome {
     let timeout = run.options.host.timeout;
     let container = container(run, target, activity);
     let settled = container.as_ref().map(|container| Arc::clone(&container.settled));
-    let stderr = OnceCell::new();
+    let sandbox_of = OnceCell::new();
     let work = async {
         let start = start_of(run, target, activity).await;
-        let http = bind(run, target, activity).await?;
+        let destination = bind(run, target, activity).await?;
         activity.set(COLLECTING);
         let calls = async {
             let spare = run.spare.borrow_mut().pop();
@@ -123,24 +133,22 @@ async fn one(run: &Run<'_>, target: &Target, activity: &Activity) -> Outcome {
                 Some(sandbox) => sandbox,
                 None => run.collector.sandbox(activity.clone()).await?,
             };
-            stderr.get_or_init(|| sandbox.stderr());
-            sandbox.collect(http, container, activity.clone(), &facts(target), &run.options.collector).await
+            sandbox_of.get_or_init(|| (sandbox.stderr(), sandbox.refused()));
+            sandbox.collect(destination, container, activity.clone(), &facts(target), &run.options.collector).await
         };
         let report = run.collector.bounded(calls).await??;
         Ok((found(run, &report)?, start))
     };
     let late = || Err(Cause::Timeout { waiting: activity.get(), timeout });
     let result = tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| late());
-    let wrote = stderr.get().map(Stderr::take).unwrap_or_default();
+    let (stderr, refused): (Stderr, Refused) = sandbox_of.into_inner().unwrap_or_default();
+    let wrote = stderr.take();
     match result {
         Ok((found, start)) => {
             let source = settled.and_then(|settled| settled.get().copied());
-            Outcome { found: Ok(found), start, seen, source, stderr: wrote }
+            Outcome { found: Ok(found), start, seen, source, stderr: wrote, refused }
         }
-        Err(cause) => {
-            let failure = Failure { cause, wrote };
-            Outcome { found: Err(failure.to_string()), start: Ok(None), seen, source: None, stderr: String::new() }
-        }
+        Err(cause) => Outcome::failed(Failure { cause, wrote, refused }.to_string(), seen),
     }
 }
 
@@ -171,8 +179,8 @@ async fn start_of(run: &Run<'_>, target: &Target, activity: &Activity) -> Result
     engine.started_at(&container.id).await.map(Some)
 }
 
-/// Where the target's requests go: decided here, outside the sandbox. A name is looked up within the target's own time.
-async fn bind(run: &Run<'_>, target: &Target, activity: &Activity) -> Result<Option<Http>, Cause> {
+/// Where the sandbox's connections go: decided here, outside the sandbox. A name is looked up within the target's own time.
+async fn bind(run: &Run<'_>, target: &Target, activity: &Activity) -> Result<Option<Destination>, Cause> {
     let Some(Address { host, port }) = &target.address else { return Ok(None) };
     activity.set("no answer to the look-up of its name");
     let unknown = |why: String| Cause::Name { host: host.clone(), why };
@@ -182,8 +190,8 @@ async fn bind(run: &Run<'_>, target: &Target, activity: &Activity) -> Result<Opt
         Some(name) => name.clone(),
         None => ServerName::try_from(host.clone()).map_err(|error| unknown(error.to_string()))?,
     };
-    let authority = Address { host: host.clone(), port: *port }.to_string();
-    Ok(Some(Http { addresses, authority, server_name, activity: activity.clone() }))
+    let address = Address { host: host.clone(), port: *port };
+    Ok(Some(Destination { address, addresses, server_name, activity: activity.clone() }))
 }
 
 /// The container that the collector can ask about.

@@ -10,20 +10,26 @@ use wasmtime_wasi::I32Exit;
 use crate::notice::{foreign, foreign_tail};
 use crate::sandbox::container::Error as ContainerError;
 use crate::sandbox::exceeded::Exceeded;
+use crate::sandbox::refused::Refused;
 use crate::sandbox::{CollectError, HttpError};
 
-/// Why one target, or one call of a collector, gave nothing, and what the collector wrote before.
+/// Why one target, or one call of a collector, gave nothing, and what the collector did before.
 #[derive(Debug)]
 pub struct Failure {
     /// Why.
     pub cause: Cause,
     /// The end of what the collector wrote to stderr.
     pub wrote: String,
+    /// What it tried to reach besides its target.
+    pub refused: Refused,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.cause.fmt(f)?;
+        if !self.refused.is_empty() {
+            write!(f, "; it {}", self.refused)?;
+        }
         match foreign_tail(&self.wrote) {
             wrote if wrote.is_empty() => Ok(()),
             wrote => write!(f, "; it wrote: {wrote}"),
@@ -33,7 +39,7 @@ impl fmt::Display for Failure {
 
 impl From<Cause> for Failure {
     fn from(cause: Cause) -> Failure {
-        Failure { cause, wrote: String::new() }
+        Failure { cause, wrote: String::new(), refused: Refused::default() }
     }
 }
 

@@ -96,8 +96,14 @@ pub const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What is kept of a guest's stderr in one call; the rest is cut.
 pub const GUEST_STDERR: usize = 4 * 1024;
 
-/// Requests of one call: to the target by HTTP, and about its container. Collectors send one or two.
+/// Requests of one call: to the target by HTTP, connections to it, and questions about its container. Collectors send one or two.
 pub const REQUESTS: usize = 100;
+
+/// What the host holds for a connection that a guest opened itself, by `wasi:http` or `wasi:sockets`: buffers for both ways.
+pub const CONNECTION_MEMORY: usize = 4 * HTTP_HEAD;
+
+/// How many attempts to reach something else than its target are told of one sandbox, each by itself. More say nothing new.
+pub const REFUSED_TOLD: usize = 3;
 
 /// A response's body. gostats reads 700 bytes; a Prometheus page of a large application has some 100 kB.
 pub const HTTP_BODY: ByteSize = ByteSize::mib(4);

@@ -36,13 +36,16 @@ pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Resu
     watchdog.set_deadline(options.host.deadline);
     component.collector.set_bounds(options.host.bounds());
     let definitions = component.definitions(&options.collector).await?;
+    let mut notices = Notices::new(&component.name);
+    let refused = component.collector.refused();
+    notices.warned(((), (!refused.is_empty()).then(|| format!("the collector {refused}"))));
     if definitions_are_wanted() {
         write::print(&write::definitions(&definitions, &options.prefix))?;
+        notices.print();
         return Ok(ExitCode::SUCCESS);
     }
 
     let mut stop = Stop::new(watchdog.started(), options.host.deadline)?;
-    let mut notices = Notices::new(&component.name);
     let begun = Moment::now();
     let state_file = notices.ok(StateFile::open(&description.name, &options.identity(component.file())));
     let last = state_file.as_ref().and_then(|file| notices.ok(file.read())).unwrap_or_default();
@@ -123,7 +126,9 @@ fn series<'a>(
     notices: &mut Notices,
 ) -> Vec<Series<'a>> {
     let mut all = Vec::with_capacity(targets.len());
-    for ((target, name), Outcome { found, start, seen, source, stderr }) in targets.iter().zip(names).zip(outcomes) {
+    for ((target, name), Outcome { found, start, seen, source, stderr, refused }) in
+        targets.iter().zip(names).zip(outcomes)
+    {
         let Found { points, warnings, time } = match found {
             Ok(found) => found,
             Err(why) => {
@@ -133,6 +138,9 @@ fn series<'a>(
         };
         if !stderr.is_empty() {
             notices.of(target, format!("the collector wrote: {}", foreign_tail(&stderr)));
+        }
+        if !refused.is_empty() {
+            notices.of(target, format!("the collector {refused}"));
         }
         for warning in warnings {
             notices.of(target, warning);

@@ -70,7 +70,8 @@ impl Scene {
         let targets = targets([target.target(), good.target()]);
         let command =
             format!("run {} --attack {name} --at {} {targets} {options}", component("evil"), self.target.port());
-        Attacked { output: agent.values(&command).exits(0), key: key(target.port()), good }
+        let output = agent.values(&command).exits(0);
+        Attacked { output, key: key(target.port()), ports: [target.port(), target.other()], good }
     }
 
     /// Runs an attack in `graphs`, with further options: no target is asked, and neither values nor definitions are printed.
@@ -104,6 +105,8 @@ impl Default for Scene {
 pub struct Attacked<'s> {
     output: Output,
     key: String,
+    /// The target's, and its neighbour's.
+    ports: [u16; 2],
     good: &'s Good,
 }
 
@@ -112,7 +115,7 @@ impl Attacked<'_> {
     /// was.
     #[track_caller]
     fn values(&self) -> Values {
-        let Self { output, key, good } = self;
+        let Self { output, key, good, .. } = self;
         good.assert_whole(output);
         let values = output.metrics().of(key);
         assert_eq!(output.metrics().count(), values.len() + 1, "metrics of nobody in {output}");
@@ -127,7 +130,7 @@ impl Attacked<'_> {
     #[track_caller]
     pub fn complaint(&self) -> String {
         assert_eq!(self.values(), Values::new(), "{}", self.output);
-        one_line(&self.output)
+        self.line()
     }
 
     /// What is printed of the attacked target, and the one line that the operator reads beside it.
@@ -137,7 +140,13 @@ impl Attacked<'_> {
     /// When there are more lines.
     #[track_caller]
     pub fn values_and_complaint(&self) -> (Vec<(String, f64)>, String) {
-        (self.values().into_iter().collect(), one_line(&self.output))
+        (self.values().into_iter().collect(), self.line())
+    }
+
+    /// The one line, with the ports masked behind whatever they stand.
+    #[track_caller]
+    fn line(&self) -> String {
+        self.ports.iter().fold(one_line(&self.output), |line, port| line.replace(&format!(":{port}"), ":PORT"))
     }
 
     /// What is printed of the attacked target, where the operator reads nothing.

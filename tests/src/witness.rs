@@ -8,6 +8,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
+use crate::http::FLOOD;
 use crate::{mask, port};
 
 /// The witness. It answers every request alike.
@@ -37,13 +38,14 @@ impl Witness {
         elsewhere.set_nonblocking(true).expect("a listener that does not block");
         let datagrams = UdpSocket::bind(("0.0.0.0", number(&elsewhere))).expect("the same port for datagrams");
         datagrams.set_nonblocking(true).expect("a socket that does not block");
-        let answer = Some(json!({"own": port, "other": number(&elsewhere)}));
+        let other = number(&elsewhere);
+        let answer = Some(json!({"own": port, "other": other}));
         let seen = Arc::new(Mutex::new(Seen { answer, requests: Vec::new() }));
         let shared = Arc::clone(&seen);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let seen = Arc::clone(&shared);
-                thread::spawn(move || see(stream, &seen));
+                thread::spawn(move || see(stream, &seen, other));
             }
         });
         Self { port, seen, elsewhere, datagrams }
@@ -62,6 +64,15 @@ impl Witness {
     /// The port that it listens on.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The port where nobody has business.
+    ///
+    /// # Panics
+    ///
+    /// Never: a bound listener has an address.
+    pub fn other(&self) -> u16 {
+        self.elsewhere.local_addr().expect("a bound listener has an address").port()
     }
 
     /// Its address, as `--target` takes it.
@@ -100,8 +111,8 @@ impl Default for Witness {
     }
 }
 
-/// Notes one request and answers it.
-fn see(mut stream: TcpStream, seen: &Mutex<Seen>) -> std::io::Result<()> {
+/// Notes one request and answers it: at some paths in ways of their own, of which `/redirect` leads to the neighbour `other`.
+fn see(mut stream: TcpStream, seen: &Mutex<Seen>, other: u16) -> std::io::Result<()> {
     let lines = BufReader::new(stream.try_clone()?).lines();
     let head: Vec<String> =
         lines.take_while(|line| line.as_ref().is_ok_and(|line| !line.is_empty())).collect::<Result<_, _>>()?;
@@ -110,6 +121,20 @@ fn see(mut stream: TcpStream, seen: &Mutex<Seen>) -> std::io::Result<()> {
         seen.requests.push(head.join(" | "));
         seen.answer.clone()
     };
+    match head.first().and_then(|line| line.split(' ').nth(1)) {
+        Some("/redirect") => {
+            return write!(
+                stream,
+                "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{other}/\r\nContent-Length: 0\r\n\r\n"
+            );
+        }
+        Some("/flood") => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+            return (0..FLOOD / 4096).try_for_each(|_| stream.write_all(&[b'x'; 4096]));
+        }
+        Some("/silence") => return std::io::copy(&mut stream, &mut std::io::sink()).map(drop),
+        _ => {}
+    }
     let Some(answer) = answer else { return std::io::copy(&mut stream, &mut std::io::sink()).map(drop) };
     let body = answer.to_string();
     let length = body.len();

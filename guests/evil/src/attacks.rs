@@ -17,6 +17,7 @@ macro_rules! with_attacks_in_collect {
             pollables_without_end
             streams_without_end
             sockets_without_end
+            tcp_sockets_without_end
             a_poll_of_two_million
             random_bytes_at_once
             random_bytes_beyond_all_sizes
@@ -57,7 +58,18 @@ macro_rules! with_attacks_in_collect {
             // Where it has no business.
             addresses_of_this_machine
             sockets_of_every_kind
+            elsewhere_beside_honest_work
             names
+            addresses_by_wasi_http
+            authorities_by_wasi_http
+            a_redirect_by_wasi_http
+            headers_by_wasi_http
+            methods_by_wasi_http
+            a_body_without_end_by_wasi_http
+            a_request_without_end_by_wasi_http
+            requests_without_end_by_wasi_http
+            times_beyond_all_by_wasi_http
+            a_time_of_its_own_by_wasi_http
             paths_that_try_to_escape
             a_path_of_100_kb
             headers_that_are_the_hosts
@@ -78,6 +90,7 @@ macro_rules! with_attacks_in_graphs {
     ($list:ident) => {
         $list! {
             graphs_spin
+            graphs_that_look_elsewhere
             graphs_sleep
             graphs_panic
             graphs_take_memory

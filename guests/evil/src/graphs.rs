@@ -1,11 +1,13 @@
 //! Graphs that no collector may declare, and other ends of `graphs`.
 #![allow(clippy::unnecessary_wraps)] // what every attack gives
 
+use std::net::TcpStream;
+
 use crate::bindings::mackerel::collector::container::{self, Parts};
 use crate::bindings::mackerel::collector::types::{Graph, Metric};
 use crate::honest::{gauge, graph};
 use crate::reach::get;
-use crate::{Graphs, share};
+use crate::{Graphs, honest, share};
 
 fn mebibyte() -> String {
     "x".repeat(1 << 20)
@@ -31,6 +33,12 @@ fn never(attack: fn() -> crate::Outcome) -> Graphs {
 
 pub(crate) fn graphs_spin() -> Graphs {
     never(share::spin)
+}
+
+/// Without a target there is no address that is its own.
+pub(crate) fn graphs_that_look_elsewhere() -> Graphs {
+    let _ = TcpStream::connect("127.0.0.1:1");
+    Ok(honest::graphs())
 }
 
 pub(crate) fn graphs_sleep() -> Graphs {

@@ -23,6 +23,7 @@ mod honest;
 mod reach;
 mod report;
 mod share;
+mod through;
 mod writing;
 
 use bindings::exports::mackerel::collector::metrics::Guest;
@@ -34,6 +35,7 @@ use graphs::*;
 use reach::*;
 use report::*;
 use share::*;
+use through::*;
 use writing::*;
 
 include!("attacks.rs");

@@ -6,13 +6,13 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 
 use wasip2::sockets::instance_network::instance_network;
 use wasip2::sockets::ip_name_lookup::resolve_addresses;
-use wasip2::sockets::network::{IpAddressFamily, IpSocketAddress, Ipv4SocketAddress};
+use wasip2::sockets::network::{ErrorCode, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress};
 use wasip2::sockets::{tcp_create_socket, udp_create_socket};
 
 use crate::bindings::mackerel::collector::container::{self, Parts};
 use crate::bindings::mackerel::collector::http::{self, Request, Scheme};
 use crate::bindings::mackerel::collector::types::CollectError;
-use crate::{Outcome, honest, saw};
+use crate::{Outcome, honest, report, saw};
 
 /// What came of a GET.
 pub(crate) fn get(path: &str, headers: &[(&str, &str)]) -> String {
@@ -29,30 +29,32 @@ fn get_with(path: &str, headers: Vec<(String, String)>) -> String {
 }
 
 /// The ports that the target tells: its own, and one that somebody else listens on.
-fn ports() -> Result<[u16; 2], CollectError> {
+pub(crate) fn ports() -> Result<[u16; 2], CollectError> {
     let stats = honest::stats()?;
     let port = |name: &str| stats[name].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or_default();
     Ok([port("own"), port("other")])
 }
 
-/// Every way to write an address of this machine, with its own target's port and with another.
+/// Every way to write an address of this machine.
+pub(crate) const HOSTS: [&str; 14] = [
+    "127.0.0.1",
+    "127.1",
+    "2130706433",
+    "0x7f000001",
+    "0177.0.0.1",
+    "127.0.0.2",
+    "localhost",
+    "LOCALHOST.",
+    "0.0.0.0",
+    "0",
+    "[::1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[::]",
+];
+
+/// Each of them, with its own target's port and with another.
 pub(crate) fn addresses_of_this_machine() -> Outcome {
-    const HOSTS: [&str; 14] = [
-        "127.0.0.1",
-        "127.1",
-        "2130706433",
-        "0x7f000001",
-        "0177.0.0.1",
-        "127.0.0.2",
-        "localhost",
-        "LOCALHOST.",
-        "0.0.0.0",
-        "0",
-        "[::1]",
-        "[::ffff:127.0.0.1]",
-        "[::ffff:7f00:1]",
-        "[::]",
-    ];
     let mut connected = Vec::new();
     let mut refused = 0;
     for port in ports()? {
@@ -86,9 +88,13 @@ pub(crate) fn sockets_of_every_kind() -> Outcome {
     let family = IpAddressFamily::Ipv4;
     let low = match tcp_create_socket::create_tcp_socket(family) {
         Ok(socket) => {
-            let bound = socket.start_bind(&network, address(0));
-            let connected = socket.start_connect(&network, address(other));
-            format!("bind {bound:?}, connect {connected:?}")
+            let name = |error: ErrorCode| error.name().to_owned();
+            let bound = socket.start_bind(&network, address(0)).map_or_else(name, |()| "begun".to_owned());
+            let connected = socket.start_connect(&network, address(other)).and_then(|()| {
+                socket.subscribe().block();
+                socket.finish_connect().map(drop)
+            });
+            format!("bind {bound}, connect {}", connected.map_or_else(name, |()| "connected".to_owned()))
         }
         Err(error) => error.name().to_owned(),
     };
@@ -103,6 +109,14 @@ pub(crate) fn sockets_of_every_kind() -> Outcome {
     };
     let _ = write!(text, "low udp {low}");
     saw(text)
+}
+
+/// What a curious one does beside its work.
+pub(crate) fn elsewhere_beside_honest_work() -> Outcome {
+    let [_, other] = ports()?;
+    let _ = TcpStream::connect(("127.0.0.1", other));
+    let _ = TcpStream::connect("registry.example:443");
+    report::one()
 }
 
 /// Names: a look-up alone can tell a name server something. Here only names of this machine, so that nobody is asked where this

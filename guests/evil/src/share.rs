@@ -95,6 +95,16 @@ pub(crate) fn sockets_without_end() -> Outcome {
     saw("a hundred thousand of each")
 }
 
+pub(crate) fn tcp_sockets_without_end() -> Outcome {
+    for n in 0..100_000 {
+        match tcp_create_socket::create_tcp_socket(IpAddressFamily::Ipv4) {
+            Ok(socket) => mem::forget(socket),
+            Err(error) => return saw(format!("after {n}: {}", error.name())),
+        }
+    }
+    saw("a hundred thousand")
+}
+
 /// One handle, named two million times.
 pub(crate) fn a_poll_of_two_million() -> Outcome {
     let ready = monotonic_clock::subscribe_instant(0);

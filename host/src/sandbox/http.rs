@@ -1,12 +1,10 @@
 //! The capability `mackerel:collector/http`: GET requests to one target.
 //!
 //! What a guest can choose is the path, some headers, and whether TLS is spoken. Where the request goes is decided before the
-//! guest runs: the addresses in [`Http`], and no others. No name is looked up, no redirect followed, no proxy asked.
+//! guest runs ([`Destination`]). No redirect is followed, no proxy asked.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
@@ -16,18 +14,14 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
-use super::activity::{Activity, COLLECTING};
+use super::activity::COLLECTING;
 use super::bindings::mackerel::collector::http::{Error, Request, Response, Scheme};
+use super::destination::Destination;
 use super::exceeded::Exceeded;
 use super::memory::Memory;
 use crate::limits;
 use crate::notice::{foreign, root_cause};
-use crate::tls;
 
 /// Headers that belong to the connection, not to the guest.
 const REFUSED_HEADERS: [HeaderName; 10] = [
@@ -42,19 +36,6 @@ const REFUSED_HEADERS: [HeaderName; 10] = [
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
 ];
-
-/// The one place that a sandbox's requests go to.
-#[derive(Debug, Clone)]
-pub struct Http {
-    /// The target's addresses: one, or those that its name has.
-    pub addresses: Vec<SocketAddr>,
-    /// What the `host` header says.
-    pub authority: String,
-    /// The name in the target's certificate.
-    pub server_name: ServerName<'static>,
-    /// Told what is being waited for.
-    pub activity: Activity,
-}
 
 /// Why there is no answer.
 enum End {
@@ -76,7 +57,7 @@ impl From<Exceeded> for End {
     }
 }
 
-impl Http {
+impl Destination {
     /// Sends one request and reads the whole answer. Bounded in size here, and in time by the caller. While it is read, the answer
     /// counts as the sandbox's memory.
     ///
@@ -96,16 +77,19 @@ impl Http {
     async fn answer(&self, request: Request, memory: &mut Memory) -> Result<Response, End> {
         let scheme = request.scheme;
         let request = self.checked(request)?;
-        self.activity.set("no connection");
         let no_connection = |error: std::io::Error| Error::Connect(root_cause(&error));
-        let stream = TcpStream::connect(self.addresses.as_slice()).await.map_err(no_connection)?;
         let response = match scheme {
-            Scheme::Http => self.exchange(TokioIo::new(stream), request, memory).await,
+            Scheme::Http => {
+                let stream = self.connect().await.map_err(no_connection)?;
+                self.exchange(TokioIo::new(stream), request, memory).await
+            }
+            // Boxed, for it is large, and would take its place on the stack of every sandbox.
             Scheme::Https => {
-                let tls = TlsConnector::from(tls_config().map_err(Error::Connect)?);
-                let stream = tls.connect(self.server_name.clone(), stream).await.map_err(no_connection)?;
-                // Boxed, for it is large, and would take its place on the stack of every sandbox.
-                Box::pin(self.exchange(TokioIo::new(stream), request, memory)).await
+                Box::pin(async {
+                    let stream = self.connect_by_tls().await.map_err(no_connection)?;
+                    self.exchange(TokioIo::new(stream), request, memory).await
+                })
+                .await
             }
         };
         self.activity.set(COLLECTING);
@@ -123,7 +107,7 @@ impl Http {
             path.parse().map_err(|error| invalid(format!("the path '{}': {error}", foreign(&path))))?;
         let mut wire = hyper::Request::new(Empty::new());
         *wire.uri_mut() = path.into();
-        let authority = HeaderValue::from_str(&self.authority).map_err(|error| invalid(error.to_string()))?;
+        let authority = HeaderValue::from_str(&self.address.to_string()).map_err(|error| invalid(error.to_string()))?;
         wire.headers_mut().insert(header::HOST, authority);
         for (name, value) in request.headers {
             let header: HeaderName =
@@ -201,17 +185,4 @@ async fn read(answer: hyper::Response<Incoming>, memory: &mut Memory) -> Result<
         Some((name.as_str().to_owned(), value.to_owned()))
     };
     Ok(Response { status: head.status.as_u16(), headers: head.headers.iter().filter_map(header).collect(), body })
-}
-
-/// TLS with the machine's trusted roots, made when the first target wants it: reading them takes milliseconds.
-fn tls_config() -> Result<Arc<ClientConfig>, String> {
-    static CONFIG: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
-    let make = || {
-        let roots = tls::native_roots();
-        if roots.is_empty() {
-            return Err("this machine has no trusted root certificates (SSL_CERT_FILE names them)".to_owned());
-        }
-        Ok(Arc::new(tls::client(roots)?.with_no_client_auth()))
-    };
-    CONFIG.get_or_init(make).clone()
 }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use bytesize::ByteSize;
+use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 use wasmtime::{ResourceLimiterAsync, Result};
 use wasmtime_wasi::async_trait;
@@ -82,6 +83,15 @@ impl Memory {
         }
         self.bytes = bytes;
         Ok(())
+    }
+
+    /// Takes so many bytes more without waiting for others.
+    ///
+    /// # Errors
+    /// As [`take`](Memory::take); where it would wait, it is as if the pool had no more.
+    pub fn take_now(&mut self, more: usize) -> Result<(), Exceeded> {
+        let exceeded = Exceeded::TotalMemory(self.pool.size);
+        self.take(more).now_or_never().unwrap_or(Err(exceeded))
     }
 
     /// How many bytes the sandbox has.

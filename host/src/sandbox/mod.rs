@@ -4,28 +4,35 @@
 //!
 //! | capability | |
 //! |---|---|
-//! | `mackerel:collector/http` | GET to the one target ([`http`]), so many times |
+//! | `mackerel:collector/http` | GET to the one target ([`http`]) |
+//! | `wasi:http` | requests of any method to the one target ([`wasi_http`]) |
+//! | `wasi:sockets` | TCP to the one target ([`sockets`]); UDP, listening and look-ups of other names are refused |
 //! | `mackerel:collector/container` | resource use of the one container ([`container`]) |
 //! | `wasi:cli/stderr` | its last bytes are kept ([`stderr`]) |
 //! | clocks, random numbers | the machine's |
 //! | environment, arguments, standard input, files | empty |
 //! | standard output | leads nowhere |
-//! | sockets, name look-up | every use is refused |
+//! | requests and connections | so many |
 //! | memory, tables, stack, resources | bounded ([`memory`], [`limits`]), and with them what the host holds for the guest |
 //! | time | bounded by the caller; a guest that spins is interrupted at every epoch ([`engine`]) and computes for so long ([`cpu`]) |
 //!
-//! A guest that passes a limit is ended at once, with the limit as its failure ([`exceeded`]).
+//! A guest that passes a limit is ended at once, with the limit as its failure ([`exceeded`]). One that reaches for anything but its
+//! target gets an error, and goes on; the operator reads what it tried ([`refused`]).
 
 pub mod activity;
 mod bindings;
 pub mod code;
 pub mod container;
 pub mod cpu;
+pub mod destination;
 pub mod engine;
 pub mod exceeded;
 pub mod http;
 pub mod memory;
+pub mod refused;
+pub mod sockets;
 pub mod stderr;
+pub mod wasi_http;
 
 use std::time::Duration;
 
@@ -34,6 +41,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
 use wasmtime::{Engine, Result, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::WasiHttpCtx;
 
 use self::activity::{Activity, COLLECTING};
 use self::bindings::mackerel::collector::{container as wit_container, http as wit_http, types};
@@ -41,9 +49,11 @@ use self::bindings::{Plugin, PluginPre};
 use self::code::Builtin;
 use self::container::Container;
 use self::cpu::Turn;
+use self::destination::Destination;
 use self::exceeded::Exceeded;
-use self::http::Http;
 use self::memory::{Memory, Pool};
+use self::refused::Refused;
+use self::sockets::Network;
 use self::stderr::Stderr;
 use crate::failure::{Cause, Failure};
 use crate::limits;
@@ -61,6 +71,7 @@ pub struct Collector {
     bounds: Bounds,
     pool: Pool,
     turn: Turn,
+    refused: Refused,
 }
 
 /// What an operator can bound of a sandbox.
@@ -89,11 +100,12 @@ pub struct Sandbox {
 /// The state of one sandbox.
 struct Guest {
     wasi: WasiCtx,
+    wasi_http: WasiHttpCtx,
     table: ResourceTable,
     memory: Memory,
     stderr: Stderr,
     requests: usize,
-    http: Option<Http>,
+    network: Network,
     container: Option<Container>,
 }
 
@@ -109,6 +121,12 @@ impl Guest {
         self.requests += 1;
         if self.requests > limits::REQUESTS { Err(Exceeded::Requests) } else { Ok(()) }
     }
+
+    /// Counts one more connection that the guest holds itself, with what the host holds for it until the sandbox ends.
+    fn count_connection(&mut self) -> Result<(), Exceeded> {
+        self.count_request()?;
+        self.memory.take_now(limits::CONNECTION_MEMORY)
+    }
 }
 
 impl types::Host for Guest {}
@@ -116,8 +134,8 @@ impl types::Host for Guest {}
 impl wit_http::Host for Guest {
     async fn get(&mut self, request: wit_http::Request) -> Result<Result<wit_http::Response, wit_http::Error>> {
         self.count_request()?;
-        match &self.http {
-            Some(http) => Ok(http.get(request, &mut self.memory).await?),
+        match self.network.destination() {
+            Some(target) => Ok(target.get(request, &mut self.memory).await?),
             None => Ok(Err(wit_http::Error::NoEndpoint)),
         }
     }
@@ -164,10 +182,19 @@ impl Collector {
     fn new(component: Component) -> Result<Collector> {
         let mut linker = Linker::new(component.engine());
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        sockets::link(&mut linker)?;
+        wasi_http::link(&mut linker)?;
         Plugin::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
         let plugin = PluginPre::new(linker.instantiate_pre(&component)?)?;
         let bounds = Bounds::default();
-        Ok(Collector { plugin, component, bounds, pool: Pool::new(bounds.total_memory), turn: Turn::new() })
+        Ok(Collector {
+            plugin,
+            component,
+            bounds,
+            pool: Pool::new(bounds.total_memory),
+            turn: Turn::new(),
+            refused: Refused::default(),
+        })
     }
 
     /// Bounds the sandboxes from here on.
@@ -197,6 +224,11 @@ impl Collector {
         self.imports().iter().any(|import| import.starts_with("mackerel:collector/container@"))
     }
 
+    /// What the collector tried to reach in calls that ask no target.
+    pub fn refused(&self) -> &Refused {
+        &self.refused
+    }
+
     /// What the collector says of itself.
     ///
     /// # Errors
@@ -221,9 +253,10 @@ impl Collector {
 
     /// Makes a call that asks no target, in a sandbox and a time of its own.
     async fn call_without_target<T>(&self, call: impl AsyncFnOnce(&mut Sandbox) -> Result<T>) -> Result<T, Failure> {
-        let stderr = Stderr::default();
+        let (stderr, refused) = (Stderr::default(), self.refused.clone());
         let work = async {
-            let mut sandbox = self.sandbox_with(stderr.clone(), Activity::new(COLLECTING)).await?;
+            let network = Network::refusing(refused.clone());
+            let mut sandbox = self.sandbox_with(stderr.clone(), network, Activity::new(COLLECTING)).await?;
             call(&mut sandbox).await.map_err(|trap| Cause::of(&trap))
         };
         let bounded = self.turn.bounded(work, limits::CALL_CPU, Exceeded::FixedCpu);
@@ -232,7 +265,7 @@ impl Collector {
             Ok(Err(exceeded)) => Err(Cause::Limit(exceeded)),
             Err(_) => Err(Cause::Silent(limits::DESCRIBE_TIMEOUT)),
         };
-        result.map_err(|cause| Failure { cause, wrote: stderr.take() })
+        result.map_err(|cause| Failure { cause, wrote: stderr.take(), refused })
     }
 
     /// Waits for the calls to sandboxes of one target, as long as they compute for no longer than a call may.
@@ -248,15 +281,18 @@ impl Collector {
     /// # Errors
     /// Where the component's own start fails.
     pub async fn sandbox(&self, activity: Activity) -> Result<Sandbox, Cause> {
-        self.sandbox_with(Stderr::default(), activity).await
+        self.sandbox_with(Stderr::default(), Network::default(), activity).await
     }
 
-    async fn sandbox_with(&self, stderr: Stderr, activity: Activity) -> Result<Sandbox, Cause> {
-        let wasi = WasiCtx::builder().stderr(stderr.clone()).max_random_size(limits::RANDOM_BYTES as u64).build();
+    async fn sandbox_with(&self, stderr: Stderr, network: Network, activity: Activity) -> Result<Sandbox, Cause> {
+        let mut wasi = WasiCtx::builder();
+        wasi.stderr(stderr.clone()).max_random_size(limits::RANDOM_BYTES as u64);
+        network.open(&mut wasi);
+        let (wasi, wasi_http) = (wasi.build(), WasiHttpCtx::new());
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits::SANDBOX_RESOURCES);
         let memory = Memory::new(self.bounds.memory, self.pool.clone(), activity);
-        let guest = Guest { wasi, table, memory, stderr, requests: 0, http: None, container: None };
+        let guest = Guest { wasi, wasi_http, table, memory, stderr, requests: 0, network, container: None };
         let mut store = Store::new(self.plugin.engine(), guest);
         store.limiter_async(|guest| &mut guest.memory);
         store.set_max_component_handles(limits::SANDBOX_RESOURCES);
@@ -292,14 +328,19 @@ impl Sandbox {
         self.store.data().stderr.clone()
     }
 
-    /// Collects from one target, which `http` and `container` lead to. The time is the caller's to bound; `activity` is told what is
+    /// What its guest tried to reach besides its target.
+    pub fn refused(&self) -> Refused {
+        self.store.data().network.refused.clone()
+    }
+
+    /// Collects from one target, which `destination` and `container` lead to. The time is the caller's to bound; `activity` is told what is
     /// being waited for.
     ///
     /// # Errors
     /// The collector's own, or why it failed.
     pub async fn collect(
         self,
-        http: Option<Http>,
+        destination: Option<Destination>,
         container: Option<Container>,
         activity: Activity,
         target: &TargetFacts,
@@ -307,7 +348,10 @@ impl Sandbox {
     ) -> Result<Report, Cause> {
         let Sandbox { mut store, plugin } = self;
         let guest = store.data_mut();
-        (guest.http, guest.container, guest.memory.activity) = (http, container, activity);
+        if let Some(destination) = destination {
+            guest.network.lead_to(destination);
+        }
+        (guest.container, guest.memory.activity) = (container, activity);
         let result = plugin.mackerel_collector_metrics().call_collect(&mut store, target, options).await;
         let report = result.map_err(|trap| Cause::of(&trap))?.map_err(Cause::Collector)?;
         if report.samples.len() > limits::SAMPLES { Err(Cause::Limit(Exceeded::Samples)) } else { Ok(report) }

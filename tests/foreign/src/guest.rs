@@ -10,6 +10,7 @@ use mackerel_plugin_wasm::failure::{Cause, Failure};
 use mackerel_plugin_wasm::notice::{escape, foreign, foreign_tail};
 use mackerel_plugin_wasm::options::Options;
 use mackerel_plugin_wasm::rate::{Clock, Reading};
+use mackerel_plugin_wasm::sandbox::refused::Refused;
 use mackerel_plugin_wasm::sandbox::{
     CollectError, Description, Graph, HttpError, Metric, MetricKind, OptionKind, OptionSpec, Period, Sample, Scope,
     Unit,
@@ -143,7 +144,9 @@ pub fn failure(bytes: &[u8]) {
         Cause::Trap(text.clone()),
     ];
     for cause in causes {
-        assert_notice(&target, &Failure { cause, wrote: text.clone() }.to_string());
+        let refused = Refused::default();
+        refused.add(&text);
+        assert_notice(&target, &Failure { cause, wrote: text.clone(), refused }.to_string());
     }
     assert_notice(&target, &format!("the collector wrote: {}", foreign_tail(&text)));
     assert_one_line(&escape(&foreign(&text)));

@@ -1,2 +1,2 @@
-;; 0.1.1 may add to 0.1.0, which does not have it.
-(import "mackerel:collector/http@0.1.1" (instance (export "post" (func))))
+;; 0.1.2 may add to 0.1.1, which does not have it.
+(import "mackerel:collector/http@0.1.2" (instance (export "post" (func))))

@@ -1,2 +1,2 @@
 ;; A name that is offered, as something else.
-(import "mackerel:collector/container@0.1.1" (instance (export "stats" (func (param "parts" string)))))
+(import "mackerel:collector/container@0.1.2" (instance (export "stats" (func (param "parts" string)))))

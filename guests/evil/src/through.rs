@@ -1,0 +1,196 @@
+//! Where a collector has no business, tried through `wasi:http`.
+
+use std::mem;
+
+use wasip2::http::outgoing_handler;
+use wasip2::http::types::{
+    ErrorCode, Fields, IncomingBody, Method, OutgoingBody, OutgoingRequest, RequestOptions, Scheme,
+};
+use wasip2::io::streams::StreamError;
+
+use crate::reach::{HOSTS, ports};
+use crate::{Outcome, saw};
+
+/// What came of a request: the status and the size of the body.
+fn send(
+    method: &Method,
+    scheme: &Scheme,
+    authority: &str,
+    path: &str,
+    headers: &Fields,
+) -> Result<(u16, usize), String> {
+    let request = OutgoingRequest::new(headers.clone());
+    let is_set = request.set_method(method).is_ok()
+        && request.set_scheme(Some(scheme)).is_ok()
+        && request.set_authority(Some(authority)).is_ok()
+        && request.set_path_with_query(Some(path)).is_ok();
+    if !is_set {
+        return Err("refused".to_owned());
+    }
+    let answer = outgoing_handler::handle(request, None).map_err(|error| word(&error))?;
+    answer.subscribe().block();
+    let answer = answer.get().ok_or("no answer")?.map_err(|()| "taken twice")?.map_err(|error| word(&error))?;
+    let status = answer.status();
+    let body = answer.consume().map_err(|()| "no body")?;
+    read(&body).map(|bytes| (status, bytes))
+}
+
+fn read(body: &IncomingBody) -> Result<usize, String> {
+    let stream = body.stream().map_err(|()| "no stream")?;
+    let mut bytes = 0;
+    loop {
+        match stream.blocking_read(64 * 1024) {
+            Ok(read) => bytes += read.len(),
+            Err(StreamError::Closed) => return Ok(bytes),
+            Err(StreamError::LastOperationFailed(error)) => {
+                let known = wasip2::http::types::http_error_code(&error);
+                let word = known.map_or_else(|| error.to_debug_string(), |code| word(&code));
+                return Err(format!("{word} within {} MiB", bytes.div_ceil(1 << 20)));
+            }
+        }
+    }
+}
+
+fn word(error: &ErrorCode) -> String {
+    match error {
+        ErrorCode::HttpRequestDenied => "refused".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn get(authority: &str, path: &str) -> Result<(u16, usize), String> {
+    send(&Method::Get, &Scheme::Http, authority, path, &Fields::new())
+}
+
+/// The same addresses as by TCP.
+pub(crate) fn addresses_by_wasi_http() -> Outcome {
+    let mut answered = Vec::new();
+    let mut refused = 0;
+    for port in ports()? {
+        for host in HOSTS {
+            let authority = format!("{host}:{port}");
+            match get(&authority, "/") {
+                Err(why) if why == "refused" => refused += 1,
+                _ => answered.push(authority),
+            }
+        }
+    }
+    saw(format!("{refused} refused, and sent to {answered:?}"))
+}
+
+/// Authorities that are more than a host and a port.
+pub(crate) fn authorities_by_wasi_http() -> Outcome {
+    let [own, other] = ports()?;
+    let authorities = [
+        String::new(),
+        "127.0.0.1".to_owned(),
+        format!("127.0.0.1:0{own}"),
+        format!("user:password@127.0.0.1:{own}"),
+        format!("127.0.0.1:{own}@127.0.0.1:{other}"),
+        format!("127.0.0.1:{other}#@127.0.0.1:{own}"),
+        format!("127.0.0.1:{other}/@127.0.0.1:{own}"),
+        format!("127.0.0.1:{own}\r\nhost: other"),
+        format!("127.0.0.1:{own},127.0.0.1:{other}"),
+        ":".to_owned(),
+    ];
+    let sent: Vec<usize> = (0..authorities.len()).filter(|n| get(&authorities[*n], "/").is_ok()).collect();
+    saw(format!("{} refused, and sent {sent:?}", authorities.len() - sent.len()))
+}
+
+pub(crate) fn a_redirect_by_wasi_http() -> Outcome {
+    let [own, _] = ports()?;
+    saw(format!("{:?}", get(&format!("127.0.0.1:{own}"), "/redirect")))
+}
+
+pub(crate) fn headers_by_wasi_http() -> Outcome {
+    let [own, _] = ports()?;
+    let authority = format!("127.0.0.1:{own}");
+    let mut sent = Vec::new();
+    for name in ["host", "connection", "upgrade", "transfer-encoding", "proxy-connection", "keep-alive", "accept"] {
+        let fields = Fields::new();
+        let is_set = fields.append(name, b"other").is_ok();
+        if is_set && send(&Method::Get, &Scheme::Http, &authority, "/", &fields).is_ok() {
+            sent.push(name);
+        }
+    }
+    saw(format!("sent {sent:?}"))
+}
+
+pub(crate) fn methods_by_wasi_http() -> Outcome {
+    let [own, other] = ports()?;
+    let connect = send(&Method::Connect, &Scheme::Http, &format!("127.0.0.1:{other}"), "/", &Fields::new());
+    let scheme = Scheme::Other("ftp".to_owned());
+    let ftp = send(&Method::Get, &scheme, &format!("127.0.0.1:{own}"), "/", &Fields::new());
+    let post = send(&Method::Post, &Scheme::Http, &format!("127.0.0.1:{own}"), "/", &Fields::new());
+    saw(format!("connect {connect:?}, ftp {ftp:?}, post {:?}", post.map(|(status, _)| status)))
+}
+
+pub(crate) fn a_body_without_end_by_wasi_http() -> Outcome {
+    let [own, _] = ports()?;
+    saw(format!("{:?}", get(&format!("127.0.0.1:{own}"), "/flood")))
+}
+
+/// A body of its own that never ends. What the target does not read waits here.
+pub(crate) fn a_request_without_end_by_wasi_http() -> Outcome {
+    let [own, _] = ports()?;
+    let request = OutgoingRequest::new(Fields::new());
+    let _ = request.set_method(&Method::Post);
+    let _ = request.set_authority(Some(&format!("127.0.0.1:{own}")));
+    let _ = request.set_path_with_query(Some("/silence"));
+    let Ok(body) = request.body() else { return saw("no body") };
+    let answer = outgoing_handler::handle(request, None);
+    let Ok(stream) = body.write() else { return saw("no stream") };
+    let mut written = 0;
+    while written < 1 << 30 {
+        match stream.blocking_write_and_flush(&[b'x'; 4096]) {
+            Ok(()) => written += 4096,
+            Err(_) => break,
+        }
+    }
+    drop(stream);
+    let _ = OutgoingBody::finish(body, None);
+    saw(format!("wrote {}, answer {}", written >= 1 << 30, answer.is_ok()))
+}
+
+/// Requests whose answers nobody takes.
+pub(crate) fn requests_without_end_by_wasi_http() -> Outcome {
+    let [own, _] = ports()?;
+    for _ in 0..1000 {
+        let request = OutgoingRequest::new(Fields::new());
+        let _ = request.set_authority(Some(&format!("127.0.0.1:{own}")));
+        mem::forget(outgoing_handler::handle(request, None));
+    }
+    saw("a thousand requests")
+}
+
+/// Times of its own that are longer than any.
+pub(crate) fn times_beyond_all_by_wasi_http() -> Outcome {
+    let [own, _] = ports()?;
+    let options = RequestOptions::new();
+    let longest = Some(u64::MAX);
+    let is_set = options.set_connect_timeout(longest).is_ok()
+        && options.set_first_byte_timeout(longest).is_ok()
+        && options.set_between_bytes_timeout(longest).is_ok();
+    let request = OutgoingRequest::new(Fields::new());
+    let _ = request.set_authority(Some(&format!("127.0.0.1:{own}")));
+    let _ = request.set_path_with_query(Some("/silence"));
+    let answer = outgoing_handler::handle(request, Some(options)).map_err(|error| word(&error));
+    if let Ok(answer) = &answer {
+        answer.subscribe().block();
+    }
+    saw(format!("set {is_set}, answered {}", answer.is_ok()))
+}
+
+/// A time of its own that is shorter than the target's.
+pub(crate) fn a_time_of_its_own_by_wasi_http() -> Outcome {
+    let [own, _] = ports()?;
+    let options = RequestOptions::new();
+    let _ = options.set_first_byte_timeout(Some(50_000_000));
+    let request = OutgoingRequest::new(Fields::new());
+    let _ = request.set_authority(Some(&format!("127.0.0.1:{own}")));
+    let _ = request.set_path_with_query(Some("/silence"));
+    let Ok(answer) = outgoing_handler::handle(request, Some(options)) else { return saw("refused") };
+    answer.subscribe().block();
+    let Some(Ok(answer)) = answer.get() else { return saw("no answer") };
+    saw(answer.map_or_else(|error| word(&error), |answer| answer.status().to_string()))
+}

@@ -1,0 +1,222 @@
+//! `wasi:http`: requests of any method to the target, so that an ordinary HTTP library of any language works.
+//!
+//! wasmtime-wasi-http would send a request anywhere, look its name up, and wait for ten minutes. Here a request for any other
+//! authority than the target's is refused ([`Destination`]), the known addresses are dialled, and the run's own limits
+//! hold: the time of the target, the size of a body, the number of requests. No redirect is followed, no proxy asked.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::client::conn::http1;
+use hyper::header::{self, HeaderValue};
+use hyper::http::uri::{PathAndQuery, Scheme};
+use hyper::rt::{Read, Write};
+use hyper_util::rt::TokioIo;
+use tokio::time::{Sleep, sleep, timeout};
+use wasmtime::component::{Linker, Resource};
+use wasmtime::{Result, StoreContextMut};
+use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::Host as _;
+use wasmtime_wasi_http::p2::bindings::http::types::{self, ErrorCode};
+use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
+
+use super::Guest;
+use super::activity::COLLECTING;
+use super::destination::Destination;
+use super::sockets::Network;
+use crate::limits;
+
+/// The interface whose function is replaced, as wasmtime-wasi-http names it.
+const HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
+
+/// Adds the interfaces of `wasi:http` that a client needs.
+///
+/// # Errors
+/// Where something else has these names.
+pub(super) fn link(linker: &mut Linker<Guest>) -> Result<()> {
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    linker.allow_shadowing(true);
+    linker.instance(HANDLER)?.func_wrap("handle", handle)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.network, table: &mut self.table, ctx: &mut self.wasi_http }
+    }
+}
+
+/// wasmtime-wasi-http's own, for a request that counts.
+fn handle(
+    mut store: StoreContextMut<'_, Guest>,
+    (request, options): (Resource<HostOutgoingRequest>, Option<Resource<types::RequestOptions>>),
+) -> Result<(Result<Resource<HostFutureIncomingResponse>, ErrorCode>,)> {
+    let guest = store.data_mut();
+    guest.count_connection()?;
+    match guest.http().handle(request, options) {
+        Ok(answer) => Ok((Ok(answer),)),
+        Err(error) => Ok((Err(error.downcast()?),)),
+    }
+}
+
+/// What wasmtime-wasi-http drives a connection with.
+type Connection = Box<dyn Future<Output = Result<(), Error>> + Send>;
+
+type Answer = Result<(hyper::Response<WasiBody>, Connection), Error>;
+
+impl WasiHttpHooks for Network {
+    fn send_request(
+        &mut self,
+        request: hyper::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Answer> + Send> {
+        let scheme = request.uri().scheme().cloned().unwrap_or(Scheme::HTTP);
+        let authority = request.uri().authority();
+        let host = authority.map(|authority| authority.host().to_owned()).unwrap_or_default();
+        let default_port = if scheme == Scheme::HTTPS { 443 } else { 80 };
+        let port = authority.and_then(|authority| authority.port_u16()).unwrap_or(default_port);
+        let own = self.destination().filter(|destination| {
+            let is_own = |ip| destination.is_at((ip, port).into());
+            destination.look_up(&host).is_some_and(|addresses| addresses.into_iter().any(is_own))
+        });
+        let Some(destination) = own.cloned() else {
+            self.refused.add(&format!("{scheme}://{host}:{port} ({})", request.method()));
+            return Box::new(std::future::ready(Err(Error::HttpRequestDenied)));
+        };
+        Box::new(async move { destination.send(request, scheme == Scheme::HTTPS, options.unwrap_or_default()).await })
+    }
+
+    fn default_scheme(&mut self) -> Option<Scheme> {
+        Some(Scheme::HTTP)
+    }
+
+    /// It is set from what is known, not from what the guest says.
+    fn set_host_header(&mut self) -> bool {
+        false
+    }
+
+    /// The host's memory for one request is the smaller by it.
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        limits::HTTP_HEAD
+    }
+}
+
+impl Destination {
+    async fn send(&self, mut request: hyper::Request<WasiBody>, by_tls: bool, options: RequestOptions) -> Answer {
+        let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        *request.uri_mut() = path.into();
+        let host = HeaderValue::from_str(&self.address.to_string()).map_err(|_| Error::HttpRequestUriInvalid)?;
+        request.headers_mut().insert(header::HOST, host);
+        let patience = options.connect_timeout.unwrap_or(limits::LONGEST_DEADLINE);
+        let late = |_| Error::ConnectionTimeout;
+        if by_tls {
+            let stream = timeout(patience, self.connect_by_tls()).await.map_err(late)?;
+            self.drive(TokioIo::new(stream.map_err(not_connected)?), request, options).await
+        } else {
+            let stream = timeout(patience, self.connect()).await.map_err(late)?;
+            self.drive(TokioIo::new(stream.map_err(not_connected)?), request, options).await
+        }
+    }
+
+    async fn drive<T>(&self, io: T, request: hyper::Request<WasiBody>, options: RequestOptions) -> Answer
+    where
+        T: Read + Write + Unpin + Send + 'static,
+    {
+        self.activity.set("no answer");
+        let mut builder = http1::Builder::new();
+        let (mut sender, connection) = builder.max_buf_size(limits::HTTP_HEAD).handshake(io).await?;
+        let mut connection = Box::pin(connection);
+        let answer = {
+            let mut answer = pin!(sender.send_request(request));
+            let patience = options.first_byte_timeout.unwrap_or(limits::LONGEST_DEADLINE);
+            let answer = async {
+                let mut open = true;
+                loop {
+                    tokio::select! {
+                        answer = &mut answer => return answer,
+                        _ = &mut connection, if open => open = false,
+                    }
+                }
+            };
+            timeout(patience, answer).await.map_err(|_| Error::ConnectionReadTimeout)??
+        };
+        self.activity.set("no whole answer");
+        let body = |incoming: Incoming| {
+            let patience = options.between_bytes_timeout.unwrap_or(limits::LONGEST_DEADLINE);
+            let left = limits::HTTP_BODY.as_u64();
+            let clock = Box::pin(sleep(patience));
+            UnsyncBoxBody::new(Answered { incoming, left, patience, clock, destination: self.clone() })
+        };
+        // The sender stays until the connection ends: dropped, it would end it.
+        let connection = async move {
+            let result = connection.await.map_err(Error::from);
+            drop(sender);
+            result
+        };
+        Ok((answer.map(body), Box::new(connection)))
+    }
+}
+
+fn not_connected(error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Error::ConnectionRefused,
+        io::ErrorKind::TimedOut => Error::ConnectionTimeout,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Error::DestinationUnavailable,
+        io::ErrorKind::InvalidData => Error::TlsCertificateError,
+        _ => Error::Connect(error),
+    }
+}
+
+/// An answer's body, within its limit of size and the guest's own of time.
+struct Answered {
+    incoming: Incoming,
+    left: u64,
+    patience: Duration,
+    clock: Pin<Box<Sleep>>,
+    destination: Destination,
+}
+
+impl Body for Answered {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = match Pin::new(&mut self.incoming).poll_frame(context) {
+            Poll::Pending => {
+                let late = self.clock.as_mut().poll(context);
+                return late.map(|()| Some(Err(Error::ConnectionReadTimeout)));
+            }
+            Poll::Ready(frame) => frame,
+        };
+        let next = tokio::time::Instant::now() + self.patience;
+        self.clock.as_mut().reset(next);
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                match self.left.checked_sub(bytes) {
+                    Some(left) => {
+                        self.left = left;
+                        Some(Ok(frame))
+                    }
+                    None => Some(Err(Error::HttpResponseBodySize(Some(limits::HTTP_BODY.as_u64())))),
+                }
+            }
+            Some(Err(error)) => Some(Err(error.into())),
+            None => {
+                self.destination.activity.set(COLLECTING);
+                None
+            }
+        })
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
