@@ -15,7 +15,7 @@ use mackerel_plugin_wasm::sandbox::engine::engine;
 use mackerel_plugin_wasm::store::{BUILTIN_NAMES, digest};
 
 /// Guests that are not embedded: the tests run them from their files.
-const TEST_GUESTS: &[&str] = &["evil"];
+const TEST_GUESTS: &[&str] = &["evil", "old"];
 
 fn main() -> Result<()> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
