@@ -1,0 +1,363 @@
+//! Reading the text form in which Prometheus' clients and exporters tell their metrics, that of `OpenMetrics` included.
+//!
+//! ```
+//! use mackerel_collector::prometheus::{self, Kind};
+//!
+//! let page = "# TYPE jobs_total counter\njobs_total{queue=\"mail\"} 42\n";
+//! for sample in prometheus::parse(page) {
+//!     let sample = sample?;
+//!     assert_eq!((&*sample.name, sample.label("queue")), ("jobs_total", Some("mail")));
+//!     assert_eq!((sample.value, sample.kind), (42.0, Kind::Counter));
+//! }
+//! # Ok::<(), String>(())
+//! ```
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::str::Lines;
+
+/// How much of a line that cannot be read is shown, in characters.
+const SHOWN: usize = 60;
+
+/// One value, and what it is of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample<'a> {
+    /// The metric's name, with the suffixes that a histogram's or a summary's parts have.
+    pub name: Cow<'a, str>,
+    /// The names and values of its labels, in the order of the page.
+    pub labels: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// The value: infinities and NaN are values too.
+    pub value: f64,
+    /// What the value means, as far as the page tells.
+    pub kind: Kind,
+}
+
+/// What a value means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A count that only grows: a counter, or a count or sum of a histogram or a summary.
+    Counter,
+    /// A value of the moment: a gauge, a summary's quantile.
+    Gauge,
+    /// The page does not tell.
+    Untyped,
+}
+
+impl Sample<'_> {
+    /// The value of a label.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.labels.iter().find(|(label, _)| label == name).map(|(_, value)| &**value)
+    }
+}
+
+/// The samples of a page, in its order. Help, times and exemplars are passed over.
+///
+/// Each item is a sample, or says of a line that cannot be read which it is and how it begins.
+pub fn parse(page: &str) -> Samples<'_> {
+    Samples { lines: page.lines(), number: 0, types: HashMap::new() }
+}
+
+/// The iterator of [`parse`].
+#[derive(Debug, Clone)]
+pub struct Samples<'a> {
+    lines: Lines<'a>,
+    /// That of the last line.
+    number: usize,
+    /// What the page has told of metrics so far.
+    types: HashMap<Cow<'a, str>, &'a str>,
+}
+
+impl<'a> Iterator for Samples<'a> {
+    type Item = Result<Sample<'a>, String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let line = self.lines.next()?.trim_ascii();
+            self.number += 1;
+            if let Some(comment) = line.strip_prefix('#') {
+                self.learn(comment);
+            } else if !line.is_empty() {
+                let sample = Rest(line).sample().map(|sample| Sample { kind: self.kind(&sample.name), ..sample });
+                let begin = || line.chars().take(SHOWN).collect::<String>();
+                return Some(sample.ok_or_else(|| format!("line {} is no metric: {}", self.number, begin())));
+            }
+        }
+    }
+}
+
+impl<'a> Samples<'a> {
+    /// Takes a metric's type from a comment that tells it.
+    fn learn(&mut self, comment: &'a str) {
+        let Some(("TYPE", rest)) = comment.trim_ascii_start().split_once([' ', '\t']) else { return };
+        let mut rest = Rest(rest);
+        let Some(name) = rest.quoted_or(Rest::name) else { return };
+        self.types.insert(name, rest.0.trim_ascii());
+    }
+
+    /// What the values of the metric of this name mean: it can be a part of one that is told of.
+    fn kind(&self, name: &str) -> Kind {
+        const PARTS: [&str; 8] = ["_bucket", "_sum", "_count", "_total", "_created", "_info", "_gcount", "_gsum"];
+        match self.types.get(name) {
+            Some(&"counter") => return Kind::Counter,
+            Some(&"gauge" | &"summary" | &"info" | &"stateset") => return Kind::Gauge,
+            Some(_) => return Kind::Untyped,
+            None => {}
+        }
+        let part = PARTS.iter().find_map(|part| Some((*part, *self.types.get(name.strip_suffix(part)?)?)));
+        match part {
+            Some(
+                ("_total", "counter") | ("_bucket" | "_sum" | "_count", "histogram") | ("_sum" | "_count", "summary"),
+            ) => Kind::Counter,
+            Some((_, "counter" | "histogram" | "summary" | "gaugehistogram" | "info")) => Kind::Gauge,
+            _ => Kind::Untyped,
+        }
+    }
+}
+
+/// What is left of a line.
+struct Rest<'a>(&'a str);
+
+impl<'a> Rest<'a> {
+    /// A name, its labels and a value, with what is passed over behind it. Its kind is not known here.
+    fn sample(mut self) -> Option<Sample<'a>> {
+        // A name in other characters than the usual ones stands within the braces, quoted.
+        let mut name = self.name();
+        let mut labels = Vec::new();
+        if self.take('{') {
+            while !self.take('}') {
+                let word = self.quoted_or(Rest::name)?;
+                if self.take('=') {
+                    labels.push((word, self.quoted()?));
+                } else if name.replace(word).is_some() {
+                    return None;
+                }
+                if !self.take(',') && !self.0.starts_with('}') {
+                    return None;
+                }
+            }
+        }
+        let mut words = self.0.split_ascii_whitespace();
+        let value = words.next()?.parse().ok()?;
+        // A time, and an exemplar behind it, which begins with a '#'.
+        if words.next().is_some_and(|word| word != "#" && word.parse::<f64>().is_err()) {
+            return None;
+        }
+        Some(Sample { name: name?, labels, value, kind: Kind::Untyped })
+    }
+
+    /// This character, and white space behind it, where it is next.
+    fn take(&mut self, expected: char) -> bool {
+        match self.0.strip_prefix(expected) {
+            Some(rest) => {
+                self.0 = rest.trim_ascii_start();
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// A name in the usual characters, and white space behind it.
+    fn name(&mut self) -> Option<Cow<'a, str>> {
+        let is_legal = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == ':';
+        let end = self.0.find(|letter| !is_legal(letter)).unwrap_or(self.0.len());
+        let (name, rest) = self.0.split_at(end);
+        if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) {
+            return None;
+        }
+        self.0 = rest.trim_ascii_start();
+        Some(Cow::Borrowed(name))
+    }
+
+    fn quoted_or(&mut self, other: impl Fn(&mut Self) -> Option<Cow<'a, str>>) -> Option<Cow<'a, str>> {
+        if self.0.starts_with('"') { self.quoted() } else { other(self) }
+    }
+
+    /// What stands in quotes, and white space behind it.
+    fn quoted(&mut self) -> Option<Cow<'a, str>> {
+        let text = self.0.strip_prefix('"')?;
+        let mut is_escaped = false;
+        let end = text.find(|letter| {
+            let ends = letter == '"' && !is_escaped;
+            is_escaped = letter == '\\' && !is_escaped;
+            ends
+        })?;
+        self.0 = text[end + 1..].trim_ascii_start();
+        Some(unescape(&text[..end]))
+    }
+}
+
+/// A backslash stands before a backslash, a quote or the `n` of a line end, and before anything else for itself.
+fn unescape(text: &str) -> Cow<'_, str> {
+    if !text.contains('\\') {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = String::with_capacity(text.len());
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        match (letter, letters.as_str().chars().next()) {
+            ('\\', Some(escaped @ ('\\' | '"' | 'n'))) => {
+                plain.push(if escaped == 'n' { '\n' } else { escaped });
+                letters.next();
+            }
+            _ => plain.push(letter),
+        }
+    }
+    Cow::Owned(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Kind::{Counter, Gauge, Untyped};
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A name, labels and a value.
+    type Plain<Text, Labels> = (Text, Labels, f64);
+
+    type Pairs<'a> = &'a [(&'a str, &'a str)];
+
+    fn only(line: &str) -> Result<Plain<String, Vec<(String, String)>>, String> {
+        let mut samples = parse(line);
+        let sample = samples.next().expect("a sample")?;
+        assert!(samples.next().is_none());
+        let labels = sample.labels.into_iter().map(|(name, value)| (name.into_owned(), value.into_owned()));
+        Ok((sample.name.into_owned(), labels.collect(), sample.value))
+    }
+
+    #[test]
+    fn all_that_the_form_allows_is_read() {
+        let cases: [(&str, Plain<&str, Pairs>); 15] = [
+            ("up 1", ("up", &[], 1.0)),
+            ("\t up \t 1 \r", ("up", &[], 1.0)),
+            ("up{} 1", ("up", &[], 1.0)),
+            ("job:up:rate5m 0.5 1395066363000", ("job:up:rate5m", &[], 0.5)),
+            ("up -3 -3982045", ("up", &[], -3.0)),
+            ("up 1e+06", ("up", &[], 1e6)),
+            ("up +Inf", ("up", &[], f64::INFINITY)),
+            ("up -Inf", ("up", &[], f64::NEG_INFINITY)),
+            (r#"up{a="b",c="d"} 1"#, ("up", &[("a", "b"), ("c", "d")], 1.0)),
+            (r#"up { a = "b" , c = "" , } 1"#, ("up", &[("a", "b"), ("c", "")], 1.0)),
+            (r#"up{a="}{,=# 1"}2"#, ("up", &[("a", "}{,=# 1")], 2.0)),
+            (r#"up{a="\\\"\n\x\"",b="\\"} 1"#, ("up", &[("a", "\\\"\n\\x\""), ("b", "\\")], 1.0)),
+            (r#"{"my.up","a b"="c"} 1"#, ("my.up", &[("a b", "c")], 1.0)),
+            (r#"up_total 5 # {trace_id="x y"} 0.5 1520879607.789"#, ("up_total", &[], 5.0)),
+            (r#"b{le="1"} 5 1520879607.789 # {trace_id="x"} 0.5"#, ("b", &[("le", "1")], 5.0)),
+        ];
+        for (line, (name, labels, value)) in cases {
+            let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            assert_eq!(only(line), Ok((name.to_owned(), labels, value)), "{line}");
+        }
+        assert!(only("up NaN").unwrap().2.is_nan());
+    }
+
+    #[test]
+    fn a_line_that_is_none_is_told_by_its_number_and_beginning() {
+        let lines = [
+            "<html>",
+            "up{日=\"x\"} 1",
+            "up",
+            "up one",
+            "up 1 now",
+            "9up 1",
+            "up{ 1",
+            "up{a} 1",
+            "up{a=b} 1",
+            r#"up{a="b} 1"#,
+            r#"up{a="b" c="d"} 1"#,
+            "up{,} 1",
+            r#"{a="b"} 1"#,
+            r#"up{"down"} 1"#,
+        ];
+        for line in lines {
+            let page = format!("# one\n\n{line}\nup 1\n");
+            let error = parse(&page).next().unwrap().unwrap_err();
+            assert_eq!(error, format!("line 3 is no metric: {line}"));
+        }
+        let long = "é".repeat(100);
+        assert_eq!(parse(&long).next().unwrap().unwrap_err(), format!("line 1 is no metric: {}", "é".repeat(60)));
+    }
+
+    #[test]
+    fn the_type_tells_what_the_values_of_all_parts_mean() {
+        let page = r#"
+# HELP a_total counter gauge
+# TYPE a_total counter
+# TYPE	b	gauge
+# TYPE c histogram
+# TYPE d summary
+# TYPE e counter
+# TYPE "f.f" counter
+# TYPE g gaugehistogram
+# TYPE h untyped
+#TYPE i counter
+a_total 1
+b 1
+c_bucket{le="+Inf"} 1
+c_sum 1
+c_count 1
+c_created 1
+d{quantile="0.5"} NaN
+d_sum 1
+d_count 1
+e_total 1
+e_created 1
+{"f.f"} 1
+g_bucket{le="1"} 1
+g_gcount 1
+h 1
+i 1
+b_total 1
+j_total 1
+# EOF
+"#;
+        let kinds: Vec<(String, Kind)> =
+            parse(page).map(Result::unwrap).map(|sample| (sample.name.into_owned(), sample.kind)).collect();
+        let expected = [
+            ("a_total", Counter),
+            ("b", Gauge),
+            ("c_bucket", Counter),
+            ("c_sum", Counter),
+            ("c_count", Counter),
+            ("c_created", Gauge),
+            ("d", Gauge),
+            ("d_sum", Counter),
+            ("d_count", Counter),
+            ("e_total", Counter),
+            ("e_created", Gauge),
+            ("f.f", Counter),
+            ("g_bucket", Gauge),
+            ("g_gcount", Gauge),
+            ("h", Untyped),
+            ("i", Counter),
+            ("b_total", Untyped),
+            ("j_total", Untyped),
+        ];
+        assert_eq!(kinds, expected.map(|(name, kind)| (name.to_owned(), kind)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_text_is_read_or_refused(page in any::<String>()) {
+            for sample in parse(&page) {
+                let _ = sample;
+            }
+        }
+
+        #[test]
+        fn any_text_of_the_forms_own_characters_is_read_or_refused(page in "[a{}\"\\\\=,# \n+INaf0-9é]{0,60}|# TYPE [a\" ]{0,5}") {
+            for sample in parse(&page) {
+                let _ = sample;
+            }
+        }
+
+        #[test]
+        fn whatever_a_label_holds_comes_back(label in any::<String>(), value in any::<i32>()) {
+            let escaped = label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let (_, labels, read) = only(&format!("up{{a=\"{escaped}\"}} {value}\n")).unwrap();
+            prop_assert_eq!(labels, [("a".to_owned(), label)]);
+            prop_assert!((read - f64::from(value)).abs() < 0.5);
+        }
+    }
+}
