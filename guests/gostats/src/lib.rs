@@ -1,181 +1,97 @@
 //! Collector: the runtime statistics of a Go program that serves golang-stats-api-handler's JSON, under the names of
 //! mackerel-plugin-gostats.
 
-mod bindings {
-    //! The contract, as `wit/` has it.
-    #![allow(missing_docs, unsafe_code, clippy::pedantic)]
-    #[cfg(target_arch = "wasm32")]
-    use super::Gostats;
-    wit_bindgen::generate!({ path: "../../wit", world: "plugin" });
-    // Its symbols are no names for a native linker; natively only the unit tests are built.
-    #[cfg(target_arch = "wasm32")]
-    export!(Gostats);
-}
-
-use bindings::exports::mackerel::collector::metrics::Guest;
-use bindings::mackerel::collector::http::{self, Request, Scheme};
-use bindings::mackerel::collector::types::{
-    CollectError, Description, Graph, Metric, MetricKind, OptionKind, OptionSpec, OptionValue, Period, Report, Sample,
-    Scope, Target, Unit,
+use mackerel_collector::{
+    CollectError, Collector, Graph, GraphRow, MetricRow, OptionSpec, Options, Report, Target, Unit, http, json,
 };
-use serde_json::Value;
-
-use MetricKind::{Counter, Gauge};
-use Period::Minute;
-
-/// Of a metric the name, which is also the field of the JSON, the label, and the kind.
-type MetricRow = (&'static str, &'static str, MetricKind);
-
-/// All graphs: key, label, unit and metrics.
-const GRAPHS: &[(&str, &str, Unit, &[MetricRow])] = &[
-    (
-        "#.runtime",
-        "Runtime",
-        Unit::Integer,
-        &[("goroutine_num", "Goroutine Num", Gauge), ("cgo_call_num", "CGO Call Num", Counter(Minute))],
-    ),
-    (
-        "#.memory",
-        "Memory",
-        Unit::Bytes,
-        &[("memory_alloc", "Alloc", Gauge), ("memory_sys", "Sys", Gauge), ("memory_stack", "Stack In Use", Gauge)],
-    ),
-    (
-        "#.operation",
-        "Operation",
-        Unit::Integer,
-        &[
-            ("memory_lookups", "Pointer Lookups", Counter(Minute)),
-            ("memory_mallocs", "Mallocs", Counter(Minute)),
-            ("memory_frees", "Frees", Counter(Minute)),
-        ],
-    ),
-    (
-        "#.heap",
-        "Heap",
-        Unit::Bytes,
-        &[
-            ("heap_sys", "Sys", Gauge),
-            ("heap_idle", "Idle", Gauge),
-            ("heap_inuse", "In Use", Gauge),
-            ("heap_released", "Released", Counter(Minute)),
-        ],
-    ),
-    (
-        "#.gc",
-        "GC",
-        Unit::Float,
-        &[
-            ("gc_num", "GC Num", Counter(Minute)),
-            ("gc_per_second", "GC Per Second", Gauge),
-            ("gc_pause_per_second", "GC Pause Per Second", Gauge),
-        ],
-    ),
-];
 
 /// The collector.
 pub struct Gostats;
 
-impl Guest for Gostats {
-    fn describe() -> Description {
-        let option = |name: &str, help: &str, kind, default: &str| OptionSpec {
-            name: name.to_owned(),
-            help: help.to_owned(),
-            kind,
-            default: Some(default.to_owned()),
-        };
-        let schemes = OptionKind::Choice(vec!["http".to_owned(), "https".to_owned()]);
-        Description {
-            name: "gostats".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            summary: "Go runtime statistics, as golang-stats-api-handler serves them".to_owned(),
-            scope: Scope::Endpoint,
-            options: vec![
-                option("path", "The path of the handler", OptionKind::Text, "/api/stats"),
-                option("scheme", "The protocol that the target speaks", schemes, "http"),
+impl Collector for Gostats {
+    const NAME: &str = "gostats";
+    const SUMMARY: &str = "Go runtime statistics, as golang-stats-api-handler serves them";
+    const OPTIONS: &[OptionSpec] =
+        &[OptionSpec::text("path", "The path of the handler").default("/api/stats"), http::SCHEME];
+    /// A metric's name is also the field of the JSON.
+    const GRAPHS: &[GraphRow] = &[
+        GraphRow::new(
+            "#.runtime",
+            "Runtime",
+            Unit::Integer,
+            &[
+                MetricRow::gauge("goroutine_num", "Goroutine Num"),
+                MetricRow::per_minute("cgo_call_num", "CGO Call Num"),
             ],
-        }
+        ),
+        GraphRow::new(
+            "#.memory",
+            "Memory",
+            Unit::Bytes,
+            &[
+                MetricRow::gauge("memory_alloc", "Alloc"),
+                MetricRow::gauge("memory_sys", "Sys"),
+                MetricRow::gauge("memory_stack", "Stack In Use"),
+            ],
+        ),
+        GraphRow::new(
+            "#.operation",
+            "Operation",
+            Unit::Integer,
+            &[
+                MetricRow::per_minute("memory_lookups", "Pointer Lookups"),
+                MetricRow::per_minute("memory_mallocs", "Mallocs"),
+                MetricRow::per_minute("memory_frees", "Frees"),
+            ],
+        ),
+        GraphRow::new(
+            "#.heap",
+            "Heap",
+            Unit::Bytes,
+            &[
+                MetricRow::gauge("heap_sys", "Sys"),
+                MetricRow::gauge("heap_idle", "Idle"),
+                MetricRow::gauge("heap_inuse", "In Use"),
+                MetricRow::per_minute("heap_released", "Released"),
+            ],
+        ),
+        GraphRow::new(
+            "#.gc",
+            "GC",
+            Unit::Float,
+            &[
+                MetricRow::per_minute("gc_num", "GC Num"),
+                MetricRow::gauge("gc_per_second", "GC Per Second"),
+                MetricRow::gauge("gc_pause_per_second", "GC Pause Per Second"),
+            ],
+        ),
+    ];
+
+    fn graphs(options: &Options) -> Result<Vec<Graph>, String> {
+        options.path("path")?;
+        Ok(Self::GRAPHS.iter().map(Graph::from).collect())
     }
 
-    fn graphs(options: Vec<OptionValue>) -> Result<Vec<Graph>, String> {
-        let path = value(&options, "path");
-        if !path.starts_with('/') {
-            return Err(format!("--path '{path}' does not begin with '/'"));
-        }
-        let metric = |&(name, label, kind): &MetricRow| Metric {
-            name: name.to_owned(),
-            label: label.to_owned(),
-            stacked: false,
-            kind,
-        };
-        let graph = |&(key, label, unit, metrics): &(&str, &str, Unit, &[MetricRow])| Graph {
-            key: key.to_owned(),
-            label: label.to_owned(),
-            unit,
-            metrics: metrics.iter().map(metric).collect(),
-        };
-        Ok(GRAPHS.iter().map(graph).collect())
-    }
-
-    fn collect(_target: Target, options: Vec<OptionValue>) -> Result<Report, CollectError> {
-        let request = Request {
-            scheme: if value(&options, "scheme") == "https" { Scheme::Https } else { Scheme::Http },
-            path: value(&options, "path").to_owned(),
-            headers: Vec::new(),
-        };
-        let response = http::get(&request).map_err(CollectError::Http)?;
-        if response.status != 200 {
-            return Err(CollectError::Status(response.status));
-        }
-        parse(&response.body).map_err(CollectError::Unexpected)
+    fn collect(_target: &Target, options: &Options) -> Result<Report, CollectError> {
+        parse(&http::Get::new(options.text("path")).scheme_of(options).body()?)
     }
 }
 
-/// The value of an option: all have defaults.
-fn value<'a>(options: &'a [OptionValue], name: &str) -> &'a str {
-    options.iter().find(|option| option.name == name).map_or("", |option| &option.value)
-}
+mackerel_collector::export!(Gostats);
 
 /// Reads the handler's JSON. A field that the handler's version lacks is left out; one that is no number makes the whole answer
 /// one that cannot be trusted.
 ///
 /// # Errors
 /// What the body is instead, in the words of one line.
-pub fn parse(body: &[u8]) -> Result<Report, String> {
-    let fields = match serde_json::from_slice(body) {
-        Ok(Value::Object(fields)) => fields,
-        Ok(other) => return Err(format!("{} instead of golang-stats-api-handler's JSON object", kind(&other))),
-        Err(error) if body.is_empty() || error.is_eof() => return Err("JSON that ends too early".to_owned()),
-        Err(error) => {
-            let begin: String = String::from_utf8_lossy(body).chars().take(40).collect();
-            return Err(format!("no readable JSON ({error}): {begin}"));
-        }
-    };
-    let mut samples = Vec::new();
-    for (graph, _, _, metrics) in GRAPHS {
-        for (metric, _, _) in *metrics {
-            let Some(field) = fields.get(*metric) else { continue };
-            let value = field.as_f64().ok_or_else(|| format!("{metric} is {}, not a number", kind(field)))?;
-            samples.push(Sample { graph: (*graph).to_owned(), metric: (*metric).to_owned(), value });
-        }
+pub fn parse(body: &[u8]) -> Result<Report, CollectError> {
+    let stats = json::read(body, "golang-stats-api-handler's JSON object")?;
+    let mut report = Report::of_table(Gostats::GRAPHS, |metric| stats.number(metric.name))?;
+    if report.samples.is_empty() {
+        return Err(CollectError::unexpected("a JSON object without any field of golang-stats-api-handler"));
     }
-    if samples.is_empty() {
-        return Err("a JSON object without any field of golang-stats-api-handler".to_owned());
-    }
-    let time = fields.get("time").and_then(Value::as_u64).filter(|time| *time > 0);
-    Ok(Report { samples, time })
-}
-
-/// What a JSON value is, in words.
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
+    report.time = stats.field("time")?.and_then(json::Value::as_u64).filter(|time| *time > 0);
+    Ok(report)
 }
 
 #[cfg(test)]
@@ -217,7 +133,7 @@ mod tests {
             (r#"{"gc_num":NaN}"#, r#"no readable JSON (expected value at line 1 column 11): {"gc_num":NaN}"#),
         ];
         for (body, expected) in cases {
-            assert_eq!(parse(body.as_bytes()).unwrap_err(), expected, "{body}");
+            assert_eq!(parse(body.as_bytes()).unwrap_err(), CollectError::unexpected(expected), "{body}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! What targets answer to the collectors that speak HTTP.
 
+use mackerel_collector as guest;
 use mackerel_plugin_wasm::failure::Cause;
 use mackerel_plugin_wasm::sandbox::CollectError;
 use serde_json::Value;
@@ -29,10 +30,11 @@ const FIELDS: [(&str, &str); 15] = [
 pub fn gostats(bytes: &[u8]) {
     let report = match gostats::parse(bytes) {
         Ok(report) => report,
-        Err(why) => {
+        Err(guest::CollectError::Unexpected(why)) => {
             let cause = Cause::Collector(CollectError::Unexpected(why));
             return assert_notice("api-1 (127.0.0.1:32768)", &cause.to_string());
         }
+        Err(other) => panic!("no word on the answer: {other}"),
     };
     let raw: Value = serde_json::from_slice(bytes).expect("what is no JSON gives no report");
     let expected: Vec<(&str, &str, f64)> =
