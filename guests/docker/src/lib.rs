@@ -2,28 +2,12 @@
 //!
 //! The host reads the figures; here they get their names and units.
 
-mod bindings {
-    //! The contract, as `wit/` has it.
-    #![allow(missing_docs, unsafe_code, clippy::pedantic)]
-    #[cfg(target_arch = "wasm32")]
-    use super::Docker;
-    wit_bindgen::generate!({ path: "../../wit", world: "plugin" });
-    // Its symbols are no names for a native linker; natively only the unit tests are built.
-    #[cfg(target_arch = "wasm32")]
-    export!(Docker);
-}
-
-use bindings::exports::mackerel::collector::metrics::Guest;
-use bindings::mackerel::collector::container::{
+use mackerel_collector::container::{
     self, ContainerState as State, ContainerStats as Stats, Error, HealthStatus, Parts,
 };
-use bindings::mackerel::collector::types::{
-    CollectError, Description, Graph, Metric, MetricKind, OptionKind, OptionSpec, OptionValue, Period, Report, Sample,
-    Scope, Target, Unit,
+use mackerel_collector::{
+    CollectError, Collector, Graph, Metric, MetricRow, OptionSpec, Options, Report, Scope, Target, Unit,
 };
-
-use MetricKind::{Counter, Gauge};
-use Period::{Minute, Second};
 
 /// What is known of a container: what its chosen graphs need.
 struct Figures {
@@ -32,16 +16,16 @@ struct Figures {
 }
 
 /// Where a metric's value is found.
-enum From {
+enum Source {
     /// In this part of the resource use.
     Stats(Parts, fn(&Stats) -> Option<f64>),
     /// In what the engine knows beside it.
     State(fn(&State) -> Option<f64>),
 }
-use From::{State as OfState, Stats as OfStats};
+use Source::{State as OfState, Stats as OfStats};
 
-/// Of a metric the name, the label, the kind, and where its value is found.
-type MetricRow = (&'static str, &'static str, MetricKind, From);
+/// A metric, and where its value is found.
+type Row = (MetricRow, Source);
 
 /// A graph, as it is shown where the word of its group stands in `--graphs`.
 struct GraphRow {
@@ -50,7 +34,7 @@ struct GraphRow {
     label: &'static str,
     unit: Unit,
     stacked: bool,
-    metrics: &'static [MetricRow],
+    metrics: &'static [Row],
 }
 
 /// The groups that mackerel-plugin-docker shows.
@@ -71,8 +55,8 @@ const GRAPHS: &[GraphRow] = &[
         unit: Unit::Percentage,
         stacked: true,
         metrics: &[
-            ("user", "User", Counter(Second), OfStats(Parts::CPU, |s| percent(s.cpu.user))),
-            ("system", "System", Counter(Second), OfStats(Parts::CPU, |s| percent(s.cpu.system))),
+            (MetricRow::per_second("user", "User"), OfStats(Parts::CPU, |s| percent(s.cpu.user))),
+            (MetricRow::per_second("system", "System"), OfStats(Parts::CPU, |s| percent(s.cpu.system))),
         ],
     },
     GraphRow {
@@ -82,8 +66,8 @@ const GRAPHS: &[GraphRow] = &[
         unit: Unit::Integer,
         stacked: true,
         metrics: &[
-            ("user", "User", Counter(Minute), OfStats(Parts::CPU, |s| count(s.cpu.user))),
-            ("system", "System", Counter(Minute), OfStats(Parts::CPU, |s| count(s.cpu.system))),
+            (MetricRow::per_minute("user", "User"), OfStats(Parts::CPU, |s| count(s.cpu.user))),
+            (MetricRow::per_minute("system", "System"), OfStats(Parts::CPU, |s| count(s.cpu.system))),
         ],
     },
     GraphRow {
@@ -93,8 +77,8 @@ const GRAPHS: &[GraphRow] = &[
         unit: Unit::Bytes,
         stacked: true,
         metrics: &[
-            ("cache", "Cache", Gauge, OfStats(Parts::MEMORY, |s| count(s.memory.cache))),
-            ("rss", "RSS", Gauge, OfStats(Parts::MEMORY, |s| count(s.memory.rss))),
+            (MetricRow::gauge("cache", "Cache"), OfStats(Parts::MEMORY, |s| count(s.memory.cache))),
+            (MetricRow::gauge("rss", "RSS"), OfStats(Parts::MEMORY, |s| count(s.memory.rss))),
         ],
     },
     GraphRow {
@@ -104,10 +88,10 @@ const GRAPHS: &[GraphRow] = &[
         unit: Unit::Integer,
         stacked: true,
         metrics: &[
-            ("read", "Read", Gauge, OfStats(Parts::BLOCK_IO, |s| count(s.block_io.queued.read))),
-            ("write", "Write", Gauge, OfStats(Parts::BLOCK_IO, |s| count(s.block_io.queued.write))),
-            ("sync", "Sync", Gauge, OfStats(Parts::BLOCK_IO, |s| count(s.block_io.queued.synchronous))),
-            ("async", "Async", Gauge, OfStats(Parts::BLOCK_IO, |s| count(s.block_io.queued.asynchronous))),
+            (MetricRow::gauge("read", "Read"), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.queued.read))),
+            (MetricRow::gauge("write", "Write"), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.queued.write))),
+            (MetricRow::gauge("sync", "Sync"), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.queued.synchronous))),
+            (MetricRow::gauge("async", "Async"), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.queued.asynchronous))),
         ],
     },
     GraphRow {
@@ -117,10 +101,16 @@ const GRAPHS: &[GraphRow] = &[
         unit: Unit::Iops,
         stacked: true,
         metrics: &[
-            ("read", "Read", Counter(Second), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.serviced.read))),
-            ("write", "Write", Counter(Second), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.serviced.write))),
-            ("sync", "Sync", Counter(Second), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.serviced.synchronous))),
-            ("async", "Async", Counter(Second), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.serviced.asynchronous))),
+            (MetricRow::per_second("read", "Read"), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.serviced.read))),
+            (MetricRow::per_second("write", "Write"), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.serviced.write))),
+            (
+                MetricRow::per_second("sync", "Sync"),
+                OfStats(Parts::BLOCK_IO, |s| count(s.block_io.serviced.synchronous)),
+            ),
+            (
+                MetricRow::per_second("async", "Async"),
+                OfStats(Parts::BLOCK_IO, |s| count(s.block_io.serviced.asynchronous)),
+            ),
         ],
     },
     GraphRow {
@@ -130,10 +120,13 @@ const GRAPHS: &[GraphRow] = &[
         unit: Unit::Bytes,
         stacked: true,
         metrics: &[
-            ("read", "Read", Counter(Minute), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.bytes.read))),
-            ("write", "Write", Counter(Minute), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.bytes.write))),
-            ("sync", "Sync", Counter(Minute), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.bytes.synchronous))),
-            ("async", "Async", Counter(Minute), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.bytes.asynchronous))),
+            (MetricRow::per_minute("read", "Read"), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.bytes.read))),
+            (MetricRow::per_minute("write", "Write"), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.bytes.write))),
+            (MetricRow::per_minute("sync", "Sync"), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.bytes.synchronous))),
+            (
+                MetricRow::per_minute("async", "Async"),
+                OfStats(Parts::BLOCK_IO, |s| count(s.block_io.bytes.asynchronous)),
+            ),
         ],
     },
     GraphRow {
@@ -143,8 +136,8 @@ const GRAPHS: &[GraphRow] = &[
         unit: Unit::Bytes,
         stacked: false,
         metrics: &[
-            ("used", "Used", Gauge, OfStats(Parts::MEMORY, |s| count(s.memory.used))),
-            ("limit", "Limit", Gauge, OfStats(Parts::MEMORY, |s| count(s.memory.limit))),
+            (MetricRow::gauge("used", "Used"), OfStats(Parts::MEMORY, |s| count(s.memory.used))),
+            (MetricRow::gauge("limit", "Limit"), OfStats(Parts::MEMORY, |s| count(s.memory.limit))),
         ],
     },
     GraphRow {
@@ -153,7 +146,10 @@ const GRAPHS: &[GraphRow] = &[
         label: "Memory Percentage",
         unit: Unit::Percentage,
         stacked: false,
-        metrics: &[("used", "Used", Gauge, OfStats(Parts::MEMORY, |s| share(s.memory.used, s.memory.limit)))],
+        metrics: &[(
+            MetricRow::gauge("used", "Used"),
+            OfStats(Parts::MEMORY, |s| share(s.memory.used, s.memory.limit)),
+        )],
     },
     GraphRow {
         group: "network",
@@ -162,8 +158,11 @@ const GRAPHS: &[GraphRow] = &[
         unit: Unit::BytesPerSecond,
         stacked: false,
         metrics: &[
-            ("received", "Received", Counter(Second), OfStats(Parts::NETWORK, |s| count(s.network.received.bytes))),
-            ("sent", "Sent", Counter(Second), OfStats(Parts::NETWORK, |s| count(s.network.sent.bytes))),
+            (
+                MetricRow::per_second("received", "Received"),
+                OfStats(Parts::NETWORK, |s| count(s.network.received.bytes)),
+            ),
+            (MetricRow::per_second("sent", "Sent"), OfStats(Parts::NETWORK, |s| count(s.network.sent.bytes))),
         ],
     },
     GraphRow {
@@ -173,8 +172,11 @@ const GRAPHS: &[GraphRow] = &[
         unit: Unit::Float,
         stacked: false,
         metrics: &[
-            ("received", "Received", Counter(Second), OfStats(Parts::NETWORK, |s| count(s.network.received.packets))),
-            ("sent", "Sent", Counter(Second), OfStats(Parts::NETWORK, |s| count(s.network.sent.packets))),
+            (
+                MetricRow::per_second("received", "Received"),
+                OfStats(Parts::NETWORK, |s| count(s.network.received.packets)),
+            ),
+            (MetricRow::per_second("sent", "Sent"), OfStats(Parts::NETWORK, |s| count(s.network.sent.packets))),
         ],
     },
     GraphRow {
@@ -184,18 +186,17 @@ const GRAPHS: &[GraphRow] = &[
         unit: Unit::Integer,
         stacked: false,
         metrics: &[
-            ("received", "Received", Counter(Minute), OfStats(Parts::NETWORK, |s| count(s.network.received.errors))),
-            ("sent", "Sent", Counter(Minute), OfStats(Parts::NETWORK, |s| count(s.network.sent.errors))),
             (
-                "received_dropped",
-                "Received, Dropped",
-                Counter(Minute),
+                MetricRow::per_minute("received", "Received"),
+                OfStats(Parts::NETWORK, |s| count(s.network.received.errors)),
+            ),
+            (MetricRow::per_minute("sent", "Sent"), OfStats(Parts::NETWORK, |s| count(s.network.sent.errors))),
+            (
+                MetricRow::per_minute("received_dropped", "Received, Dropped"),
                 OfStats(Parts::NETWORK, |s| count(s.network.received.dropped)),
             ),
             (
-                "sent_dropped",
-                "Sent, Dropped",
-                Counter(Minute),
+                MetricRow::per_minute("sent_dropped", "Sent, Dropped"),
                 OfStats(Parts::NETWORK, |s| count(s.network.sent.dropped)),
             ),
         ],
@@ -207,8 +208,8 @@ const GRAPHS: &[GraphRow] = &[
         unit: Unit::Integer,
         stacked: false,
         metrics: &[
-            ("current", "Current", Gauge, OfStats(Parts::PROCESSES, |s| count(s.processes.current))),
-            ("limit", "Limit", Gauge, OfStats(Parts::PROCESSES, |s| count(s.processes.limit))),
+            (MetricRow::gauge("current", "Current"), OfStats(Parts::PROCESSES, |s| count(s.processes.current))),
+            (MetricRow::gauge("limit", "Limit"), OfStats(Parts::PROCESSES, |s| count(s.processes.limit))),
         ],
     },
     GraphRow {
@@ -218,11 +219,9 @@ const GRAPHS: &[GraphRow] = &[
         unit: Unit::Integer,
         stacked: false,
         metrics: &[
-            ("all", "All", Counter(Minute), OfStats(Parts::THROTTLING, |s| count(s.throttling.periods))),
+            (MetricRow::per_minute("all", "All"), OfStats(Parts::THROTTLING, |s| count(s.throttling.periods))),
             (
-                "throttled",
-                "Throttled",
-                Counter(Minute),
+                MetricRow::per_minute("throttled", "Throttled"),
                 OfStats(Parts::THROTTLING, |s| count(s.throttling.throttled_periods)),
             ),
         ],
@@ -234,9 +233,7 @@ const GRAPHS: &[GraphRow] = &[
         unit: Unit::Percentage,
         stacked: false,
         metrics: &[(
-            "throttled",
-            "Throttled",
-            Counter(Second),
+            MetricRow::per_second("throttled", "Throttled"),
             OfStats(Parts::THROTTLING, |s| percent(s.throttling.throttled_time)),
         )],
     },
@@ -246,7 +243,7 @@ const GRAPHS: &[GraphRow] = &[
         label: "Restarts",
         unit: Unit::Integer,
         stacked: false,
-        metrics: &[("count", "Count", Gauge, OfState(|s| count(s.restarts)))],
+        metrics: &[(MetricRow::gauge("count", "Count"), OfState(|s| count(s.restarts)))],
     },
     GraphRow {
         group: "health",
@@ -255,8 +252,11 @@ const GRAPHS: &[GraphRow] = &[
         unit: Unit::Integer,
         stacked: false,
         metrics: &[
-            ("healthy", "Healthy", Gauge, OfState(healthy)),
-            ("failing_streak", "Failing Streak", Gauge, OfState(|s| count(s.health.as_ref()?.failing_streak))),
+            (MetricRow::gauge("healthy", "Healthy"), OfState(healthy)),
+            (
+                MetricRow::gauge("failing_streak", "Failing Streak"),
+                OfState(|s| count(s.health.as_ref()?.failing_streak)),
+            ),
         ],
     },
 ];
@@ -264,54 +264,32 @@ const GRAPHS: &[GraphRow] = &[
 /// The collector.
 pub struct Docker;
 
-impl Guest for Docker {
-    fn describe() -> Description {
-        let option = |name: &str, help: &str, kind, default: &str| OptionSpec {
-            name: name.to_owned(),
-            help: help.to_owned(),
-            kind,
-            default: Some(default.to_owned()),
-        };
-        let formats = OptionKind::Choice(vec!["percentage".to_owned(), "usage".to_owned()]);
-        let graphs = format!("What is shown: words joined by commas, of {}, or {ALL}", groups().join(", "));
-        Description {
-            name: "docker".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            summary: "CPU, memory, block I/O and more of each container".to_owned(),
-            scope: Scope::Container,
-            options: vec![
-                option(
-                    "cpu-format",
-                    "CPU in per cent of one core, or in nanoseconds per minute",
-                    formats,
-                    "percentage",
-                ),
-                option("graphs", &graphs, OptionKind::Text, DEFAULT_GROUPS),
-            ],
-        }
+impl Collector for Docker {
+    const NAME: &str = "docker";
+    const SUMMARY: &str = "CPU, memory, block I/O and more of each container";
+    const SCOPE: Scope = Scope::Container;
+    const OPTIONS: &[OptionSpec] = &[
+        OptionSpec::choice(
+            "cpu-format",
+            "CPU in per cent of one core, or in nanoseconds per minute",
+            &["percentage", "usage"],
+        )
+        .default("percentage"),
+        OptionSpec::text(
+            "graphs",
+            "What is shown: words joined by commas, of cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, \
+            health, or all",
+        )
+        .default(DEFAULT_GROUPS),
+    ];
+
+    fn graphs(options: &Options) -> Result<Vec<Graph>, String> {
+        Ok(chosen(options.text("graphs"))?.into_iter().map(Graph::from).collect())
     }
 
-    fn graphs(options: Vec<OptionValue>) -> Result<Vec<Graph>, String> {
-        let graph = |row: &GraphRow| {
-            let metric = |(name, label, kind, _): &MetricRow| Metric {
-                name: (*name).to_owned(),
-                label: (*label).to_owned(),
-                stacked: row.stacked,
-                kind: *kind,
-            };
-            Graph {
-                key: row.key.to_owned(),
-                label: row.label.to_owned(),
-                unit: row.unit,
-                metrics: row.metrics.iter().map(metric).collect(),
-            }
-        };
-        Ok(chosen(value(&options, "graphs"))?.into_iter().map(graph).collect())
-    }
-
-    fn collect(_target: Target, options: Vec<OptionValue>) -> Result<Report, CollectError> {
-        let mut rows = chosen(value(&options, "graphs")).map_err(CollectError::Other)?;
-        let other_format = if value(&options, "cpu-format") == "usage" { CPU_PERCENTAGE } else { CPU_USAGE };
+    fn collect(_target: &Target, options: &Options) -> Result<Report, CollectError> {
+        let mut rows = chosen(options.text("graphs"))?;
+        let other_format = if options.text("cpu-format") == "usage" { CPU_PERCENTAGE } else { CPU_USAGE };
         rows.retain(|row| row.key != other_format);
         let (parts, needs_state) = needs(&rows);
         let mut figures = Figures { stats: None, state: None };
@@ -332,9 +310,23 @@ impl Guest for Docker {
     }
 }
 
+mackerel_collector::export!(Docker);
+
+impl From<&GraphRow> for Graph {
+    fn from(row: &GraphRow) -> Graph {
+        let metric = |(metric, _): &Row| Metric { stacked: row.stacked, ..Metric::from(metric) };
+        Graph {
+            key: row.key.to_owned(),
+            label: row.label.to_owned(),
+            unit: row.unit,
+            metrics: row.metrics.iter().map(metric).collect(),
+        }
+    }
+}
+
 /// The parts of the resource use that `rows` show, and whether they show anything beside it.
 fn needs(rows: &[&GraphRow]) -> (Parts, bool) {
-    rows.iter().flat_map(|row| row.metrics).fold((Parts::empty(), false), |(parts, state), (.., from)| match from {
+    rows.iter().flat_map(|row| row.metrics).fold((Parts::empty(), false), |(parts, state), (_, from)| match from {
         OfStats(part, _) => (parts | *part, state),
         OfState(_) => (parts, true),
     })
@@ -342,15 +334,16 @@ fn needs(rows: &[&GraphRow]) -> (Parts, bool) {
 
 /// The values of `rows`. What is not known is left out.
 fn report(rows: &[&GraphRow], figures: &Figures) -> Report {
-    let value = |from: &From| match from {
-        OfStats(_, find) => figures.stats.as_ref().and_then(find),
-        OfState(find) => figures.state.as_ref().and_then(find),
-    };
-    let sample = |row: &GraphRow, (metric, _, _, from): &MetricRow| {
-        Some(Sample { graph: row.key.to_owned(), metric: (*metric).to_owned(), value: value(from)? })
-    };
-    let samples = rows.iter().flat_map(|row| row.metrics.iter().filter_map(|metric| sample(row, metric)));
-    Report { samples: samples.collect(), time: figures.stats.as_ref().map(|stats| stats.time) }
+    let mut report = Report::new();
+    for (graph, (metric, from)) in rows.iter().flat_map(|row| row.metrics.iter().map(|metric| (row.key, metric))) {
+        let value = match from {
+            OfStats(_, find) => figures.stats.as_ref().and_then(find),
+            OfState(find) => figures.state.as_ref().and_then(find),
+        };
+        report.push(graph, metric.name, value);
+    }
+    report.time = figures.stats.as_ref().map(|stats| stats.time);
+    report
 }
 
 /// The graphs that the words of `--graphs` choose, in the order of [`GRAPHS`].
@@ -368,11 +361,6 @@ fn groups() -> Vec<&'static str> {
     let mut groups: Vec<&str> = GRAPHS.iter().map(|row| row.group).collect();
     groups.dedup();
     groups
-}
-
-/// The value of an option: all have defaults.
-fn value<'a>(options: &'a [OptionValue], name: &str) -> &'a str {
-    options.iter().find(|option| option.name == name).map_or("", |option| &option.value)
 }
 
 /// A count as it is. Beyond 2^53, which is 104 days of CPU time, the last digits are rounded.
@@ -417,6 +405,12 @@ mod tests {
             );
             assert_eq!(keys(words).unwrap_err(), expected);
         }
+    }
+
+    #[test]
+    fn help_names_all_words_of_graphs() {
+        let help = mackerel_collector::describe::<Docker>("").options[1].help.clone();
+        assert!(help.ends_with(&format!(" of {}, or {ALL}", groups().join(", "))), "{help}");
     }
 
     #[test]
