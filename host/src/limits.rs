@@ -188,7 +188,7 @@ pub fn of_collectors() -> Vec<(&'static str, String, &'static str)> {
         ("table elements", number(SANDBOX_TABLE_ELEMENTS), ""),
         ("instances, tables and memories, each", number(SANDBOX_INSTANCES), ""),
         ("resources held", number(SANDBOX_RESOURCES), ""),
-        ("requests of one call", number(REQUESTS), ""),
+        ("requests and connections of one call", number(REQUESTS), ""),
         ("body of one answer", size(HTTP_BODY), ""),
         ("head of one answer", bytes(HTTP_HEAD), ""),
         ("handed over to the host at once", bytes(HANDED_OVER), ""),
