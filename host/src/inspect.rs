@@ -33,7 +33,7 @@ pub async fn list(store: &Store) -> Result<String, Error> {
     Ok(text)
 }
 
-/// One collector in full: description, options, graphs with the default options, imports, size and digest.
+/// One collector in full: description, options, graphs with the default options or why there are none, imports, size and digest.
 ///
 /// # Errors
 /// Where it cannot be loaded, or breaks its contract.
@@ -43,7 +43,11 @@ pub async fn inspect(store: &Store, name: &str) -> Result<String, Error> {
     let words = [name.into()];
     let options = Options::parse(&words, &description, component.collector.asks_of_containers())?;
     let prefix: Prefix = options.prefix;
-    let definitions = component.definitions(&options.collector).await?;
+    // Some have no graphs before the operator has chosen.
+    let definitions = match component.definitions(&options.collector).await {
+        Err(Error::Usage(why)) => Err(why),
+        other => Ok(other?),
+    };
 
     let mut text = String::new();
     let scope = match description.scope {
@@ -65,7 +69,10 @@ pub async fn inspect(store: &Store, name: &str) -> Result<String, Error> {
         let _ = writeln!(text, "  {flag:<widest$}  {}", foreign(&option.help));
     }
     let _ = writeln!(text, "\ngraphs");
-    for graph in definitions.graphs() {
+    if let Err(why) = &definitions {
+        let _ = writeln!(text, "  none with the default options: {}", escape(why));
+    }
+    for graph in definitions.iter().flat_map(Definitions::graphs) {
         let (key, label) = Definitions::title(graph, &prefix);
         let _ = writeln!(text, "  {key}  \"{}\", {}", foreign(&label), write::unit(graph.unit));
         for metric in &graph.metrics {
