@@ -211,6 +211,13 @@ impl<'e> Group<'e> {
         app
     }
 
+    /// Starts a Go app with metrics of Prometheus on a dynamic port and waits until it answers.
+    pub fn prometheus_app(&self, name: &str) -> Container<'e> {
+        let app = self.run(name, "--publish 8080", Program::PromApp, "-listen :8080");
+        app.until_answers("/served");
+        app
+    }
+
     /// Starts so many Go apps on dynamic ports, and waits until all answer.
     pub fn apps(&self, count: usize) -> Vec<Container<'e>> {
         let names: Vec<_> = (0..count).map(|number| format!("app{number}")).collect();

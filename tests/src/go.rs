@@ -13,6 +13,8 @@ pub enum Program {
     App,
     /// `tests/faults`: a server that misbehaves in one way.
     Faults,
+    /// `tests/promapp`: an ordinary Go service with its metrics under `/metrics`, in Prometheus' form.
+    PromApp,
     /// `tests/tlsfront`: TLS in front of something that speaks plainly.
     TlsFront,
     /// `tests/work`: uses a known amount of one resource.
@@ -25,6 +27,7 @@ impl Program {
         match self {
             Self::App => "app",
             Self::Faults => "faults",
+            Self::PromApp => "promapp",
             Self::TlsFront => "tlsfront",
             Self::Work => "work",
         }
@@ -56,7 +59,7 @@ fn has_go() -> bool {
 }
 
 fn build(program: Program, path: &Path) {
-    static BUILT: [OnceLock<()>; 4] = [const { OnceLock::new() }; 4];
+    static BUILT: [OnceLock<()>; 5] = [const { OnceLock::new() }; 5];
     BUILT[program as usize].get_or_init(|| {
         let output = Command::new("go")
             .args(["build", "-trimpath", "-o"])

@@ -33,6 +33,7 @@ pub const KINDS: &[Kind] = &[
     Kind { name: "net-dev", check: kernel::net_dev },
     Kind { name: "state", check: state::state },
     Kind { name: "gostats", check: target::gostats },
+    Kind { name: "prometheus", check: target::prometheus },
     Kind { name: "description", check: guest::description },
     Kind { name: "report", check: guest::report },
     Kind { name: "failure", check: guest::failure },

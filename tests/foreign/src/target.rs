@@ -1,11 +1,13 @@
-//! What targets answer to the collectors that speak HTTP.
+//! What targets answer to the collectors.
+
+use std::collections::HashSet;
 
 use mackerel_collector as guest;
 use mackerel_plugin_wasm::failure::Cause;
 use mackerel_plugin_wasm::sandbox::CollectError;
 use serde_json::Value;
 
-use crate::rules::assert_notice;
+use crate::rules::{assert_notice, is_legal_component};
 
 /// The fields of golang-stats-api-handler that mackerel-plugin-gostats shows, and their graphs.
 const FIELDS: [(&str, &str); 15] = [
@@ -30,11 +32,7 @@ const FIELDS: [(&str, &str); 15] = [
 pub fn gostats(bytes: &[u8]) {
     let report = match gostats::parse(bytes) {
         Ok(report) => report,
-        Err(guest::CollectError::Unexpected(why)) => {
-            let cause = Cause::Collector(CollectError::Unexpected(why));
-            return assert_notice("api-1 (127.0.0.1:32768)", &cause.to_string());
-        }
-        Err(other) => panic!("no word on the answer: {other}"),
+        Err(error) => return assert_told(error),
     };
     let raw: Value = serde_json::from_slice(bytes).expect("what is no JSON gives no report");
     let expected: Vec<(&str, &str, f64)> =
@@ -45,4 +43,33 @@ pub fn gostats(bytes: &[u8]) {
     assert!(samples.iter().all(|(.., value)| value.is_finite()));
     assert_eq!(samples, expected);
     assert_eq!(report.time, raw["time"].as_u64().filter(|time| *time > 0));
+}
+
+/// A page of Prometheus: whatever its metrics and labels are called, what is shown of it has legal names, each once.
+pub fn prometheus(bytes: &[u8]) {
+    let all = "*".parse().expect("what selects all");
+    let report = match prometheus::read(bytes, &[all]) {
+        Ok(report) => report,
+        Err(error) => return assert_told(error),
+    };
+    let mut names = HashSet::new();
+    for guest::Sample { graph, metric, value } in report.samples {
+        let (target, name) = graph.split_once('.').expect("a graph of two components at least");
+        let name = name.strip_suffix(".rate").unwrap_or(name);
+        assert!(target == "#" && is_legal_component(name) && is_legal_component(&metric), "{graph}.{metric}");
+        assert!(name.len().max(metric.len()) <= 100, "{graph}.{metric}");
+        assert!(value.is_finite(), "{graph}.{metric} is {value}");
+        assert!(names.insert((graph, metric)), "a name comes twice");
+    }
+    assert!(names.len() <= 200, "{}", names.len());
+}
+
+/// Asserts that what a collector says of an answer is a line.
+fn assert_told(error: guest::CollectError) {
+    let error = match error {
+        guest::CollectError::Unexpected(why) => CollectError::Unexpected(why),
+        guest::CollectError::Other(why) => CollectError::Other(why),
+        other => panic!("no word on the answer: {other}"),
+    };
+    assert_notice("api-1 (127.0.0.1:32768)", &Cause::Collector(error).to_string());
 }

@@ -1,0 +1,173 @@
+//! Pages, as written down.
+
+use super::*;
+use mackerel_collector::MetricKind;
+
+const PAGE: &str = r#"
+# HELP requests_total Requests.
+# TYPE requests_total counter
+requests_total{code="200",method="get"} 1027
+requests_total{code="404",method="get"} 3
+# TYPE in_flight gauge
+in_flight 2
+# TYPE latency_seconds histogram
+latency_seconds_bucket{le="0.5"} 4
+latency_seconds_bucket{le="+Inf"} 5
+latency_seconds_sum 1.5
+latency_seconds_count 5
+# TYPE wait_seconds summary
+wait_seconds{quantile="0.99"} NaN
+wait_seconds{quantile="0.5"} 0.25
+wait_seconds_sum 8
+old_style_total 7
+old_style 8
+"#;
+
+fn options(metrics: &[&str]) -> Options {
+    let given: Vec<(&str, &str)> = metrics.iter().map(|metric| ("metric", *metric)).collect();
+    Options::of::<Prometheus>(&given)
+}
+
+fn read_page(page: &str, metrics: &[&str]) -> Result<Vec<(String, f64)>, CollectError> {
+    let report = read(page.as_bytes(), &selectors(&options(metrics)).expect("selectors that can be read"))?;
+    Ok(report.samples.into_iter().map(|sample| (format!("{}.{}", sample.graph, sample.metric), sample.value)).collect())
+}
+
+/// Samples as text, a line each.
+fn shown(page: &str, metrics: &[&str]) -> String {
+    match read_page(page, metrics) {
+        Ok(samples) => samples.iter().map(|(key, value)| format!("{key} {value}")).collect::<Vec<_>>().join("\n"),
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+#[test]
+fn the_type_chooses_the_graph_and_the_labels_make_the_name() {
+    assert_eq!(
+        shown(PAGE, &["*"]),
+        "\
+#.in_flight.value 2
+#.latency_seconds_bucket.rate.le_0_5 4
+#.latency_seconds_bucket.rate.le__Inf 5
+#.latency_seconds_count.rate.value 5
+#.latency_seconds_sum.rate.value 1.5
+#.old_style.value 8
+#.old_style_total.rate.value 7
+#.requests_total.rate.code_200_method_get 1027
+#.requests_total.rate.code_404_method_get 3
+#.wait_seconds.quantile_0_5 0.25
+#.wait_seconds_sum.rate.value 8"
+    );
+}
+
+#[test]
+fn names_beginnings_and_labels_choose() {
+    let count = |metrics: &[&str]| read_page(PAGE, metrics).map(|samples| samples.len());
+    assert_eq!(count(&["in_flight"]), Ok(1));
+    assert_eq!(count(&["requests_total"]), Ok(2));
+    assert_eq!(count(&["requests_total{code=\"404\"}"]), Ok(1));
+    assert_eq!(count(&["requests_total {code = \"404\", method=\"get\",}", "requests_*"]), Ok(2));
+    assert_eq!(count(&["*{code=\"200\"}"]), Ok(1));
+    assert_eq!(count(&["latency_*", "in_flight", "in_flight"]), Ok(5));
+}
+
+#[test]
+fn what_selects_nothing_is_told_with_what_there_is() {
+    let error = |page, metrics: &[&str]| match read_page(page, metrics) {
+        Err(CollectError::Unexpected(why) | CollectError::Other(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        error(PAGE, &["latency_seconds"]),
+        "nothing is latency_seconds (--metric); there is latency_seconds_bucket, latency_seconds_count, latency_seconds_sum"
+    );
+    assert_eq!(
+        error(PAGE, &["go_*", "up"]),
+        "nothing is go_* or up (--metric); there are 9 metrics, such as in_flight, latency_seconds_bucket, latency_seconds_count"
+    );
+    assert_eq!(error("up 1", &["down"]), "nothing is down (--metric); there are only up");
+    assert_eq!(error("", &["up"]), "nothing is up (--metric); there are no metrics at all");
+    assert_eq!(error("<html>", &["up"]), "line 1 is no metric: <html>");
+}
+
+#[test]
+fn too_many_series_are_told_with_the_metric_that_has_most() {
+    let page = |series: usize| {
+        let lines = (0..series).map(|number| format!("requests_total{{code=\"200\",path=\"/{number}\"}} 1\n"));
+        lines.collect::<String>() + "up 1\n"
+    };
+    assert_eq!(read_page(&page(199), &["*"]).map(|samples| samples.len()), Ok(200));
+    assert_eq!(
+        read_page(&page(1000), &["*"]),
+        Err("--metric selects 1001 series, 200 are the limit; requests_total has most of them, 1000: choose fewer, such as by \
+             --metric 'requests_total{path=\"/0\"}'"
+            .into())
+    );
+}
+
+#[test]
+fn series_that_would_have_one_name_get_suffixes_that_stay() {
+    let page = "r{path=\"/a\"} 1\nr{path=\"_a\"} 2\nr{path=\"b\"} 3\n";
+    let swapped = "r{path=\"b\"} 3\nr{path=\"_a\"} 2\nr{path=\"/a\"} 1\n";
+    let samples = read_page(page, &["r"]).unwrap();
+    let names: Vec<&str> = samples.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(names, ["#.r.path__a_9104641c", "#.r.path__a_712b412c", "#.r.path_b"]);
+    let sorted = |mut samples: Vec<(String, f64)>| {
+        samples.sort_by(|a, b| a.0.cmp(&b.0));
+        samples
+    };
+    assert_eq!(sorted(read_page(swapped, &["r"]).unwrap()), sorted(samples));
+    // Of one that comes twice the first stays.
+    assert_eq!(read_page("r{a=\"1\"} 1\nr{a=\"1\"} 2\n", &["r"]), Ok(vec![("#.r.a_1".to_owned(), 1.0)]));
+    // What is told apart by its colon, and what by its order alone.
+    assert_eq!(read_page("a:b 1\na_b 2\n", &["a*"]).unwrap().len(), 2);
+    assert_eq!(read_page("a{x=\"1\",y=\"2\"} 1\n", &["a"]), read_page("a{y=\"2\",x=\"1\"} 1\n", &["a"]));
+}
+
+#[test]
+fn names_are_legal_and_bounded_whatever_the_labels_hold() {
+    let long = format!("r{{path=\"{}\"}} 1\nr{{path=\"{}é\"}} 2\n", "é/".repeat(500), "é/".repeat(500));
+    let samples = read_page(&long, &["r"]).unwrap();
+    assert_eq!(samples.len(), 2);
+    for (key, _) in &samples {
+        let metric = key.strip_prefix("#.r.").unwrap();
+        assert!(metric.len() <= 100 && metric.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'), "{metric}");
+    }
+    assert_ne!(samples[0].0, samples[1].0);
+}
+
+#[test]
+fn each_selected_metric_has_a_graph_for_values_and_one_for_rates() {
+    let graphs = Prometheus::graphs(&options(&["a_bytes_total", "go_*", "b_seconds", "a_bytes_total{x=\"y\"}", "*"]));
+    let graphs: Vec<_> = graphs
+        .unwrap()
+        .into_iter()
+        .map(|graph| {
+            let [Metric { name, label, kind, .. }] = &graph.metrics[..] else { panic!("one metric") };
+            assert_eq!((name.as_str(), *kind == MetricKind::Gauge), ("*", graph.key.matches('.').count() == 1));
+            format!("{} \"{}\" {:?} {label}", graph.key, graph.label, graph.unit)
+        })
+        .collect();
+    assert_eq!(
+        graphs,
+        [
+            "#.a_bytes_total \"a_bytes_total\" Unit::Bytes %2",
+            "#.a_bytes_total.rate \"a_bytes_total per Second\" Unit::BytesPerSecond %2",
+            "#.b_seconds \"b_seconds\" Unit::Seconds %2",
+            "#.b_seconds.rate \"b_seconds per Second\" Unit::Float %2",
+            "#.* \"Gauges\" Unit::Float %2 %3",
+            "#.*.rate \"Rates per Second\" Unit::Float %2 %3",
+        ]
+    );
+}
+
+#[test]
+fn a_selector_that_is_none_is_refused_with_what_it_should_be() {
+    for text in
+        ["", "9a", "a b", "a*b", "a**", "a{", "a{b}", "a{b=c}", "a} 1", "a{b=\"c\"} 1", "日*", "a\nb", "{\"a\"}"]
+    {
+        let error = selectors(&options(&[text])).unwrap_err();
+        assert!(error.starts_with(&format!("--metric '{text}' is neither a metric's name,")), "{error}");
+    }
+    assert!(selectors(&options(&[])).unwrap_err().starts_with("--metric is missing"));
+}

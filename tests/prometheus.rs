@@ -1,0 +1,161 @@
+//! The collector prometheus, on programs that tell their metrics through Prometheus' own client library.
+
+use std::fs;
+use std::time::Instant;
+
+use scenarios::agent::Agent;
+use scenarios::engine::{Container, Engine};
+use scenarios::go::Program;
+use scenarios::local::Local;
+use scenarios::{http, mask};
+
+/// Series of the app: as they are printed, and as the app tells them.
+const GAUGES: [(&str, &str); 3] = [
+    ("go_goroutines.value", "go_goroutines"),
+    ("promapp_kept_bytes.value", "promapp_kept_bytes"),
+    ("promapp_wait_seconds.quantile_0_5", "promapp_wait_seconds{quantile=\"0.5\"}"),
+];
+const COUNTERS: [(&str, &str); 8] = [
+    ("promapp_latency_seconds_bucket.rate.le_0_1", "promapp_latency_seconds_bucket{le=\"0.1\"}"),
+    ("promapp_latency_seconds_bucket.rate.le_1", "promapp_latency_seconds_bucket{le=\"1\"}"),
+    ("promapp_latency_seconds_bucket.rate.le__Inf", "promapp_latency_seconds_bucket{le=\"+Inf\"}"),
+    ("promapp_latency_seconds_count.rate.value", "promapp_latency_seconds_count"),
+    ("promapp_latency_seconds_sum.rate.value", "promapp_latency_seconds_sum"),
+    ("promapp_requests_total.rate.code_200_path__a", "promapp_requests_total{code=\"200\",path=\"/a\"}"),
+    ("promapp_wait_seconds_count.rate.value", "promapp_wait_seconds_count"),
+    ("promapp_wait_seconds_sum.rate.value", "promapp_wait_seconds_sum"),
+];
+
+fn work(app: &Container, query: &str, times: u32) {
+    for _ in 0..times {
+        http::get(app.address(), &format!("/work?{query}")).expect("work is done");
+    }
+}
+
+/// The pages that the app served.
+fn pages(app: &Container) -> Vec<String> {
+    let served = http::get(app.address(), "/served").expect("the app tells");
+    serde_json::from_str(&served).expect("an array of texts")
+}
+
+/// The value of a series on a page.
+#[track_caller]
+fn told(page: &str, series: &str) -> f64 {
+    let value = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {series} in {page}")).parse().expect("a number")
+}
+
+#[test]
+fn values_are_those_that_the_app_serves() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let apps = ["one", "two"].map(|name| group.prometheus_app(name));
+    for (app, times) in apps.iter().zip([3, 5]) {
+        work(app, "code=200&path=%2Fa", times);
+    }
+    let agent = Agent::beside(engine);
+    let chosen = "--metric promapp_* --metric go_goroutines";
+    let command = format!("run prometheus --filter {} {chosen}", group.filter());
+
+    let before = Instant::now();
+    let first = agent.values(&command).exits(0).without_complaint();
+    let between = Instant::now();
+    for (app, times) in apps.iter().zip([2, 7]) {
+        work(app, "code=200&path=%2Fa", times);
+    }
+    let shortest = between.elapsed().as_secs_f64();
+    let second = agent.values(&command).exits(0).without_complaint();
+    let longest = before.elapsed().as_secs_f64();
+
+    for app in &apps {
+        let key = format!("prometheus.{}", app.address().port());
+        let [one, two] = &pages(app)[..] else { panic!("{} was not asked once per run", app.name()) };
+        for (output, page) in [(&first, one), (&second, two)] {
+            let values = output.metrics().of(&key);
+            for (metric, series) in GAUGES {
+                assert_eq!(values.get(metric), Some(&told(page, series)), "{metric} in {output}");
+            }
+        }
+        let (first, second) = (first.metrics().of(&key), second.metrics().of(&key));
+        assert_eq!((first.len(), second.len()), (GAUGES.len(), GAUGES.len() + COUNTERS.len()), "{first:?} {second:?}");
+        for (metric, series) in COUNTERS {
+            let growth = told(two, series) - told(one, series);
+            let rate = second.get(metric).unwrap_or_else(|| panic!("no {metric} in {second:?}"));
+            assert!(growth > 0.0 || series.contains("0.1"), "{series} did not grow");
+            let allowed = growth / longest..=growth / shortest;
+            assert!(allowed.contains(rate), "{metric} is {rate}, and not in {allowed:?}");
+        }
+    }
+}
+
+#[test]
+fn a_label_can_hold_anything_and_series_stay_apart() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let app = group.prometheus_app("odd");
+    // The last two are alike once what is illegal in a name is replaced.
+    let paths = ["%22%5C%0A%7D%20%E6%97%A5", "", "%2Fsame", "_same"];
+    for (path, times) in paths.iter().zip(1..) {
+        work(&app, &format!("code=200&path={path}"), times);
+    }
+    let agent = Agent::beside(engine);
+    let command = format!("run prometheus --filter {} --metric promapp_requests_total", group.filter());
+    let first = agent.values(&command).exits(0);
+    for (path, times) in paths.iter().zip(1..) {
+        work(&app, &format!("code=200&path={path}"), times);
+    }
+    let second = agent.values(&command).exits(0);
+    let port = app.address().port().to_string();
+    insta::assert_snapshot!(group.mask(&mask::ports(&first.stderr)));
+    let metrics = second.metrics();
+    let keys = metrics.keys().join("\n").replace(&port, "PORT");
+    insta::assert_snapshot!(keys);
+    // Each series grew by another number, so none is taken for another: the smallest is the unit.
+    let values: Vec<f64> = metrics.of(&format!("prometheus.{port}")).into_values().collect();
+    let smallest = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let mut shares: Vec<f64> = values.iter().map(|value| (value / smallest).round()).collect();
+    shares.sort_by(f64::total_cmp);
+    assert_eq!(shares, [1.0, 2.0, 3.0, 4.0], "{second}");
+}
+
+#[test]
+fn definitions_are_those_of_the_chosen_metrics() {
+    let chosen = "--metric http_requests_total --metric go_goroutines --metric process_*";
+    let output = Agent::alone().definitions(&format!("run prometheus {chosen}")).exits(0).without_complaint();
+    assert_eq!(output.stdout, fs::read_to_string("golden/prometheus.meta.txt").expect("the golden file"));
+}
+
+#[test]
+fn what_cannot_be_shown_is_one_line_that_says_how_to_go_on() {
+    let Some(app) = Local::start(Program::PromApp, &[]) else { return };
+    let agent = Agent::alone();
+    let address = app.target().parse().expect("an address");
+    for path in 0..250 {
+        http::get(address, &format!("/work?code=200&path=%2F{path}")).expect("work is done");
+    }
+    let complaint = |options: &str, code: i32| {
+        let output = agent.values(&format!("run prometheus {options} --target {}", app.target())).exits(code);
+        assert_eq!(output.stdout, "", "{output}");
+        format!("{options}\n    {}", mask::ports(&output.stderr))
+    };
+    let complaints = [
+        complaint("", 2),
+        complaint("--metric promapp-requests", 2),
+        complaint("--metric go_goroutines --path metrics", 2),
+        complaint("--metric *", 1),
+        complaint("--metric promapp_latency_seconds", 1),
+        complaint("--metric up", 1),
+        complaint("--metric up --path /served", 1),
+        complaint("--metric up --path /nowhere", 1),
+    ];
+    insta::assert_snapshot!(complaints.concat());
+    let narrow = format!("run prometheus --metric promapp_requests_total{{path=\"/7\"}} --target {}", app.target());
+    assert_eq!(agent.values(&narrow).exits(0).without_complaint().stdout, "", "a count shows nothing in its first run");
+}
+
+#[test]
+fn inspect_shows_it_before_anything_is_chosen() {
+    let output = Agent::alone().values("inspect prometheus").exits(0).without_complaint();
+    let (_, graphs) = output.stdout.split_once("\ngraphs\n").expect("a section of graphs");
+    insta::assert_snapshot!(graphs.lines().next().unwrap_or_default(), @"  none with the default options: prometheus: --metric is missing, as often as needed: a name such as go_goroutines, or a beginning such as 'go_*'");
+}
