@@ -15,14 +15,15 @@ use crate::failure::{Cause, Failure};
 use crate::limits;
 use crate::options::Options;
 use crate::sandbox::activity::{Activity, COLLECTING};
-use crate::sandbox::container::Container;
+use crate::sandbox::container::{Container, Figures};
 use crate::sandbox::destination::Destination;
 use crate::sandbox::exceeded::Exceeded;
 use crate::sandbox::refused::Refused;
 use crate::sandbox::stderr::Stderr;
+use crate::sandbox::usage::Usage;
 use crate::sandbox::{Collector, ContainerFacts, Endpoint, Report, Sandbox, TargetFacts};
 use crate::state::{Moment, State};
-use crate::stats::{Source, Sources};
+use crate::stats::Source;
 use crate::stop::Stop;
 use crate::target::Target;
 
@@ -41,12 +42,14 @@ pub struct Outcome {
     pub stderr: String,
     /// What its collector tried to reach besides it, where that did not fail.
     pub refused: Refused,
+    /// What its collector used; nothing where it was not begun.
+    pub usage: Usage,
 }
 
 impl Outcome {
-    fn failed(why: String, seen: Moment) -> Outcome {
+    fn failed(why: String, seen: Moment, usage: Usage) -> Outcome {
         let (stderr, refused) = (String::new(), Refused::default());
-        Outcome { found: Err(why), start: Ok(None), seen, source: None, stderr, refused }
+        Outcome { found: Err(why), start: Ok(None), seen, source: None, stderr, refused, usage }
     }
 }
 
@@ -72,7 +75,7 @@ pub struct Run<'a> {
     /// The engine behind the targets, where there is one.
     pub engine: Option<&'a Engine>,
     /// What tells the resource use of the targets' containers, where there are any.
-    pub sources: Option<Arc<Sources>>,
+    pub figures: Option<Arc<dyn Figures>>,
     /// When the run began, before the engine was asked for its list.
     pub begun: Moment,
     /// What the last run left.
@@ -111,13 +114,13 @@ pub async fn all(run: &Run<'_>, targets: &[Target], stop: &mut Stop) -> Vec<Outc
     drop(running);
     let unfinished = |index: usize| {
         let cause = Cause::Stopped { waiting: activities[index].get(), stop: stopped.clone().unwrap_or_default() };
-        Outcome::failed(cause.to_string(), run.begun)
+        Outcome::failed(cause.to_string(), run.begun, Usage::default())
     };
     (0..targets.len()).map(|index| outcomes.remove(&index).unwrap_or_else(|| unfinished(index))).collect()
 }
 
 /// Collects from one target, within its time.
-async fn one(run: &Run<'_>, target: &Target, activity: &Activity) -> Outcome {
+pub async fn one(run: &Run<'_>, target: &Target, activity: &Activity) -> Outcome {
     let seen = Moment::now();
     let timeout = run.options.host.timeout;
     let container = container(run, target, activity);
@@ -133,7 +136,7 @@ async fn one(run: &Run<'_>, target: &Target, activity: &Activity) -> Outcome {
                 Some(sandbox) => sandbox,
                 None => run.collector.sandbox(activity.clone()).await?,
             };
-            sandbox_of.get_or_init(|| (sandbox.stderr(), sandbox.refused()));
+            sandbox_of.get_or_init(|| (sandbox.stderr(), sandbox.refused(), sandbox.usage()));
             sandbox.collect(destination, container, activity.clone(), &facts(target), &run.options.collector).await
         };
         let report = run.collector.bounded(calls).await??;
@@ -141,14 +144,14 @@ async fn one(run: &Run<'_>, target: &Target, activity: &Activity) -> Outcome {
     };
     let late = || Err(Cause::Timeout { waiting: activity.get(), timeout });
     let result = tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| late());
-    let (stderr, refused): (Stderr, Refused) = sandbox_of.into_inner().unwrap_or_default();
+    let (stderr, refused, usage): (Stderr, Refused, Usage) = sandbox_of.into_inner().unwrap_or_default();
     let wrote = stderr.take();
     match result {
         Ok((found, start)) => {
             let source = settled.and_then(|settled| settled.get().copied());
-            Outcome { found: Ok(found), start, seen, source, stderr: wrote, refused }
+            Outcome { found: Ok(found), start, seen, source, stderr: wrote, refused, usage }
         }
-        Err(cause) => Outcome::failed(Failure { cause, wrote, refused }.to_string(), seen),
+        Err(cause) => Outcome::failed(Failure { cause, wrote, refused }.to_string(), seen, usage),
     }
 }
 
@@ -200,7 +203,7 @@ fn container(run: &Run<'_>, target: &Target, activity: &Activity) -> Option<Cont
     Some(Container {
         id: container.id.clone(),
         has_interfaces: container.has_interfaces,
-        sources: Arc::clone(run.sources.as_ref()?),
+        figures: Arc::clone(run.figures.as_ref()?),
         settled: Arc::new(OnceLock::new()),
         activity: activity.clone(),
     })

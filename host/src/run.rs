@@ -16,6 +16,7 @@ use crate::name;
 use crate::notice::{Notices, foreign_tail};
 use crate::options::Options;
 use crate::rate::{Clock, Reading};
+use crate::sandbox::container::Figures;
 use crate::sandbox::{MetricKind, Scope};
 use crate::state::{Moment, Remembered, State, StateFile};
 use crate::stats::{Source, Sources};
@@ -60,7 +61,9 @@ pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Resu
         options: &options,
         definitions: &definitions,
         engine: engine.as_ref(),
-        sources: engine.as_ref().map(|engine| Arc::new(Sources::new(allowed, engine, containers()))),
+        figures: engine
+            .as_ref()
+            .map(|engine| Arc::new(Sources::new(allowed, engine, containers())) as Arc<dyn Figures>),
         begun,
         last: &last,
         spare: RefCell::new(spare),
@@ -81,7 +84,10 @@ fn definitions_are_wanted() -> bool {
 }
 
 /// The targets of this run, and the engine that told of them.
-async fn find_targets(
+///
+/// # Errors
+/// Where the engine does not tell of any.
+pub async fn find_targets(
     options: &Options,
     scope: Scope,
     stop: &mut Stop,
@@ -126,7 +132,7 @@ fn series<'a>(
     notices: &mut Notices,
 ) -> Vec<Series<'a>> {
     let mut all = Vec::with_capacity(targets.len());
-    for ((target, name), Outcome { found, start, seen, source, stderr, refused }) in
+    for ((target, name), Outcome { found, start, seen, source, stderr, refused, .. }) in
         targets.iter().zip(names).zip(outcomes)
     {
         let Found { points, warnings, time } = match found {

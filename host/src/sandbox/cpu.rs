@@ -60,6 +60,20 @@ impl Default for Turn {
     }
 }
 
+/// Waits for `work`, and tells for how long it computed.
+pub async fn metered<T>(work: impl Future<Output = T>) -> (T, Duration) {
+    let mut work = pin!(work);
+    let mut computed = Duration::ZERO;
+    let result = poll_fn(|context| {
+        let begin = time_of_thread();
+        let result = work.as_mut().poll(context);
+        computed += time_of_thread().saturating_sub(begin);
+        result
+    })
+    .await;
+    (result, computed)
+}
+
 /// What this thread has computed so far. A busy machine makes it no longer.
 fn time_of_thread() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);

@@ -14,6 +14,7 @@ use wasmtime_wasi::async_trait;
 
 use super::activity::Activity;
 use super::exceeded::Exceeded;
+use super::usage::Usage;
 use crate::limits;
 
 /// The unit that the pool is counted in: its semaphore holds 32 bits.
@@ -42,6 +43,8 @@ pub struct Memory {
     /// What the pool gave, in units.
     taken: u32,
     table_elements: usize,
+    /// Told how much it is.
+    pub usage: Usage,
     /// Told when the pool is being waited for.
     pub activity: Activity,
 }
@@ -49,7 +52,7 @@ pub struct Memory {
 impl Memory {
     /// Allows `limit` bytes, of which `pool` has to give most, and the tables that `limits` has.
     pub fn new(limit: ByteSize, pool: Pool, activity: Activity) -> Memory {
-        Memory { limit, pool, bytes: 0, taken: 0, table_elements: 0, activity }
+        Memory { limit, pool, bytes: 0, taken: 0, table_elements: 0, usage: Usage::default(), activity }
     }
 
     /// Takes so many bytes more. Who has nothing of the pool yet waits for others to give it back; who has does not, for two that
@@ -82,6 +85,7 @@ impl Memory {
             self.taken += wanted;
         }
         self.bytes = bytes;
+        self.usage.has(bytes);
         Ok(())
     }
 

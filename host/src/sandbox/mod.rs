@@ -32,6 +32,7 @@ pub mod memory;
 pub mod refused;
 pub mod sockets;
 pub mod stderr;
+pub mod usage;
 pub mod wasi_http;
 
 use std::time::Duration;
@@ -55,6 +56,7 @@ use self::memory::{Memory, Pool};
 use self::refused::Refused;
 use self::sockets::Network;
 use self::stderr::Stderr;
+use self::usage::Usage;
 use crate::failure::{Cause, Failure};
 use crate::limits;
 
@@ -119,6 +121,7 @@ impl Guest {
     /// Counts one more request, to the target or about the container.
     fn count_request(&mut self) -> Result<(), Exceeded> {
         self.requests += 1;
+        self.memory.usage.has_sent(self.requests);
         if self.requests > limits::REQUESTS { Err(Exceeded::Requests) } else { Ok(()) }
     }
 
@@ -331,6 +334,11 @@ impl Sandbox {
     /// What its guest tried to reach besides its target.
     pub fn refused(&self) -> Refused {
         self.store.data().network.refused.clone()
+    }
+
+    /// What its guest uses.
+    pub fn usage(&self) -> Usage {
+        self.store.data().memory.usage.clone()
     }
 
     /// Collects from one target, which `destination` and `container` lead to. The time is the caller's to bound; `activity` is told what is

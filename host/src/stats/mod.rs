@@ -15,11 +15,12 @@ use std::sync::OnceLock;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use wasmtime_wasi::async_trait;
 
 use self::cgroup::Cgroups;
 use crate::discover::{Container, Engine, EngineHost};
 use crate::sandbox::container::{
-    BlockIo, Cpu, Error, Memory, Network, Operations, Parts, Processes, State, Stats, Throttling, Traffic,
+    BlockIo, Cpu, Error, Figures, Memory, Network, Operations, Parts, Processes, State, Stats, Throttling, Traffic,
 };
 
 /// `--stats-source`: which source an operator allows.
@@ -62,12 +63,19 @@ impl Sources {
         Sources { allowed, engine: engine.clone(), ids, cgroups: OnceLock::new() }
     }
 
-    /// The figures of the container `id`, and where they came from. Where `settled` names a source, none other is taken.
-    /// `has_interfaces` is what the engine's list tells of its network.
-    ///
-    /// # Errors
-    /// Where the container is gone, or no allowed source tells of it.
-    pub async fn stats(
+    async fn ask_engine(&self, id: &str, parts: Parts, has_interfaces: bool) -> Result<(Stats, Source), Error> {
+        Ok((api::stats(&self.engine, id, parts, has_interfaces).await?, Source::Api))
+    }
+
+    fn read_cgroup(&self, id: &str, parts: Parts, has_interfaces: bool) -> Result<(Stats, Source), Error> {
+        let cgroups = self.cgroups.get_or_init(|| Cgroups::find(Path::new(cgroup::ROOT), &self.ids));
+        Ok((cgroups.stats(id, parts, has_interfaces)?, Source::Cgroup))
+    }
+}
+
+#[async_trait]
+impl Figures for Sources {
+    async fn stats(
         &self,
         id: &str,
         parts: Parts,
@@ -90,21 +98,8 @@ impl Sources {
         }
     }
 
-    /// What the engine knows of the container `id` beyond its list.
-    ///
-    /// # Errors
-    /// Where the container is gone, or the engine does not tell.
-    pub async fn state(&self, id: &str) -> Result<State, Error> {
+    async fn state(&self, id: &str) -> Result<State, Error> {
         api::state(&self.engine, id).await
-    }
-
-    async fn ask_engine(&self, id: &str, parts: Parts, has_interfaces: bool) -> Result<(Stats, Source), Error> {
-        Ok((api::stats(&self.engine, id, parts, has_interfaces).await?, Source::Api))
-    }
-
-    fn read_cgroup(&self, id: &str, parts: Parts, has_interfaces: bool) -> Result<(Stats, Source), Error> {
-        let cgroups = self.cgroups.get_or_init(|| Cgroups::find(Path::new(cgroup::ROOT), &self.ids));
-        Ok((cgroups.stats(id, parts, has_interfaces)?, Source::Cgroup))
     }
 }
 
