@@ -9,7 +9,7 @@
 //! [`run`] reads as this line does. Beside it stand [`store`] (where collectors come from), [`definition`] (what they declare),
 //! [`address`], [`dial`] and [`tls`] (how targets and the engine are reached), [`stats`] (what containers use), [`stop`] (what ends
 //! a run early), [`notice`] (what goes to stderr), [`failure`] and [`error`] (what goes wrong, for one target and for the whole
-//! run), [`limits`] (every number), and [`inspect`] (the commands for people).
+//! run), [`limits`] (every number), [`inspect`] (the commands for people) and [`trial`] (the command for authors).
 
 pub mod address;
 pub mod collect;
@@ -32,6 +32,7 @@ pub mod stop;
 pub mod store;
 pub mod target;
 pub mod tls;
+pub mod trial;
 pub mod write;
 
 use std::ffi::OsString;
@@ -77,6 +78,10 @@ fn execute(arguments: impl IntoIterator<Item = OsString>, builtins: &'static [Bu
             Command::Run(command) => {
                 let CollectorAndRest::Words(words) = command.collector;
                 run::run(&store, &words, &watchdog).await
+            }
+            Command::Test(command) => {
+                let CollectorAndRest::Words(words) = command.collector;
+                trial::run(&store, &words, &watchdog).await
             }
             Command::List => write::print(&inspect::list(&store).await?).map(|()| ExitCode::SUCCESS),
             Command::Inspect { collector } => {

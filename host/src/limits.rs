@@ -170,6 +170,16 @@ pub const BEFOREHAND: usize = 100;
 /// File descriptors that are left for everything but targets.
 pub const SPARE_FILES: u64 = 64;
 
+/// A recording: all that one target says in one collection. The page of a large application has some 100 kB, and a recording is kept in
+/// a repository.
+pub const RECORDING: ByteSize = ByteSize::mib(16);
+
+/// Conversations of a recording, by HTTP and otherwise: as many as a call can begin.
+pub const RECORDED: usize = 2 * REQUESTS;
+
+/// How long connections of a sandbox that is gone may take to end. Their other ends are closed already.
+pub const RECORDING_END: Duration = Duration::from_secs(1);
+
 /// The limits on a collector, as people are shown them: what is bounded, the value, and the option that raises it.
 pub fn of_collectors() -> Vec<(&'static str, String, &'static str)> {
     let size = |size: ByteSize| format!("{:.0}", size.display().iec());

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -43,6 +44,12 @@ pub enum Command {
     /// The collector comes first, its options and the host's follow in any order: `run COLLECTOR --help` shows them.
     #[command(override_usage = "mackerel-plugin-wasm run COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
     Run(RunCommand),
+    /// Try a collector out on one target, or on a recording of one, and check what it does against its contract
+    ///
+    /// Prints the metrics and what is wrong, in the same words every time, for an author to compare. The collector comes first, its
+    /// options and the host's follow in any order: `test COLLECTOR --help` shows them.
+    #[command(override_usage = "mackerel-plugin-wasm test COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
+    Test(RunCommand),
     /// List the collectors that there are
     List,
     /// Show a collector: options, graphs, imports, size and digest
@@ -52,7 +59,7 @@ pub enum Command {
     },
 }
 
-/// `run`, before the collector is known.
+/// `run` or `test`, before the collector is known.
 #[derive(Debug, Args)]
 #[command(
     subcommand_required = true,
@@ -146,6 +153,19 @@ impl HostOptions {
     }
 }
 
+/// The host's options of `test` alone.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Recordings")]
+pub struct TestOptions {
+    /// Record what the target says in this folder; a recording that is there is replaced
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
+
+    /// Play this recording back in place of a target; needs neither Docker nor the target
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["record", "filters", "container_port", "targets", "docker_host", "stats_source", "tls_server_name"])]
+    pub replay: Option<PathBuf>,
+}
+
 /// Everything that a run was asked for, checked.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -168,16 +188,32 @@ impl Options {
     /// # Errors
     /// A usage error, or the collector's own fault where it describes options that cannot be.
     pub fn parse(words: &[OsString], description: &Description, asks_of_containers: bool) -> Result<Options, Error> {
+        let (options, ()) = Options::parse_for("run", words, description, asks_of_containers)?;
+        Ok(options)
+    }
+
+    /// The same for `command`, which has further options of its own.
+    ///
+    /// # Errors
+    /// As [`parse`](Options::parse).
+    pub fn parse_for<Further: Args>(
+        command: &str,
+        words: &[OsString],
+        description: &Description,
+        asks_of_containers: bool,
+    ) -> Result<(Options, Further), Error> {
+        let is_test = command == TEST;
         let name = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
-        let mut command = clap::Command::new("mackerel-plugin-wasm")
-            .bin_name(format!("mackerel-plugin-wasm run {name}"))
-            .no_binary_name(true);
-        command = HostOptions::augment_args(command).about(foreign(&description.summary)).long_about(None);
+        let bin_name = format!("mackerel-plugin-wasm {command} {name}");
+        let mut command = clap::Command::new("mackerel-plugin-wasm").bin_name(bin_name).no_binary_name(true);
+        command = Further::augment_args(HostOptions::augment_args(command))
+            .about(foreign(&description.summary))
+            .long_about(None);
         for spec in &description.options {
             let clash = command
                 .get_arguments()
                 .any(|arg| arg.get_long() == Some(&spec.name) || arg.get_long() == Some(&file_flag(spec)));
-            if clash || matches!(spec.name.as_str(), "help" | "version") {
+            if clash || matches!(spec.name.as_str(), "help" | "version" | "record" | "replay") {
                 return Err(Error::Failed(format!(
                     "the collector {name} declares an option --{}, which is the host's own: this is a fault of the collector",
                     spec.name
@@ -185,7 +221,10 @@ impl Options {
             }
             command = command.arg(collector_flag(spec, &description.name));
         }
-        let useless = useless(description, asks_of_containers);
+        let mut useless = useless(description, asks_of_containers);
+        if is_test {
+            useless.push(("instance_name", "its output has '#' in place of the target's name"));
+        }
         for (option, _) in &useless {
             command = command.mut_arg(option, |arg| arg.hide(true));
         }
@@ -197,6 +236,7 @@ impl Options {
             return Err(Error::Usage(format!("--{} does not go with {name}: {why}", flag.unwrap_or(option))));
         }
         let host = HostOptions::from_arg_matches(&matches)?;
+        let further = Further::from_arg_matches(&matches)?;
         let prefix = match &host.metric_key_prefix {
             Some(prefix) => prefix.clone(),
             None => description.name.parse().map_err(Error::Usage)?,
@@ -219,7 +259,21 @@ impl Options {
         }
         let secrets = description.options.iter().filter(|spec| spec.kind == OptionKind::Secret);
         let secrets = secrets.map(|spec| spec.name.clone()).collect();
-        Ok(Options { host, prefix, instance_name, collector, secrets })
+        Ok((Options { host, prefix, instance_name, collector, secrets }, further))
+    }
+
+    /// The secrets that were given, by their options' names.
+    pub fn secrets(&self) -> impl Iterator<Item = (&str, &str)> {
+        let is_secret = |option: &&OptionValue| self.secrets.contains(&option.name);
+        self.collector.iter().filter(is_secret).map(|option| (option.name.as_str(), option.value.as_str()))
+    }
+
+    /// Gives the secret option `name` this value, where it has none and there is such an option.
+    pub fn stand_in(&mut self, name: &str, value: String) {
+        let is_given = self.collector.iter().any(|option| option.name == name);
+        if self.secrets.contains(name) && !is_given {
+            self.collector.push(OptionValue { name: name.to_owned(), value });
+        }
     }
 
     /// What tells the state of this run from that of another: everything that changes which targets and counters there
@@ -254,6 +308,9 @@ fn with_all_options(mut error: clap::Error, command: &clap::Command, description
     }
     error
 }
+
+/// The command whose output names no target.
+pub const TEST: &str = "test";
 
 const WHOLE_CONTAINERS: &str = "it collects from whole containers, not from ports";
 

@@ -1,0 +1,195 @@
+//! A server on loopback that a sandbox is led to in place of its target, and what is spoken there.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::header::{self, HeaderName};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::address::Address;
+use crate::limits;
+
+/// The server. It takes connections until it is finished or dropped.
+pub struct Loopback {
+    /// Where it is.
+    pub address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    work: JoinHandle<()>,
+}
+
+impl Loopback {
+    /// Starts one, with what it does with each connection.
+    ///
+    /// # Errors
+    /// Where the system gives no port.
+    pub async fn start<F>(serve: impl Fn(TcpStream, SocketAddr) -> F + Send + 'static) -> Result<Loopback, String>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let of = |error| format!("cannot listen on {}: {error}", Ipv4Addr::LOCALHOST);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(of)?;
+        let address = listener.local_addr().map_err(of)?;
+        let (stop, mut stopped) = oneshot::channel();
+        let work = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                tokio::select! {
+                    accepted = listener.accept() => match accepted {
+                        Ok((stream, _)) => { connections.spawn(serve(stream, address)); }
+                        Err(_) => break,
+                    },
+                    Some(_) = connections.join_next() => {}
+                    _ = &mut stopped => break,
+                }
+            }
+            let all = async { while connections.join_next().await.is_some() {} };
+            let _ = tokio::time::timeout(limits::RECORDING_END, all).await;
+        });
+        Ok(Loopback { address, stop, work })
+    }
+
+    /// Its address as a target's.
+    pub fn as_target(&self) -> Address {
+        Address { host: self.address.ip().to_string(), port: self.address.port() }
+    }
+
+    /// Takes no more connections, and waits for the end of those that there are: the sandbox that opened them is gone.
+    pub async fn finish(self) {
+        let _ = self.stop.send(());
+        let _ = self.work.await;
+    }
+}
+
+/// What is spoken over a connection, as far as recordings tell it apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.
+    Http,
+    /// TLS, and nobody can read on.
+    Tls,
+    /// Anything else.
+    Other,
+}
+
+/// What the client of a connection speaks that begins with these bytes. None where more of them have to come.
+pub fn protocol(begin: &[u8]) -> Option<Protocol> {
+    const METHODS: [&str; 7] = ["GET ", "POST ", "PUT ", "HEAD ", "DELETE ", "PATCH ", "OPTIONS "];
+    // A record of the kind `handshake`, of a version 3.x.
+    match begin {
+        [] | [0x16] => return None,
+        [0x16, 3, ..] => return Some(Protocol::Tls),
+        _ => {}
+    }
+    if METHODS.iter().any(|method| method.as_bytes().starts_with(begin)) {
+        return None;
+    }
+    if !METHODS.iter().any(|method| begin.starts_with(method.as_bytes())) {
+        return Some(Protocol::Other);
+    }
+    match begin.iter().position(|byte| *byte == b'\n') {
+        Some(end) => {
+            let line = begin[..end].trim_ascii_end();
+            let is_http = line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0");
+            Some(if is_http { Protocol::Http } else { Protocol::Other })
+        }
+        None => (begin.len() > limits::HTTP_HEAD).then_some(Protocol::Other),
+    }
+}
+
+/// Reads from a client until it is clear what it speaks. What was read is added to `begin`. None where it ends before. A read that is
+/// dropped loses nothing.
+pub async fn listen(client: &mut TcpStream, begin: &mut Vec<u8>) -> Option<Protocol> {
+    loop {
+        if let Some(protocol) = protocol(begin) {
+            return Some(protocol);
+        }
+        match client.read_buf(begin).await {
+            Ok(1..) => {}
+            // What came until then is all that it says.
+            _ if !begin.is_empty() => return Some(Protocol::Other),
+            _ => return None,
+        }
+    }
+}
+
+/// Header fields that belong to a connection, and not to what is said over it.
+const OF_CONNECTIONS: [HeaderName; 8] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::TE,
+    header::TRAILER,
+    header::UPGRADE,
+    header::EXPECT,
+    HeaderName::from_static("keep-alive"),
+];
+
+/// Whether a header field says something of a connection alone.
+pub fn is_of_connection(name: &HeaderName) -> bool {
+    OF_CONNECTIONS.contains(name)
+}
+
+/// Answers the requests of one client, which has begun already. Where there is no answer, the connection is closed.
+pub async fn serve_http<F>(client: TcpStream, begin: Vec<u8>, answer: impl Fn(Request<Incoming>) -> F)
+where
+    F: Future<Output = Option<Response<Full<Bytes>>>>,
+{
+    let answer = service_fn(async |request| answer(request).await.ok_or("no answer"));
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    // An answer is what the target said, and nothing of this server's own.
+    builder.auto_date_header(false).title_case_headers(true).max_buf_size(limits::HTTP_HEAD);
+    let _ = builder.serve_connection(TokioIo::new(begun(client, begin)), answer).await;
+}
+
+/// A stream of which the begin was read already.
+fn begun(stream: TcpStream, begin: Vec<u8>) -> impl AsyncRead + AsyncWrite + Unpin {
+    let (read, write) = stream.into_split();
+    tokio::io::join(std::io::Cursor::new(begin).chain(read), write)
+}
+
+/// A body, where it is no larger than a recording.
+///
+/// # Errors
+/// What is wrong with it.
+pub async fn whole<B>(body: B) -> Result<Vec<u8>, String>
+where
+    B: Body<Data = Bytes, Error = hyper::Error>,
+{
+    let limit = usize::try_from(limits::RECORDING.as_u64()).unwrap_or(usize::MAX);
+    let body = Limited::new(body, limit).collect().await.map_err(|error| error.to_string())?;
+    Ok(body.to_bytes().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_protocol_is_known_by_its_first_line() {
+        for (begin, expected) in [
+            ("", None),
+            ("G", None),
+            ("GET", None),
+            ("GET /stats HTTP/1.1", None),
+            ("GET /stats HTTP/1.1\r\n", Some(Protocol::Http)),
+            ("POST / HTTP/1.0\nx", Some(Protocol::Http)),
+            ("GET key\r\n", Some(Protocol::Other)),
+            ("get key\r\n", Some(Protocol::Other)),
+            ("PING\r\n", Some(Protocol::Other)),
+            ("*1\r\n", Some(Protocol::Other)),
+            ("\x16", None),
+            ("\x16\x03\x01", Some(Protocol::Tls)),
+            ("\x16\x02", Some(Protocol::Other)),
+        ] {
+            assert_eq!(protocol(begin.as_bytes()), expected, "{begin:?}");
+        }
+    }
+}
