@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use wasmtime_wasi::async_trait;
 
+use super::player::Played;
 use crate::sandbox::container::{Error, Figures, Parts, State, Stats};
 use crate::stats::Source;
 
@@ -96,10 +97,11 @@ impl Replayed {
     }
 
     /// What was asked and is not recorded, and what is recorded and was not asked.
-    pub fn finish(&self) -> (Vec<String>, Vec<String>) {
+    pub fn finish(&self) -> Played {
         let (left, wrong) = &*lock(&self.0);
-        let unused = left.iter().map(|call| format!("{} was not asked for (container.json)", name(call)));
-        (wrong.clone(), unused.collect())
+        let unused =
+            left.iter().map(|call| format!("the container's {} was not asked for (container.json)", name(call)));
+        Played { wrong: wrong.clone(), unused: unused.collect() }
     }
 
     /// The first answer that is left to a question.
@@ -114,7 +116,9 @@ impl Replayed {
                 } else {
                     format!("there is {}", there_is.join(", "))
                 };
-                wrong.push(format!("the collector asked the container for {asked}, which is not recorded; {there_is}"));
+                wrong.push(format!(
+                    "the collector asked for the container's {asked}, which is not recorded; {there_is}"
+                ));
                 Err(Error::Unavailable("this is not in the recording".to_owned()))
             }
         }
@@ -125,12 +129,12 @@ impl Replayed {
 fn name(call: &Call) -> String {
     match call {
         Call::Stats { parts, .. } => name_of_stats(parts),
-        Call::State { .. } => "its state".to_owned(),
+        Call::State { .. } => "state".to_owned(),
     }
 }
 
 fn name_of_stats(parts: &[String]) -> String {
-    format!("its stats ({})", parts.join(", "))
+    format!("use of resources ({})", parts.join(", "))
 }
 
 #[async_trait]
@@ -151,7 +155,7 @@ impl Figures for Replayed {
     }
 
     async fn state(&self, _id: &str) -> Result<State, Error> {
-        match self.take("its state", |call| matches!(call, Call::State { .. }))? {
+        match self.take("state", |call| matches!(call, Call::State { .. }))? {
             Call::State { answer } => answer,
             Call::Stats { .. } => Err(Error::Gone),
         }

@@ -9,7 +9,7 @@ use hyper::header::{self, HeaderName};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
@@ -118,6 +118,12 @@ pub async fn listen(client: &mut TcpStream, begin: &mut Vec<u8>) -> Option<Proto
             _ => return None,
         }
     }
+}
+
+/// Says no more to a client, and hears it out: closed at once, the connection would be reset or end, by chance.
+pub async fn leave(mut client: TcpStream) {
+    let _ = client.shutdown().await;
+    let _ = tokio::io::copy(&mut client, &mut tokio::io::sink()).await;
 }
 
 /// Header fields that belong to a connection, and not to what is said over it.

@@ -28,10 +28,11 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 
 use self::figures::{Recorder, Replayed};
-use self::player::Player;
+use self::player::{Played, Player};
 use self::recording::{Head, Recording};
 use self::relay::Relay;
 use self::text::Secrets;
+use crate::address::Address;
 use crate::collect::{self, Outcome};
 use crate::definition::{Definitions, Point, Prefix};
 use crate::error::Error;
@@ -112,9 +113,12 @@ struct Trial<'a> {
 
 /// What came of one collection.
 struct Collected {
+    target: String,
     outcome: Outcome,
     cpu: Duration,
     time: Duration,
+    /// The address that the collector was led to, and the target's own, where that is another.
+    led: Option<(String, String)>,
 }
 
 impl Trial<'_> {
@@ -144,8 +148,8 @@ impl Trial<'_> {
         Ok((target, figures))
     }
 
-    /// Collects from `target`, in a fresh sandbox.
-    async fn collect(&self, target: &Target, figures: Option<Arc<dyn Figures>>) -> Collected {
+    /// Collects from `target`, in a fresh sandbox. Where that is at `own` in truth, this is what people are told.
+    async fn collect(&self, target: &Target, own: Option<&Address>, figures: Option<Arc<dyn Figures>>) -> Collected {
         let run = collect::Run {
             collector: &self.component.collector,
             options: self.options,
@@ -160,14 +164,18 @@ impl Trial<'_> {
         };
         let begin = Instant::now();
         let (outcome, cpu) = metered(collect::one(&run, target, &Activity::new("not begun"))).await;
-        Collected { outcome, cpu, time: begin.elapsed() }
+        let time = begin.elapsed();
+        let led = target.address.as_ref().zip(own).map(|(led, own)| (led.to_string(), own.to_string()));
+        let mut collected = Collected { target: String::new(), outcome, cpu, time, led };
+        collected.target = collected.told(&target.to_string());
+        collected
     }
 
     /// Tries it on a real target, twice.
     async fn live(&self, target: &Target, figures: Option<Arc<dyn Figures>>, findings: &mut Findings) -> Collected {
-        let first = self.collect(target, figures.clone()).await;
-        if findings.of_collection(&first, self, String::clone) {
-            let second = self.collect(target, figures).await;
+        let first = self.collect(target, None, figures.clone()).await;
+        if findings.of_collection(&first, self) {
+            let second = self.collect(target, None, figures).await;
             findings.compare_live(&first, &second);
         }
         first
@@ -189,19 +197,18 @@ impl Trial<'_> {
         let recorder = figures.map(|figures| Arc::new(Recorder::new(figures)));
         let through = Target { address: relay.as_ref().map(Relay::address), ..target.clone() };
         let figures = recorder.clone().map(|recorder| -> Arc<dyn Figures> { recorder });
-        let first = self.collect(&through, figures).await;
+        let first = self.collect(&through, target.address.as_ref(), figures).await;
         let mut recording = Recording::default();
         let mut problems = Vec::new();
         if let Some(relay) = relay {
             (recording.exchanges, recording.conversations, problems) = relay.finish().await;
         }
         recording.calls = recorder.map(|recorder| recorder.calls()).unwrap_or_default();
-        let to_target = instead_of(through.address.as_ref(), target.address.as_ref());
         let is_whole = problems.is_empty();
         for problem in problems {
             findings.error(format!("record: {problem}"));
         }
-        if !findings.of_collection(&first, self, to_target) || !is_whole {
+        if !findings.of_collection(&first, self) || !is_whole {
             notice::say(&format!("{}: nothing was recorded", self.component.name));
             return Ok(first);
         }
@@ -214,7 +221,8 @@ impl Trial<'_> {
         notice::say(&format!("{}: recorded in {}: {}", self.component.name, folder.display(), contents(&recording)));
         // From the files, for it is they that have to be good.
         let recording = recording::read(folder, &secrets).map_err(Error::Failed)?;
-        let second = self.play(&head, &recording, findings).await?;
+        let (second, played) = self.play(&head, &recording).await?;
+        findings.of_playing(&played);
         findings.compare(&first, &second, "from the recording");
         Ok(first)
     }
@@ -233,52 +241,33 @@ impl Trial<'_> {
         if let Some(other) = of_other {
             return Err(Error::Failed(format!("{}: the recording is of {other}", folder.display())));
         }
-        let first = self.play(head, &recording, findings).await?;
-        if first.outcome.found.is_ok() {
-            let second = self.play(head, &recording, &mut Findings::default()).await?;
+        let (first, played) = self.play(head, &recording).await?;
+        findings.of_playing(&played);
+        if findings.of_collection(&first, self) {
+            let (second, _) = self.play(head, &recording).await?;
             findings.compare(&first, &second, "the second time");
         }
         Ok(first)
     }
 
     /// Collects from a recording.
-    async fn play(&self, head: &Head, recording: &Recording, findings: &mut Findings) -> Result<Collected, Error> {
+    async fn play(&self, head: &Head, recording: &Recording) -> Result<(Collected, Played), Error> {
         let player = match head.endpoint() {
             Some(_) => Some(Player::start(recording).await.map_err(Error::Failed)?),
             None => None,
         };
         let replayed = head.has_container().then(|| Arc::new(Replayed::new(recording.calls.clone())));
         let target = head.target(player.as_ref().map(Player::address));
+        let own = head.endpoint().and_then(|endpoint| endpoint.parse().ok());
         let figures = replayed.clone().map(|replayed| -> Arc<dyn Figures> { replayed });
-        let collected = self.collect(&target, figures).await;
-        let (mut wrong, mut unused) = replayed.map(|replayed| replayed.finish()).unwrap_or_default();
+        let collected = self.collect(&target, own.as_ref(), figures).await;
+        let mut played = replayed.map(|replayed| replayed.finish()).unwrap_or_default();
         if let Some(player) = player {
-            let played = player.finish().await;
-            wrong.extend(played.wrong);
-            unused.extend(played.unused);
+            let Played { wrong, unused } = player.finish().await;
+            played.wrong.extend(wrong);
+            played.unused.extend(unused);
         }
-        let recorded = head.endpoint().and_then(|endpoint| endpoint.parse().ok());
-        let to_target = instead_of(target.address.as_ref(), recorded.as_ref());
-        for wrong in wrong {
-            findings.error(format!("replay: {}", to_target(&wrong)));
-        }
-        findings.of_collection(&collected, self, to_target);
-        for unused in unused {
-            findings.note(format!("replay: {unused}"));
-        }
-        Ok(collected)
-    }
-}
-
-/// What puts the target's address in the place of that which the collector was led to, in what is told.
-fn instead_of(
-    told: Option<&crate::address::Address>,
-    target: Option<&crate::address::Address>,
-) -> impl Fn(&String) -> String {
-    let both = told.zip(target).map(|(told, target)| (told.to_string(), target.to_string()));
-    move |text| match &both {
-        Some((told, target)) => text.replace(told, target),
-        None => text.clone(),
+        Ok((collected, played))
     }
 }
 
@@ -315,16 +304,25 @@ fn metrics(points: &[Point], prefix: &Prefix) -> String {
 }
 
 impl Collected {
+    /// A text with the target's own address in place of that which the collector was led to, which is another each time.
+    fn told(&self, text: &str) -> String {
+        match &self.led {
+            Some((led, own)) => text.replace(led, own),
+            None => text.to_owned(),
+        }
+    }
+
     /// Says what it took, beside what it may take.
     fn tell_usage(&self, name: &str, options: &Options) {
         let size = |bytes: u64| ByteSize::b(bytes).display().iec();
         let time = |time: Duration| {
             humantime::format_duration(Duration::from_micros(time.as_micros().try_into().unwrap_or(u64::MAX)))
         };
-        let Collected { outcome, cpu, time: took } = self;
+        let Collected { target, outcome, cpu, time: took, .. } = self;
         let bounds = options.host.bounds();
         notice::say(&format!(
-            "{name}: used {:.1} of {:.0} memory, {} of {} CPU time, {} of {} time, {} of {} requests",
+            "{name}: {}: used {:.1} of {:.0} memory, {} of {} CPU time, {} of {} time, {} of {} requests",
+            foreign(target),
             size(outcome.usage.peak()),
             bounds.memory.display().iec(),
             time(*cpu),
@@ -406,22 +404,31 @@ impl Findings {
         Ok(())
     }
 
+    /// What is to be said of playing a recording back.
+    fn of_playing(&mut self, Played { wrong, unused }: &Played) {
+        for wrong in wrong {
+            self.error(format!("replay: {wrong}"));
+        }
+        for unused in unused {
+            self.note(format!("replay: {unused}"));
+        }
+    }
+
     /// What is to be said of one collection: whether it gave a report.
-    fn of_collection(
-        &mut self,
-        collected: &Collected,
-        trial: &Trial<'_>,
-        to_target: impl Fn(&String) -> String,
-    ) -> bool {
+    fn of_collection(&mut self, collected: &Collected, trial: &Trial<'_>) -> bool {
         let found = match &collected.outcome.found {
             Ok(found) => found,
             Err(why) => {
-                self.error(format!("collect: {}", to_target(why)));
+                self.error(format!("collect: {}", collected.told(why)));
                 return false;
             }
         };
         for warning in &found.warnings {
-            self.error(format!("collect: {}", to_target(warning)));
+            self.error(format!("collect: {}", collected.told(warning)));
+        }
+        if !collected.outcome.refused.is_empty() {
+            let refused = collected.outcome.refused.to_string();
+            self.error(format!("collect: the collector {}", collected.told(&refused)));
         }
         if found.points.is_empty() {
             self.warning("collect: no metric came");
@@ -452,13 +459,11 @@ impl Findings {
     }
 
     /// Whether the same was collected again from the same answers. `when` says when that was.
-    fn compare(&mut self, first: &Collected, second: &Collected, when: &str) {
-        let (Ok(first), second) = (&first.outcome.found, &second.outcome.found) else { return };
-        let second = match second {
+    fn compare(&mut self, first: &Collected, again: &Collected, when: &str) {
+        let Ok(first) = &first.outcome.found else { return };
+        let second = match &again.outcome.found {
             Ok(second) => second,
-            // It has been told, where it was told of the second collection.
-            Err(_) if self.has_errors() => return,
-            Err(why) => return self.error(format!("collect: failed {when}: {why}")),
+            Err(why) => return self.error(format!("collect: failed {when}: {}", again.told(why))),
         };
         let values =
             |points: &[Point]| points.iter().map(|point| (point.key.clone(), point.value)).collect::<BTreeMap<_, _>>();
@@ -482,9 +487,6 @@ impl Findings {
 
     /// Prints the metrics, and what is wrong behind them.
     fn print(mut self, metrics: &str) -> Result<ExitCode, Error> {
-        // The recording just made can be found to be wrong in what was wrong with its target.
-        let mut seen = BTreeSet::new();
-        self.0.retain(|finding| seen.insert(finding.clone()));
         self.0.sort_by_key(|(weight, _)| *weight);
         let mut text = metrics.to_owned();
         for (weight, what) in &self.0 {

@@ -38,7 +38,7 @@ struct Play {
 }
 
 /// What came of playing a recording back.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Played {
     /// What the collector wanted to hear, and the recording does not have.
     pub wrong: Vec<String>,
@@ -113,24 +113,24 @@ async fn serve(mut client: TcpStream, play: Arc<Mutex<Play>>) {
         Some(Protocol::Tls) => {
             let wrong = "the collector speaks TLS, and what is encrypted cannot be played back";
             lock(&play).wrong.insert(wrong.to_owned());
+            loopback::leave(client).await;
         }
-        Some(Protocol::Other) => loop {
-            let choice = lock(&play).choose(&begin);
-            match choice {
-                Choice::This(index, conversation) => return converse(client, begin, index, conversation, &play).await,
-                Choice::Unclear => match client.read_buf(&mut begin).await {
-                    Ok(1..) => {}
-                    _ => {
-                        lock(&play).unknown(&begin);
-                        return;
+        Some(Protocol::Other) => {
+            loop {
+                let choice = lock(&play).choose(&begin);
+                match choice {
+                    Choice::This(index, conversation) => {
+                        return converse(client, begin, index, conversation, &play).await;
                     }
-                },
-                Choice::None => {
-                    lock(&play).unknown(&begin);
-                    return;
+                    Choice::Unclear => match client.read_buf(&mut begin).await {
+                        Ok(1..) => {}
+                        _ => break lock(&play).unknown(&begin),
+                    },
+                    Choice::None => break lock(&play).unknown(&begin),
                 }
             }
-        },
+            loopback::leave(client).await;
+        }
     }
 }
 
@@ -157,7 +157,7 @@ impl Play {
         let request = format!("{method} {}", foreign(path));
         let times = self.exchanges.iter().filter(|exchange| same(exchange)).count();
         let wrong = match self.exchanges.iter().find(alike) {
-            Some(_) if times > 0 => format!("the collector asked for {request} more often than the {times} recorded"),
+            Some(_) if times > 0 => format!("the collector asked for {request} more often than is recorded ({times})"),
             Some(exchange) => format!(
                 "the collector asked for {request} with the body {}, which is recorded with {}",
                 quoted(question),
@@ -251,7 +251,8 @@ async fn converse(mut client: TcpStream, begin: Vec<u8>, index: usize, conversat
                     }
                 }
                 if !heard.starts_with(expected) {
-                    return differs(expected, &heard);
+                    differs(expected, &heard);
+                    return loopback::leave(client).await;
                 }
                 heard.drain(..expected.len());
             }
@@ -271,6 +272,7 @@ async fn converse(mut client: TcpStream, begin: Vec<u8>, index: usize, conversat
         }
     }
     differs(&[], &heard);
+    loopback::leave(client).await;
 }
 
 /// The answer as it goes onto the wire.

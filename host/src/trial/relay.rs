@@ -103,7 +103,7 @@ impl Way {
     }
 
     async fn carry(self, mut client: TcpStream) {
-        let Some(target) = self.connect().await else { return };
+        let Some(target) = self.connect().await else { return loopback::leave(client).await };
         let mut begin = Vec::new();
         let protocol = tokio::select! {
             protocol = loopback::listen(&mut client, &mut begin) => protocol,
@@ -122,9 +122,11 @@ impl Way {
                 })
                 .await;
             }
-            Some(Protocol::Tls) => self.problem(
-                "the collector speaks TLS, and what is encrypted cannot be played back: record from a target without TLS",
-            ),
+            Some(Protocol::Tls) => {
+                let encrypted = "the collector speaks TLS, and what is encrypted cannot be played back";
+                self.problem(format!("{encrypted}: record from a target without TLS"));
+                loopback::leave(client).await;
+            }
             Some(Protocol::Other) => {
                 self.converse(client, begin, target).await;
             }
