@@ -291,6 +291,14 @@ fn the_same_sample_twice() {
 }
 
 #[test]
+fn values_by_chance() {
+    // No fault that one run can see.
+    let scene = Scene::new();
+    let values = scene.attack("values_by_chance", "").values_alone();
+    assert_eq!(values.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["evil.one"]);
+}
+
+#[test]
 fn as_many_samples_as_allowed() {
     let (values, complaint) = values_and_complaint("as_many_samples_as_allowed", "");
     assert_eq!(values, one());
@@ -658,6 +666,18 @@ fn escapes_in_labels() {
     let graph = &json["graphs"]["evil.#.evil"];
     assert_eq!(graph["label"], format!("Evil.# {label}"));
     assert_eq!(graph["metrics"], json!([{"name": "one", "label": label, "stacked": false}]));
+}
+
+#[test]
+fn graphs_by_chance() {
+    // No fault that one run can see: it asks once, and holds all targets against that. Here it does not fit what they report.
+    let target = StandIn::telling(json!({"goroutine_num": 1}));
+    let output = Agent::alone().values(&format!(
+        "run {} --attack graphs_by_chance --target {}",
+        component("evil"),
+        target.target()
+    ));
+    assert_eq!(output.exits(0).stdout, "");
 }
 
 #[test]

@@ -46,6 +46,7 @@ macro_rules! with_attacks_in_collect {
             values_at_the_edge
             a_counter_as_the_target_tells_it
             the_same_sample_twice
+            values_by_chance
             as_many_samples_as_allowed
             too_many_samples
             as_many_samples_as_fit
@@ -112,6 +113,7 @@ macro_rules! with_attacks_in_graphs {
             a_hundred_thousand_metrics
             ten_thousand_metrics
             escapes_in_labels
+            graphs_by_chance
             a_label_of_a_mebibyte
             a_refusal_of_a_mebibyte
         }

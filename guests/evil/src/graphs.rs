@@ -139,6 +139,11 @@ pub(crate) fn escapes_in_labels() -> Graphs {
     Ok(vec![Graph { label, ..graph("#.evil", vec![metric]) }])
 }
 
+/// Which are legal each time, and others.
+pub(crate) fn graphs_by_chance() -> Graphs {
+    with_key(&format!("#.evil{}", crate::report::chance()))
+}
+
 pub(crate) fn a_label_of_a_mebibyte() -> Graphs {
     Ok(vec![Graph { label: mebibyte(), ..graph("#.evil", vec![gauge("one")]) }])
 }

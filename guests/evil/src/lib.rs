@@ -23,6 +23,7 @@ mod honest;
 mod reach;
 mod report;
 mod share;
+mod talk;
 mod through;
 mod writing;
 
@@ -90,6 +91,8 @@ impl Guest for Evil {
             options: vec![
                 option("attack", "Which fault", OptionKind::Choice(names.map(|name| (*name).to_owned()).collect())),
                 option("at", "Only at targets of these ports", OptionKind::Many),
+                option("say", "Lines that are said to the target over TCP", OptionKind::Many),
+                option("secret", "What `%` stands for in them", OptionKind::Secret),
                 option("by-label", "The faults that containers have in their label `attack`", OptionKind::Flag),
             ],
         }
@@ -103,6 +106,9 @@ impl Guest for Evil {
     }
 
     fn collect(target: Target, options: Vec<OptionValue>) -> Outcome {
+        if value(&options, "say").is_some() {
+            return talk::collect(&target, &options);
+        }
         let port = target.endpoint.map(|endpoint| endpoint.port.to_string()).unwrap_or_default();
         let labels = target.container.map(|container| container.labels).unwrap_or_default();
         let label = labels.iter().find(|(key, _)| key == "attack").map(|(_, value)| value.as_str());

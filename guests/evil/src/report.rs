@@ -1,5 +1,7 @@
 //! What is handed over: samples and errors.
 
+use std::hash::{BuildHasher as _, RandomState};
+
 use crate::bindings::mackerel::collector::http;
 use crate::bindings::mackerel::collector::types::{CollectError, Report, Sample};
 use crate::{Outcome, honest, saw};
@@ -72,6 +74,18 @@ pub(crate) fn a_counter_as_the_target_tells_it() -> Outcome {
 
 pub(crate) fn the_same_sample_twice() -> Outcome {
     report(vec![sample("#.evil", "one", 1.0), sample("#.evil", "one", 2.0)])
+}
+
+/// Another value each time, whatever the target tells.
+pub(crate) fn values_by_chance() -> Outcome {
+    report(vec![sample("#.evil", "one", f64::from(chance()))])
+}
+
+/// A number that nobody knows beforehand.
+pub(crate) fn chance() -> u32 {
+    // What hashing begins with is random.
+    let bytes = RandomState::new().hash_one(()).to_le_bytes();
+    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }
 
 pub(crate) fn as_many_samples_as_allowed() -> Outcome {

@@ -62,6 +62,11 @@ fn get(authority: &str, path: &str) -> Result<(u16, usize), String> {
     send(&Method::Get, &Scheme::Http, authority, path, &Fields::new())
 }
 
+/// The status that the target answers a POST with.
+pub(crate) fn post(authority: &str, path: &str) -> Result<u16, String> {
+    send(&Method::Post, &Scheme::Http, authority, path, &Fields::new()).map(|(status, _)| status)
+}
+
 /// The same addresses as by TCP.
 pub(crate) fn addresses_by_wasi_http() -> Outcome {
     let mut answered = Vec::new();
