@@ -8,6 +8,7 @@
 //! - [`fleet`] is such an engine's containers, and an agent that asks for what they use.
 //! - [`cgroup`] shows files in place of the kernel's control groups.
 //! - [`disk`] is a disk that can run full.
+//! - [`lines`] is a database's server, as far as a protocol of lines makes one.
 //! - [`stand_in`] is a Go program's `/stats` that tells what a scenario wants it to tell.
 //! - [`soak`] is containers that come and go, and what each of them answered.
 //! - [`attack`] is the evil collector at work beside an honest one, and [`witness`] a target that sees what it does.
@@ -25,6 +26,7 @@ pub mod fake_engine;
 pub mod fleet;
 pub mod go;
 pub mod http;
+pub mod lines;
 pub mod local;
 pub mod mask;
 pub mod podman;

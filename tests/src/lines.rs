@@ -1,0 +1,79 @@
+//! A server of a protocol of lines, in place of a database: it answers what a scenario wants it to answer.
+
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use crate::port;
+
+type Answer = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// The server, on a free port of this machine.
+pub struct Lines {
+    port: u16,
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+impl Lines {
+    /// Starts one that greets with a line, where there is one, and answers each line, or closes the connection.
+    ///
+    /// # Panics
+    ///
+    /// When no port is free.
+    pub fn answering(
+        greeting: Option<&'static str>,
+        answer: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = port::listen();
+        let port = listener.local_addr().expect("a bound listener has an address").port();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let (answer, hears): (Arc<Answer>, _) = (Arc::new(answer), Arc::clone(&heard));
+        thread::spawn(move || serve(&listener, greeting, &answer, &hears));
+        Self { port, heard }
+    }
+
+    /// Its address, as `--target` takes it.
+    pub fn target(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// All lines that it heard.
+    pub fn heard(&self) -> Vec<String> {
+        lock(&self.heard).clone()
+    }
+}
+
+fn lock(heard: &Mutex<Vec<String>>) -> MutexGuard<'_, Vec<String>> {
+    heard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn serve(
+    listener: &TcpListener,
+    greeting: Option<&'static str>,
+    answer: &Arc<Answer>,
+    heard: &Arc<Mutex<Vec<String>>>,
+) {
+    for stream in listener.incoming().flatten() {
+        let (answer, heard) = (Arc::clone(answer), Arc::clone(heard));
+        thread::spawn(move || converse(stream, greeting, &*answer, &heard));
+    }
+}
+
+fn converse(
+    mut stream: TcpStream,
+    greeting: Option<&str>,
+    answer: &Answer,
+    heard: &Mutex<Vec<String>>,
+) -> io::Result<()> {
+    if let Some(greeting) = greeting {
+        write!(stream, "{greeting}\r\n")?;
+    }
+    for line in BufReader::new(stream.try_clone()?).lines() {
+        let line = line?;
+        lock(heard).push(line.clone());
+        let Some(answer) = answer(&line) else { break };
+        write!(stream, "{answer}\r\n")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,785 @@
+//! `test`: what an author sees of a collector on a real target, and on a recording of one when the target is long gone.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use scenarios::agent::{Agent, Output, component};
+use scenarios::engine::Engine;
+use scenarios::go::Program;
+use scenarios::lines::Lines;
+use scenarios::local::Local;
+use scenarios::stand_in::StandIn;
+use scenarios::witness::Witness;
+use scenarios::{mask, stats};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const MINUTE: u64 = 60_000_000_000;
+
+/// A folder in which recordings are made.
+struct Desk(TempDir);
+
+impl Desk {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    /// Where a recording of this name is.
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// `--record` and the folder of this name.
+    fn record(&self, name: &str) -> String {
+        format!("--record {}", self.path(name).display())
+    }
+
+    /// `--replay` and the folder of this name.
+    fn replay(&self, name: &str) -> String {
+        format!("--replay {}", self.path(name).display())
+    }
+
+    /// A recording's files by their names, and what they hold.
+    fn files(&self, name: &str) -> BTreeMap<String, String> {
+        let entries = fs::read_dir(self.path(name)).expect("a recording").flatten();
+        let text = |path: &Path| fs::read_to_string(path).expect("a recording is text");
+        entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), text(&entry.path()))).collect()
+    }
+
+    /// All files of a recording on one page.
+    fn page(&self, name: &str) -> String {
+        let files = self.files(name).into_iter().map(|(name, text)| format!("--- {name}\n{}\n", text.trim_end()));
+        mask::ports(&files.collect::<String>())
+    }
+
+    /// Changes a file of a recording by hand.
+    fn edit(&self, name: &str, file: &str, change: impl Fn(&str) -> String) {
+        let path = self.path(name).join(file);
+        let text = fs::read_to_string(&path).expect("a file of a recording");
+        let changed = change(&text);
+        assert_ne!(changed, text, "an edit of {file}");
+        fs::write(path, changed).expect("a file that can be written");
+    }
+
+    /// A copy of a recording.
+    fn copy(&self, name: &str, copy: &str) {
+        fs::create_dir(self.path(copy)).expect("a new folder");
+        for (file, text) in self.files(name) {
+            fs::write(self.path(copy).join(file), text).expect("a new file");
+        }
+    }
+
+    /// A text without what changes from run to run.
+    fn mask(&self, text: &str) -> String {
+        mask::ports(&mask::path(&text.replace(&component("evil"), "evil.wasm"), self.0.path(), "DESK"))
+    }
+
+    /// Standard error, in which what was used is hidden, for it is another each time.
+    fn stderr(&self, output: &Output) -> String {
+        let lines = output.stderr.lines().map(|line| match line.split_once(": used ") {
+            Some((before, used)) => {
+                let amounts: Vec<&str> = used.split(", ").collect();
+                assert_eq!(amounts.len(), 4, "{output}");
+                assert!(amounts.iter().all(|amount| amount.contains(" of ")), "{output}");
+                format!("{before}: used …\n")
+            }
+            None => format!("{line}\n"),
+        });
+        self.mask(&lines.collect::<String>())
+    }
+}
+
+/// Tries out a collector where there is no engine.
+fn test(arguments: &str) -> Output {
+    Agent::alone().values(&format!("test {arguments}"))
+}
+
+/// Tries out the evil collector.
+fn test_evil(arguments: &str) -> Output {
+    test(&format!("{} {arguments}", component("evil")))
+}
+
+/// What is printed of one gostats answer: gauges as they are, counters as they were told.
+fn printed(answer: &Value) -> BTreeMap<String, String> {
+    let line = |metric: &&str, kind: &str| {
+        let (_, field) = metric.split_once('.').expect("a graph and a metric");
+        (format!("gostats.#.{metric}"), format!("{}{kind}", answer[field]))
+    };
+    let gauges = stats::GAUGES.iter().map(|metric| line(metric, ""));
+    gauges.chain(stats::COUNTERS.iter().map(|metric| line(metric, "\tcounter, per minute"))).collect()
+}
+
+/// The metrics on a test's standard output.
+fn metrics(output: &Output) -> BTreeMap<String, String> {
+    let lines = output.stdout.lines().filter_map(|line| line.split_once('\t'));
+    lines.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// Metrics whose values are compared as numbers, for zero can be told in several ways.
+fn as_numbers(metrics: &BTreeMap<String, String>) -> BTreeMap<String, (f64, String)> {
+    let number = |text: &str| {
+        let (value, kind) = text.split_once('\t').unwrap_or((text, ""));
+        (value.parse().expect("a number"), kind.to_owned())
+    };
+    metrics.iter().map(|(key, text)| (key.clone(), number(text))).collect()
+}
+
+// From a real container, and without it.
+
+#[test]
+fn a_go_app_that_is_gone_is_still_told_by_its_recording() {
+    let Some(engine) = Engine::find() else { return };
+    let (group, desk) = (engine.group(), Desk::new());
+    let app = group.app("app");
+    let command = format!("test gostats --filter {} --path /stats {}", group.filter(), desk.record("app"));
+    let recorded = Agent::beside(engine).values(&command).exits(0);
+    assert_eq!(as_numbers(&metrics(&recorded)), as_numbers(&printed(&app.last_served())), "{recorded}");
+    assert_eq!(app.served().len(), 1, "who records asks once");
+    let (id, image) = (app.id().to_owned(), app.image().to_owned());
+    let target: Value = serde_json::from_str(&desk.files("app")["target.json"]).expect("JSON");
+    let told = json!([id, app.name(), image, 8080]);
+    app.remove();
+    let container = &target["container"];
+    assert_eq!(json!([container["id"], container["name"], container["image"], container["port"]]), told);
+
+    for _ in 0..2 {
+        let replayed = test(&format!("gostats --path /stats {}", desk.replay("app"))).exits(0);
+        assert_eq!(replayed.stdout, recorded.stdout);
+    }
+}
+
+#[test]
+fn a_containers_figures_are_still_told_when_it_is_gone() {
+    let Some(engine) = Engine::find() else { return };
+    let (group, desk) = (engine.group(), Desk::new());
+    let app = group.app("app");
+    let command = format!("test docker --filter {} --graphs all {}", group.filter(), desk.record("app"));
+    let recorded = Agent::beside(engine).values(&command).exits(0);
+    app.remove();
+    let calls: Value = serde_json::from_str(&desk.files("app")["container.json"]).expect("JSON");
+    let stats = &calls[0]["answer"]["Ok"];
+    let printed = metrics(&recorded);
+    assert_eq!(printed["docker.memory.#.rss"], stats["memory"]["rss"].to_string(), "{recorded}");
+    assert_eq!(printed["docker.restarts.#.count"], "0", "{recorded}");
+
+    let replay = |options: &str| test(&format!("docker {options} {}", desk.replay("app")));
+    assert_eq!(replay("--graphs all").exits(0).stdout, recorded.stdout);
+    desk.edit("app", "container.json", |text| text.replace("\"restarts\": 0", "\"restarts\": 17"));
+    let edited = recorded.stdout.replace("docker.restarts.#.count\t0", "docker.restarts.#.count\t17");
+    assert_eq!(replay("--graphs all").exits(0).stdout, edited);
+    insta::assert_snapshot!(replay("--graphs cpu,health").exits(1).stdout, @"
+    error: replay: the collector asked for the container's use of resources (cpu), which is not recorded; there is use of resources (cpu, throttling, memory, block-io, network, processes), state
+    error: collect: this is not in the recording
+    note: replay: the container's use of resources (cpu, throttling, memory, block-io, network, processes) was not asked for (container.json)
+    note: replay: the container's state was not asked for (container.json)
+    ");
+    desk.edit("app", "container.json", |text| text.replace("\"restarts\"", "\"restart\""));
+    insta::assert_snapshot!(desk.stderr(&replay("--graphs all").exits(1)), @r#"mackerel-plugin-wasm: DESK/app/container.json: the field "restart" is none that is known there"#);
+}
+
+// What a recording is made of.
+
+#[test]
+fn a_request_and_its_answer_are_a_page_that_people_can_read_and_edit() {
+    let (stand_in, desk) = (StandIn::telling(stats::body(MINUTE, 7)), Desk::new());
+    let options = "gostats --path /stats?full=1";
+    let recorded = test(&format!("{options} --target {} {}", stand_in.target(), desk.record("one"))).exits(0);
+    assert_eq!(as_numbers(&metrics(&recorded)), as_numbers(&printed(&stats::body(MINUTE, 7))), "{recorded}");
+    insta::assert_snapshot!(desk.stderr(&recorded), @"
+    mackerel-plugin-wasm: gostats: recorded in DESK/one: 1 request by HTTP
+    mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: used …
+    ");
+    insta::assert_snapshot!(desk.page("one"), @r#"
+    --- 001.http
+    > GET /stats?full=1
+    < 200
+    < content-type: application/json
+
+    {"cgo_call_num":7,"cpu_num":2,"gc_last":1700000000000000000,"gc_next":4194304,"gc_num":7,"gc_pause":[0.031,0.042],"gc_pause_per_second":0.125,"gc_per_second":0.25,"go_arch":"amd64","go_os":"linux","go_version":"go1.26.8","gomaxprocs":2,"goroutine_num":12,"heap_alloc":1048576,"heap_idle":3000000,"heap_inuse":1194304,"heap_objects":4321,"heap_released":7,"heap_sys":4194304,"memory_alloc":1048576,"memory_frees":7,"memory_lookups":7,"memory_mallocs":7,"memory_stack":65536,"memory_sys":8388608,"memory_total_alloc":9048576,"time":60000000000}
+    --- target.json
+    {
+      "format": 1,
+      "collector": "gostats 0.1.0",
+      "endpoint": "127.0.0.1:PORT"
+    }
+    "#);
+
+    desk.edit("one", "001.http", |text| text.replace("\"goroutine_num\":12", "\"goroutine_num\": 4711"));
+    let edited = test(&format!("{options} {}", desk.replay("one"))).exits(0);
+    let changed = recorded.stdout.replace("goroutine_num\t12", "goroutine_num\t4711");
+    assert_eq!(edited.stdout, changed);
+    // The status is the target's too.
+    desk.edit("one", "001.http", |text| text.replace("< 200", "< 503"));
+    insta::assert_snapshot!(test(&format!("{options} {}", desk.replay("one"))).exits(1).stdout, @"error: collect: answered 503 Service Unavailable instead of 200 OK");
+}
+
+#[test]
+fn while_it_is_recorded_a_target_sees_what_it_would_see_of_a_run() {
+    let (witness, desk) = (Witness::new(), Desk::new());
+    let options = format!("gostats --target {}", witness.target());
+    witness.tells(stats::body(MINUTE, 7));
+    let _ = Agent::alone().values(&format!("run {options}")).exits(0);
+    let _ = test(&format!("{options} {}", desk.record("one"))).exits(0);
+    let [run, recorded] = &witness.requests()[..] else { panic!("not asked twice: {:?}", witness.requests()) };
+    assert_eq!(recorded.to_lowercase(), run.to_lowercase());
+}
+
+/// A database that greets, and answers only those that know its secret.
+fn database() -> Lines {
+    Lines::answering(Some("+HELLO"), |line| match line {
+        "AUTH:hunter22" => Some("+OK, hunter22".to_owned()),
+        "clients" => Some("11".to_owned()),
+        "commands" => Some("47".to_owned()),
+        "QUIT" => None,
+        _ => Some("-ERR".to_owned()),
+    })
+}
+
+#[test]
+fn a_protocol_of_its_own_is_recorded_by_its_turns_and_without_its_secret() {
+    let (desk, database) = (Desk::new(), database());
+    let file = |name: &str, secret: &str| {
+        fs::write(desk.path(name), secret).expect("a new file");
+        format!("--secret-file {}", desk.path(name).display())
+    };
+    let words = "--say < --say AUTH:% --say clients --say / --say < --say AUTH:% --say commands";
+    let own = file("own", "hunter22\n");
+    let recorded = test_evil(&format!("{words} {own} --target {} {}", database.target(), desk.record("one"))).exits(0);
+    insta::assert_snapshot!(recorded.stdout, @"
+    evil.#.evil.one	11
+    evil.#.evil.two	47
+    note: collect: nothing came for evil.#.evil: total
+    note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    ");
+    insta::assert_snapshot!(desk.stderr(&recorded), @"
+    mackerel-plugin-wasm: evil.wasm: recorded in DESK/one: 2 connections
+    mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: used …
+    ");
+    insta::assert_snapshot!(desk.page("one"), @r#"
+    --- 001.tcp
+    < +HELLO\r\n
+    > AUTH:\{secret}\r\n
+    < +OK, \{secret}\r\n
+    > clients\r\n
+    < 11\r\n
+    --- 002.tcp
+    < +HELLO\r\n
+    > AUTH:\{secret}\r\n
+    < +OK, \{secret}\r\n
+    > commands\r\n
+    < 47\r\n
+    --- target.json
+    {
+      "format": 1,
+      "collector": "evil 0.1.0",
+      "endpoint": "127.0.0.1:PORT",
+      "secrets": {
+        "secret": 8
+      }
+    }
+    "#);
+    let said = ["AUTH:hunter22", "clients", "AUTH:hunter22", "commands"];
+    assert_eq!(database.heard(), said, "who records says everything once");
+
+    // Nobody needs the secret to play it back, and any other one does as well.
+    for secret in [own, String::new(), file("other", "a longer one, which nobody else has")] {
+        assert_eq!(test_evil(&format!("{words} {secret} {}", desk.replay("one"))).exits(0).stdout, recorded.stdout);
+    }
+    assert_eq!(database.heard().len(), said.len(), "who plays it back says nothing to the target");
+}
+
+#[test]
+fn connections_come_in_any_order() {
+    let desk = Desk::new();
+    let database = Lines::answering(None, |line| Some(line.len().to_string()));
+    let record = |words: &str| test_evil(&format!("{words} --target {} {}", database.target(), desk.record("one")));
+    let recorded = record("--say aa --say / --say bbbb").exits(0);
+    insta::assert_snapshot!(recorded.stdout, @"
+    evil.#.evil.one	2
+    evil.#.evil.two	4
+    note: collect: nothing came for evil.#.evil: total
+    note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    ");
+    insta::assert_snapshot!(test_evil(&format!("--say bbbb --say / --say aa {}", desk.replay("one"))).exits(0).stdout, @"
+    evil.#.evil.one	4
+    evil.#.evil.two	2
+    note: collect: nothing came for evil.#.evil: total
+    note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    ");
+}
+
+#[test]
+fn requests_by_wasi_http_are_recorded_as_others_are() {
+    let (witness, desk) = (Witness::new(), Desk::new());
+    let words = "--say POST:/a --say POST:/redirect --say POST:/a";
+    let recorded = test_evil(&format!("{words} --target {} {}", witness.target(), desk.record("one"))).exits(0);
+    insta::assert_snapshot!(recorded.stdout, @"
+    evil.#.evil.one	200
+    evil.#.evil.two	302
+    evil.#.evil.total	200	counter, per minute
+    note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    ");
+    assert_eq!(
+        desk.files("one").keys().map(String::as_str).collect::<Vec<_>>(),
+        ["001.http", "002.http", "003.http", "target.json"]
+    );
+    let asked = witness.requests().len();
+    let turned = "--say POST:/redirect --say POST:/a --say POST:/a";
+    insta::assert_snapshot!(test_evil(&format!("{turned} {}", desk.replay("one"))).exits(0).stdout, @"
+    evil.#.evil.one	302
+    evil.#.evil.two	200
+    evil.#.evil.total	200	counter, per minute
+    note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    ");
+    assert_eq!(witness.requests().len(), asked);
+}
+
+#[test]
+fn what_is_encrypted_is_tested_and_not_recorded() {
+    let (stand_in, desk, certificates) = (StandIn::telling(stats::body(MINUTE, 7)), Desk::new(), Desk::new());
+    let folder = certificates.0.path().display().to_string();
+    let to = format!("tcp:{}", stand_in.target());
+    let front = Local::start(Program::TlsFront, &["-to", &to, "-for", "127.0.0.1", "-certificates", &folder]);
+    let Some(front) = front else { return };
+    let agent = Agent::alone().with("SSL_CERT_FILE", certificates.path("ca.pem"));
+    let command = format!("test gostats --scheme https --path /stats --target {}", front.target());
+    let live = agent.values(&command).exits(0);
+    assert_eq!(as_numbers(&metrics(&live)), as_numbers(&printed(&stats::body(MINUTE, 7))), "{live}");
+    let recorded = agent.values(&format!("{command} {}", desk.record("one"))).exits(1);
+    insta::assert_snapshot!(desk.mask(&recorded.stdout), @"
+    error: record: the collector speaks TLS, and what is encrypted cannot be played back: record from a target without TLS
+    error: collect: no connection: tls handshake eof
+    ");
+    assert!(!desk.path("one").exists());
+}
+
+// What a recording does not have.
+
+#[test]
+fn what_was_not_recorded_is_told_with_what_was() {
+    let (desk, witness) = (Desk::new(), Witness::new());
+    let answers = |line: &str| Some(line.len().to_string());
+    let database = Lines::answering(None, answers);
+    let record = |words: &str, target: &str, name: &str| {
+        let output = test_evil(&format!("{words} --target {target} {}", desk.record(name)));
+        assert_eq!(output.status.code(), Some(0), "{output}");
+    };
+    record("--say POST:/a --say POST:/b", &witness.target(), "http");
+    record("--say one --say two", &database.target(), "tcp");
+    let mut page = String::new();
+    for (words, name) in [
+        ("--say POST:/a --say POST:/c", "http"),
+        ("--say POST:/a --say POST:/a", "http"),
+        ("--say POST:/b", "http"),
+        ("--say one", "http"),
+        ("--attack values_at_the_edge", "http"),
+        ("--say one --say three", "tcp"),
+        ("--say one --say two --say three", "tcp"),
+        ("--say three", "tcp"),
+        ("--say one --say two --say / --say one", "tcp"),
+        ("--say one", "tcp"),
+        ("--say POST:/a", "tcp"),
+        ("--attack values_at_the_edge", "tcp"),
+    ] {
+        let output = test_evil(&format!("{words} {}", desk.replay(name)));
+        let code = output.status.code().expect("an exit status");
+        let lines = output.stdout.lines().filter(|line| !line.starts_with("note: collect") && !line.contains('\t'));
+        let lines: String = lines.map(|line| format!("    {line}\n")).collect();
+        page.push_str(&format!("{name}: {words} ({code})\n{lines}"));
+    }
+    insta::assert_snapshot!(page, @r"
+    http: --say POST:/a --say POST:/c (1)
+        error: replay: the collector asked for POST /c, which is not recorded; there is POST /a, POST /b
+        error: collect: ErrorCode::HttpProtocolError
+        note: replay: POST /b was not asked for (002.http)
+    http: --say POST:/a --say POST:/a (1)
+        error: replay: the collector asked for POST /a more often than is recorded (1)
+        error: collect: ErrorCode::HttpProtocolError
+        note: replay: POST /b was not asked for (002.http)
+    http: --say POST:/b (0)
+        note: replay: POST /a was not asked for (001.http)
+    http: --say one (1)
+        error: replay: the collector opened a connection and sent 'one\r\n', which is not recorded; there is POST /a, POST /b
+        error: collect: unexpected answer: the connection was closed
+        note: replay: POST /a was not asked for (001.http)
+        note: replay: POST /b was not asked for (002.http)
+    http: --attack values_at_the_edge (0)
+        note: replay: POST /a was not asked for (001.http)
+        note: replay: POST /b was not asked for (002.http)
+    tcp: --say one --say three (1)
+        error: replay: the collector sent 'three\r\n' where 'two\r\n' is recorded (001.tcp)
+        error: collect: unexpected answer: the connection was closed
+    tcp: --say one --say two --say three (1)
+        error: replay: the collector sent 'three\r\n' where the recorded connection ends (001.tcp)
+        error: collect: unexpected answer: the connection was closed
+    tcp: --say three (1)
+        error: replay: the collector opened a connection and sent 'three\r\n', which is not recorded; there is a connection that sends 'one\r\n'
+        error: collect: unexpected answer: the connection was closed
+        note: replay: a recorded connection was not opened (001.tcp)
+    tcp: --say one --say two --say / --say one (1)
+        error: replay: the collector opened a connection and sent 'one\r\n', which is not recorded; 001.tcp begins so, and was used already
+        error: collect: unexpected answer: the connection was closed
+    tcp: --say one (0)
+        note: replay: the collector left a recorded connection before its end (001.tcp)
+    tcp: --say POST:/a (1)
+        error: replay: the collector asked for POST /a, which is not recorded; there is a connection that sends 'one\r\n'
+        error: collect: ErrorCode::HttpProtocolError
+        note: replay: a recorded connection was not opened (001.tcp)
+    tcp: --attack values_at_the_edge (0)
+        note: replay: a recorded connection was not opened (001.tcp)
+    ");
+}
+
+// What is no recording.
+
+#[test]
+fn a_recording_that_cannot_be_read_is_told_with_file_and_line() {
+    let (stand_in, desk) = (StandIn::telling(stats::body(MINUTE, 7)), Desk::new());
+    let _ = test(&format!("gostats --target {} {}", stand_in.target(), desk.record("good"))).exits(0);
+    fs::create_dir(desk.path("empty")).expect("a new folder");
+    let broken = |name: &str, file: &str, change: &dyn Fn(&str) -> String| {
+        desk.copy("good", name);
+        desk.edit(name, file, change);
+    };
+    broken("torn-head", "target.json", &|text| text[..text.len() / 2].to_owned());
+    broken("newer", "target.json", &|text| text.replace("\"format\": 1", "\"format\": 2"));
+    broken("no-format", "target.json", &|text| text.replace("\"format\": 1", "\"format\": \"one\""));
+    broken("more", "target.json", &|text| text.replace("\"format\": 1,", "\"format\": 1, \"speed\": 2,"));
+    broken("torn", "001.http", &|text| text[..20].to_owned());
+    broken("edited", "001.http", &|text| text.replace("< 200", "< OK"));
+    broken("escape", "001.http", &|text| text.replace("> GET ", "> GET /\\y"));
+    broken("secret", "001.http", &|text| text.replace("> GET ", "> GET /\\{password}"));
+    broken("of-a-container", "target.json", &|text| text.replace("\"endpoint\"", "\"container\""));
+    broken("large", "001.http", &|text| text.to_owned() + &" ".repeat(17 << 20));
+    desk.copy("good", "many");
+    for number in 100..400 {
+        fs::copy(desk.path("good").join("001.http"), desk.path("many").join(format!("{number}.http"))).expect("a copy");
+    }
+    let mut page = String::new();
+    for name in [
+        "missing",
+        "empty",
+        "torn-head",
+        "newer",
+        "no-format",
+        "more",
+        "torn",
+        "edited",
+        "escape",
+        "secret",
+        "of-a-container",
+        "large",
+        "many",
+    ] {
+        let output = test(&format!("gostats {}", desk.replay(name)));
+        assert_eq!((output.status.code(), output.stdout.as_str()), (Some(1), ""), "{output}");
+        page.push_str(&desk.mask(&output.stderr));
+    }
+    let output = test(&format!("docker {}", desk.replay("good"))).exits(1);
+    page.push_str(&desk.mask(&output.stderr));
+    insta::assert_snapshot!(page, @r#"
+    mackerel-plugin-wasm: DESK/missing: is no recording, for it has no target.json: --record makes one
+    mackerel-plugin-wasm: DESK/empty: is no recording, for it has no target.json: --record makes one
+    mackerel-plugin-wasm: DESK/torn-head/target.json: cannot be read: EOF while parsing a string at line 3 column 24
+    mackerel-plugin-wasm: DESK/newer/target.json: the recording has format 2, and this program reads format 1: a newer one made it
+    mackerel-plugin-wasm: DESK/no-format/target.json: its "format" is not 1
+    mackerel-plugin-wasm: DESK/more/target.json: cannot be read: unknown field `speed`, expected one of `format`, `collector`, `endpoint`, `container`, `secrets` at line 2 column 22
+    mackerel-plugin-wasm: DESK/torn/001.http:2: expected '< STATUS', such as '< 200'
+    mackerel-plugin-wasm: DESK/edited/001.http:2: expected '< STATUS', such as '< 200'
+    mackerel-plugin-wasm: DESK/escape/001.http:1: '\y/a' is none of \n, \r, \t, \\, \xNN and \{OPTION}
+    mackerel-plugin-wasm: DESK/secret/001.http:1: '\{password}' is no secret option of the collector
+    mackerel-plugin-wasm: DESK/of-a-container/target.json: cannot be read: invalid type: string "127.0.0.1:PORT", expected struct Container at line 4 column 32
+    mackerel-plugin-wasm: DESK/large/001.http: the recording is larger than 16 MiB, which is the limit
+    mackerel-plugin-wasm: DESK/many: holds 301 conversations, 200 are the limit
+    mackerel-plugin-wasm: DESK/good: the recording is of a port, and the collector reads whole containers
+    "#);
+}
+
+#[test]
+fn a_recording_takes_the_place_of_one_that_is_there_and_of_nothing_else() {
+    let (stand_in, desk) = (StandIn::telling(stats::body(MINUTE, 7)), Desk::new());
+    let record = |name: &str| test(&format!("gostats --target {} {}", stand_in.target(), desk.record(name)));
+    let _ = record("one").exits(0);
+    for (file, text) in [("README.md", "Mine."), ("expected.txt", "Mine too."), ("7.http", "Mine as well.")] {
+        fs::write(desk.path("one").join(file), text).expect("a new file");
+    }
+    fs::write(desk.path("one").join("002.http"), "> GET /old\n< 200\n\n").expect("a new file");
+    fs::write(desk.path("one").join("001.tcp"), "> old\n").expect("a new file");
+    stand_in.tells(stats::body(MINUTE, 8));
+    let _ = record("one").exits(0);
+    let files = desk.files("one");
+    let names: Vec<&str> = files.keys().map(String::as_str).collect();
+    assert_eq!(names, ["001.http", "7.http", "README.md", "expected.txt", "target.json"]);
+    assert!(files["001.http"].contains("\"gc_num\":8"), "{}", files["001.http"]);
+
+    fs::create_dir(desk.path("other")).expect("a new folder");
+    fs::write(desk.path("other").join("notes.txt"), "Mine.").expect("a new file");
+    let asked = stand_in.asked();
+    insta::assert_snapshot!(desk.mask(&record("other").exits(1).stderr), @"mackerel-plugin-wasm: DESK/other: there are files in it that are no recording: name a new folder, or one that --record made before");
+    assert_eq!(stand_in.asked(), asked, "it is asked before the target is");
+    assert_eq!(desk.files("other").len(), 1);
+}
+
+#[test]
+fn a_collection_that_fails_leaves_the_recording_that_is_there() {
+    let (stand_in, desk) = (StandIn::telling(stats::body(MINUTE, 7)), Desk::new());
+    let record = |target: &str| test(&format!("gostats --target {target} {}", desk.record("one")));
+    let _ = record(&stand_in.target()).exits(0);
+    let before = desk.page("one");
+    stand_in.tells(json!("no statistics"));
+    let refused = record(&stand_in.target()).exits(1);
+    insta::assert_snapshot!(refused.stdout, @"error: collect: unexpected answer: a string instead of golang-stats-api-handler's JSON object");
+    insta::assert_snapshot!(desk.stderr(&refused), @"
+    mackerel-plugin-wasm: gostats: nothing was recorded
+    mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: used …
+    ");
+    let nobody = scenarios::port::free();
+    insta::assert_snapshot!(desk.mask(&record(&format!("127.0.0.1:{nobody}")).exits(1).stdout), @"
+    error: record: no connection to 127.0.0.1:PORT: Connection refused (os error 111)
+    error: collect: no whole answer: the connection was closed before an answer came
+    ");
+    assert_eq!(desk.page("one"), before);
+}
+
+// What is wrong with a collector.
+
+/// What a test of the evil collector finds, for each of its faults.
+fn findings(faults: &[(&str, &str)]) -> String {
+    let mut page = String::new();
+    for (fault, options) in faults {
+        let target = StandIn::telling(json!({"goroutine_num": 1}));
+        let output = test_evil(&format!("--attack {fault} {options} --target {}", target.target()));
+        let code = output.status.code().expect("an exit status");
+        let short =
+            |line: &str| if line.len() > 200 { format!("{} …", line.split_at(200).0) } else { line.to_owned() };
+        let shown = |line: &str| mask::digits(&mask::ports(line), ".rs:", "LINE");
+        let lines: String = output.stdout.lines().map(|line| format!("    {}\n", short(&shown(line)))).collect();
+        page.push_str(&format!("{fault} ({code})\n{lines}"));
+    }
+    page
+}
+
+#[test]
+fn a_collector_that_breaks_its_contract_in_collect_is_found_out() {
+    insta::assert_snapshot!(findings(&[
+        ("undeclared_samples", ""),
+        ("keys_that_are_no_keys", ""),
+        ("escapes_in_sample_names", ""),
+        ("values_that_are_no_numbers", ""),
+        ("the_same_sample_twice", ""),
+        ("too_many_samples", ""),
+        ("panic_with_text", ""),
+        ("exit_badly", ""),
+        ("a_status_that_is_none", ""),
+        ("spin", "--cpu-limit 100ms"),
+        ("sleep", "--timeout 500ms"),
+        ("memory_bit_by_bit", "--memory-limit 8MiB"),
+        ("a_thousand_requests", ""),
+        ("elsewhere_beside_honest_work", ""),
+        ("values_at_the_edge", ""),
+    ]), @r"
+    undeclared_samples (1)
+        evil.#.evil.one	1
+        error: collect: left out 4 samples that no graph declares: #.evil.three, …
+        note: collect: nothing came for evil.#.evil: two, total
+        note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    keys_that_are_no_keys (1)
+        evil.#.evil.two	2
+        error: collect: left out 20 samples that no graph declares: .one, …
+        note: collect: nothing came for evil.#.evil: one, total
+        note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    escapes_in_sample_names (1)
+        evil.#.evil.one	1
+        error: collect: left out a sample that no graph declares: \u{1b}[2J#.evil\r\nmackerel-plugin-wasm: \u{202e}a false message.one
+        note: collect: nothing came for evil.#.evil: two, total
+        note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    values_that_are_no_numbers (1)
+        evil.#.evil.two	2
+        error: collect: left out 3 samples whose value is not a finite number: #.evil.one, …
+        note: collect: nothing came for evil.#.evil: one, total
+        note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    the_same_sample_twice (1)
+        evil.#.evil.one	1
+        error: collect: left out a sample that came before in the same report: #.evil.one
+        note: collect: nothing came for evil.#.evil: two, total
+        note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    too_many_samples (1)
+        error: collect: the collector reported more than 10000 samples (a fixed limit)
+    panic_with_text (1)
+        error: collect: the collector failed: wasm trap: wasm `unreachable` instruction executed; it wrote: thread '<unnamed>' (1) panicked at guests/evil/src/ends.rs:LINE:5: | the collector does not know wha …
+    exit_badly (1)
+        error: collect: the collector ended itself with the exit status 1
+    a_status_that_is_none (1)
+        error: collect: answered 65535 instead of 200 OK
+    spin (1)
+        error: collect: the collector computed for more than 100ms (--cpu-limit)
+    sleep (1)
+        error: collect: the collector was not done after 500ms (--timeout)
+    memory_bit_by_bit (1)
+        error: collect: the collector needs more than 8 MiB of memory (--memory-limit)
+    a_thousand_requests (1)
+        error: collect: the collector sent more than 100 requests (a fixed limit)
+    elsewhere_beside_honest_work (1)
+        evil.#.evil.one	1
+        error: collect: the collector was refused 'registry.example' (look-up of a name): it reaches its target alone
+        note: collect: nothing came for evil.#.evil: two, total
+        note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    values_at_the_edge (0)
+        evil.#.evil.one	1000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 …
+        evil.#.evil.two	-0.0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 …
+        note: collect: nothing came for evil.#.evil: total
+        note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    ");
+}
+
+#[test]
+fn a_collector_that_breaks_its_contract_in_graphs_is_found_out() {
+    insta::assert_snapshot!(findings(&[
+        ("a_key_without_a_place", ""),
+        ("a_key_that_is_illegal", ""),
+        ("the_same_key_twice", ""),
+        ("a_metric_that_is_illegal", ""),
+        ("a_graph_without_metrics", ""),
+        ("a_thousand_graphs", ""),
+        ("a_label_of_a_mebibyte", ""),
+        ("graphs_panic", ""),
+        ("graphs_exit", ""),
+    ]), @r"
+    a_key_without_a_place (1)
+        error: graphs: the collector broke its contract: the graph's key 'evil' does not hold '#' exactly once
+    a_key_that_is_illegal (1)
+        error: graphs: the collector broke its contract: the graph's key '#.\u{1b}[2Jevil\n\tevil' is not made of legal components
+    the_same_key_twice (1)
+        error: graphs: the collector broke its contract: the graph '#.evil' is declared twice
+    a_metric_that_is_illegal (1)
+        error: graphs: the collector broke its contract: the metric 't\u{1b}w\no' of the graph '#.evil' is not a legal name
+    a_graph_without_metrics (1)
+        error: graphs: the collector broke its contract: the graph '#.evil' has no metrics
+    a_thousand_graphs (1)
+        error: graphs: the collector broke its contract: it has 1000 graphs, 200 are the limit
+    a_label_of_a_mebibyte (1)
+        error: graphs: the collector broke its contract: a label of the graph '#.evil' has 1048576 bytes, 255 are the limit
+    graphs_panic (1)
+        error: graphs: the collector failed: wasm trap: wasm `unreachable` instruction executed; it wrote: thread '<unnamed>' (1) panicked at guests/evil/src/graphs.rs:LINE:5: | the collector knows no graphs  …
+    graphs_exit (1)
+        error: graphs: the collector ended itself with the exit status 0
+    ");
+}
+
+#[test]
+fn a_collector_that_cannot_describe_itself_is_found_out() {
+    let names =
+        ["describe_traps", "a_path_as_a_name", "the_same_option_twice", "an_option_of_the_host", "a_thousand_options"];
+    let mut page = String::new();
+    for name in names {
+        let file = component(&format!("evil/{name}"));
+        let output = test(&format!("{file} --target 127.0.0.1:1")).exits(1);
+        page.push_str(&format!(
+            "{name}\n    {}\n",
+            format!("{}{}", output.stdout, output.stderr).replace(&file, "FILE").trim_end()
+        ));
+    }
+    insta::assert_snapshot!(page, @"
+    describe_traps
+        error: describe: the collector failed: wasm trap: wasm `unreachable` instruction executed
+    a_path_as_a_name
+        error: describe: the collector broke its contract: its name '../../etc/cron' is not made of a-z, 0-9 and -
+    the_same_option_twice
+        error: describe: the collector broke its contract: the option 'path' is declared twice
+    an_option_of_the_host
+        mackerel-plugin-wasm: the collector FILE declares an option --target, which is the host's own: this is a fault of the collector
+    a_thousand_options
+        error: describe: the collector broke its contract: it has 1000 options, 100 are the limit
+    ");
+}
+
+#[test]
+fn a_collector_that_gives_another_answer_each_time_is_found_out() {
+    let (stand_in, desk) = (StandIn::telling(json!({"goroutine_num": 1})), Desk::new());
+    let numbers = |text: &str| {
+        let mask = |text: String, before: &str| mask::digits(&text, before, "N");
+        ["evil#.evil", " is ", ", and ", "one\t", "#.evil"]
+            .iter()
+            .fold(desk.mask(text), |text, before| mask(text, before))
+    };
+    let target = stand_in.target();
+    let graphs = test_evil(&format!("--attack graphs_by_chance --target {target}")).exits(1);
+    insta::assert_snapshot!(numbers(&graphs.stdout), @"
+    error: graphs: the same options give another '#.evilN' the second time
+    error: collect: left out a sample that no graph declares: #.stats.goroutine_num
+    warning: collect: no metric came
+    note: collect: nothing came for evil.#.evilN: one
+    ");
+    // A real target's values are others each time, so nothing is to be said of it.
+    let values = test_evil(&format!("--attack values_by_chance --target {target}")).exits(0);
+    insta::assert_snapshot!(numbers(&values.stdout), @"
+    evil.#.evil.one	N
+    note: collect: nothing came for evil.#.evil: two, total
+    note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    ");
+    let recorded = test_evil(&format!("--attack values_by_chance --target {target} {}", desk.record("one"))).exits(1);
+    insta::assert_snapshot!(numbers(&recorded.stdout), @"
+    evil.#.evil.one	N
+    error: collect: '#.evil.one' is N, and N from the recording, for the same answers of the target
+    note: collect: nothing came for evil.#.evil: two, total
+    note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    ");
+    let replayed = test_evil(&format!("--attack values_by_chance {}", desk.replay("one"))).exits(1);
+    insta::assert_snapshot!(numbers(&replayed.stdout), @"
+    evil.#.evil.one	N
+    error: collect: '#.evil.one' is N, and N the second time, for the same answers of the target
+    note: collect: nothing came for evil.#.evil: two, total
+    note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    ");
+}
+
+// Which target.
+
+#[test]
+fn a_test_takes_one_target() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let (_one, _two) = (group.app("one"), group.app("two"));
+    let complaint = |options: &str, code: i32| {
+        let output = Agent::beside(engine).values(&format!("test gostats --path /stats {options}")).exits(code);
+        assert_eq!(output.stdout, "", "{output}");
+        mask::ports(&group.mask(&output.stderr))
+    };
+    let filter = group.filter();
+    let page = [
+        complaint(&format!("--filter {filter}"), 2),
+        complaint(&format!("--filter {filter} --filter name=three"), 1),
+        complaint("--target 127.0.0.1:1 --target 127.0.0.1:2", 2),
+    ];
+    insta::assert_snapshot!(page.concat(), @"
+    mackerel-plugin-wasm: test takes one target, and these are 2: one (127.0.0.1:PORT), two (127.0.0.1:PORT); --filter or --target chooses one
+    mackerel-plugin-wasm: there is no target: no running container fits (-v says why); --filter, --container-port or --target chooses one
+    mackerel-plugin-wasm: test takes one target, and these are 2: 127.0.0.1:PORT, 127.0.0.1:PORT; --filter or --target chooses one
+    ");
+    let tested =
+        Agent::beside(engine).values(&format!("test gostats --path /stats --filter {filter} --filter name=two"));
+    assert_eq!(metrics(&tested.exits(0)).len(), 15);
+}
+
+#[test]
+fn options_that_do_nothing_in_a_test_are_refused() {
+    let complaint = |options: &str| {
+        let output = test(options).exits(2);
+        output.stderr.lines().next().unwrap_or_default().to_owned() + "\n"
+    };
+    let page = [
+        complaint("gostats --replay a --target 127.0.0.1:1"),
+        complaint("gostats --replay a --record b"),
+        complaint("gostats --replay a --filter name=b"),
+        complaint("docker --replay a --stats-source api"),
+        complaint("gostats --target 127.0.0.1:1 --instance-name port"),
+    ];
+    insta::assert_snapshot!(page.concat(), @"
+    error: the argument '--replay <DIR>' cannot be used with '--target <HOST:PORT>'
+    error: the argument '--replay <DIR>' cannot be used with '--record <DIR>'
+    error: the argument '--replay <DIR>' cannot be used with '--filter <KEY=VALUE>'
+    error: the argument '--replay <DIR>' cannot be used with '--stats-source <SOURCE>'
+    mackerel-plugin-wasm: --instance-name does not go with gostats: its output has '#' in place of the target's name
+    ");
+}
