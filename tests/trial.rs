@@ -90,6 +90,12 @@ impl Desk {
     }
 }
 
+/// Adds a paragraph to a page.
+fn add(page: &mut String, title: &str, lines: impl Iterator<Item = String>) {
+    let lines = std::iter::once(title.to_owned()).chain(lines.map(|line| format!("    {line}")));
+    page.extend(lines.map(|line| line + "\n"));
+}
+
 /// Tries out a collector where there is no engine.
 fn test(arguments: &str) -> Output {
     Agent::alone().values(&format!("test {arguments}"))
@@ -385,8 +391,7 @@ fn what_was_not_recorded_is_told_with_what_was() {
         let output = test_evil(&format!("{words} {}", desk.replay(name)));
         let code = output.status.code().expect("an exit status");
         let lines = output.stdout.lines().filter(|line| !line.starts_with("note: collect") && !line.contains('\t'));
-        let lines: String = lines.map(|line| format!("    {line}\n")).collect();
-        page.push_str(&format!("{name}: {words} ({code})\n{lines}"));
+        add(&mut page, &format!("{name}: {words} ({code})"), lines.map(str::to_owned));
     }
     insta::assert_snapshot!(page, @r"
     http: --say POST:/a --say POST:/c (1)
@@ -554,8 +559,7 @@ fn findings(faults: &[(&str, &str)]) -> String {
         let short =
             |line: &str| if line.len() > 200 { format!("{} …", line.split_at(200).0) } else { line.to_owned() };
         let shown = |line: &str| mask::digits(&mask::ports(line), ".rs:", "LINE");
-        let lines: String = output.stdout.lines().map(|line| format!("    {}\n", short(&shown(line)))).collect();
-        page.push_str(&format!("{fault} ({code})\n{lines}"));
+        add(&mut page, &format!("{fault} ({code})"), output.stdout.lines().map(|line| short(&shown(line))));
     }
     page
 }
@@ -675,10 +679,8 @@ fn a_collector_that_cannot_describe_itself_is_found_out() {
     for name in names {
         let file = component(&format!("evil/{name}"));
         let output = test(&format!("{file} --target 127.0.0.1:1")).exits(1);
-        page.push_str(&format!(
-            "{name}\n    {}\n",
-            format!("{}{}", output.stdout, output.stderr).replace(&file, "FILE").trim_end()
-        ));
+        let told = format!("{}{}", output.stdout, output.stderr).replace(&file, "FILE");
+        add(&mut page, name, told.lines().map(str::to_owned));
     }
     insta::assert_snapshot!(page, @"
     describe_traps

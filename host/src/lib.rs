@@ -81,7 +81,8 @@ fn execute(arguments: impl IntoIterator<Item = OsString>, builtins: &'static [Bu
             }
             Command::Test(command) => {
                 let CollectorAndRest::Words(words) = command.collector;
-                trial::run(&store, &words, &watchdog).await
+                // Boxed, for it is larger than a run, and a run need not make place for it.
+                Box::pin(trial::run(&store, &words, &watchdog)).await
             }
             Command::List => write::print(&inspect::list(&store).await?).map(|()| ExitCode::SUCCESS),
             Command::Inspect { collector } => {

@@ -28,8 +28,8 @@ impl Lines {
         let listener = port::listen();
         let port = listener.local_addr().expect("a bound listener has an address").port();
         let heard = Arc::new(Mutex::new(Vec::new()));
-        let (answer, hears): (Arc<Answer>, _) = (Arc::new(answer), Arc::clone(&heard));
-        thread::spawn(move || serve(&listener, greeting, &answer, &hears));
+        let (answer, ears): (Arc<Answer>, _) = (Arc::new(answer), Arc::clone(&heard));
+        thread::spawn(move || serve(&listener, greeting, &answer, &ears));
         Self { port, heard }
     }
 

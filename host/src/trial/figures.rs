@@ -20,7 +20,7 @@ pub enum Call {
         /// Where the figures came from.
         source: Option<Source>,
         /// Or why there were none.
-        answer: Result<Stats, Error>,
+        answer: Result<Box<Stats>, Error>,
     },
     /// What the engine knows beyond its list.
     State {
@@ -75,7 +75,7 @@ impl Figures for Recorder {
     ) -> Result<(Stats, Source), Error> {
         let result = self.live.stats(id, parts, has_interfaces, settled).await;
         let source = result.as_ref().ok().map(|(_, source)| *source);
-        let answer = result.clone().map(|(stats, _)| stats);
+        let answer = result.clone().map(|(stats, _)| Box::new(stats));
         lock(&self.calls).push(Call::Stats { parts: names(parts), source, answer });
         result
     }
@@ -107,21 +107,16 @@ impl Replayed {
     /// The first answer that is left to a question.
     fn take(&self, asked: &str, is_it: impl Fn(&Call) -> bool) -> Result<Call, Error> {
         let (left, wrong) = &mut *lock(&self.0);
-        match left.iter().position(is_it) {
-            Some(index) => Ok(left.remove(index)),
-            None => {
-                let there_is: Vec<String> = left.iter().map(name).collect();
-                let there_is = if there_is.is_empty() {
-                    "nothing more is".to_owned()
-                } else {
-                    format!("there is {}", there_is.join(", "))
-                };
-                wrong.push(format!(
-                    "the collector asked for the container's {asked}, which is not recorded; {there_is}"
-                ));
-                Err(Error::Unavailable("this is not in the recording".to_owned()))
-            }
+        if let Some(index) = left.iter().position(is_it) {
+            return Ok(left.remove(index));
         }
+        let there_is: Vec<String> = left.iter().map(name).collect();
+        let there_is = match there_is.as_slice() {
+            [] => "nothing more is".to_owned(),
+            all => format!("there is {}", all.join(", ")),
+        };
+        wrong.push(format!("the collector asked for the container's {asked}, which is not recorded; {there_is}"));
+        Err(Error::Unavailable("this is not in the recording".to_owned()))
     }
 }
 
@@ -149,7 +144,7 @@ impl Figures for Replayed {
         let wanted = names(parts);
         let is_it = |call: &Call| matches!(call, Call::Stats { parts, .. } if *parts == wanted);
         match self.take(&name_of_stats(&wanted), is_it)? {
-            Call::Stats { answer, source, .. } => Ok((answer?, source.unwrap_or(Source::Api))),
+            Call::Stats { answer, source, .. } => Ok((*answer?, source.unwrap_or(Source::Api))),
             Call::State { .. } => Err(Error::Gone),
         }
     }

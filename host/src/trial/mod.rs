@@ -78,21 +78,18 @@ pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Resu
     let mut stop = Stop::new(watchdog.started(), options.host.deadline)?;
     let trial =
         Trial { component: &component, description: &description, options: &options, definitions: &definitions };
-    let collected = match (&test.replay, head) {
-        (Some(folder), Some(head)) => {
-            let work = trial.replay(folder, &head, &mut findings);
-            tokio::select! { collected = work => collected?, why = stop.wait() => return Err(stopped(&why)) }
-        }
-        _ => {
-            let (target, figures) = trial.find_target(&mut stop).await?;
-            let work = async {
-                match &test.record {
-                    Some(folder) => trial.record(folder, &target, figures, &mut findings).await,
-                    None => Ok(trial.live(&target, figures, &mut findings).await),
-                }
-            };
-            tokio::select! { collected = work => collected?, why = stop.wait() => return Err(stopped(&why)) }
-        }
+    let collected = if let Some((folder, head)) = test.replay.as_deref().zip(head) {
+        let work = trial.replay(folder, &head, &mut findings);
+        tokio::select! { collected = work => collected?, why = stop.wait() => return Err(stopped(&why)) }
+    } else {
+        let (target, figures) = trial.find_target(&mut stop).await?;
+        let work = async {
+            match &test.record {
+                Some(folder) => trial.record(folder, &target, figures, &mut findings).await,
+                None => Ok(trial.live(&target, figures, &mut findings).await),
+            }
+        };
+        tokio::select! { collected = work => collected?, why = stop.wait() => return Err(stopped(&why)) }
     };
     collected.tell_usage(&component.name, &options);
     let points = collected.outcome.found.as_ref().map(|found| found.points.as_slice()).unwrap_or_default();
@@ -261,13 +258,13 @@ impl Trial<'_> {
         let own = head.endpoint().and_then(|endpoint| endpoint.parse().ok());
         let figures = replayed.clone().map(|replayed| -> Arc<dyn Figures> { replayed });
         let collected = self.collect(&target, own.as_ref(), figures).await;
-        let mut played = replayed.map(|replayed| replayed.finish()).unwrap_or_default();
+        let mut all = replayed.map(|replayed| replayed.finish()).unwrap_or_default();
         if let Some(player) = player {
             let Played { wrong, unused } = player.finish().await;
-            played.wrong.extend(wrong);
-            played.unused.extend(unused);
+            all.wrong.extend(wrong);
+            all.unused.extend(unused);
         }
-        Ok((collected, played))
+        Ok((collected, all))
     }
 }
 
