@@ -118,7 +118,7 @@ fn options_that_contradict_each_other_are_refused() {
 
 #[test]
 fn a_collector_that_does_not_exist_names_those_that_do() {
-    insta::assert_snapshot!(complaint("run gostat"), @"mackerel-plugin-wasm: there is no collector 'gostat'; there is docker, gostats, prometheus, and any component by the path of its .wasm file");
+    insta::assert_snapshot!(complaint("run gostat"), @"mackerel-plugin-wasm: there is no collector 'gostat'; there is docker, gostats, prometheus, redis, and any component by the path of its .wasm file");
 }
 
 #[test]
@@ -150,6 +150,7 @@ fn list_shows_the_collectors() {
     docker      0.1.0     CPU, memory, block I/O and more of each container
     gostats     0.1.0     Go runtime statistics, as golang-stats-api-handler serves them
     prometheus  0.1.0     Chosen metrics of what serves the text form of Prometheus
+    redis       0.1.0     Connections, queries, keys and memory of Redis, as INFO tells them
     ");
 }
 

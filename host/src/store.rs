@@ -18,7 +18,7 @@ use crate::sandbox::code::Builtin;
 use crate::sandbox::{Collector, Description, OptionValue};
 
 /// The collectors that are part of the program: each is a folder of `guests/`. xtask builds them all, and embeds them.
-pub const BUILTIN_NAMES: &[&str] = &["docker", "gostats", "prometheus"];
+pub const BUILTIN_NAMES: &[&str] = &["docker", "gostats", "prometheus", "redis"];
 
 /// A collector and where it comes from.
 pub struct Component {

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -162,28 +163,45 @@ impl Engine {
         fs::read(&path).expect("an executable that was built").hash(&mut hasher);
         check.hash(&mut hasher);
         let image = format!("scenarios-{}:{:016x}", program.name(), hasher.finish());
-        if self.try_docker(&["image", "inspect", &image]).is_err() {
-            let folder = path.parent().expect("an executable is in a folder");
-            let mut tar = Command::new("tar")
-                .arg("-cC")
-                .arg(folder)
-                .arg(program.name())
-                .stdout(Stdio::piped())
-                .spawn()
-                .expect("tar");
-            let entrypoint = format!("ENTRYPOINT [\"/{}\"]", program.name());
-            let mut import = self.command();
-            import.args(["import", "--change", &entrypoint]);
-            // The command line knows only checks by a shell, of which the image has none. Podman does not know it here.
-            if check == Check::EverySecond {
-                import.args(["--change", r#"HEALTHCHECK --interval=1s CMD ["/work", "-check"]"#]);
-            }
-            import.args(["-", &image]).stdin(tar.stdout.take().expect("stdout is piped"));
-            let output = import.output().expect("docker can be started");
-            assert!(tar.wait().is_ok_and(|status| status.success()), "tar of {}", path.display());
-            assert!(output.status.success(), "docker import: {}", String::from_utf8_lossy(&output.stderr));
+        let folder = path.parent().expect("an executable is in a folder");
+        let mut changes = vec![format!("ENTRYPOINT [\"/{}\"]", program.name())];
+        // The command line knows only checks by a shell, of which the image has none. Podman does not know it here.
+        if check == Check::EverySecond {
+            changes.push(r#"HEALTHCHECK --interval=1s CMD ["/work", "-check"]"#.to_owned());
         }
+        self.import(&image, &changes, folder, &[program.name()]);
         image
+    }
+
+    /// Makes an image of these files, which are below `folder`, unless there is one. What is a symbolic link becomes what it leads to.
+    fn import(&self, image: &str, changes: &[String], folder: &Path, files: &[&str]) {
+        if self.try_docker(&["image", "inspect", image]).is_ok() {
+            return;
+        }
+        let mut tar = Command::new("tar");
+        let mut tar = tar.arg("-chC").arg(folder).args(files).stdout(Stdio::piped()).spawn().expect("tar");
+        let mut import = self.command();
+        import.arg("import").args(changes.iter().flat_map(|change| ["--change", change.as_str()]));
+        import.args(["-", image]).stdin(tar.stdout.take().expect("stdout is piped"));
+        let output = import.output().expect("docker can be started");
+        assert!(tar.wait().is_ok_and(|status| status.success()), "tar of {files:?}");
+        assert!(output.status.success(), "docker import: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// The image of this machine's own redis-server and the libraries that it is linked to. `None` where there is none.
+    fn redis_image(&self) -> Option<String> {
+        let linked = redis_server()?;
+        // A line is NAME => PATH (ADDRESS), or PATH (ADDRESS).
+        let paths = linked.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
+        let files: Vec<&str> = ["/usr/bin/redis-server"].into_iter().chain(paths).collect();
+        let mut hasher = DefaultHasher::new();
+        for file in &files {
+            fs::read(file).expect("a file of redis-server").hash(&mut hasher);
+        }
+        let image = format!("scenarios-redis:{:016x}", hasher.finish());
+        let files: Vec<&str> = files.iter().map(|file| file.trim_start_matches('/')).collect();
+        self.import(&image, &[r#"ENTRYPOINT ["/usr/bin/redis-server"]"#.to_owned()], Path::new("/"), &files);
+        Some(image)
     }
 }
 
@@ -216,6 +234,26 @@ impl<'e> Group<'e> {
         let app = self.run(name, "--publish 8080", Program::PromApp, "-listen :8080");
         app.until_answers("/served");
         app
+    }
+
+    /// Starts a Redis on a dynamic port, with its own options, and waits until it answers. `None` where there is none.
+    pub fn redis(&self, name: &str, options: &str) -> Option<Container<'e>> {
+        let options = format!("--port 8080 --protected-mode no --dir / {options}");
+        let redis = self.run_image(name, "--publish 8080", self.engine.redis_image()?, &options);
+        wait::until(&format!("{} answers", redis.name), || {
+            let mut stream = TcpStream::connect(redis.address()).ok()?;
+            stream.write_all(b"PING\r\n").ok()?;
+            // Without a password it answers too, that it wants one.
+            (stream.read(&mut [0]).ok()? == 1).then_some(())
+        });
+        Some(redis)
+    }
+
+    /// Starts a Redis that follows another one, from within the network of its container. `None` where there is none.
+    pub fn redis_replica(&self, name: &str, of: &Container) -> Option<Container<'e>> {
+        let network = format!("--network container:{}", of.id);
+        let options = "--port 8081 --dir / --replicaof 127.0.0.1 8080";
+        Some(self.run_image(name, &network, self.engine.redis_image()?, options))
     }
 
     /// Starts so many Go apps on dynamic ports, and waits until all answer.
@@ -490,6 +528,19 @@ impl Container<'_> {
     fn until_answers(&self, path: &str) {
         wait::until(&format!("{} answers", self.name), || http::get(self.address(), path).ok());
     }
+}
+
+/// What Debian's redis-server is linked to, as `ldd` lists it. `None` where there is none, which is then said once.
+fn redis_server() -> Option<&'static str> {
+    static LINKED: OnceLock<Option<String>> = OnceLock::new();
+    let find = || {
+        let ldd = Command::new("ldd").arg("/usr/bin/redis-server").output().ok().filter(|ldd| ldd.status.success());
+        if ldd.is_none() {
+            skip::notice("no /usr/bin/redis-server", "the collector redis, on a real Redis");
+        }
+        ldd.map(|ldd| String::from_utf8_lossy(&ldd.stdout).into_owned())
+    };
+    LINKED.get_or_init(find).as_deref()
 }
 
 /// What the kernel says of the CPU time that a container used since its start. Times are in seconds.

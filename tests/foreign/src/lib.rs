@@ -34,6 +34,7 @@ pub const KINDS: &[Kind] = &[
     Kind { name: "state", check: state::state },
     Kind { name: "gostats", check: target::gostats },
     Kind { name: "prometheus", check: target::prometheus },
+    Kind { name: "redis", check: target::redis },
     Kind { name: "description", check: guest::description },
     Kind { name: "report", check: guest::report },
     Kind { name: "failure", check: guest::failure },

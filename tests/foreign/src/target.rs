@@ -7,7 +7,7 @@ use mackerel_plugin_wasm::failure::Cause;
 use mackerel_plugin_wasm::sandbox::CollectError;
 use serde_json::Value;
 
-use crate::rules::{assert_notice, is_legal_component};
+use crate::rules::{assert_notice, is_legal_component, text};
 
 /// The fields of golang-stats-api-handler that mackerel-plugin-gostats shows, and their graphs.
 const FIELDS: [(&str, &str); 15] = [
@@ -62,6 +62,19 @@ pub fn prometheus(bytes: &[u8]) {
         assert!(names.insert((graph, metric)), "a name comes twice");
     }
     assert!(names.len() <= 200, "{}", names.len());
+}
+
+/// What Redis tells by `INFO`: only its numbers are shown, and of replicas whatever they are called.
+pub fn redis(bytes: &[u8]) {
+    let text = text(bytes);
+    let report = match redis::read(&text, &text) {
+        Ok(report) => report,
+        Err(error) => return assert_told(error),
+    };
+    for guest::Sample { graph, metric, value } in report.samples {
+        assert!(is_legal_component(&metric), "{graph}.{metric}");
+        assert!(value.is_finite(), "{graph}.{metric} is {value}");
+    }
 }
 
 /// Asserts that what a collector says of an answer is a line.

@@ -189,6 +189,7 @@ kinds! {
     whatever_lies_in_place_of_the_state_is_read_whole_or_refused: "state", changed_json;
     whatever_a_go_program_answers_is_shown_as_it_is_or_refused: "gostats", changed_json;
     whatever_a_page_of_prometheus_says_is_shown_under_legal_names_or_refused: "prometheus", changed_words;
+    whatever_redis_tells_is_shown_as_numbers_or_refused: "redis", changed_words;
     whatever_a_collector_says_of_itself_makes_a_command_line_or_is_refused: "description", changed_json;
     whatever_a_collector_reports_is_printed_as_mackerel_takes_it: "report", changed_json;
     whatever_a_collector_fails_with_is_one_line: "failure", changed_words;

@@ -1,0 +1,273 @@
+//! The collector redis: on a real Redis in containers, and on servers that are none.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::thread;
+use std::time::Instant;
+
+use scenarios::agent::{Agent, Output};
+use scenarios::engine::{Container, Engine};
+use scenarios::{mask, wait};
+use serde_json::Value;
+use tempfile::NamedTempFile;
+
+const PASSWORD: &str = "a-s3cret-of-its-own";
+
+/// What Redis' own client gets for a command.
+fn ask(redis: &Container, command: &str) -> String {
+    let address = redis.address();
+    let output = Command::new("redis-cli")
+        .args(["-h", &address.ip().to_string(), "-p", &address.port().to_string()])
+        .args(command.split_whitespace())
+        .output()
+        .expect("redis-cli is where redis-server is");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The numbers of `INFO`.
+fn info(redis: &Container) -> BTreeMap<String, f64> {
+    let number = |line: &str| {
+        let (name, value) = line.trim_end().split_once(':')?;
+        Some((name.to_owned(), value.parse().ok()?))
+    };
+    ask(redis, "INFO").lines().filter_map(number).collect()
+}
+
+/// What is printed of a Redis, with the keys of mackerel-plugin-redis.
+fn printed(output: &Output, redis: &Container) -> BTreeMap<String, f64> {
+    output.metrics().of(&format!("redis.{}", redis.address().port()))
+}
+
+fn secret(text: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::new().expect("a temporary file");
+    writeln!(file, "{text}").expect("it can be written");
+    file
+}
+
+#[test]
+fn values_are_those_that_info_tells() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let Some(small) = group.redis("small", "") else { return };
+    let Some(large) = group.redis("large", "--maxmemory 64mb --maxclients 200 --databases 20") else { return };
+    ask(&small, "SET one 1");
+    ask(&large, "MSET one 1 two 2 three 3");
+    ask(&large, "-n 15 SET four 4 EX 1000");
+    let agent = Agent::beside(engine);
+    let command = format!("run redis --filter {}", group.filter());
+
+    let before = Instant::now();
+    let first = agent.values(&command).exits(0).without_complaint();
+    let between = Instant::now();
+    ask(&small, "GET one");
+    for key in ["one", "two", "absent"] {
+        ask(&large, &format!("GET {key}"));
+    }
+    let shortest = between.elapsed().as_secs_f64();
+    let second = agent.values(&command).exits(0).without_complaint();
+    let longest = before.elapsed().as_secs_f64();
+
+    for (redis, keys, expires, hits, misses) in [(&small, 1.0, 0.0, 1.0, 0.0), (&large, 4.0, 1.0, 2.0, 1.0)] {
+        let (one, two, told) = (printed(&first, redis), printed(&second, redis), info(redis));
+        assert_eq!((two["keys.keys"], two["keys.expires"]), (keys, expires), "{second}");
+        // The collector itself, and nobody else.
+        assert_eq!(two["clients.connected_clients"].to_bits(), 1_f64.to_bits(), "{second}");
+        assert_eq!(two["capacity.percentage_of_clients"].to_bits(), (100.0 / told["maxclients"]).to_bits(), "{second}");
+        for name in ["used_memory", "used_memory_rss", "used_memory_peak", "used_memory_lua"] {
+            let (value, told) = (two[&format!("memory.{name}")], told[name]);
+            assert!((told / 2.0..told * 2.0).contains(&value), "{name} is {value}, and {told} by INFO");
+        }
+        assert!((0.0..=told["uptime_in_seconds"]).contains(&two["uptime.uptime_in_seconds"]), "{second}");
+        let per_minute = |count: f64| count * 60.0 / longest..=count * 60.0 / shortest;
+        for (metric, growth) in [("keyspace.keyspace_hits", hits), ("keyspace.keyspace_misses", misses)] {
+            assert!(per_minute(growth).contains(&two[metric]), "{metric} is {} in {second}", two[metric]);
+        }
+        assert!(!one.contains_key("keyspace.keyspace_hits"), "a count has no growth yet: {first}");
+        assert_eq!(two["keys.evicted_keys"].to_bits(), 0_f64.to_bits(), "{second}");
+        assert!(two["queries.total_commands_processed"] > 0.0, "{second}");
+        assert!(two["connections.total_connections_received"] > 0.0, "{second}");
+    }
+    let share = printed(&second, &large)["capacity.percentage_of_memory"];
+    let expected = printed(&second, &large)["memory.used_memory"] / (64.0 * 1024.0 * 1024.0) * 100.0;
+    assert!((share - expected).abs() < 1e-6, "{share} and not {expected}: {second}");
+    assert!(!printed(&second, &small).contains_key("capacity.percentage_of_memory"), "no limit, no share: {second}");
+}
+
+#[test]
+fn a_replica_and_a_cluster_are_told_too() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let Some(cluster) = group.redis("cluster", "--cluster-enabled yes") else { return };
+    let Some(main) = group.redis("main", "--repl-diskless-sync-delay 0") else { return };
+    let Some(_replica) = group.redis_replica("replica", &main) else { return };
+    wait::until("the replica is told of", || ask(&main, "INFO").contains("state=online").then_some(()));
+    let names = [&cluster, &main].map(|redis| format!("--filter name={}", redis.name())).join(" ");
+    let output = Agent::beside(engine).values(&format!("run redis --filter {} {names}", group.filter()));
+    let output = output.exits(0).without_complaint();
+    let main = printed(&output, &main);
+    assert_eq!(main["clients.connected_slaves"].to_bits(), 1_f64.to_bits(), "{output}");
+    assert!((0.0..=10.0).contains(&main["lag.slave0_lag"]), "{output}");
+    assert!((0.0..1000.0).contains(&main["offset_delay.slave0_offset_delay"]), "{output}");
+    let told = ask(&cluster, "CLUSTER INFO");
+    let cluster = printed(&output, &cluster);
+    assert!(told.contains("cluster_state:fail") && told.contains("cluster_known_nodes:1"), "{told}");
+    assert_eq!((cluster["cluster_state.cluster_state"], cluster["cluster.cluster_known_nodes"]), (0.0, 1.0));
+    assert_eq!(main.keys().find(|key| key.starts_with("cluster")), None, "{output}");
+}
+
+#[test]
+fn a_password_opens_and_is_shown_nowhere() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let Some(_one) = group.redis("one", &format!("--requirepass {PASSWORD}")) else { return };
+    let (right, wrong) = (secret(PASSWORD), secret("another-s3cret"));
+    let agent = Agent::beside(engine);
+    let run = |options: &str, code: i32| {
+        agent.values(&format!("run redis --filter {} {options}", group.filter())).exits(code)
+    };
+    let file = |file: &NamedTempFile| format!("--password-file {}", file.path().display());
+
+    let opened = run(&file(&right), 0).without_complaint();
+    assert!(opened.metrics().count() > 10, "{opened}");
+    let named = run(&format!("{} --username default", file(&right)), 0).without_complaint();
+    assert_eq!(named.metrics().keys(), opened.metrics().keys().into_iter().collect::<Vec<_>>());
+    let refused = [run("", 1), run(&file(&wrong), 1), run(&format!("{} --username nobody", file(&right)), 1)];
+    let complaints = refused.each_ref().map(|output| group.mask(&mask::ports(&output.stderr)));
+    insta::assert_snapshot!(complaints.concat());
+
+    let inspected = agent.values("inspect redis").exits(0);
+    let helped = agent.values(&format!("run redis {} --help", file(&right))).exits(0);
+    let mut shown: Vec<String> = refused
+        .iter()
+        .chain([&opened, &named, &inspected, &helped])
+        .flat_map(|o| [o.stdout.clone(), o.stderr.clone()])
+        .collect();
+    let state = agent.state_files();
+    assert!(!state.is_empty(), "counters are kept");
+    for path in state {
+        shown.extend([path.display().to_string(), fs::read_to_string(&path).expect("a state")]);
+    }
+    for text in shown {
+        assert!(!text.contains("s3cret"), "{text}");
+    }
+}
+
+#[test]
+fn a_user_needs_no_more_than_info() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let user = format!("--user default off --user monitor on >{PASSWORD} +info");
+    let Some(_redis) = group.redis("users", &user) else { return };
+    let file = secret(PASSWORD);
+    let command = format!("run redis --filter {} --username monitor --password-file", group.filter());
+    let output = Agent::beside(engine).values(&format!("{command} {}", file.path().display()));
+    assert!(output.exits(0).without_complaint().metrics().count() > 10);
+}
+
+#[test]
+fn a_password_that_nobody_asked_for_is_told() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let Some(_redis) = group.redis("open", "") else { return };
+    let file = secret(PASSWORD);
+    let command = format!("run redis --filter {} --password-file {}", group.filter(), file.path().display());
+    let output = Agent::beside(engine).values(&command).exits(1);
+    insta::assert_snapshot!(group.mask(&mask::ports(&output.stderr)));
+}
+
+/// A server that sends this to everyone, and then this again and again where it is not empty, and what it was sent itself.
+fn sending(first: &'static str, again: &'static str) -> (SocketAddr, thread::JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let serve = move || {
+        let (mut stream, _) = listener.accept().expect("a caller");
+        let mut got = vec![0; 1000];
+        let length = stream.read(&mut got).unwrap_or_default();
+        got.truncate(length);
+        let _ = stream.write_all(first.as_bytes());
+        let part = again.repeat(1000);
+        // Until the caller has had enough, or a hundred times what it may want.
+        let mut sent = 0;
+        while !again.is_empty() && sent < 100 << 20 && stream.write_all(part.as_bytes()).is_ok() {
+            sent += part.len();
+        }
+        assert!(sent < 50 << 20, "everything was read");
+        got.extend(read_rest(stream));
+        got
+    };
+    (address, thread::spawn(serve))
+}
+
+/// What still comes, once the server has said all that it has to say.
+fn read_rest(mut stream: TcpStream) -> Vec<u8> {
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    rest
+}
+
+#[test]
+fn what_is_no_redis_is_one_line_and_gets_no_password() {
+    let file = secret(PASSWORD);
+    let password = format!("--password-file {}", file.path().display());
+    let agent = Agent::alone();
+    let mut complaints = String::new();
+    for (first, again) in [
+        ("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", ""),
+        ("-LOADING Redis is loading the dataset in memory\r\n", ""),
+        ("-DENIED Redis is running in protected mode\r\n", ""),
+        ("+PONG\r\n", ""),
+        ("", ""),
+        ("$100\r\nuptime_in_seconds:1\r\n", ""),
+        ("$5\r\nabcde\r\n", ""),
+        ("$4294967295\r\n", "x"),
+        ("", "x"),
+        ("*1\r\n$4\r\nINFO\r\n", ""),
+        ("\u{1b}[31m\u{202e}\r\n", ""),
+    ] {
+        for options in ["", &password] {
+            let (address, server) = sending(first, again);
+            let output = agent.values(&format!("run redis --target {address} {options}")).exits(1);
+            assert_eq!((output.stdout.as_str(), output.stderr.lines().count()), ("", 1), "{output}");
+            let got = server.join().expect("the server ends");
+            let is_redis =
+                first.starts_with(['+', '-', '$']) && !first.contains("100") && !first.contains("4294967295");
+            assert!(!output.stderr.contains(PASSWORD), "{output}");
+            assert!(is_redis || !String::from_utf8_lossy(&got).contains(PASSWORD), "{first:?} got the password");
+            let what = if first.is_empty() { again } else { first }.escape_debug().take(40).collect::<String>();
+            let with = if options.is_empty() { "" } else { ", with a password" };
+            let _ = write!(complaints, "'{what}'{with}\n    {}", mask::ports(&output.stderr));
+        }
+    }
+    insta::assert_snapshot!(complaints);
+}
+
+#[test]
+fn definitions_are_those_of_mackerel_plugin_redis() {
+    let output = Agent::alone().definitions("run redis").exits(0).without_complaint();
+    let graphs = |text: &str| -> Value {
+        let (_, json) = text.split_once('\n').expect("two lines");
+        serde_json::from_str::<Value>(json).expect("JSON")["graphs"].take()
+    };
+    let mut ours = graphs(&output.stdout);
+    // It defines these only where there are replicas, one line for each; of which nothing is known without a target.
+    let replicas = ["redis.#.lag", "redis.#.offset_delay"].map(|key| {
+        let graph = ours.as_object_mut().expect("an object").remove(key).expect("a graph of replicas");
+        format!("{key}: {graph}\n")
+    });
+    insta::assert_snapshot!(replicas.concat(), @r#"
+    redis.#.lag: {"label":"Redis.# Slave Lag","metrics":[{"label":"%2","name":"*","stacked":false}],"unit":"seconds"}
+    redis.#.offset_delay: {"label":"Redis.# Slave Offset Delay","metrics":[{"label":"%2","name":"*","stacked":false}],"unit":"integer"}
+    "#);
+    assert_eq!(ours, graphs(&fs::read_to_string("golden/redis.meta.txt").expect("the golden file")));
+}
+
+#[test]
+fn a_user_name_without_a_password_is_refused() {
+    let output = Agent::alone().values("run redis --target 127.0.0.1:1 --username monitor").exits(2);
+    insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: redis: --username 'monitor' goes with --password-file");
+}
