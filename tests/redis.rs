@@ -221,6 +221,7 @@ fn what_is_no_redis_is_one_line_and_gets_no_password() {
         ("-LOADING Redis is loading the dataset in memory\r\n", ""),
         ("-DENIED Redis is running in protected mode\r\n", ""),
         ("+PONG\r\n", ""),
+        ("+PONG\r\n-ERR unknown command 'AUTH', with args beginning with: 'a-s3cret-of-its-own'\r\n", ""),
         ("", ""),
         ("$100\r\nuptime_in_seconds:1\r\n", ""),
         ("$5\r\nabcde\r\n", ""),
