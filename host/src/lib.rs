@@ -9,10 +9,12 @@
 //! [`run`] reads as this line does. Beside it stand [`store`] (where collectors come from), [`definition`] (what they declare),
 //! [`address`], [`dial`] and [`tls`] (how targets and the engine are reached), [`stats`] (what containers use), [`stop`] (what ends
 //! a run early), [`notice`] (what goes to stderr), [`failure`] and [`error`] (what goes wrong, for one target and for the whole
-//! run), [`limits`] (every number), [`inspect`] (the commands for people) and [`trial`] (the command for authors).
+//! run), [`limits`] (every number), [`inspect`] (the commands for people), and what authors of collectors get: [`trial`],
+//! [`componentize`] and the contract's [`wit`].
 
 pub mod address;
 pub mod collect;
+pub mod componentize;
 pub mod definition;
 pub mod dial;
 pub mod discover;
@@ -33,6 +35,7 @@ pub mod store;
 pub mod target;
 pub mod tls;
 pub mod trial;
+pub mod wit;
 pub mod write;
 
 use std::ffi::OsString;
@@ -87,6 +90,9 @@ fn execute(arguments: impl IntoIterator<Item = OsString>, builtins: &'static [Bu
             Command::List => write::print(&inspect::list(&store).await?).map(|()| ExitCode::SUCCESS),
             Command::Inspect { collector } => {
                 write::print(&inspect::inspect(&store, &collector).await?).map(|()| ExitCode::SUCCESS)
+            }
+            Command::Componentize { module, output } => {
+                write::print(&componentize::componentize(&module, output.as_deref())?).map(|()| ExitCode::SUCCESS)
             }
         }
     });

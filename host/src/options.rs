@@ -57,6 +57,16 @@ pub enum Command {
         /// The name of a built-in collector, or the path of a .wasm file
         collector: String,
     },
+    /// Make a collector of a core WebAssembly module, such as Go's compiler builds
+    Componentize {
+        /// The module
+        #[arg(value_name = "CORE.wasm")]
+        module: PathBuf,
+
+        /// Where the component goes [default: CORE.component.wasm beside it]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
 }
 
 /// `run` or `test`, before the collector is known.
