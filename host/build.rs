@@ -1,4 +1,4 @@
-//! Tells `main.rs` where the built-in collectors lie, compiled to native code by xtask.
+//! Tells `main.rs` where the built-in collectors lie, compiled to native code by xtask, and what it generated for Go.
 //!
 //! Only the binary needs them: the library builds without, because xtask itself is built upon it.
 
@@ -6,10 +6,15 @@ use std::path::Path;
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(builtins)");
-    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/collectors/builtins.rs");
-    println!("cargo::rerun-if-changed={}", list.display());
-    if list.exists() {
+    let collectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/collectors");
+    let lists = [("BUILTINS", collectors.join("builtins.rs")), ("GO_FILES", collectors.join("go.rs"))];
+    for (_, list) in &lists {
+        println!("cargo::rerun-if-changed={}", list.display());
+    }
+    if lists.iter().all(|(_, list)| list.exists()) {
         println!("cargo::rustc-cfg=builtins");
-        println!("cargo::rustc-env=BUILTINS={}", list.display());
+        for (name, list) in &lists {
+            println!("cargo::rustc-env={name}={}", list.display());
+        }
     }
 }

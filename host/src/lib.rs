@@ -9,7 +9,7 @@
 //! [`run`] reads as this line does. Beside it stand [`store`] (where collectors come from), [`definition`] (what they declare),
 //! [`address`], [`dial`] and [`tls`] (how targets and the engine are reached), [`stats`] (what containers use), [`stop`] (what ends
 //! a run early), [`notice`] (what goes to stderr), [`failure`] and [`error`] (what goes wrong, for one target and for the whole
-//! run), [`limits`] (every number), [`inspect`] (the commands for people), and what authors of collectors get: [`trial`],
+//! run), [`limits`] (every number), [`inspect`] (the commands for people), and what authors of collectors get: [`scaffold`], [`trial`],
 //! [`componentize`] and the contract's [`wit`].
 
 pub mod address;
@@ -28,6 +28,7 @@ pub mod options;
 pub mod rate;
 pub mod run;
 pub mod sandbox;
+pub mod scaffold;
 pub mod state;
 pub mod stats;
 pub mod stop;
@@ -51,9 +52,14 @@ use crate::options::{Cli, CollectorAndRest, Command};
 use crate::stop::Watchdog;
 use crate::store::Store;
 
-/// The whole program: does what `arguments` say, with these built-in collectors, and gives the exit status.
-pub fn main(arguments: impl IntoIterator<Item = OsString>, builtins: &'static [Builtin]) -> ExitCode {
-    match execute(arguments, builtins) {
+/// The whole program: does what `arguments` say, with these built-in collectors and what was generated for Go, and gives the exit
+/// status.
+pub fn main(
+    arguments: impl IntoIterator<Item = OsString>,
+    builtins: &'static [Builtin],
+    go: &'static [scaffold::File],
+) -> ExitCode {
+    match execute(arguments, builtins, go) {
         Ok(code) => code,
         Err(error) => {
             match &error {
@@ -67,7 +73,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, builtins: &'static [B
     }
 }
 
-fn execute(arguments: impl IntoIterator<Item = OsString>, builtins: &'static [Builtin]) -> Result<ExitCode, Error> {
+fn execute(
+    arguments: impl IntoIterator<Item = OsString>,
+    builtins: &'static [Builtin],
+    go: &'static [scaffold::File],
+) -> Result<ExitCode, Error> {
     let cli = Cli::try_parse_from(arguments)?;
     let watchdog = Arc::new(Watchdog::new());
     let engine =
@@ -90,6 +100,9 @@ fn execute(arguments: impl IntoIterator<Item = OsString>, builtins: &'static [Bu
             Command::List => write::print(&inspect::list(&store).await?).map(|()| ExitCode::SUCCESS),
             Command::Inspect { collector } => {
                 write::print(&inspect::inspect(&store, &collector).await?).map(|()| ExitCode::SUCCESS)
+            }
+            Command::New { name, lang, dir } => {
+                write::print(&scaffold::scaffold(&name, lang, &dir, go)?).map(|()| ExitCode::SUCCESS)
             }
             Command::Componentize { module, output } => {
                 write::print(&componentize::componentize(&module, output.as_deref())?).map(|()| ExitCode::SUCCESS)

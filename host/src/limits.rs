@@ -141,6 +141,9 @@ pub const FOREIGN_TEXT: usize = 300;
 /// The size of a component's file. The largest known, Python's, have 20 MB.
 pub const COMPONENT_SIZE: ByteSize = ByteSize::mib(64);
 
+/// The name of a new project, in characters. Package managers take more, and nobody wants to read them.
+pub const PROJECT_NAME: usize = 64;
+
 /// How long the compilation of a component that is no built-in takes. A collector in Rust takes a tenth of a second.
 pub const COMPILE_TIMEOUT: Duration = Duration::from_secs(10);
 

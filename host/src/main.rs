@@ -14,6 +14,12 @@ static BUILTINS: &[Builtin] = include!(env!("BUILTINS"));
 #[cfg(not(builtins))]
 static BUILTINS: &[Builtin] = &[];
 
+/// Written by xtask: what is generated from the contract for collectors in Go.
+#[cfg(builtins)]
+static GO: &[(&str, &str)] = include!(env!("GO_FILES"));
+#[cfg(not(builtins))]
+static GO: &[(&str, &str)] = &[];
+
 fn main() -> ExitCode {
-    run(std::env::args_os(), BUILTINS)
+    run(std::env::args_os(), BUILTINS, GO)
 }

@@ -24,6 +24,7 @@ use crate::limits;
 use crate::name::InstanceName;
 use crate::notice::foreign;
 use crate::sandbox::{Bounds, Description, OptionKind, OptionSpec, OptionValue, Scope};
+use crate::scaffold::Language;
 use crate::stats::Allowed;
 use crate::store::BUILTIN_NAMES;
 
@@ -56,6 +57,19 @@ pub enum Command {
     Inspect {
         /// The name of a built-in collector, or the path of a .wasm file
         collector: String,
+    },
+    /// Begin a collector: write a folder with a project that builds and is tested
+    New {
+        /// The collector's name, and the folder's
+        name: String,
+
+        /// The language
+        #[arg(long, value_name = "LANGUAGE")]
+        lang: Language,
+
+        /// Where the folder goes
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        dir: PathBuf,
     },
     /// Make a collector of a core WebAssembly module, such as Go's compiler builds
     Componentize {

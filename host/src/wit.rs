@@ -1,4 +1,4 @@
-//! The contract with collectors as text, from `wit/`: what
+//! The contract with collectors as text, from `wit/`: what a new project of [`scaffold`](mod@crate::scaffold) carries, and what
 //! [`componentize`](mod@crate::componentize) wraps a module by.
 
 use wit_parser::{Resolve, SourceMap, WorldId};

@@ -5,6 +5,8 @@
 //! hand-written in `guests/evil/components` as evil/NAME.wasm, and `builtins.rs`, the list that `main.rs` includes. A built-in's
 //! file that would not change is not touched, so nothing is built anew.
 
+mod go;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,7 +47,22 @@ fn main() -> Result<()> {
         println!("{name}: {size} bytes, compiled {} bytes", code.len());
     }
     list.push_str("]\n");
-    write_if_new(&collectors.join("builtins.rs"), list.as_bytes())
+    write_if_new(&collectors.join("builtins.rs"), list.as_bytes())?;
+    go_files(&root, &collectors)
+}
+
+/// Generates what a collector in Go needs, and lists it for `main.rs`.
+fn go_files(root: &Path, collectors: &Path) -> Result<()> {
+    let mut list = String::from("&[\n");
+    for (path, text) in go::files(root)? {
+        let file = collectors.join("go").join(&path);
+        fs::create_dir_all(file.parent().context("a file lies in a folder")?)?;
+        write_if_new(&file, text.as_bytes())?;
+        let _ =
+            writeln!(list, "    ({:?}, include_str!({:?})),", format!("collector/{path}"), file.display().to_string());
+    }
+    list.push_str("]\n");
+    write_if_new(&collectors.join("go.rs"), list.as_bytes())
 }
 
 /// Builds guests with the toolchain that `scripts/wasm-toolchain.sh` set up.

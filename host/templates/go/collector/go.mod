@@ -1,0 +1,3 @@
+module mackerel/collector
+
+go 1.25

@@ -1,0 +1,16 @@
+// Package export_mackerel_collector_metrics is what the generated bindings call. The package collector fills it in.
+package export_mackerel_collector_metrics
+
+import (
+	"mackerel/collector/internal/bindings/mackerel_collector_types"
+	witTypes "mackerel/collector/internal/wit/types"
+)
+
+var (
+	// Describe says what the collector is.
+	Describe func() mackerel_collector_types.Description
+	// Graphs gives its graphs.
+	Graphs func([]mackerel_collector_types.OptionValue) witTypes.Result[[]mackerel_collector_types.Graph, string]
+	// Collect reads one target.
+	Collect func(mackerel_collector_types.Target, []mackerel_collector_types.OptionValue) witTypes.Result[mackerel_collector_types.Report, mackerel_collector_types.CollectError]
+)

@@ -1,0 +1,156 @@
+package collector
+
+import (
+	"errors"
+	"strings"
+
+	exports "mackerel/collector/internal/bindings/export_mackerel_collector_metrics"
+	binding "mackerel/collector/internal/bindings/mackerel_collector_types"
+	_ "mackerel/collector/internal/bindings/wit_exports"
+	"mackerel/collector/internal/current"
+	witTypes "mackerel/collector/internal/wit/types"
+)
+
+// Register makes a collector the one that this component is. It is called from the main package's init.
+func Register(collector Collector) {
+	exports.Describe = func() binding.Description {
+		return description(collector.Describe())
+	}
+	exports.Graphs = func(options []binding.OptionValue) witTypes.Result[[]binding.Graph, string] {
+		graphs, err := collector.Graphs(values(options))
+		if err != nil {
+			return witTypes.Err[[]binding.Graph, string](text(err.Error()))
+		}
+		return witTypes.Ok[[]binding.Graph, string](all(graphs, graph))
+	}
+	exports.Collect = func(of binding.Target, options []binding.OptionValue) witTypes.Result[binding.Report, binding.CollectError] {
+		it := targetOf(of)
+		current.Host, current.Port = it.Host, it.Port
+		report, err := collector.Collect(it, values(options))
+		switch {
+		case err != nil:
+			return witTypes.Err[binding.Report, binding.CollectError](collectError(err))
+		case report == nil:
+			return witTypes.Ok[binding.Report, binding.CollectError](binding.Report{Time: witTypes.None[uint64]()})
+		default:
+			return witTypes.Ok[binding.Report, binding.CollectError](reportOf(report))
+		}
+	}
+}
+
+func collectError(err error) binding.CollectError {
+	var failed httpError
+	var status StatusError
+	var words unexpected
+	switch {
+	case errors.As(err, &failed):
+		return binding.MakeCollectErrorHttp(failed.cause)
+	case errors.As(err, &status):
+		return binding.MakeCollectErrorStatus(uint16(status))
+	case errors.As(err, &words):
+		return binding.MakeCollectErrorUnexpected(text(err.Error()))
+	default:
+		return binding.MakeCollectErrorOther(text(err.Error()))
+	}
+}
+
+func description(of Description) binding.Description {
+	return binding.Description{
+		Name:    text(of.Name),
+		Version: text(of.Version),
+		Summary: text(of.Summary),
+		Scope:   binding.Scope(of.Scope),
+		Options: all(of.Options, option),
+	}
+}
+
+func option(of Option) binding.OptionSpec {
+	var kind binding.OptionKind
+	switch of.Kind {
+	case Choice:
+		kind = binding.MakeOptionKindChoice(all(of.Choices, text))
+	case Many:
+		kind = binding.MakeOptionKindMany()
+	case Secret:
+		kind = binding.MakeOptionKindSecret()
+	case Flag:
+		kind = binding.MakeOptionKindFlag()
+	default:
+		kind = binding.MakeOptionKindText()
+	}
+	spec := binding.OptionSpec{Name: text(of.Name), Help: text(of.Help), Kind: kind, Default: witTypes.None[string]()}
+	if of.Default != "" {
+		spec.Default = witTypes.Some(text(of.Default))
+	}
+	return spec
+}
+
+func graph(of Graph) binding.Graph {
+	return binding.Graph{Key: text(of.Key), Label: text(of.Label), Unit: binding.Unit(of.Unit), Metrics: all(of.Metrics, metric)}
+}
+
+func metric(of Metric) binding.Metric {
+	kind := binding.MakeMetricKindGauge()
+	switch of.Kind {
+	case CounterPerSecond:
+		kind = binding.MakeMetricKindCounter(binding.PeriodSecond)
+	case CounterPerMinute:
+		kind = binding.MakeMetricKindCounter(binding.PeriodMinute)
+	}
+	return binding.Metric{Name: text(of.Name), Label: text(of.Label), Stacked: of.Stacked, Kind: kind}
+}
+
+func reportOf(of *Report) binding.Report {
+	report := binding.Report{Samples: all(of.Samples, sample), Time: witTypes.None[uint64]()}
+	if !of.Time.IsZero() {
+		report.Time = witTypes.Some(uint64(of.Time.UnixNano()))
+	}
+	return report
+}
+
+func sample(of Sample) binding.Sample {
+	return binding.Sample{Graph: text(of.Graph), Metric: text(of.Metric), Value: of.Value}
+}
+
+func targetOf(of binding.Target) Target {
+	var it Target
+	if of.Endpoint.IsSome() {
+		endpoint := of.Endpoint.Some()
+		it.Host, it.Port = endpoint.Host, endpoint.Port
+	}
+	if of.Container.IsSome() {
+		container := of.Container.Some()
+		it.Container = &Container{
+			ID:      container.Id,
+			Name:    container.Name,
+			Image:   container.Image,
+			ImageID: container.ImageId,
+			Labels:  map[string]string{},
+			Port:    container.Port.SomeOr(0),
+		}
+		for _, label := range container.Labels {
+			it.Container.Labels[label.F0] = label.F1
+		}
+	}
+	return it
+}
+
+func values(of []binding.OptionValue) Options {
+	return all(of, func(value binding.OptionValue) OptionValue { return OptionValue{value.Name, value.Value} })
+}
+
+func all[From, To any](of []From, convert func(From) To) []To {
+	converted := make([]To, 0, len(of))
+	for _, each := range of {
+		converted = append(converted, convert(each))
+	}
+	return converted
+}
+
+// text is fit for the bindings, which take neither a string that has no address, as an empty one may, nor one that is no UTF-8.
+func text(of string) string {
+	if of == "" {
+		return "-"[:0]
+	}
+	return strings.ToValidUTF8(of, "\uFFFD")
+}

@@ -1,0 +1,8 @@
+module example.com/{{name}}
+
+go 1.25
+
+require mackerel/collector v0.0.0
+
+// What the program and its collectors exchange, written by `mackerel-plugin-wasm new`.
+replace mackerel/collector => ./collector

@@ -1,0 +1,99 @@
+//! Go's bindings of the contract, for the project that `new --lang go` writes: what they are generated from is `wit/`, so that no
+//! generated code is in the repository, and nobody who writes a collector in Go needs a generator.
+//!
+//! The bindings call a runtime package that ships inside the generator's crate, with a licence file of its own. Go's proxy does not
+//! have it, so it goes into the project too.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use wit_bindgen_core::Files;
+use wit_bindgen_go::Opts;
+use wit_parser::Resolve;
+
+/// The Go module of a project's folder `collector`, as `host/templates/go` names it.
+const MODULE: &str = "mackerel/collector";
+
+/// The bindings' folder in it.
+const BINDINGS: &str = "internal/bindings";
+
+/// The runtime package's folder in it, and the path under which the generated code asks for that.
+const RUNTIME: &str = "internal/wit";
+const RUNTIME_PATH: &str = "go.bytecodealliance.org/pkg/wit";
+
+/// The runtime refuses a size that is no multiple of the alignment. The generator asks for such: the largest of the results' sizes at the
+/// largest of their alignments, which need not be the same result's.
+const ALLOCATE: &str = r#"	if size%align != 0 {
+		panic(fmt.Sprintf("size %v is not compatible with alignment %v", size, align))
+	}
+"#;
+const ROUND_UP: &str = "	size = (size + align - 1) / align * align\n";
+const CHANGE: &str = "a size that is no multiple of the alignment is rounded up";
+
+/// All generated files: their paths below the project's folder `collector`, and their texts.
+///
+/// # Errors
+/// Where the contract cannot be read, or the generator's crate is not as it was.
+pub(crate) fn files(root: &Path) -> Result<Vec<(String, String)>> {
+    let mut files = bindings(root)?;
+    files.extend(runtime(root)?);
+    files.sort();
+    Ok(files)
+}
+
+fn bindings(root: &Path) -> Result<Vec<(String, String)>> {
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_dir(root.join("wit"))?;
+    let world = resolve.select_world(&[package], Some("plugin"))?;
+    let options = Opts { pkg_name: Some(format!("{MODULE}/{BINDINGS}")), ..Opts::default() };
+    let mut files = Files::default();
+    options.build().generate(&mut resolve, world, &mut files)?;
+    files.iter().map(|(path, bytes)| Ok((format!("{BINDINGS}/{path}"), here(std::str::from_utf8(bytes)?)))).collect()
+}
+
+/// The runtime package. What it has for futures and streams is left out: the contract has none, and it asks Go's runtime for what that
+/// does not offer.
+fn runtime(root: &Path) -> Result<Vec<(String, String)>> {
+    let package = source_of("wit-bindgen-go", root)?.join("src/pkg");
+    let read = |path: &Path| fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+    let mut files = vec![(format!("{RUNTIME}/LICENSE"), read(&package.join("LICENSE"))?)];
+    let mut is_changed = false;
+    for part in ["runtime", "types"] {
+        let folder = package.join("wit").join(part);
+        for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
+            let entry = entry?;
+            let mut text = read(&entry.path())?;
+            if part == "runtime" && text.contains(ALLOCATE) {
+                text = format!("// Changed: {CHANGE}.\n\n{}", text.replace(ALLOCATE, ROUND_UP));
+                is_changed = true;
+            }
+            if !text.contains(&format!("{RUNTIME_PATH}/async")) {
+                ensure!(!text.contains(RUNTIME_PATH), "{}: imports what is not there", entry.path().display());
+                files.push((format!("{RUNTIME}/{part}/{}", entry.file_name().to_string_lossy()), text));
+            }
+        }
+    }
+    ensure!(is_changed, "the runtime package has changed: is what it is changed for still needed?");
+    Ok(files)
+}
+
+fn here(text: &str) -> String {
+    text.replace(RUNTIME_PATH, &format!("{MODULE}/{RUNTIME}"))
+}
+
+/// Where cargo keeps the source of a crate that this one is built from.
+fn source_of(name: &str, root: &Path) -> Result<PathBuf> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let command = command.current_dir(root).args(["metadata", "--format-version", "1", "--locked", "--offline"]);
+    let output = command.output().context("cannot run cargo metadata")?;
+    ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let manifest =
+        packages.filter(|package| package["name"] == name).find_map(|package| package["manifest_path"].as_str());
+    let manifest = manifest.with_context(|| format!("cargo metadata tells no {name}"))?;
+    Ok(Path::new(manifest).parent().context("a manifest lies in a folder")?.to_owned())
+}
