@@ -23,16 +23,49 @@ macro_rules! files {
     };
 }
 
+/// What nearly every collector in Rust needs, from `guests/sdk`.
+macro_rules! sdk {
+    ($($path:literal),* $(,)?) => {
+        &[$((concat!("sdk/", $path), include_str!(concat!("../../guests/sdk/", $path)))),*]
+    };
+}
+
+const SDK: &[File] = sdk!(
+    "Cargo.toml",
+    "src/bindings.rs",
+    "src/error.rs",
+    "src/http.rs",
+    "src/json.rs",
+    "src/lib.rs",
+    "src/options.rs",
+    "src/prometheus.rs",
+    "src/report.rs",
+    "src/table.rs",
+    "src/target.rs",
+);
+
 /// The languages that there are projects for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Language {
+    /// Rust, for wasm32-wasip2
+    Rust,
     /// Go's own compiler
     Go,
+    /// Python, by componentize-py
+    Python,
+    /// JavaScript, by componentize-qjs
+    Javascript,
 }
 
 impl Language {
     fn files(self) -> &'static [File] {
         match self {
+            Language::Rust => files!("rust":
+                ".gitignore",
+                "Cargo.toml",
+                "README.md",
+                "src/lib.rs",
+            ),
             Language::Go => files!("go":
                 ".gitignore",
                 "Makefile",
@@ -51,13 +84,41 @@ impl Language {
                 "main.go",
                 "main_test.go",
             ),
+            Language::Python => files!("python":
+                ".gitignore",
+                "README.md",
+                "app.py",
+                "queue_page.py",
+                "requirements.txt",
+                "test_queue_page.py",
+            ),
+            Language::Javascript => files!("javascript":
+                ".gitignore",
+                "README.md",
+                "collector.js",
+                "package.json",
+                "queue.js",
+                "queue.test.js",
+                "text.js",
+            ),
         }
     }
 
     /// What to type next, in the project's folder.
     fn commands(self) -> &'static [&'static str] {
         match self {
+            Language::Rust => &[
+                "cargo test",
+                "cargo build --release --target wasm32-wasip2",
+                "cp target/wasm32-wasip2/release/{{crate}}.wasm {{name}}.wasm",
+            ],
             Language::Go => &["go test ./...", "make"],
+            Language::Python => &[
+                "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt",
+                "python3 -m unittest",
+                ".venv/bin/componentize-py -d wit -w plugin componentize app -o {{name}}.wasm",
+            ],
+            Language::Javascript => &["npm install", "npm test", "npm run build"],
         }
     }
 }
@@ -112,7 +173,9 @@ fn check(name: &str) -> Result<(), String> {
 
 fn write(folder: &Path, name: &str, language: Language, go: &[File]) -> Result<(), (String, io::Error)> {
     let (contract, more) = match language {
+        Language::Rust => ("sdk/wit", SDK),
         Language::Go => ("wit", go),
+        Language::Python | Language::Javascript => ("wit", &[][..]),
     };
     let contract = wit::FILES.iter().map(|(path, text)| (format!("{contract}/{path}"), (*text).to_owned()));
     let own = language.files().iter().map(|(path, text)| ((*path).to_owned(), fill(text, name)));
@@ -159,6 +222,10 @@ mod tests {
             let here = language.files().iter().map(|(path, _)| PathBuf::from(path)).collect();
             assert_eq!(there, here, "{language:?}");
         }
+        let there = below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests/sdk"));
+        // The contract comes from where it belongs.
+        let there = there.into_iter().filter(|path| !path.starts_with("wit")).map(|path| Path::new("sdk").join(path));
+        assert_eq!(there.collect::<BTreeSet<_>>(), SDK.iter().map(|(path, _)| PathBuf::from(path)).collect());
     }
 
     #[test]
