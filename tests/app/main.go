@@ -2,6 +2,8 @@
 //
 //	GET /stats    runtime.MemStats and its kin, in the JSON of golang-stats-api-handler
 //	GET /served   a JSON array of the last bodies that /stats served, exactly as served
+//	GET /queue    {"queue": {"waiting": 3, "done": N}}, where N grows by 60 each time
+//	GET /say?TEXT the query, decoded
 //
 // It prints the addresses that it listens on, one per line, once it does. Where the environment has LOG_ANSWERS, it also prints
 // each answer that it is about to give under /stats, as one line: so it can be read when the app has ended.
@@ -12,9 +14,11 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"runtime"
 	"sync"
@@ -34,6 +38,8 @@ func main() {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/stats", h.stats)
 	mux.HandleFunc("/served", h.served)
+	mux.HandleFunc("/queue", h.queue)
+	mux.HandleFunc("/say", say)
 	if !*idle {
 		go work()
 	}
@@ -66,6 +72,7 @@ type handler struct {
 	bodies [][]byte         // what /stats served last, oldest first
 	last   time.Time        // when it was asked before
 	mem    runtime.MemStats // what it found then
+	done   int              // what /queue served last
 }
 
 // stats serves the statistics of this moment.
@@ -94,6 +101,25 @@ func (h *handler) served(w http.ResponseWriter, _ *http.Request) {
 	defer h.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	fmt.Fprintf(w, "[%s]\n", bytes.Join(h.bodies, []byte(",")))
+}
+
+// queue serves the jobs of a queue that does some whenever somebody looks.
+func (h *handler) queue(w http.ResponseWriter, _ *http.Request) {
+	h.Lock()
+	defer h.Unlock()
+	h.done += 60
+	w.Header().Set("Content-Type", "application/json")
+	fmt.Fprintf(w, `{"queue": {"waiting": 3, "done": %d}}`, h.done)
+}
+
+// say serves what it is asked for.
+func say(w http.ResponseWriter, r *http.Request) {
+	text, err := url.QueryUnescape(r.URL.RawQuery)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	io.WriteString(w, text)
 }
 
 // read takes the statistics. The garbage collections are those since it was called before, whoever called: on the first

@@ -12,6 +12,7 @@
 //! - [`stand_in`] is a Go program's `/stats` that tells what a scenario wants it to tell.
 //! - [`soak`] is containers that come and go, and what each of them answered.
 //! - [`attack`] is the evil collector at work beside an honest one, and [`witness`] a target that sees what it does.
+//! - [`project`] is a collector's project as `new` writes it, and what its commands make.
 //! - [`stats`] knows gostats' metrics: what is to be printed for which answer.
 //! - [`local`] runs the Go programs beside the scenario, without containers.
 //! - [`go`] builds them, [`http`] is the little HTTP that the others need, [`port`] finds free ports, [`wait`] waits,
@@ -31,6 +32,7 @@ pub mod local;
 pub mod mask;
 pub mod podman;
 pub mod port;
+pub mod project;
 pub mod relay;
 pub mod skip;
 pub mod soak;

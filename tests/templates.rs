@@ -1,0 +1,267 @@
+//! What an author begins with: the projects that `new` writes, built with their languages' own tools, and `componentize`.
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use scenarios::agent::{Agent, Output, component};
+use scenarios::engine::Engine;
+use scenarios::port;
+use scenarios::project::{GO, JAVASCRIPT, Language, PYTHON, Project, RUST};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Everything that a new project's collector does, which is the same in every language.
+fn collects_from_a_container(language: Language) {
+    let (Some(engine), Some(project)) = (Engine::find(), Project::new("queue", language)) else { return };
+    let file = project.build();
+    let agent = Agent::beside(engine);
+    let group = engine.group();
+    let app = group.app("app");
+    let key = format!("queue.{}", app.address().port());
+    let run = |options: &str| agent.values(&format!("run {file} --filter {} {options}", group.filter()));
+
+    let before = Instant::now();
+    let first = run("").exits(0).without_complaint().metrics();
+    let between = Instant::now();
+    assert_eq!(first.order_of(&key), ["jobs.waiting"], "a count has no growth yet");
+    let pause = between.elapsed();
+    let second = run("").exits(0).without_complaint().metrics();
+    let longest = before.elapsed();
+    assert_eq!(second.order_of(&key), ["jobs.waiting", "jobs.done"]);
+    let values = second.of(&key);
+    assert!((values["jobs.waiting"] - 3.0).abs() < f64::EPSILON, "{values:?}");
+    // It grew by 60, in a time that is known from both sides.
+    let per_minute = 60.0 * 60.0 / longest.as_secs_f64()..60.0 * 60.0 / pause.as_secs_f64();
+    assert!(per_minute.contains(&values["jobs.done"]), "{values:?}, expected {per_minute:?}");
+
+    let partly = run(&say(r#"{"queue": {"waiting": 2.5}}"#)).exits(0).without_complaint().metrics();
+    assert_eq!(partly.of(&key), [("jobs.waiting".to_owned(), 2.5)].into());
+    let nothing = run(&say(r#"{"queue": {}}"#)).exits(0).without_complaint().metrics();
+    assert_eq!(nothing.count(), 0);
+
+    let expected = json!({"graphs": {"queue.#.jobs": {
+        "label": "Queue.# Jobs",
+        "unit": "integer",
+        "metrics": [
+            {"name": "waiting", "label": "Waiting", "stacked": false},
+            {"name": "done", "label": "Done per minute", "stacked": false},
+        ],
+    }}});
+    let definitions = agent.definitions(&format!("run {file}")).exits(0).without_complaint();
+    let (head, body) = definitions.stdout.split_once('\n').expect("two lines");
+    assert_eq!(head, "# mackerel-agent-plugin");
+    assert_eq!(serde_json::from_str::<Value>(body).expect("JSON"), expected);
+
+    let mask = |output: Output, code: i32| {
+        let stderr = group.mask(&output.exits(code).stderr);
+        stderr.replace(&file, "queue").replace(&app.address().to_string(), "ADDRESS")
+    };
+    let faults = [
+        mask(run("--path queue"), 2),
+        mask(run("--path /nowhere"), 1),
+        mask(run(&say("")), 1),
+        mask(run(&say("<html lang=ja>こんにちは、世界! That is no JSON, and far too long.</html>")), 1),
+        mask(run("--path /say?h%FFllo"), 1),
+        mask(run(&say(r#"{"queue": {"waiting": "3"}}"#)), 1),
+    ];
+    // Its SDK has words of its own.
+    let name = if language.name == RUST.name { "faults_rust" } else { "faults" };
+    insta::assert_snapshot!(name, faults.concat());
+    let port = port::free();
+    let refused = agent.values(&format!("run {file} --target 127.0.0.1:{port}"));
+    let refused = mask(refused, 1).replace(&port.to_string(), "PORT");
+    insta::assert_snapshot!("refused", refused);
+}
+
+/// The option by which the app answers with this text.
+fn say(text: &str) -> String {
+    let encoded: Vec<_> = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    format!("--path /say?{}", encoded.concat())
+}
+
+#[test]
+fn a_project_in_rust_builds_with_cargo_and_collects() {
+    collects_from_a_container(RUST);
+}
+
+#[test]
+fn a_project_in_go_builds_with_go_alone_and_collects() {
+    collects_from_a_container(GO);
+}
+
+#[test]
+fn a_project_in_python_builds_with_componentize_py_and_collects() {
+    collects_from_a_container(PYTHON);
+}
+
+#[test]
+fn a_project_in_javascript_builds_with_npm_and_collects() {
+    collects_from_a_container(JAVASCRIPT);
+}
+
+/// What `new` complains of.
+fn complaint(arguments: &str, code: i32) -> String {
+    let output = Agent::alone().values(arguments).exits(code);
+    assert_eq!(output.stdout, "", "stdout of {output}");
+    output.stderr
+}
+
+#[test]
+fn a_name_that_no_collector_can_have_is_refused() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let names = ["Queue", "1queue", "queue-", "job_queue", "job/queue", "..", "größe", &"q".repeat(65)];
+    let complaints = names.map(|name| complaint(&format!("new {name} --lang go --dir {}", folder.path().display()), 2));
+    insta::assert_snapshot!(complaints.concat(), @"
+    mackerel-plugin-wasm: 'Queue' cannot be a collector's name: expected a-z, 0-9 and -, a letter first and no - at the end, 64 characters at most
+    mackerel-plugin-wasm: '1queue' cannot be a collector's name: expected a-z, 0-9 and -, a letter first and no - at the end, 64 characters at most
+    mackerel-plugin-wasm: 'queue-' cannot be a collector's name: expected a-z, 0-9 and -, a letter first and no - at the end, 64 characters at most
+    mackerel-plugin-wasm: 'job_queue' cannot be a collector's name: expected a-z, 0-9 and -, a letter first and no - at the end, 64 characters at most
+    mackerel-plugin-wasm: 'job/queue' cannot be a collector's name: expected a-z, 0-9 and -, a letter first and no - at the end, 64 characters at most
+    mackerel-plugin-wasm: '..' cannot be a collector's name: expected a-z, 0-9 and -, a letter first and no - at the end, 64 characters at most
+    mackerel-plugin-wasm: 'größe' cannot be a collector's name: expected a-z, 0-9 and -, a letter first and no - at the end, 64 characters at most
+    mackerel-plugin-wasm: 'qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq' cannot be a collector's name: expected a-z, 0-9 and -, a letter first and no - at the end, 64 characters at most
+    ");
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0, "something was written");
+}
+
+#[test]
+fn nothing_that_exists_is_overwritten() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let command = format!("new queue --lang go --dir {}", folder.path().display());
+    fs::write(folder.path().join("queue"), "mine").expect("a file");
+    let file = complaint(&command, 2);
+    assert_eq!(fs::read_to_string(folder.path().join("queue")).expect("a file"), "mine");
+    fs::remove_file(folder.path().join("queue")).expect("a file");
+    fs::create_dir(folder.path().join("queue")).expect("a folder");
+    let empty = complaint(&command, 2);
+    assert_eq!(fs::read_dir(folder.path().join("queue")).expect("a folder").count(), 0, "something was written");
+    insta::assert_snapshot!([file, empty].concat().replace(&folder.path().display().to_string(), "DIR"), @"
+    mackerel-plugin-wasm: DIR/queue is there already: choose another name
+    mackerel-plugin-wasm: DIR/queue is there already: choose another name
+    ");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_to_is_named() {
+    let folder = TempDir::new().expect("a temporary folder");
+    fs::write(folder.path().join("file"), "").expect("a file");
+    let nowhere = complaint(&format!("new queue --lang go --dir {}/nowhere", folder.path().display()), 2);
+    let file = complaint(&format!("new queue --lang go --dir {}/file", folder.path().display()), 2);
+    // Nobody makes folders there, not even root.
+    let kernel = complaint("new queue --lang go --dir /proc", 1);
+    insta::assert_snapshot!([nowhere, file, kernel].concat().replace(&folder.path().display().to_string(), "DIR"), @"
+    mackerel-plugin-wasm: there is no folder DIR/nowhere
+    mackerel-plugin-wasm: DIR/file/queue cannot be made: Not a directory (os error 20)
+    mackerel-plugin-wasm: there is no folder /proc
+    ");
+}
+
+#[test]
+fn a_language_that_there_is_no_project_for_names_those_that_there_are() {
+    insta::assert_snapshot!(complaint("new queue --lang cobol", 2), @"
+    error: invalid value 'cobol' for '--lang <LANGUAGE>'
+      [possible values: rust, go, python, javascript]
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(complaint("new queue", 2), @"
+    error: the following required arguments were not provided:
+      --lang <LANGUAGE>
+
+    Usage: mackerel-plugin-wasm new --lang <LANGUAGE> <NAME>
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn a_project_carries_the_contract_letter_for_letter_and_says_what_to_type_next() {
+    let folder = TempDir::new().expect("a temporary folder");
+    for language in ["rust", "go", "python", "javascript"] {
+        let name = format!("in-{language}");
+        let command = format!("new {name} --lang {language} --dir {}", folder.path().display());
+        let output = Agent::alone().values(&command).exits(0).without_complaint();
+        let told = output.stdout.replace(&folder.path().display().to_string(), "DIR");
+        insta::assert_snapshot!(format!("new_{language}"), told);
+        let wit = |folder: &Path| {
+            let files = fs::read_dir(folder).expect("a folder of WIT").flatten();
+            let mut files: Vec<_> =
+                files.map(|file| (file.file_name(), fs::read_to_string(file.path()).expect("WIT"))).collect();
+            files.sort();
+            files
+        };
+        let place = if language == "rust" { "sdk/wit" } else { "wit" };
+        let there = wit(&folder.path().join(&name).join(place));
+        assert_eq!(there, wit(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit")), "{language}");
+    }
+}
+
+#[test]
+fn what_makes_no_component_is_refused_by_what_it_is() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).expect("a file");
+    // A module without anything, one that is cut, one whose only export has another name, and one of the right names and wrong types.
+    let magic = *b"\0asm\x01\0\0\0";
+    write("text.wasm", b"package main");
+    write("empty.wasm", b"");
+    write("bare.wasm", &magic);
+    write("cut.wasm", &[&magic[..], &[1, 4, 1, 0x60]].concat());
+    let one = |name: &str, export: &str| write(name, &module(&[export]));
+    one("graphs.wasm", &format!("mackerel:collector/metrics@{}#graphs", version()));
+    one("old.wasm", "mackerel:collector/metrics@0.0.1#describe");
+    let all = ["describe", "graphs", "collect"].map(|name| format!("mackerel:collector/metrics@{}#{name}", version()));
+    write("types.wasm", &module(&all.each_ref().map(String::as_str)));
+    let names = ["text", "empty", "bare", "cut", "graphs", "old", "types", "nowhere"];
+    let mut complaints = names.map(|name| {
+        let path = folder.path().join(name).with_extension("wasm");
+        complaint(&format!("componentize {}", path.display()), 1)
+    });
+    complaints[7] += &complaint(&format!("componentize {}", component("gostats")), 1)
+        .replace(&component("gostats"), "DIR/gostats.wasm");
+    let complaints = complaints.concat().replace(&folder.path().display().to_string(), "DIR");
+    insta::assert_snapshot!(complaints.replace(&version(), "VERSION"), @"
+    mackerel-plugin-wasm: DIR/text.wasm: is no WebAssembly module: it does not begin like one
+    mackerel-plugin-wasm: DIR/empty.wasm: is no WebAssembly module: it does not begin like one
+    mackerel-plugin-wasm: DIR/bare.wasm: makes no collector: it does not export mackerel:collector/metrics@VERSION#describe, mackerel:collector/metrics@VERSION#graphs, mackerel:collector/metrics@VERSION#collect
+    mackerel-plugin-wasm: DIR/cut.wasm: is no WebAssembly module: unexpected end-of-file (at offset 0xa)
+    mackerel-plugin-wasm: DIR/graphs.wasm: makes no collector: it does not export mackerel:collector/metrics@VERSION#describe, mackerel:collector/metrics@VERSION#collect
+    mackerel-plugin-wasm: DIR/old.wasm: makes no collector: it does not export mackerel:collector/metrics@VERSION#describe, mackerel:collector/metrics@VERSION#graphs, mackerel:collector/metrics@VERSION#collect
+    mackerel-plugin-wasm: DIR/types.wasm: makes no collector: failed to decode world from module: module was not valid: failed to classify export `mackerel:collector/metrics@VERSION#describe`: failed to validate export for `mackerel:collector/metrics@VERSION`: type mismatch for function `describe`: expected `[] -> [I32]` but found `[] -> []`
+    mackerel-plugin-wasm: DIR/nowhere.wasm: cannot be opened: No such file or directory (os error 2)
+    mackerel-plugin-wasm: DIR/gostats.wasm: is a component already: it can be run as it is
+    ");
+    let made = fs::read_dir(folder.path()).expect("a folder").flatten();
+    assert!(
+        made.into_iter().all(|file| !file.file_name().to_string_lossy().contains("component")),
+        "something was written"
+    );
+}
+
+/// The contract's version, as `wit/` has it.
+fn version() -> String {
+    let world = include_str!("../wit/world.wit");
+    let package = world.lines().find_map(|line| line.strip_prefix("package mackerel:collector@")?.strip_suffix(';'));
+    package.expect("the package's line").to_owned()
+}
+
+/// A core module that exports a function without parameters and results under these names.
+fn module(exports: &[&str]) -> Vec<u8> {
+    let size = |bytes: &[u8]| {
+        let mut rest = bytes.len();
+        let mut size = Vec::new();
+        while rest > 127 {
+            size.push(u8::try_from(rest & 127).expect("seven bits") | 128);
+            rest >>= 7;
+        }
+        size.push(u8::try_from(rest).expect("seven bits"));
+        [&size, bytes].concat()
+    };
+    let count = u8::try_from(exports.len()).expect("a few");
+    let entries = exports.iter().map(|name| [size(name.as_bytes()), vec![0, 0]].concat());
+    let section = |id: u8, content: &[u8]| [&[id][..], &size(content)].concat();
+    let entries = [vec![count], entries.collect::<Vec<_>>().concat()].concat();
+    let sections =
+        [section(1, &[1, 0x60, 0, 0]), section(3, &[1, 0]), section(7, &entries), section(10, &[1, 2, 0, 0x0b])];
+    [b"\0asm\x01\0\0\0".to_vec(), sections.concat()].concat()
+}
