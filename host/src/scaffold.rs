@@ -71,6 +71,8 @@ impl Language {
                 "Makefile",
                 "README.md",
                 "collector/collector.go",
+                "collector/container.go",
+                "collector/container_wasip1.go",
                 "collector/error.go",
                 "collector/go.mod",
                 "collector/http.go",

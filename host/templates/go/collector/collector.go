@@ -4,9 +4,9 @@
 // ports, calls the collector for each of them, turns counters into rates, and speaks Mackerel's plugin protocol. The folder wit of this
 // project is the contract in full.
 //
-// A collector reaches its one target and nothing else, by HTTP: with [Get] or [Do], or with an http.Client by the package transport.
-// There are no files, no environment, and no other address. A fresh instance serves every call, so nothing that is kept in a variable
-// is there at the next.
+// A collector reaches its one target and nothing else: by HTTP with [Get] or [Do], or with an http.Client by the package transport; and
+// what a container uses with [ReadStats]. There are no files, no environment, and no other address. A fresh instance serves every call, so
+// nothing that is kept in a variable is there at the next.
 package collector
 
 import "time"
@@ -198,6 +198,13 @@ type Report struct {
 // Add appends a sample.
 func (report *Report) Add(graph, metric string, value float64) {
 	report.Samples = append(report.Samples, Sample{graph, metric, value})
+}
+
+// AddKnown appends a sample of a number that may not be known: nil is left out.
+func (report *Report) AddKnown(graph, metric string, value *uint64) {
+	if value != nil {
+		report.Add(graph, metric, float64(*value))
+	}
 }
 
 // A Sample is one value.

@@ -40,11 +40,14 @@ func Register(collector Collector) {
 
 func collectError(err error) binding.CollectError {
 	var failed httpError
+	var lost containerError
 	var status StatusError
 	var words unexpected
 	switch {
 	case errors.As(err, &failed):
 		return binding.MakeCollectErrorHttp(failed.cause)
+	case errors.As(err, &lost):
+		return binding.MakeCollectErrorContainer(lost.cause)
 	case errors.As(err, &status):
 		return binding.MakeCollectErrorStatus(uint16(status))
 	case errors.As(err, &words):
