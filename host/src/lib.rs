@@ -8,9 +8,9 @@
 //!
 //! [`run`] reads as this line does. Beside it stand [`store`] (where collectors come from), [`definition`] (what they declare),
 //! [`address`], [`dial`] and [`tls`] (how targets and the engine are reached), [`stats`] (what containers use), [`stop`] (what ends
-//! a run early), [`notice`] (what goes to stderr), [`failure`] and [`error`] (what goes wrong, for one target and for the whole
-//! run), [`limits`] (every number), [`inspect`] (the commands for people), and what authors of collectors get: [`scaffold`], [`trial`],
-//! [`componentize`] and the contract's [`wit`].
+//! a run early), [`private`] (folders that nobody else can write to), [`notice`] (what goes to stderr), [`failure`] and [`error`]
+//! (what goes wrong, for one target and for the whole run), [`limits`] (every number), [`inspect`] (the commands for people), and
+//! what authors of collectors get: [`scaffold`], [`trial`], [`componentize`] and the contract's [`wit`].
 
 pub mod address;
 pub mod collect;
@@ -25,6 +25,7 @@ pub mod limits;
 pub mod name;
 pub mod notice;
 pub mod options;
+pub mod private;
 pub mod rate;
 pub mod run;
 pub mod sandbox;

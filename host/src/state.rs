@@ -1,26 +1,24 @@
 //! State: the counters of the last run, on disk between two runs.
 //!
 //! One JSON file for each collector, prefix and set of options, in a folder of this user alone, below `MACKEREL_PLUGIN_WORKDIR`
-//! or the folder for temporary files. Others can write there, so nothing in it is trusted by its name: the folder must be this
-//! user's, closed to others, and no symlink, and its files are opened through it and never through a symlink.
+//! or the folder for temporary files ([`private`](crate::private)).
 //!
 //! A file is replaced in one step under a lock, so a reader sees one run's state or the next's, and two runs that overlap write
 //! one after the other. It is not synced to disk: what a power cut takes costs one rate.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::io::Read;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::limits;
 use crate::notice::foreign;
+use crate::private::{Folder, Stamp, stamp};
 use crate::rate::Reading;
 
 /// The version of the file's form. A file of another one is not read.
@@ -34,7 +32,7 @@ pub struct State {
     targets: BTreeMap<String, Remembered>,
     /// The file that it was read from: its number and the time of its last change. Every replacement is another file.
     #[serde(skip)]
-    file: Option<(u64, i64, u64)>,
+    file: Option<Stamp>,
 }
 
 impl Default for State {
@@ -134,15 +132,10 @@ impl State {
     }
 }
 
-/// What tells a file from the one that replaces it.
-fn file_of(stat: &rustix::fs::Stat) -> (u64, i64, u64) {
-    (stat.st_ino, stat.st_mtime, stat.st_mtime_nsec)
-}
-
 /// Where the state of one plugin command is.
 #[derive(Debug)]
 pub struct StateFile {
-    folder: OwnedFd,
+    folder: Folder,
     name: String,
     path: PathBuf,
 }
@@ -163,24 +156,10 @@ impl StateFile {
     pub fn open(collector: &str, identity: &[String]) -> Result<StateFile, String> {
         let base = std::env::var_os("MACKEREL_PLUGIN_WORKDIR").filter(|path| !path.is_empty());
         let base = base.map_or_else(std::env::temp_dir, PathBuf::from);
-        let user = rustix::process::geteuid();
-        let path = base.join(format!("mackerel-plugin-wasm-{}", user.as_raw()));
+        let path = base.join(format!("mackerel-plugin-wasm-{}", rustix::process::geteuid().as_raw()));
         let explain =
             |why: String| format!("no state is kept, so counters are not shown: the folder {} {why}", path.display());
-        match rustix::fs::mkdir(&path, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(explain(format!("cannot be made: {error}"))),
-        }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let folder = rustix::fs::open(&path, flags, Mode::empty())
-            .map_err(|error| explain(format!("cannot be opened: {error}")))?;
-        let stat = rustix::fs::fstat(&folder).map_err(|error| explain(format!("cannot be looked at: {error}")))?;
-        if stat.st_uid != user.as_raw() {
-            return Err(explain("belongs to another user: remove it".to_owned()));
-        }
-        if stat.st_mode & 0o077 != 0 {
-            return Err(explain("is open to other users: remove it, or chmod it to 700".to_owned()));
-        }
+        let folder = Folder::make(&path).map_err(explain)?;
         let mut hash = Sha256::new();
         for part in identity {
             hash.update(part.as_bytes());
@@ -190,8 +169,7 @@ impl StateFile {
         let name = format!("{collector}-{hash}.json");
         let path = path.join(&name);
         // Anything else in the file's place is replaced, after a warning; a folder cannot be.
-        let stat = rustix::fs::statat(&folder, name.as_str(), AtFlags::SYMLINK_NOFOLLOW);
-        if stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir()) {
+        if folder.look(&name).is_some_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir()) {
             let what = "no state is kept, so counters are not shown";
             return Err(format!("{what}: {} is a folder: remove it", path.display()));
         }
@@ -209,18 +187,8 @@ impl StateFile {
                 self.path.display()
             )
         };
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = match rustix::fs::openat(&self.folder, self.name.as_str(), flags, Mode::empty()) {
-            Ok(file) => File::from(file),
-            Err(Errno::NOENT) => return Ok(State::default()),
-            Err(Errno::LOOP) => return Err(explain("it is a symbolic link".to_owned())),
-            Err(error) => return Err(explain(error.to_string())),
-        };
+        let Some((file, stat)) = self.folder.find(&self.name).map_err(explain)? else { return Ok(State::default()) };
         let mut bytes = Vec::new();
-        let stat = rustix::fs::fstat(&file).map_err(|error| explain(error.to_string()))?;
-        if !FileType::from_raw_mode(stat.st_mode).is_file() {
-            return Err(explain("it is no regular file".to_owned()));
-        }
         file.take(limits::STATE_SIZE.as_u64() + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| explain(error.to_string()))?;
@@ -228,7 +196,7 @@ impl StateFile {
             return Err(explain(format!("it is larger than {:.0}", limits::STATE_SIZE.display().iec())));
         }
         let mut state = State::parse(&bytes).map_err(explain)?;
-        state.file = Some(file_of(&stat));
+        state.file = Some(stamp(&stat));
         Ok(state)
     }
 
@@ -238,12 +206,8 @@ impl StateFile {
     /// Where another run holds it for too long, or the lock cannot be made.
     pub async fn lock(&self) -> Result<Locked<'_>, String> {
         let explain = |why: String| format!("the state in {} is not written: {why}", self.path.display());
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let name = format!("{}.lock", self.name);
-        let lock = rustix::fs::openat(&self.folder, name, flags, mode)
-            .map_err(|error| explain(format!("its lock: {error}")))?;
-        let lock = File::from(lock);
+        let lock = self.folder.lock_file(&format!("{}.lock", self.name));
+        let lock = lock.map_err(|error| explain(format!("its lock: {error}")))?;
         let begin = Instant::now();
         loop {
             match lock.try_lock() {
@@ -268,8 +232,7 @@ impl Locked<'_> {
     /// As of [`StateFile::read`].
     pub fn read_since(&self, earlier: State) -> Result<State, String> {
         let StateFile { folder, name, .. } = self.file;
-        let now = rustix::fs::statat(folder, name.as_str(), AtFlags::SYMLINK_NOFOLLOW).ok();
-        if earlier.file.is_some() && now.as_ref().map(file_of) == earlier.file {
+        if earlier.file.is_some() && folder.look(name).as_ref().map(stamp) == earlier.file {
             return Ok(earlier);
         }
         self.file.read()
@@ -281,28 +244,17 @@ impl Locked<'_> {
     /// Where it cannot be written: the old state stays.
     pub fn replace(self, state: State) -> Result<(), String> {
         let StateFile { folder, name, path } = self.file;
-        let new = format!("{name}.new");
-        let bytes = state.into_bytes();
         let write = || -> std::io::Result<()> {
-            let bytes = bytes?;
+            let bytes = state.into_bytes()?;
             if bytes.len() as u64 > limits::STATE_SIZE.as_u64() {
                 // The next run would not read it.
                 let limit = limits::STATE_SIZE.display().iec();
                 return Err(std::io::Error::other(format!("it would be larger than {limit:.0}")));
             }
-            // What a killed run left there goes, and so does anything else: nothing that is there is opened.
-            let _ = rustix::fs::unlinkat(folder, new.as_str(), AtFlags::empty());
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-            let file = rustix::fs::openat(folder, new.as_str(), flags, Mode::RUSR | Mode::WUSR)?;
-            File::from(file).write_all(&bytes)?;
-            rustix::fs::renameat(folder, new.as_str(), folder, name.as_str())?;
-            Ok(())
+            folder.replace(name, &bytes, false).map(drop)
         };
-        write().map_err(|error| {
-            // What was half written must not lie around; where nothing was, this fails and that is well.
-            let _ = rustix::fs::unlinkat(folder, new.as_str(), AtFlags::empty());
-            format!("the state in {} is not written, so the old one stays: {error}", path.display())
-        })
+        write()
+            .map_err(|error| format!("the state in {} is not written, so the old one stays: {error}", path.display()))
     }
 }
 
