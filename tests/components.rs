@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use scenarios::agent::{Agent, Output, component};
 use scenarios::attack::{lines, one_line, targets};
 use scenarios::stand_in::StandIn;
+use scenarios::third_party::leb;
 use scenarios::{mask, stats};
 use serde_json::json;
 
@@ -72,16 +73,24 @@ fn files_that_are_no_collectors_are_refused_with_their_reason() {
     let complaints = [
         complaint("empty.wasm", b""),
         complaint("text.wasm", b"(component)"),
+        complaint("words.wasm", "name: a collector, in 言葉\n".as_bytes()),
         complaint("native.wasm", b"\x7fELF\x02\x01\x01"),
+        complaint("archive.wasm", b"\x1f\x8b\x08\0\0\0\0\0"),
+        complaint("bytes.wasm", b"\0\x01\x02\x03"),
+        complaint("another-version.wasm", b"\0asm\x02\0\0\0"),
         complaint("core-module.wasm", b"\0asm\x01\0\0\0"),
         complaint("other-component.wasm", b"\0asm\x0d\0\x01\0"),
     ];
     insta::assert_snapshot!(complaints.concat(), @"
-    mackerel-plugin-wasm: FOLDER/empty.wasm: is no collector: it does not begin like a WebAssembly file
-    mackerel-plugin-wasm: FOLDER/text.wasm: is no collector: it does not begin like a WebAssembly file
-    mackerel-plugin-wasm: FOLDER/native.wasm: is no collector: it does not begin like a WebAssembly file
-    mackerel-plugin-wasm: FOLDER/core-module.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: failed to parse WebAssembly module: attempted to parse a wasm module with a component parser
-    mackerel-plugin-wasm: FOLDER/other-component.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: no exported instance named `mackerel:collector/metrics@0.1.1`
+    mackerel-plugin-wasm: FOLDER/empty.wasm: is no collector: it is empty; a collector is a component of the world mackerel:collector/plugin@0.1.0
+    mackerel-plugin-wasm: FOLDER/text.wasm: is no collector: it is WebAssembly as text, which has to be made binary first; a collector is a component of the world mackerel:collector/plugin@0.1.0
+    mackerel-plugin-wasm: FOLDER/words.wasm: is no collector: it is a text file; a collector is a component of the world mackerel:collector/plugin@0.1.0
+    mackerel-plugin-wasm: FOLDER/native.wasm: is no collector: it is a native program; a collector is a component of the world mackerel:collector/plugin@0.1.0
+    mackerel-plugin-wasm: FOLDER/archive.wasm: is no collector: it is an archive; a collector is a component of the world mackerel:collector/plugin@0.1.0
+    mackerel-plugin-wasm: FOLDER/bytes.wasm: is no collector: it does not begin like a WebAssembly file; a collector is a component of the world mackerel:collector/plugin@0.1.0
+    mackerel-plugin-wasm: FOLDER/another-version.wasm: is no collector: it is WebAssembly of an unknown version; a collector is a component of the world mackerel:collector/plugin@0.1.0
+    mackerel-plugin-wasm: FOLDER/core-module.wasm: is no collector but a core module: a collector is a component of the world mackerel:collector/plugin@0.1.0; build it for a target of components, such as Rust's wasm32-wasip2, or make it one by `mackerel-plugin-wasm componentize`
+    mackerel-plugin-wasm: FOLDER/other-component.wasm: is no collector: it is a component that exports nothing; a collector is a component of the world mackerel:collector/plugin@0.1.0
     ");
     let whole = fs::read(component("gostats")).expect("a file that can be read");
     let cut = complaint("cut.wasm", &whole[..whole.len() / 2]);
@@ -133,28 +142,48 @@ fn a_collector_of_text_can_be_honest() {
 // Files of their own.
 
 #[test]
+fn a_command() {
+    insta::assert_snapshot!(refusal("a_command"), @"mackerel-plugin-wasm: evil.wasm: is no collector but a program for the command line: it exports wasi:cli/run@0.2.6; a collector is a component of the world mackerel:collector/plugin@0.1.0");
+}
+
+#[test]
 fn a_core_module() {
-    insta::assert_snapshot!(refusal("a_core_module"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: failed to parse WebAssembly module: attempted to parse a wasm module with a component parser");
+    insta::assert_snapshot!(refusal("a_core_module"), @"mackerel-plugin-wasm: evil.wasm: is no collector but a core module: a collector is a component of the world mackerel:collector/plugin@0.1.0; build it for a target of components, such as Rust's wasm32-wasip2, or make it one by `mackerel-plugin-wasm componentize`");
+}
+
+#[test]
+fn a_wit_package() {
+    insta::assert_snapshot!(refusal("a_wit_package"), @"mackerel-plugin-wasm: evil.wasm: is no collector but a WIT package: it describes interfaces, and has no code; a collector is a component of the world mackerel:collector/plugin@0.1.0");
 }
 
 #[test]
 fn an_empty_component() {
-    insta::assert_snapshot!(refusal("an_empty_component"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: no exported instance named `mackerel:collector/metrics@0.1.1`");
+    insta::assert_snapshot!(refusal("an_empty_component"), @"mackerel-plugin-wasm: evil.wasm: is no collector: it is a component that exports nothing; a collector is a component of the world mackerel:collector/plugin@0.1.0");
+}
+
+#[test]
+fn an_http_server() {
+    insta::assert_snapshot!(refusal("an_http_server"), @"mackerel-plugin-wasm: evil.wasm: is no collector but an HTTP server: it exports wasi:http/incoming-handler@0.2.6; a collector is a component of the world mackerel:collector/plugin@0.1.0");
 }
 
 #[test]
 fn another_export() {
-    insta::assert_snapshot!(refusal("another_export"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: no exported instance named `mackerel:collector/metrics@0.1.1`");
+    insta::assert_snapshot!(refusal("another_export"), @"mackerel-plugin-wasm: evil.wasm: is no collector: it is a component that exports evil:evil/metrics@0.1.0; a collector is a component of the world mackerel:collector/plugin@0.1.0");
 }
 
 #[test]
 fn the_export_as_a_function() {
-    insta::assert_snapshot!(refusal("the_export_as_a_function"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: no exported instance named `mackerel:collector/metrics@0.1.1`");
+    insta::assert_snapshot!(refusal("the_export_as_a_function"), @"mackerel-plugin-wasm: evil.wasm: is no collector: it is a component that exports describe; a collector is a component of the world mackerel:collector/plugin@0.1.0");
+}
+
+#[test]
+fn the_export_of_an_older_contract() {
+    insta::assert_snapshot!(refusal("the_export_of_an_older_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.0.1 of mackerel:collector, and this program runs 0.1.0: build the component against that");
 }
 
 #[test]
 fn the_export_of_another_contract() {
-    insta::assert_snapshot!(refusal("the_export_of_another_contract"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: no exported instance named `mackerel:collector/metrics@0.1.1`");
+    insta::assert_snapshot!(refusal("the_export_of_another_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.2.0 of mackerel:collector, and this program runs 0.1.0: update this program");
 }
 
 #[test]
@@ -315,16 +344,19 @@ fn the_same_option_twice() {
 fn a_component_that_compiles_for_long() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("long.wasm");
-    fs::write(&path, component_of_loops(400_000)).expect("a file in a new folder");
+    // Beside what makes it a collector, or it would be refused before it is compiled.
+    let honest = fs::read(text("honest")).expect("a file that can be read");
+    let long = section(1, &module_of_loops(400_000));
+    fs::write(&path, [honest, long].concat()).expect("a file in a new folder");
     let output = Agent::alone().values(&format!("run {} --target 127.0.0.1:1", path.display())).exits(1);
     assert_eq!(output.stdout, "");
     let complaint = mask::path(&output.stderr, folder.path(), "FOLDER");
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: FOLDER/long.wasm: takes more than 10s to compile, which is the limit");
 }
 
-/// A component around a core module with one function, of so many loops: functions are compiled beside each other, but one takes
+/// A core module with one function, of so many loops: functions are compiled beside each other, but one takes
 /// a time that grows with the square of its length. A fast core takes 9 s for a hundred thousand.
-fn component_of_loops(loops: usize) -> Vec<u8> {
+fn module_of_loops(loops: usize) -> Vec<u8> {
     const LOCALS: u8 = 40;
     let mut body = vec![1, LOCALS, 0x7e];
     for number in 0..loops {
@@ -335,25 +367,11 @@ fn component_of_loops(loops: usize) -> Vec<u8> {
     body.push(0x0b);
     let code = [leb(1), leb(body.len()), body].concat();
     let module = [b"\0asm\x01\0\0\0".to_vec(), section(1, &[1, 0x60, 0, 0]), section(3, &[1, 0]), section(10, &code)];
-    [b"\0asm\x0d\0\x01\0".to_vec(), section(1, &module.concat())].concat()
+    module.concat()
 }
 
 fn section(id: u8, content: &[u8]) -> Vec<u8> {
     [vec![id], leb(content.len()), content.to_vec()].concat()
-}
-
-/// A number as WebAssembly writes lengths.
-fn leb(mut number: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = u8::try_from(number & 0x7f).expect("seven bits");
-        number >>= 7;
-        if number == 0 {
-            bytes.push(low);
-            return bytes;
-        }
-        bytes.push(low | 0x80);
-    }
 }
 
 // Beside an honest collector.
@@ -375,32 +393,32 @@ fn a_thousand_tables() {
 
 #[test]
 fn imports_a_function() {
-    insta::assert_snapshot!(refusal("imports_a_function"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: component imports function `root`, but a matching implementation was not found in the linker: function implementation is missing");
+    insta::assert_snapshot!(refusal("imports_a_function"), @"mackerel-plugin-wasm: evil.wasm: needs what no collector gets: it imports root; of WASI, version 0.2 is offered");
 }
 
 #[test]
 fn imports_an_unknown_interface() {
-    insta::assert_snapshot!(refusal("imports_an_unknown_interface"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: component imports instance `evil:evil/machine`, but a matching implementation was not found in the linker: instance export `root` has the wrong type: function implementation is missing");
+    insta::assert_snapshot!(refusal("imports_an_unknown_interface"), @"mackerel-plugin-wasm: evil.wasm: needs what no collector gets: it imports evil:evil/machine; of WASI, version 0.2 is offered");
 }
 
 #[test]
 fn imports_another_contract() {
-    insta::assert_snapshot!(refusal("imports_another_contract"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: component imports instance `mackerel:collector/http@0.2.0`, but a matching implementation was not found in the linker: instance export `post` has the wrong type: function implementation is missing");
+    insta::assert_snapshot!(refusal("imports_another_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.2.0 of mackerel:collector, and this program runs 0.1.0: update this program");
 }
 
 #[test]
 fn imports_more_of_a_later_contract() {
-    insta::assert_snapshot!(refusal("imports_more_of_a_later_contract"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: component imports instance `mackerel:collector/http@0.1.2`, but a matching implementation was not found in the linker: instance export `post` has the wrong type: function implementation is missing");
+    insta::assert_snapshot!(refusal("imports_more_of_a_later_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.1.1 of mackerel:collector, and this program runs 0.1.0: update this program");
 }
 
 #[test]
 fn imports_of_another_type() {
-    insta::assert_snapshot!(refusal("imports_of_another_type"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: component imports instance `mackerel:collector/container@0.1.2`, but a matching implementation was not found in the linker: instance export `stats` has the wrong type: type mismatch with parameters: expected `flags` found `string`");
+    insta::assert_snapshot!(refusal("imports_of_another_type"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.1.1 of mackerel:collector, and this program runs 0.1.0: update this program");
 }
 
 #[test]
 fn imports_wasi_http() {
-    insta::assert_snapshot!(refusal("imports_wasi_http"), @"mackerel-plugin-wasm: evil.wasm: is no collector, which is a component of the world mackerel:collector/plugin@0.1.0: component imports instance `wasi:http/outgoing-handler@0.2.0`, but a matching implementation was not found in the linker: instance export `handle` has the wrong type: type mismatch with parameters: expected 2-tuple, found 0-tuple");
+    insta::assert_snapshot!(refusal("imports_wasi_http"), @"mackerel-plugin-wasm: evil.wasm: is no collector: component imports instance `wasi:http/outgoing-handler@0.2.0`, but a matching implementation was not found in the linker: instance export `handle` has the wrong type: function implementation is missing; a collector is a component of the world mackerel:collector/plugin@0.1.0");
 }
 
 #[test]

@@ -7,30 +7,42 @@ use bytesize::ByteSize;
 use crate::definition::{Definitions, Prefix};
 use crate::error::Error;
 use crate::limits;
-use crate::notice::{escape, foreign};
+use crate::notice::{escape, foreign, say};
 use crate::options::Options;
-use crate::sandbox::{MetricKind, OptionKind, OptionSpec, Period, Scope};
-use crate::store::Store;
+use crate::sandbox::{Description, MetricKind, OptionKind, OptionSpec, Period, Scope};
+use crate::store::pin::Pin;
+use crate::store::{Origin, Store};
 use crate::write;
 
-/// All collectors, a line each: name, version, what it collects.
+/// All collectors, a line each: name, version, what it collects, where it comes from. One that is broken is a line that says so.
 ///
 /// # Errors
-/// Where a built-in cannot be loaded.
+/// Where a built-in cannot be loaded, or the folder of installed ones not be used.
 pub async fn list(store: &Store) -> Result<String, Error> {
     let mut text = String::new();
     for builtin in store.builtins() {
         let component = store.load(builtin.name)?;
-        let description = component.describe().await?;
-        let _ = writeln!(
-            text,
-            "{:<12}{:<10}{}",
-            builtin.name,
-            foreign(&description.version),
-            foreign(&description.summary)
-        );
+        let Description { name, version, summary, .. } = component.describe().await?;
+        line(&mut text, &name, &version, &summary, "built in");
+    }
+    for name in store.installed().names()? {
+        match store.installed().look(&name) {
+            Ok(Some(Pin { name, version, summary, source, .. })) => line(&mut text, &name, &version, &summary, &source),
+            // It was just removed.
+            Ok(None) => {}
+            Err(error) => {
+                let error = escape(&error.to_string());
+                let why = error.strip_prefix(&format!("{name}: ")).unwrap_or(&error);
+                let _ = writeln!(text, "{:<12} {:<9} {why}", foreign(&name), "broken");
+            }
+        }
     }
     Ok(text)
+}
+
+fn line(text: &mut String, name: &str, version: &str, summary: &str, origin: &str) {
+    let [name, version, summary, origin] = [name, version, summary, origin].map(foreign);
+    let _ = writeln!(text, "{name:<12} {version:<9} {summary} ({origin})");
 }
 
 /// One collector in full: description, options, graphs with the default options or why there are none, imports, size and digest.
@@ -39,6 +51,9 @@ pub async fn list(store: &Store) -> Result<String, Error> {
 /// Where it cannot be loaded, or breaks its contract.
 pub async fn inspect(store: &Store, name: &str) -> Result<String, Error> {
     let component = store.load(name)?;
+    for warning in &component.warnings {
+        say(&format!("{}: {warning}", component.name));
+    }
     let description = component.describe().await?;
     let words = [name.into()];
     let options = Options::parse(&words, &description, component.collector.asks_of_containers())?;
@@ -54,7 +69,11 @@ pub async fn inspect(store: &Store, name: &str) -> Result<String, Error> {
         Scope::Endpoint => "endpoint (a container's port)",
         Scope::Container => "container",
     };
-    let origin = if component.is_builtin { "built in" } else { "file" };
+    let origin = match &component.origin {
+        Origin::Builtin => "built in".to_owned(),
+        Origin::Installed(pin) => format!("installed from {}", foreign(&pin.source)),
+        Origin::File(_) => "file".to_owned(),
+    };
     let _ = writeln!(text, "name      {}", foreign(&description.name));
     let _ = writeln!(text, "version   {}", foreign(&description.version));
     let _ = writeln!(text, "collects  {}", foreign(&description.summary));

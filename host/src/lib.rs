@@ -6,15 +6,17 @@
 //! [`options`] → [`discover`] → [`target`] → [`collect`] (one [`sandbox`] per target, all at once) → [`name`] → [`rate`]
 //! (with the [`state`] of the last run) → [`write`](mod@write)
 //!
-//! [`run`] reads as this line does. Beside it stand [`store`] (where collectors come from), [`definition`] (what they declare),
-//! [`address`], [`dial`] and [`tls`] (how targets and the engine are reached), [`stats`] (what containers use), [`stop`] (what ends
-//! a run early), [`private`] (folders that nobody else can write to), [`notice`] (what goes to stderr), [`failure`] and [`error`]
-//! (what goes wrong, for one target and for the whole run), [`limits`] (every number), [`inspect`] (the commands for people), and
-//! what authors of collectors get: [`scaffold`], [`trial`], [`componentize`] and the contract's [`wit`].
+//! [`run`] reads as this line does. Beside it stand [`store`] and [`registry`] (where collectors come from), [`contract`] (what is
+//! one), [`definition`] (what they declare), [`address`], [`dial`] and [`tls`] (how targets and the engine are reached), [`stats`]
+//! (what containers use), [`stop`] (what ends a run early), [`private`] (folders that nobody else can write to), [`notice`] (what
+//! goes to stderr), [`failure`] and [`error`] (what goes wrong, for one target and for the whole run), [`limits`] (every number),
+//! [`inspect`] (the commands for people), and what authors of collectors get: [`scaffold`], [`trial`], [`componentize`] and the
+//! contract's [`wit`].
 
 pub mod address;
 pub mod collect;
 pub mod componentize;
+pub mod contract;
 pub mod definition;
 pub mod dial;
 pub mod discover;
@@ -27,6 +29,7 @@ pub mod notice;
 pub mod options;
 pub mod private;
 pub mod rate;
+pub mod registry;
 pub mod run;
 pub mod sandbox;
 pub mod scaffold;
@@ -51,7 +54,7 @@ pub use crate::sandbox::code::Builtin;
 use crate::error::Error;
 use crate::options::{Cli, CollectorAndRest, Command};
 use crate::stop::Watchdog;
-use crate::store::Store;
+use crate::store::{Store, install};
 
 /// The whole program: does what `arguments` say, with these built-in collectors and what was generated for Go, and gives the exit
 /// status.
@@ -98,9 +101,16 @@ fn execute(
                 // Boxed, for it is larger than a run, and a run need not make place for it.
                 Box::pin(trial::run(&store, &words, &watchdog)).await
             }
-            Command::List => write::print(&inspect::list(&store).await?).map(|()| ExitCode::SUCCESS),
-            Command::Inspect { collector } => {
-                write::print(&inspect::inspect(&store, &collector).await?).map(|()| ExitCode::SUCCESS)
+            Command::List => shown(inspect::list(&store).await),
+            Command::Inspect { collector } => shown(inspect::inspect(&store, &collector).await),
+            Command::Install { source } => {
+                watchdog.set_deadline(limits::SHIPPING_DEADLINE);
+                shown(install::install(&store, &source).await)
+            }
+            Command::Remove { name } => shown(install::remove(&store, &name)),
+            Command::Push { file, reference } => {
+                watchdog.set_deadline(limits::SHIPPING_DEADLINE);
+                shown(install::push(&store, &file, &reference).await)
             }
             Command::New { name, lang, dir } => {
                 write::print(&scaffold::scaffold(&name, lang, &dir, go)?).map(|()| ExitCode::SUCCESS)
@@ -113,4 +123,9 @@ fn execute(
     // A name look-up that hangs must not hold up the end.
     runtime.shutdown_background();
     result
+}
+
+/// Prints what a command for people has to say.
+fn shown(text: Result<String, Error>) -> Result<ExitCode, Error> {
+    write::print(&text?).map(|()| ExitCode::SUCCESS)
 }

@@ -147,6 +147,29 @@ pub const PROJECT_NAME: usize = 64;
 /// How long the compilation of a component that is no built-in takes. A collector in Rust takes a tenth of a second.
 pub const COMPILE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The same where a person waits for it, at `install` and `push`. Python's runtime takes 8 s on a fast machine, and all that is to be
+/// had of a slow one.
+pub const INSTALL_COMPILE_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// How long a component comes from a registry, or goes there, from the first connection to the last byte.
+pub const TRANSFER_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// How long a registry takes to accept a connection.
+pub const REGISTRY_CONNECT: Duration = Duration::from_secs(10);
+
+/// What a registry answers, except for a component itself. A manifest has 1 kB, a token some more.
+pub const REGISTRY_ANSWER: ByteSize = ByteSize::mib(1);
+
+/// How long `install`, `remove` and `push` take in all, before they end themselves: what they may wait for, and a minute.
+pub const SHIPPING_DEADLINE: Duration = Duration::from_mins(8);
+
+/// The size of the note of an installed collector: its texts are bounded each, and have some hundred bytes.
+pub const PIN_SIZE: ByteSize = ByteSize::kib(64);
+
+/// How long a command waits for another that is just writing to the folder of installed collectors: as long as it takes to write
+/// some 100 MB to a slow disk.
+pub const STORE_LOCK: Duration = Duration::from_secs(10);
+
 /// Failures alike that are named one by one; more of them are folded into one line. mackerel-agent logs stderr every
 /// minute.
 pub const ALIKE: usize = 5;

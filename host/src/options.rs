@@ -51,11 +51,11 @@ pub enum Command {
     /// options and the host's follow in any order: `test COLLECTOR --help` shows them.
     #[command(override_usage = "mackerel-plugin-wasm test COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
     Test(RunCommand),
-    /// List the collectors that there are
+    /// List the collectors that there are: built in, and installed
     List,
     /// Show a collector: options, graphs, imports, size and digest
     Inspect {
-        /// The name of a built-in collector, or the path of a .wasm file
+        /// The name of a built-in or installed collector, or the path of a .wasm file
         collector: String,
     },
     /// Begin a collector: write a folder with a project that builds and is tested
@@ -81,6 +81,26 @@ pub enum Command {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Install a collector, or replace it, and pin it by its digest
+    ///
+    /// It is compiled once, and from then on runs by its name. A tag is resolved now and never again: what runs is what was installed.
+    /// Logins for registries are those of `docker login`.
+    Install {
+        /// The path of a .wasm file, or oci://REGISTRY/REPOSITORY[:TAG][@sha256:DIGEST]
+        source: String,
+    },
+    /// Remove an installed collector
+    Remove {
+        /// Its name
+        name: String,
+    },
+    /// Put a collector into a registry, for others to install
+    Push {
+        /// The path of a .wasm file
+        file: PathBuf,
+        /// oci://REGISTRY/REPOSITORY:TAG
+        reference: String,
+    },
 }
 
 /// `run` or `test`, before the collector is known.
@@ -88,7 +108,7 @@ pub enum Command {
 #[command(
     subcommand_required = true,
     subcommand_value_name = "COLLECTOR",
-    after_help = format!("Collectors: {}, or the path of a .wasm file", BUILTIN_NAMES.join(", "))
+    after_help = format!("Collectors: {}, what was installed, or the path of a .wasm file", BUILTIN_NAMES.join(", "))
 )]
 pub struct RunCommand {
     /// The collector and what stands behind it.
@@ -301,8 +321,8 @@ impl Options {
     }
 
     /// What tells the state of this run from that of another: everything that changes which targets and counters there
-    /// are. Secrets are left out. `file` is where the collector comes from, unless it is built in: one that calls itself as another
-    /// does not get at that one's counters.
+    /// are. Secrets are left out. `file` is the collector's name or file, unless it is built in: one that calls itself as another does not get at
+    /// that one's counters.
     pub fn identity(&self, file: Option<&str>) -> Vec<String> {
         let HostOptions { filters, container_port, targets, docker_host, .. } = &self.host;
         let mut identity = vec![format!("prefix={}", self.prefix)];

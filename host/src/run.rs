@@ -13,7 +13,7 @@ use crate::discover::Engine;
 use crate::error::Error;
 use crate::limits;
 use crate::name;
-use crate::notice::{Notices, foreign_tail};
+use crate::notice::{Notices, foreign, foreign_tail};
 use crate::options::Options;
 use crate::rate::{Clock, Reading};
 use crate::sandbox::container::Figures;
@@ -21,7 +21,7 @@ use crate::sandbox::{MetricKind, Scope};
 use crate::state::{Moment, Remembered, State, StateFile};
 use crate::stats::{Source, Sources};
 use crate::stop::{Stop, Watchdog};
-use crate::store::Store;
+use crate::store::{Origin, Store, install};
 use crate::target::{self, Choice, Target};
 use crate::write::{self, Value};
 
@@ -38,6 +38,9 @@ pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Resu
     component.collector.set_bounds(options.host.bounds());
     let definitions = component.definitions(&options.collector).await?;
     let mut notices = Notices::new(&component.name);
+    for warning in std::mem::take(&mut component.warnings) {
+        notices.ok::<()>(Err(warning));
+    }
     let refused = component.collector.refused();
     notices.warned(((), (!refused.is_empty()).then(|| format!("the collector {refused}"))));
     if definitions_are_wanted() {
@@ -48,8 +51,20 @@ pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Resu
 
     let mut stop = Stop::new(watchdog.started(), options.host.deadline)?;
     let begun = Moment::now();
-    let state_file = notices.ok(StateFile::open(&description.name, &options.identity(component.file())));
+    let state_file = notices.ok(StateFile::open(&description.name, &options.identity(component.identity())));
     let last = state_file.as_ref().and_then(|file| notices.ok(file.read())).unwrap_or_default();
+    // Once, where no run has been before, for mackerel-agent logs stderr every minute.
+    if let Origin::File(time) = component.origin
+        && state_file.is_some()
+        && last.is_new()
+        && !store.builtins().iter().any(|builtin| builtin.name == description.name)
+    {
+        let (time, file) = (install::milliseconds(time), foreign(&name));
+        let advice = format!(
+            "compiling it took {time}, and does at every run until it is installed: mackerel-plugin-wasm install {file}"
+        );
+        notices.ok::<()>(Err(advice));
+    }
     let found = find_targets(&options, description.scope, &mut stop, &mut notices);
     let (found, spare) = component.collector.beforehand(last.targets().min(limits::BEFOREHAND), found).await;
     let (engine, targets) = found?;

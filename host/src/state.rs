@@ -111,6 +111,11 @@ impl State {
         serde_json::to_vec(&self)
     }
 
+    /// Whether it is of no run before.
+    pub fn is_new(&self) -> bool {
+        self.file.is_none()
+    }
+
     /// How many targets are remembered.
     pub fn targets(&self) -> usize {
         self.targets.len()

@@ -53,7 +53,9 @@ impl Agent {
         let folder = TempDir::new().expect("a temporary folder");
         let workdir = folder.path().to_owned();
         let agent = Self { workdir: PathBuf::new(), environment: Vec::new(), launcher: Vec::new(), _folder: folder };
-        agent.with("PATH", "/usr/local/bin:/usr/bin:/bin").with("DOCKER_HOST", docker_host).working_in(workdir)
+        let store = workdir.join("store");
+        let agent = agent.with("PATH", "/usr/local/bin:/usr/bin:/bin").with("DOCKER_HOST", docker_host);
+        agent.with("MACKEREL_PLUGIN_WASM_STORE", store).working_in(workdir)
     }
 
     /// With another `MACKEREL_PLUGIN_WORKDIR`.
@@ -164,7 +166,10 @@ impl Running {
             reader.map(|reader| reader.join().expect("output is UTF-8")).unwrap_or_default()
         };
         let (stdout, stderr) = (text(self.stdout.take()), text(self.stderr.take()));
-        Output { command: std::mem::take(&mut self.command), status, stdout, stderr, elapsed, peak }
+        let is_advice = |line: &&str| line.contains(": compiling it took ");
+        let (advice, complaints): (Vec<_>, Vec<_>) = stderr.split_inclusive('\n').partition(is_advice);
+        let (advice, stderr) = (advice.concat(), complaints.concat());
+        Output { command: std::mem::take(&mut self.command), status, stdout, stderr, advice, elapsed, peak }
     }
 
     /// The most memory that it has held so far, in bytes. None once it has ended, also before it is waited for.
@@ -227,8 +232,10 @@ pub struct Output {
     pub status: ExitStatus,
     /// What mackerel-agent takes for metrics or definitions.
     pub stdout: String,
-    /// What mackerel-agent writes to its log.
+    /// What mackerel-agent writes to its log, but for advice.
     pub stderr: String,
+    /// What is said there of a component that should be installed, which is no complaint.
+    pub advice: String,
     /// How long it ran.
     pub elapsed: Duration,
     /// The most memory that it held, in bytes, as seen every few milliseconds.
@@ -292,7 +299,7 @@ impl Output {
 impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}\n{} after {:?}", self.command, self.status, self.elapsed)?;
-        write!(f, "--- stdout\n{}--- stderr\n{}---", self.stdout, self.stderr)
+        write!(f, "--- stdout\n{}--- stderr\n{}{}---", self.stdout, self.stderr, self.advice)
     }
 }
 

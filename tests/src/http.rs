@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// Asks for one path and gives the body of a 200.
+/// What a registry does not show to who does not name it.
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// Asks for one path and gives the body of a 200, of whatever type.
 ///
 /// # Errors
 ///
@@ -16,7 +19,7 @@ pub fn get(address: SocketAddr, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     // Version 1.0, so that the answer is not chunked and ends with the connection.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: */*, {MANIFEST}\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     match answer.split_once("\r\n\r\n") {

@@ -13,6 +13,7 @@
 //! - [`soak`] is containers that come and go, and what each of them answered.
 //! - [`attack`] is the evil collector at work beside an honest one, and [`witness`] a target that sees what it does.
 //! - [`project`] is a collector's project as `new` writes it, and what its commands make.
+//! - [`third_party`] is a stranger's component, [`registry`] a real registry that keeps such, with a login or without.
 //! - [`stats`] knows gostats' metrics: what is to be printed for which answer.
 //! - [`local`] runs the Go programs beside the scenario, without containers.
 //! - [`go`] builds them, [`http`] is the little HTTP that the others need, [`port`] finds free ports, [`wait`] waits,
@@ -33,11 +34,13 @@ pub mod mask;
 pub mod podman;
 pub mod port;
 pub mod project;
+pub mod registry;
 pub mod relay;
 pub mod skip;
 pub mod soak;
 pub mod stand_in;
 pub mod stats;
+pub mod third_party;
 pub mod wait;
 pub mod watch;
 pub mod witness;

@@ -29,9 +29,51 @@ pub fn digits(text: &str, before: &str, name: &str) -> String {
     masked
 }
 
+/// Shows every SHA-256, 64 hexadecimal digits, as `DIGEST`, and what compiled code depends on as `COMPATIBILITY`.
+pub fn digests(text: &str) -> String {
+    let mut masked = String::new();
+    let mut digits = String::new();
+    for letter in text.chars().chain(['\0']) {
+        if letter.is_ascii_hexdigit() {
+            digits.push(letter);
+            continue;
+        }
+        match digits.len() {
+            64 => masked.push_str("DIGEST"),
+            16 if masked.ends_with("DIGEST-") => masked.push_str("COMPATIBILITY"),
+            _ => masked.push_str(&digits),
+        }
+        digits.clear();
+        masked.push(letter);
+    }
+    masked.trim_end_matches('\0').to_owned()
+}
+
+/// Shows sizes in KiB as `SIZE`.
+pub fn size(text: &str) -> String {
+    let mut words: Vec<&str> = text.split(' ').collect();
+    for place in 1..words.len() {
+        let is_number =
+            !words[place - 1].is_empty() && words[place - 1].bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        if is_number && words[place].starts_with("KiB") {
+            words[place - 1] = "SIZE";
+        }
+    }
+    words.join(" ")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::ports;
+    use super::{digests, ports};
+
+    #[test]
+    fn digests_are_hidden_and_nothing_else() {
+        let digest = "0123456789abcdef".repeat(4);
+        assert_eq!(
+            digests(&format!("a {digest}-0123456789abcdef.code {digest}0 0123456789abcdef {digest}")),
+            format!("a DIGEST-COMPATIBILITY.code {digest}0 0123456789abcdef DIGEST")
+        );
+    }
 
     #[test]
     fn ports_are_hidden_and_nothing_else() {

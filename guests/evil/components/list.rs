@@ -3,10 +3,14 @@
 macro_rules! with_components {
     ($list:ident) => {
         $list! {
+            whole a_command
             whole a_core_module
+            whole a_wit_package
             whole an_empty_component
+            whole an_http_server
             whole another_export
             whole the_export_as_a_function
+            whole the_export_of_an_older_contract
             whole the_export_of_another_contract
             whole the_export_with_other_types
             inside a_choice_with_line_breaks

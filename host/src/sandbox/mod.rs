@@ -47,7 +47,7 @@ use wasmtime_wasi_http::WasiHttpCtx;
 use self::activity::{Activity, COLLECTING};
 use self::bindings::mackerel::collector::{container as wit_container, http as wit_http, types};
 use self::bindings::{Plugin, PluginPre};
-use self::code::Builtin;
+use self::code::{Builtin, OwnCode};
 use self::container::Container;
 use self::cpu::Turn;
 use self::destination::Destination;
@@ -57,8 +57,10 @@ use self::refused::Refused;
 use self::sockets::Network;
 use self::stderr::Stderr;
 use self::usage::Usage;
+use crate::contract;
 use crate::failure::{Cause, Failure};
 use crate::limits;
+use crate::notice::foreign;
 
 pub use self::bindings::mackerel::collector::http::Error as HttpError;
 pub use self::bindings::mackerel::collector::types::{
@@ -174,12 +176,40 @@ impl Collector {
         Collector::new(code::load(engine, builtin)?)
     }
 
+    /// A collector that was compiled before, into a file that nobody else could write since.
+    ///
+    /// # Errors
+    /// Where the code is not of this program's wasmtime, or not for this machine.
+    pub fn mapped(engine: &Engine, code: &OwnCode) -> Result<Collector> {
+        Collector::new(code::map(engine, code)?)
+    }
+
     /// Compiles a collector from a component's bytes.
     ///
     /// # Errors
-    /// Where the bytes are no component, or no collector.
-    pub fn compile(engine: &Engine, bytes: &[u8]) -> Result<Collector> {
-        Collector::new(Component::from_binary(engine, bytes)?)
+    /// Where the bytes are no component, or no collector: what they are, as the end of a sentence about the file.
+    pub fn compile(engine: &Engine, bytes: &[u8]) -> Result<Collector, String> {
+        contract::check(bytes)?;
+        let refused = |error: wasmtime::Error| {
+            format!("is no collector: {}; {}", foreign(&format!("{error:#}")), contract::expected())
+        };
+        let component = Component::from_binary(engine, bytes).map_err(refused)?;
+        let imports = imports(&component);
+        Collector::new(component).map_err(|error| match contract::strangers(&imports)[..] {
+            [] => refused(error),
+            ref strangers => format!(
+                "needs what no collector gets: it imports {}; of WASI, version 0.2 is offered",
+                foreign(&strangers.join(", "))
+            ),
+        })
+    }
+
+    /// The compiled form, for [`OwnCode`].
+    ///
+    /// # Errors
+    /// Where there is no memory for it.
+    pub fn code(&self) -> Result<Vec<u8>> {
+        self.component.serialize()
     }
 
     fn new(component: Component) -> Result<Collector> {
@@ -208,18 +238,7 @@ impl Collector {
 
     /// The interfaces of which the component imports more than types, sorted.
     pub fn imports(&self) -> Vec<String> {
-        let engine = self.component.engine();
-        let kind = self.component.component_type();
-        let is_called = |item: &ComponentItem| match item {
-            ComponentItem::ComponentInstance(interface) => interface
-                .exports(engine)
-                .any(|(_, of)| matches!(of.ty, ComponentItem::ComponentFunc(_) | ComponentItem::Resource(_))),
-            _ => true,
-        };
-        let imports = kind.imports(engine).filter(|(_, import)| is_called(&import.ty));
-        let mut names: Vec<String> = imports.map(|(name, _)| name.to_owned()).collect();
-        names.sort_unstable();
-        names
+        imports(&self.component)
     }
 
     /// Whether the collector can ask about the containers behind its targets.
@@ -323,6 +342,22 @@ impl Collector {
             }
         }
     }
+}
+
+/// The interfaces of which a component imports more than types, sorted.
+fn imports(component: &Component) -> Vec<String> {
+    let engine = component.engine();
+    let kind = component.component_type();
+    let is_called = |item: &ComponentItem| match item {
+        ComponentItem::ComponentInstance(interface) => interface
+            .exports(engine)
+            .any(|(_, of)| matches!(of.ty, ComponentItem::ComponentFunc(_) | ComponentItem::Resource(_))),
+        _ => true,
+    };
+    let imports = kind.imports(engine).filter(|(_, import)| is_called(&import.ty));
+    let mut names: Vec<String> = imports.map(|(name, _)| name.to_owned()).collect();
+    names.sort_unstable();
+    names
 }
 
 impl Sandbox {

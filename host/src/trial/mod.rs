@@ -59,6 +59,9 @@ use crate::write;
 pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Result<ExitCode, Error> {
     let name = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
     let mut component = store.load(&name)?;
+    for warning in &component.warnings {
+        notice::say(&format!("{}: {warning}", component.name));
+    }
     let mut findings = Findings::default();
     let Some(description) = findings.of(&component, component.describe().await)? else { return findings.print("") };
     let asks_of_containers = component.collector.asks_of_containers();

@@ -1,0 +1,582 @@
+//! Collectors that are installed: what is kept of them, and that what runs is what was installed.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode};
+use scenarios::agent::{Agent, Output, component};
+use scenarios::disk::Disk;
+use scenarios::stand_in::StandIn;
+use scenarios::third_party::{named, padded};
+use scenarios::{mask, skip, stats};
+use tempfile::TempDir;
+
+const MINUTE: u64 = 60_000_000_000;
+
+/// An operator with components to install, a folder to install them into, and a target.
+struct Operator {
+    agent: Agent,
+    folder: TempDir,
+    store: PathBuf,
+    target: StandIn,
+}
+
+impl Operator {
+    fn new() -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let store = folder.path().join("store");
+        Self::installing_into(folder, store)
+    }
+
+    fn installing_into(folder: TempDir, store: PathBuf) -> Self {
+        let agent = Agent::alone().with("MACKEREL_PLUGIN_WASM_STORE", &store);
+        Self { agent, folder, store, target: StandIn::telling(stats::body(MINUTE, 7)) }
+    }
+
+    /// One who has installed gostats as `strange`.
+    fn with_strange() -> Self {
+        let operator = Self::new();
+        let _ = operator.install("strange.wasm", &named("strange")).exits(0).without_complaint();
+        operator
+    }
+
+    /// Writes a component to a file and installs it.
+    fn install(&self, name: &str, bytes: &[u8]) -> Output {
+        let file = self.folder.path().join(name);
+        fs::write(&file, bytes).expect("a file in a folder of our own");
+        self.agent.values(&format!("install {}", file.display()))
+    }
+
+    /// Runs a collector against the target.
+    fn run(&self, name: &str) -> Output {
+        self.agent.values(&format!("run {name} --target {} --path /stats", self.target.target()))
+    }
+
+    /// Asserts that it runs, and gives what is said of it.
+    #[track_caller]
+    fn runs(&self, name: &str) -> String {
+        let output = self.run(name).exits(0);
+        let key = format!("{name}.{}", self.target.port());
+        assert_eq!(output.metrics().of(&key).get("runtime.goroutine_num"), Some(&12.0), "{output}");
+        self.mask(&output.stderr)
+    }
+
+    /// The files in the store, sorted.
+    fn files(&self) -> Vec<PathBuf> {
+        let mut files: Vec<_> =
+            fs::read_dir(&self.store).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+        files.sort();
+        files
+    }
+
+    /// The one file in the store with this extension.
+    #[track_caller]
+    fn file(&self, extension: &str) -> PathBuf {
+        let mut files = self.files();
+        files.retain(|file| file.extension().is_some_and(|found| found == extension));
+        assert_eq!(files.len(), 1, "{files:?}");
+        files.remove(0)
+    }
+
+    /// What the store is: the names and the contents of its files.
+    fn content(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        self.files().into_iter().map(|file| (file.clone(), fs::read(file).expect("a file"))).collect()
+    }
+
+    /// Hides folders, digests, sizes, and which collectors are built in.
+    fn mask(&self, text: &str) -> String {
+        let text = mask::path(text, &self.store, "STORE");
+        let text = mask::path(&text, self.folder.path(), "FOLDER");
+        let text = text.replace(&built_ins().join(", "), "BUILT-INS");
+        mask::size(&mask::digests(&mask::ports(&text)))
+    }
+}
+
+/// The names of the built-in collectors.
+fn built_ins() -> Vec<String> {
+    let list = Agent::alone().values("list").exits(0).without_complaint().stdout;
+    list.lines().map(|line| line.split(' ').next().expect("a name").to_owned()).collect()
+}
+
+#[test]
+fn an_installed_collector_prints_what_the_built_in_prints_under_its_own_name() {
+    let operator = Operator::with_strange();
+    let both = |minute: u64| {
+        operator.target.tells(stats::body(minute * MINUTE, 7 * minute));
+        ["strange", "gostats"].map(|name| {
+            let output = operator.run(name).exits(0).without_complaint();
+            output.metrics().of(&format!("{name}.{}", operator.target.port()))
+        })
+    };
+    let [installed, built_in] = both(1);
+    assert_eq!(installed, built_in);
+    let [installed, built_in] = both(2);
+    assert_eq!(installed, built_in);
+    assert_eq!(installed.len(), 15, "rates too: the state is kept");
+    let definitions = operator.agent.definitions("run strange").exits(0).without_complaint();
+    let built_in = operator.agent.definitions("run gostats").exits(0).stdout;
+    assert_eq!(definitions.stdout, built_in.replace("gostats", "strange").replace("Gostats", "Strange"));
+}
+
+#[test]
+fn installing_shows_what_was_installed_and_how_it_is_run() {
+    let operator = Operator::new();
+    let output = operator.install("strange.wasm", &named("strange")).exits(0).without_complaint();
+    let shown = mask::digits(&operator.mask(&output.stdout), "compiled  in ", "TIME");
+    // Which interfaces of WASI a toolchain's libraries import, is its own matter.
+    let (of_wasi, shown): (Vec<_>, Vec<_>) = shown.lines().partition(|line| line.contains(" wasi:"));
+    insta::assert_snapshot!(shown.join("\n"));
+    let inspect = operator.agent.values("inspect strange").exits(0).stdout;
+    assert!(!of_wasi.is_empty() && of_wasi.iter().all(|import| inspect.contains(import.trim())), "{inspect}");
+    let digest = output.stdout.lines().find_map(|line| line.strip_prefix("digest    ")).expect("a digest");
+    let sums = std::process::Command::new("sha256sum").arg(operator.folder.path().join("strange.wasm")).output();
+    let sums = String::from_utf8(sums.expect("sha256sum").stdout).expect("text");
+    assert_eq!(digest, format!("sha256:{}", sums.split(' ').next().expect("a sum")));
+    for file in operator.files() {
+        assert_eq!(fs::metadata(&file).expect("a file").mode() & 0o7777, 0o600, "{}", file.display());
+    }
+    assert_eq!(fs::metadata(&operator.store).expect("a folder").mode() & 0o7777, 0o700);
+}
+
+#[test]
+fn list_and_inspect_show_what_is_installed() {
+    let operator = Operator::with_strange();
+    let list = operator.agent.values("list").exits(0).without_complaint().stdout;
+    let (rest, line) = list.trim_end().rsplit_once('\n').expect("lines");
+    assert_eq!(rest.lines().count(), built_ins().len(), "{list}");
+    assert!(rest.lines().all(|line| line.ends_with(" (built in)")), "{rest}");
+    insta::assert_snapshot!(operator.mask(line), @"strange      0.1.0     Go runtime statistics, as golang-stats-api-handler serves them (FOLDER/strange.wasm)");
+    let inspect = operator.agent.values("inspect strange").exits(0).without_complaint().stdout;
+    let built_in = operator.agent.values("inspect gostats").exits(0).stdout;
+    let differ = |lines: &[&str]| -> Vec<String> {
+        lines
+            .iter()
+            .filter(|line| line.starts_with("origin") || line.starts_with("digest"))
+            .map(|line| operator.mask(line))
+            .collect()
+    };
+    insta::assert_snapshot!(differ(&inspect.lines().collect::<Vec<_>>()).join("\n"), @"
+    origin    installed from FOLDER/strange.wasm, SIZE KiB
+    digest    sha256:DIGEST
+    ");
+    let rest = |text: &str| {
+        let lines = text.lines().filter(|line| !line.starts_with("origin") && !line.starts_with("digest"));
+        lines.collect::<Vec<_>>().join("\n").replace("strange", "gostats").replace("Strange", "Gostats")
+    };
+    assert_eq!(rest(&inspect), rest(&built_in));
+}
+
+#[test]
+fn installing_again_replaces_and_says_from_what_to_what() {
+    let operator = Operator::with_strange();
+    let again = operator.install("strange.wasm", &named("strange")).exits(0).without_complaint();
+    let files = operator.files();
+    let other = operator.install("other.wasm", &padded(named("strange"), 10)).exits(0).without_complaint();
+    let first_lines = [again, other].map(|output| operator.mask(output.stdout.lines().next().expect("a line")));
+    insta::assert_snapshot!(first_lines.join("\n"), @"
+    installed strange 0.1.0, which was installed already
+    installed strange 0.1.0, in place of 0.1.0 (sha256:DIGEST)
+    ");
+    assert_eq!(operator.runs("strange"), "");
+    assert_eq!(operator.files().len(), files.len(), "what was replaced is gone");
+    assert_ne!(operator.files(), files);
+}
+
+#[test]
+fn removing_leaves_nothing_behind() {
+    let operator = Operator::with_strange();
+    let output = operator.agent.values("remove strange").exits(0).without_complaint();
+    assert_eq!(output.stdout, "removed strange\n");
+    assert_eq!(operator.files(), [operator.store.join(".lock")]);
+    let complaints = ["remove strange", "remove gostats", "run strange", "inspect strange"].map(|command| {
+        let output = operator.agent.values(command).exits(2);
+        assert_eq!(output.stdout, "");
+        operator.mask(&output.stderr)
+    });
+    insta::assert_snapshot!(complaints.concat(), @"
+    mackerel-plugin-wasm: strange is not installed; nothing is
+    mackerel-plugin-wasm: gostats is built in, and cannot be removed
+    mackerel-plugin-wasm: there is no collector 'strange'; there is BUILT-INS, and any component by the path of its .wasm file
+    mackerel-plugin-wasm: there is no collector 'strange'; there is BUILT-INS, and any component by the path of its .wasm file
+    ");
+}
+
+#[test]
+fn what_is_no_collector_for_this_program_is_not_installed() {
+    let operator = Operator::with_strange();
+    let before = operator.content();
+    let complaint = |name: &str, bytes: &[u8]| {
+        let output = operator.install(name, bytes);
+        assert!([Some(1), Some(2)].contains(&output.status.code()), "{output}");
+        assert_eq!(output.stdout, "");
+        assert_eq!(output.stderr.lines().count(), 1, "{output}");
+        operator.mask(&output.stderr)
+    };
+    let evil = |name: &str| fs::read(component(&format!("evil/{name}"))).expect("a component");
+    let whole = named("whatisi");
+    let mut complaints = vec![
+        complaint("built-in.wasm", &fs::read(component("gostats")).expect("a component")),
+        complaint("empty.wasm", b""),
+        complaint("text.wat", b"(component)"),
+        complaint("cut.wasm", &whole[..whole.len() / 2]),
+    ];
+    let names = [
+        "a_core_module",
+        "a_command",
+        "an_http_server",
+        "a_wit_package",
+        "an_empty_component",
+        "the_export_of_another_contract",
+        "the_export_of_an_older_contract",
+        "imports_an_unknown_interface",
+        "describe_traps",
+        "describe_spins",
+        "a_path_as_a_name",
+        "an_option_of_the_host",
+    ];
+    complaints.extend(names.map(|name| complaint(&format!("{name}.wasm"), &evil(name))));
+    let large = operator.folder.path().join("large.wasm");
+    fs::File::create(&large).and_then(|file| file.set_len((64 << 20) + 1)).expect("a large file without content");
+    for argument in [large.display().to_string(), "missing.wasm".to_owned(), "missing".to_owned()] {
+        complaints.push(operator.mask(&operator.agent.values(&format!("install {argument}")).stderr));
+    }
+    insta::assert_snapshot!(complaints.concat());
+    assert_eq!(operator.content(), before);
+}
+
+/// Spoils the compiled form, and gives what is said then: the right collector runs all the same, and the next time from a new
+/// compiled form.
+#[track_caller]
+fn spoiling_the_code(spoil: impl FnOnce(&Path)) -> String {
+    let operator = Operator::with_strange();
+    assert_eq!(operator.runs("strange"), "");
+    spoil(&operator.file("code"));
+    let complaint = operator.runs("strange");
+    assert_eq!(operator.runs("strange"), "", "what was wrong is put right");
+    let meta = fs::metadata(operator.file("code")).expect("a file");
+    assert_eq!((meta.uid(), meta.mode() & 0o7777), (rustix::process::getuid().as_raw(), 0o600));
+    complaint
+}
+
+/// The compiled form of the collector `text`.
+fn foreign_code() -> Vec<u8> {
+    let operator = Operator::new();
+    let text = fs::read(component("evil/honest")).expect("a component");
+    let _ = operator.install("text.wasm", &text).exits(0);
+    fs::read(operator.file("code")).expect("a file")
+}
+
+#[test]
+fn compiled_code_that_was_changed_is_never_run() {
+    let other = foreign_code();
+    let write = |code: &Path, bytes: &[u8]| fs::write(code, bytes).expect("our own file");
+    let complaints = [
+        spoiling_the_code(|code| write(code, &other)),
+        spoiling_the_code(|code| {
+            let content = fs::read(code).expect("our own file");
+            write(code, &content[..content.len() / 2]);
+        }),
+        spoiling_the_code(|code| write(code, b"")),
+        spoiling_the_code(|code| {
+            let mut content = fs::read(code).expect("our own file");
+            let middle = content.len() / 2;
+            content[middle..middle + 4096].fill(0xcc);
+            write(code, &content);
+        }),
+        // As large as it was, and with its time.
+        spoiling_the_code(|code| {
+            let modified = fs::metadata(code).and_then(|meta| meta.modified()).expect("our own file");
+            let mut content = fs::read(code).expect("our own file");
+            content.reverse();
+            write(code, &content);
+            fs::File::options()
+                .write(true)
+                .open(code)
+                .and_then(|file| file.set_modified(modified))
+                .expect("our own file");
+        }),
+        // Another file in its place.
+        spoiling_the_code(|code| {
+            let new = code.with_extension("moved");
+            write(&new, &other);
+            fs::set_permissions(&new, Permissions::from_mode(0o600)).expect("our own file");
+            fs::rename(&new, code).expect("our own files");
+        }),
+        spoiling_the_code(|code| fs::remove_file(code).expect("our own file")),
+        spoiling_the_code(|code| fs::set_permissions(code, Permissions::from_mode(0o660)).expect("our own file")),
+    ];
+    insta::assert_snapshot!(complaints.concat());
+}
+
+#[test]
+fn compiled_code_is_not_run_through_a_link_or_from_what_is_no_file() {
+    let elsewhere = TempDir::new().expect("a temporary folder");
+    let away = elsewhere.path().join("code");
+    let complaints = [
+        spoiling_the_code(|code| {
+            fs::copy(code, &away).expect("our own files");
+            fs::remove_file(code).expect("our own file");
+            symlink(&away, code).expect("a link");
+        }),
+        spoiling_the_code(|code| {
+            fs::remove_file(code).expect("our own file");
+            rustix::fs::mknodat(rustix::fs::CWD, code, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+        }),
+    ];
+    insta::assert_snapshot!(complaints.concat());
+}
+
+#[test]
+fn what_another_user_owns_is_not_run() {
+    if !rustix::process::getuid().is_root() {
+        return skip::notice("not root", "files of another user among the installed collectors");
+    }
+    let give_away = |path: &Path| chown(path, Some(12345), Some(12345)).expect("root may give it away");
+    let code = spoiling_the_code(|code| give_away(code));
+    let others = ["wasm", "json"].map(|extension| {
+        let operator = Operator::with_strange();
+        give_away(&operator.file(extension));
+        operator.mask(&operator.run("strange").exits(1).stderr)
+    });
+    let operator = Operator::with_strange();
+    give_away(&operator.store);
+    let folder = operator.mask(&operator.run("strange").exits(1).stderr);
+    insta::assert_snapshot!([code, others.concat(), folder].concat());
+}
+
+#[test]
+fn code_of_another_wasmtime_is_compiled_anew_without_a_word() {
+    let operator = Operator::with_strange();
+    let old = operator.file("code");
+    // As an older program would have left it: under another name, which its pin knows.
+    let name = old.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+    let current = name.rsplit_once('-').and_then(|(_, rest)| rest.strip_suffix(".code")).expect("a hash").to_owned();
+    let pin = operator.file("json");
+    let text = fs::read_to_string(&pin).expect("our own file").replace(&current, "0123456789abcdef");
+    fs::write(&pin, text).expect("our own file");
+    fs::rename(&old, operator.store.join(name.replace(&current, "0123456789abcdef"))).expect("our own files");
+    assert_eq!(operator.runs("strange"), "");
+    assert_eq!(operator.file("code"), old, "the new one is there, and the old one is gone");
+    // Code that says it fits, and does not: the hash stands in wasmtime's own head too.
+    let bytes = fs::read(&old).expect("our own file");
+    assert_eq!(operator.runs("strange"), "");
+    assert_eq!(fs::read(&old).expect("our own file"), bytes, "it is not written at every run");
+}
+
+#[test]
+fn a_component_that_was_changed_is_not_run() {
+    let complaints = [
+        (|file: &Path| fs::write(file, named("another")).expect("our own file")) as fn(&Path),
+        |file| fs::remove_file(file).expect("our own file"),
+        |file| {
+            let away = file.with_extension("away");
+            fs::rename(file, &away).expect("our own file");
+            symlink(&away, file).expect("a link");
+        },
+    ]
+    .map(|spoil| {
+        let operator = Operator::with_strange();
+        spoil(&operator.file("wasm"));
+        let output = operator.run("strange").exits(1);
+        assert_eq!(output.stdout, "", "{output}");
+        let list = operator.agent.values("list").exits(0).stdout;
+        let line = list.lines().find(|line| line.starts_with("strange")).expect("its line").to_owned();
+        assert_eq!(operator.agent.values("run gostats --help").exits(0).stderr, "");
+        let _ = operator.install("strange.wasm", &named("strange")).exits(0).without_complaint();
+        assert_eq!(operator.runs("strange"), "", "installed again, it runs");
+        operator.mask(&format!("{}{line}\n", output.stderr))
+    });
+    insta::assert_snapshot!(complaints.concat());
+}
+
+#[test]
+fn a_component_that_was_copied_with_its_content_runs() {
+    let operator = Operator::with_strange();
+    for extension in ["wasm", "code"] {
+        let file = operator.file(extension);
+        let content = fs::read(&file).expect("our own file");
+        fs::remove_file(&file).expect("our own file");
+        fs::write(&file, content).expect("our own file");
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("our own file");
+    }
+    let said = operator.runs("strange");
+    insta::assert_snapshot!(said, @"mackerel-plugin-wasm: strange: compiled anew, for its compiled form STORE/DIGEST-COMPATIBILITY.code was changed");
+    assert_eq!(operator.runs("strange"), "");
+}
+
+#[test]
+fn a_pin_that_cannot_be_read_is_one_line_and_can_be_removed() {
+    let spoils: [fn(&Path); 5] = [
+        |pin| fs::write(pin, "{").expect("our own file"),
+        |pin| {
+            fs::write(pin, fs::read_to_string(pin).expect("text").replace("\"format\": 1", "\"format\": 2"))
+                .expect("our own file")
+        },
+        |pin| {
+            fs::write(pin, fs::read_to_string(pin).expect("text").replace("strange", "another")).expect("our own file")
+        },
+        |pin| fs::write(pin, "x".repeat(100_000)).expect("our own file"),
+        |pin| {
+            let away = pin.with_extension("away");
+            fs::rename(pin, &away).expect("our own file");
+            symlink(&away, pin).expect("a link");
+        },
+    ];
+    let complaints = spoils.map(|spoil| {
+        let operator = Operator::with_strange();
+        let _ = operator.install("another.wasm", &named("another")).exits(0);
+        let pin = operator.store.join("strange.json");
+        spoil(&pin);
+        let complaint = operator.run("strange").exits(1).stderr;
+        assert_eq!(operator.runs("another"), "");
+        let list = operator.agent.values("list").exits(0).stdout;
+        assert_eq!(list.lines().count(), built_ins().len() + 2, "{list}");
+        let _ = operator.agent.values("remove strange").exits(0).without_complaint();
+        let _ = operator.agent.values("remove another").exits(0).without_complaint();
+        operator.mask(&complaint)
+    });
+    insta::assert_snapshot!(complaints.concat());
+}
+
+#[test]
+fn the_folder_is_this_users_alone() {
+    let elsewhere = TempDir::new().expect("a temporary folder");
+    let puts: [&dyn Fn(&Path); 3] = [
+        &|store| symlink(elsewhere.path(), store).expect("a link"),
+        &|store| fs::write(store, "").expect("a file"),
+        &|store| {
+            fs::create_dir(store).expect("a folder");
+            fs::set_permissions(store, Permissions::from_mode(0o770)).expect("our own folder");
+        },
+    ];
+    let complaints = puts.map(|put| {
+        let operator = Operator::new();
+        put(&operator.store);
+        let install = operator.install("strange.wasm", &named("strange")).exits(1).stderr;
+        let run = operator.run("strange").exits(1).stderr;
+        assert_eq!(install, run);
+        let _ = operator.run("gostats").exits(0).without_complaint();
+        operator.mask(&install)
+    });
+    insta::assert_snapshot!(complaints.concat());
+    assert_eq!(fs::read_dir(elsewhere.path()).expect("a folder").count(), 0);
+}
+
+#[test]
+fn a_full_disk_leaves_what_was_installed() {
+    let Some(disk) = Disk::with("size=2m") else { return };
+    let operator = Operator::installing_into(TempDir::new().expect("a temporary folder"), disk.path().join("store"));
+    let _ = operator.install("strange.wasm", &named("strange")).exits(0).without_complaint();
+    let before = operator.content();
+    disk.fill();
+    let new = padded(named("strange"), 50_000);
+    let complaint = operator.install("new.wasm", &new).exits(1).stderr;
+    assert_eq!(operator.content(), before);
+    assert_eq!(operator.runs("strange"), "");
+    disk.free();
+    let _ = operator.install("new.wasm", &new).exits(0).without_complaint();
+    assert_eq!(operator.runs("strange"), "");
+    insta::assert_snapshot!(operator.mask(&complaint), @"mackerel-plugin-wasm: nothing is installed: STORE cannot be written to: No space left on device (os error 28)");
+}
+
+#[test]
+fn a_read_only_disk_is_enough_to_run() {
+    let Some(mut disk) = Disk::with("size=2m") else { return };
+    let operator = Operator::installing_into(TempDir::new().expect("a temporary folder"), disk.path().join("store"));
+    let _ = operator.install("strange.wasm", &named("strange")).exits(0).without_complaint();
+    disk.remount("ro");
+    assert_eq!(operator.runs("strange"), "");
+    let refused = ["remove strange", "install"].map(|command| match command {
+        "install" => operator.install("strange.wasm", &padded(named("strange"), 5)).exits(1).stderr,
+        command => operator.agent.values(command).exits(1).stderr,
+    });
+    disk.remount("rw");
+    fs::remove_file(operator.file("code")).expect("our own file");
+    disk.remount("ro");
+    let compiled = operator.runs("strange");
+    assert_eq!(operator.runs("strange"), compiled, "every time");
+    insta::assert_snapshot!(operator.mask(&format!("{}{compiled}", refused.concat())));
+}
+
+#[test]
+fn commands_at_once_leave_one_of_them() {
+    let operator = Operator::with_strange();
+    let commands: Vec<_> = (0..4)
+        .map(|number| {
+            let file = operator.folder.path().join(format!("{number}.wasm"));
+            fs::write(&file, padded(named("strange"), number)).expect("a file");
+            operator.agent.start(&format!("install {}", file.display()))
+        })
+        .collect();
+    let runs: Vec<_> = (0..4).map(|_| operator.run("strange").exits(0)).collect();
+    for command in commands {
+        let _ = command.output().exits(0).without_complaint();
+    }
+    for output in runs {
+        assert_eq!(output.stderr, "", "{output}");
+    }
+    assert_eq!(operator.files().len(), 4, "a lock, a pin, a component and its code: {:?}", operator.files());
+    assert_eq!(operator.runs("strange"), "");
+}
+
+#[test]
+fn what_a_killed_command_left_is_swept_and_nothing_else() {
+    let operator = Operator::with_strange();
+    let kept = operator.files();
+    let orphan = "0".repeat(64);
+    let strangers = ["notes.txt", "short.wasm", "README"].map(|name| operator.store.join(name));
+    let left = [
+        format!("{orphan}.wasm"),
+        format!("{orphan}-0000.code"),
+        format!("{orphan}.wasm.new"),
+        "strange.json.new".to_owned(),
+    ];
+    for path in left.iter().map(|name| operator.store.join(name)).chain(strangers.clone()) {
+        fs::write(path, "").expect("a file");
+    }
+    assert_eq!(operator.runs("strange"), "");
+    let _ = operator.install("strange.wasm", &named("strange")).exits(0).without_complaint();
+    let mut right: Vec<_> = kept.into_iter().chain(strangers).collect();
+    right.sort();
+    assert_eq!(operator.files(), right);
+}
+
+#[test]
+fn the_first_run_of_a_file_says_that_installing_saves_time() {
+    let operator = Operator::new();
+    let file = operator.folder.path().join("strange.wasm");
+    fs::write(&file, named("strange")).expect("a file");
+    let command = format!("run {} --target {} --path /stats", file.display(), operator.target.target());
+    let first = operator.agent.values(&command).exits(0).without_complaint();
+    let advice = mask::digits(&operator.mask(&first.advice), "compiling it took ", "TIME");
+    insta::assert_snapshot!(advice, @"mackerel-plugin-wasm: FOLDER/strange.wasm: compiling it took TIME ms, and does at every run until it is installed: mackerel-plugin-wasm install FOLDER/strange.wasm");
+    assert_eq!(operator.agent.values(&command).exits(0).without_complaint().advice, "");
+    // That of a built-in's name cannot be installed.
+    let built_in = format!("run {} --target {} --path /stats", component("gostats"), operator.target.target());
+    assert_eq!(operator.agent.values(&built_in).exits(0).without_complaint().advice, "");
+}
+
+#[test]
+fn without_a_folder_of_its_own_it_is_among_the_users_data() {
+    let folder = TempDir::new().expect("a temporary folder");
+    if !rustix::process::getuid().is_root() {
+        return skip::notice("not root", "where other users' collectors are installed");
+    }
+    let file = folder.path().join("strange.wasm");
+    fs::write(&file, named("strange")).expect("a file");
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("our own folder");
+    let user = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups"];
+    let install = |name: &str, value: &Path| {
+        let agent = Agent::alone().with("MACKEREL_PLUGIN_WASM_STORE", "").with(name, value).through(&user);
+        let output = agent.values(&format!("install {}", file.display()));
+        output.exits(0).without_complaint()
+    };
+    let _ = install("HOME", &folder.path().join("home"));
+    assert!(folder.path().join("home/.local/share/mackerel-plugin-wasm/strange.json").exists());
+    let _ = install("XDG_DATA_HOME", &folder.path().join("data"));
+    assert!(folder.path().join("data/mackerel-plugin-wasm/strange.json").exists());
+    let homeless = Agent::alone().with("MACKEREL_PLUGIN_WASM_STORE", "").through(&user);
+    let complaint = homeless.values(&format!("install {}", file.display())).exits(1).stderr;
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: there is no folder to install into: set HOME or MACKEREL_PLUGIN_WASM_STORE");
+}
