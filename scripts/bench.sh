@@ -42,6 +42,7 @@ main() {
   fi
   start_process 1000
   targets 1 200
+  installed 200
   targets 100 20
   targets 1000 10
   table
@@ -73,6 +74,34 @@ targets() {
     names=(ours bare)
   fi
   measure "$label" "$1" "$2" "${names[@]}"
+}
+
+# Measures gostats on one port, $1 times: as it is built in, and as an installed stranger of its own size and of 20 MB.
+installed() {
+  local name options="--path /stats --target ${TARGETS[0]}"
+  export MACKEREL_PLUGIN_WASM_STORE=$WORK/store
+  # The same code under two other names, one of them with a section behind it that nobody reads.
+  for name in strange padding; do
+    LC_ALL=C sed "s/gostats/$name/" target/collectors/gostats.wasm > "$WORK/$name.wasm"
+  done
+  pad "$WORK/padding.wasm" 20000000
+  for name in strange padding; do
+    "$PLUGIN" install "$WORK/$name.wasm" > "$WORK/installed" || die "A component cannot be installed."
+  done
+  commands=([ours]="$PLUGIN run gostats $options" [strange]="$PLUGIN run strange $options" [padding]="$PLUGIN run padding $options")
+  measure "1 target, installed" 1 "$1" ours strange padding
+}
+
+# Appends a custom section to the component $1, which then has $2 bytes.
+pad() {
+  local size octets='' shift
+  # Its length takes four bytes, and its name, `pad`, four more.
+  size=$(($2 - $(stat -c %s "$1") - 5))
+  for shift in 0 7 14 21; do
+    octets+=$(printf '\\x%02x' $(((size >> shift & 127) | (shift < 21 ? 128 : 0))))
+  done
+  # shellcheck disable=SC2059 # the format is the bytes
+  { printf "\\0$octets\\3pad"; head -c $((size - 4)) /dev/zero; } >> "$1"
 }
 
 # Measures docker on all $1 containers that run: from control groups $2 times, through the engine $3 times.
@@ -155,6 +184,7 @@ table() {
         row("mackerel-plugin-wasm", "ours", all || groups ? "peak 25 MiB" : engine ? "wall 1.3 s, peak 25 MiB" : "")
         if ((on, "loop") in wall) row((one ? "" : "shell loop, ") tool, "loop", all ? "wall 0.17, CPU 0.10" : one ? "wall 1.50" : "")
         if ((on, "plugin") in wall) row("mackerel-plugin-docker", "plugin", "")
+        if ((on, "strange") in wall) { row("installed, 0.1 MB", "strange", ""); row("installed, 20 MB", "padding", "") }
         if ((on, "bare") in wall) row("bare native program", "bare", all ? "wall 1.15" : groups ? "wall 1.30" : "")
       }
       printf "\n1000 local targets take %.1f times the wall and %.1f times the CPU of 100. The goal is 12 at most.\n",
@@ -163,6 +193,9 @@ table() {
       bare = (cpu[on, "bare"] - cpu["100 local targets", "bare"]) / 900 * 1e6
       printf "A further local target takes %.0f us of CPU, and %.0f in the bare program: the sandbox, its guards and all that is done with the\n" \
         "answer take %.0f us. The goal is 100 us at most.\n", further, bare, further - bare
+      on = "1 target, installed"
+      printf "An installed collector takes %.2f ms more than a built-in one, and one of 20 MB %.2f ms. The goal is 1 ms at most.\n",
+        (wall[on, "strange"] - wall[on, "ours"]) * 1000, (wall[on, "padding"] - wall[on, "ours"]) * 1000
       ours = wall["100, control groups", "ours"]; plugin = wall["100, engine\047s API", "plugin"]
       if (plugin) printf "mackerel-plugin-docker takes %.0f times the wall of control groups. The goal is 30 at least.\n", plugin / ours
     }' "$WORK/results"
