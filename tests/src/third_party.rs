@@ -30,7 +30,7 @@ pub fn padded(mut component: Vec<u8>, size: usize) -> Vec<u8> {
 pub fn leb(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
-        let low = u8::try_from(number & 0x7f).expect("seven bits");
+        let low = number.to_le_bytes()[0] & 0x7f;
         number >>= 7;
         if number == 0 {
             bytes.push(low);

@@ -89,9 +89,12 @@ impl Installed {
         let Some(mut pin) = find_pin(&folder, path, name)? else { return Ok(None) };
         loop {
             let result = self.load_pinned(engine, &folder, path, &pin);
+            if result.is_ok() {
+                return result.map(Some);
+            }
             // It may just have been replaced by another, and its files be gone.
             match find_pin(&folder, path, name) {
-                Ok(Some(now)) if result.is_err() && now != pin => pin = now,
+                Ok(Some(now)) if now != pin => pin = now,
                 _ => return result.map(Some),
             }
         }
@@ -278,7 +281,7 @@ fn find_pin(folder: &Folder, path: &Path, name: &str) -> Result<Option<Pin>, Err
     };
     let Some((file, stat)) = folder.find(&file_name).map_err(failed)? else { return Ok(None) };
     is_own(&stat).map_err(|why| failed(format!("it {why}")))?;
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(1024);
     let limit = limits::PIN_SIZE.as_u64();
     file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| failed(error.to_string()))?;
     if bytes.len() as u64 > limit {
