@@ -411,10 +411,10 @@ fn a_pin_that_cannot_be_read_is_one_line_and_can_be_removed() {
         |pin| fs::write(pin, "{").expect("our own file"),
         |pin| {
             fs::write(pin, fs::read_to_string(pin).expect("text").replace("\"format\": 1", "\"format\": 2"))
-                .expect("our own file")
+                .expect("our own file");
         },
         |pin| {
-            fs::write(pin, fs::read_to_string(pin).expect("text").replace("strange", "another")).expect("our own file")
+            fs::write(pin, fs::read_to_string(pin).expect("text").replace("strange", "another")).expect("our own file");
         },
         |pin| fs::write(pin, "x".repeat(100_000)).expect("our own file"),
         |pin| {
