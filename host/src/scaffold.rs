@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use crate::contract;
 use crate::error::Error;
 use crate::limits;
 use crate::notice::foreign;
@@ -156,7 +157,7 @@ pub fn scaffold(name: &str, language: Language, parent: &Path, go: &[File]) -> R
 
 /// Fills in what a template leaves open.
 fn fill(text: &str, name: &str) -> String {
-    text.replace("{{name}}", name).replace("{{crate}}", &name.replace('-', "_")).replace("{{contract}}", wit::version())
+    text.replace("{{name}}", name).replace("{{crate}}", &name.replace('-', "_")).replace("{{contract}}", contract::VERSION)
 }
 
 /// Whether a collector, and a package of every language, can have this name.

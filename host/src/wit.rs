@@ -15,15 +15,6 @@ pub const FILES: &[(&str, &str)] = &[
     ("world.wit", include_str!("../../wit/world.wit")),
 ];
 
-/// The contract's version.
-pub fn version() -> &'static str {
-    let package = FILES
-        .iter()
-        .flat_map(|(_, text)| text.lines())
-        .find_map(|line| line.strip_prefix("package mackerel:collector@"));
-    package.and_then(|version| version.strip_suffix(';')).unwrap_or_default()
-}
-
 /// The contract as tools take it, and its world.
 ///
 /// # Errors
@@ -48,6 +39,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::contract;
 
     #[test]
     fn all_files_of_the_contract_are_here_letter_for_letter() {
@@ -61,6 +53,6 @@ mod tests {
         assert_eq!(there, here);
         let (resolve, world) = resolve().unwrap();
         let package = resolve.worlds[world].package.expect("the package of wit/");
-        assert_eq!(resolve.packages[package].name.to_string(), format!("mackerel:collector@{}", version()));
+        assert_eq!(resolve.packages[package].name.to_string(), format!("mackerel:collector@{}", contract::VERSION));
     }
 }
