@@ -90,8 +90,9 @@ impl OptionSpec {
 
 /// The values of a collector's options.
 ///
-/// To ask for an option that the collector does not declare is a mistake of its author, and panics.
-#[derive(Debug, Clone)]
+/// To ask for an option that the collector does not declare is a mistake of its author, and panics. There is no `Debug`: a value can be
+/// a secret.
+#[derive(Clone)]
 pub struct Options {
     declared: &'static [OptionSpec],
     values: Vec<OptionValue>,
