@@ -5,6 +5,7 @@ wit_bindgen::generate!({
     path: "wit",
     world: "plugin",
     additional_derives: [PartialEq],
+    default_bindings_module: "mackerel_collector::bindings",
     export_macro_name: "__export",
     pub_export_macro: true,
 });

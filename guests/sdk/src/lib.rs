@@ -116,7 +116,7 @@ macro_rules! export {
 
             // Its symbols are no names for a native linker.
             #[cfg(target_arch = "wasm32")]
-    $crate::__export!(Exported with_types_in $crate::bindings);
+            $crate::__export!(Exported);
         };
     };
 }
