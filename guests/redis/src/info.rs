@@ -27,6 +27,8 @@ pub fn read(info: &str, cluster: &str) -> Result<Report, CollectError> {
         "percentage_of_memory" => fields.share("used_memory", "maxmemory"),
         "percentage_of_clients" => fields.share("connected_clients", "maxclients"),
         "cluster_state" => Ok(fields.0.get("cluster_state").map(|state| f64::from(u8::from(*state == "ok")))),
+        // Those of replicas follow.
+        "*" => Ok(None),
         name => fields.number(name),
     })?;
     replicas(&fields, &mut report)?;
