@@ -223,12 +223,14 @@ fn a_request_and_its_answer_are_a_page_that_people_can_read_and_edit() {
 #[test]
 fn while_it_is_recorded_a_target_sees_what_it_would_see_of_a_run() {
     let (witness, desk) = (Witness::new(), Desk::new());
-    let options = format!("gostats --target {}", witness.target());
+    // Another address of this machine than that on which recordings are made.
+    let options = format!("gostats --target 127.0.0.2:{}", witness.port());
     witness.tells(stats::body(MINUTE, 7));
     let _ = Agent::alone().values(&format!("run {options}")).exits(0);
     let _ = test(&format!("{options} {}", desk.record("one"))).exits(0);
     let [run, recorded] = &witness.requests()[..] else { panic!("not asked twice: {:?}", witness.requests()) };
     assert_eq!(recorded.to_lowercase(), run.to_lowercase());
+    assert!(run.contains("127.0.0.2"), "{run}");
 }
 
 /// A database that greets, and answers only those that know its secret.
@@ -358,6 +360,27 @@ fn what_is_encrypted_is_tested_and_not_recorded() {
     error: collect: no connection: tls handshake eof
     ");
     assert!(!desk.path("one").exists());
+}
+
+#[test]
+fn more_than_a_recording_holds_is_not_recorded() {
+    let (witness, desk) = (Witness::new(), Desk::new());
+    let database = Lines::answering(None, |_| Some("x".repeat(17 << 20)));
+    let record = |words: &str, target: &str| {
+        let output = test_evil(&format!("{words} --target {target} {}", desk.record("one"))).exits(1);
+        assert!(!desk.path("one").exists());
+        desk.mask(&output.stdout)
+    };
+    insta::assert_snapshot!(record("--say POST:/flood", &witness.target()), @"
+    error: record: POST /flood: no whole answer: length limit exceeded
+    error: collect: ErrorCode::HttpProtocolError
+    ");
+    insta::assert_snapshot!(record("--say anything", &database.target()), @"
+    error: record: the target said more than 16 MiB, which is the limit of a recording
+    warning: collect: no metric came
+    note: collect: nothing came for evil.#.evil: one, two, total
+    note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    ");
 }
 
 // What a recording does not have.
