@@ -372,7 +372,7 @@ fn more_than_a_recording_holds_is_not_recorded() {
         desk.mask(&output.stdout)
     };
     insta::assert_snapshot!(record("--say POST:/flood", &witness.target()), @"
-    error: record: POST /flood: no whole answer: length limit exceeded
+    error: record: POST /flood: no whole answer: it is larger than 16 MiB, which is the limit of a recording
     error: collect: ErrorCode::HttpProtocolError
     ");
     insta::assert_snapshot!(record("--say anything", &database.target()), @"

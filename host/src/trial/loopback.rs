@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderName};
 use hyper::service::service_fn;
@@ -170,7 +170,13 @@ where
     B: Body<Data = Bytes, Error = hyper::Error>,
 {
     let limit = usize::try_from(limits::RECORDING.as_u64()).unwrap_or(usize::MAX);
-    let body = Limited::new(body, limit).collect().await.map_err(|error| error.to_string())?;
+    let body = Limited::new(body, limit).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            format!("it is larger than {:.0}, which is the limit of a recording", limits::RECORDING.display().iec())
+        } else {
+            error.to_string()
+        }
+    })?;
     Ok(body.to_bytes().to_vec())
 }
 
