@@ -112,12 +112,8 @@ fn execute(
                 watchdog.set_deadline(limits::SHIPPING_DEADLINE);
                 shown(install::push(&store, &file, &reference).await)
             }
-            Command::New { name, lang, dir } => {
-                write::print(&scaffold::scaffold(&name, lang, &dir, go)?).map(|()| ExitCode::SUCCESS)
-            }
-            Command::Componentize { module, output } => {
-                write::print(&componentize::componentize(&module, output.as_deref())?).map(|()| ExitCode::SUCCESS)
-            }
+            Command::New { name, lang, dir } => shown(scaffold::scaffold(&name, lang, &dir, go)),
+            Command::Componentize { module, output } => shown(componentize::componentize(&module, output.as_deref())),
         }
     });
     // A name look-up that hangs must not hold up the end.

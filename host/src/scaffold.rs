@@ -151,13 +151,15 @@ pub fn scaffold(name: &str, language: Language, parent: &Path, go: &[File]) -> R
     for command in language.commands() {
         let _ = writeln!(next, "    {}", fill(command, name));
     }
-    let _ = writeln!(next, "    mackerel-plugin-wasm inspect ./{name}.wasm");
+    let _ = writeln!(next, "    mackerel-plugin-wasm install ./{name}.wasm");
     Ok(next)
 }
 
 /// Fills in what a template leaves open.
 fn fill(text: &str, name: &str) -> String {
-    text.replace("{{name}}", name).replace("{{crate}}", &name.replace('-', "_")).replace("{{contract}}", contract::VERSION)
+    text.replace("{{name}}", name)
+        .replace("{{crate}}", &name.replace('-', "_"))
+        .replace("{{contract}}", contract::VERSION)
 }
 
 /// Whether a collector, and a package of every language, can have this name.

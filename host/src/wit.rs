@@ -39,7 +39,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::contract;
 
     #[test]
     fn all_files_of_the_contract_are_here_letter_for_letter() {
@@ -53,6 +52,9 @@ mod tests {
         assert_eq!(there, here);
         let (resolve, world) = resolve().unwrap();
         let package = resolve.worlds[world].package.expect("the package of wit/");
-        assert_eq!(resolve.packages[package].name.to_string(), format!("mackerel:collector@{}", contract::VERSION));
+        assert_eq!(
+            resolve.packages[package].name.to_string(),
+            format!("mackerel:collector@{}", crate::contract::VERSION)
+        );
     }
 }
