@@ -2,6 +2,7 @@ package collector
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	exports "mackerel/collector/internal/bindings/export_mackerel_collector_metrics"
@@ -26,7 +27,7 @@ func Register(collector Collector) {
 	exports.Collect = func(of binding.Target, options []binding.OptionValue) witTypes.Result[binding.Report, binding.CollectError] {
 		it := targetOf(of)
 		current.Host, current.Port = it.Host, it.Port
-		report, err := collector.Collect(it, values(options))
+		report, err := collect(collector, it, values(options))
 		switch {
 		case err != nil:
 			return witTypes.Err[binding.Report, binding.CollectError](collectError(err))
@@ -36,6 +37,16 @@ func Register(collector Collector) {
 			return witTypes.Ok[binding.Report, binding.CollectError](reportOf(report))
 		}
 	}
+}
+
+// collect makes an error of a panic: the operator reads one line, and what Go prints of one begins far above its end.
+func collect(collector Collector, target Target, options Options) (report *Report, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			report, err = nil, fmt.Errorf("the collector panicked: %v", cause)
+		}
+	}()
+	return collector.Collect(target, options)
 }
 
 func collectError(err error) binding.CollectError {
