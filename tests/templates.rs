@@ -14,12 +14,12 @@ use tempfile::TempDir;
 /// Everything that a new project's collector does, which is the same in every language.
 fn collects_from_a_container(language: Language) {
     let (Some(engine), Some(project)) = (Engine::find(), Project::new("queue", language)) else { return };
-    let file = project.build();
-    let agent = Agent::beside(engine);
+    project.build();
+    let agent = installed(&project, engine, "queue");
     let group = engine.group();
     let app = group.app("app");
     let key = format!("queue.{}", app.address().port());
-    let run = |options: &str| agent.values(&format!("run {file} --filter {} {options}", group.filter()));
+    let run = |options: &str| agent.values(&format!("run queue --filter {} {options}", group.filter()));
 
     let before = Instant::now();
     let first = run("").exits(0).without_complaint().metrics();
@@ -48,14 +48,14 @@ fn collects_from_a_container(language: Language) {
             {"name": "done", "label": "Done per minute", "stacked": false},
         ],
     }}});
-    let definitions = agent.definitions(&format!("run {file}")).exits(0).without_complaint();
+    let definitions = agent.definitions("run queue").exits(0).without_complaint();
     let (head, body) = definitions.stdout.split_once('\n').expect("two lines");
     assert_eq!(head, "# mackerel-agent-plugin");
     assert_eq!(serde_json::from_str::<Value>(body).expect("JSON"), expected);
 
     let mask = |output: Output, code: i32| {
         let stderr = group.mask(&output.exits(code).stderr);
-        stderr.replace(&file, "queue").replace(&app.address().to_string(), "ADDRESS")
+        stderr.replace(&app.address().to_string(), "ADDRESS")
     };
     let faults = [
         mask(run("--path queue"), 2),
@@ -69,9 +69,16 @@ fn collects_from_a_container(language: Language) {
     let name = if language.name == RUST.name { "faults_rust" } else { "faults" };
     insta::assert_snapshot!(name, faults.concat());
     let port = port::free();
-    let refused = agent.values(&format!("run {file} --target 127.0.0.1:{port}"));
+    let refused = agent.values(&format!("run queue --target 127.0.0.1:{port}"));
     let refused = mask(refused, 1).replace(&port.to_string(), "PORT");
     insta::assert_snapshot!("refused", refused);
+}
+
+/// Installs what a project made, and gives an agent that has it. To compile it at every run would take most of this scenario's time.
+fn installed(project: &Project, engine: &Engine, name: &str) -> Agent {
+    let store = project.path().join("store");
+    project.run(&format!("MACKEREL_PLUGIN_WASM_STORE={} mackerel-plugin-wasm install ./{name}.wasm", store.display()));
+    Agent::beside(engine).with("MACKEREL_PLUGIN_WASM_STORE", store)
 }
 
 /// The option by which the app answers with this text.
@@ -264,4 +271,57 @@ fn module(exports: &[&str]) -> Vec<u8> {
     let sections =
         [section(1, &[1, 0x60, 0, 0]), section(3, &[1, 0]), section(7, &entries), section(10, &[1, 2, 0, 0x0b])];
     [b"\0asm\x01\0\0\0".to_vec(), sections.concat()].concat()
+}
+
+#[test]
+fn all_that_the_contract_has_passes_through_the_package_for_go() {
+    let (Some(engine), Some(project)) = (Engine::find(), Project::new("everything", GO)) else { return };
+    fs::write(project.path().join("main.go"), include_str!("everything/main.go")).expect("a file");
+    project.run("make");
+    let agent = installed(&project, engine, "everything");
+    let group = engine.group();
+    let app = group.app("app");
+    let port = app.address().port();
+    let run = |options: &str| agent.values(&format!("run everything --filter {} {options}", group.filter()));
+    let found = |options: &str| {
+        let metrics = run(options).exits(0).without_complaint().metrics();
+        metrics.of(&format!("everything.found.{port}"))
+    };
+    let values = |values: &[(&str, f64)]| values.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+
+    assert_eq!(found(""), values(&[("fast", 0.0), ("words", 0.0), ("token", 0.0), ("loud", 0.0), ("none", 0.0)]));
+    let token = project.path().join("token");
+    fs::write(&token, "geheim\n").expect("a file");
+    let all = format!("--mode fast --word one --word three --token-file {} --loud --none some", token.display());
+    assert_eq!(found(&all), values(&[("fast", 1.0), ("words", 8.0), ("token", 6.0), ("loud", 4.0), ("none", 4.0)]));
+
+    let label = group.filter().len() - "label=scenario=".len();
+    let target = [("port", port.into()), ("loopback", 1.0), ("inside", 8080.0), ("id", 64.0)];
+    let label = f64::from(u32::try_from(label).expect("a short name"));
+    assert_eq!(found("--do target"), values(&[&target[..], &[("labels", label)]].concat()));
+
+    // The report's own time goes on by sixty seconds, whatever time passes here.
+    let key = format!("everything.{port}.unit0");
+    let counters = || run("--do counters").exits(0).without_complaint().metrics().of(&key);
+    assert_eq!(counters(), values(&[("gauge", 60.0)]));
+    assert_eq!(counters(), values(&[("gauge", 120.0), ("second", 3.0), ("minute", 120.0)]));
+
+    assert_eq!(run("--do nothing").exits(0).without_complaint().metrics().count(), 0);
+    let stats = found("--do stats");
+    assert_eq!(
+        stats.keys().collect::<Vec<_>>(),
+        ["processes", "restarts", "rss"],
+        "what was not asked for is not known"
+    );
+    assert!(stats["rss"] > 100_000.0 && stats["processes"] >= 1.0, "{stats:?}");
+    assert_eq!(found("--do client"), values(&[("body", 5000.0), ("status", 200.0), ("type", 25.0)]));
+
+    let faults =
+        ["elsewhere", "post", "header", "tls", "status", "unexpected", "other", "empty", "panic"].map(|what| {
+            let stderr = group.mask(&run(&format!("--do {what}")).exits(1).stderr);
+            stderr.replace(&app.address().to_string(), "ADDRESS")
+        });
+    insta::assert_snapshot!("faults_everything", faults.concat());
+    let definitions = agent.definitions("run everything").exits(0).without_complaint();
+    insta::assert_snapshot!("definitions_everything", definitions.stdout);
 }

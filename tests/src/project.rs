@@ -71,7 +71,7 @@ impl Project {
     /// # Panics
     ///
     /// When a command fails, or there is no component then.
-    pub fn build(&self) -> String {
+    pub fn build(&self) {
         let readme = fs::read_to_string(self.path().join("README.md")).expect("a README");
         let commands = readme.lines().filter_map(|line| line.strip_prefix("    "));
         for command in commands.take_while(|command| !command.starts_with("mackerel-plugin-wasm ")) {
@@ -79,7 +79,6 @@ impl Project {
         }
         let component = self.path().join(format!("{}.wasm", self.name));
         assert!(component.exists(), "{}: the README's commands do not make it", component.display());
-        component.display().to_string()
     }
 
     /// What cargo builds is kept for the next time, and `cargo` is the one that can build for WebAssembly.
