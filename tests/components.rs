@@ -82,15 +82,15 @@ fn files_that_are_no_collectors_are_refused_with_their_reason() {
         complaint("other-component.wasm", b"\0asm\x0d\0\x01\0"),
     ];
     insta::assert_snapshot!(complaints.concat(), @"
-    mackerel-plugin-wasm: FOLDER/empty.wasm: is no collector: it is empty; a collector is a component of the world mackerel:collector/plugin@0.1.0
-    mackerel-plugin-wasm: FOLDER/text.wasm: is no collector: it is WebAssembly as text, which has to be made binary first; a collector is a component of the world mackerel:collector/plugin@0.1.0
-    mackerel-plugin-wasm: FOLDER/words.wasm: is no collector: it is a text file; a collector is a component of the world mackerel:collector/plugin@0.1.0
-    mackerel-plugin-wasm: FOLDER/native.wasm: is no collector: it is a native program; a collector is a component of the world mackerel:collector/plugin@0.1.0
-    mackerel-plugin-wasm: FOLDER/archive.wasm: is no collector: it is an archive; a collector is a component of the world mackerel:collector/plugin@0.1.0
-    mackerel-plugin-wasm: FOLDER/bytes.wasm: is no collector: it does not begin like a WebAssembly file; a collector is a component of the world mackerel:collector/plugin@0.1.0
-    mackerel-plugin-wasm: FOLDER/another-version.wasm: is no collector: it is WebAssembly of an unknown version; a collector is a component of the world mackerel:collector/plugin@0.1.0
-    mackerel-plugin-wasm: FOLDER/core-module.wasm: is no collector but a core module: a collector is a component of the world mackerel:collector/plugin@0.1.0; build it for a target of components, such as Rust's wasm32-wasip2, or make it one by `mackerel-plugin-wasm componentize`
-    mackerel-plugin-wasm: FOLDER/other-component.wasm: is no collector: it is a component that exports nothing; a collector is a component of the world mackerel:collector/plugin@0.1.0
+    mackerel-plugin-wasm: FOLDER/empty.wasm: is no collector: it is empty; a collector is a component of the world mackerel:collector/plugin@0.1.1
+    mackerel-plugin-wasm: FOLDER/text.wasm: is no collector: it is WebAssembly as text, which has to be made binary first; a collector is a component of the world mackerel:collector/plugin@0.1.1
+    mackerel-plugin-wasm: FOLDER/words.wasm: is no collector: it is a text file; a collector is a component of the world mackerel:collector/plugin@0.1.1
+    mackerel-plugin-wasm: FOLDER/native.wasm: is no collector: it is a native program; a collector is a component of the world mackerel:collector/plugin@0.1.1
+    mackerel-plugin-wasm: FOLDER/archive.wasm: is no collector: it is an archive; a collector is a component of the world mackerel:collector/plugin@0.1.1
+    mackerel-plugin-wasm: FOLDER/bytes.wasm: is no collector: it does not begin like a WebAssembly file; a collector is a component of the world mackerel:collector/plugin@0.1.1
+    mackerel-plugin-wasm: FOLDER/another-version.wasm: is no collector: it is WebAssembly of an unknown version; a collector is a component of the world mackerel:collector/plugin@0.1.1
+    mackerel-plugin-wasm: FOLDER/core-module.wasm: is no collector but a core module: a collector is a component of the world mackerel:collector/plugin@0.1.1; build it for a target of components, such as Rust's wasm32-wasip2, or make it one by `mackerel-plugin-wasm componentize`
+    mackerel-plugin-wasm: FOLDER/other-component.wasm: is no collector: it is a component that exports nothing; a collector is a component of the world mackerel:collector/plugin@0.1.1
     ");
     let whole = fs::read(component("gostats")).expect("a file that can be read");
     let cut = complaint("cut.wasm", &whole[..whole.len() / 2]);
@@ -143,47 +143,47 @@ fn a_collector_of_text_can_be_honest() {
 
 #[test]
 fn a_command() {
-    insta::assert_snapshot!(refusal("a_command"), @"mackerel-plugin-wasm: evil.wasm: is no collector but a program for the command line: it exports wasi:cli/run@0.2.6; a collector is a component of the world mackerel:collector/plugin@0.1.0");
+    insta::assert_snapshot!(refusal("a_command"), @"mackerel-plugin-wasm: evil.wasm: is no collector but a program for the command line: it exports wasi:cli/run@0.2.6; a collector is a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn a_core_module() {
-    insta::assert_snapshot!(refusal("a_core_module"), @"mackerel-plugin-wasm: evil.wasm: is no collector but a core module: a collector is a component of the world mackerel:collector/plugin@0.1.0; build it for a target of components, such as Rust's wasm32-wasip2, or make it one by `mackerel-plugin-wasm componentize`");
+    insta::assert_snapshot!(refusal("a_core_module"), @"mackerel-plugin-wasm: evil.wasm: is no collector but a core module: a collector is a component of the world mackerel:collector/plugin@0.1.1; build it for a target of components, such as Rust's wasm32-wasip2, or make it one by `mackerel-plugin-wasm componentize`");
 }
 
 #[test]
 fn a_wit_package() {
-    insta::assert_snapshot!(refusal("a_wit_package"), @"mackerel-plugin-wasm: evil.wasm: is no collector but a WIT package: it describes interfaces, and has no code; a collector is a component of the world mackerel:collector/plugin@0.1.0");
+    insta::assert_snapshot!(refusal("a_wit_package"), @"mackerel-plugin-wasm: evil.wasm: is no collector but a WIT package: it describes interfaces, and has no code; a collector is a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn an_empty_component() {
-    insta::assert_snapshot!(refusal("an_empty_component"), @"mackerel-plugin-wasm: evil.wasm: is no collector: it is a component that exports nothing; a collector is a component of the world mackerel:collector/plugin@0.1.0");
+    insta::assert_snapshot!(refusal("an_empty_component"), @"mackerel-plugin-wasm: evil.wasm: is no collector: it is a component that exports nothing; a collector is a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn an_http_server() {
-    insta::assert_snapshot!(refusal("an_http_server"), @"mackerel-plugin-wasm: evil.wasm: is no collector but an HTTP server: it exports wasi:http/incoming-handler@0.2.6; a collector is a component of the world mackerel:collector/plugin@0.1.0");
+    insta::assert_snapshot!(refusal("an_http_server"), @"mackerel-plugin-wasm: evil.wasm: is no collector but an HTTP server: it exports wasi:http/incoming-handler@0.2.6; a collector is a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn another_export() {
-    insta::assert_snapshot!(refusal("another_export"), @"mackerel-plugin-wasm: evil.wasm: is no collector: it is a component that exports evil:evil/metrics@0.1.0; a collector is a component of the world mackerel:collector/plugin@0.1.0");
+    insta::assert_snapshot!(refusal("another_export"), @"mackerel-plugin-wasm: evil.wasm: is no collector: it is a component that exports evil:evil/metrics@0.1.0; a collector is a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn the_export_as_a_function() {
-    insta::assert_snapshot!(refusal("the_export_as_a_function"), @"mackerel-plugin-wasm: evil.wasm: is no collector: it is a component that exports describe; a collector is a component of the world mackerel:collector/plugin@0.1.0");
+    insta::assert_snapshot!(refusal("the_export_as_a_function"), @"mackerel-plugin-wasm: evil.wasm: is no collector: it is a component that exports describe; a collector is a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn the_export_of_an_older_contract() {
-    insta::assert_snapshot!(refusal("the_export_of_an_older_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.0.1 of mackerel:collector, and this program runs 0.1.0: build the component against that");
+    insta::assert_snapshot!(refusal("the_export_of_an_older_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.0.1 of mackerel:collector, and this program runs 0.1.0 to 0.1.1: build the component against that");
 }
 
 #[test]
 fn the_export_of_another_contract() {
-    insta::assert_snapshot!(refusal("the_export_of_another_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.2.0 of mackerel:collector, and this program runs 0.1.0: update this program");
+    insta::assert_snapshot!(refusal("the_export_of_another_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.2.0 of mackerel:collector, and this program runs 0.1.0 to 0.1.1: update this program");
 }
 
 #[test]
@@ -403,22 +403,22 @@ fn imports_an_unknown_interface() {
 
 #[test]
 fn imports_another_contract() {
-    insta::assert_snapshot!(refusal("imports_another_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.2.0 of mackerel:collector, and this program runs 0.1.0: update this program");
+    insta::assert_snapshot!(refusal("imports_another_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.2.0 of mackerel:collector, and this program runs 0.1.0 to 0.1.1: update this program");
 }
 
 #[test]
 fn imports_more_of_a_later_contract() {
-    insta::assert_snapshot!(refusal("imports_more_of_a_later_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.1.1 of mackerel:collector, and this program runs 0.1.0: update this program");
+    insta::assert_snapshot!(refusal("imports_more_of_a_later_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.1.2 of mackerel:collector, and this program runs 0.1.0 to 0.1.1: update this program");
 }
 
 #[test]
 fn imports_of_another_type() {
-    insta::assert_snapshot!(refusal("imports_of_another_type"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.1.1 of mackerel:collector, and this program runs 0.1.0: update this program");
+    insta::assert_snapshot!(refusal("imports_of_another_type"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.1.2 of mackerel:collector, and this program runs 0.1.0 to 0.1.1: update this program");
 }
 
 #[test]
 fn imports_wasi_http() {
-    insta::assert_snapshot!(refusal("imports_wasi_http"), @"mackerel-plugin-wasm: evil.wasm: is no collector: component imports instance `wasi:http/outgoing-handler@0.2.0`, but a matching implementation was not found in the linker: instance export `handle` has the wrong type: function implementation is missing; a collector is a component of the world mackerel:collector/plugin@0.1.0");
+    insta::assert_snapshot!(refusal("imports_wasi_http"), @"mackerel-plugin-wasm: evil.wasm: is no collector: component imports instance `wasi:http/outgoing-handler@0.2.0`, but a matching implementation was not found in the linker: instance export `handle` has the wrong type: type mismatch with parameters: expected 2-tuple, found 0-tuple; a collector is a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]

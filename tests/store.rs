@@ -219,7 +219,7 @@ fn what_is_no_collector_for_this_program_is_not_installed() {
         complaint("built-in.wasm", &fs::read(component("gostats")).expect("a component")),
         complaint("empty.wasm", b""),
         complaint("text.wat", b"(component)"),
-        complaint("cut.wasm", &whole[..whole.len() / 2]),
+        mask::digits(&complaint("cut.wasm", &whole[..100]), "(at offset 0x", "OFFSET"),
     ];
     let names = [
         "a_core_module",
