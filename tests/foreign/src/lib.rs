@@ -12,6 +12,7 @@ pub mod guest;
 pub mod kernel;
 pub mod rules;
 pub mod state;
+pub mod store;
 pub mod target;
 
 /// A kind of input.
@@ -32,6 +33,8 @@ pub const KINDS: &[Kind] = &[
     Kind { name: "cgroup-folder", check: kernel::cgroup_folder },
     Kind { name: "net-dev", check: kernel::net_dev },
     Kind { name: "state", check: state::state },
+    Kind { name: "pin", check: store::pin },
+    Kind { name: "component", check: store::component },
     Kind { name: "gostats", check: target::gostats },
     Kind { name: "prometheus", check: target::prometheus },
     Kind { name: "redis", check: target::redis },

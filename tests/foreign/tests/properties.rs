@@ -164,6 +164,20 @@ fn changed_words(kind: &'static str) -> impl Strategy<Value = String> {
     })
 }
 
+/// Real bytes, cut, and with some of them changed.
+fn changed_bytes(kind: &'static str) -> impl Strategy<Value = Vec<u8>> {
+    let changes = prop::collection::vec((any::<Index>(), any::<u8>()), 0..10);
+    (select(corpus(kind)), changes, prop::option::of(any::<Index>())).prop_map(|(mut bytes, changes, cut)| {
+        for (place, byte) in changes {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        let length = cut.map_or(bytes.len(), |cut| cut.index(bytes.len()));
+        bytes.truncate(length);
+        bytes
+    })
+}
+
 /// No sense at all.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 0..200)
@@ -187,6 +201,8 @@ kinds! {
     whatever_a_folder_is_called_it_is_a_containers_by_its_id_alone: "cgroup-folder", changed_words;
     whatever_interfaces_there_are_their_traffic_is_summed_or_unknown: "net-dev", changed_words;
     whatever_lies_in_place_of_the_state_is_read_whole_or_refused: "state", changed_json;
+    whatever_lies_in_place_of_a_pin_leads_nowhere_else_or_is_refused: "pin", changed_json;
+    whatever_file_is_to_be_a_collector_is_a_component_or_told_in_one_line: "component", changed_bytes;
     whatever_a_go_program_answers_is_shown_as_it_is_or_refused: "gostats", changed_json;
     whatever_a_page_of_prometheus_says_is_shown_under_legal_names_or_refused: "prometheus", changed_words;
     whatever_redis_tells_is_shown_as_numbers_or_refused: "redis", changed_words;
