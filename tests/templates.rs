@@ -159,8 +159,8 @@ fn a_folder_that_cannot_be_written_to_is_named() {
     let kernel = complaint("new queue --lang go --dir /proc", 1);
     insta::assert_snapshot!([nowhere, file, kernel].concat().replace(&folder.path().display().to_string(), "DIR"), @"
     mackerel-plugin-wasm: there is no folder DIR/nowhere
-    mackerel-plugin-wasm: DIR/file/queue cannot be made: Not a directory (os error 20)
-    mackerel-plugin-wasm: there is no folder /proc
+    mackerel-plugin-wasm: there is no folder DIR/file
+    mackerel-plugin-wasm: /proc/queue cannot be made: No such file or directory (os error 2)
     ");
 }
 
