@@ -349,7 +349,8 @@ fn addresses_of_this_machine() {
     let scene = Scene::new();
     insta::assert_snapshot!(scene.attack("addresses_of_this_machine", "").complaint(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 27 refused, connected to ["127.0.0.1:PORT"]; it was refused '127.1' (look-up of a name), '2130706433' (look-up of a name), '0x7f000001' (look-up of a name) and 13 more: it reaches its target alone"#);
     scene.target.assert_alone();
-    assert_eq!(scene.target.requests().len(), 2, "the one for its ports, and the connection to where it has business");
+    let requests = scene.target.requests().into_iter().filter(|request| !request.is_empty());
+    assert_eq!(requests.count(), 1, "the one for its ports, beside connections without any");
 }
 
 #[test]
@@ -357,7 +358,8 @@ fn sockets_of_every_kind() {
     let scene = Scene::new();
     insta::assert_snapshot!(scene.attack("sockets_of_every_kind", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: tcp connected, PermissionDenied; listen PermissionDenied; udp PermissionDenied; low tcp bind access-denied, connect access-denied; low udp access-denied; it was refused a socket (UDP), 127.0.0.1:PORT (TCP), 127.0.0.1:PORT (TCP, to listen): it reaches its target alone");
     scene.target.assert_alone();
-    assert_eq!(scene.target.requests().len(), 2, "the one for its ports, and the connection to where it has business");
+    let requests = scene.target.requests().into_iter().filter(|request| !request.is_empty());
+    assert_eq!(requests.count(), 1, "the one for its ports, beside connections without any");
 }
 
 #[test]

@@ -46,7 +46,8 @@ fn pythons_socket_and_urllib_reach_their_target_alone() {
 #[test]
 fn javascripts_fetch_reaches_its_target_alone() {
     let app = ("curious.js", include_str!("libraries/curious.js"));
-    let package = r#"{"private": true, "type": "module", "dependencies": {"@bytecodealliance/componentize-js": "0.23.0"}}"#;
+    let package =
+        r#"{"private": true, "type": "module", "dependencies": {"@bytecodealliance/componentize-js": "0.23.0"}}"#;
     let commands = ["npm install", "npx componentize-js curious.js -w wit -n plugin -o curious.wasm"];
     let Some(line) = look_around(JAVASCRIPT, &[app, ("package.json", package)], &commands) else { return };
     insta::assert_snapshot!(line, @"mackerel-plugin-wasm: curious: 127.0.0.1:OWN: 24 refused, reached 127.0.0.1:OWN/ 200, 127.1:OWN/ 200, 0x7f000001:OWN/ 200, [::ffff:127.0.0.1]:OWN/ 200, 127.0.0.1:OWN/redirect 302, 127.1:OWN/redirect 302, 0x7f000001:OWN/redirect 302, [::ffff:127.0.0.1]:OWN/redirect 302; it was refused http://127.0.0.1:OTHER (GET), http://127.0.0.2:OWN (GET), http://127.0.0.2:OTHER (GET) and 14 more: it reaches its target alone");
