@@ -473,6 +473,10 @@ fn a_full_disk_leaves_what_was_installed() {
     let new = padded(named("strange"), 50_000);
     let complaint = operator.install("new.wasm", &new).exits(1).stderr;
     assert_eq!(operator.content(), before);
+    // Files of the same names would be written.
+    let again = operator.install("strange.wasm", &named("strange")).exits(1).stderr;
+    assert_eq!(again, complaint);
+    assert_eq!(operator.content(), before);
     assert_eq!(operator.runs("strange"), "");
     disk.free();
     let _ = operator.install("new.wasm", &new).exits(0).without_complaint();
