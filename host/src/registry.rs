@@ -123,13 +123,11 @@ pub async fn push(reference: &Reference, bytes: Vec<u8>, description: &Descripti
 /// Waits for work with a registry, as long as that may take.
 async fn in_time<T>(reference: &Reference, work: impl Future<Output = Result<T, String>>) -> Result<T, Error> {
     let failed = |why: String| Error::Failed(format!("{SCHEME}{reference}: {why}"));
-    match tokio::time::timeout(limits::TRANSFER_TIMEOUT, work).await {
-        Ok(result) => result.map_err(failed),
-        Err(_) => {
-            let limit = humantime::format_duration(limits::TRANSFER_TIMEOUT);
-            Err(failed(format!("the transfer was not done after {limit}, which is the limit")))
-        }
-    }
+    let result = tokio::time::timeout(limits::TRANSFER_TIMEOUT, work).await.unwrap_or_else(|_| {
+        let limit = humantime::format_duration(limits::TRANSFER_TIMEOUT);
+        Err(format!("the transfer was not done after {limit}, which is the limit"))
+    });
+    result.map_err(failed)
 }
 
 /// Words why a push failed.

@@ -52,9 +52,11 @@ pub async fn install(store: &Store, source: &str) -> Result<String, Error> {
     locked.write(pin.clone(), &bytes, &component.collector, &store.engine)?;
 
     let mut text = String::new();
-    let from = before.map(|before| match before.digest == pin.digest {
-        true => ", which was installed already".to_owned(),
-        false => format!(", in place of {} (sha256:{})", foreign(&before.version), before.digest),
+    let from = before.map(|before| {
+        if before.digest == pin.digest {
+            return ", which was installed already".to_owned();
+        }
+        format!(", in place of {} (sha256:{})", foreign(&before.version), before.digest)
     });
     let _ = writeln!(text, "installed {name} {}{}", foreign(version), from.unwrap_or_default());
     let _ = writeln!(text, "collects  {}", foreign(summary));

@@ -232,15 +232,16 @@ impl Locked {
         let Ok(names) = self.folder.names() else { return };
         let pins = names.iter().filter_map(|name| name.strip_suffix(".json"));
         let pins: Option<Vec<Pin>> = pins.map(|name| self.pin(name)).collect();
-        let named: Option<HashSet<String>> = pins.map(|pins| {
+        let pinned: Option<HashSet<String>> = pins.map(|pins| {
             let code = |pin: &Pin| pin.code.as_ref().map(|code| pin.code_name(&code.compatibility));
             pins.iter().flat_map(|pin| [Some(pin.component_name()), code(pin)]).flatten().collect()
         });
         for name in &names {
             let is_ours = name.len() > 64 && name.bytes().take(64).all(|b| b.is_ascii_hexdigit());
-            let is_file = is_ours && (name.ends_with(".wasm") || name.ends_with(".code"));
-            let is_orphan = is_file && named.as_ref().is_some_and(|named| !named.contains(name));
-            if is_orphan || name.ends_with(".new") {
+            let ends = |extension| name.strip_suffix(extension).is_some();
+            let is_file = is_ours && (ends(".wasm") || ends(".code"));
+            let is_orphan = is_file && pinned.as_ref().is_some_and(|pinned| !pinned.contains(name));
+            if is_orphan || ends(".new") {
                 // What stays for now is swept the next time.
                 let _ = self.folder.remove(name);
             }
