@@ -4,11 +4,15 @@
 from later.
 """
 
+import encodings.idna  # noqa: F401, connecting asks for it by name
+import http.client
+import urllib.error
+import urllib.request
+
 from componentize_py_types import Err
 from wit_world import exports
-from wit_world.imports import http
 from wit_world.imports.types import (
-    CollectError_Http,
+    CollectError_Other,
     CollectError_Status,
     CollectError_Unexpected,
     Description,
@@ -30,6 +34,11 @@ import queue_page
 
 def value(options, name):
     return next(option.value for option in options if option.name == name)
+
+
+def url(endpoint, path):
+    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    return f"http://{host}:{endpoint.port}{path}"
 
 
 class Metrics(exports.Metrics):
@@ -54,14 +63,16 @@ class Metrics(exports.Metrics):
 
     def collect(self, target, options):
         try:
-            response = http.get(http.Request(http.Scheme.HTTP, value(options, "path"), []))
-        except Err as error:
-            # The host words its own errors, so they are handed back to it as they came.
-            raise Err(CollectError_Http(error.value))
-        if response.status != 200:
-            raise Err(CollectError_Status(response.status))
+            with urllib.request.urlopen(url(target.endpoint, value(options, "path"))) as response:
+                body = response.read()
+        except urllib.error.HTTPError as error:
+            raise Err(CollectError_Status(error.code))
+        except urllib.error.URLError as error:
+            raise Err(CollectError_Other(f"no connection: {error.reason}"))
+        except (OSError, http.client.HTTPException) as error:
+            raise Err(CollectError_Other(f"no whole answer: {error!r}"))
         try:
-            numbers = queue_page.parse(response.body)
+            numbers = queue_page.parse(body)
         except ValueError as error:
             raise Err(CollectError_Unexpected(str(error)))
         return Report([Sample("#.jobs", metric, number) for metric, number in numbers.items()], None)
