@@ -351,7 +351,7 @@ fn a_component_that_compiles_for_long() {
     let output = Agent::alone().values(&format!("run {} --target 127.0.0.1:1", path.display())).exits(1);
     assert_eq!(output.stdout, "");
     let complaint = mask::path(&output.stderr, folder.path(), "FOLDER");
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: FOLDER/long.wasm: takes more than 10s to compile, which is the limit");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: FOLDER/long.wasm: takes more than 15s to compile, which is the limit: install it, which may take longer: mackerel-plugin-wasm install FOLDER/long.wasm");
 }
 
 /// A core module with one function, of so many loops: functions are compiled beside each other, but one takes

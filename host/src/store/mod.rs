@@ -110,8 +110,17 @@ impl Store {
         let (size, digest) = (bytes.len() as u64, digest(&bytes));
         let begin = Instant::now();
         let collector = compile(&self.engine, bytes, limits::COMPILE_TIMEOUT);
-        let collector = collector.map_err(|why| Error::Failed(format!("{}: {why}", path.display())))?;
-        let (origin, warnings) = (Origin::File(begin.elapsed()), Vec::new());
+        let took = begin.elapsed();
+        let collector = collector.map_err(|why| {
+            let file = path.display();
+            let advice = if took < limits::COMPILE_TIMEOUT {
+                String::new()
+            } else {
+                format!(": install it, which may take longer: mackerel-plugin-wasm install {file}")
+            };
+            Error::Failed(format!("{file}: {why}{advice}"))
+        })?;
+        let (origin, warnings) = (Origin::File(took), Vec::new());
         Ok(Component { name: name.to_owned(), collector, size, digest, origin, warnings })
     }
 }
