@@ -105,5 +105,5 @@ fn a_component_of_version_0_1_0_runs_unchanged() {
     // 50 more in half a minute, by the target's own clock.
     stand_in.tells(json!({"memory_alloc": 7, "memory_mallocs": 150, "more": 2.5, "time": 31_000_000_000_u64}));
     let rate = ("old.memory_mallocs".to_owned(), 100.0);
-    assert_eq!(values(&run), Values::from_iter(gauges.into_iter().chain([rate])));
+    assert_eq!(values(&run), gauges.into_iter().chain([rate]).collect::<Values>());
 }

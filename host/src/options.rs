@@ -86,7 +86,7 @@ pub enum Command {
     /// It is compiled once, and from then on runs by its name. A tag is resolved now and never again: what runs is what was installed.
     /// Logins for registries are those of `docker login`.
     Install {
-        /// The path of a .wasm file, or oci://REGISTRY/REPOSITORY[:TAG][@sha256:DIGEST]
+        /// The path of a .wasm file, or oci://REGISTRY/REPOSITORY:TAG, or @sha256:DIGEST behind or in place of the tag
         source: String,
     },
     /// Remove an installed collector

@@ -132,6 +132,7 @@ fn create_tcp_socket(
     }
 }
 
+#[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps)] // as the linker calls it
 fn create_udp_socket(store: StoreContextMut<'_, Guest>, (_family,): (IpAddressFamily,)) -> Answer<Resource<UdpSocket>> {
     store.data().network.refused.add("a socket (UDP)");
     Ok((Err(ErrorCode::AccessDenied),))

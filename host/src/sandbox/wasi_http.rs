@@ -14,7 +14,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1;
 use hyper::header::{self, HeaderValue};
-use hyper::http::uri::{PathAndQuery, Scheme};
+use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
 use tokio::time::{Sleep, sleep, timeout};
@@ -81,7 +81,7 @@ impl WasiHttpHooks for Network {
         let authority = request.uri().authority();
         let host = authority.map(|authority| authority.host().to_owned()).unwrap_or_default();
         let default_port = if scheme == Scheme::HTTPS { 443 } else { 80 };
-        let port = authority.and_then(|authority| authority.port_u16()).unwrap_or(default_port);
+        let port = authority.and_then(Authority::port_u16).unwrap_or(default_port);
         let own = self.destination().filter(|destination| {
             let is_own = |ip| destination.is_at((ip, port).into());
             destination.look_up(&host).is_some_and(|addresses| addresses.into_iter().any(is_own))

@@ -7,7 +7,7 @@
 //! | `001.tcp`, … | one connection of any other protocol, from its begin to its end |
 //! | `container.json` | what was asked of the container, and the answers |
 //!
-//! Everything else in the folder is the author's, and left alone. How bytes are written is [`text`](super::text)'s.
+//! Everything else in the folder is the author's, and left alone. How bytes are written is [`text`]'s.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
