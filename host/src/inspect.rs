@@ -19,30 +19,31 @@ use crate::write;
 /// # Errors
 /// Where a built-in cannot be loaded, or the folder of installed ones not be used.
 pub async fn list(store: &Store) -> Result<String, Error> {
-    let mut text = String::new();
+    let mut rows = Vec::new();
     for builtin in store.builtins() {
         let component = store.load(builtin.name)?;
         let Description { name, version, summary, .. } = component.describe().await?;
-        line(&mut text, &name, &version, &summary, "built in");
+        rows.push(row(&name, &version, &summary, "built in"));
     }
     for name in store.installed().names()? {
         match store.installed().look(&name) {
-            Ok(Some(Pin { name, version, summary, source, .. })) => line(&mut text, &name, &version, &summary, &source),
+            Ok(Some(Pin { name, version, summary, source, .. })) => rows.push(row(&name, &version, &summary, &source)),
             // It was just removed.
             Ok(None) => {}
             Err(error) => {
                 let error = escape(&error.to_string());
                 let why = error.strip_prefix(&format!("{name}: ")).unwrap_or(&error);
-                let _ = writeln!(text, "{:<12} {:<9} {why}", foreign(&name), "broken");
+                rows.push([foreign(&name), "broken".to_owned(), why.to_owned()]);
             }
         }
     }
-    Ok(text)
+    let widest = rows.iter().map(|[name, ..]| name.chars().count()).max().unwrap_or_default();
+    let line = |[name, version, rest]: &[String; 3]| format!("{name:<widest$} {version:<9} {rest}\n");
+    Ok(rows.iter().map(line).collect())
 }
 
-fn line(text: &mut String, name: &str, version: &str, summary: &str, origin: &str) {
-    let [name, version, summary, origin] = [name, version, summary, origin].map(foreign);
-    let _ = writeln!(text, "{name:<12} {version:<9} {summary} ({origin})");
+fn row(name: &str, version: &str, summary: &str, origin: &str) -> [String; 3] {
+    [foreign(name), foreign(version), format!("{} ({})", foreign(summary), foreign(origin))]
 }
 
 /// One collector in full: description, options, graphs with the default options or why there are none, imports, size and digest.
