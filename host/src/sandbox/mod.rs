@@ -216,7 +216,10 @@ impl Collector {
         let mut linker = Linker::new(component.engine());
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         sockets::link(&mut linker)?;
-        wasi_http::link(&mut linker)?;
+        // Most collectors do without, and to link it takes 0.3 ms of a run's 5.
+        if imports(&component).iter().any(|import| import.starts_with("wasi:http/")) {
+            wasi_http::link(&mut linker)?;
+        }
         Plugin::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
         let plugin = PluginPre::new(linker.instantiate_pre(&component)?)?;
         let bounds = Bounds::default();
