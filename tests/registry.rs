@@ -245,6 +245,7 @@ fn what_a_registry_does_wrong_is_one_line_and_installs_nothing() {
         ("no-manifest", whole(&json!(["words"])), status(404)),
         ("no-http", Reply::Raw("SSH-2.0-OpenSSH\r\n".to_owned()), status(404)),
         ("nothing", Reply::Raw(String::new()), status(404)),
+        ("silence", Reply::Silence, status(404)),
         ("cut-manifest", cut, status(404)),
         ("cut-chunks", chunks, status(404)),
         ("endless-manifest", endless.clone(), status(404)),

@@ -158,6 +158,9 @@ pub const TRANSFER_TIMEOUT: Duration = Duration::from_mins(5);
 /// How long a registry takes to accept a connection.
 pub const REGISTRY_CONNECT: Duration = Duration::from_secs(10);
 
+/// How long a registry says nothing while it is waited for: it may have to fetch what it is asked for from slow disks.
+pub const REGISTRY_SILENCE: Duration = Duration::from_secs(15);
+
 /// What a registry answers, except for a component itself. A manifest has 1 kB, a token some more.
 pub const REGISTRY_ANSWER: ByteSize = ByteSize::mib(1);
 

@@ -229,7 +229,8 @@ impl Registry<'_> {
             .user_agent(concat!("mackerel-plugin-wasm/", env!("CARGO_PKG_VERSION")))
             .tls_backend_preconfigured(tls)
             .https_only(!is_local)
-            .connect_timeout(limits::REGISTRY_CONNECT);
+            .connect_timeout(limits::REGISTRY_CONNECT)
+            .read_timeout(limits::REGISTRY_SILENCE);
         let http = if is_local { http.no_proxy() } else { http };
         let http = http.build().map_err(|error| error.to_string())?;
         Ok(Registry { reference, http, login: login(reference).await?, authorization: None })
