@@ -87,7 +87,9 @@ fn here(text: &str) -> String {
 /// Where cargo keeps the source of a crate that this one is built from.
 fn source_of(name: &str, root: &Path) -> Result<PathBuf> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    let command = command.current_dir(root).args(["metadata", "--format-version", "1", "--locked", "--offline"]);
+    // Not offline: on a new machine cargo has fetched what the build so far wanted, and here it wants the tests' crates as well.
+    let arguments = ["metadata", "--format-version", "1", "--locked", "--filter-platform", "host-tuple"];
+    let command = command.current_dir(root).args(arguments);
     let output = command.output().context("cannot run cargo metadata")?;
     ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
