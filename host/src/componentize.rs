@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use wasi_preview1_component_adapter_provider::{
@@ -17,8 +17,8 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::WorldItem;
 
 use crate::error::Error;
-use crate::limits;
 use crate::notice::foreign;
+use crate::store;
 use crate::wit;
 
 /// Reads the module, writes the component beside it or to `output`, and says what it wrote.
@@ -34,14 +34,7 @@ pub fn componentize(module: &Path, output: Option<&Path>) -> Result<String, Erro
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let limit = limits::COMPONENT_SIZE;
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| format!("cannot be opened: {error}"))?;
-    file.take(limit.as_u64() + 1).read_to_end(&mut bytes).map_err(|error| format!("cannot be read: {error}"))?;
-    if bytes.len() as u64 > limit.as_u64() {
-        return Err(format!("is larger than {:.0}, which is the limit", limit.display().iec()));
-    }
-    Ok(bytes)
+    store::read_whole(File::open(path).map_err(|error| format!("cannot be opened: {error}"))?)
 }
 
 /// In one step, so that nobody who builds again and again runs half a component.

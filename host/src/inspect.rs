@@ -106,7 +106,7 @@ pub async fn inspect(store: &Store, name: &str) -> Result<String, Error> {
     }
     let _ = writeln!(text, "\nimports");
     for import in component.collector.imports() {
-        let _ = writeln!(text, "  {}", escape(&import));
+        let _ = writeln!(text, "  {}", escape(import));
     }
     let _ = writeln!(text, "\nlimits");
     for (what, value, option) in limits::of_collectors() {

@@ -85,9 +85,14 @@ impl Notices {
         self.failures
     }
 
+    /// Says `what` of the whole run.
+    pub fn of_run(&mut self, what: impl Into<String>) {
+        self.lines.push((None, what.into()));
+    }
+
     /// Says the error of what the run can do without.
     pub fn ok<T>(&mut self, result: Result<T, String>) -> Option<T> {
-        result.map_err(|what| self.lines.push((None, what))).ok()
+        result.map_err(|what| self.of_run(what)).ok()
     }
 
     /// Says the warning that comes beside a result.

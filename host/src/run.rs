@@ -39,10 +39,12 @@ pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Resu
     let definitions = component.definitions(&options.collector).await?;
     let mut notices = Notices::new(&component.name);
     for warning in std::mem::take(&mut component.warnings) {
-        notices.ok::<()>(Err(warning));
+        notices.of_run(warning);
     }
     let refused = component.collector.refused();
-    notices.warned(((), (!refused.is_empty()).then(|| format!("the collector {refused}"))));
+    if !refused.is_empty() {
+        notices.of_run(format!("the collector {refused}"));
+    }
     if definitions_are_wanted() {
         write::print(&write::definitions(&definitions, &options.prefix))?;
         notices.print();
@@ -63,7 +65,7 @@ pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Resu
         let advice = format!(
             "compiling it took {time}, and does at every run until it is installed: mackerel-plugin-wasm install {file}"
         );
-        notices.ok::<()>(Err(advice));
+        notices.of_run(advice);
     }
     let found = find_targets(&options, description.scope, &mut stop, &mut notices);
     let (found, spare) = component.collector.beforehand(last.targets().min(limits::BEFOREHAND), found).await;

@@ -4,7 +4,7 @@
 //! guest runs ([`Destination`]). No redirect is followed, no proxy asked.
 
 use std::io::ErrorKind;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
@@ -23,9 +23,8 @@ use super::memory::Memory;
 use crate::limits;
 use crate::notice::{foreign, root_cause};
 
-/// Headers that belong to the connection, not to the guest.
-const REFUSED_HEADERS: [HeaderName; 10] = [
-    header::HOST,
+/// Headers that belong to a connection, and not to what is said over it.
+const OF_CONNECTIONS: [HeaderName; 8] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,
     header::TRANSFER_ENCODING,
@@ -34,8 +33,12 @@ const REFUSED_HEADERS: [HeaderName; 10] = [
     header::UPGRADE,
     header::EXPECT,
     HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
 ];
+
+/// Whether a header says something of a connection alone.
+pub fn is_of_connection(name: &HeaderName) -> bool {
+    OF_CONNECTIONS.contains(name)
+}
 
 /// Why there is no answer.
 enum End {
@@ -110,14 +113,14 @@ impl Destination {
         let authority = HeaderValue::from_str(&self.address.to_string()).map_err(|error| invalid(error.to_string()))?;
         wire.headers_mut().insert(header::HOST, authority);
         for (name, value) in request.headers {
-            let header: HeaderName =
+            let field: HeaderName =
                 name.parse().map_err(|_| invalid(format!("'{}' is no header's name", foreign(&name))))?;
-            if REFUSED_HEADERS.contains(&header) {
+            if is_of_connection(&field) || field == header::HOST || field == "proxy-connection" {
                 return Err(invalid(format!("the header '{name}' is the host's own")));
             }
             let value = HeaderValue::from_str(&value)
                 .map_err(|_| invalid(format!("the header '{}' has an illegal value", foreign(&name))))?;
-            wire.headers_mut().try_append(header, value).map_err(|error| invalid(error.to_string()))?;
+            wire.headers_mut().try_append(field, value).map_err(|error| invalid(error.to_string()))?;
         }
         Ok(wire)
     }
@@ -140,14 +143,22 @@ impl Destination {
             self.activity.set("no whole answer");
             read(answer, memory).await
         };
-        // The connection is driven beside the exchange, and dropped with it: what a target still wants to send is not read.
-        let (mut exchange, mut connection) = (pin!(exchange), pin!(connection));
-        let mut open = true;
-        loop {
-            tokio::select! {
-                answer = &mut exchange => return answer,
-                _ = &mut connection, if open => open = false,
-            }
+        // The connection is dropped with the exchange: what a target still wants to send is not read.
+        driven(exchange, pin!(connection)).await.0
+    }
+}
+
+/// Waits for `work`, and drives its connection meanwhile. Gives the connection's end too, where that came before.
+pub(super) async fn driven<T, C: Future>(
+    work: impl Future<Output = T>,
+    mut connection: Pin<&mut C>,
+) -> (T, Option<C::Output>) {
+    let mut work = pin!(work);
+    let mut end = None;
+    loop {
+        tokio::select! {
+            result = &mut work => return (result, end),
+            ended = &mut connection, if end.is_none() => end = Some(ended),
         }
     }
 }

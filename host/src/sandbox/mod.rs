@@ -72,6 +72,7 @@ pub use self::bindings::mackerel::collector::types::{
 pub struct Collector {
     plugin: PluginPre<Guest>,
     component: Component,
+    imports: Vec<String>,
     bounds: Bounds,
     pool: Pool,
     turn: Turn,
@@ -194,7 +195,7 @@ impl Collector {
             format!("is no collector: {}; {}", foreign(&format!("{error:#}")), contract::expected())
         };
         let component = Component::from_binary(engine, bytes).map_err(refused)?;
-        let imports = imports(&component);
+        let imports = imports_of(&component);
         Collector::new(component).map_err(|error| match contract::strangers(&imports)[..] {
             [] => refused(error),
             ref strangers => format!(
@@ -217,7 +218,8 @@ impl Collector {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         sockets::link(&mut linker)?;
         // Most collectors do without, and to link it takes 0.3 ms of a run's 5.
-        if imports(&component).iter().any(|import| import.starts_with("wasi:http/")) {
+        let imports = imports_of(&component);
+        if imports.iter().any(|import| import.starts_with("wasi:http/")) {
             wasi_http::link(&mut linker)?;
         }
         Plugin::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
@@ -226,6 +228,7 @@ impl Collector {
         Ok(Collector {
             plugin,
             component,
+            imports,
             bounds,
             pool: Pool::new(bounds.total_memory),
             turn: Turn::new(),
@@ -240,13 +243,13 @@ impl Collector {
     }
 
     /// The interfaces of which the component imports more than types, sorted.
-    pub fn imports(&self) -> Vec<String> {
-        imports(&self.component)
+    pub fn imports(&self) -> &[String] {
+        &self.imports
     }
 
     /// Whether the collector can ask about the containers behind its targets.
     pub fn asks_of_containers(&self) -> bool {
-        self.imports().iter().any(|import| import.starts_with("mackerel:collector/container@"))
+        self.imports.iter().any(|import| import.starts_with("mackerel:collector/container@"))
     }
 
     /// What the collector tried to reach in calls that ask no target.
@@ -348,7 +351,7 @@ impl Collector {
 }
 
 /// The interfaces of which a component imports more than types, sorted.
-fn imports(component: &Component) -> Vec<String> {
+fn imports_of(component: &Component) -> Vec<String> {
     let engine = component.engine();
     let kind = component.component_type();
     let is_called = |item: &ComponentItem| match item {

@@ -5,7 +5,7 @@
 //! hold: the time of the target, the size of a body, the number of requests. No redirect is followed, no proxy asked.
 
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtxView, WasiH
 use super::Guest;
 use super::activity::COLLECTING;
 use super::destination::Destination;
+use super::http::driven;
 use super::sockets::Network;
 use crate::limits;
 
@@ -133,20 +134,10 @@ impl Destination {
         let mut builder = http1::Builder::new();
         let (mut sender, connection) = builder.max_buf_size(limits::HTTP_HEAD).handshake(io).await?;
         let mut connection = Box::pin(connection);
-        let answer = {
-            let mut answer = pin!(sender.send_request(request));
-            let patience = options.first_byte_timeout.unwrap_or(limits::LONGEST_DEADLINE);
-            let answer = async {
-                let mut open = true;
-                loop {
-                    tokio::select! {
-                        answer = &mut answer => return answer,
-                        _ = &mut connection, if open => open = false,
-                    }
-                }
-            };
-            timeout(patience, answer).await.map_err(|_| Error::ConnectionReadTimeout)??
-        };
+        let patience = options.first_byte_timeout.unwrap_or(limits::LONGEST_DEADLINE);
+        let answer = timeout(patience, driven(sender.send_request(request), connection.as_mut())).await;
+        let (answer, end) = answer.map_err(|_| Error::ConnectionReadTimeout)?;
+        let answer = answer?;
         self.activity.set("no whole answer");
         let body = |incoming: Incoming| {
             let patience = options.between_bytes_timeout.unwrap_or(limits::LONGEST_DEADLINE);
@@ -156,9 +147,12 @@ impl Destination {
         };
         // The sender stays until the connection ends: dropped, it would end it.
         let connection = async move {
-            let result = connection.await.map_err(Error::from);
+            let result = match end {
+                Some(result) => result,
+                None => connection.await,
+            };
             drop(sender);
-            result
+            result.map_err(Error::from)
         };
         Ok((answer.map(body), Box::new(connection)))
     }

@@ -65,7 +65,7 @@ pub async fn install(store: &Store, source: &str) -> Result<String, Error> {
     let _ = writeln!(text, "compiled  in {}", milliseconds(compiled_in));
     let mut heading = "imports ";
     for import in component.collector.imports() {
-        let _ = writeln!(text, "{heading}  {}", foreign(&import));
+        let _ = writeln!(text, "{heading}  {}", foreign(import));
         heading = "        ";
     }
     let _ = writeln!(

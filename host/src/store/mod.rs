@@ -170,7 +170,10 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 /// Reads a component's bytes, as many as it may have.
-fn read_whole(file: File) -> Result<Vec<u8>, String> {
+///
+/// # Errors
+/// Where it has more, or cannot be read: the end of a sentence about the file.
+pub fn read_whole(file: File) -> Result<Vec<u8>, String> {
     let limit = limits::COMPONENT_SIZE;
     let too_large = || format!("is larger than {:.0}, which is the limit", limit.display().iec());
     let size = file.metadata().map(|file| file.len()).unwrap_or_default();

@@ -5,7 +5,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{self, HeaderName};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -124,23 +123,6 @@ pub async fn listen(client: &mut TcpStream, begin: &mut Vec<u8>) -> Option<Proto
 pub async fn leave(mut client: TcpStream) {
     let _ = client.shutdown().await;
     let _ = tokio::io::copy(&mut client, &mut tokio::io::sink()).await;
-}
-
-/// Header fields that belong to a connection, and not to what is said over it.
-const OF_CONNECTIONS: [HeaderName; 8] = [
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::TRANSFER_ENCODING,
-    header::TE,
-    header::TRAILER,
-    header::UPGRADE,
-    header::EXPECT,
-    HeaderName::from_static("keep-alive"),
-];
-
-/// Whether a header field says something of a connection alone.
-pub fn is_of_connection(name: &HeaderName) -> bool {
-    OF_CONNECTIONS.contains(name)
 }
 
 /// Answers the requests of one client, which has begun already. Where there is no answer, the connection is closed.

@@ -17,6 +17,7 @@ use super::loopback::{self, Loopback, Protocol};
 use super::recording::{self, Conversation, Exchange, Recording, Turn};
 use crate::address::Address;
 use crate::notice::foreign;
+use crate::sandbox::http::is_of_connection;
 
 /// The player.
 pub struct Player {
@@ -281,7 +282,7 @@ pub fn response(exchange: &Exchange) -> Response<Full<Bytes>> {
     *response.status_mut() = StatusCode::from_u16(exchange.status).unwrap_or_default();
     for (name, value) in &exchange.headers {
         let header = HeaderName::try_from(name.as_str()).ok().zip(HeaderValue::from_bytes(value).ok());
-        response.headers_mut().extend(header.into_iter().filter(|(name, _)| !loopback::is_of_connection(name)));
+        response.headers_mut().extend(header.into_iter().filter(|(name, _)| !is_of_connection(name)));
     }
     response
 }
