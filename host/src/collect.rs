@@ -4,6 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rustls::pki_types::ServerName;
@@ -44,12 +45,14 @@ pub struct Outcome {
     pub refused: Refused,
     /// What its collector used; nothing where it was not begun.
     pub usage: Usage,
+    /// How long it took; nothing where the run ended before.
+    pub took: Duration,
 }
 
 impl Outcome {
-    fn failed(why: String, seen: Moment, usage: Usage) -> Outcome {
+    fn failed(why: String, seen: Moment, usage: Usage, took: Duration) -> Outcome {
         let (stderr, refused) = (String::new(), Refused::default());
-        Outcome { found: Err(why), start: Ok(None), seen, source: None, stderr, refused, usage }
+        Outcome { found: Err(why), start: Ok(None), seen, source: None, stderr, refused, usage, took }
     }
 }
 
@@ -114,7 +117,7 @@ pub async fn all(run: &Run<'_>, targets: &[Target], stop: &mut Stop) -> Vec<Outc
     drop(running);
     let unfinished = |index: usize| {
         let cause = Cause::Stopped { waiting: activities[index].get(), stop: stopped.clone().unwrap_or_default() };
-        Outcome::failed(cause.to_string(), run.begun, Usage::default())
+        Outcome::failed(cause.to_string(), run.begun, Usage::default(), Duration::ZERO)
     };
     (0..targets.len()).map(|index| outcomes.remove(&index).unwrap_or_else(|| unfinished(index))).collect()
 }
@@ -122,6 +125,7 @@ pub async fn all(run: &Run<'_>, targets: &[Target], stop: &mut Stop) -> Vec<Outc
 /// Collects from one target, within its time.
 pub async fn one(run: &Run<'_>, target: &Target, activity: &Activity) -> Outcome {
     let seen = Moment::now();
+    let begin = Instant::now();
     let timeout = run.options.host.timeout;
     let container = container(run, target, activity);
     let settled = container.as_ref().map(|container| Arc::clone(&container.settled));
@@ -145,13 +149,13 @@ pub async fn one(run: &Run<'_>, target: &Target, activity: &Activity) -> Outcome
     let late = || Err(Cause::Timeout { waiting: activity.get(), timeout });
     let result = tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| late());
     let (stderr, refused, usage): (Stderr, Refused, Usage) = sandbox_of.into_inner().unwrap_or_default();
-    let wrote = stderr.take();
+    let (wrote, took) = (stderr.take(), begin.elapsed());
     match result {
         Ok((found, start)) => {
             let source = settled.and_then(|settled| settled.get().copied());
-            Outcome { found: Ok(found), start, seen, source, stderr: wrote, refused, usage }
+            Outcome { found: Ok(found), start, seen, source, stderr: wrote, refused, usage, took }
         }
-        Err(cause) => Outcome::failed(Failure { cause, wrote, refused }.to_string(), seen, usage),
+        Err(cause) => Outcome::failed(Failure { cause, wrote, refused }.to_string(), seen, usage, took),
     }
 }
 
@@ -211,7 +215,7 @@ fn container(run: &Run<'_>, target: &Target, activity: &Activity) -> Option<Cont
 
 /// What the collector is told of its target.
 fn facts(target: &Target) -> TargetFacts {
-    let Target { address, container, container_port } = target;
+    let Target { address, container, container_port, .. } = target;
     TargetFacts {
         endpoint: address.as_ref().map(|Address { host, port }| Endpoint { host: host.clone(), port: *port }),
         container: container.as_ref().map(|container| ContainerFacts {

@@ -110,6 +110,11 @@ fn is_short(what: &str, text: &str) -> Result<(), String> {
     Err(format!("{what} has {length} characters, {} are the limit", limits::FOREIGN_TEXT))
 }
 
+/// A name within a graph's key without the place of the target's: `memory.rss` of `memory.#.rss`.
+pub fn bare(key: &str) -> String {
+    key.split('.').filter(|part| *part != "#").collect::<Vec<_>>().join(".")
+}
+
 /// All graphs of a collector, checked, in the collector's order.
 #[derive(Debug, Clone)]
 pub struct Definitions(Vec<Graph>);
@@ -183,6 +188,12 @@ impl Definitions {
         &self.0
     }
 
+    /// All declared metrics: the graph's key without its `#`, and the metric's name.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        let of = |graph: &Graph, metric: &Metric| bare(&format!("{}.{}", graph.key, metric.name));
+        self.0.iter().flat_map(move |graph| graph.metrics.iter().map(move |metric| of(graph, metric)))
+    }
+
     /// The graph's key and label as Mackerel gets them under `prefix`.
     pub fn title(graph: &Graph, prefix: &Prefix) -> (String, String) {
         let instance = if graph.key.starts_with('#') { ".#" } else { "" };
@@ -226,11 +237,13 @@ impl Definitions {
     }
 }
 
-/// Whether a sample's name fits a declared one: component by component, where `*` stands for any legal component.
+/// Whether a sample's name fits a declared one, and is no longer than one may be.
 fn fits(declared: &str, given: &str) -> bool {
-    if given.len() > limits::KEY_LENGTH {
-        return false;
-    }
+    given.len() <= limits::KEY_LENGTH && fits_pattern(declared, given)
+}
+
+/// Whether a name fits a pattern: component by component, where `*` stands for any legal component.
+pub fn fits_pattern(declared: &str, given: &str) -> bool {
     let (mut declared, mut given) = (declared.split('.'), given.split('.'));
     loop {
         match (declared.next(), given.next()) {

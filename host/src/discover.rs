@@ -246,21 +246,66 @@ impl Engine {
     ) -> Result<(Engine, Vec<Container>), Error> {
         let from_environment = || environment("DOCKER_HOST");
         let url = url.map(str::to_owned).or_else(from_environment).unwrap_or_else(|| DEFAULT_SOCKET.to_owned());
+        let engine = Engine { dial: Arc::new(Dial::new(&url)?), url };
+        let containers = tokio::select! {
+            list = engine.containers(filters, false) => list.map_err(|why| failure(&engine.url, why))?,
+            why = stop.wait() => return Err(no_answer(&engine.url, &format!("none had come when {why}"))),
+        };
+        Ok((engine, containers))
+    }
+
+    /// The containers that match `filters`; `all` has those that do not run among them.
+    async fn containers(&self, filters: &[(String, String)], all: bool) -> Result<Vec<Container>, Unanswered> {
         let mut wanted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (key, value) in filters {
             wanted.entry(key).or_default().push(value);
         }
         let wanted = serde_json::to_string(&wanted).unwrap_or_default();
         let wanted: String = form_urlencoded::byte_serialize(wanted.as_bytes()).collect();
-        let engine = Engine { dial: Arc::new(Dial::new(&url)?), url };
-        let path = format!("/containers/json?filters={wanted}");
-        let list =
-            async { containers(&engine.dial.get(&path, limits::ENGINE_LIST).await?).map_err(Unanswered::Unreadable) };
-        let containers = tokio::select! {
-            list = list => list.map_err(|why| failure(&engine.url, why))?,
-            why = stop.wait() => return Err(no_answer(&engine.url, &format!("none had come when {why}"))),
+        let all = if all { "&all=true" } else { "" };
+        let path = format!("/containers/json?filters={wanted}{all}");
+        containers(&self.dial.get(&path, limits::ENGINE_LIST).await?).map_err(Unanswered::Unreadable)
+    }
+
+    /// The containers that a list by `filters` does not have, and why: those that match and do not run, and those that run and do not
+    /// match.
+    ///
+    /// # Errors
+    /// What the engine answered instead.
+    pub async fn unmatched(&self, filters: &[(String, String)]) -> Result<Vec<(Container, String)>, String> {
+        let list = async |filters: &[(String, String)], all| {
+            let list = self.containers(filters, all);
+            let late = || format!("no answer after {}", humantime::format_duration(limits::ENGINE_INSPECT));
+            let list = tokio::time::timeout(limits::ENGINE_INSPECT, list).await.map_err(|_| late())?;
+            list.map_err(|why| failure(&self.url, why).to_string())
         };
-        Ok((engine, containers))
+        let mut matching = list(filters, true).await?;
+        let ids: HashSet<String> = matching.iter().map(|container| container.id.clone()).collect();
+        matching.retain(|container| {
+            container.status.starts_with("Exited")
+                || container.status.starts_with("Created")
+                || container.status.starts_with("Dead")
+        });
+        let mut unmatched: Vec<(Container, String)> = matching
+            .into_iter()
+            .map(|container| (container.clone(), format!("it is not running ({})", container.status)))
+            .collect();
+        if !filters.is_empty() {
+            let filters: Vec<String> = filters.iter().map(|(key, value)| format!("--filter {key}={value}")).collect();
+            let why = format!("it does not match {}", filters.join(" "));
+            let all = list(&[], false).await?;
+            unmatched.extend(
+                all.into_iter()
+                    .filter(|container| !ids.contains(&container.id))
+                    .map(|container| (container, why.clone())),
+            );
+        }
+        Ok(unmatched)
+    }
+
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// Asks for `path`. Paths are without a version of the API: engines then speak their newest, and what is read here is the same in

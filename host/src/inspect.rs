@@ -58,7 +58,7 @@ pub async fn inspect(store: &Store, name: &str) -> Result<String, Error> {
     let description = component.describe().await?;
     let words = [name.into()];
     let options = Options::parse(&words, &description, component.collector.asks_of_containers())?;
-    let prefix: Prefix = options.prefix;
+    let prefix: Prefix = options.output.prefix;
     // Some have no graphs before the operator has chosen.
     let definitions = match component.definitions(&options.collector).await {
         Err(Error::Usage(why)) => Err(why),

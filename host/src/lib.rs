@@ -4,41 +4,54 @@
 //! One run, as data flows; each stage is a module, and none reaches back:
 //!
 //! [`options`] → [`discover`] → [`target`] → [`collect`] (one [`sandbox`] per target, all at once) → [`name`] → [`rate`]
-//! (with the [`state`] of the last run) → [`write`](mod@write)
+//! (with the [`state`] of the last run) → [`output`] ([`select`]ed, and in [`total`]) → [`write`](mod@write)
 //!
-//! [`run`] reads as this line does. Beside it stand [`store`] and [`registry`] (where collectors come from), [`contract`] (what is
-//! one), [`definition`] (what they declare), [`address`], [`dial`] and [`tls`] (how targets and the engine are reached), [`stats`]
-//! (what containers use), [`stop`] (what ends a run early), [`private`] (folders that nobody else can write to), [`notice`] (what
-//! goes to stderr), [`failure`] and [`error`] (what goes wrong, for one target and for the whole run), [`limits`] (every number),
-//! [`inspect`] (the commands for people), and what authors of collectors get: [`scaffold`], [`trial`], [`componentize`] and the
-//! contract's [`wit`].
+//! [`run`] reads as this line does. Beside it stand [`job`] (a command line, checked), [`store`] and [`registry`] (where collectors come
+//! from), [`contract`] (what is one), [`definition`] (what they declare), [`address`], [`dial`] and [`tls`] (how targets and the engine
+//! are reached), [`stats`] (what containers use), [`slot`] (names that stay few), [`stop`] (what ends a run early), [`private`] (folders
+//! that nobody else can write to), [`notice`] (what goes to stderr), [`failure`] and [`error`] (what goes wrong, for one target and for
+//! the whole run), and [`limits`] (every number).
+//!
+//! The commands for people are [`inspect`], [`plan`], [`explain`], [`conf`] and [`dashboard`] (of a [`role`]), in [`table`]s. Authors of
+//! collectors get [`scaffold`], [`trial`], [`componentize`] and the contract's [`wit`].
 
 pub mod address;
 pub mod collect;
 pub mod componentize;
+pub mod conf;
 pub mod contract;
+pub mod dashboard;
 pub mod definition;
 pub mod dial;
 pub mod discover;
 pub mod error;
+pub mod explain;
 pub mod failure;
 pub mod inspect;
+pub mod job;
 pub mod limits;
 pub mod name;
 pub mod notice;
 pub mod options;
+pub mod output;
+pub mod plan;
 pub mod private;
 pub mod rate;
 pub mod registry;
+pub mod role;
 pub mod run;
 pub mod sandbox;
 pub mod scaffold;
+pub mod select;
+pub mod slot;
 pub mod state;
 pub mod stats;
 pub mod stop;
 pub mod store;
+pub mod table;
 pub mod target;
 pub mod tls;
+pub mod total;
 pub mod trial;
 pub mod wit;
 pub mod write;
@@ -52,7 +65,7 @@ use clap::Parser;
 pub use crate::sandbox::code::Builtin;
 
 use crate::error::Error;
-use crate::options::{Cli, CollectorAndRest, Command};
+use crate::options::{Cli, CollectorAndRest, Command, RunCommand};
 use crate::stop::Watchdog;
 use crate::store::{Store, install};
 
@@ -92,14 +105,28 @@ fn execute(
     let runtime = runtime.map_err(|error| Error::Failed(format!("cannot start: {error}")))?;
     let result = runtime.block_on(async {
         match cli.command {
-            Command::Run(command) => {
-                let CollectorAndRest::Words(words) = command.collector;
-                run::run(&store, &words, &watchdog).await
+            Command::Run(RunCommand { collector: CollectorAndRest::Words(words) }) => {
+                let result = run::run(&store, &words, &watchdog).await;
+                result.map_err(|error| match error {
+                    Error::Failed(why) => Error::Failed(format!("{why}{}", notice::EXPLAIN)),
+                    error => error,
+                })
             }
-            Command::Test(command) => {
-                let CollectorAndRest::Words(words) = command.collector;
-                // Boxed, for it is larger than a run, and a run need not make place for it.
+            // The others are boxed, for they are larger than a run, and a run need not make place for them.
+            Command::Test(RunCommand { collector: CollectorAndRest::Words(words) }) => {
                 Box::pin(trial::run(&store, &words, &watchdog)).await
+            }
+            Command::Plan(RunCommand { collector: CollectorAndRest::Words(words) }) => {
+                shown(Box::pin(plan::plan(&store, &words, &watchdog)).await)
+            }
+            Command::Explain(RunCommand { collector: CollectorAndRest::Words(words) }) => {
+                shown(Box::pin(explain::explain(&store, &words, &watchdog)).await)
+            }
+            Command::Conf(RunCommand { collector: CollectorAndRest::Words(words) }) => {
+                shown(Box::pin(conf::conf(&store, &words, &watchdog)).await)
+            }
+            Command::Dashboard(RunCommand { collector: CollectorAndRest::Words(words) }) => {
+                shown(Box::pin(dashboard::dashboard(&store, &words, &watchdog)).await)
             }
             Command::List => shown(inspect::list(&store).await),
             Command::Inspect { collector } => shown(inspect::inspect(&store, &collector).await),

@@ -190,6 +190,10 @@ pub const STATE_SIZE: ByteSize = ByteSize::mib(16);
 /// How long the counters of a target that is not seen any more are kept.
 pub const STATE_KEPT: Duration = Duration::from_hours(1);
 
+/// How long a slot is held for a container that is gone (`--instance-name slot`): three of mackerel-agent's minutes, so that one run that
+/// hung or overlapped frees nothing, and no minute in Mackerel has points of two containers.
+pub const SLOT_KEPT: Duration = Duration::from_mins(3);
+
 /// How far this machine's clock may be off between two runs without having been set: a leap second.
 pub const CLOCK_STEP: Duration = Duration::from_secs(1);
 
@@ -209,6 +213,31 @@ pub const RECORDED: usize = 2 * REQUESTS;
 
 /// How long connections of a sandbox that is gone may take to end. Their other ends are closed already.
 pub const RECORDING_END: Duration = Duration::from_secs(1);
+
+/// How many names an error lists. A collector declares a thousand at most; of more than these nobody reads the last.
+pub const LISTED: usize = 100;
+
+/// Metrics that Mackerel bills as one host, by the host's kind (facts of 2026: <https://mackerel.io/pricing>). More make it count as further
+/// hosts.
+pub const METRICS_OF_HOST: [(&str, usize); 2] = [("standard", 200), ("micro", 30)];
+
+/// How long mackerel-agent lets a plugin run where its configuration says nothing.
+pub const AGENT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The width of a dashboard's grid, in columns (<https://mackerel.io/api-docs/entry/dashboards>).
+pub const GRID_WIDTH: u32 = 24;
+
+/// A graph on it: three in a row. Mackerel takes 6 by 6 at least, and 24 by 32 at most.
+pub const GRAPH_WIDTH: u32 = 8;
+
+/// The height of a graph.
+pub const GRAPH_HEIGHT: u32 = 8;
+
+/// A section's title over its graphs: two lines. Mackerel takes 2 at least.
+pub const TITLE_HEIGHT: u32 = 3;
+
+/// What a graph on a dashboard shows: the last hour, in which a minute is still a point.
+pub const GRAPH_RANGE: Duration = Duration::from_hours(1);
 
 /// The limits on a collector, as people are shown them: what is bounded, the value, and the option that raises it.
 pub fn of_collectors() -> Vec<(&'static str, String, &'static str)> {

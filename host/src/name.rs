@@ -29,6 +29,8 @@ pub enum InstanceName {
     ImageName,
     /// The value of a label.
     Label(String),
+    /// The target's [slot](crate::slot), behind the value of this label where one is given.
+    Slot(Option<String>),
 }
 
 impl FromStr for InstanceName {
@@ -43,12 +45,19 @@ impl FromStr for InstanceName {
             "image" => InstanceName::Image,
             "image_id" => InstanceName::ImageId,
             "image_name" => InstanceName::ImageName,
-            _ => match text.strip_prefix("label:") {
-                Some(key) if !key.is_empty() => InstanceName::Label(key.to_owned()),
-                _ => {
-                    return Err("expected port, name, name_id, id, image, image_id, image_name or label:KEY".to_owned());
+            "slot" => InstanceName::Slot(None),
+            _ => {
+                let key = |prefix| text.strip_prefix(prefix).filter(|key: &&str| !key.is_empty()).map(str::to_owned);
+                match (key("label:"), key("slot:label:")) {
+                    (Some(key), _) => InstanceName::Label(key),
+                    (None, Some(key)) => InstanceName::Slot(Some(key)),
+                    (None, None) => {
+                        let all =
+                            "port, name, name_id, id, image, image_id, image_name, label:KEY, slot or slot:label:KEY";
+                        return Err(format!("expected {all}"));
+                    }
                 }
-            },
+            }
         })
     }
 }
@@ -62,7 +71,8 @@ impl InstanceName {
         let Some(container) = &target.container else { return String::new() };
         let (name, image, short) = (&container.name, &container.image, short(&container.id, 6));
         match self {
-            InstanceName::Port => String::new(),
+            // Slots are given by the state.
+            InstanceName::Port | InstanceName::Slot(_) => String::new(),
             InstanceName::Name => name.clone(),
             InstanceName::NameId => format!("{name}_{short}"),
             InstanceName::Id => container.id.clone(),
@@ -79,7 +89,7 @@ impl InstanceName {
 /// Targets of one name all get a suffix: the beginning of the container's id, or the address. None keeps the bare name, so
 /// that no series changes hands when one of them goes away.
 pub fn assign(format: &InstanceName, targets: &[Target]) -> (Vec<String>, Option<String>) {
-    let bare: Vec<String> = targets.iter().map(|target| legal(&format.of(target))).collect();
+    let bare: Vec<String> = targets.iter().map(|target| legal(&format.of(target), limits::INSTANCE_LENGTH)).collect();
     let mut names = bare.clone();
     let mut warning = None;
     // A name can be made up of another's and its id. Whole ids differ, so each further round puts one to a target that had none.
@@ -118,8 +128,8 @@ const SUFFIXES: [usize; 2] = [6, 12];
 
 fn suffix(target: &Target, length: usize) -> String {
     match (&target.container, &target.address) {
-        (Some(container), _) => legal(short(&container.id, length)),
-        (None, Some(address)) if length == SUFFIXES[0] => legal(&address.host),
+        (Some(container), _) => legal(short(&container.id, length), WHOLE),
+        (None, Some(address)) if length == SUFFIXES[0] => legal(&address.host, limits::INSTANCE_LENGTH),
         // Two hosts can become alike when their dots are replaced: their bytes do not.
         (None, Some(address)) => hex::encode(address.to_string()),
         (None, None) => String::new(),
@@ -127,9 +137,9 @@ fn suffix(target: &Target, length: usize) -> String {
 }
 
 /// Makes `text` a legal component: what Mackerel does not allow becomes `_`, and what is too long is cut.
-fn legal(text: &str) -> String {
+pub fn legal(text: &str, length: usize) -> String {
     let legal = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
-    text.chars().take(limits::INSTANCE_LENGTH).map(legal).collect()
+    text.chars().take(length).map(legal).collect()
 }
 
 /// The first characters of an id.
@@ -152,7 +162,12 @@ mod tests {
             labels: labels.iter().map(text).collect(),
             ..Container::default()
         };
-        Target { address: "127.0.0.1:32768".parse().ok(), container: Some(container), container_port: Some(8080) }
+        Target {
+            address: "127.0.0.1:32768".parse().ok(),
+            container: Some(container),
+            container_port: Some(8080),
+            how: String::new(),
+        }
     }
 
     fn names(format: &str, targets: &[Target]) -> (Vec<String>, Option<String>) {

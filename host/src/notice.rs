@@ -61,12 +61,23 @@ pub struct Notices {
     /// The target, none for what concerns the whole run, and what is said of it; in the order in which it happened.
     lines: Vec<(Option<String>, String)>,
     failures: usize,
+    /// What stands at the end of each line.
+    end: &'static str,
 }
+
+/// The end of each line of `run`: how its reader gets on.
+pub const EXPLAIN: &str = "; for more: explain in place of run";
 
 impl Notices {
     /// For a run of `collector`.
     pub fn new(collector: &str) -> Notices {
-        Notices { collector: collector.to_owned(), lines: Vec::new(), failures: 0 }
+        Notices { collector: collector.to_owned(), lines: Vec::new(), failures: 0, end: "" }
+    }
+
+    /// The same, with this at the end of each line.
+    #[must_use]
+    pub fn ending(self, end: &'static str) -> Notices {
+        Notices { end, ..self }
     }
 
     /// Says `what` of `target`.
@@ -110,21 +121,22 @@ impl Notices {
         let mut folded = HashSet::new();
         let line = |(target, what): &'_ (Option<String>, String)| {
             let others = alike[what.as_str()].saturating_sub(1);
+            let Notices { collector, end, .. } = self;
             match target {
-                None => Some(format!("{}: {what}", self.collector)),
+                None => Some(format!("{collector}: {what}{end}")),
                 Some(target) if others < limits::ALIKE => {
-                    Some(format!("{}: {}: {what}", self.collector, foreign(target)))
+                    Some(format!("{collector}: {}: {what}{end}", foreign(target)))
                 }
                 Some(target) => folded
                     .insert(what.clone())
-                    .then(|| format!("{}: {} and {others} others: {what}", self.collector, foreign(target))),
+                    .then(|| format!("{collector}: {} and {others} others: {what}{end}", foreign(target))),
             }
         };
         let mut lines: Vec<String> = self.lines.iter().filter_map(line).collect();
         let more = lines.len().saturating_sub(limits::NOTICES);
         if more > 0 {
             lines.truncate(limits::NOTICES);
-            lines.push(format!("{}: and {more} lines more", self.collector));
+            lines.push(format!("{}: and {more} lines more{}", self.collector, self.end));
         }
         lines
     }

@@ -18,15 +18,21 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
 use crate::address::Address;
+use crate::conf::ConfOptions;
+use crate::dashboard::DashboardOptions;
 use crate::definition::Prefix;
 use crate::error::Error;
 use crate::limits;
 use crate::name::InstanceName;
-use crate::notice::foreign;
+use crate::notice::{escape, foreign};
+use crate::output::Output;
+use crate::plan::PeopleOptions;
 use crate::sandbox::{Bounds, Description, OptionKind, OptionSpec, OptionValue, Scope};
 use crate::scaffold::Language;
+use crate::select::{Pattern, Selection};
 use crate::stats::Allowed;
 use crate::store::BUILTIN_NAMES;
+use crate::total::Total;
 
 /// The first step: which command, and for `run` which collector.
 #[derive(Debug, Parser)]
@@ -51,6 +57,29 @@ pub enum Command {
     /// options and the host's follow in any order: `test COLLECTOR --help` shows them.
     #[command(override_usage = "mackerel-plugin-wasm test COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
     Test(RunCommand),
+    /// Count the metrics that a run posts, against what Mackerel counts per host
+    ///
+    /// Collects once from all targets, and says which options make it fewer. Takes the options of `run`: `plan COLLECTOR --help` shows them.
+    #[command(override_usage = "mackerel-plugin-wasm plan COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
+    Plan(RunCommand),
+    /// Show what a run does with each container, and why
+    ///
+    /// Collects once from all targets, and remembers nothing. Takes the options of `run`: `explain COLLECTOR --help` shows them.
+    #[command(override_usage = "mackerel-plugin-wasm explain COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
+    Explain(RunCommand),
+    /// Write the lines of mackerel-agent.conf for a run, or a whole cloud-config
+    ///
+    /// Takes the options of `run`: `conf COLLECTOR --help` shows them.
+    #[command(override_usage = "mackerel-plugin-wasm conf COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
+    Conf(RunCommand),
+    /// Write a dashboard for Mackerel, of all hosts of a role
+    ///
+    /// Takes the options of `run`: `dashboard COLLECTOR --help` shows them.
+    #[command(
+        override_usage = "mackerel-plugin-wasm dashboard COLLECTOR --role SERVICE:ROLE [OPTIONS]",
+        disable_help_subcommand = true
+    )]
+    Dashboard(RunCommand),
     /// List the collectors that there are: built in, and installed
     List,
     /// Show a collector: options, graphs, imports, size and digest
@@ -103,7 +132,7 @@ pub enum Command {
     },
 }
 
-/// `run` or `test`, before the collector is known.
+/// A command that takes the options of `run`, before the collector is known.
 #[derive(Debug, Args)]
 #[command(
     subcommand_required = true,
@@ -160,10 +189,38 @@ pub struct HostOptions {
     #[arg(long, value_name = "PREFIX", help_heading = "Names")]
     pub metric_key_prefix: Option<Prefix>,
 
-    /// What stands for a target in metric names: port, name, name_id, id, image, image_id, image_name or label:KEY
+    /// What stands for a target in metric names: port, name, name_id, id, image, image_id, image_name, label:KEY, or slot: the smallest
+    /// number that is free, kept while the container lives; slot:label:KEY counts for each value of a label
     /// [default: port; for collectors of whole containers name_id]
     #[arg(long, value_name = "FORMAT", help_heading = "Names")]
     pub instance_name: Option<InstanceName>,
+
+    /// Only these metrics, with * for any characters, such as memory.* or *.rss; repeatable
+    #[arg(long = "select", value_name = "GRAPH.METRIC", help_heading = "Output")]
+    pub selects: Vec<Pattern>,
+
+    /// All but these metrics; repeatable
+    #[arg(long = "exclude", value_name = "GRAPH.METRIC", help_heading = "Output")]
+    pub excludes: Vec<Pattern>,
+
+    /// Totals over all targets, for role graphs: some of sum,avg,max,min
+    #[arg(
+        long = "total",
+        value_name = "TOTALS",
+        value_enum,
+        value_delimiter = ',',
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
+    pub totals: Vec<Total>,
+
+    /// Only totals, and nothing of each target
+    #[arg(long, requires = "totals", help_heading = "Output")]
+    pub total_only: bool,
+
+    /// How many targets were collected and how many failed
+    #[arg(long, help_heading = "Output")]
+    pub targets_graph: bool,
 
     /// The time that one target has: `500ms`, `10s`, a bare number is seconds
     #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = text_of(limits::TARGET_TIMEOUT), help_heading = "Limits")]
@@ -195,6 +252,75 @@ impl HostOptions {
     pub fn bounds(&self) -> Bounds {
         Bounds { memory: self.memory_limit, total_memory: self.total_memory, cpu: self.cpu_limit }
     }
+
+    /// What the run prints.
+    fn output(&self, prefix: Prefix) -> Output {
+        let totals: BTreeSet<Total> = self.totals.iter().copied().collect();
+        Output {
+            prefix,
+            selection: Selection { select: self.selects.clone(), exclude: self.excludes.clone() },
+            totals: totals.into_iter().collect(),
+            each_target: !self.total_only,
+            targets_graph: self.targets_graph,
+        }
+    }
+}
+
+/// What a command line about a collector is for: the commands that take the options of `run`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// `run`.
+    Run,
+    /// `test`.
+    Test,
+    /// `plan`.
+    Plan,
+    /// `explain`.
+    Explain,
+    /// `conf`.
+    Conf,
+    /// `dashboard`.
+    Dashboard,
+}
+
+impl Purpose {
+    /// The command's name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Purpose::Run => "run",
+            Purpose::Test => "test",
+            Purpose::Plan => "plan",
+            Purpose::Explain => "explain",
+            Purpose::Conf => "conf",
+            Purpose::Dashboard => "dashboard",
+        }
+    }
+
+    /// Whether targets are asked. Where they are not, no secret is read: this need not be the machine that has it.
+    fn asks_targets(self) -> bool {
+        !matches!(self, Purpose::Conf | Purpose::Dashboard)
+    }
+}
+
+/// A command line as a person would type it in a shell, on one line and fit to be shown.
+pub fn shown(purpose: Purpose, words: &[OsString]) -> String {
+    let words: Vec<_> = words.iter().map(|word| escape(&word.to_string_lossy())).collect();
+    // Escaped, no word has what no shell can take.
+    let words = shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default();
+    format!("mackerel-plugin-wasm {} {words}", purpose.word())
+}
+
+/// The names of all options that only some of these commands have. No collector may have an option of such a name, so that one line of
+/// options does for all of them.
+fn further_options() -> impl Iterator<Item = String> {
+    let of = [
+        TestOptions::augment_args(clap::Command::new("")),
+        PeopleOptions::augment_args(clap::Command::new("")),
+        ConfOptions::augment_args(clap::Command::new("")),
+        DashboardOptions::augment_args(clap::Command::new("")),
+    ];
+    of.into_iter()
+        .flat_map(|command| command.get_arguments().filter_map(Arg::get_long).map(str::to_owned).collect::<Vec<_>>())
 }
 
 /// The host's options of `test` alone.
@@ -215,14 +341,18 @@ pub struct TestOptions {
 pub struct Options {
     /// The host's options.
     pub host: HostOptions,
-    /// The prefix of all keys.
-    pub prefix: Prefix,
+    /// What is printed.
+    pub output: Output,
     /// The format of instance names.
     pub instance_name: InstanceName,
     /// The collector's options with their defaults filled in.
     pub collector: Vec<OptionValue>,
     /// Names of the collector's options whose values are secret.
     secrets: BTreeSet<String>,
+    /// The files that they were to be read from.
+    secret_files: Vec<PathBuf>,
+    /// Names of all options that take a value.
+    with_value: BTreeSet<String>,
 }
 
 impl Options {
@@ -232,32 +362,33 @@ impl Options {
     /// # Errors
     /// A usage error, or the collector's own fault where it describes options that cannot be.
     pub fn parse(words: &[OsString], description: &Description, asks_of_containers: bool) -> Result<Options, Error> {
-        let (options, ()) = Options::parse_for("run", words, description, asks_of_containers)?;
+        let (options, ()) = Options::parse_for(Purpose::Run, words, description, asks_of_containers)?;
         Ok(options)
     }
 
-    /// The same for `command`, which has further options of its own.
+    /// The same for a command that has further options of its own.
     ///
     /// # Errors
     /// As [`parse`](Options::parse).
     pub fn parse_for<Further: Args>(
-        command: &str,
+        purpose: Purpose,
         words: &[OsString],
         description: &Description,
         asks_of_containers: bool,
     ) -> Result<(Options, Further), Error> {
-        let is_test = command == TEST;
         let name = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
-        let bin_name = format!("mackerel-plugin-wasm {command} {name}");
+        let bin_name = format!("mackerel-plugin-wasm {} {name}", purpose.word());
         let mut command = clap::Command::new("mackerel-plugin-wasm").bin_name(bin_name).no_binary_name(true);
         command = Further::augment_args(HostOptions::augment_args(command))
             .about(foreign(&description.summary))
             .long_about(None);
+        let further: BTreeSet<String> = further_options().collect();
         for spec in &description.options {
-            let clash = command
-                .get_arguments()
-                .any(|arg| arg.get_long() == Some(&spec.name) || arg.get_long() == Some(&file_flag(spec)));
-            if clash || matches!(spec.name.as_str(), "help" | "version" | "record" | "replay") {
+            let is_taken = |name: &str| {
+                let is_of_host = command.get_arguments().any(|arg| arg.get_long() == Some(name));
+                is_of_host || further.contains(name) || matches!(name, "help" | "version")
+            };
+            if is_taken(&spec.name) || is_taken(&file_flag(spec)) {
                 return Err(Error::Failed(format!(
                     "the collector {name} declares an option --{}, which is the host's own: this is a fault of the collector",
                     spec.name
@@ -266,8 +397,10 @@ impl Options {
             command = command.arg(collector_flag(spec, &description.name));
         }
         let mut useless = useless(description, asks_of_containers);
-        if is_test {
+        if purpose == Purpose::Test {
             useless.push(("instance_name", "its output has '#' in place of the target's name"));
+            let all = ["selects", "excludes", "totals", "total_only", "targets_graph"];
+            useless.extend(all.map(|option| (option, "it shows all that one target tells")));
         }
         for (option, _) in &useless {
             command = command.mut_arg(option, |arg| arg.hide(true));
@@ -298,12 +431,37 @@ impl Options {
             return Err(Error::Usage(format!("--instance-name port does not go with {name}: {WHOLE_CONTAINERS}")));
         }
         let mut collector = Vec::new();
+        let (mut secrets, mut secret_files) = (BTreeSet::new(), Vec::new());
         for spec in &description.options {
+            if spec.kind == OptionKind::Secret {
+                secrets.insert(spec.name.clone());
+                secret_files.extend(matches.get_one::<String>(&id(spec)).map(PathBuf::from));
+                if !purpose.asks_targets() {
+                    continue;
+                }
+            }
             collector.extend(collector_values(spec, &matches)?);
         }
-        let secrets = description.options.iter().filter(|spec| spec.kind == OptionKind::Secret);
-        let secrets = secrets.map(|spec| spec.name.clone()).collect();
-        Ok((Options { host, prefix, instance_name, collector, secrets }, further))
+        let with_value =
+            command.get_arguments().filter(|arg| arg.get_action().takes_values()).filter_map(Arg::get_long);
+        let with_value = with_value.map(str::to_owned).collect();
+        let output = host.output(prefix);
+        Ok((Options { host, output, instance_name, collector, secrets, secret_files, with_value }, further))
+    }
+
+    /// Whether `--NAME` takes a value.
+    pub fn takes_value(&self, name: &str) -> bool {
+        self.with_value.contains(name)
+    }
+
+    /// Whether `--NAME` takes the path of a file with a secret.
+    pub fn is_secret_file(&self, name: &str) -> bool {
+        name.strip_suffix(FILE).is_some_and(|name| self.secrets.contains(name))
+    }
+
+    /// The files that secrets are read from.
+    pub fn secret_files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.secret_files.iter()
     }
 
     /// The secrets that were given, by their options' names.
@@ -320,17 +478,24 @@ impl Options {
         }
     }
 
-    /// What tells the state of this run from that of another: everything that changes which targets and counters there
-    /// are. Secrets are left out. `file` is the collector's name or file, unless it is built in: one that calls itself as another does not get at
-    /// that one's counters.
+    /// What tells the state of this run from that of another: everything that changes which targets and values there are, for two commands
+    /// that run beside each other would take each other's counters for their own last. Secrets are left out. `file` is the collector's
+    /// name or file, unless it is built in: one that calls itself as another does not get at that one's counters.
     pub fn identity(&self, file: Option<&str>) -> Vec<String> {
-        let HostOptions { filters, container_port, targets, docker_host, .. } = &self.host;
-        let mut identity = vec![format!("prefix={}", self.prefix)];
+        let HostOptions { filters, container_port, targets, docker_host, selects, excludes, .. } = &self.host;
+        let mut identity = vec![format!("prefix={}", self.output.prefix)];
         identity.extend(file.map(|file| format!("file={file}")));
         identity.extend(filters.iter().map(|(key, value)| format!("filter={key}={value}")));
         identity.extend(container_port.map(|port| format!("container-port={port}")));
         identity.extend(targets.iter().map(|target| format!("target={target}")));
         identity.extend(docker_host.iter().map(|url| format!("docker-host={url}")));
+        identity.extend(selects.iter().map(|pattern| format!("select={pattern}")));
+        identity.extend(excludes.iter().map(|pattern| format!("exclude={pattern}")));
+        identity.extend(self.output.totals.iter().map(|total| format!("total={}", total.word())));
+        identity.extend((!self.output.each_target).then(|| "total-only".to_owned()));
+        if let InstanceName::Slot(label) = &self.instance_name {
+            identity.push(format!("slot={}", label.as_deref().unwrap_or_default()));
+        }
         let shown = self.collector.iter().filter(|option| !self.secrets.contains(&option.name));
         identity.extend(shown.map(|option| format!("option={}={}", option.name, option.value)));
         identity
@@ -353,9 +518,6 @@ fn with_all_options(mut error: clap::Error, command: &clap::Command, description
     error
 }
 
-/// The command whose output names no target.
-pub const TEST: &str = "test";
-
 const WHOLE_CONTAINERS: &str = "it collects from whole containers, not from ports";
 
 /// The host's options that would do nothing for a collector, and why. They are not shown, and refused.
@@ -371,8 +533,11 @@ fn useless(description: &Description, asks_of_containers: bool) -> Vec<(&'static
 }
 
 fn file_flag(spec: &OptionSpec) -> String {
-    format!("{}-file", spec.name)
+    format!("{}{FILE}", spec.name)
 }
+
+/// The end of the name of an option that takes the path of a file with a secret.
+const FILE: &str = "-file";
 
 /// What clap knows a collector's option by. The host's are known by their fields' names, which have no dashes in front.
 fn id(spec: &OptionSpec) -> String {

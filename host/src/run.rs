@@ -1,98 +1,76 @@
 //! `run`: what mackerel-agent calls. One run, as data flows: options, discover, targets, collect, name, rate, write.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::address::Address;
-use crate::collect::{self, Found, Outcome};
-use crate::definition::{Point, Prefix};
-use crate::discover::Engine;
+use crate::collect::{self, Outcome};
+use crate::definition::Point;
+use crate::discover::{Container, Engine};
 use crate::error::Error;
+use crate::job::Job;
 use crate::limits;
-use crate::name;
-use crate::notice::{Notices, foreign, foreign_tail};
-use crate::options::Options;
+use crate::name::{self, InstanceName};
+use crate::notice::{EXPLAIN, Notices, foreign, foreign_tail};
+use crate::options::{Options, Purpose};
+use crate::output::{Output, Rated};
 use crate::rate::{Clock, Reading};
 use crate::sandbox::container::Figures;
 use crate::sandbox::{MetricKind, Scope};
-use crate::state::{Moment, Remembered, State, StateFile};
+use crate::state::{Locked, Moment, Remembered, State, StateFile};
 use crate::stats::{Source, Sources};
 use crate::stop::{Stop, Watchdog};
 use crate::store::{Origin, Store, install};
 use crate::target::{self, Choice, Target};
-use crate::write::{self, Value};
+use crate::write;
 
 /// Runs a collector once over all its targets. `words` is the collector's name and all options.
 ///
 /// # Errors
 /// What ends the run with nothing printed: usage, no engine, a collector that cannot run.
 pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Result<ExitCode, Error> {
-    let name = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
-    let mut component = store.load(&name)?;
-    let description = component.describe().await?;
-    let options = Options::parse(words, &description, component.collector.asks_of_containers())?;
-    watchdog.set_deadline(options.host.deadline);
-    component.collector.set_bounds(options.host.bounds());
-    let definitions = component.definitions(&options.collector).await?;
-    let mut notices = Notices::new(&component.name);
-    for warning in std::mem::take(&mut component.warnings) {
-        notices.of_run(warning);
-    }
-    let refused = component.collector.refused();
-    if !refused.is_empty() {
-        notices.of_run(format!("the collector {refused}"));
-    }
+    let (job, ()) = Job::prepare(Purpose::Run, store, words, watchdog).await?;
+    let mut notices = job.notices().ending(EXPLAIN);
     if definitions_are_wanted() {
-        write::print(&write::definitions(&definitions, &options.prefix))?;
+        write::print(&write::definitions(&job.graphs))?;
         notices.print();
         return Ok(ExitCode::SUCCESS);
     }
 
-    let mut stop = Stop::new(watchdog.started(), options.host.deadline)?;
+    let mut stop = Stop::new(watchdog.started(), job.options.host.deadline)?;
     let begun = Moment::now();
-    let state_file = notices.ok(StateFile::open(&description.name, &options.identity(component.identity())));
+    let state_file = notices.ok(job.state_file());
     let last = state_file.as_ref().and_then(|file| notices.ok(file.read())).unwrap_or_default();
-    // Once, where no run has been before, for mackerel-agent logs stderr every minute.
-    if let Origin::File(time) = component.origin
-        && state_file.is_some()
-        && last.is_new()
-        && !store.builtins().iter().any(|builtin| builtin.name == description.name)
-    {
-        let (time, file) = (install::milliseconds(time), foreign(&name));
-        let advice = format!(
-            "compiling it took {time}, and does at every run until it is installed: mackerel-plugin-wasm install {file}"
-        );
-        notices.of_run(advice);
+    if state_file.is_some() && last.is_new() {
+        advise_to_install(&job, store, &mut notices);
     }
-    let found = find_targets(&options, description.scope, &mut stop, &mut notices);
-    let (found, spare) = component.collector.beforehand(last.targets().min(limits::BEFOREHAND), found).await;
-    let (engine, targets) = found?;
-    let names = notices.warned(name::assign(&options.instance_name, &targets));
-    let containers = || targets.iter().filter_map(|target| target.container.as_ref());
-    let allowed = options.host.stats_source.unwrap_or_default();
-    let run = collect::Run {
-        collector: &component.collector,
-        options: &options,
-        definitions: &definitions,
-        engine: engine.as_ref(),
-        figures: engine
-            .as_ref()
-            .map(|engine| Arc::new(Sources::new(allowed, engine, containers())) as Arc<dyn Figures>),
-        begun,
-        last: &last,
-        spare: RefCell::new(spare),
-        samples: Cell::new(0),
+    let Collected { found, outcomes } = collect(&job, begun, &last, &mut stop).await?;
+    found.tell(job.options.host.verbose, &mut notices);
+    let names = match &job.options.instance_name {
+        InstanceName::Slot(label) => Names::Slots(label.as_deref()),
+        format => Names::Given(notices.warned(name::assign(format, &found.targets))),
     };
-    let outcomes = collect::all(&run, &targets, &mut stop).await;
-    let series = series(&targets, names, outcomes, &mut notices);
-    print(&series, &options.prefix, begun, last, state_file.as_ref(), &mut notices).await?;
+    let series = series(&found.targets, outcomes, &mut notices);
+    print(&job.options.output, &series, names, &found, begun, last, state_file.as_ref(), &mut notices).await?;
     notices.print();
 
     let all_failed = series.is_empty() && notices.failures() > 0;
     Ok(if all_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Says what would make the runs of a component that was just compiled faster. Once, where no run has been before, for mackerel-agent logs
+/// stderr every minute.
+fn advise_to_install(job: &Job, store: &Store, notices: &mut Notices) {
+    let Origin::File(time) = job.component.origin else { return };
+    if !store.builtins().iter().any(|builtin| builtin.name == job.description.name) {
+        let (time, file) = (install::milliseconds(time), foreign(&job.component.name));
+        notices.of_run(format!(
+            "compiling it took {time}, and does at every run until it is installed: mackerel-plugin-wasm install {file}"
+        ));
+    }
 }
 
 /// Whether mackerel-agent asks for definitions. When it asks for values, the variable is set but empty.
@@ -100,86 +78,146 @@ fn definitions_are_wanted() -> bool {
     std::env::var_os("MACKEREL_AGENT_PLUGIN_META").is_some_and(|value| !value.is_empty())
 }
 
-/// The targets of this run, and the engine that told of them.
+/// What there is to collect from, and what came of it.
+pub struct Collected {
+    /// The targets, and what is none.
+    pub found: Found,
+    /// What came of the targets, in their order.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Finds the targets and collects from all of them. `last` is what the last run remembered, `begun` when this one began.
 ///
 /// # Errors
-/// Where the engine does not tell of any.
-pub async fn find_targets(
-    options: &Options,
-    scope: Scope,
-    stop: &mut Stop,
-    notices: &mut Notices,
-) -> Result<(Option<Engine>, Vec<Target>), Error> {
+/// Where the engine does not tell of any container.
+pub async fn collect(job: &Job, begun: Moment, last: &State, stop: &mut Stop) -> Result<Collected, Error> {
+    let collector = &job.component.collector;
+    let found = find_targets(&job.options, job.description.scope, stop);
+    let (found, spare) = collector.beforehand(last.targets().min(limits::BEFOREHAND), found).await;
+    let found = found?;
+    let containers = || found.targets.iter().filter_map(|target| target.container.as_ref());
+    let allowed = job.options.host.stats_source.unwrap_or_default();
+    let sources = |engine| Arc::new(Sources::new(allowed, engine, containers())) as Arc<dyn Figures>;
+    let run = collect::Run {
+        collector,
+        options: &job.options,
+        definitions: &job.definitions,
+        engine: found.engine.as_ref(),
+        figures: found.engine.as_ref().map(sources),
+        begun,
+        last,
+        spare: RefCell::new(spare),
+        samples: Cell::new(0),
+    };
+    let outcomes = collect::all(&run, &found.targets, stop).await;
+    Ok(Collected { found, outcomes })
+}
+
+/// What the engine, or the operator, tells of.
+pub struct Found {
+    /// The engine; none for fixed targets.
+    pub engine: Option<Engine>,
+    /// What is collected from.
+    pub targets: Vec<Target>,
+    /// The containers that are no targets, and why.
+    pub others: Vec<(Container, Choice)>,
+}
+
+impl Found {
+    /// Says what is wrong with containers that should be targets, and where `verbose`, why others are none.
+    pub fn tell(&self, verbose: bool, notices: &mut Notices) {
+        for (Container { name, .. }, choice) in &self.others {
+            match choice {
+                Choice::Unclear(why) => notices.failed(name, why),
+                Choice::PassedOver(why) if verbose => notices.of(name, format!("passed over: {why}")),
+                Choice::PassedOver(_) | Choice::Target(_) => {}
+            }
+        }
+    }
+
+    /// The ids of all containers that the engine listed.
+    pub fn living(&self) -> HashSet<&str> {
+        let targets = self.targets.iter().filter_map(|target| target.container.as_ref());
+        targets
+            .chain(self.others.iter().map(|(container, _)| container))
+            .map(|container| container.id.as_str())
+            .collect()
+    }
+}
+
+/// Finds the targets of a run.
+///
+/// # Errors
+/// Where the engine does not tell of any container.
+pub async fn find_targets(options: &Options, scope: Scope, stop: &mut Stop) -> Result<Found, Error> {
     let host = &options.host;
+    let mut found = Found { engine: None, targets: Vec::new(), others: Vec::new() };
     if !host.targets.is_empty() {
         let addresses: BTreeSet<Address> = host.targets.iter().cloned().collect();
-        return Ok((None, addresses.into_iter().map(Target::fixed).collect()));
+        found.targets.extend(addresses.into_iter().map(Target::fixed));
+        return Ok(found);
     }
     let (engine, containers) = Engine::list(host.docker_host.as_deref(), &host.filters, stop).await?;
     let engine_host = engine.host();
-    let mut targets = Vec::with_capacity(containers.len());
     for container in containers {
-        let name = container.name.clone();
-        match target::choose(container, scope, host.container_port, &engine_host) {
-            Choice::Target(target) => targets.push(*target),
-            Choice::Unclear(why) => notices.failed(&name, why),
-            Choice::PassedOver(why) if host.verbose => notices.of(&name, format!("passed over: {why}")),
-            Choice::PassedOver(_) => {}
+        match target::choose(&container, scope, host.container_port, &engine_host) {
+            Choice::Target(target) => found.targets.push(*target),
+            other => found.others.push((container, other)),
         }
     }
+    found.engine = Some(engine);
     // The engine lists by age. By name, one run's lines are in the order of the last's.
-    targets.sort_by_cached_key(Target::to_string);
-    Ok((Some(engine), targets))
+    found.targets.sort_by_cached_key(Target::to_string);
+    found.others.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+    Ok(found)
 }
 
-/// What one target gives to the output.
-struct Series<'a> {
-    target: &'a Target,
-    name: String,
-    points: Vec<Point>,
+/// What one target gave.
+pub struct Series<'a> {
+    /// The target's place among all of the run.
+    pub place: usize,
+    /// The target.
+    pub target: &'a Target,
+    /// What was collected, counters as they were read.
+    pub points: Vec<Point>,
     /// What its counters are; none where it is not known since when they count.
     reading: Option<Reading>,
 }
 
-/// What came of the targets: what failed becomes a notice, the rest is sorted by name.
-fn series<'a>(
-    targets: &'a [Target],
-    names: Vec<String>,
-    outcomes: Vec<Outcome>,
-    notices: &mut Notices,
-) -> Vec<Series<'a>> {
+/// What came of the targets: what failed becomes a notice.
+pub fn series<'a>(targets: &'a [Target], outcomes: Vec<Outcome>, notices: &mut Notices) -> Vec<Series<'a>> {
     let mut all = Vec::with_capacity(targets.len());
-    for ((target, name), Outcome { found, start, seen, source, stderr, refused, .. }) in
-        targets.iter().zip(names).zip(outcomes)
-    {
-        let Found { points, warnings, time } = match found {
-            Ok(found) => found,
-            Err(why) => {
-                notices.failed(target, why);
-                continue;
-            }
-        };
-        if !stderr.is_empty() {
-            notices.of(target, format!("the collector wrote: {}", foreign_tail(&stderr)));
-        }
-        if !refused.is_empty() {
-            notices.of(target, format!("the collector {refused}"));
-        }
-        for warning in warnings {
+    for (place, (target, outcome)) in targets.iter().zip(outcomes).enumerate() {
+        for warning in warnings(&outcome) {
             notices.of(target, warning);
         }
-        let reading = match start {
-            Ok(start) => Some(reading(&points, start, time, seen, source)),
-            Err(why) => {
-                let what = "no counters, for the engine does not say when the container was started";
-                notices.of(target, format!("{what}: {why}"));
-                None
+        let Outcome { found, start, seen, source, .. } = outcome;
+        match found {
+            Ok(collect::Found { points, time, .. }) => {
+                let reading = start.ok().map(|start| reading(&points, start, time, seen, source));
+                all.push(Series { place, target, points, reading });
             }
-        };
-        all.push(Series { target, name, points, reading });
+            Err(why) => notices.failed(target, why),
+        }
     }
-    all.sort_by(|a, b| a.name.cmp(&b.name));
     all
+}
+
+/// What is to be said of a target that gave metrics.
+pub fn warnings(outcome: &Outcome) -> Vec<String> {
+    let Outcome { found: Ok(found), start, stderr, refused, .. } = outcome else { return Vec::new() };
+    let mut warnings = Vec::new();
+    if !stderr.is_empty() {
+        warnings.push(format!("the collector wrote: {}", foreign_tail(stderr)));
+    }
+    if !refused.is_empty() {
+        warnings.push(format!("the collector {refused}"));
+    }
+    warnings.extend(found.warnings.iter().cloned());
+    if let Err(why) = start {
+        warnings.push(format!("no counters, for the engine does not say when the container was started: {why}"));
+    }
+    warnings
 }
 
 /// The counters among `points`, with the time that they are of.
@@ -195,11 +233,22 @@ fn reading(
     Reading { start, time, clock, source, counters: counters.map(|point| (point.key.clone(), point.value)).collect() }
 }
 
+/// What the targets are called.
+enum Names<'a> {
+    /// So, in the order of the targets.
+    Given(Vec<String>),
+    /// By their slots, which the state has. The value of this label stands in front.
+    Slots(Option<&'a str>),
+}
+
 /// Turns counters into rates, prints all values, and remembers the counters for the next run. The state is read anew under its
 /// lock, for another run can have written it since; without the lock, what was read before serves.
+#[allow(clippy::too_many_arguments)]
 async fn print(
+    output: &Output,
     series: &[Series<'_>],
-    prefix: &Prefix,
+    names: Names<'_>,
+    found: &Found,
     begun: Moment,
     last: State,
     state_file: Option<&StateFile>,
@@ -214,22 +263,50 @@ async fn print(
         None => last,
     };
     let now = Moment::now();
-    let values: Vec<Value> = series.iter().flat_map(|series| values(series, prefix, &state, now)).collect();
-    write::print(&write::values(&values, begun.epoch()))?;
-    if let Some(locked) = locked {
+    // A slot that was not kept would be another target's in the next run.
+    let (mut names, is_new) = match names {
+        Names::Given(names) => (Some(names), false),
+        Names::Slots(label) if locked.is_some() => {
+            let (names, is_new) = state.slots.assign(label, &found.targets, &found.living(), begun, now);
+            (Some(names), is_new)
+        }
+        Names::Slots(_) => (None, false),
+    };
+    let rates: Vec<Vec<(&Point, f64)>> = series.iter().map(|series| rates(series, &state, now)).collect();
+    let save = |locked: Locked<'_>, mut state: State| {
         for Series { target, reading, .. } in series {
             if let Some(reading) = reading.clone() {
                 state.insert(target.identity(), Remembered { seen: begun, reading });
             }
         }
         state.forget_old(begun);
-        notices.ok(locked.replace(state));
+        locked.replace(state)
+    };
+    let mut unsaved = locked.map(|locked| (locked, state));
+    if is_new
+        && let Some((locked, state)) = unsaved.take()
+        && notices.ok(save(locked, state)).is_none()
+    {
+        names = None;
+    }
+    if names.is_none() {
+        notices.of_run(
+            "without its state there are no slots, so nothing is printed of each target (--instance-name slot)",
+        );
+    }
+    let name = |series: &Series<'_>| names.as_ref().map(|names| names[series.place].as_str());
+    let mut rated: Vec<Rated<'_>> =
+        series.iter().zip(rates).map(|(series, values)| Rated { name: name(series), values }).collect();
+    rated.sort_by_key(|rated| rated.name);
+    write::print(&write::values(&output.values(&rated, notices.failures()), begun.epoch()))?;
+    if let Some((locked, state)) = unsaved {
+        notices.ok(save(locked, state));
     }
     Ok(())
 }
 
-/// One target's values, under their full names. `now` is after all of them were read.
-fn values(series: &Series<'_>, prefix: &Prefix, state: &State, now: Moment) -> Vec<Value> {
+/// One target's values, with its counters as rates. `now` is after all of them were read.
+fn rates<'a>(series: &'a Series<'_>, state: &State, now: Moment) -> Vec<(&'a Point, f64)> {
     // Containers, and mostly what is at fixed addresses, go by this machine's clock.
     let last = state.get(&series.target.identity()).filter(|last| !now.is_set_since(last.seen));
     let last = last.map(|last| &last.reading);
@@ -237,7 +314,5 @@ fn values(series: &Series<'_>, prefix: &Prefix, state: &State, now: Moment) -> V
         MetricKind::Gauge => Some(point.value),
         MetricKind::Counter(period) => series.reading.as_ref()?.rate(last, &point.key, period),
     };
-    // A key holds '#' once, and no name holds it.
-    let key = |point: &Point| format!("{prefix}.{}", point.key.replacen('#', &series.name, 1));
-    series.points.iter().filter_map(|point| Some(Value { key: key(point), value: value(point)? })).collect()
+    series.points.iter().filter_map(|point| Some((point, value(point)?))).collect()
 }

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::FileType;
@@ -20,6 +20,7 @@ use crate::limits;
 use crate::notice::foreign;
 use crate::private::{Folder, Stamp, stamp};
 use crate::rate::Reading;
+use crate::slot::Slots;
 
 /// The version of the file's form. A file of another one is not read.
 const FORMAT: u32 = 1;
@@ -30,6 +31,9 @@ const FORMAT: u32 = 1;
 pub struct State {
     format: u32,
     targets: BTreeMap<String, Remembered>,
+    /// The targets' slots, where they are named by them.
+    #[serde(default, skip_serializing_if = "Slots::is_empty")]
+    pub slots: Slots,
     /// The file that it was read from: its number and the time of its last change. Every replacement is another file.
     #[serde(skip)]
     file: Option<Stamp>,
@@ -37,7 +41,7 @@ pub struct State {
 
 impl Default for State {
     fn default() -> State {
-        State { format: FORMAT, targets: BTreeMap::new(), file: None }
+        State { format: FORMAT, targets: BTreeMap::new(), slots: Slots::default(), file: None }
     }
 }
 
@@ -179,6 +183,11 @@ impl StateFile {
             return Err(format!("{what}: {} is a folder: remove it", path.display()));
         }
         Ok(StateFile { folder, name, path })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The state of the last run; an empty one where there is none.

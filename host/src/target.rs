@@ -27,12 +27,14 @@ pub struct Target {
     pub container: Option<Container>,
     /// The port within the container.
     pub container_port: Option<u16>,
+    /// Why this port and address, for people.
+    pub how: String,
 }
 
 impl Target {
     /// A target that the operator named by its address.
     pub fn fixed(address: Address) -> Target {
-        Target { address: Some(address), container: None, container_port: None }
+        Target { address: Some(address), container: None, container_port: None, how: "--target".to_owned() }
     }
 
     /// What tells this target from all others, in this run and the next. A container keeps it over its restarts.
@@ -70,22 +72,32 @@ pub enum Choice {
 }
 
 /// Decides what becomes of `container`.
-pub fn choose(container: Container, scope: Scope, wanted: Option<u16>, engine: &EngineHost) -> Choice {
+pub fn choose(container: &Container, scope: Scope, wanted: Option<u16>, engine: &EngineHost) -> Choice {
     if !container.running {
         return Choice::PassedOver(format!("it is not running ({})", container.status));
     }
     if scope == Scope::Container {
-        return Choice::Target(Box::new(Target { address: None, container: Some(container), container_port: None }));
+        let how = "the whole container".to_owned();
+        return Choice::Target(Box::new(Target {
+            address: None,
+            container: Some(container.clone()),
+            container_port: None,
+            how,
+        }));
     }
-    let port = match wanted.map_or_else(|| only_published_port(&container), Ok) {
-        Ok(port) => port,
-        Err(choice) => return choice,
+    let (port, reason) = match wanted {
+        Some(port) => (port, "--container-port"),
+        None => match only_published_port(container) {
+            Ok(port) => (port, "the only published port"),
+            Err(choice) => return choice,
+        },
     };
-    match address_of(&container, port, engine) {
-        Ok(address) => Choice::Target(Box::new(Target {
+    match address_of(container, port, engine) {
+        Ok((address, way)) => Choice::Target(Box::new(Target {
             address: Some(address),
-            container: Some(container),
+            container: Some(container.clone()),
             container_port: Some(port),
+            how: format!("{reason}, {way}"),
         })),
         Err(why) => Choice::PassedOver(why),
     }
@@ -112,14 +124,15 @@ fn only_published_port(container: &Container) -> Result<u16, Choice> {
     }
 }
 
-/// Where `port` of the container is reached from here.
-fn address_of(container: &Container, port: u16, engine: &EngineHost) -> Result<Address, String> {
+/// Where `port` of the container is reached from here, and why there.
+fn address_of(container: &Container, port: u16, engine: &EngineHost) -> Result<(Address, String), String> {
     let here = |ip: IpAddr, port: u16| Address { host: ip.to_string(), port };
     if container.host_network {
-        return Ok(match engine {
+        let address = match engine {
             EngineHost::Local => here(Ipv4Addr::LOCALHOST.into(), port),
             EngineHost::Remote(host) => Address { host: host.clone(), port },
-        });
+        };
+        return Ok((address, "on the host's network".to_owned()));
     }
     let of_port = || container.ports.iter().filter(move |of| of.container_port == port);
     let mut bindings: Vec<(IpAddr, u16)> = of_port().filter_map(|of: &Port| of.binding).collect();
@@ -128,16 +141,21 @@ fn address_of(container: &Container, port: u16, engine: &EngineHost) -> Result<A
     if bindings.is_empty() {
         return match (of_port().next(), container.addresses.iter().min(), engine) {
             (None, ..) => Err(format!("it has no TCP port {port}")),
-            (Some(_), Some(own), EngineHost::Local) => Ok(here(*own, port)),
+            (Some(_), Some(own), EngineHost::Local) => {
+                Ok((here(*own, port), "not published, so at the container's own address".to_owned()))
+            }
             (Some(_), ..) => Err(format!("its TCP port {port} is not published")),
         };
     }
-    let reachable = bindings.into_iter().find_map(|(ip, port)| match engine {
-        EngineHost::Local if ip == Ipv4Addr::UNSPECIFIED => Some(here(Ipv4Addr::LOCALHOST.into(), port)),
-        EngineHost::Local if ip == Ipv6Addr::UNSPECIFIED => Some(here(Ipv6Addr::LOCALHOST.into(), port)),
-        EngineHost::Remote(host) if ip.is_unspecified() => Some(Address { host: host.clone(), port }),
-        EngineHost::Remote(_) if ip.is_loopback() => None,
-        EngineHost::Local | EngineHost::Remote(_) => Some(here(ip, port)),
+    let reachable = bindings.into_iter().find_map(|(ip, port)| {
+        let address = match engine {
+            EngineHost::Local if ip == Ipv4Addr::UNSPECIFIED => here(Ipv4Addr::LOCALHOST.into(), port),
+            EngineHost::Local if ip == Ipv6Addr::UNSPECIFIED => here(Ipv6Addr::LOCALHOST.into(), port),
+            EngineHost::Remote(host) if ip.is_unspecified() => Address { host: host.clone(), port },
+            EngineHost::Remote(_) if ip.is_loopback() => return None,
+            EngineHost::Local | EngineHost::Remote(_) => here(ip, port),
+        };
+        Some((address, format!("bound to {ip}")))
     });
     reachable.ok_or_else(|| format!("its TCP port {port} is bound to a loopback address of the engine's machine"))
 }
@@ -164,7 +182,7 @@ mod tests {
 
     /// The target as people read it, or in brackets why there is none.
     fn chosen(container: Container, wanted: Option<u16>, engine: &EngineHost) -> String {
-        match choose(container, Scope::Endpoint, wanted, engine) {
+        match choose(&container, Scope::Endpoint, wanted, engine) {
             Choice::Target(target) => target.to_string(),
             Choice::PassedOver(why) => format!("[{why}]"),
             Choice::Unclear(why) => format!("[! {why}]"),

@@ -6,9 +6,9 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
-use crate::definition::{Definitions, Prefix};
 use crate::error::Error;
-use crate::sandbox::Unit;
+use crate::output::PostedGraph;
+use crate::sandbox::{Metric, Unit};
 
 /// A value, ready to be written.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,18 +30,18 @@ pub fn values(values: &[Value], time: u64) -> String {
     lines
 }
 
-/// The definitions as mackerel-agent asks for them.
-pub fn definitions(definitions: &Definitions, prefix: &Prefix) -> String {
-    let graphs = definitions.graphs().iter().map(|graph| {
-        let (key, label) = Definitions::title(graph, prefix);
-        let metric = |metric: &crate::sandbox::Metric| MetricJson {
+/// The definitions as mackerel-agent asks for them. A graph of which nothing can be defined is left to Mackerel.
+pub fn definitions(graphs: &[PostedGraph]) -> String {
+    let graphs = graphs.iter().map(|graph| {
+        let metric = |metric: &Metric| MetricJson {
             name: metric.name.clone(),
             label: metric.label.clone(),
             stacked: metric.stacked,
         };
-        (key, GraphJson { label, unit: unit(graph.unit), metrics: graph.metrics.iter().map(metric).collect() })
+        let (label, unit) = (graph.label.clone(), unit(graph.unit));
+        (graph.key.clone(), GraphJson { label, unit, metrics: graph.defined().map(metric).collect() })
     });
-    let meta = MetaJson { graphs: graphs.collect() };
+    let meta = MetaJson { graphs: graphs.filter(|(_, graph)| !graph.metrics.is_empty()).collect() };
     // Strings, a bool and a map with keys of text: this cannot fail.
     format!("# mackerel-agent-plugin\n{}\n", serde_json::to_string(&meta).unwrap_or_default())
 }

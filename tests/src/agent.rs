@@ -132,7 +132,8 @@ impl Agent {
         let mut process = command.spawn().expect("the program can be started");
         let stdout = process.stdout.take().map(read_in_background);
         let stderr = process.stderr.take().map(read_in_background);
-        Running { process, command: format!("{command:?}"), start, stdout, stderr }
+        let is_run = arguments.split_whitespace().next() == Some("run");
+        Running { process, command: format!("{command:?}"), is_run, start, stdout, stderr }
     }
 }
 
@@ -140,6 +141,7 @@ impl Agent {
 pub struct Running {
     process: Child,
     command: String,
+    is_run: bool,
     start: Instant,
     stdout: Option<JoinHandle<String>>,
     stderr: Option<JoinHandle<String>>,
@@ -166,6 +168,7 @@ impl Running {
             reader.map(|reader| reader.join().expect("output is UTF-8")).unwrap_or_default()
         };
         let (stdout, stderr) = (text(self.stdout.take()), text(self.stderr.take()));
+        let stderr = if self.is_run && status.code() != Some(2) { without_pointers(&stderr) } else { stderr };
         let is_advice = |line: &&str| line.contains(": compiling it took ");
         let (advice, complaints): (Vec<_>, Vec<_>) = stderr.split_inclusive('\n').partition(is_advice);
         let (advice, stderr) = (advice.concat(), complaints.concat());
@@ -223,6 +226,27 @@ impl Drop for Running {
             let _ = self.process.wait();
         }
     }
+}
+
+/// What stands at the end of each line that `run` writes to stderr.
+const POINTER: &str = "; for more: explain in place of run";
+
+/// What `run` wrote to stderr, without the pointer to `explain` at the end of each line. Usage errors have none, for `explain` would say the
+/// same, nor has the last word of a run that hung.
+///
+/// # Panics
+///
+/// When a line has none.
+fn without_pointers(stderr: &str) -> String {
+    let line = |line: &str| {
+        let is_last_word = line.starts_with("mackerel-plugin-wasm: the run hung beyond its deadline");
+        let is_pointed = is_last_word || line.ends_with(POINTER) || !line.starts_with("mackerel-plugin-wasm: ");
+        assert!(is_pointed, "no pointer to explain: {line}");
+        format!("{}\n", line.strip_suffix(POINTER).unwrap_or(line))
+    };
+    let lines: String = stderr.lines().map(line).collect();
+    // A line that was cut has no end.
+    if stderr.ends_with('\n') { lines } else { lines.trim_end_matches('\n').to_owned() }
 }
 
 /// What a plugin left when it ended.

@@ -37,6 +37,9 @@ pub struct Installed {
     path: Option<PathBuf>,
 }
 
+/// The variable of the environment that names the folder.
+pub const FOLDER_VARIABLE: &str = "MACKEREL_PLUGIN_WASM_STORE";
+
 /// The folder, open and held by one process at a time, which alone writes.
 pub(super) struct Locked {
     pub(super) folder: Folder,
@@ -49,7 +52,7 @@ impl Installed {
     pub fn of_this_user() -> Installed {
         let variable = |name: &str| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
         let data = || variable("XDG_DATA_HOME").or_else(|| Some(variable("HOME")?.join(".local/share")));
-        let path = variable("MACKEREL_PLUGIN_WASM_STORE").or_else(|| {
+        let path = variable(FOLDER_VARIABLE).or_else(|| {
             let is_root = rustix::process::geteuid().is_root();
             let data = if is_root { Some(PathBuf::from("/var/lib")) } else { data() };
             Some(data?.join("mackerel-plugin-wasm"))

@@ -38,7 +38,7 @@ use crate::definition::{Definitions, Point, Prefix};
 use crate::error::Error;
 use crate::limits;
 use crate::notice::{self, Notices, foreign, foreign_tail};
-use crate::options::{self, Options, TestOptions};
+use crate::options::{Options, Purpose, TestOptions};
 use crate::run;
 use crate::sandbox::activity::Activity;
 use crate::sandbox::container::Figures;
@@ -66,7 +66,7 @@ pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Resu
     let Some(description) = findings.of(&component, component.describe().await)? else { return findings.print("") };
     let asks_of_containers = component.collector.asks_of_containers();
     let (mut options, test): (_, TestOptions) =
-        Options::parse_for(options::TEST, words, &description, asks_of_containers)?;
+        Options::parse_for(Purpose::Test, words, &description, asks_of_containers)?;
     let head = test.replay.as_deref().map(recording::read_head).transpose().map_err(Error::Failed)?;
     for (name, length) in head.iter().flat_map(|head| &head.secrets) {
         options.stand_in(name, "x".repeat(*length));
@@ -96,7 +96,7 @@ pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Resu
     };
     collected.tell_usage(&component.name, &options);
     let points = collected.outcome.found.as_ref().map(|found| found.points.as_slice()).unwrap_or_default();
-    findings.print(&metrics(points, &options.prefix))
+    findings.print(&metrics(points, &options.output.prefix))
 }
 
 fn stopped(why: &str) -> Error {
@@ -125,8 +125,9 @@ impl Trial<'_> {
     /// The one target that the options lead to, and what tells of its container.
     async fn find_target(&self, stop: &mut Stop) -> Result<(Target, Option<Arc<dyn Figures>>), Error> {
         let mut notices = Notices::new(&self.component.name);
-        let found = run::find_targets(self.options, self.description.scope, stop, &mut notices).await?;
-        let (engine, mut targets) = found;
+        let found = run::find_targets(self.options, self.description.scope, stop).await?;
+        found.tell(self.options.host.verbose, &mut notices);
+        let run::Found { engine, mut targets, .. } = found;
         notices.print();
         if targets.len() > 1 {
             let mut names: Vec<String> =
@@ -438,7 +439,7 @@ impl Findings {
             let missing = graph.metrics.iter().enumerate().filter(|(m, _)| !came.contains(&(g, *m)));
             let missing: Vec<&str> = missing.map(|(_, metric)| metric.name.as_str()).collect();
             if !missing.is_empty() {
-                let (key, _) = Definitions::title(graph, &trial.options.prefix);
+                let (key, _) = Definitions::title(graph, &trial.options.output.prefix);
                 self.note(format!("collect: nothing came for {key}: {}", foreign(&missing.join(", "))));
             }
         }

@@ -44,7 +44,7 @@ pub fn list(bytes: &[u8]) {
 fn targets(containers: &[Container], scope: Scope, wanted: Option<u16>, engine: &EngineHost) -> Vec<Target> {
     let mut targets = Vec::new();
     for container in containers {
-        match target::choose(container.clone(), scope, wanted, engine) {
+        match target::choose(container, scope, wanted, engine) {
             Choice::Target(target) => targets.push(*target),
             Choice::PassedOver(why) | Choice::Unclear(why) => assert_notice(&container.name, &why),
         }

@@ -9,12 +9,15 @@ use mackerel_plugin_wasm::error::Error;
 use mackerel_plugin_wasm::failure::{Cause, Failure};
 use mackerel_plugin_wasm::notice::{escape, foreign, foreign_tail};
 use mackerel_plugin_wasm::options::Options;
+use mackerel_plugin_wasm::output::{Output, Rated};
 use mackerel_plugin_wasm::rate::{Clock, Reading};
 use mackerel_plugin_wasm::sandbox::refused::Refused;
 use mackerel_plugin_wasm::sandbox::{
     CollectError, Description, Graph, HttpError, Metric, MetricKind, OptionKind, OptionSpec, Period, Sample, Scope,
     Unit,
 };
+use mackerel_plugin_wasm::select::Selection;
+use mackerel_plugin_wasm::total::Total;
 use mackerel_plugin_wasm::write::{self, Value as Line};
 use serde_json::Value;
 
@@ -35,7 +38,7 @@ pub fn description(bytes: &[u8]) {
             Ok(options) => {
                 let declared: HashSet<&str> = description.options.iter().map(|option| option.name.as_str()).collect();
                 assert!(options.collector.iter().all(|option| declared.contains(option.name.as_str())));
-                assert_eq!(options.prefix.to_string(), description.name);
+                assert_eq!(options.output.prefix.to_string(), description.name);
             }
             // The operator said nothing, so nothing is the operator's fault.
             Err(error) if word.is_empty() => assert!(matches!(error, Error::Failed(_)), "{error}"),
@@ -53,7 +56,19 @@ pub fn report(bytes: &[u8]) {
         Ok(definitions) => definitions,
         Err(why) => return assert_notice("graphs", &Cause::Contract(why).to_string()),
     };
-    assert_definitions(&write::definitions(&definitions, &prefix), definitions.graphs());
+    let each =
+        Output { prefix, selection: Selection::default(), totals: Vec::new(), each_target: true, targets_graph: false };
+    let graphs = each.graphs(&definitions).expect("nothing is chosen");
+    assert_definitions(&write::definitions(&graphs), definitions.graphs().len(), 1);
+    let totals = vec![Total::Sum, Total::Avg, Total::Max, Total::Min];
+    let total = Output { totals, each_target: false, ..each.clone() };
+    match total.graphs(&definitions) {
+        Ok(graphs) => {
+            let defined = graphs.iter().filter(|graph| graph.defined().next().is_some()).count();
+            assert_definitions(&write::definitions(&graphs), defined, 0);
+        }
+        Err(why) => assert_one_line(&why),
+    }
 
     let samples: Vec<Sample> = list(&json, "samples").map(to_sample).collect();
     let (points, warnings) = definitions.points(&samples);
@@ -70,30 +85,34 @@ pub fn report(bytes: &[u8]) {
         .map(|sample| (format!("{}.{}", sample.graph, sample.metric), sample.value.to_bits()))
         .collect();
     assert!(points.iter().all(|point| finite.contains(&(point.key.clone(), point.value.to_bits()))));
-    assert_printed(&points, &prefix, json["time"].as_u64().unwrap_or(1));
+    assert_printed(&points, &each, json["time"].as_u64().unwrap_or(1));
+    let values: Vec<(&Point, f64)> = points.iter().map(|point| (point, point.value)).collect();
+    let twice = [Rated { name: Some("1"), values: values.clone() }, Rated { name: None, values }];
+    assert_values(&write::values(&total.values(&twice, 0), 1), 1);
 }
 
-/// Asserts that `text` is what mackerel-agent reads as the definitions of `graphs`.
-fn assert_definitions(text: &str, graphs: &[Graph]) {
+/// Asserts that `text` is what mackerel-agent reads as the definitions of so many graphs, each with so many `#`.
+fn assert_definitions(text: &str, count: usize, hashes: usize) {
     let Some(("# mackerel-agent-plugin", json)) = text.split_once('\n') else { panic!("no heading: {text:?}") };
     assert!(json.ends_with('\n') && json.matches('\n').count() == 1, "one line: {json:?}");
     let json: Value = serde_json::from_str(json).expect("definitions are JSON");
     let defined = json["graphs"].as_object().expect("graphs have keys");
-    assert_eq!(defined.len(), graphs.len(), "no graph hides another");
+    assert_eq!(defined.len(), count, "no graph hides another");
     for (key, graph) in defined {
         let parts: Vec<&str> = key.split('.').collect();
         assert!(parts.iter().all(|part| matches!(*part, "#" | "*") || is_legal_component(part)), "{key}");
-        assert_eq!(parts.iter().filter(|part| **part == "#").count(), 1, "{key}");
+        assert_eq!(parts.iter().filter(|part| **part == "#").count(), hashes, "{key}");
+        assert!(hashes > 0 || !key.contains('*'), "a total has no wildcard: {key}");
         let metrics = graph["metrics"].as_array().expect("a graph has metrics");
         let names: HashSet<&str> = metrics.iter().filter_map(|metric| metric["name"].as_str()).collect();
         assert!(names.len() == metrics.len() && !names.is_empty(), "{key}");
-        assert!(names.iter().all(|name| *name == "*" || is_legal_component(name)), "{key}");
+        assert!(names.iter().all(|name| hashes > 0 && *name == "*" || is_legal_component(name)), "{key}");
     }
 }
 
 /// Asserts that all values that `points` can become are printed as Mackerel takes them: gauges as they are, counters as growth
 /// since a minute, and a nanosecond, before.
-fn assert_printed(points: &[Point], prefix: &Prefix, time: u64) {
+fn assert_printed(points: &[Point], output: &Output, time: u64) {
     let reading = |time: u64, share: f64| Reading {
         start: None,
         time,
@@ -107,13 +126,10 @@ fn assert_printed(points: &[Point], prefix: &Prefix, time: u64) {
             MetricKind::Gauge => Some(point.value),
             MetricKind::Counter(period) => now.rate(Some(&last), &point.key, period),
         };
-        let line = |point: &Point| {
-            let key = format!("{prefix}.{}", point.key.replacen('#', "32768", 1));
-            // A prefix, a graph's key and a metric's name have 255 characters each.
-            assert!(key.len() <= 3 * 255 + 2, "{} characters: {key:.300}", key.len());
-            Some(Line { key, value: value(point)? })
-        };
-        let lines: Vec<Line> = points.iter().filter_map(line).collect();
+        let values = points.iter().filter_map(|point| Some((point, value(point)?))).collect();
+        let lines: Vec<Line> = output.values(&[Rated { name: Some("32768"), values }], 0);
+        // A prefix, a graph's key and a metric's name have 255 characters each.
+        assert!(lines.iter().all(|line| line.key.len() <= 3 * 255 + 2), "{lines:?}");
         let text = write::values(&lines, time / 1_000_000_000);
         assert_values(&text, time / 1_000_000_000);
         assert_eq!(text.lines().count(), lines.len());
