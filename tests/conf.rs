@@ -1,1 +1,680 @@
-//! To be written.
+//! The configuration that `conf` writes: that mackerel-agent runs from it what was typed, and that an instance sets itself up by it.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output as Ended, Stdio};
+
+use scenarios::agent::{Agent, Output, component, program};
+use scenarios::engine::Engine;
+use scenarios::registry::Registry;
+use scenarios::stand_in::StandIn;
+use scenarios::third_party::named;
+use scenarios::{mask, skip, stats};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The options without which there is no cloud-config.
+const NEEDED: &str =
+    "--cloud-init --ecs-cluster shop --api-key-from ssm:/mackerel/api-key --plugin-from s3://tools/plugin";
+
+/// A cloud-config with all that there can be but a collector of somebody else.
+const ALL: &str = "conf redis --filter label=app=cache --cloud-init --ecs-cluster shop --role shop:cache \
+    --api-key-from ssm:/mackerel/api-key --plugin-from s3://tools/plugin --password-file /etc/redis/password \
+    --secret-from /etc/redis/password=secretsmanager:redis --total sum --deadline 60s";
+
+/// A cloud-config with as little as there can be.
+const LEAST: &str = "conf gostats --cloud-init --ecs-cluster shop --api-key-from file:/etc/api-key \
+    --plugin-from https://example.com/plugin?version=1&os=linux";
+
+/// What a plugin's section of mackerel-agent.conf says.
+#[derive(Debug)]
+struct Plugin {
+    section: String,
+    command: Vec<String>,
+    timeout_seconds: Option<u64>,
+    env: BTreeMap<String, String>,
+}
+
+impl Plugin {
+    /// Reads a configuration in which there is one plugin and nothing else.
+    fn read(conf: &str) -> Self {
+        let conf: Value = toml::from_str(conf).unwrap_or_else(|error| panic!("{error} in {conf}"));
+        let metrics = conf["plugin"]["metrics"].as_object().unwrap_or_else(|| panic!("no plugin: {conf}"));
+        assert_eq!(conf, json!({"plugin": {"metrics": metrics}}), "nothing else");
+        let (section, plugin) = metrics.iter().next().expect("a section");
+        assert_eq!(metrics.len(), 1, "{conf}");
+        let known = ["command", "timeout_seconds", "env"];
+        assert!(plugin.as_object().expect("a table").keys().all(|key| known.contains(&key.as_str())), "{conf}");
+        let texts = |value: &Value| value.as_str().expect("a text").to_owned();
+        let env = plugin["env"].as_object().into_iter().flatten();
+        Self {
+            section: section.clone(),
+            command: plugin["command"].as_array().expect("a list").iter().map(texts).collect(),
+            timeout_seconds: plugin["timeout_seconds"].as_u64(),
+            env: env.map(|(name, value)| (name.clone(), texts(value))).collect(),
+        }
+    }
+
+    /// What `conf` writes for these words, on this agent's machine.
+    fn of(agent: &Agent, words: &str) -> Self {
+        Self::read(&agent.values(&format!("conf {words}")).exits(0).without_complaint().stdout)
+    }
+
+    /// The words behind the program.
+    fn arguments(&self) -> Vec<&str> {
+        self.command[1..].iter().map(String::as_str).collect()
+    }
+
+    /// Runs it as mackerel-agent does: by its words, and in the agent's own environment and folder.
+    fn run(&self, folder: &Path, meta: &str) -> (String, String) {
+        let mut command = Command::new(&self.command[0]);
+        command.args(&self.command[1..]).current_dir("/").stdin(Stdio::null());
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("MACKEREL_PLUGIN_WORKDIR", folder);
+        command.envs(&self.env).env("MACKEREL_AGENT_PLUGIN_META", meta);
+        let Ended { status, stdout, stderr } = command.output().expect("the program can be started");
+        let [stdout, stderr] = [stdout, stderr].map(|text| String::from_utf8(text).expect("UTF-8"));
+        assert!(status.success(), "{self:?}: {stderr}");
+        (stdout, stderr)
+    }
+
+    /// The keys of the values that it prints.
+    fn keys(&self, folder: &Path) -> Vec<String> {
+        let (stdout, stderr) = self.run(folder, "");
+        assert_eq!(stderr, "");
+        stdout.lines().map(|line| line.split('\t').next().unwrap_or_default().to_owned()).collect()
+    }
+}
+
+/// Standard error of a command that is used wrongly.
+fn complaint(arguments: &str) -> String {
+    let output = Agent::alone().values(arguments).exits(2);
+    assert_eq!(output.stdout, "", "stdout of {output}");
+    output.stderr
+}
+
+/// Runs the program with words that no white space splits, on a machine without an engine of its own.
+fn conf_of(words: &[&str]) -> String {
+    let mut command = Command::new(program());
+    command.arg("conf").args(words).env_remove("DOCKER_HOST").stdin(Stdio::null());
+    let Ended { status, stdout, stderr } = command.output().expect("the program can be started");
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).expect("UTF-8")
+}
+
+#[test]
+fn a_run_becomes_a_section_of_the_agents_configuration() {
+    let agent = Agent::alone();
+    let output = agent.values("conf gostats --filter name=api --path /stats").exits(0).without_complaint();
+    insta::assert_snapshot!(mask::path(&output.stdout, &program(), "PROGRAM"), @r#"
+    [plugin.metrics.gostats]
+    command = ["PROGRAM", "run", "gostats", "--filter", "name=api", "--path", "/stats"]
+
+    [plugin.metrics.gostats.env]
+    DOCKER_HOST = "unix:///nonexistent/docker.sock"
+    "#);
+    let plugin = Plugin::read(&output.stdout);
+    assert_eq!(plugin.section, "gostats");
+    let own = Path::new(&plugin.command[0]);
+    assert!(own.is_absolute(), "{plugin:?}");
+    assert_eq!(fs::canonicalize(own).expect("it is there"), fs::canonicalize(program()).expect("it is there"));
+    assert_eq!(plugin.arguments(), ["run", "gostats", "--filter", "name=api", "--path", "/stats"]);
+    assert_eq!(plugin.timeout_seconds, None, "the agent's own is enough");
+}
+
+#[test]
+fn the_section_is_called_as_the_metrics_without_dots() {
+    let plugin = Plugin::of(&Agent::alone(), "gostats --metric-key-prefix web.go");
+    assert_eq!(plugin.section, "web_go");
+}
+
+/// Words that a shell, TOML or YAML would read as something else.
+const AWKWARD: [&str; 14] = [
+    r#"label=a"b\c"#,
+    "name=日本 語",
+    "label=x='y'",
+    "label=tab\there",
+    "label=two\nlines\n",
+    "label=\n  indented",
+    "label='''\"\"\"",
+    "label=$HOME$(id)`id`",
+    "label=x # no comment",
+    "label=*",
+    "label=a\\",
+    "label=\r\nold",
+    "label= @CLUSTER @SECTION ",
+    "label=--cloud-init",
+];
+
+#[test]
+fn words_arrive_as_they_were_typed() {
+    let words: Vec<_> =
+        ["gostats"].into_iter().chain(AWKWARD.into_iter().flat_map(|word| ["--filter", word])).collect();
+    let expected = [vec!["run"], words.clone()].concat();
+    assert_eq!(Plugin::read(&conf_of(&words)).arguments(), expected);
+    let all: Vec<_> = words.into_iter().chain(NEEDED.split(' ')).collect();
+    let config = CloudConfig::read(&conf_of(&all));
+    assert_eq!(Plugin::read(config.content("/etc/mackerel-agent/conf.d/gostats.conf")).arguments(), expected);
+}
+
+#[test]
+fn paths_hold_in_every_folder() {
+    let folder = TempDir::new().expect("a temporary folder");
+    fs::write(folder.path().join("strange.wasm"), named("strange")).expect("a file");
+    let (path, whole) =
+        (folder.path().display().to_string(), |name: &str| folder.path().join(name).display().to_string());
+    let agent = Agent::alone().through(&["env", "--chdir", &path]);
+    let target = StandIn::telling(stats::body(60_000_000_000, 7));
+    let words = format!("--target {} --path /stats", target.target());
+    let plugin = Plugin::of(&agent, &format!("./strange.wasm {words}"));
+    let expected = format!("run {} {words}", whole("strange.wasm"));
+    assert_eq!(plugin.arguments().join(" "), expected);
+    assert_eq!(plugin.env, BTreeMap::new(), "no engine is asked");
+    // Where it is not installed, it is said to be compiled; in the agent's log.
+    let (values, _) = plugin.run(folder.path(), "");
+    assert!(values.starts_with(&format!("strange.{}.", target.port())), "{values}");
+    // The secret's file need not be there: only the run needs it.
+    for words in ["--password-file pw", "--password-file=pw", "--password-file ./pw"] {
+        let plugin = Plugin::of(&agent, &format!("redis {words} --total sum"));
+        assert_eq!(plugin.arguments().join(" "), format!("run redis --password-file {} --total sum", whole("pw")));
+    }
+}
+
+#[test]
+fn what_the_run_needs_of_the_environment_goes_with_it() {
+    let engine = "tcp://engine.example:2376";
+    let tls = || Agent::on(engine).with("DOCKER_TLS_VERIFY", "1").with("DOCKER_CERT_PATH", "/etc/docker");
+    let env = |agent: Agent, words: &str| {
+        let env = Plugin::of(&agent, words).env;
+        env.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(env(Agent::on(engine), "gostats"), format!("DOCKER_HOST={engine}"));
+    let all = format!("DOCKER_CERT_PATH=/etc/docker DOCKER_HOST={engine} DOCKER_TLS_VERIFY=1");
+    assert_eq!(env(tls(), "gostats"), all);
+    assert_eq!(env(Agent::on(""), "gostats"), "");
+    assert_eq!(env(Agent::on(engine), &format!("gostats --docker-host {engine}")), "");
+    let tls_alone = "DOCKER_CERT_PATH=/etc/docker DOCKER_TLS_VERIFY=1";
+    assert_eq!(env(tls(), &format!("gostats --docker-host {engine}")), tls_alone);
+    assert_eq!(env(tls(), "gostats --target 127.0.0.1:80"), "");
+    // An instance is another machine.
+    let config = tls().values(&format!("conf gostats {NEEDED}")).exits(0).without_complaint();
+    let config = CloudConfig::read(&config.stdout);
+    assert_eq!(Plugin::read(config.content("/etc/mackerel-agent/conf.d/gostats.conf")).env, BTreeMap::new());
+}
+
+#[test]
+fn an_installed_collector_is_found_where_it_was_installed() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("strange.wasm");
+    fs::write(&file, named("strange")).expect("a file");
+    let store = folder.path().join("store");
+    let agent = Agent::alone().with("MACKEREL_PLUGIN_WASM_STORE", &store);
+    let _ = agent.values(&format!("install {}", file.display())).exits(0).without_complaint();
+    let plugin = Plugin::of(&agent, "strange --target 127.0.0.1:1");
+    assert_eq!(plugin.arguments(), ["run", "strange", "--target", "127.0.0.1:1"]);
+    let store = store.display().to_string();
+    assert_eq!(plugin.env, BTreeMap::from([("MACKEREL_PLUGIN_WASM_STORE".to_owned(), store)]));
+    let (definitions, complaints) = plugin.run(folder.path(), "1");
+    assert!(definitions.contains("\"strange.#.memory\"") && complaints.is_empty(), "{definitions}{complaints}");
+    // What an instance could install is what a registry has.
+    let complaint = agent.values(&format!("conf strange {NEEDED}")).exits(2).stderr;
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: an instance has no file strange: mackerel-plugin-wasm push it to a registry, and install it from there");
+}
+
+#[test]
+fn a_run_that_may_take_longer_than_the_agent_waits_says_so() {
+    let agent = Agent::alone();
+    let timeout = |words: &str| Plugin::of(&agent, &format!("gostats {words}")).timeout_seconds;
+    assert_eq!(timeout(""), None);
+    assert_eq!(timeout("--deadline 10s"), None);
+    assert!(timeout("--deadline 60s") > Some(60));
+    assert!(timeout("--deadline 29.5") > Some(30));
+}
+
+#[test]
+fn the_agent_runs_from_it_what_was_typed() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let _apps = group.apps(2);
+    let words = "--path /stats --total sum --select memory.* --instance-name slot --targets-graph";
+    let agent = Agent::beside(engine);
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("plugin.conf");
+    let output =
+        agent.values(&format!("conf gostats --filter {} {words}", group.filter())).exits(0).without_complaint();
+    fs::write(&file, output.stdout).expect("a file");
+    let plugin = Plugin::read(&fs::read_to_string(&file).expect("our own file"));
+    let (definitions, complaints) = plugin.run(folder.path(), "1");
+    let typed = agent.definitions(&format!("run gostats --filter {} {words}", group.filter())).exits(0);
+    assert_eq!((definitions, complaints), (typed.stdout, String::new()));
+    let keys = plugin.keys(folder.path());
+    insta::assert_snapshot!(keys.join("\n"));
+    assert_eq!(plugin.keys(folder.path()), keys, "a slot is kept");
+}
+
+/// A cloud-config, read.
+#[derive(Debug)]
+struct CloudConfig(Value);
+
+impl CloudConfig {
+    fn read(text: &str) -> Self {
+        assert!(text.starts_with("#cloud-config\n"), "{text}");
+        let config: Value = serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"));
+        let sections: Vec<_> = config.as_object().expect("an object").keys().collect();
+        assert_eq!(sections, ["runcmd", "write_files"]);
+        Self(config)
+    }
+
+    fn of(command: &str) -> Self {
+        Self::read(&Agent::alone().values(command).exits(0).without_complaint().stdout)
+    }
+
+    /// The files, as paths, permissions and contents.
+    fn files(&self) -> Vec<[&str; 3]> {
+        let files = self.0["write_files"].as_array().expect("a list").iter();
+        files
+            .map(|file| ["path", "permissions", "content"].map(|field| file[field].as_str().expect("a text")))
+            .collect()
+    }
+
+    /// The content of this file.
+    fn content(&self, path: &str) -> &str {
+        let file = self.files().into_iter().find(|[of, ..]| *of == path);
+        file.unwrap_or_else(|| panic!("no {path}: {self:?}"))[2]
+    }
+
+    /// The script that sets the instance up, the one command that is run.
+    fn script(&self) -> &str {
+        let path = &self.0["runcmd"][0][0];
+        assert_eq!(self.0["runcmd"], json!([[path]]), "one command of one word");
+        path.as_str().expect("a text")
+    }
+}
+
+#[test]
+fn a_cloud_config_looks_like_this() {
+    let agent = Agent::alone();
+    let text = |command: &str| mask::digests(&agent.values(command).exits(0).without_complaint().stdout);
+    insta::assert_snapshot!("cloud_config_with_all", text(ALL));
+    insta::assert_snapshot!("cloud_config_with_the_least", text(LEAST));
+}
+
+#[test]
+fn a_cloud_config_writes_what_the_agent_reads() {
+    let config = CloudConfig::of(ALL);
+    let paths: Vec<_> = config.files().into_iter().map(|[path, permissions, _]| (path, permissions)).collect();
+    let expected = [
+        ("/etc/sysconfig/mackerel-agent", "0644"),
+        ("/etc/mackerel-agent/conf.d/redis.conf", "0644"),
+        ("/usr/local/sbin/mackerel-plugin-wasm-setup", "0755"),
+    ];
+    assert_eq!(paths, expected);
+    assert_eq!(config.script(), "/usr/local/sbin/mackerel-plugin-wasm-setup");
+    assert_eq!(config.content("/etc/sysconfig/mackerel-agent"), "AUTO_RETIREMENT=1\n");
+    let plugin = Plugin::read(config.content("/etc/mackerel-agent/conf.d/redis.conf"));
+    assert_eq!(plugin.section, "redis");
+    // Without the options of conf itself, and with all others.
+    let command = "/usr/local/bin/mackerel-plugin-wasm run redis --filter label=app=cache --password-file /etc/redis/password \
+        --total sum --deadline 60s";
+    assert_eq!(plugin.command.join(" "), command);
+    assert!(plugin.timeout_seconds > Some(60), "{plugin:?}");
+}
+
+#[test]
+fn options_with_an_equals_sign_are_conf_s_own_too() {
+    let needed = NEEDED.replace("--ecs-cluster ", "--ecs-cluster=").replace("-from ", "-from=");
+    let config = CloudConfig::of(&format!("conf gostats {needed} --role=shop:api --path=/role"));
+    let plugin = Plugin::read(config.content("/etc/mackerel-agent/conf.d/gostats.conf"));
+    assert_eq!(plugin.arguments(), ["run", "gostats", "--path=/role"]);
+}
+
+#[test]
+fn the_script_has_no_fault_that_a_shell_or_shellcheck_finds() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let is_there = Command::new("shellcheck").arg("--version").output().is_ok();
+    if !is_there {
+        skip::notice("there is no shellcheck", "the style of the script that sets an instance up");
+    }
+    for command in [ALL, LEAST] {
+        let config = CloudConfig::of(command);
+        let path = folder.path().join("setup");
+        fs::write(&path, config.content(config.script())).expect("a file");
+        for checker in [&["sh", "-n"][..], &["shellcheck"]].into_iter().take(1 + usize::from(is_there)) {
+            let found = Command::new(checker[0]).args(&checker[1..]).arg(&path).output().expect("it can be started");
+            let said = [found.stdout, found.stderr].concat();
+            assert!(found.status.success() && said.is_empty(), "{checker:?}: {}", String::from_utf8_lossy(&said));
+        }
+    }
+}
+
+/// What a script of the instance finds of commands, beside those of the stage.
+const TOOLS: [&str; 10] = ["cat", "cp", "dirname", "grep", "install", "mkdir", "mktemp", "rm", "sh", "sha256sum"];
+
+/// What stands in for the commands that reach out, or that a Debian does not have. They note that they were called.
+const STAND_INS: [(&str, &str); 5] = [
+    (
+        "aws",
+        r#"echo "aws $* (in $AWS_DEFAULT_REGION)" >> "$STAGE/log"
+case "$1 $2" in
+'s3 cp') cp "$STAGE/program" "$5" ;;
+*)
+    while [ "$1" != --name ] && [ "$1" != --secret-id ]; do shift; done
+    cat "$STAGE/secrets/$2"
+    ;;
+esac"#,
+    ),
+    (
+        "curl",
+        r#"echo "curl $*" >> "$STAGE/log"
+case "$4" in
+-o) cp "$STAGE/program" "$5" ;;
+*) echo 'echo "what curl got is run" >> "$STAGE/log"' ;;
+esac"#,
+    ),
+    (
+        "yum",
+        r#"[ -e /etc/mackerel-agent/mackerel-agent.conf ] && state='configured'
+echo "yum $* (the agent is ${state:-not configured})" >> "$STAGE/log"
+case "$3" in
+awscli-2) exit 1 ;;
+awscli) install -m 755 "$STAGE/stand-ins/aws" "$STAGE/bin/aws" ;;
+esac"#,
+    ),
+    ("systemctl", r#"echo "systemctl $*" >> "$STAGE/log""#),
+    ("cloud-init", "[ \"$*\" = 'query region' ] && echo ap-northeast-1"),
+];
+
+/// An ECS container instance, as far as its script sees: its own /etc and /usr/local, and no network.
+struct Instance {
+    stage: TempDir,
+    script: String,
+}
+
+impl Instance {
+    /// One on which cloud-init has written the files. `None` where this user may not mount, which is then said.
+    fn with(config: &CloudConfig) -> Option<Self> {
+        let mut probe = Command::new("unshare");
+        probe.args(["--mount", "--net", "mount", "-t", "tmpfs", "none", "/mnt"]).stderr(Stdio::null());
+        if !probe.status().is_ok_and(|status| status.success()) {
+            skip::notice("only root can mount in a namespace", "that an instance sets itself up");
+            return None;
+        }
+        let instance = Self { stage: TempDir::new().expect("a temporary folder"), script: config.script().to_owned() };
+        for folder in ["bin", "etc/ecs", "local/bin", "stand-ins", "secrets/mackerel", "tmp"] {
+            fs::create_dir_all(instance.path(folder)).expect("a folder of our own");
+        }
+        for tool in TOOLS {
+            let path =
+                ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(tool)).into_iter().find(|path| path.exists());
+            symlink(path.unwrap_or_else(|| panic!("no {tool}")), instance.path("bin").join(tool)).expect("a link");
+        }
+        for (name, text) in STAND_INS {
+            instance.write(&format!("bin/{name}"), "755", &format!("#!/bin/sh\n{text}\n"));
+        }
+        symlink(program(), instance.path("program")).expect("a link");
+        instance.write("secrets//mackerel/api-key", "600", "the-api-key\n");
+        instance.write("secrets/redis", "600", "open sesame\n");
+        for [path, permissions, content] in config.files() {
+            let place = path.strip_prefix("/usr/local/").map(|rest| format!("local/{rest}"));
+            instance.write(&place.unwrap_or_else(|| path.trim_start_matches('/').to_owned()), permissions, content);
+        }
+        Some(instance)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.stage.path().join(name)
+    }
+
+    /// Writes a file by another process: a program cannot be started while somebody has it open to write, as a child of another scenario
+    /// might.
+    fn write(&self, name: &str, permissions: &str, content: &str) {
+        let text = self.path("text");
+        fs::write(&text, content).expect("a file of our own");
+        let mut install = Command::new("install");
+        install.args(["-D", "-m", permissions]).arg(text).arg(self.path(name));
+        assert!(install.status().expect("install").success(), "{name}");
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    fn permissions(&self, name: &str) -> u32 {
+        fs::metadata(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}")).permissions().mode() & 0o7777
+    }
+
+    /// Has cloud-init run the script, and gives how it ended.
+    fn set_up(&self) -> Ended {
+        let order = r#"umask 022
+mount --bind "$STAGE/etc" /etc
+mount --bind "$STAGE/local" /usr/local
+PATH=$STAGE/bin exec "$0""#;
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--net", "sh", "-euc", order, &self.script]).stdin(Stdio::null()).current_dir("/");
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.env("STAGE", self.stage.path()).env("TMPDIR", self.path("tmp"));
+        command.output().expect("unshare can be started")
+    }
+
+    /// Has it run, and all goes well.
+    #[track_caller]
+    fn is_set_up(&self) {
+        let Ended { status, stderr, .. } = self.set_up();
+        assert!(status.success(), "{status}: {}{}", String::from_utf8_lossy(&stderr), self.log());
+    }
+
+    /// Has it run in vain, and gives what is said of that. Then there is neither an agent nor a service of it.
+    #[track_caller]
+    fn fails(&self) -> String {
+        let Ended { status, stdout, stderr } = self.set_up();
+        let said = [stdout, stderr].map(|text| String::from_utf8(text).expect("UTF-8")).concat();
+        assert!(!status.success(), "{said}");
+        assert!(!self.log().contains("mackerel-agent"), "{}", self.log());
+        self.mask(&said)
+    }
+
+    /// What the stand-ins were called with.
+    fn log(&self) -> String {
+        self.mask(&fs::read_to_string(self.path("log")).unwrap_or_default())
+    }
+
+    /// Hides the temporary files' names.
+    fn mask(&self, text: &str) -> String {
+        let text = mask::path(text, self.stage.path(), "STAGE");
+        let mut pieces = text.split("STAGE/tmp/tmp.");
+        let first = pieces.next().unwrap_or_default().to_owned();
+        pieces
+            .fold(first, |masked, piece| masked + "NEW" + piece.trim_start_matches(|c: char| c.is_ascii_alphanumeric()))
+    }
+
+    /// The agent's configuration.
+    fn agent(&self) -> Value {
+        toml::from_str(&self.read("etc/mackerel-agent/mackerel-agent.conf")).expect("TOML")
+    }
+}
+
+#[test]
+fn an_instance_sets_itself_up() {
+    let Some(instance) = Instance::with(&CloudConfig::of(ALL)) else { return };
+    instance.write("etc/ecs/ecs.config", "644", "ECS_ENABLE_TASK_IAM_ROLE=true\n");
+    instance.is_set_up();
+    insta::assert_snapshot!(instance.log());
+    let check = |instance: &Instance| {
+        assert_eq!(instance.read("etc/ecs/ecs.config"), "ECS_ENABLE_TASK_IAM_ROLE=true\nECS_CLUSTER=shop\n");
+        let expected = json!({
+            "apikey": "the-api-key",
+            "include": "/etc/mackerel-agent/conf.d/*.conf",
+            "roles": ["shop:cache"],
+            "host_status": {"on_start": "working", "on_stop": "poweroff"},
+        });
+        assert_eq!(instance.agent(), expected);
+        assert_eq!(instance.permissions("etc/mackerel-agent/mackerel-agent.conf"), 0o600);
+        assert_eq!(instance.read("etc/redis/password"), "open sesame\n");
+        assert_eq!(instance.permissions("etc/redis/password"), 0o600);
+        assert_eq!(instance.permissions("local/bin/mackerel-plugin-wasm"), 0o755);
+        assert_eq!(fs::read_dir(instance.path("tmp")).expect("a folder").count(), 0, "nothing is left over");
+    };
+    check(&instance);
+    let version = |program: &Path| Command::new(program).arg("--version").output().expect("it can be started").stdout;
+    let installed = version(&instance.path("local/bin/mackerel-plugin-wasm"));
+    assert!(!installed.is_empty());
+    assert_eq!(installed, version(&program()));
+    // Once more, by hand, it changes nothing.
+    let log = instance.log();
+    instance.is_set_up();
+    check(&instance);
+    assert_eq!(instance.log(), log.repeat(2));
+}
+
+#[test]
+fn an_instance_with_all_at_hand_asks_aws_for_nothing() {
+    let Some(instance) = Instance::with(&CloudConfig::of(LEAST)) else { return };
+    fs::remove_file(instance.path("bin/aws")).expect("our own file");
+    instance.write("etc/api-key", "600", "another-key");
+    instance.is_set_up();
+    insta::assert_snapshot!(instance.log(), @"
+    curl -fsSL --retry 5 -o NEW https://example.com/plugin?version=1&os=linux
+    curl -fsSL --retry 5 https://mackerel.io/file/script/amznlinux/setup-yum-v2.sh
+    what curl got is run
+    yum install -y mackerel-agent (the agent is configured)
+    systemctl enable --now mackerel-agent
+    ");
+    let agent = instance.agent();
+    assert_eq!((&agent["apikey"], agent.get("roles")), (&json!("another-key"), None));
+    assert_eq!(instance.read("etc/ecs/ecs.config"), "ECS_CLUSTER=shop\n");
+}
+
+#[test]
+fn an_instance_without_the_aws_command_line_gets_it() {
+    let Some(instance) = Instance::with(&CloudConfig::of(ALL)) else { return };
+    fs::rename(instance.path("bin/aws"), instance.path("stand-ins/aws")).expect("our own file");
+    instance.is_set_up();
+    let first: Vec<_> = instance.log().lines().take(3).map(str::to_owned).collect();
+    insta::assert_snapshot!(first.join("\n"), @"
+    yum install -y awscli-2 (the agent is not configured)
+    yum install -y awscli (the agent is not configured)
+    aws s3 cp --only-show-errors s3://tools/plugin NEW (in ap-northeast-1)
+    ");
+}
+
+#[test]
+fn an_instance_installs_no_other_program() {
+    let said = [ALL, LEAST].map(|command| {
+        let instance = Instance::with(&CloudConfig::of(command))?;
+        fs::remove_file(instance.path("program")).expect("our own file");
+        let mut bytes = fs::read(program()).expect("the program");
+        let last = bytes.last_mut().expect("a byte");
+        *last ^= 1;
+        fs::write(instance.path("program"), bytes).expect("a file");
+        let said = instance.fails();
+        assert!(!instance.path("local/bin/mackerel-plugin-wasm").exists());
+        assert!(!instance.path("etc/mackerel-agent/mackerel-agent.conf").exists());
+        Some(said)
+    });
+    let [Some(first), Some(second)] = said else { return };
+    assert_eq!(first, second);
+    insta::assert_snapshot!(first, @"
+    NEW: FAILED
+    sha256sum: WARNING: 1 computed checksum did NOT match
+    ");
+}
+
+#[test]
+fn an_instance_without_its_secrets_gets_no_agent() {
+    let spoils: [fn(&Instance); 4] = [
+        |instance| fs::remove_file(instance.path("program")).expect("our own file"),
+        |instance| fs::remove_file(instance.path("secrets/mackerel/api-key")).expect("our own file"),
+        |instance| instance.write("secrets/mackerel/api-key", "600", ""),
+        |instance| fs::remove_file(instance.path("secrets/redis")).expect("our own file"),
+    ];
+    let config = CloudConfig::of(ALL);
+    let said = spoils.map(|spoil| {
+        let instance = Instance::with(&config)?;
+        spoil(&instance);
+        let said = instance.fails();
+        assert!(!instance.path("etc/mackerel-agent/mackerel-agent.conf").exists());
+        Some(said)
+    });
+    let said: Option<Vec<_>> = said.into_iter().collect();
+    let Some(said) = said else { return };
+    insta::assert_snapshot!(said.join("---\n"));
+}
+
+#[test]
+fn no_secret_is_in_it() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("password");
+    fs::write(&file, "open sesame").expect("a file");
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("our own file");
+    let file = file.display();
+    let options = format!("--password-file {file} --secret-from {file}=file:/run/password");
+    for command in [format!("conf redis {options} {NEEDED}"), format!("conf redis --password-file {file}")] {
+        let text = Agent::alone().values(&command).exits(0).without_complaint().stdout;
+        assert!(!text.contains("sesame"), "{text}");
+    }
+}
+
+#[test]
+fn a_collector_of_a_registry_is_installed_by_its_digest() {
+    let Some(registry) = Registry::start() else { return };
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("strange.wasm");
+    fs::write(&file, named("strange")).expect("a file");
+    let store = folder.path().join("store");
+    let agent = Agent::alone().with("DOCKER_CONFIG", folder.path()).with("MACKEREL_PLUGIN_WASM_STORE", store);
+    let reference = format!("oci://{}/tools/strange:1", registry.address());
+    let succeeds = |command: &str| -> Output { agent.values(command).exits(0).without_complaint() };
+    let pushed = succeeds(&format!("push {} {reference}", file.display()));
+    let _ = succeeds(&format!("install {reference}"));
+    let config = CloudConfig::read(&succeeds(&format!("conf strange {NEEDED}")).stdout);
+    let script = config.content(config.script());
+    let line = script.lines().find(|line| line.contains(" install oci:")).expect("a line that installs");
+    let masked = mask::ports(&mask::digests(line));
+    insta::assert_snapshot!(masked, @"/usr/local/bin/mackerel-plugin-wasm install oci://127.0.0.1:PORT/tools/strange:1@sha256:DIGEST");
+    let (_, digest) = line.split_once('@').expect("a digest");
+    assert!(pushed.stdout.contains(digest), "{line}: {pushed}");
+    // What stands there is understood.
+    let installed = agent.values(line.trim_start_matches("/usr/local/bin/mackerel-plugin-wasm "));
+    let _ = installed.exits(0).without_complaint();
+    let plugin = Plugin::read(config.content("/etc/mackerel-agent/conf.d/strange.conf"));
+    assert_eq!((plugin.arguments(), &plugin.env), (vec!["run", "strange"], &BTreeMap::new()));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_its_reason() {
+    let other = |from: &str, to: &str| NEEDED.replace(from, to);
+    let file = component("gostats");
+    let complaints = [
+        "gostats --cloud-init".to_owned(),
+        "gostats --ecs-cluster shop".to_owned(),
+        "gostats --role shop:api".to_owned(),
+        format!("gostats {}", other("ssm:/mackerel/api-key", "file:api-key")),
+        format!("gostats {}", other("ssm:/mackerel/api-key", "ssm:it's")),
+        format!("gostats {}", other("s3://tools/plugin", "http://example.com/plugin")),
+        format!("gostats {}", other("s3://tools/plugin", "https://example.com/it's")),
+        format!("gostats {}", other("shop", "größe")),
+        format!("gostats {NEEDED} --role shop"),
+        format!("redis {NEEDED} --password-file /etc/redis/password"),
+        format!("redis {NEEDED} --password-file password"),
+        format!("redis {NEEDED} --secret-from /etc/redis/password=ssm:/redis"),
+        format!("redis {NEEDED} --password-file /etc/redis/password --secret-from /etc/redis/password"),
+        format!("{file} {NEEDED}"),
+    ];
+    let complaints = complaints.map(|words| {
+        let shown = words.replace(&file, "FILE").replace(NEEDED, "NEEDED");
+        format!("{shown}\n{}\n", complaint(&format!("conf {words}")).replace(&file, "FILE"))
+    });
+    insta::assert_snapshot!(complaints.concat());
+    // A name in two words, and a key in place of where it is.
+    let in_two = Command::new(program()).args(["conf", "gostats", "--cloud-init", "--ecs-cluster", "a b"]).output();
+    let in_two = in_two.expect("the program can be started");
+    assert_eq!(in_two.status.code(), Some(2));
+    insta::assert_snapshot!(String::from_utf8_lossy(&in_two.stderr), @"
+    error: invalid value 'a b' for '--ecs-cluster <NAME>': expected the cluster's name, of a-z, A-Z, 0-9, - and _
+
+    For more information, try '--help'.
+    ");
+    let key = complaint(&format!("conf gostats {}", other("ssm:/mackerel/api-key", "s3cr3t")));
+    insta::assert_snapshot!("a_key_in_place_of_where_it_is", key);
+}

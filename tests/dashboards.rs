@@ -1,1 +1,353 @@
-//! To be written.
+//! Dashboards: that Mackerel takes them, and that they draw what a run posts, all of it and nothing else. No engine runs here.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use scenarios::agent::Agent;
+use serde_json::Value;
+
+/// Collectors with the options that they need, and some graphs of each that can be chosen.
+const COLLECTORS: [(&str, &str); 6] = [
+    ("gostats", "memory.*"),
+    ("docker", "memory.*"),
+    ("docker --graphs all", "memory.*"),
+    ("redis", "memory.*"),
+    ("prometheus --metric go_goroutines --metric http_requests_total", "go_goroutines.*"),
+    ("prometheus --metric http_*", "http_requests_total.*"),
+];
+
+/// All these collectors with all kinds of options about what is posted.
+fn commands() -> impl Iterator<Item = String> {
+    COLLECTORS.into_iter().flat_map(|(collector, some)| {
+        let options = [
+            String::new(),
+            "--total sum,avg,max,min --targets-graph".to_owned(),
+            "--total sum --total-only".to_owned(),
+            format!("--select {some}"),
+            format!("--exclude {some} --total max --targets-graph"),
+            "--metric-key-prefix web.go".to_owned(),
+            "--metric-key-prefix web.go --total avg,min".to_owned(),
+        ];
+        // What is left out can be all that there is.
+        let leaves_some = move |options: &String| !(collector.ends_with('*') && options.starts_with("--exclude"));
+        options.into_iter().filter(leaves_some).map(move |options| format!("{collector} {options}"))
+    })
+}
+
+fn dashboard(command: &str) -> Value {
+    let output = Agent::alone().values(&format!("dashboard {command} --role shop:api"));
+    let output = output.exits(0).without_complaint();
+    serde_json::from_str(&output.stdout).expect("a dashboard is JSON")
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().expect("a list")
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}"))
+}
+
+/// The widgets of this type.
+fn widgets<'d>(dashboard: &'d Value, of: &'static str) -> impl Iterator<Item = &'d Value> {
+    list(&dashboard["widgets"]).iter().filter(move |widget| widget["type"] == of)
+}
+
+/// A metric that a run posts: its name in Mackerel, with what only a run knows as `*`, its graph's, and its unit.
+struct Posted {
+    name: String,
+    graph: String,
+    unit: String,
+}
+
+impl Posted {
+    /// Whether an expression draws it by this name, in which a `*` is of a wildcard too.
+    fn is(&self, name: &str) -> bool {
+        self.name == name
+    }
+
+    /// Whether it is in the role graph of this name. Mackerel knows those without a wildcard before the metric alone.
+    fn is_in(&self, role_graph: &str) -> bool {
+        role_graph.strip_suffix(".*") == Some(&self.graph) && !self.graph.contains('*')
+    }
+}
+
+/// The metrics that a run with these options defines.
+fn defined(command: &str) -> Vec<Posted> {
+    let output = Agent::alone().definitions(&format!("run {command}")).exits(0).without_complaint();
+    let (_, json) = output.stdout.split_once('\n').expect("two lines");
+    let json: Value = serde_json::from_str(json).expect("the second line is JSON");
+    let graphs = json["graphs"].as_object().expect("graphs");
+    let posted = graphs.iter().flat_map(|(key, graph)| {
+        let key = format!("custom.{}", key.replacen('#', "*", 1));
+        list(&graph["metrics"]).iter().map(move |metric| Posted {
+            name: format!("{key}.{}", text(&metric["name"])),
+            graph: key.clone(),
+            unit: text(&graph["unit"]).to_owned(),
+        })
+    });
+    posted.collect()
+}
+
+/// The totals of what a target alone can name, for which there is no definition: they are called as those of each target, without it.
+fn open_totals(command: &str) -> Vec<Posted> {
+    let option = |name: &str| {
+        let mut words = command.split_whitespace().skip_while(|word| *word != name);
+        words.nth(1).map(str::to_owned)
+    };
+    let collector = command.split(' ').next().expect("a collector");
+    let prefix = format!("custom.{}", option("--metric-key-prefix").unwrap_or_else(|| collector.to_owned()));
+    let totals = option("--total").unwrap_or_default();
+    let of_each = defined(&command.replace("--total-only", ""));
+    let totals = totals.split(',').filter(|total| !total.is_empty()).flat_map(|total| {
+        let of_targets = of_each.iter().filter_map(|posted| {
+            let prefix_of_each = format!("{prefix}.");
+            let bare = |name: &str| {
+                let mut parts: Vec<_> = name.strip_prefix(&prefix_of_each)?.split('.').collect();
+                parts.remove(parts.iter().position(|part| *part == "*")?);
+                Some([vec![&*format!("{prefix}_{total}")], parts].concat().join("."))
+            };
+            let [name, graph] = [bare(&posted.name)?, bare(&posted.graph)?];
+            name.contains('*').then(|| Posted { name, graph, unit: posted.unit.clone() })
+        });
+        of_targets.collect::<Vec<_>>()
+    });
+    totals.collect()
+}
+
+/// All metrics that a run with these options posts.
+fn posted(command: &str) -> Vec<Posted> {
+    defined(command).into_iter().chain(open_totals(command)).collect()
+}
+
+/// The name in an expression that is nothing else than a role's metric.
+fn name_in(expression: &str) -> &str {
+    let name = expression.strip_prefix("role('shop:api', '").and_then(|rest| rest.strip_suffix("')"));
+    name.filter(|name| !name.contains('\'')).unwrap_or_else(|| panic!("another expression: {expression}"))
+}
+
+/// A dashboard's graphs, as expressions and as role graphs' names.
+fn graphs(dashboard: &Value) -> (Vec<&str>, Vec<&str>) {
+    let (mut expressions, mut role_graphs) = (Vec::new(), Vec::new());
+    for widget in widgets(dashboard, "graph") {
+        let graph = &widget["graph"];
+        match text(&graph["type"]) {
+            "expression" => expressions.push(text(&graph["expression"])),
+            "role" => {
+                assert_eq!(graph["roleFullname"], "shop:api");
+                role_graphs.push(text(&graph["name"]));
+            }
+            other => panic!("a graph of another kind: {other}"),
+        }
+    }
+    (expressions, role_graphs)
+}
+
+#[test]
+fn mackerel_takes_them() {
+    let schema = fs::read_to_string("golden/dashboard.schema.json").expect("the schema");
+    let schema: Value = serde_json::from_str(&schema).expect("the schema is JSON");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    for command in commands() {
+        let dashboard = dashboard(&command);
+        let errors = validator.iter_errors(&dashboard).map(|error| format!("{}: {error}\n", error.instance_path()));
+        assert_eq!(errors.collect::<String>(), "", "{command}");
+    }
+    // That it refuses something, too.
+    for (pointer, value) in [
+        ("/urlPath", Value::from("web.go")),
+        ("/widgets/0/layout/width", Value::from(25)),
+        ("/widgets/1/layout/height", Value::from(5)),
+        ("/widgets/1/type", Value::from("chart")),
+        ("/widgets/1/graph/type", Value::from("role")),
+        ("/widgets/1/range", Value::from("1h")),
+    ] {
+        let mut dashboard = dashboard("gostats");
+        *dashboard.pointer_mut(pointer).unwrap_or_else(|| panic!("there is {pointer}")) = value;
+        assert!(!validator.is_valid(&dashboard), "{pointer}");
+    }
+}
+
+#[test]
+fn widgets_stand_on_the_grid_and_on_no_other() {
+    for command in commands() {
+        let dashboard = dashboard(&command);
+        let rectangle = |widget: &Value| {
+            let [x, y, width, height] =
+                ["x", "y", "width", "height"].map(|side| widget["layout"][side].as_u64().expect("a number"));
+            (x..x + width, y..y + height)
+        };
+        let rectangles: Vec<_> = list(&dashboard["widgets"]).iter().map(rectangle).collect();
+        for (place, (x, y)) in rectangles.iter().enumerate() {
+            assert!(x.end <= 24, "{command}: {x:?} protrudes");
+            for (other_x, other_y) in &rectangles[..place] {
+                let apart = x.end <= other_x.start
+                    || other_x.end <= x.start
+                    || y.end <= other_y.start
+                    || other_y.end <= y.start;
+                assert!(apart, "{command}: {x:?} {y:?} and {other_x:?} {other_y:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_graph_has_a_title_and_every_declared_graph_its_section() {
+    for command in commands() {
+        let dashboard = dashboard(&command);
+        for widget in widgets(&dashboard, "graph").chain(widgets(&dashboard, "markdown")) {
+            assert!(!text(&widget["title"]).trim().is_empty(), "{command}: {widget}");
+        }
+        assert_eq!(dashboard["widgets"][0]["type"], "markdown", "{command}: a title comes first");
+        let titles: Vec<_> = widgets(&dashboard, "markdown").map(|widget| text(&widget["title"])).collect();
+        assert_eq!(titles.iter().collect::<BTreeSet<_>>().len(), titles.len(), "{command}: twice the same: {titles:?}");
+        let of_each = defined(&command.replace("--total-only", ""));
+        let targets = usize::from(command.contains("--targets-graph"));
+        let declared: BTreeSet<_> =
+            of_each.iter().map(|posted| &posted.graph).filter(|key| key.contains('*')).collect();
+        assert_eq!(titles.len(), declared.len() + targets, "{command}: {titles:?} {declared:?}");
+    }
+}
+
+#[test]
+fn every_graph_draws_what_a_run_posts() {
+    for command in commands() {
+        let dashboard = dashboard(&command);
+        let (expressions, role_graphs) = graphs(&dashboard);
+        let posted = posted(&command);
+        for expression in expressions {
+            assert!(posted.iter().any(|posted| posted.is(name_in(expression))), "{command}: {expression}");
+        }
+        for name in role_graphs {
+            assert!(posted.iter().any(|posted| posted.is_in(name)), "{command}: {name}");
+        }
+    }
+}
+
+#[test]
+fn every_metric_that_a_run_posts_is_drawn_once() {
+    for command in commands() {
+        let dashboard = dashboard(&command);
+        let (expressions, role_graphs) = graphs(&dashboard);
+        for posted in posted(&command) {
+            let by_itself = expressions.iter().filter(|expression| posted.is(name_in(expression)));
+            let with_others = role_graphs.iter().filter(|name| posted.is_in(name));
+            assert_eq!(by_itself.count() + with_others.count(), 1, "{command}: {}", posted.name);
+        }
+    }
+}
+
+#[test]
+fn one_of_each_kind_looks_like_this() {
+    let agent = Agent::alone();
+    let with_totals = agent.values("dashboard gostats --role shop:api --total sum,avg --targets-graph");
+    insta::assert_snapshot!("gostats_with_totals", with_totals.exits(0).without_complaint().stdout);
+    let of_containers = agent.values("dashboard docker --role shop:api");
+    insta::assert_snapshot!("docker", of_containers.exits(0).without_complaint().stdout);
+}
+
+/// An address that embeds a graph, taken apart.
+#[derive(Debug, PartialEq)]
+struct Embedded {
+    query: String,
+    unit: String,
+    title: String,
+    period: String,
+}
+
+impl Embedded {
+    fn read(address: &str) -> Self {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?&=%".contains(&byte);
+        assert!(address.bytes().all(allowed), "to be encoded: {address}");
+        let start = "https://mackerel.io/embed/orgs/example-org/advanced-graph?";
+        let query = address.strip_prefix(start).unwrap_or_else(|| panic!("another address: {address}"));
+        let fields: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let names: Vec<_> = fields.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["query", "unit", "title", "period"], "{address}");
+        let [query, unit, title, period] =
+            fields.into_iter().map(|(_, value)| value).collect::<Vec<_>>().try_into().expect("four");
+        Self { query, unit, title, period }
+    }
+}
+
+#[test]
+fn addresses_are_those_of_the_dashboards_graphs() {
+    for command in commands() {
+        let dashboard = dashboard(&command);
+        let (expressions, role_graphs) = graphs(&dashboard);
+        let role_graphs = role_graphs.iter().map(|name| format!("role('shop:api', '{name}')"));
+        let expected: BTreeSet<_> = expressions.iter().map(|text| (*text).to_owned()).chain(role_graphs).collect();
+        let output = Agent::alone().values(&format!("dashboard {command} --role shop:api --urls example-org"));
+        let output = output.exits(0).without_complaint();
+        let lines: Vec<_> = output.stdout.lines().collect();
+        let posted = posted(&command);
+        let mut found = BTreeSet::new();
+        for lines in lines.chunks(4) {
+            let (title, addresses) = lines.split_first().expect("a title");
+            assert_eq!(addresses.len(), 3, "{output}");
+            let address =
+                |line: &&str| line.strip_prefix("  ").unwrap_or_else(|| panic!("{line} in {output}")).to_owned();
+            let embedded: Vec<_> = addresses.iter().map(|line| Embedded::read(&address(line))).collect();
+            let periods: Vec<_> = embedded.iter().map(|embedded| embedded.period.as_str()).collect();
+            assert_eq!(periods, ["1h", "1d", "1w"], "{output}");
+            for embedded in embedded {
+                assert_eq!(embedded.title, *title, "{output}");
+                let name = name_in(&embedded.query);
+                let posted = posted.iter().find(|posted| posted.is(name) || posted.is_in(name));
+                let posted = posted.unwrap_or_else(|| panic!("not posted: {name}"));
+                assert_eq!(embedded.unit, posted.unit, "{command}: {name}");
+                found.insert(embedded.query);
+            }
+        }
+        assert_eq!(found, expected, "{command}");
+        assert_eq!(lines.len(), 4 * expected.len(), "each once: {output}");
+    }
+}
+
+#[test]
+fn addresses_look_like_this() {
+    let command = "dashboard gostats --role shop:api --total sum --select gc.* --urls example-org";
+    insta::assert_snapshot!(Agent::alone().values(command).exits(0).without_complaint().stdout);
+}
+
+#[test]
+fn neither_an_engine_nor_a_secret_is_needed() {
+    let command = "dashboard redis --role shop:cache --password-file /nonexistent/password";
+    let output = Agent::alone().values(command).exits(0).without_complaint();
+    let with: Value = serde_json::from_str(&output.stdout).expect("JSON");
+    let output = Agent::alone().values("dashboard redis --role shop:cache").exits(0).without_complaint();
+    let without: Value = serde_json::from_str(&output.stdout).expect("JSON");
+    assert_eq!(with["widgets"], without["widgets"]);
+}
+
+#[test]
+fn one_that_is_there_is_replaced_by_its_id() {
+    let mut replacing = dashboard("gostats --dashboard-id 2u4PP3TJqbu");
+    let id = replacing.as_object_mut().expect("an object").remove("id");
+    assert_eq!(id, Some(Value::from("2u4PP3TJqbu")));
+    let mut new = dashboard("gostats");
+    assert_eq!(new.get("id"), None);
+    // The command stands in the memo.
+    replacing["memo"].take();
+    new["memo"].take();
+    assert_eq!(replacing, new);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_its_reason() {
+    let complaints = [
+        "",
+        "--role shop",
+        "--role shop:",
+        "--role shop:api --urls a/b",
+        "--role shop:api --urls example-org --dashboard-id x",
+        "--role shop:api --select nonsense",
+        "--role shop:api --total-only",
+    ];
+    let complaints = complaints.map(|options| {
+        let output = Agent::alone().values(&format!("dashboard gostats {options}")).exits(2);
+        assert_eq!(output.stdout, "", "stdout of {output}");
+        format!("{options}\n{}\n", output.stderr)
+    });
+    insta::assert_snapshot!(complaints.concat());
+}
