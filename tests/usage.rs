@@ -16,7 +16,7 @@ fn an_option_that_does_not_exist_is_refused() {
 
       tip: a similar argument exists: '--filter'
       tip: gostats takes --path, --scheme
-      tip: the host takes --filter, --container-port, --target, --docker-host, --tls-server-name, --metric-key-prefix, --instance-name, --timeout, --deadline, --memory-limit, --total-memory, --cpu-limit, --verbose
+      tip: the host takes --filter, --container-port, --target, --docker-host, --tls-server-name, --metric-key-prefix, --instance-name, --select, --exclude, --total, --total-only, --targets-graph, --timeout, --deadline, --memory-limit, --total-memory, --cpu-limit, --verbose
 
     Usage: mackerel-plugin-wasm run gostats --filter <KEY=VALUE>
 
@@ -30,7 +30,7 @@ fn a_collector_option_that_does_not_exist_names_those_that_do() {
     error: unexpected argument '--uri' found
 
       tip: gostats takes --path, --scheme
-      tip: the host takes --filter, --container-port, --target, --docker-host, --tls-server-name, --metric-key-prefix, --instance-name, --timeout, --deadline, --memory-limit, --total-memory, --cpu-limit, --verbose
+      tip: the host takes --filter, --container-port, --target, --docker-host, --tls-server-name, --metric-key-prefix, --instance-name, --select, --exclude, --total, --total-only, --targets-graph, --timeout, --deadline, --memory-limit, --total-memory, --cpu-limit, --verbose
 
     Usage: mackerel-plugin-wasm run gostats [OPTIONS]
 
@@ -167,12 +167,15 @@ fn inspect_shows_what_a_collector_offers_and_asks_for() {
 }
 
 #[test]
-fn the_readme_shows_the_limits_that_hold() {
+fn the_reference_shows_the_limits_that_hold() {
     let output = Agent::alone().values("inspect gostats").exits(0).without_complaint();
     let (_, limits) = output.stdout.split_once("\nlimits\n").expect("a section of limits");
     assert!(limits.lines().count() > 20, "{limits}");
-    let readme = include_str!("../README.md");
-    assert!(readme.contains(&format!("```\nlimits\n{limits}```\n")), "README.md should show this:\n{limits}");
+    let reference = include_str!("../docs/reference.md");
+    assert!(
+        reference.contains(&format!("```\nlimits\n{limits}```\n")),
+        "docs/reference.md should show this:\n{limits}"
+    );
 }
 
 #[test]
