@@ -3,8 +3,8 @@
 #
 #   start DIR   starts dockerd with all that it keeps under DIR, and waits until it answers at unix://DIR/docker.sock
 #   stop DIR    ends exactly that dockerd, and removes DIR and what else it left
-#   install     installs Debian's docker.io where there is no dockerd, and its podman, redis-server and docker-registry, which some
-#               tests want, where there are none
+#   install     installs Debian's docker.io where there is no dockerd, and its podman, redis-server, docker-registry and shellcheck,
+#               which some tests want, where there are none
 #
 # It lives beside any other engine: it has a bridge of its own, in a range that RFC 2544 keeps for benchmarks, and it
 # leaves the firewall and the routing of the machine alone. So its containers reach nothing outside, and their published
@@ -92,6 +92,7 @@ install() {
   command -v podman >/dev/null || missing+=(podman containernetworking-plugins)
   command -v redis-server >/dev/null || missing+=(redis-server)
   command -v docker-registry >/dev/null || missing+=(docker-registry)
+  command -v shellcheck >/dev/null || missing+=(shellcheck)
   [ ${#missing[@]} != 0 ] || return 0
   say "installing Debian's ${missing[*]}"
   DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null

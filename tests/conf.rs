@@ -159,6 +159,13 @@ fn words_arrive_as_they_were_typed() {
 }
 
 #[test]
+fn a_word_that_yaml_cannot_hold_is_refused() {
+    let output = Agent::alone().values(&format!("conf gostats --filter label=a\u{feff}b {NEEDED}")).exits(2);
+    insta::assert_snapshot!(output.stderr, @r"mackerel-plugin-wasm: cloud-init's YAML cannot hold this: label=a\u{feff}b");
+    assert_eq!(output.stdout, "");
+}
+
+#[test]
 fn paths_hold_in_every_folder() {
     let folder = TempDir::new().expect("a temporary folder");
     fs::write(folder.path().join("strange.wasm"), named("strange")).expect("a file");
@@ -349,7 +356,8 @@ fn the_script_has_no_fault_that_a_shell_or_shellcheck_finds() {
 }
 
 /// What a script of the instance finds of commands, beside those of the stage.
-const TOOLS: [&str; 10] = ["cat", "cp", "dirname", "grep", "install", "mkdir", "mktemp", "rm", "sh", "sha256sum"];
+const TOOLS: [&str; 11] =
+    ["cat", "cp", "dirname", "grep", "install", "mkdir", "mktemp", "rm", "sh", "sha256sum", "tail"];
 
 /// What stands in for the commands that reach out, or that a Debian does not have. They note that they were called.
 const STAND_INS: [(&str, &str); 5] = [
@@ -367,9 +375,9 @@ esac"#,
     (
         "curl",
         r#"echo "curl $*" >> "$STAGE/log"
-case "$4" in
--o) cp "$STAGE/program" "$5" ;;
-*) echo 'echo "what curl got is run" >> "$STAGE/log"' ;;
+case "$6" in
+https://mackerel.io/*) echo 'echo "what curl got is run" >> "$STAGE/log"' > "$5" ;;
+*) cp "$STAGE/program" "$5" ;;
 esac"#,
     ),
     (
@@ -535,7 +543,7 @@ fn an_instance_with_all_at_hand_asks_aws_for_nothing() {
     instance.is_set_up();
     insta::assert_snapshot!(instance.log(), @"
     curl -fsSL --retry 5 -o NEW https://example.com/plugin?version=1&os=linux
-    curl -fsSL --retry 5 https://mackerel.io/file/script/amznlinux/setup-yum-v2.sh
+    curl -fsSL --retry 5 -o NEW https://mackerel.io/file/script/amznlinux/setup-yum-v2.sh
     what curl got is run
     yum install -y mackerel-agent (the agent is configured)
     systemctl enable --now mackerel-agent

@@ -38,17 +38,17 @@ pub struct ConfOptions {
     #[arg(long, value_name = "SERVICE:ROLE", requires = "cloud_init")]
     pub role: Option<Role>,
 
-    /// Where Mackerel's API key is: ssm:PARAMETER, secretsmanager:SECRET or file:PATH
+    /// Where Mackerel's API key is: ssm:PARAMETER, secretsmanager:SECRET, or file: and a path
     #[arg(long, value_name = "REFERENCE", requires = "cloud_init")]
-    pub api_key_from: Option<Reference>,
+    pub api_key_from: Option<String>,
 
     /// Where this program is: https://… or s3://…; it is checked to be the very same
     #[arg(long, value_name = "URL", requires = "cloud_init", value_parser = parse_url)]
     pub plugin_from: Option<String>,
 
     /// Where the secret is that the file PATH of an option is to hold; repeatable
-    #[arg(long = "secret-from", value_name = "PATH=REFERENCE", requires = "cloud_init", value_parser = parse_secret)]
-    pub secrets_from: Vec<(PathBuf, Reference)>,
+    #[arg(long = "secret-from", value_name = "PATH=REFERENCE", requires = "cloud_init")]
+    pub secrets_from: Vec<String>,
 }
 
 /// Where a secret is, for who may read it.
@@ -221,7 +221,14 @@ fn environment(job: &Job) -> BTreeMap<&'static str, String> {
     if matches!(job.component.origin, Origin::Installed(_)) {
         names.push(store::installed::FOLDER_VARIABLE);
     }
-    let value = |name| Some((name, env::var(name).ok().filter(|value| !value.is_empty())?));
+    let value = |name| {
+        let value = env::var(name).ok().filter(|value| !value.is_empty())?;
+        // mackerel-agent stands in another folder.
+        let is_path = matches!(name, "DOCKER_CERT_PATH" | store::installed::FOLDER_VARIABLE);
+        let whole = || std::path::absolute(&value).ok()?.into_os_string().into_string().ok();
+        let whole = is_path.then(whole).flatten();
+        Some((name, whole.unwrap_or(value)))
+    };
     names.into_iter().filter_map(value).collect()
 }
 
@@ -242,6 +249,15 @@ fn cloud_config(job: &Job, words: &[OsString], arguments: Vec<String>, own: &Con
     else {
         return Err(Error::Usage("--cloud-init needs --ecs-cluster, --api-key-from and --plugin-from".to_owned()));
     };
+    let api_key = reference("--api-key-from", api_key)?;
+    let secrets_from: Vec<(PathBuf, Reference)> =
+        own.secrets_from.iter().map(|text| secret_from(text)).collect::<Result<_, _>>()?;
+    // cloud-init reads YAML 1.1, where these end a line or are not allowed at all, and TOML leaves them as they are.
+    let is_no_yaml =
+        |c: char| matches!(c, '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+    if let Some(word) = arguments.iter().find(|word| word.contains(is_no_yaml)) {
+        return Err(Error::Usage(format!("cloud-init's YAML cannot hold this: {}", foreign(word))));
+    }
     let install = match &job.component.origin {
         Origin::Builtin => String::new(),
         Origin::Installed(pin) if pin.source.starts_with("oci://") => {
@@ -256,20 +272,25 @@ fn cloud_config(job: &Job, words: &[OsString], arguments: Vec<String>, own: &Con
     };
     let mut secrets = String::new();
     for path in job.options.secret_files() {
-        let from = own.secrets_from.iter().find(|(of, _)| of == path);
+        let from = secrets_from.iter().find(|(of, _)| of == path);
         let (_, from) = from.ok_or_else(|| {
             Error::Usage(format!("where does {0} come from? --secret-from {0}=ssm:PARAMETER says it", path.display()))
         })?;
-        let quoted = quoted(path.to_str().unwrap_or_default())?;
-        let _ = write!(secrets, "\nmkdir -p \"$(dirname {quoted})\"\n{} > {quoted}\n", from.command());
+        let file = quoted(path.to_str().unwrap_or_default())?;
+        if !matches!(from, Reference::File(of) if Path::new(of) == path) {
+            // Removed before, so that it gets this umask's permissions.
+            let command = from.command();
+            let _ = write!(secrets, "\nmkdir -p \"$(dirname {file})\"\nrm -f {file}\n{command} > {file}");
+        }
+        let complaint = quoted(&format!("{}: the secret is empty", path.display()))?;
+        let _ = writeln!(secrets, "\n[ -s {file} ] || {{ echo {complaint} >&2; exit 1; }}");
     }
-    if let Some((path, _)) = own.secrets_from.iter().find(|(path, _)| !job.options.secret_files().any(|of| of == path))
-    {
+    if let Some((path, _)) = secrets_from.iter().find(|(path, _)| !job.options.secret_files().any(|of| of == path)) {
         return Err(Error::Usage(format!("--secret-from {}: no option reads this file", path.display())));
     }
-    let permissions: Vec<String> = [api_key]
+    let permissions: Vec<String> = [&api_key]
         .into_iter()
-        .chain(own.secrets_from.iter().map(|(_, from)| from))
+        .chain(secrets_from.iter().map(|(_, from)| from))
         .filter_map(Reference::permission)
         .chain(url.strip_prefix("s3://").map(|object| format!("s3:GetObject of {object}")))
         .collect();
@@ -369,8 +390,13 @@ fn parse_url(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn parse_secret(text: &str) -> Result<(PathBuf, Reference), String> {
-    let (path, from) =
-        text.split_once('=').ok_or("expected PATH=REFERENCE, such as /etc/redis-password=ssm:/redis/password")?;
-    Ok((path.into(), from.parse()?))
+/// Reads a reference. Whoever gives the secret itself by mistake does not find it in a log: clap would repeat it.
+fn reference(option: &str, text: &str) -> Result<Reference, Error> {
+    text.parse().map_err(|why| Error::Usage(format!("{option}: {why}")))
+}
+
+fn secret_from(text: &str) -> Result<(PathBuf, Reference), Error> {
+    let wrong = || Error::Usage(format!("--secret-from: expected PATH=REFERENCE: {FORMS}"));
+    let (path, from) = text.split_once('=').filter(|(path, _)| path.starts_with('/')).ok_or_else(wrong)?;
+    Ok((path.into(), reference("--secret-from", from)?))
 }

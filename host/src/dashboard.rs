@@ -177,8 +177,12 @@ fn drawn(posted: &PostedGraph) -> Vec<Drawn<'_>> {
 /// A metric's title: its label with what it counts, as a rate with its period. A label that begins with a wildcard's place says nothing.
 fn title(posted: &PostedGraph, metric: &Metric) -> String {
     let label = if metric.label.contains('%') || metric.name == "*" {
+        // The end of the graph's key, unless that is a wildcard too.
         let graph = bare(&posted.key);
-        graph.split_once('.').map_or(graph.clone(), |(_, graph)| graph.to_owned())
+        match graph.split_once('.') {
+            Some((_, graph)) if !graph.contains('*') => graph.to_owned(),
+            _ => posted.label.clone(),
+        }
     } else {
         metric.label.clone()
     };

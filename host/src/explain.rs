@@ -12,7 +12,7 @@ use crate::discover::Container;
 use crate::error::Error;
 use crate::job::Job;
 use crate::name::{self, InstanceName};
-use crate::notice::foreign;
+use crate::notice::{escape, foreign};
 use crate::options::{Purpose, shown};
 use crate::plan::PeopleOptions;
 use crate::run;
@@ -247,7 +247,7 @@ impl Explanation {
             text.push('\n');
         }
         for note in notes {
-            text.push_str(&note);
+            text.push_str(&escape(&note));
             text.push('\n');
         }
         text

@@ -302,9 +302,10 @@ impl Purpose {
     }
 }
 
-/// A command line as a person would type it in a shell, on one line and fit to be shown.
+/// A command line as a person would type it in a shell, on one line and fit to be shown. `run` has no `--json`, which another command got.
 pub fn shown(purpose: Purpose, words: &[OsString]) -> String {
-    let words: Vec<_> = words.iter().map(|word| escape(&word.to_string_lossy())).collect();
+    let words = words.iter().filter(|word| purpose != Purpose::Run || *word != "--json");
+    let words: Vec<_> = words.map(|word| escape(&word.to_string_lossy())).collect();
     // Escaped, no word has what no shell can take.
     let words = shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default();
     format!("mackerel-plugin-wasm {} {words}", purpose.word())

@@ -1,6 +1,8 @@
 //! `plan`: how many metrics a command posts from this machine now, against what Mackerel counts per host.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fmt::Write as _;
 
 use clap::Args;
 use serde::Serialize;
@@ -141,9 +143,13 @@ fn suggestions(job: &Job, metrics: usize, count: &impl Fn(&Output) -> usize) -> 
     if output.each_target {
         for totals in [&[Total::Sum, Total::Avg, Total::Max, Total::Min][..], &[Total::Sum, Total::Max], &[Total::Sum]]
         {
-            let words: Vec<&str> = totals.iter().map(|total| total.word()).collect();
-            let fewer = Output { totals: totals.to_vec(), each_target: false, ..output.clone() };
-            suggest(format!("--total {} --total-only", words.join(",")), count(&fewer));
+            // They come in addition to those that there are.
+            let all: BTreeSet<Total> = output.totals.iter().chain(totals).copied().collect();
+            let fewer = Output { totals: all.into_iter().collect(), each_target: false, ..output.clone() };
+            let words: Vec<&str> =
+                totals.iter().filter(|total| !output.totals.contains(total)).map(|total| total.word()).collect();
+            let more = if words.is_empty() { String::new() } else { format!("--total {} ", words.join(",")) };
+            suggest(format!("{more}--total-only"), count(&fewer));
         }
     }
     // Graphs are given up from the one with the most metrics on, until the limit is met.
@@ -185,7 +191,7 @@ impl Plan {
         let mut text = format!("{table}\n");
         for Host { kind, limit, over } in &self.hosts {
             let verdict = if *over > 0 { format!("{over} over") } else { format!("{} left", limit - self.metrics) };
-            text.push_str(&format!("a {kind} host has {limit} metrics: {verdict}\n"));
+            let _ = writeln!(text, "a {kind} host has {limit} metrics: {verdict}");
         }
         if self.hosts.iter().any(|host| host.over > 0) {
             text.push_str("\nFewer, by these options in addition:\n");

@@ -272,7 +272,7 @@ async fn print(
         }
         Names::Slots(_) => (None, false),
     };
-    let rates: Vec<Vec<(&Point, f64)>> = series.iter().map(|series| rates(series, &state, now)).collect();
+    let values: Vec<Vec<(&Point, f64)>> = series.iter().map(|series| rates(series, &state, now)).collect();
     let save = |locked: Locked<'_>, mut state: State| {
         for Series { target, reading, .. } in series {
             if let Some(reading) = reading.clone() {
@@ -295,10 +295,10 @@ async fn print(
         );
     }
     let name = |series: &Series<'_>| names.as_ref().map(|names| names[series.place].as_str());
-    let mut rated: Vec<Rated<'_>> =
-        series.iter().zip(rates).map(|(series, values)| Rated { name: name(series), values }).collect();
-    rated.sort_by_key(|rated| rated.name);
-    write::print(&write::values(&output.values(&rated, notices.failures()), begun.epoch()))?;
+    let mut targets: Vec<Rated<'_>> =
+        series.iter().zip(values).map(|(series, values)| Rated { name: name(series), values }).collect();
+    targets.sort_by_key(|target| target.name);
+    write::print(&write::values(&output.values(&targets, notices.failures()), begun.epoch()))?;
     if let Some((locked, state)) = unsaved {
         notices.ok(save(locked, state));
     }

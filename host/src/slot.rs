@@ -57,13 +57,10 @@ impl Slots {
                 }
                 return true;
             }
-            match now.boot.checked_sub(slot.seen.boot) {
-                Some(gone) => u128::from(gone) < limits::SLOT_KEPT.as_nanos(),
-                None => {
-                    slot.seen = now;
-                    true
-                }
+            if slot.seen.boot > now.boot {
+                slot.seen = now;
             }
+            u128::from(now.boot - slot.seen.boot) < limits::SLOT_KEPT.as_nanos()
         });
         let mut is_new = false;
         let names = targets.iter().map(|target| {
@@ -84,7 +81,7 @@ impl Slots {
 
     fn smallest_free(&self, group: &str) -> u32 {
         let taken: HashSet<u32> = self.0.values().filter(|slot| slot.group == group).map(|slot| slot.number).collect();
-        (1..).find(|number| !taken.contains(number)).unwrap_or(u32::MAX)
+        (1..u32::MAX).find(|number| !taken.contains(number)).unwrap_or(u32::MAX)
     }
 }
 

@@ -181,15 +181,15 @@ mod tests {
     }
 
     /// The target as people read it, or in brackets why there is none.
-    fn chosen(container: Container, wanted: Option<u16>, engine: &EngineHost) -> String {
-        match choose(&container, Scope::Endpoint, wanted, engine) {
+    fn chosen(container: &Container, wanted: Option<u16>, engine: &EngineHost) -> String {
+        match choose(container, Scope::Endpoint, wanted, engine) {
             Choice::Target(target) => target.to_string(),
             Choice::PassedOver(why) => format!("[{why}]"),
             Choice::Unclear(why) => format!("[! {why}]"),
         }
     }
 
-    fn local(container: Container, wanted: Option<u16>) -> String {
+    fn local(container: &Container, wanted: Option<u16>) -> String {
         chosen(container, wanted, &EngineHost::Local)
     }
 
@@ -204,55 +204,55 @@ mod tests {
             ("::", "[::1]:32768"),
             ("fd00::1", "[fd00::1]:32768"),
         ] {
-            assert_eq!(local(container(&[(8080, Some((ip, 32768)))]), None), format!("api-1 ({address})"));
+            assert_eq!(local(&container(&[(8080, Some((ip, 32768)))]), None), format!("api-1 ({address})"));
         }
     }
 
     #[test]
     fn a_port_that_is_published_twice_is_one_target_by_ipv4_and_the_lowest_port() {
         let twice = [(8080, Some(("::", 32000))), (8080, Some((EVERYWHERE, 32769))), (8080, Some((EVERYWHERE, 32768)))];
-        assert_eq!(local(container(&twice), None), "api-1 (127.0.0.1:32768)");
+        assert_eq!(local(&container(&twice), None), "api-1 (127.0.0.1:32768)");
     }
 
     #[test]
     fn several_published_ports_are_listed_with_the_option_that_chooses() {
         let several = [(9090, Some((EVERYWHERE, 32769))), (8080, Some((EVERYWHERE, 32768))), (7070, None)];
         let expected = "[! publishes several ports (8080, 9090): choose one, such as --container-port 8080]";
-        assert_eq!(local(container(&several), None), expected);
-        assert_eq!(local(container(&several), Some(9090)), "api-1 (127.0.0.1:32769)");
+        assert_eq!(local(&container(&several), None), expected);
+        assert_eq!(local(&container(&several), Some(9090)), "api-1 (127.0.0.1:32769)");
     }
 
     #[test]
     fn a_container_without_the_port_is_passed_over() {
-        assert_eq!(local(container(&[]), None), "[it publishes no TCP port]");
-        assert_eq!(local(container(&[(8080, None)]), None), "[it publishes no TCP port]");
-        assert_eq!(local(container(&[(8080, Some((EVERYWHERE, 1)))]), Some(80)), "[it has no TCP port 80]");
+        assert_eq!(local(&container(&[]), None), "[it publishes no TCP port]");
+        assert_eq!(local(&container(&[(8080, None)]), None), "[it publishes no TCP port]");
+        assert_eq!(local(&container(&[(8080, Some((EVERYWHERE, 1)))]), Some(80)), "[it has no TCP port 80]");
         let paused = Container { running: false, status: "Up 8 minutes (Paused)".to_owned(), ..container(&[]) };
-        assert_eq!(local(paused, None), "[it is not running (Up 8 minutes (Paused))]");
+        assert_eq!(local(&paused, None), "[it is not running (Up 8 minutes (Paused))]");
     }
 
     #[test]
     fn an_exposed_port_is_dialled_at_the_containers_own_address_when_it_is_asked_for() {
-        assert_eq!(local(container(&[(8080, None)]), Some(8080)), "api-1 (172.17.0.2:8080)");
+        assert_eq!(local(&container(&[(8080, None)]), Some(8080)), "api-1 (172.17.0.2:8080)");
         let without_address = Container { addresses: Vec::new(), ..container(&[(8080, None)]) };
-        assert_eq!(local(without_address, Some(8080)), "[its TCP port 8080 is not published]");
+        assert_eq!(local(&without_address, Some(8080)), "[its TCP port 8080 is not published]");
     }
 
     #[test]
     fn on_the_hosts_network_the_containers_port_is_the_hosts() {
         let host = || Container { host_network: true, addresses: Vec::new(), ..container(&[]) };
-        assert_eq!(local(host(), Some(8080)), "api-1 (127.0.0.1:8080)");
+        assert_eq!(local(&host(), Some(8080)), "api-1 (127.0.0.1:8080)");
         let expected = "[it is on the host's network, where --container-port has to name the port]";
-        assert_eq!(local(host(), None), expected);
+        assert_eq!(local(&host(), None), expected);
     }
 
     #[test]
     fn the_ports_of_an_engine_elsewhere_are_dialled_there() {
         let engine = EngineHost::Remote("docker.example".to_owned());
-        let at = |ip: &str| chosen(container(&[(8080, Some((ip, 32768)))]), None, &engine);
+        let at = |ip: &str| chosen(&container(&[(8080, Some((ip, 32768)))]), None, &engine);
         assert_eq!(at("0.0.0.0"), "api-1 (docker.example:32768)");
         assert_eq!(at("10.1.2.3"), "api-1 (10.1.2.3:32768)");
         assert_eq!(at("127.0.0.1"), "[its TCP port 8080 is bound to a loopback address of the engine's machine]");
-        assert_eq!(chosen(container(&[(8080, None)]), Some(8080), &engine), "[its TCP port 8080 is not published]");
+        assert_eq!(chosen(&container(&[(8080, None)]), Some(8080), &engine), "[its TCP port 8080 is not published]");
     }
 }
