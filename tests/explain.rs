@@ -1,1 +1,542 @@
-//! To be written.
+//! `explain`: what a run does with each container, and why.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+use std::{fs, str};
+
+use scenarios::agent::{Agent, Output, component, program};
+use scenarios::engine::{Container, Engine, Group};
+use scenarios::fake_engine::{FakeEngine, container};
+use scenarios::fleet::{Fleet, Question};
+use scenarios::go::Program;
+use scenarios::http::Reply;
+use scenarios::local::Local;
+use scenarios::stand_in::StandIn;
+use scenarios::{mask, port, stats};
+use serde_json::{Value, json};
+
+/// What is explained for the words behind `run`, as JSON.
+#[track_caller]
+fn explain(agent: &Agent, words: &str) -> Value {
+    let output = agent.values(&format!("explain {words} --json")).exits(0).without_complaint();
+    serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"))
+}
+
+/// The same for people.
+#[track_caller]
+fn text(agent: &Agent, words: &str) -> String {
+    agent.values(&format!("explain {words}")).exits(0).without_complaint().stdout
+}
+
+fn rows(explanation: &Value) -> &Vec<Value> {
+    explanation["containers"].as_array().expect("containers")
+}
+
+/// What is said of this container.
+#[track_caller]
+fn row<'a>(explanation: &'a Value, name: &str) -> &'a Value {
+    let of = |row: &&Value| row["container"]["name"] == name;
+    rows(explanation).iter().find(of).unwrap_or_else(|| panic!("nothing of {name}: {explanation}"))
+}
+
+/// The names of all targets.
+fn names(explanation: &Value) -> BTreeSet<String> {
+    rows(explanation).iter().filter_map(|row| Some(row["name"].as_str()?.to_owned())).collect()
+}
+
+/// A line of a table without what changes: columns two blanks apart, however long the containers' names are, and no time.
+fn line(line: &str) -> String {
+    let cells = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
+    let cell = |cell: &str| match cell.split_once(" ms") {
+        Some((time, "")) if time.parse::<f64>().is_ok() => "TIME ms".to_owned(),
+        _ => ["Up", "Exited"].into_iter().fold(cell.to_owned(), |cell, state| status(&cell, state)),
+    };
+    cells.map(cell).collect::<Vec<_>>().join("  ")
+}
+
+/// Without the exit status and the time in what an engine says of a container: `Up TIME (Paused)`.
+fn status(text: &str, state: &str) -> String {
+    let before = format!("it is not running ({state} ");
+    match text.split_once(&before) {
+        Some((first, rest)) => {
+            let end = if rest.ends_with("(Paused))") { " (Paused))" } else { ")" };
+            format!("{first}{before}TIME{end}")
+        }
+        None => text.to_owned(),
+    }
+}
+
+fn lines(text: &str) -> String {
+    text.lines().map(|of| line(of) + "\n").collect()
+}
+
+/// The table's heading, and its lines of this group's containers: the engine has others, too.
+fn table_of(group: &Group, text: &str) -> String {
+    let is_ours = |line: &&str| line.starts_with("CONTAINER ") || group.mask(line) != **line;
+    let ours: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("CONTAINER ")).filter(is_ours).collect();
+    lines(&mask::ports(&group.mask(&ours.join("\n"))))
+}
+
+fn short(container: &Container) -> String {
+    container.name().rsplit('-').next().expect("a name").to_owned()
+}
+
+#[test]
+fn shows_what_becomes_of_every_container_and_why() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let start = |name: &str, options: &str| group.app_with(name, &format!("{options} --label tier=front"));
+    let normal = start("normal", "--publish 8080");
+    let several = start("several", "--publish 9090 --publish 8080");
+    let portless = start("portless", "");
+    let other = group.app_with("other", "--publish 8080 --label tier=back");
+    let stopped = start("stopped", "--publish 8080");
+    stopped.stop();
+    let paused = start("paused", "--publish 8080");
+    paused.pause();
+    let words = format!("gostats --filter {} --filter label=tier=front --path /stats", group.filter());
+    let agent = Agent::beside(engine);
+
+    let text = text(&agent, &words);
+    let port = normal.address().port().to_string();
+    let filter = group.filter();
+    let masked = |text: &str| text.replace(&filter, "label=scenario=GROUP").replace(&port, "PORT");
+    insta::assert_snapshot!(masked(&table_of(&group, &text)), @"
+    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS  WHY
+    normal  8080  127.0.0.1:PORT  PORT  collected  TIME ms  15 (6 counters)  the only published port, bound to 0.0.0.0
+    paused  -  -  -  passed over  -  -  it is not running (Up TIME (Paused))
+    portless  -  -  -  passed over  -  -  it publishes no TCP port
+    several  -  -  -  failed  -  -  publishes several ports (8080, 9090): choose one, such as --container-port 8080
+    stopped  -  -  -  passed over  -  -  it is not running (Exited TIME)
+    other  -  -  -  passed over  -  -  it does not match --filter label=scenario=GROUP --filter label=tier=front
+    ");
+    let head: Vec<&str> = text.lines().take(2).collect();
+    insta::assert_snapshot!(masked(&head.join("\n")).replace(engine.host(), "ENGINE"), @"
+    mackerel-plugin-wasm run gostats --filter 'label=scenario=GROUP' --filter 'label=tier=front' --path /stats
+    on the container engine at ENGINE
+    ");
+
+    let explanation = explain(&agent, &words);
+    assert_eq!(explanation["engine"], engine.host());
+    assert_eq!(explanation["notes"], json!([]));
+    let mut told = String::new();
+    for container in [&normal, &several, &portless, &other, &stopped, &paused] {
+        let mut row = row(&explanation, container.name()).clone();
+        assert_eq!(row["container"]["id"], container.id());
+        assert_eq!(row["container"]["image"], container.image());
+        assert_eq!(row["milliseconds"].as_f64().is_some_and(|time| time > 0.0), row["name"] != json!(null), "{row}");
+        row["milliseconds"] = json!(row["milliseconds"].is_f64());
+        row["why"] = json!(line(row["why"].as_str().expect("a text")));
+        row.as_object_mut().expect("an object").remove("container");
+        told.extend([&short(container), ": ", &masked(&mask::ports(&row.to_string())), "\n"]);
+    }
+    insta::assert_snapshot!(told, @r#"
+    normal: {"address":"127.0.0.1:PORT","collected":true,"considered":true,"counters":6,"error":null,"metrics":15,"milliseconds":true,"name":"PORT","port":8080,"warnings":[],"why":"the only published port, bound to 0.0.0.0"}
+    several: {"address":null,"collected":false,"considered":true,"counters":0,"error":"publishes several ports (8080, 9090): choose one, such as --container-port 8080","metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"publishes several ports (8080, 9090): choose one, such as --container-port 8080"}
+    portless: {"address":null,"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"it publishes no TCP port"}
+    other: {"address":null,"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"it does not match --filter label=scenario=GROUP --filter label=tier=front"}
+    stopped: {"address":null,"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"it is not running (Exited TIME)"}
+    paused: {"address":null,"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"it is not running (Up TIME (Paused))"}
+    "#);
+    assert_eq!(agent.state_files(), Vec::<PathBuf>::new(), "something is remembered");
+}
+
+/// Which port of each container is asked where, and why.
+#[track_caller]
+fn choices(agent: &Agent, words: &str, containers: &[&Container]) -> String {
+    let explanation = explain(agent, words);
+    let choice = |container: &&Container| {
+        let row = row(&explanation, container.name());
+        assert_eq!(row["collected"].as_bool().unwrap_or_default(), row["metrics"] == json!(15), "{row}");
+        if row["address"] != json!(null) {
+            let own = row["address"] == json!(format!("{}:8080", container.address().ip()));
+            assert!(own || row["address"] == json!(container.address().to_string()), "{row}");
+        }
+        format!("{}: {} {}\n", short(container), row["port"], row["why"].as_str().expect("a text"))
+    };
+    containers.iter().map(choice).collect()
+}
+
+#[test]
+fn says_which_port_is_asked_and_why() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let single = group.app("single");
+    let several = group.app_with("several", "--publish 9090 --publish 8080");
+    let local = group.app_with("local", &format!("--publish 127.0.0.1:{}:8080", port::free()));
+    let six = group.app_with("six", &format!("--publish [::1]:{}:8080", port::free()));
+    let exposed = group.app_with("exposed", "--expose 8080");
+    let nothing = group.app_with("nothing", "");
+    let all = [&single, &several, &local, &six, &exposed, &nothing];
+    let words = format!("gostats --filter {} --path /stats --instance-name name", group.filter());
+    let agent = Agent::beside(engine);
+    insta::assert_snapshot!(choices(&agent, &words, &all), @"
+    single: 8080 the only published port, bound to 0.0.0.0
+    several: null publishes several ports (8080, 9090): choose one, such as --container-port 8080
+    local: 8080 the only published port, bound to 127.0.0.1
+    six: 8080 the only published port, bound to ::1
+    exposed: null it publishes no TCP port
+    nothing: null it publishes no TCP port
+    ");
+    insta::assert_snapshot!(choices(&agent, &format!("{words} --container-port 8080"), &all), @"
+    single: 8080 --container-port, bound to 0.0.0.0
+    several: 8080 --container-port, bound to 0.0.0.0
+    local: 8080 --container-port, bound to 127.0.0.1
+    six: 8080 --container-port, bound to ::1
+    exposed: 8080 --container-port, not published, so at the container's own address
+    nothing: null it has no TCP port 8080
+    ");
+}
+
+#[test]
+fn says_how_a_container_on_the_hosts_network_is_asked() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let number = port::free();
+    let host = group.app_in_host_network("host", number);
+    let words = format!("gostats --filter {} --path /stats", group.filter());
+    let agent = Agent::beside(engine);
+    insta::assert_snapshot!(choices(&agent, &words, &[&host]), @"host: null it is on the host's network, where --container-port has to name the port");
+    let chosen = choices(&agent, &format!("{words} --container-port {number}"), &[&host]);
+    insta::assert_snapshot!(chosen.replace(&number.to_string(), "PORT"), @"host: PORT --container-port, on the host's network");
+}
+
+#[test]
+fn names_targets_as_run_does() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let _front = group.app_with("front", "--publish 8080 --label com.example.role=web/front");
+    let _back = group.app_with("back", "--publish 8080 --label com.example.role=back");
+    let _bare = group.app("bare");
+    for format in [
+        "port",
+        "name",
+        "name_id",
+        "id",
+        "image",
+        "image_id",
+        "image_name",
+        "label:com.example.role",
+        "slot",
+        "slot:label:com.example.role",
+    ] {
+        let agent = Agent::beside(engine);
+        let words = format!("gostats --filter {} --path /stats --instance-name {format}", group.filter());
+        let before = explain(&agent, &words);
+        assert_eq!(agent.state_files(), Vec::<PathBuf>::new(), "{format}: something is remembered");
+        let run = agent.values(&format!("run {words}")).exits(0);
+        let printed: BTreeSet<String> = run.metrics().instances().into_iter().map(str::to_owned).collect();
+        assert_eq!(printed.len(), 3, "{format}: {run}");
+        assert_eq!(names(&before), printed, "{format} before the first run");
+        assert_eq!(names(&explain(&agent, &words)), printed, "{format} after it");
+        // What run complains of is said, too. Of slots it is said where they are from.
+        let complaints = run.stderr.lines().map(|line| line.replacen("mackerel-plugin-wasm: ", "", 1));
+        let notes = before["notes"].as_array().expect("notes").iter().filter_map(Value::as_str);
+        let notes = notes.filter(|note| !note.contains(": slots are those that "));
+        assert_eq!(notes.collect::<Vec<_>>(), complaints.collect::<Vec<_>>(), "{format}");
+    }
+}
+
+#[test]
+fn shows_the_slots_of_the_last_run_and_changes_nothing() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let first = group.app("b-first");
+    let second = group.app("a-second");
+    let agent = Agent::beside(engine);
+    let words = format!("gostats --filter {} --path /stats --instance-name slot", group.filter());
+    let run = |instances: &[&str]| {
+        let metrics = agent.values(&format!("run {words}")).exits(0).without_complaint().metrics();
+        assert_eq!(metrics.instances(), instances);
+    };
+    run(&["1", "2"]);
+    // Sorted by name they would be others now: the slot of who came last is the third.
+    let third = group.app("a-a-third");
+    let files =
+        || agent.state_files().iter().map(|file| (file.clone(), fs::read(file).expect("our own"))).collect::<Vec<_>>();
+    let before = files();
+    let [state] = &before[..] else { panic!("not one file: {}", before.len()) };
+    let explanation = explain(&agent, &words);
+    let slots = |explanation: &Value| {
+        [&first, &second, &third].map(|app| row(explanation, app.name())["name"].as_str().expect("a name").to_owned())
+    };
+    assert_eq!(slots(&explanation), ["2", "1", "3"]);
+    let note = explanation["notes"][0].as_str().expect("a note");
+    insta::assert_snapshot!(note.replace(&state.0.display().to_string(), "STATE"), @"gostats: slots are those that STATE has; MACKEREL_PLUGIN_WORKDIR leads there");
+    assert_eq!(files(), before, "it was changed");
+    run(&["1", "2", "3"]);
+    assert_eq!(slots(&explain(&agent, &words)), ["2", "1", "3"]);
+}
+
+#[test]
+fn of_fixed_targets_shows_what_each_said() {
+    let Some(server) = Local::start(Program::Faults, &["status-500"]) else { return };
+    let good = StandIn::telling(stats::body(1, 1));
+    let agent = Agent::alone();
+    let words = format!("gostats --target 127.0.0.3:1 --target {} --target 127.0.0.2:{}", server.target(), good.port());
+    let [failing, collected] = [server.port(), good.port()].map(|port| port.to_string());
+    let masked = |text: &str| text.replace(&failing, "FAILING").replace(&collected, "GOOD");
+    insta::assert_snapshot!(masked(&lines(&text(&agent, &words))), @"
+    mackerel-plugin-wasm run gostats --target 127.0.0.3:1 --target 127.0.0.1:FAILING --target 127.0.0.2:GOOD
+
+    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS  WHY
+    -  -  127.0.0.1:FAILING  FAILING  failed  TIME ms  -  --target
+    -  -  127.0.0.2:GOOD  GOOD  collected  TIME ms  15 (6 counters)  --target
+    -  -  127.0.0.3:1  1  failed  TIME ms  -  --target
+
+    127.0.0.1:FAILING: answered 500 Internal Server Error instead of 200 OK
+    127.0.0.3:1: no connection: Connection refused (os error 111)
+    ");
+
+    let explanation = explain(&agent, &words);
+    assert_eq!(explanation["engine"], json!(null));
+    let mut told = String::new();
+    for row in rows(&explanation) {
+        let mut row = row.clone();
+        row["milliseconds"] = json!(row["milliseconds"].is_f64());
+        told.extend([&masked(&row.to_string()), "\n"]);
+    }
+    insta::assert_snapshot!(told, @r#"
+    {"address":"127.0.0.1:FAILING","collected":false,"considered":true,"container":null,"counters":0,"error":"answered 500 Internal Server Error instead of 200 OK","metrics":0,"milliseconds":true,"name":"FAILING","port":null,"warnings":[],"why":"--target"}
+    {"address":"127.0.0.2:GOOD","collected":true,"considered":true,"container":null,"counters":6,"error":null,"metrics":15,"milliseconds":true,"name":"GOOD","port":null,"warnings":[],"why":"--target"}
+    {"address":"127.0.0.3:1","collected":false,"considered":true,"container":null,"counters":0,"error":"no connection: Connection refused (os error 111)","metrics":0,"milliseconds":true,"name":"1","port":null,"warnings":[],"why":"--target"}
+    "#);
+    assert_eq!(agent.state_files(), Vec::<PathBuf>::new(), "something is remembered");
+}
+
+#[test]
+fn counts_what_is_selected() {
+    let good = StandIn::telling(stats::body(1, 1));
+    let words = format!("gostats --target {} --select memory.* --select gc.gc_num", good.target());
+    let explanation = explain(&Agent::alone(), &words);
+    let [row] = &rows(&explanation)[..] else { panic!("not one row: {explanation}") };
+    assert_eq!((&row["metrics"], &row["counters"]), (&json!(4), &json!(1)));
+}
+
+#[test]
+fn shows_a_collectors_warnings() {
+    let fleet = Fleet::of(&["api", "bad"]);
+    fleet.replies("bad", Question::Inspect, Reply::Whole(500, json!({"message": "on \u{1b}[31mfire"}).to_string()));
+    let words = "docker --stats-source api --graphs memory,restarts,health --instance-name name";
+    insta::assert_snapshot!(lines(&fleet.mask(&text(fleet.agent(), words))), @r"
+    mackerel-plugin-wasm run docker --stats-source api --graphs 'memory,restarts,health' --instance-name name
+    on the container engine at ENGINE
+
+    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS  WHY
+    api  -  -  api  collected  TIME ms  5  the whole container
+    bad  -  -  bad  collected  TIME ms  2  the whole container
+
+    bad: the collector wrote: restarts and health are left out: the engine does not tell: it answered 500 on \u{1b}[31mfire
+    bad: no counters, for the engine does not say when the container was started: it answered 500 on \u{1b}[31mfire
+    ");
+    let explanation = explain(fleet.agent(), words);
+    assert_eq!(row(&explanation, "api")["warnings"], json!([]));
+    let warnings = row(&explanation, "bad")["warnings"].as_array().expect("warnings").clone();
+    let run = fleet.run("--stats-source api --graphs memory,restarts,health").exits(0);
+    let said: Vec<&str> =
+        run.stderr.lines().filter_map(|line| line.split_once("docker: bad: ")).map(|of| of.1).collect();
+    assert_eq!(warnings, said);
+}
+
+#[test]
+fn without_an_engine_says_what_run_says() {
+    let agent = Agent::alone();
+    let explain = agent.values("explain docker").exits(1);
+    assert_eq!(explain.stdout, "");
+    insta::assert_snapshot!(explain.stderr, @"mackerel-plugin-wasm: no answer from the container engine at unix:///nonexistent/docker.sock: there is no socket /nonexistent/docker.sock; is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)");
+    assert_eq!(
+        raw(&["run", "docker"], "unix:///nonexistent/docker.sock").1,
+        format!("{}; for more: explain in place of run\n", explain.stderr.trim_end())
+    );
+    let odd = FakeEngine::answering(|_| Reply::Whole(500, json!({"message": "on \u{1b}[31mfire"}).to_string()));
+    let agent = Agent::on(&odd.host());
+    let explain = agent.values("explain docker").exits(1);
+    insta::assert_snapshot!(explain.stderr.replace(&odd.host(), "ENGINE"), @r"mackerel-plugin-wasm: the container engine at ENGINE answered 500: on \u{1b}[31mfire");
+    assert_eq!(agent.values("run docker").exits(1).stderr, explain.stderr);
+}
+
+#[test]
+fn an_engine_that_ends_after_its_list_costs_nothing_but_the_rest() {
+    let stand_in = StandIn::telling(stats::body(1, 1));
+    let containers = vec![container("api", "127.0.0.1", stand_in.port())];
+    let engine = FakeEngine::answering(move |path| {
+        if path.contains("all=true") {
+            return Reply::Whole(500, json!({"message": "on fire"}).to_string());
+        }
+        scenarios::fake_engine::well_behaved(&containers, path)
+    });
+    let text = text(&Agent::on(&engine.host()), "gostats --instance-name name");
+    insta::assert_snapshot!(lines(&mask::ports(&text.replace(&engine.host(), "ENGINE"))), @"
+    mackerel-plugin-wasm run gostats --instance-name name
+    on the container engine at ENGINE
+
+    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS  WHY
+    api  8080  127.0.0.1:PORT  api  collected  TIME ms  15 (6 counters)  the only published port, bound to 127.0.0.1
+
+    gostats: which containers do not match is not known: the container engine at ENGINE answered 500: on fire
+    ");
+}
+
+#[test]
+fn without_a_container_says_so() {
+    let engine = FakeEngine::with_containers(Vec::new());
+    let agent = Agent::on(&engine.host());
+    insta::assert_snapshot!(text(&agent, "gostats").replace(&engine.host(), "ENGINE"), @"
+    mackerel-plugin-wasm run gostats
+    on the container engine at ENGINE
+
+    no container runs
+    ");
+    assert_eq!(explain(&agent, "gostats")["containers"], json!([]));
+}
+
+/// How wide a text is on a terminal, as far as these texts go.
+fn width(text: &str) -> usize {
+    text.chars().map(|letter| if letter >= '\u{1100}' { 2 } else { 1 }).sum()
+}
+
+#[test]
+fn steers_no_terminal_and_keeps_its_columns_whatever_a_container_is_called() {
+    let stand_in = StandIn::telling(stats::body(1, 1));
+    let names = ["größe", "容器の名前", "\u{1b}[31mred", "line\nend", "tab\there", "a\u{202e}b", "two words"];
+    let mut containers: Vec<_> =
+        (1..).zip(names).map(|(number, name)| container(name, &format!("127.0.0.{number}"), stand_in.port())).collect();
+    let mut several = container("se\u{7}veral", "127.0.1.1", stand_in.port());
+    several["Ports"] = json!([
+        {"IP": "0.0.0.0", "PrivatePort": 1, "PublicPort": 1, "Type": "tcp"},
+        {"IP": "0.0.0.0", "PrivatePort": 2, "PublicPort": 2, "Type": "tcp"},
+    ]);
+    let mut paused = container("paused", "127.0.1.2", stand_in.port());
+    paused["State"] = json!("paused");
+    paused["Status"] = json!("Up \u{1b}[2J8 minutes\r\n (Paused)");
+    containers.extend([several, paused]);
+    // Nobody listens on port 1.
+    containers.push(container("fa\u{1b}iling", "127.0.0.1", 1));
+    let engine = FakeEngine::with_containers(containers);
+    let agent = Agent::on(&engine.host());
+
+    let text = text(&agent, "gostats --instance-name name");
+    assert!(text.chars().all(|letter| letter == '\n' || !letter.is_control() && letter != '\u{202e}'), "{text:?}");
+    let table: Vec<&str> =
+        text.lines().filter(|line| line.contains("127.0.0.") || line.starts_with("CONTAINER ")).collect();
+    let starts: BTreeSet<usize> = table
+        .iter()
+        .filter_map(|line| Some(width(&line[..line.find("8080  ").or_else(|| line.find("PORT  "))?])))
+        .collect();
+    assert_eq!(starts.len(), 1, "the ports are not in one column:\n{text}");
+    let port = stand_in.port().to_string();
+    insta::assert_snapshot!(lines(&text.replace(&engine.host(), "ENGINE").replace(&port, "PORT")), @r"
+    mackerel-plugin-wasm run gostats --instance-name name
+    on the container engine at ENGINE
+
+    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS  WHY
+    \u{1b}[31mred  8080  127.0.0.3:PORT  __31mred  collected  TIME ms  15 (6 counters)  the only published port, bound to 127.0.0.3
+    a\u{202e}b  8080  127.0.0.6:PORT  a_b  collected  TIME ms  15 (6 counters)  the only published port, bound to 127.0.0.6
+    fa\u{1b}iling  8080  127.0.0.1:1  fa_iling  failed  TIME ms  -  the only published port, bound to 127.0.0.1
+    größe  8080  127.0.0.1:PORT  gr__e  collected  TIME ms  15 (6 counters)  the only published port, bound to 127.0.0.1
+    line\nend  8080  127.0.0.4:PORT  line_end  collected  TIME ms  15 (6 counters)  the only published port, bound to 127.0.0.4
+    tab\there  8080  127.0.0.5:PORT  tab_here  collected  TIME ms  15 (6 counters)  the only published port, bound to 127.0.0.5
+    two words  8080  127.0.0.7:PORT  two_words  collected  TIME ms  15 (6 counters)  the only published port, bound to 127.0.0.7
+    容器の名前  8080  127.0.0.2:PORT  _____  collected  TIME ms  15 (6 counters)  the only published port, bound to 127.0.0.2
+    paused  -  -  -  passed over  -  -  it is not running (Up TIME (Paused))
+    se\u{7}veral  -  -  -  failed  -  -  publishes several ports (1, 2): choose one, such as --container-port 1
+
+    fa\u{1b}iling: no connection: Connection refused (os error 111)
+    ");
+}
+
+#[test]
+fn steers_no_terminal_whatever_a_components_file_is_called() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("a\u{1b}[31mred.wasm");
+    fs::copy(component("gostats"), &file).expect("a file");
+    let engine = FakeEngine::with_containers(Vec::new());
+    let agent = Agent::on(&engine.host());
+    let text = text(&agent, &format!("{} --instance-name slot", file.display()));
+    assert!(text.contains("slots are those that "), "{text}");
+    assert!(text.chars().all(|letter| letter == '\n' || !letter.is_control()), "{text:?}");
+}
+
+/// Runs the program without the harness, on a machine with this engine: whether it succeeded, and what it wrote to stderr.
+fn raw(words: &[&str], docker_host: &str) -> (bool, String) {
+    let workdir = tempfile::tempdir().expect("a temporary folder");
+    let mut command = Command::new(program());
+    command.args(words).env("DOCKER_HOST", docker_host).env("MACKEREL_PLUGIN_WORKDIR", workdir.path());
+    let output = command.output().expect("the program can be started");
+    (output.status.success(), str::from_utf8(&output.stderr).expect("UTF-8").to_owned())
+}
+
+#[test]
+fn is_where_every_line_of_run_leads() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let _good = group.app("good");
+    let _several = group.app_with("several", "--publish 9090 --publish 8080");
+    let _portless = group.app_with("portless", "");
+    let _bad = group.faults(&["status-500"]);
+    let filter = group.filter();
+    let options = ["gostats", "--filter", &filter, "--path", "/stats", "-v"];
+    let (is_well, stderr) = raw(&[&["run"], &options[..]].concat(), engine.host());
+    assert!(is_well, "{stderr}");
+    insta::assert_snapshot!(group.mask(&mask::ports(&stderr)), @"
+    mackerel-plugin-wasm: gostats: portless: passed over: it publishes no TCP port; for more: explain in place of run
+    mackerel-plugin-wasm: gostats: several: publishes several ports (8080, 9090): choose one, such as --container-port 8080; for more: explain in place of run
+    mackerel-plugin-wasm: gostats: status-500 (127.0.0.1:PORT): answered 500 Internal Server Error instead of 200 OK; for more: explain in place of run
+    ");
+
+    // The same words with `explain` in place of `run`.
+    let (is_well, stderr) = raw(&[&["explain"], &options[..]].concat(), engine.host());
+    assert!(is_well, "{stderr}");
+    assert_eq!(stderr, "");
+}
+
+#[test]
+fn shows_all_that_run_complains_of() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let _good = group.app("good");
+    let _several = group.app_with("several", "--publish 9090 --publish 8080");
+    let _portless = group.app_with("portless", "");
+    let _bad = group.faults(&["status-404", "status-500", "html"]);
+    let words = format!("gostats --filter {} --path /stats --verbose", group.filter());
+    let agent = Agent::beside(engine);
+    let text = text(&agent, &words);
+    let run = agent.values(&format!("run {words}")).exits(0);
+    assert_eq!(run.stderr.lines().count(), 5, "{run}");
+    for line in run.stderr.lines() {
+        let (_, said) = line.split_once("gostats: ").expect("the collector");
+        let (_, why) = said.split_once(": ").expect("the container");
+        let why = why.trim_start_matches("passed over: ");
+        assert!(text.contains(why), "no word of {why:?}:\n{text}");
+    }
+}
+
+#[test]
+fn is_refused_what_run_is_refused() {
+    let engine = FakeEngine::with_containers(Vec::new());
+    let agent = Agent::on(&engine.host());
+    for words in [
+        "gostat",
+        "gostats --fliter name=api",
+        "gostats --total-only",
+        "gostats --select nothing.*",
+        "gostats --target 127.0.0.1:1 --instance-name name",
+        "docker --instance-name port",
+    ] {
+        let [run, explain] = ["run", "explain"].map(|command| agent.values(&format!("{command} {words}")).exits(2));
+        let complaint =
+            |output: &Output| output.stderr.replace("mackerel-plugin-wasm explain ", "mackerel-plugin-wasm run ");
+        // Beside the options of run it has one of its own.
+        assert_eq!(complaint(&explain).replace(", --json", ""), run.stderr, "{words}");
+        assert_eq!(explain.stdout, "", "{words}");
+    }
+}
+
+#[test]
+fn says_the_command_that_it_is_of() {
+    let good = StandIn::telling(stats::body(1, 1));
+    let explanation = explain(&Agent::alone(), &format!("gostats --target {} --select memory.*", good.target()));
+    let command = explanation["command"].as_str().expect("a text");
+    insta::assert_snapshot!(mask::ports(command), @"mackerel-plugin-wasm run gostats --target 127.0.0.1:PORT --select 'memory.*'");
+}

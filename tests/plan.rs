@@ -1,1 +1,358 @@
-//! To be written.
+//! `plan`: how many metrics a command posts, against what Mackerel counts per host.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use scenarios::agent::{Agent, Output};
+use scenarios::engine::{Engine, Group};
+use scenarios::fake_engine::{FakeEngine, container};
+use scenarios::go::Program;
+use scenarios::local::Local;
+use scenarios::stand_in::StandIn;
+use scenarios::{mask, stats, wait};
+use serde_json::{Value, json};
+
+/// The plan for the words behind `run`, as JSON.
+#[track_caller]
+fn plan(agent: &Agent, words: &str) -> Value {
+    json_of(&agent.values(&format!("plan {words} --json")).exits(0).without_complaint())
+}
+
+#[track_caller]
+fn json_of(output: &Output) -> Value {
+    serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"))
+}
+
+/// How many metrics it counts.
+fn metrics(plan: &Value) -> usize {
+    number(&plan["metrics"])
+}
+
+fn number(value: &Value) -> usize {
+    usize::try_from(value.as_u64().expect("a count")).expect("a small one")
+}
+
+/// The graphs, by key, with the number of their metrics.
+fn graphs(plan: &Value) -> Vec<(&str, usize)> {
+    let rows = plan["graphs"].as_array().expect("graphs").iter();
+    rows.map(|row| (row["key"].as_str().expect("a key"), number(&row["metrics"]))).collect()
+}
+
+/// Whether a posted name is of this graph.
+fn is_of(graph: &str, name: &str) -> bool {
+    let (parent, _) = name.rsplit_once('.').expect("a graph and a metric");
+    let parts = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
+    let (graph, parent) = (parts(graph), parts(parent));
+    graph.len() == parent.len() && graph.iter().zip(&parent).all(|(graph, part)| graph == "#" || graph == part)
+}
+
+/// Asserts that so many metrics are counted, of each graph and in all, as real runs print.
+#[track_caller]
+fn assert_counted(agent: &Agent, words: &str) {
+    let plan = plan(agent, words);
+    assert!(!agent.state_folder().exists(), "{words}: a plan remembers something");
+    let mut names = BTreeSet::new();
+    let mut runs = 0;
+    // From the second run on there are rates. A counter that just fell has none, such as an app's released heap now and then.
+    wait::until("every counter has grown from one run to the next", || {
+        let metrics = agent.values(&format!("run {words}")).exits(0).without_complaint().metrics();
+        names.extend(metrics.keys().into_iter().map(str::to_owned));
+        runs += 1;
+        (runs >= 2 && names.len() >= self::metrics(&plan)).then_some(())
+    });
+    assert_eq!(names.len(), metrics(&plan), "{words}: {plan} for {names:?}");
+    let printed = |graph: &str| names.iter().filter(|name| is_of(graph, name)).count();
+    for (graph, count) in graphs(&plan) {
+        assert_eq!(count, printed(graph), "{words}: {graph} of {names:?}");
+    }
+    assert_eq!(graphs(&plan).iter().map(|(_, count)| count).sum::<usize>(), metrics(&plan), "{words}: {plan}");
+}
+
+#[test]
+fn counts_what_real_runs_post_of_real_containers() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let _apps = group.apps(3);
+    for options in [
+        "",
+        "--total sum,avg,max,min --targets-graph",
+        "--total sum --total-only --select memory.* --select gc.* --exclude gc.gc_num",
+    ] {
+        let words = format!("gostats --filter {} --path /stats {options}", group.filter());
+        assert_counted(&Agent::beside(engine), &words);
+    }
+}
+
+#[test]
+fn counts_what_real_runs_of_docker_post() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let _apps = group.apps(2);
+    for options in ["", "--total sum,max --targets-graph --instance-name slot", "--total avg --total-only"] {
+        assert_counted(&Agent::beside(engine), &format!("docker --filter {} {options}", group.filter()));
+    }
+}
+
+#[test]
+fn counts_a_container_that_fails_as_failed_and_not_its_metrics() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let _good = group.app("good");
+    let _bad = group.faults(&["status-500"]);
+    let agent = Agent::beside(engine);
+    let words = format!("gostats --filter {} --path /stats --targets-graph", group.filter());
+    let output = agent.values(&format!("plan {words}")).exits(0);
+    insta::assert_snapshot!(report(&group, &output), @"
+    GRAPH                LABEL                               METRICS
+    gostats_targets      Gostats Targets                     2
+    gostats.#.runtime    Gostats.# Runtime                   2
+    gostats.#.memory     Gostats.# Memory                    3
+    gostats.#.operation  Gostats.# Operation                 3
+    gostats.#.heap       Gostats.# Heap                      4
+    gostats.#.gc         Gostats.# GC                        3
+    in all               1 target, 1 failed and not counted  17
+
+    a standard host has 200 metrics: 183 left
+    a micro host has 30 metrics: 13 left
+
+    The host's other plugins count too.
+    ---
+    mackerel-plugin-wasm: gostats: status-500 (127.0.0.1:PORT): answered 500 Internal Server Error instead of 200 OK
+    ");
+    let plan = json_of(&agent.values(&format!("plan {words} --json")).exits(0));
+    assert_eq!((&plan["targets"], &plan["failed"], metrics(&plan)), (&json!(1), &json!(1), 15 + 2));
+    assert!(!agent.state_folder().exists(), "a plan remembers something");
+}
+
+fn report(group: &Group, output: &Output) -> String {
+    format!("{}---\n{}", output.stdout, group.mask(&mask::ports(&output.stderr)))
+}
+
+/// So many stand-ins for containers, of 15 metrics each.
+fn fleet(count: u8) -> (StandIn, FakeEngine) {
+    let stand_in = StandIn::telling(stats::body(1, 1));
+    let containers =
+        (1..=count).map(|number| container(&format!("api-{number}"), &format!("127.0.0.{number}"), stand_in.port()));
+    let engine = FakeEngine::with_containers(containers.collect());
+    (stand_in, engine)
+}
+
+/// Words as a shell splits them.
+fn split(options: &str) -> String {
+    let output = Command::new("sh").args(["-c", &format!("printf '%s ' {options}")]).output().expect("a shell");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// Asserts that each suggestion leaves what it says, which is within what some host has, and says how many there are.
+#[track_caller]
+fn assert_true(agent: &Agent, words: &str) -> usize {
+    let before = plan(agent, words);
+    let hosts = before["hosts"].as_array().expect("hosts");
+    let suggestions = before["suggestions"].as_array().expect("suggestions");
+    for suggestion in suggestions {
+        let options = suggestion["options"].as_str().expect("options");
+        let then = metrics(&plan(agent, &format!("{words} {}", split(options))));
+        assert_eq!(then, number(&suggestion["metrics"]), "{options} in addition to {words}");
+        let helps = |host: &Value| number(&host["over"]) > 0 && then <= number(&host["limit"]);
+        assert!(hosts.iter().any(helps), "{options} leaves {then}, which is no help to {words}");
+    }
+    suggestions.len()
+}
+
+#[test]
+fn says_which_options_help_a_host_with_too_many_metrics() {
+    let (_stand_in, engine) = fleet(20);
+    let agent = Agent::on(&engine.host());
+    let output = agent.values("plan gostats --instance-name name").exits(0).without_complaint();
+    insta::assert_snapshot!(output.stdout, @"
+    GRAPH                LABEL                METRICS
+    gostats.#.runtime    Gostats.# Runtime    40
+    gostats.#.memory     Gostats.# Memory     60
+    gostats.#.operation  Gostats.# Operation  60
+    gostats.#.heap       Gostats.# Heap       80
+    gostats.#.gc         Gostats.# GC         60
+    in all               20 targets           300
+
+    a standard host has 200 metrics: 100 over
+    a micro host has 30 metrics: 270 over
+
+    Fewer, by these options in addition:
+    METRICS  OPTIONS
+    60       --total sum,avg,max,min --total-only
+    30       --total sum,max --total-only
+    15       --total sum --total-only
+    160      --exclude 'heap.*' --exclude 'memory.*'
+
+    The host's other plugins count too.
+    ");
+    assert!(!agent.state_folder().exists(), "a plan remembers something");
+    assert!(assert_true(&agent, "gostats --instance-name name") > 0);
+}
+
+#[test]
+fn suggests_what_is_true_beside_other_options() {
+    let (_stand_in, engine) = fleet(20);
+    let agent = Agent::on(&engine.host());
+    for options in [
+        "--select memory.* --select gc.*",
+        "--exclude gc.* --targets-graph",
+        "--total sum,avg,max,min --total-only",
+        "--total avg",
+        "--total min,max --exclude heap.*",
+    ] {
+        assert_true(&agent, &format!("gostats --instance-name name {options}"));
+    }
+    assert_true(&agent, "docker --stats-source api");
+    assert_true(&agent, "docker --stats-source api --total sum --targets-graph");
+}
+
+#[test]
+fn tells_people_and_programs_the_same() {
+    let (_stand_in, engine) = fleet(20);
+    let agent = Agent::on(&engine.host());
+    for options in ["", "--total sum,max --targets-graph", "--total sum --total-only --select memory.*"] {
+        let words = format!("gostats --instance-name name {options}");
+        let text = agent.values(&format!("plan {words}")).exits(0).without_complaint().stdout;
+        let plan = plan(&agent, &words);
+        // Cells stand two blanks apart, at least.
+        let cells =
+            |line: &str| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join("|");
+        let mut told: Vec<String> = Vec::new();
+        for row in plan["graphs"].as_array().expect("graphs") {
+            told.push(format!("{}|{}|{}", text_of(&row["key"]), text_of(&row["label"]), row["metrics"]));
+        }
+        told.push(format!("in all|{} targets|{}", plan["targets"], plan["metrics"]));
+        for host in plan["hosts"].as_array().expect("hosts") {
+            let (limit, over) = (number(&host["limit"]), number(&host["over"]));
+            let verdict = if over > 0 { format!("{over} over") } else { format!("{} left", limit - metrics(&plan)) };
+            assert_eq!(over, metrics(&plan).saturating_sub(limit), "{plan}");
+            told.push(format!("a {} host has {limit} metrics: {verdict}", text_of(&host["kind"])));
+        }
+        for suggestion in plan["suggestions"].as_array().expect("suggestions") {
+            told.push(format!("{}|{}", suggestion["metrics"], text_of(&suggestion["options"])));
+        }
+        let headings = ["GRAPH|LABEL|METRICS", "METRICS|OPTIONS"];
+        let prose = |line: &str| line.starts_with("Fewer, by ") || line.starts_with("The host's other plugins ");
+        let lines: Vec<String> = text.lines().map(cells).collect();
+        let lines: Vec<String> = lines
+            .into_iter()
+            .filter(|line| !line.is_empty() && !headings.contains(&line.as_str()) && !prose(line))
+            .collect();
+        assert_eq!(lines, told, "{text}");
+    }
+}
+
+fn text_of(value: &Value) -> &str {
+    value.as_str().expect("a text")
+}
+
+#[test]
+fn says_the_command_that_it_is_of() {
+    let (_stand_in, engine) = fleet(1);
+    let agent = Agent::on(&engine.host());
+    let plan = plan(&agent, "gostats --instance-name name --select memory.*");
+    insta::assert_snapshot!(text_of(&plan["command"]), @"mackerel-plugin-wasm run gostats --instance-name name --select 'memory.*'");
+    let words = text_of(&plan["command"]).strip_prefix("mackerel-plugin-wasm ").expect("this program");
+    let _ = agent.values(&split(words)).exits(0).without_complaint();
+}
+
+#[test]
+fn suggests_nothing_where_there_is_room() {
+    let (_stand_in, engine) = fleet(2);
+    let agent = Agent::on(&engine.host());
+    let output = agent.values("plan gostats --instance-name name").exits(0).without_complaint();
+    insta::assert_snapshot!(output.stdout, @"
+    GRAPH                LABEL                METRICS
+    gostats.#.runtime    Gostats.# Runtime    4
+    gostats.#.memory     Gostats.# Memory     6
+    gostats.#.operation  Gostats.# Operation  6
+    gostats.#.heap       Gostats.# Heap       8
+    gostats.#.gc         Gostats.# GC         6
+    in all               2 targets            30
+
+    a standard host has 200 metrics: 170 left
+    a micro host has 30 metrics: 0 left
+
+    The host's other plugins count too.
+    ");
+    let plan = plan(&agent, "gostats --instance-name name");
+    assert_eq!(plan["suggestions"], json!([]));
+}
+
+#[test]
+fn without_targets_counts_none() {
+    let engine = FakeEngine::with_containers(Vec::new());
+    let agent = Agent::on(&engine.host());
+    let output = agent.values("plan gostats").exits(0).without_complaint();
+    insta::assert_snapshot!(output.stdout, @"
+    GRAPH   LABEL      METRICS
+    in all  0 targets  0
+
+    a standard host has 200 metrics: 200 left
+    a micro host has 30 metrics: 30 left
+
+    The host's other plugins count too.
+    ");
+    let plan = plan(&agent, "gostats");
+    assert_eq!((metrics(&plan), &plan["graphs"], &plan["failed"]), (0, &json!([]), &json!(0)));
+    assert!(!agent.state_folder().exists(), "a plan remembers something");
+}
+
+#[test]
+fn of_targets_that_fail_counts_them_alone() {
+    let Some(server) = Local::start(Program::Faults, &["status-500"]) else { return };
+    let agent = Agent::alone();
+    let output =
+        agent.values(&format!("plan gostats --target 127.0.0.1:1 --target {} --targets-graph", server.target()));
+    let output = output.exits(0);
+    insta::assert_snapshot!(format!("{}---\n{}", output.stdout, mask::ports(&output.stderr)), @"
+    GRAPH            LABEL                                METRICS
+    gostats_targets  Gostats Targets                      2
+    in all           0 targets, 2 failed and not counted  2
+
+    a standard host has 200 metrics: 198 left
+    a micro host has 30 metrics: 28 left
+
+    The host's other plugins count too.
+    ---
+    mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: no connection: Connection refused (os error 111)
+    mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: answered 500 Internal Server Error instead of 200 OK
+    ");
+}
+
+#[test]
+fn is_refused_what_run_is_refused() {
+    let (_stand_in, engine) = fleet(1);
+    let agent = Agent::on(&engine.host());
+    for words in [
+        "",
+        " gostat",
+        " gostats --fliter name=api",
+        " gostats --total-only",
+        " gostats --total most",
+        " gostats --select nothing.*",
+        " gostats --select memory.* --exclude memory.*",
+        " gostats --target 127.0.0.1:1 --instance-name name",
+        " gostats --instance-name slot:label:",
+        " docker --instance-name port",
+        " docker --container-port 80",
+    ] {
+        let [run, plan] = ["run", "plan"].map(|command| agent.values(&format!("{command}{words}")).exits(2));
+        assert_eq!((run.stdout, plan.stdout), (String::new(), String::new()), "{words}");
+        if words.is_empty() {
+            continue; // Each shows its own help.
+        }
+        let plan = plan.stderr.replace("mackerel-plugin-wasm plan ", "mackerel-plugin-wasm run ");
+        // Beside the options of run it has one of its own.
+        assert_eq!(plan.replace(", --json", ""), run.stderr, "{words}");
+    }
+}
+
+#[test]
+fn without_an_engine_says_what_run_says() {
+    let agent = Agent::alone();
+    let plan = agent.values("plan docker").exits(1);
+    assert!(!agent.state_folder().exists(), "a plan remembers something");
+    assert_eq!(plan.stdout, "");
+    assert_eq!(plan.stderr, agent.values("run docker").exits(1).stderr);
+}

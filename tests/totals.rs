@@ -1,1 +1,367 @@
-//! To be written.
+//! `--total`: one value of all targets' values, beside them and in place of them, and `--targets-graph`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use scenarios::agent::{Agent, Output};
+use scenarios::engine::Engine;
+use scenarios::fake_engine::{FakeEngine, container};
+use scenarios::go::Program;
+use scenarios::local::Local;
+use scenarios::stand_in::StandIn;
+use scenarios::{http, mask, port, stats};
+use serde_json::{Value, json};
+
+const MINUTE: u64 = 60_000_000_000;
+
+/// The functions, in the order in which they are printed.
+const TOTALS: [&str; 4] = ["sum", "avg", "max", "min"];
+
+/// What was printed under one prefix: the text of each value, in order, by the metric's name without the target's.
+fn printed(output: &Output, prefix: &str, has_target: bool) -> BTreeMap<String, Vec<String>> {
+    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in output.stdout.lines() {
+        let fields: Vec<_> = line.split('\t').collect();
+        let [key, value, _] = fields[..] else { panic!("not three fields: {line}") };
+        let Some(name) = key.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.')) else { continue };
+        let name = if has_target { name.split_once('.').expect("a target's name").1 } else { name };
+        all.entry(name.to_owned()).or_default().push(value.to_owned());
+    }
+    all
+}
+
+/// Asserts that every total is that of the targets' values in the same output, to the last digit, and that none is missing or too much.
+/// Gives how many targets told each metric.
+#[track_caller]
+fn assert_totals(output: &Output, prefix: &str, totals: &[&str]) -> BTreeMap<String, usize> {
+    let targets = printed(output, prefix, true);
+    for total in totals {
+        let of = |(name, values): (&String, &Vec<String>)| {
+            let values: Vec<f64> = values.iter().map(|value| value.parse().expect("a number")).collect();
+            let sum = values.iter().fold(0.0, |sum, value| sum + value);
+            let right = match *total {
+                "sum" => sum,
+                "avg" => sum / f64::from(u32::try_from(values.len()).expect("few targets")),
+                "max" => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                _ => values.iter().copied().fold(f64::INFINITY, f64::min),
+            };
+            (name.clone(), vec![right.to_string()])
+        };
+        let right: BTreeMap<_, _> = targets.iter().map(of).collect();
+        assert_eq!(printed(output, &format!("{prefix}_{total}"), false), right, "{total} of {output}");
+    }
+    let lines = targets.values().map(Vec::len).sum::<usize>() + totals.len() * targets.len();
+    assert_eq!(output.stdout.lines().count(), lines, "something else is printed: {output}");
+    targets.into_iter().map(|(name, values)| (name, values.len())).collect()
+}
+
+/// The keys and values of an output, without the time.
+fn lines(output: &Output) -> String {
+    let without_time = |line: &str| line.rsplit_once('\t').map(|(line, _)| format!("{line}\n")).unwrap_or_default();
+    output.stdout.lines().map(without_time).collect()
+}
+
+/// The graphs that are defined.
+fn graphs(output: &Output) -> BTreeMap<String, Value> {
+    let (_, json) = output.stdout.split_once('\n').expect("two lines");
+    let json: Value = serde_json::from_str(json).expect("the second line is JSON");
+    json["graphs"].as_object().expect("graphs").clone().into_iter().collect()
+}
+
+fn pretty(output: &Output) -> String {
+    serde_json::to_string_pretty(&graphs(output)).expect("JSON")
+}
+
+#[test]
+fn are_those_of_the_values_in_the_same_output_to_the_last_digit() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let apps = group.apps(12);
+    let agent = Agent::beside(engine);
+    let command = format!("run gostats --filter {} --path /stats --total sum,avg,max,min", group.filter());
+
+    let first = agent.values(&command).exits(0).without_complaint();
+    let told = assert_totals(&first, "gostats", &TOTALS);
+    let gauges: BTreeMap<_, _> = stats::GAUGES.iter().map(|name| ((*name).to_owned(), apps.len())).collect();
+    assert_eq!(told, gauges);
+
+    let second = agent.values(&command).exits(0).without_complaint();
+    let told = assert_totals(&second, "gostats", &TOTALS);
+    // What fell in an app, such as memory that was given back, has no rate there.
+    let is_steady = |name: &str| name != "heap.heap_released";
+    let names = stats::GAUGES.into_iter().chain(stats::COUNTERS).filter(|name| is_steady(name));
+    let right: BTreeMap<_, _> = names.map(|name| (name.to_owned(), apps.len())).collect();
+    assert_eq!(told.into_iter().filter(|(name, _)| is_steady(name)).collect::<BTreeMap<_, _>>(), right);
+}
+
+#[test]
+fn of_whole_containers_are_those_of_the_values_in_the_same_output_to_the_last_digit() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let apps = group.apps(3);
+    let agent = Agent::beside(engine);
+    let options = "--graphs memory,network,processes --total avg,sum,min,max";
+    let command = format!("run docker --filter {} {options}", group.filter());
+    for metrics in [4, 12] {
+        let output = agent.values(&command).exits(0).without_complaint();
+        // The target's name stands behind the graph's, and so in the middle.
+        let sums = printed(&output, "docker_sum", false);
+        assert!(sums.len() >= 3 && sums.len() <= metrics, "{output}");
+        for (name, sum) in &sums {
+            let (graph, metric) = name.rsplit_once('.').expect("a graph and a metric");
+            let (below, last) = (format!("docker.{graph}."), format!(".{metric}"));
+            let lines: Vec<_> = output.stdout.lines().filter_map(|line| line.rsplit_once('\t')).collect();
+            let values = lines.iter().filter_map(|(line, _)| line.split_once('\t'));
+            let values = values.filter(|(key, _)| key.starts_with(&below) && key.ends_with(&last));
+            let values: Vec<f64> = values.map(|(_, value)| value.parse().expect("a number")).collect();
+            assert_eq!(values.len(), apps.len(), "{name} in {output}");
+            assert_eq!(*sum, [values.iter().fold(0.0, |sum, value| sum + value).to_string()], "{name} in {output}");
+        }
+        for total in TOTALS {
+            let names = printed(&output, &format!("docker_{total}"), false);
+            assert_eq!(names.keys().collect::<Vec<_>>(), sums.keys().collect::<Vec<_>>(), "{total}");
+        }
+    }
+}
+
+#[test]
+fn have_definitions_without_a_wildcard_and_with_the_function_in_the_label() {
+    let agent = Agent::alone();
+    let output = agent.definitions("run gostats --total sum,avg --targets-graph").exits(0).without_complaint();
+    insta::assert_snapshot!("definitions_gostats", pretty(&output));
+    let output = agent.definitions("run docker --total sum,max").exits(0).without_complaint();
+    insta::assert_snapshot!("definitions_docker", pretty(&output));
+
+    for command in ["run gostats --total sum,avg,max,min --targets-graph", "run docker --graphs all --total max,sum"] {
+        let graphs = graphs(&agent.definitions(command).exits(0).without_complaint());
+        let (each, total): (Vec<_>, Vec<_>) = graphs.iter().partition(|(key, _)| key.contains('#'));
+        assert!(total.len() > each.len() && !each.is_empty(), "{command}");
+        for (key, graph) in total {
+            let metrics = graph["metrics"].as_array().expect("metrics");
+            assert!(!key.contains('*') && !metrics.is_empty(), "{key}");
+            assert!(metrics.iter().all(|metric| !metric["name"].as_str().expect("a name").contains('*')), "{key}");
+        }
+    }
+}
+
+#[test]
+fn are_stacked_where_the_sum_means_something() {
+    let output = Agent::alone().definitions("run docker --total sum,avg,max,min").exits(0).without_complaint();
+    let graphs = graphs(&output);
+    let stacked = |graph: &Value| {
+        let metrics = graph["metrics"].as_array().expect("metrics").iter();
+        metrics.map(|metric| metric["stacked"].as_bool().expect("a bool")).collect::<Vec<_>>()
+    };
+    let each: Vec<_> = graphs.iter().filter_map(|(key, graph)| Some((key.strip_suffix(".#")?, graph))).collect();
+    assert!(each.iter().any(|(_, graph)| stacked(graph).contains(&true)), "{output}");
+    for (key, graph) in each {
+        for (total, can_be) in [("sum", true), ("avg", true), ("max", false), ("min", false)] {
+            let of = &graphs[&key.replacen("docker", &format!("docker_{total}"), 1)];
+            let right: Vec<_> = stacked(graph).into_iter().map(|stacked| stacked && can_be).collect();
+            assert_eq!(stacked(of), right, "{total} of {key}");
+        }
+    }
+}
+
+#[test]
+fn alone_leave_no_other_series() {
+    let [one, two] = [(); 2].map(|()| StandIn::telling(stats::body(MINUTE, 7)));
+    let agent = Agent::alone();
+    let prefixes = |options: &str| {
+        let command = format!("run gostats --target {} --target {} {options}", one.target(), two.target());
+        let values = agent.values(&command).exits(0).without_complaint();
+        let defined = graphs(&agent.definitions(&command).exits(0).without_complaint());
+        let first = |key: &str| key.split('.').next().expect("a word").to_owned();
+        let values: BTreeSet<_> = values.metrics().keys().into_iter().map(first).collect();
+        assert_eq!(values, defined.keys().map(|key| first(key)).collect::<BTreeSet<_>>(), "{options}");
+        values.into_iter().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(prefixes("--total sum,avg"), "gostats gostats_avg gostats_sum");
+    assert_eq!(prefixes("--total sum,avg --total-only"), "gostats_avg gostats_sum");
+    assert_eq!(prefixes("--total min --total-only --targets-graph"), "gostats_min gostats_targets");
+    assert_eq!(prefixes("--targets-graph"), "gostats gostats_targets");
+}
+
+#[test]
+fn alone_have_rates_from_the_second_run_on() {
+    let stand_ins = [(); 2].map(|()| StandIn::telling(stats::body(MINUTE, 7)));
+    let agent = Agent::alone();
+    let targets = stand_ins.each_ref().map(|stand_in| format!("--target {}", stand_in.target())).join(" ");
+    let command = format!("run gostats {targets} --total sum,max --total-only --select gc.gc_num");
+    assert_eq!(agent.values(&command).exits(0).without_complaint().stdout, "");
+    for (stand_in, count) in stand_ins.iter().zip([10, 20]) {
+        stand_in.tells(stats::body(2 * MINUTE, 7 + count));
+    }
+    insta::assert_snapshot!(lines(&agent.values(&command).exits(0).without_complaint()), @"
+    gostats_sum.gc.gc_num	30
+    gostats_max.gc.gc_num	20
+    ");
+}
+
+/// A stand-in with so many goroutines.
+fn with_goroutines(number: u64) -> StandIn {
+    let mut body = stats::body(MINUTE, 7);
+    body["goroutine_num"] = number.into();
+    StandIn::telling(body)
+}
+
+#[test]
+fn leave_out_what_fails_and_the_graph_of_targets_counts_it() {
+    let (one, two) = (with_goroutines(10), with_goroutines(20));
+    let mut several = container("several", "127.0.0.1", one.port());
+    let ports = several["Ports"].as_array_mut().expect("ports");
+    ports.push(json!({"IP": "127.0.0.1", "PrivatePort": 9090, "PublicPort": two.port(), "Type": "tcp"}));
+    let mut paused = container("paused", "127.0.0.1", one.port());
+    paused["State"] = json!("paused");
+    let engine = FakeEngine::with_containers(vec![
+        container("one", "127.0.0.1", one.port()),
+        container("closed", "127.0.0.1", port::free()),
+        several,
+        paused,
+        container("two", "127.0.0.1", two.port()),
+    ]);
+    let options = "--instance-name name --select *.goroutine_num --total sum,avg,max,min --targets-graph";
+    let output = Agent::on(&engine.host()).values(&format!("run gostats {options}")).exits(0);
+    insta::assert_snapshot!(lines(&output), @"
+    gostats.one.runtime.goroutine_num	10
+    gostats.two.runtime.goroutine_num	20
+    gostats_sum.runtime.goroutine_num	30
+    gostats_avg.runtime.goroutine_num	15
+    gostats_max.runtime.goroutine_num	20
+    gostats_min.runtime.goroutine_num	10
+    gostats_targets.collected	2
+    gostats_targets.failed	2
+    ");
+    insta::assert_snapshot!(mask::ports(&output.stderr), @"
+    mackerel-plugin-wasm: gostats: several: publishes several ports (8080, 9090): choose one, such as --container-port 8080
+    mackerel-plugin-wasm: gostats: closed (127.0.0.1:PORT): no connection: Connection refused (os error 111)
+    ");
+}
+
+#[test]
+fn of_nothing_are_absent_and_the_counts_are_there() {
+    let closed = [(); 3].map(|()| format!("--target 127.0.0.1:{}", port::free())).join(" ");
+    let options = "--total sum,avg,max,min --targets-graph";
+    let failed = Agent::alone().values(&format!("run gostats {closed} {options}")).exits(1);
+    insta::assert_snapshot!(lines(&failed), @"
+    gostats_targets.collected	0
+    gostats_targets.failed	3
+    ");
+    assert_eq!(failed.stderr.lines().count(), 3, "{failed}");
+
+    let mut several = container("several", "127.0.0.1", 1);
+    let ports = several["Ports"].as_array_mut().expect("ports");
+    ports.push(json!({"IP": "127.0.0.1", "PrivatePort": 9090, "PublicPort": 2, "Type": "tcp"}));
+    let engine = FakeEngine::with_containers(vec![several]);
+    let unclear = Agent::on(&engine.host()).values(&format!("run gostats {options} --total-only")).exits(1);
+    insta::assert_snapshot!(lines(&unclear), @"
+    gostats_targets.collected	0
+    gostats_targets.failed	1
+    ");
+
+    let engine = FakeEngine::with_containers(Vec::new());
+    let none = Agent::on(&engine.host()).values(&format!("run gostats {options}")).exits(0).without_complaint();
+    insta::assert_snapshot!(lines(&none), @"
+    gostats_targets.collected	0
+    gostats_targets.failed	0
+    ");
+}
+
+#[test]
+fn of_metrics_that_are_declared_by_a_wildcard_have_bare_names_and_no_definitions() {
+    let apps = [Local::start(Program::PromApp, &[]), Local::start(Program::PromApp, &[])];
+    let [Some(one), Some(two)] = &apps else { return };
+    let work = |app: &Local, times: u32| {
+        let address = app.target().parse().expect("an address");
+        for _ in 0..times {
+            http::get(address, "/work?code=200&path=%2Fa").expect("work is done");
+        }
+    };
+    work(one, 3);
+    work(two, 5);
+    let agent = Agent::alone();
+    let chosen = "run prometheus --metric promapp_* --metric go_goroutines";
+    let command = format!("{chosen} --target {} --target {} --total max,sum", one.target(), two.target());
+    let first = agent.values(&command).exits(0).without_complaint();
+    assert_totals(&first, "prometheus", &["sum", "max"]);
+    work(one, 2);
+    work(two, 7);
+    let second = agent.values(&command).exits(0).without_complaint();
+    let told = assert_totals(&second, "prometheus", &["sum", "max"]);
+    assert!(told.values().all(|count| *count == 2), "{told:?}");
+    let kept = printed(&second, "prometheus_sum", false)["promapp_kept_bytes.value"].concat();
+    assert_eq!(kept, (17 << 20).to_string(), "a mebibyte for each piece of work");
+    insta::assert_snapshot!(told.into_keys().collect::<Vec<_>>().join("\n"), @"
+    go_goroutines.value
+    promapp_kept_bytes.value
+    promapp_latency_seconds_bucket.rate.le_0_1
+    promapp_latency_seconds_bucket.rate.le_1
+    promapp_latency_seconds_bucket.rate.le__Inf
+    promapp_latency_seconds_count.rate.value
+    promapp_latency_seconds_sum.rate.value
+    promapp_requests_total.rate.code_200_path__a
+    promapp_wait_seconds.quantile_0_5
+    promapp_wait_seconds_count.rate.value
+    promapp_wait_seconds_sum.rate.value
+    ");
+
+    let [without, with] = ["", "--total sum,max"]
+        .map(|totals| agent.definitions(&format!("{chosen} {totals}")).exits(0).without_complaint().stdout);
+    assert_eq!(with, without);
+}
+
+#[test]
+fn come_in_one_order_and_once_however_they_are_asked_for() {
+    let [one, two] = [with_goroutines(10), with_goroutines(20)];
+    let agent = Agent::alone();
+    let targets = format!("--target {} --target {}", one.target(), two.target());
+    let run = |totals: &str| {
+        let command = format!("run gostats {targets} --select *.goroutine_num --total-only {totals}");
+        lines(&agent.values(&command).exits(0).without_complaint())
+    };
+    insta::assert_snapshot!(run("--total min,avg,max,sum"), @"
+    gostats_sum.runtime.goroutine_num	30
+    gostats_avg.runtime.goroutine_num	15
+    gostats_max.runtime.goroutine_num	20
+    gostats_min.runtime.goroutine_num	10
+    ");
+    let two = run("--total sum,max");
+    insta::assert_snapshot!(two, @"
+    gostats_sum.runtime.goroutine_num	30
+    gostats_max.runtime.goroutine_num	20
+    ");
+    for totals in ["--total max,sum", "--total max --total sum", "--total max,sum,max --total=sum"] {
+        assert_eq!(run(totals), two, "{totals}");
+    }
+    assert_eq!(agent.state_files().len(), 2, "what prints the same has one state");
+}
+
+#[test]
+fn that_there_are_not_are_usage_errors() {
+    let agent = Agent::alone();
+    let complaint = |options: &str| {
+        let command = format!("run gostats --target 127.0.0.1:1 {options}");
+        let [values, definitions] = [agent.values(&command), agent.definitions(&command)].map(|output| output.exits(2));
+        assert_eq!((&*values.stdout, &*definitions.stdout), ("", ""), "{options}");
+        assert_eq!(values.stderr, definitions.stderr);
+        let lines = values.stderr.lines().take(2).map(str::trim_end);
+        format!("{options}\n    {}\n", lines.collect::<Vec<_>>().join("\n    "))
+    };
+    let complaints = ["--total median", "--total Sum", "--total sum,,avg", "--total=", "--total-only"].map(complaint);
+    insta::assert_snapshot!(complaints.concat(), @"
+    --total median
+        error: invalid value 'median' for '--total <TOTALS>'
+          [possible values: sum, avg, max, min]
+    --total Sum
+        error: invalid value 'Sum' for '--total <TOTALS>'
+          [possible values: sum, avg, max, min]
+    --total sum,,avg
+        error: a value is required for '--total <TOTALS>' but none was supplied
+          [possible values: sum, avg, max, min]
+    --total=
+        error: a value is required for '--total <TOTALS>' but none was supplied
+          [possible values: sum, avg, max, min]
+    --total-only
+        error: the following required arguments were not provided:
+          --total <TOTALS>
+    ");
+}
