@@ -187,3 +187,72 @@ impl Output {
         format!("{}_{}{dot}{name}", self.prefix, total.word())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::Graph;
+
+    fn definitions(graphs: &[(&str, &[&str])]) -> Definitions {
+        let metric = |name: &&str| Metric {
+            name: (*name).to_owned(),
+            label: (*name).to_owned(),
+            stacked: true,
+            kind: MetricKind::Gauge,
+        };
+        let graph = |(key, metrics): &(&str, &[&str])| Graph {
+            key: (*key).to_owned(),
+            label: "Load".to_owned(),
+            unit: Unit::Float,
+            metrics: metrics.iter().map(metric).collect(),
+        };
+        Definitions::new(graphs.iter().map(graph).collect()).unwrap()
+    }
+
+    fn sums() -> Output {
+        Output {
+            prefix: "web".parse().unwrap(),
+            selection: Selection::default(),
+            totals: vec![Total::Sum],
+            each_target: false,
+            targets_graph: false,
+        }
+    }
+
+    #[test]
+    fn two_graphs_whose_totals_would_be_one_are_refused_until_one_is_excluded() {
+        let definitions = definitions(&[("#.load", &["a"]), ("load.#", &["b"]), ("#.other", &["a"])]);
+        let why = sums().graphs(&definitions).unwrap_err();
+        assert_eq!(why, "the totals of two graphs would both be 'web_sum.load': --exclude one of load and load.#");
+        let exclude = vec!["load.b".parse().unwrap()];
+        let fewer = Output { selection: Selection { exclude, ..Selection::default() }, ..sums() };
+        assert_eq!(fewer.graphs(&definitions).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_total_is_defined_without_what_is_a_wildcard() {
+        let definitions = definitions(&[("#", &["a"]), ("#.some", &["a", "*"]), ("#.all", &["*"]), ("#.x.*", &["a"])]);
+        let defined = sums().graphs(&definitions).unwrap();
+        let defined = defined.iter().map(|graph| (graph.key.as_str(), graph.defined().count()));
+        let expected = [("web_sum", 1), ("web_sum.some", 1), ("web_sum.all", 0), ("web_sum.x.*", 0)];
+        assert_eq!(defined.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_target_without_a_name_is_in_totals_alone() {
+        let point = |value| Point { order: (0, 0), key: "#.load.a".to_owned(), kind: MetricKind::Gauge, value };
+        let (one, two) = (point(1.0), point(2.0));
+        let targets =
+            [(Some("1"), &one), (None, &two)].map(|(name, point)| Rated { name, values: vec![(point, point.value)] });
+        let all = Output { each_target: true, targets_graph: true, ..sums() };
+        let values = all.values(&targets, 3);
+        let values: Vec<(&str, f64)> = values.iter().map(|value| (value.key.as_str(), value.value)).collect();
+        let expected = [
+            ("web.1.load.a", 1.0),
+            ("web_sum.load.a", 3.0),
+            ("web_targets.collected", 2.0),
+            ("web_targets.failed", 3.0),
+        ];
+        assert_eq!(values, expected);
+    }
+}
