@@ -97,6 +97,10 @@ impl Selection {
     /// # Errors
     /// Where a pattern fits nothing, or all of them leave nothing: what there is.
     pub fn check(&self, definitions: &Definitions) -> Result<(), String> {
+        // A collector may declare nothing at all.
+        if self.is_empty() {
+            return Ok(());
+        }
         let names: Vec<String> = definitions.names().collect();
         let options = [("--select", &self.select), ("--exclude", &self.exclude)];
         let patterns = options.into_iter().flat_map(|(option, all)| all.iter().map(move |pattern| (option, pattern)));
@@ -113,6 +117,9 @@ impl Selection {
 }
 
 fn listed(names: &[String]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
     let more = names.len().saturating_sub(limits::LISTED);
     let shown = names[..names.len() - more].join(", ");
     if more > 0 { format!("{shown} and {more} more") } else { shown }
@@ -163,6 +170,13 @@ mod tests {
         }
         assert!(selection(&["http.rate.code_200"], &[]).keeps("http.rate.code_200"));
         assert!(!selection(&["http.rate.code_200"], &[]).keeps("http.rate.code_404"));
+    }
+
+    #[test]
+    fn a_collector_without_graphs_needs_no_choice_and_allows_none() {
+        let nothing = Definitions::new(Vec::new()).unwrap();
+        assert_eq!(selection(&[], &[]).check(&nothing), Ok(()));
+        assert_eq!(selection(&["a"], &[]).check(&nothing).unwrap_err(), "--select a fits no metric; there is none");
     }
 
     #[test]
