@@ -68,7 +68,7 @@ struct Suggestion {
 /// Counts. `words` is the collector's name and all options.
 ///
 /// # Errors
-/// As of [`run::run`]; and where no target gave anything to be counted.
+/// As of [`run::run`].
 pub async fn plan(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Result<String, Error> {
     let (job, PeopleOptions { json }) = Job::prepare(Purpose::Plan, store, words, watchdog).await?;
     let mut stop = Stop::new(watchdog.started(), job.options.host.deadline)?;
