@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::diagnostics::{escape, foreign};
 use crate::limits;
-use crate::notice::{escape, foreign};
 use crate::sandbox::{Description, Graph, Metric, MetricKind, OptionKind, OptionSpec, Sample};
 
 /// What all metric names of a run begin with: one or more legal components.

@@ -5,12 +5,12 @@ use std::ffi::OsString;
 use clap::Args;
 
 use crate::definition::Definitions;
+use crate::diagnostics::{Notices, foreign};
 use crate::error::Error;
-use crate::notice::{Notices, foreign};
 use crate::options::{Options, Purpose};
-use crate::output::PostedGraph;
+use crate::pipeline::output::PostedGraph;
+use crate::pipeline::state::StateFile;
 use crate::sandbox::Description;
-use crate::state::StateFile;
 use crate::stop::Watchdog;
 use crate::store::{Component, Store};
 

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::diagnostics;
 use crate::error::Error;
 use crate::limits;
-use crate::notice;
 
 /// The end of a run, as it was given.
 pub struct Stop {
@@ -89,7 +89,7 @@ impl Watchdog {
 fn say_in_time(line: &'static str) {
     let (said, is_said) = mpsc::channel();
     let say = move || {
-        notice::say(line);
+        diagnostics::say(line);
         let _ = said.send(());
     };
     if thread::Builder::new().spawn(say).is_ok() {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use mackerel_plugin_wasm::sandbox::engine::engine;
+use mackerel_plugin_wasm::sandbox::runtime::engine;
 use mackerel_plugin_wasm::store::{BUILTIN_NAMES, digest};
 
 /// Guests that are not embedded: the tests run them from their files.

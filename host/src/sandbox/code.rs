@@ -15,7 +15,7 @@ use rustix::fs::Stat;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::private::{Stamp, is_own, stamp};
+use crate::private_dir::{Stamp, is_own, stamp};
 
 /// A collector that is part of the program. The only place that makes one is the list that xtask writes for `main.rs`.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Builtin {
     pub digest: &'static str,
     /// The component's size in bytes.
     pub size: u64,
-    /// The component, compiled by xtask with [`engine`](super::engine::engine)'s settings.
+    /// The component, compiled by xtask with [`runtime`](super::runtime::engine)'s settings.
     pub code: &'static [u8],
 }
 
@@ -35,7 +35,7 @@ pub struct Builtin {
 pub struct OwnCode(File);
 
 impl OwnCode {
-    /// Takes a file for this program's own code: one of a [private folder](crate::private::Folder), which is closed to others and
+    /// Takes a file for this program's own code: one of a [private folder](crate::private_dir::Folder), which is closed to others and
     /// opens no symlinks. It must be this user's and closed to others itself, and not have changed since `written`.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use wasmtime_wasi::async_trait;
 use super::activity::{Activity, COLLECTING};
 use crate::stats::Source;
 
-pub use super::bindings::mackerel::collector::container::{
+pub use super::wire::mackerel::collector::container::{
     BlockIo, ContainerState as State, ContainerStats as Stats, Cpu, Error, Health, HealthStatus, Memory, Network,
     Operations, Parts, Processes, Throttling, Traffic,
 };

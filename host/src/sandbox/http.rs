@@ -16,12 +16,12 @@ use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
 
 use super::activity::COLLECTING;
-use super::bindings::mackerel::collector::http::{Error, Request, Response, Scheme};
 use super::destination::Destination;
 use super::exceeded::Exceeded;
 use super::memory::Memory;
+use super::wire::mackerel::collector::http::{Error, Request, Response, Scheme};
+use crate::diagnostics::{foreign, root_cause};
 use crate::limits;
-use crate::notice::{foreign, root_cause};
 
 /// Headers that belong to a connection, and not to what is said over it.
 const OF_CONNECTIONS: [HeaderName; 8] = [

@@ -14,26 +14,27 @@
 //! | standard output | leads nowhere |
 //! | requests and connections | so many |
 //! | memory, tables, stack, resources | bounded ([`memory`], [`limits`]), and with them what the host holds for the guest |
-//! | time | bounded by the caller; a guest that spins is interrupted at every epoch ([`engine`]) and computes for so long ([`cpu`]) |
+//! | time | bounded by the caller; a guest that spins is interrupted at every epoch ([`runtime`]) and computes for so long ([`cpu`]) |
 //!
 //! A guest that passes a limit is ended at once, with the limit as its failure ([`exceeded`]). One that reaches for anything but its
 //! target gets an error, and goes on; the operator reads what it tried ([`refused`]).
 
 pub mod activity;
-mod bindings;
 pub mod code;
 pub mod container;
 pub mod cpu;
 pub mod destination;
-pub mod engine;
 pub mod exceeded;
+pub mod failure;
 pub mod http;
 pub mod memory;
 pub mod refused;
+pub mod runtime;
 pub mod sockets;
 pub mod stderr;
 pub mod usage;
 pub mod wasi_http;
+mod wire;
 
 use std::time::Duration;
 
@@ -45,8 +46,6 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::WasiHttpCtx;
 
 use self::activity::{Activity, COLLECTING};
-use self::bindings::mackerel::collector::{container as wit_container, http as wit_http, types};
-use self::bindings::{Plugin, PluginPre};
 use self::code::{Builtin, OwnCode};
 use self::container::Container;
 use self::cpu::Turn;
@@ -57,13 +56,15 @@ use self::refused::Refused;
 use self::sockets::Network;
 use self::stderr::Stderr;
 use self::usage::Usage;
+use self::wire::mackerel::collector::{container as wit_container, http as wit_http, types};
+use self::wire::{Plugin, PluginPre};
 use crate::contract;
-use crate::failure::{Cause, Failure};
+use crate::diagnostics::foreign;
 use crate::limits;
-use crate::notice::foreign;
+use crate::sandbox::failure::{Cause, Failure};
 
-pub use self::bindings::mackerel::collector::http::Error as HttpError;
-pub use self::bindings::mackerel::collector::types::{
+pub use self::wire::mackerel::collector::http::Error as HttpError;
+pub use self::wire::mackerel::collector::types::{
     CollectError, Container as ContainerFacts, Description, Endpoint, Graph, Metric, MetricKind, OptionKind,
     OptionSpec, OptionValue, Period, Report, Sample, Scope, Target as TargetFacts, Unit,
 };

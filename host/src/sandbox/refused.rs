@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::diagnostics::foreign;
 use crate::limits;
-use crate::notice::foreign;
 
 /// The attempts of one sandbox that were refused. Clones share them.
 #[derive(Debug, Clone, Default)]

@@ -12,7 +12,7 @@ use bollard::models::{
 use jiff::Timestamp;
 
 use super::{empty, operations, sum, used};
-use crate::discover::{Engine, Refusal};
+use crate::engine::{Engine, Refusal};
 use crate::sandbox::container::{
     BlockIo, Cpu, Error, Health, HealthStatus, Memory, Network, Operations, Parts, Processes, State, Stats, Throttling,
     Traffic,

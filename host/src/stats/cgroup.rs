@@ -16,10 +16,10 @@ use rustix::fs::{CWD, Mode, OFlags};
 
 use super::{empty, operations, sum, used};
 use crate::limits;
+use crate::pipeline::state::Moment;
 use crate::sandbox::container::{
     BlockIo, Cpu, Error, Memory, Network, Operations, Parts, Processes, Stats, Throttling, Traffic,
 };
-use crate::state::Moment;
 
 /// Where systems mount control groups.
 pub const ROOT: &str = "/sys/fs/cgroup";

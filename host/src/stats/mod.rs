@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use wasmtime_wasi::async_trait;
 
 use self::cgroup::Cgroups;
-use crate::discover::{Container, Engine, EngineHost};
+use crate::engine::{Container, Engine, EngineHost};
 use crate::sandbox::container::{
     BlockIo, Cpu, Error, Figures, Memory, Network, Operations, Parts, Processes, State, Stats, Throttling, Traffic,
 };

@@ -21,10 +21,11 @@ use std::time::{Duration, Instant};
 use rustix::fs::Stat;
 use wasmtime::Engine;
 
+use crate::diagnostics::foreign;
+use crate::env;
 use crate::error::Error;
 use crate::limits;
-use crate::notice::foreign;
-use crate::private::{Folder, is_own, stamp};
+use crate::private_dir::{Folder, is_own, stamp};
 use crate::sandbox::Collector;
 use crate::sandbox::code::OwnCode;
 use crate::store::pin::{Code, Pin};
@@ -41,8 +42,9 @@ pub struct Installed {
 pub const FOLDER_VARIABLE: &str = "MACKEREL_PLUGIN_WASM_STORE";
 
 /// The folder, open and held by one process at a time, which alone writes.
-pub(super) struct Locked {
-    pub(super) folder: Folder,
+pub struct Locked {
+    /// The open folder.
+    pub folder: Folder,
     path: PathBuf,
     _lock: File,
 }
@@ -50,7 +52,7 @@ pub(super) struct Locked {
 impl Installed {
     /// Those of this user: in `MACKEREL_PLUGIN_WASM_STORE`, else in `/var/lib` for root, else among the user's own data.
     pub fn of_this_user() -> Installed {
-        let variable = |name: &str| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let variable = |name: &str| env::variable_os(name).map(PathBuf::from);
         let data = || variable("XDG_DATA_HOME").or_else(|| Some(variable("HOME")?.join(".local/share")));
         let path = variable(FOLDER_VARIABLE).or_else(|| {
             let is_root = rustix::process::geteuid().is_root();
@@ -87,7 +89,7 @@ impl Installed {
     ///
     /// # Errors
     /// Where it is not what was installed, or cannot be compiled any more.
-    pub(super) fn load(&self, engine: &Engine, name: &str) -> Result<Option<Component>, Error> {
+    pub fn load(&self, engine: &Engine, name: &str) -> Result<Option<Component>, Error> {
         let Some((folder, path)) = self.open()? else { return Ok(None) };
         let Some(mut pin) = find_pin(&folder, path, name)? else { return Ok(None) };
         loop {
@@ -153,7 +155,7 @@ impl Installed {
     }
 
     /// Waits for the right to write, and makes the folder where it is missing.
-    pub(super) fn lock(&self) -> Result<Locked, Error> {
+    pub fn lock(&self) -> Result<Locked, Error> {
         let path = self.path.clone().ok_or_else(|| {
             Error::Failed("there is no folder to install into: set HOME or MACKEREL_PLUGIN_WASM_STORE".to_owned())
         })?;
@@ -182,18 +184,12 @@ impl Installed {
 
 impl Locked {
     /// What is pinned under a name now; none where nothing is, or where it cannot be read.
-    pub(super) fn pin(&self, name: &str) -> Option<Pin> {
+    pub fn pin(&self, name: &str) -> Option<Pin> {
         find_pin(&self.folder, &self.path, name).ok().flatten()
     }
 
     /// Installs a collector in one step, in place of one of the same name. The old one stays where this fails.
-    pub(super) fn write(
-        &self,
-        mut pin: Pin,
-        bytes: &[u8],
-        collector: &Collector,
-        engine: &Engine,
-    ) -> Result<(), Error> {
+    pub fn write(&self, mut pin: Pin, bytes: &[u8], collector: &Collector, engine: &Engine) -> Result<(), Error> {
         let mut write = || -> std::io::Result<()> {
             pin.component = stamp(&self.folder.replace(&pin.component_name(), bytes, true)?);
             pin.code = Some(self.write_code(&pin, collector, &compatibility(engine))?);
@@ -208,7 +204,7 @@ impl Locked {
     }
 
     /// Removes a collector. Its files are swept.
-    pub(super) fn remove(&self, name: &str) -> Result<(), Error> {
+    pub fn remove(&self, name: &str) -> Result<(), Error> {
         let removed = self.folder.remove(&format!("{name}.json"));
         self.sweep();
         removed.map_err(|error| Error::Failed(format!("{name} is not removed from {}: {error}", self.path.display())))

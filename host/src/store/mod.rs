@@ -1,8 +1,8 @@
 //! Where collectors come from: built into the program, installed, or a file.
 
-pub mod install;
 pub mod installed;
 pub mod pin;
+pub mod registry;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -15,11 +15,11 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 
 use crate::definition::{self, Definitions};
+use crate::diagnostics::foreign;
 use crate::error::Error;
-use crate::failure::{Cause, Failure};
 use crate::limits;
-use crate::notice::foreign;
 use crate::sandbox::code::Builtin;
+use crate::sandbox::failure::{Cause, Failure};
 use crate::sandbox::{Collector, Description, OptionValue};
 use crate::store::installed::Installed;
 use crate::store::pin::Pin;
@@ -55,7 +55,8 @@ pub enum Origin {
 
 /// All collectors that can be run.
 pub struct Store {
-    engine: Engine,
+    /// Compiles and loads components.
+    pub engine: Engine,
     builtins: &'static [Builtin],
     installed: Installed,
 }

@@ -4,13 +4,13 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use bollard::models::{ContainerInspectResponse, ContainerStatsResponse};
-use mackerel_plugin_wasm::discover::{self, Container, EngineHost};
-use mackerel_plugin_wasm::failure::Cause;
-use mackerel_plugin_wasm::name::{self, InstanceName};
+use mackerel_plugin_wasm::engine::{self, Container, EngineHost};
+use mackerel_plugin_wasm::pipeline::name::{self, InstanceName};
+use mackerel_plugin_wasm::pipeline::target::{self, Choice, Target};
 use mackerel_plugin_wasm::sandbox::container::{Parts, Stats};
+use mackerel_plugin_wasm::sandbox::failure::Cause;
 use mackerel_plugin_wasm::sandbox::{CollectError, Scope};
 use mackerel_plugin_wasm::stats::api;
-use mackerel_plugin_wasm::target::{self, Choice, Target};
 use serde_json::Value;
 
 use crate::rules::{assert_notice, is_legal_component};
@@ -21,7 +21,7 @@ const FORMATS: [&str; 9] =
 
 /// The list of containers: what comes of it can be dialled, named, told apart and spoken of.
 pub fn list(bytes: &[u8]) {
-    let Ok(containers) = discover::containers(bytes) else { return };
+    let Ok(containers) = engine::containers(bytes) else { return };
     for container in &containers {
         let longest = Duration::from_secs(u64::MAX);
         assert!(container.up_at_least().is_none_or(|time| time <= longest));

@@ -5,20 +5,20 @@ use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 
 use mackerel_plugin_wasm::definition::{self, Definitions, Point, Prefix};
+use mackerel_plugin_wasm::diagnostics::{escape, foreign, foreign_tail};
 use mackerel_plugin_wasm::error::Error;
-use mackerel_plugin_wasm::failure::{Cause, Failure};
-use mackerel_plugin_wasm::notice::{escape, foreign, foreign_tail};
 use mackerel_plugin_wasm::options::Options;
-use mackerel_plugin_wasm::output::{Output, Rated};
-use mackerel_plugin_wasm::rate::{Clock, Reading};
+use mackerel_plugin_wasm::pipeline::output::{Output, Rated};
+use mackerel_plugin_wasm::pipeline::protocol::{self, Value as Line};
+use mackerel_plugin_wasm::pipeline::rate::{Clock, Reading};
+use mackerel_plugin_wasm::pipeline::select::Selection;
+use mackerel_plugin_wasm::pipeline::total::Total;
+use mackerel_plugin_wasm::sandbox::failure::{Cause, Failure};
 use mackerel_plugin_wasm::sandbox::refused::Refused;
 use mackerel_plugin_wasm::sandbox::{
     CollectError, Description, Graph, HttpError, Metric, MetricKind, OptionKind, OptionSpec, Period, Sample, Scope,
     Unit,
 };
-use mackerel_plugin_wasm::select::Selection;
-use mackerel_plugin_wasm::total::Total;
-use mackerel_plugin_wasm::write::{self, Value as Line};
 use serde_json::Value;
 
 use crate::rules::{assert_lines, assert_notice, assert_one_line, assert_values, is_legal_component, text};
@@ -59,13 +59,13 @@ pub fn report(bytes: &[u8]) {
     let each =
         Output { prefix, selection: Selection::default(), totals: Vec::new(), each_target: true, targets_graph: false };
     let graphs = each.graphs(&definitions).expect("nothing is chosen");
-    assert_definitions(&write::definitions(&graphs), definitions.graphs().len(), 1);
+    assert_definitions(&protocol::definitions(&graphs), definitions.graphs().len(), 1);
     let totals = vec![Total::Sum, Total::Avg, Total::Max, Total::Min];
     let total = Output { totals, each_target: false, ..each.clone() };
     match total.graphs(&definitions) {
         Ok(graphs) => {
             let defined = graphs.iter().filter(|graph| graph.defined().next().is_some()).count();
-            assert_definitions(&write::definitions(&graphs), defined, 0);
+            assert_definitions(&protocol::definitions(&graphs), defined, 0);
         }
         Err(why) => assert_one_line(&why),
     }
@@ -88,7 +88,7 @@ pub fn report(bytes: &[u8]) {
     assert_printed(&points, &each, json["time"].as_u64().unwrap_or(1));
     let values: Vec<(&Point, f64)> = points.iter().map(|point| (point, point.value)).collect();
     let twice = [Rated { name: Some("1"), values: values.clone() }, Rated { name: None, values }];
-    assert_values(&write::values(&total.values(&twice, 0), 1), 1);
+    assert_values(&protocol::values(&total.values(&twice, 0), 1), 1);
 }
 
 /// Asserts that `text` is what mackerel-agent reads as the definitions of so many graphs, each with so many `#`.
@@ -130,7 +130,7 @@ fn assert_printed(points: &[Point], output: &Output, time: u64) {
         let lines: Vec<Line> = output.values(&[Rated { name: Some("32768"), values }], 0);
         // A prefix, a graph's key and a metric's name have 255 characters each.
         assert!(lines.iter().all(|line| line.key.len() <= 3 * 255 + 2), "{lines:?}");
-        let text = write::values(&lines, time / 1_000_000_000);
+        let text = protocol::values(&lines, time / 1_000_000_000);
         assert_values(&text, time / 1_000_000_000);
         assert_eq!(text.lines().count(), lines.len());
         let gauges = points.iter().filter(|point| point.kind == MetricKind::Gauge).count();

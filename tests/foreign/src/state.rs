@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use mackerel_plugin_wasm::rate::{Clock, Reading};
+use mackerel_plugin_wasm::pipeline::rate::{Clock, Reading};
+use mackerel_plugin_wasm::pipeline::state::{Moment, Remembered, State};
 use mackerel_plugin_wasm::sandbox::Period;
-use mackerel_plugin_wasm::state::{Moment, Remembered, State};
 use serde_json::Value;
 
 use crate::rules::{assert_one_line, text};

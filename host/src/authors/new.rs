@@ -1,0 +1,246 @@
+//! `new`: a project for a collector in one of the languages, which builds with that language's own tools.
+//!
+//! What it is made of lies in `host/templates`, a folder for each language; the contract comes from `wit/`, and what is generated from
+//! it comes from xtask.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crate::contract;
+use crate::contract::wit;
+use crate::diagnostics::foreign;
+use crate::error::Error;
+use crate::limits;
+
+/// The path of a file in a project, and its text.
+pub type File = (&'static str, &'static str);
+
+/// A file of `host/templates`.
+macro_rules! files {
+    ($folder:literal: $($path:literal),* $(,)?) => {
+        &[$(($path, include_str!(concat!("../../templates/", $folder, "/", $path)))),*]
+    };
+}
+
+/// What nearly every collector in Rust needs, from `guests/sdk`.
+macro_rules! sdk {
+    ($($path:literal),* $(,)?) => {
+        &[$((concat!("sdk/", $path), include_str!(concat!("../../../guests/sdk/", $path)))),*]
+    };
+}
+
+const SDK: &[File] = sdk!(
+    "Cargo.toml",
+    "src/bindings.rs",
+    "src/error.rs",
+    "src/http.rs",
+    "src/json.rs",
+    "src/lib.rs",
+    "src/options.rs",
+    "src/prometheus.rs",
+    "src/report.rs",
+    "src/table.rs",
+    "src/target.rs",
+);
+
+/// The languages that there are projects for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Language {
+    /// Rust, for wasm32-wasip2
+    Rust,
+    /// Go's own compiler
+    Go,
+    /// Python, by componentize-py
+    Python,
+    /// JavaScript, by componentize-qjs
+    Javascript,
+}
+
+impl Language {
+    fn files(self) -> &'static [File] {
+        match self {
+            Language::Rust => files!("rust":
+                ".gitignore",
+                "Cargo.toml",
+                "README.md",
+                "src/lib.rs",
+            ),
+            Language::Go => files!("go":
+                ".gitignore",
+                "Makefile",
+                "README.md",
+                "collector/collector.go",
+                "collector/container.go",
+                "collector/container_wasip1.go",
+                "collector/error.go",
+                "collector/go.mod",
+                "collector/http.go",
+                "collector/http_wasip1.go",
+                "collector/internal/bindings/export_mackerel_collector_metrics/exports.go",
+                "collector/internal/current/current.go",
+                "collector/native.go",
+                "collector/sandbox_wasip1.go",
+                "collector/transport/transport.go",
+                "go.mod",
+                "main.go",
+                "main_test.go",
+            ),
+            Language::Python => files!("python":
+                ".gitignore",
+                "README.md",
+                "app.py",
+                "queue_page.py",
+                "requirements.txt",
+                "test_queue_page.py",
+            ),
+            Language::Javascript => files!("javascript":
+                ".gitignore",
+                "README.md",
+                "collector.js",
+                "package.json",
+                "queue.js",
+                "queue.test.js",
+                "text.js",
+            ),
+        }
+    }
+
+    /// What to type next, in the project's folder.
+    fn commands(self) -> &'static [&'static str] {
+        match self {
+            Language::Rust => &[
+                "cargo test",
+                "cargo build --release --target wasm32-wasip2",
+                "cp target/wasm32-wasip2/release/{{crate}}.wasm {{name}}.wasm",
+            ],
+            Language::Go => &["go test ./...", "make"],
+            Language::Python => &[
+                "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt",
+                "python3 -m unittest",
+                ".venv/bin/componentize-py -d wit -w plugin componentize app -o {{name}}.wasm",
+            ],
+            Language::Javascript => &["npm install", "npm test", "npm run build"],
+        }
+    }
+}
+
+/// Writes the folder `name` into `parent`, and says what to type next. `go` is what xtask generated for Go.
+///
+/// # Errors
+/// A usage error for a name that a collector cannot have, or one that is taken; otherwise why nothing can be written.
+pub fn scaffold(name: &str, language: Language, parent: &Path, go: &[File]) -> Result<String, Error> {
+    check(name).map_err(Error::Usage)?;
+    let folder = parent.join(name);
+    if !parent.is_dir() {
+        return Err(Error::Usage(format!("there is no folder {}", parent.display())));
+    }
+    fs::create_dir(&folder).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            Error::Usage(format!("{} is there already: choose another name", folder.display()))
+        }
+        _ => Error::Failed(format!("{} cannot be made: {error}", folder.display())),
+    })?;
+    write(&folder, name, language, go).map_err(|(path, error)| {
+        // Half a project is none, and this folder was not there before.
+        let _ = fs::remove_dir_all(&folder);
+        Error::Failed(format!("{} cannot be written: {error}", folder.join(path).display()))
+    })?;
+    let mut next = format!("{} is written. What to type next:\n\n    cd {0}\n", folder.display());
+    for command in language.commands() {
+        let _ = writeln!(next, "    {}", fill(command, name));
+    }
+    let _ = writeln!(next, "    mackerel-plugin-wasm install ./{name}.wasm");
+    Ok(next)
+}
+
+/// Fills in what a template leaves open.
+fn fill(text: &str, name: &str) -> String {
+    text.replace("{{name}}", name)
+        .replace("{{crate}}", &name.replace('-', "_"))
+        .replace("{{contract}}", contract::VERSION)
+}
+
+/// Whether a collector, and a package of every language, can have this name.
+fn check(name: &str) -> Result<(), String> {
+    let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let is_word = name.bytes().all(legal) && name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.ends_with('-');
+    if is_word && name.len() <= limits::PROJECT_NAME {
+        return Ok(());
+    }
+    Err(format!(
+        "'{}' cannot be a collector's name: expected a-z, 0-9 and -, a letter first and no - at the end, {} characters at most",
+        foreign(name),
+        limits::PROJECT_NAME
+    ))
+}
+
+fn write(folder: &Path, name: &str, language: Language, go: &[File]) -> Result<(), (String, io::Error)> {
+    let (contract, more) = match language {
+        Language::Rust => ("sdk/wit", SDK),
+        Language::Go => ("wit", go),
+        Language::Python | Language::Javascript => ("wit", &[][..]),
+    };
+    let contract = wit::FILES.iter().map(|(path, text)| (format!("{contract}/{path}"), (*text).to_owned()));
+    let own = language.files().iter().map(|(path, text)| ((*path).to_owned(), fill(text, name)));
+    let more = more.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+    for (path, text) in contract.chain(own).chain(more) {
+        let file = folder.join(&path);
+        let made = file.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&file, text));
+        made.map_err(|error| (path, error))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::PathBuf;
+
+    use clap::ValueEnum as _;
+
+    use super::*;
+
+    /// All files below a folder, as paths from there.
+    fn below(folder: &Path) -> BTreeSet<PathBuf> {
+        let mut files = BTreeSet::new();
+        let mut folders = vec![folder.to_owned()];
+        while let Some(next) = folders.pop() {
+            for entry in fs::read_dir(&next).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    files.insert(path.strip_prefix(folder).unwrap().to_owned());
+                }
+            }
+        }
+        files
+    }
+
+    #[test]
+    fn a_project_has_all_files_of_its_template() {
+        for language in Language::value_variants() {
+            let name = language.to_possible_value().unwrap();
+            let there = below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("templates").join(name.get_name()));
+            let here = language.files().iter().map(|(path, _)| PathBuf::from(path)).collect();
+            assert_eq!(there, here, "{language:?}");
+        }
+        let there = below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests/sdk"));
+        // The contract comes from where it belongs.
+        let there = there.into_iter().filter(|path| !path.starts_with("wit")).map(|path| Path::new("sdk").join(path));
+        assert_eq!(there.collect::<BTreeSet<_>>(), SDK.iter().map(|(path, _)| PathBuf::from(path)).collect());
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_nothing_behind() {
+        let parent = tempfile::tempdir().unwrap();
+        // A folder stands where the file would go: the first is made on the way to the second.
+        let go = [("a/b", "text"), ("a", "text")];
+        let error = scaffold("queue", Language::Go, parent.path(), &go).unwrap_err();
+        let path = parent.path().join("queue/a");
+        assert_eq!(error.to_string(), format!("{} cannot be written: Is a directory (os error 21)", path.display()));
+        assert_eq!(below(parent.path()), BTreeSet::new());
+    }
+}

@@ -1,0 +1,509 @@
+//! `test`: a collector tried out on one target, or on a recording of one, and held against its contract.
+//!
+//! | | the target | the answer twice |
+//! |---|---|---|
+//! | `test COLLECTOR` | a real one | the same names |
+//! | `--record DIR` | a real one behind a [`relay`], and its [`recording`] | the same from the recording just made |
+//! | `--replay DIR` | a [`player`] of the recording | the same |
+//!
+//! What is written to stdout is the same for the same recording: metrics with `#` in place of the target's name, then what is wrong. An
+//! author keeps it, and compares. What changes from run to run, such as times, goes to stderr.
+
+pub mod loopback;
+pub mod player;
+pub mod recorder;
+pub mod recording;
+pub mod stats;
+pub mod text;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytesize::ByteSize;
+
+use self::player::{Played, Player};
+use self::recorder::Relay;
+use self::recording::{Head, Recording};
+use self::stats::{Recorder, Replayed};
+use self::text::Secrets;
+use crate::address::Address;
+use crate::commands::run;
+use crate::definition::{Definitions, Point, Prefix};
+use crate::diagnostics::{self, Notices, foreign, foreign_tail};
+use crate::error::Error;
+use crate::limits;
+use crate::options::{Options, Purpose, TestOptions};
+use crate::pipeline::collect::{self, Outcome};
+use crate::pipeline::protocol;
+use crate::pipeline::state::{Moment, State};
+use crate::pipeline::target::Target;
+use crate::sandbox::activity::Activity;
+use crate::sandbox::container::Figures;
+use crate::sandbox::cpu::metered;
+use crate::sandbox::{Description, MetricKind, Period, Scope};
+use crate::stats::Sources;
+use crate::stop::{Stop, Watchdog};
+use crate::store::{Component, Store};
+
+/// Tries a collector out. `words` is the collector's name and all options.
+///
+/// # Errors
+/// Where it cannot be tried: usage, no target, a recording that cannot be read or written. What is wrong with the collector is no
+/// error but a finding, and the exit status 1.
+pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Result<ExitCode, Error> {
+    let name = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
+    let mut component = store.load(&name)?;
+    for warning in &component.warnings {
+        diagnostics::say(&format!("{}: {warning}", component.name));
+    }
+    let mut findings = Findings::default();
+    let Some(description) = findings.of(&component, component.describe().await)? else { return findings.print("") };
+    let asks_of_containers = component.collector.asks_of_containers();
+    let (mut options, test): (_, TestOptions) =
+        Options::parse_for(Purpose::Test, words, &description, asks_of_containers)?;
+    let head = test.replay.as_deref().map(recording::read_head).transpose().map_err(Error::Failed)?;
+    for (name, length) in head.iter().flat_map(|head| &head.secrets) {
+        options.stand_in(name, "x".repeat(*length));
+    }
+    watchdog.set_deadline(options.host.deadline);
+    component.collector.set_bounds(options.host.bounds());
+    let Some(definitions) = findings.of(&component, component.definitions(&options.collector).await)? else {
+        return findings.print("");
+    };
+    findings.compare_declarations(&component, &description, &options, &definitions).await?;
+
+    let mut stop = Stop::new(watchdog.started(), options.host.deadline)?;
+    let trial =
+        Trial { component: &component, description: &description, options: &options, definitions: &definitions };
+    let collected = if let Some((folder, head)) = test.replay.as_deref().zip(head) {
+        let work = trial.replay(folder, &head, &mut findings);
+        tokio::select! { collected = work => collected?, why = stop.wait() => return Err(stopped(&why)) }
+    } else {
+        let (target, figures) = trial.find_target(&mut stop).await?;
+        let work = async {
+            match &test.record {
+                Some(folder) => trial.record(folder, &target, figures, &mut findings).await,
+                None => Ok(trial.live(&target, figures, &mut findings).await),
+            }
+        };
+        tokio::select! { collected = work => collected?, why = stop.wait() => return Err(stopped(&why)) }
+    };
+    collected.tell_usage(&component.name, &options);
+    let points = collected.outcome.found.as_ref().map(|found| found.points.as_slice()).unwrap_or_default();
+    findings.print(&metrics(points, &options.output.prefix))
+}
+
+fn stopped(why: &str) -> Error {
+    Error::Failed(format!("the test was not done when {why}"))
+}
+
+/// A collector, ready to be tried.
+struct Trial<'a> {
+    component: &'a Component,
+    description: &'a Description,
+    options: &'a Options,
+    definitions: &'a Definitions,
+}
+
+/// What came of one collection.
+struct Collected {
+    target: String,
+    outcome: Outcome,
+    cpu: Duration,
+    time: Duration,
+    /// The address that the collector was led to, and the target's own, where that is another.
+    led: Option<(String, String)>,
+}
+
+impl Trial<'_> {
+    /// The one target that the options lead to, and what tells of its container.
+    async fn find_target(&self, stop: &mut Stop) -> Result<(Target, Option<Arc<dyn Figures>>), Error> {
+        let mut notices = Notices::new(&self.component.name);
+        let found = run::find_targets(self.options, self.description.scope, stop).await?;
+        found.tell(self.options.host.verbose, &mut notices);
+        let run::Found { engine, mut targets, .. } = found;
+        notices.print();
+        if targets.len() > 1 {
+            let mut names: Vec<String> =
+                targets.iter().take(limits::ALIKE).map(|target| foreign(&target.to_string())).collect();
+            names.extend(targets.len().checked_sub(limits::ALIKE + 1).map(|more| format!("and {} more", more + 1)));
+            return Err(Error::Usage(format!(
+                "test takes one target, and these are {}: {}; --filter or --target chooses one",
+                targets.len(),
+                names.join(", ")
+            )));
+        }
+        let target = targets.pop().ok_or_else(|| {
+            let why = "there is no target: no running container fits (-v says why); --filter, --container-port or --target chooses one";
+            Error::Failed(why.to_owned())
+        })?;
+        let allowed = self.options.host.stats_source.unwrap_or_default();
+        let figures = engine
+            .map(|engine| -> Arc<dyn Figures> { Arc::new(Sources::new(allowed, &engine, target.container.iter())) });
+        Ok((target, figures))
+    }
+
+    /// Collects from `target`, in a fresh sandbox. Where that is at `own` in truth, this is what people are told.
+    async fn collect(&self, target: &Target, own: Option<&Address>, figures: Option<Arc<dyn Figures>>) -> Collected {
+        let run = collect::Run {
+            collector: &self.component.collector,
+            options: self.options,
+            definitions: self.definitions,
+            // Nothing is remembered of a target, so nobody is asked when it was started.
+            engine: None,
+            figures,
+            begun: Moment::now(),
+            last: &State::default(),
+            spare: RefCell::default(),
+            samples: Cell::new(0),
+        };
+        let begin = Instant::now();
+        let (outcome, cpu) = metered(collect::one(&run, target, &Activity::new("not begun"))).await;
+        let time = begin.elapsed();
+        let led = target.address.as_ref().zip(own).map(|(led, own)| (led.to_string(), own.to_string()));
+        let mut collected = Collected { target: String::new(), outcome, cpu, time, led };
+        collected.target = collected.told(&target.to_string());
+        collected
+    }
+
+    /// Tries it on a real target, twice.
+    async fn live(&self, target: &Target, figures: Option<Arc<dyn Figures>>, findings: &mut Findings) -> Collected {
+        let first = self.collect(target, None, figures.clone()).await;
+        if findings.of_collection(&first, self) {
+            let second = self.collect(target, None, figures).await;
+            findings.compare_live(&first, &second);
+        }
+        first
+    }
+
+    /// Tries it on a real target, records what that says, and tries it on the recording.
+    async fn record(
+        &self,
+        folder: &Path,
+        target: &Target,
+        figures: Option<Arc<dyn Figures>>,
+        findings: &mut Findings,
+    ) -> Result<Collected, Error> {
+        recording::check_place(folder).map_err(Error::Failed)?;
+        let relay = match target.address.clone() {
+            Some(address) => Some(Relay::start(address).await.map_err(Error::Failed)?),
+            None => None,
+        };
+        let recorder = figures.map(|figures| Arc::new(Recorder::new(figures)));
+        let through = Target { address: relay.as_ref().map(Relay::address), ..target.clone() };
+        let figures = recorder.clone().map(|recorder| -> Arc<dyn Figures> { recorder });
+        let first = self.collect(&through, target.address.as_ref(), figures).await;
+        let mut recording = Recording::default();
+        let mut problems = Vec::new();
+        if let Some(relay) = relay {
+            (recording.exchanges, recording.conversations, problems) = relay.finish().await;
+        }
+        recording.calls = recorder.map(|recorder| recorder.calls()).unwrap_or_default();
+        let is_whole = problems.is_empty();
+        for problem in problems {
+            findings.error(format!("record: {problem}"));
+        }
+        if !findings.of_collection(&first, self) || !is_whole {
+            diagnostics::say(&format!("{}: nothing was recorded", self.component.name));
+            return Ok(first);
+        }
+        let Description { name, version, .. } = self.description;
+        let lengths: BTreeMap<String, usize> =
+            self.options.secrets().map(|(name, value)| (name.to_owned(), value.len())).collect();
+        let head = Head::new(format!("{name} {version}"), target, lengths);
+        let secrets = Secrets::new(self.options.secrets());
+        recording::write(folder, &head, &recording, &secrets).map_err(Error::Failed)?;
+        diagnostics::say(&format!(
+            "{}: recorded in {}: {}",
+            self.component.name,
+            folder.display(),
+            contents(&recording)
+        ));
+        // From the files, for it is they that have to be good.
+        let recording = recording::read(folder, &secrets).map_err(Error::Failed)?;
+        let (second, played) = self.play(&head, &recording).await?;
+        findings.of_playing(&played);
+        findings.compare(&first, &second, "from the recording");
+        Ok(first)
+    }
+
+    /// Tries it on a recording, twice.
+    async fn replay(&self, folder: &Path, head: &Head, findings: &mut Findings) -> Result<Collected, Error> {
+        let secrets = Secrets::new(self.options.secrets());
+        let recording = recording::read(folder, &secrets).map_err(Error::Failed)?;
+        let of_other = match self.description.scope {
+            Scope::Endpoint if head.endpoint().is_none() => Some("a whole container, and the collector reads a port"),
+            Scope::Container if head.endpoint().is_some() || !head.has_container() => {
+                Some("a port, and the collector reads whole containers")
+            }
+            _ => None,
+        };
+        if let Some(other) = of_other {
+            return Err(Error::Failed(format!("{}: the recording is of {other}", folder.display())));
+        }
+        let (first, played) = self.play(head, &recording).await?;
+        findings.of_playing(&played);
+        if findings.of_collection(&first, self) {
+            let (second, _) = self.play(head, &recording).await?;
+            findings.compare(&first, &second, "the second time");
+        }
+        Ok(first)
+    }
+
+    /// Collects from a recording.
+    async fn play(&self, head: &Head, recording: &Recording) -> Result<(Collected, Played), Error> {
+        let player = match head.endpoint() {
+            Some(_) => Some(Player::start(recording).await.map_err(Error::Failed)?),
+            None => None,
+        };
+        let replayed = head.has_container().then(|| Arc::new(Replayed::new(recording.calls.clone())));
+        let target = head.target(player.as_ref().map(Player::address));
+        let own = head.endpoint().and_then(|endpoint| endpoint.parse().ok());
+        let figures = replayed.clone().map(|replayed| -> Arc<dyn Figures> { replayed });
+        let collected = self.collect(&target, own.as_ref(), figures).await;
+        let mut all = replayed.map(|replayed| replayed.finish()).unwrap_or_default();
+        if let Some(player) = player {
+            let Played { wrong, unused } = player.finish().await;
+            all.wrong.extend(wrong);
+            all.unused.extend(unused);
+        }
+        Ok((collected, all))
+    }
+}
+
+/// What is in a recording, in words.
+fn contents(recording: &Recording) -> String {
+    let Recording { exchanges, conversations, calls } = recording;
+    let parts = [
+        (exchanges.len(), "request by HTTP", "requests by HTTP"),
+        (conversations.len(), "connection", "connections"),
+        (calls.len(), "question about the container", "questions about the container"),
+    ];
+    let part = |(count, one, many): (usize, &str, &str)| match count {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        count => Some(format!("{count} {many}")),
+    };
+    let parts: Vec<String> = parts.into_iter().filter_map(part).collect();
+    if parts.is_empty() { "the target was not asked for anything".to_owned() } else { parts.join(", ") }
+}
+
+/// The metrics, a line each: gauges as they would be printed, counters as they were read.
+fn metrics(points: &[Point], prefix: &Prefix) -> String {
+    let mut lines = String::new();
+    for Point { key, kind, value, .. } in points {
+        let kind = match kind {
+            MetricKind::Gauge => "",
+            MetricKind::Counter(Period::Second) => "\tcounter, per second",
+            MetricKind::Counter(Period::Minute) => "\tcounter, per minute",
+        };
+        // Adding zero makes -0 a plain 0.
+        let _ = writeln!(lines, "{prefix}.{key}\t{}{kind}", value + 0.0);
+    }
+    lines
+}
+
+impl Collected {
+    /// A text with the target's own address in place of that which the collector was led to, which is another each time.
+    fn told(&self, text: &str) -> String {
+        match &self.led {
+            Some((led, own)) => text.replace(led, own),
+            None => text.to_owned(),
+        }
+    }
+
+    /// Says what it took, beside what it may take.
+    fn tell_usage(&self, name: &str, options: &Options) {
+        let size = |bytes: u64| ByteSize::b(bytes).display().iec();
+        let time = |time: Duration| {
+            humantime::format_duration(Duration::from_micros(time.as_micros().try_into().unwrap_or(u64::MAX)))
+        };
+        let Collected { target, outcome, cpu, time: took, .. } = self;
+        let bounds = options.host.bounds();
+        diagnostics::say(&format!(
+            "{name}: {}: used {:.1} of {:.0} memory, {} of {} CPU time, {} of {} time, {} of {} requests",
+            foreign(target),
+            size(outcome.usage.peak()),
+            bounds.memory.display().iec(),
+            time(*cpu),
+            time(bounds.cpu),
+            time(*took),
+            time(options.host.timeout),
+            outcome.usage.requests(),
+            limits::REQUESTS,
+        ));
+        if !outcome.stderr.is_empty() {
+            diagnostics::say(&format!("{name}: the collector wrote: {}", foreign_tail(&outcome.stderr)));
+        }
+    }
+}
+
+/// How much a finding weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Weight {
+    Error,
+    Warning,
+    Note,
+}
+
+/// What a test finds, in the order in which it was found.
+#[derive(Debug, Default)]
+struct Findings(Vec<(Weight, String)>);
+
+impl Findings {
+    fn error(&mut self, what: impl Into<String>) {
+        self.0.push((Weight::Error, what.into()));
+    }
+
+    fn warning(&mut self, what: impl Into<String>) {
+        self.0.push((Weight::Warning, what.into()));
+    }
+
+    fn note(&mut self, what: impl Into<String>) {
+        self.0.push((Weight::Note, what.into()));
+    }
+
+    /// The result of a call that asks no target: what the collector does wrong is a finding.
+    fn of<T>(&mut self, component: &Component, result: Result<T, Error>) -> Result<Option<T>, Error> {
+        match result {
+            Ok(result) => Ok(Some(result)),
+            Err(Error::Failed(why)) => {
+                let prefix = format!("{}: ", component.name);
+                self.error(why.strip_prefix(&prefix).unwrap_or(&why));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the collector declares the same a second time.
+    async fn compare_declarations(
+        &mut self,
+        component: &Component,
+        description: &Description,
+        options: &Options,
+        definitions: &Definitions,
+    ) -> Result<(), Error> {
+        if self.of(component, component.describe().await)?.is_some_and(|again| again != *description) {
+            self.error("describe: gives another answer the second time, and has to be pure");
+        }
+        if let Some(again) = self.of(component, component.definitions(&options.collector).await)? {
+            let pairs = definitions.graphs().iter().zip(again.graphs());
+            let other = pairs.into_iter().find(|(first, second)| first != second).map(|(first, _)| &first.key);
+            let (count, count_again) = (definitions.graphs().len(), again.graphs().len());
+            match other {
+                Some(key) => self.error(format!("graphs: the same options give another '{key}' the second time")),
+                None if count != count_again => {
+                    self.error(format!(
+                        "graphs: the same options give {count} graphs, and {count_again} the second time"
+                    ));
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What is to be said of playing a recording back.
+    fn of_playing(&mut self, Played { wrong, unused }: &Played) {
+        for wrong in wrong {
+            self.error(format!("replay: {wrong}"));
+        }
+        for unused in unused {
+            self.note(format!("replay: {unused}"));
+        }
+    }
+
+    /// What is to be said of one collection: whether it gave a report.
+    fn of_collection(&mut self, collected: &Collected, trial: &Trial<'_>) -> bool {
+        let found = match &collected.outcome.found {
+            Ok(found) => found,
+            Err(why) => {
+                self.error(format!("collect: {}", collected.told(why)));
+                return false;
+            }
+        };
+        for warning in &found.warnings {
+            self.error(format!("collect: {}", collected.told(warning)));
+        }
+        if !collected.outcome.refused.is_empty() {
+            let refused = collected.outcome.refused.to_string();
+            self.error(format!("collect: the collector {}", collected.told(&refused)));
+        }
+        if found.points.is_empty() {
+            self.warning("collect: no metric came");
+        }
+        let came: BTreeSet<(usize, usize)> = found.points.iter().map(|point| point.order).collect();
+        for (g, graph) in trial.definitions.graphs().iter().enumerate() {
+            let missing = graph.metrics.iter().enumerate().filter(|(m, _)| !came.contains(&(g, *m)));
+            let missing: Vec<&str> = missing.map(|(_, metric)| metric.name.as_str()).collect();
+            if !missing.is_empty() {
+                let (key, _) = Definitions::title(graph, &trial.options.output.prefix);
+                self.note(format!("collect: nothing came for {key}: {}", foreign(&missing.join(", "))));
+            }
+        }
+        true
+    }
+
+    /// Whether a real target gives the same names again. Its values are others by then, and so can names be.
+    fn compare_live(&mut self, first: &Collected, second: &Collected) {
+        let (Ok(first), second) = (&first.outcome.found, &second.outcome.found) else { return };
+        let second = match second {
+            Ok(second) => second,
+            Err(why) => return self.error(format!("collect: failed the second time: {why}")),
+        };
+        let names = |points: &[Point]| points.iter().map(|point| point.key.clone()).collect::<BTreeSet<_>>();
+        if let Some(name) = names(&first.points).symmetric_difference(&names(&second.points)).next() {
+            self.warning(format!("collect: '{name}' came one time of two"));
+        }
+    }
+
+    /// Whether the same was collected again from the same answers. `when` says when that was.
+    fn compare(&mut self, first: &Collected, again: &Collected, when: &str) {
+        let Ok(first) = &first.outcome.found else { return };
+        let second = match &again.outcome.found {
+            Ok(second) => second,
+            Err(why) => return self.error(format!("collect: failed {when}: {}", again.told(why))),
+        };
+        let values =
+            |points: &[Point]| points.iter().map(|point| (point.key.clone(), point.value)).collect::<BTreeMap<_, _>>();
+        let (once, again) = (values(&first.points), values(&second.points));
+        let keys: BTreeSet<&String> = once.keys().chain(again.keys()).collect();
+        // Not by how far they differ: the same answers give the same values, to the last bit.
+        let other =
+            keys.into_iter().find(|key| once.get(*key).map(|v| v.to_bits()) != again.get(*key).map(|v| v.to_bits()));
+        let shown = |value: Option<&f64>| value.map_or("nothing".to_owned(), f64::to_string);
+        if let Some(key) = other {
+            let (once, again) = (shown(once.get(key)), shown(again.get(key)));
+            self.error(format!("collect: '{key}' is {once}, and {again} {when}, for the same answers of the target"));
+        } else if first.time != second.time {
+            self.error(format!("collect: the report's time is another {when}: it has to be the target's"));
+        }
+    }
+
+    fn has_errors(&self) -> bool {
+        self.0.iter().any(|(weight, _)| *weight == Weight::Error)
+    }
+
+    /// Prints the metrics, and what is wrong behind them.
+    fn print(mut self, metrics: &str) -> Result<ExitCode, Error> {
+        self.0.sort_by_key(|(weight, _)| *weight);
+        let mut text = metrics.to_owned();
+        for (weight, what) in &self.0 {
+            let weight = match weight {
+                Weight::Error => "error",
+                Weight::Warning => "warning",
+                Weight::Note => "note",
+            };
+            let _ = writeln!(text, "{weight}: {}", diagnostics::escape(what));
+        }
+        protocol::print(&text)?;
+        Ok(if self.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}

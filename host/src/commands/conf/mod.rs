@@ -1,0 +1,402 @@
+//! `conf`: the lines of mackerel-agent.conf for a run, and all that an ECS container instance needs for it, as cloud-init takes it.
+//!
+//! Nothing secret is written: an API key and passwords are fetched on the instance, from where they are said to be.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::commands::role::Role;
+use crate::diagnostics::{foreign, say};
+use crate::error::Error;
+use crate::job::Job;
+use crate::limits;
+use crate::options::{Purpose, shown};
+use crate::stop::Watchdog;
+use crate::store::{self, Origin, Store};
+
+/// The options of `conf` alone.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Cloud-init")]
+pub struct ConfOptions {
+    /// Write a whole cloud-config for an ECS container instance with Amazon Linux
+    #[arg(long, requires_all = ["ecs_cluster", "api_key_from", "plugin_from"])]
+    pub cloud_init: bool,
+
+    /// The ECS cluster that the instance joins
+    #[arg(long, value_name = "NAME", requires = "cloud_init", value_parser = parse_cluster)]
+    pub ecs_cluster: Option<String>,
+
+    /// The service and role that the instance has in Mackerel
+    #[arg(long, value_name = "SERVICE:ROLE", requires = "cloud_init")]
+    pub role: Option<Role>,
+
+    /// Where Mackerel's API key is: ssm:PARAMETER, secretsmanager:SECRET, or file: and a path
+    #[arg(long, value_name = "REFERENCE", requires = "cloud_init")]
+    pub api_key_from: Option<String>,
+
+    /// Where this program is: https://… or s3://…; it is checked to be the very same
+    #[arg(long, value_name = "URL", requires = "cloud_init", value_parser = parse_url)]
+    pub plugin_from: Option<String>,
+
+    /// Where the secret is that the file PATH of an option is to hold; repeatable
+    #[arg(long = "secret-from", value_name = "PATH=REFERENCE", requires = "cloud_init")]
+    pub secrets_from: Vec<String>,
+}
+
+/// Where a secret is, for who may read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reference {
+    /// A parameter of AWS Systems Manager.
+    Ssm(String),
+    /// A secret of AWS Secrets Manager.
+    SecretsManager(String),
+    /// A file that is on the instance already.
+    File(String),
+}
+
+impl FromStr for Reference {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Reference, String> {
+        // What stands here goes into a shell's quotes.
+        let is_plain = |name: &str| {
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_.:@+=-".contains(&b))
+        };
+        match text.split_once(':') {
+            Some((kind, name)) if is_plain(name) => match kind {
+                "ssm" => Ok(Reference::Ssm(name.to_owned())),
+                "secretsmanager" => Ok(Reference::SecretsManager(name.to_owned())),
+                "file" if name.starts_with('/') => Ok(Reference::File(name.to_owned())),
+                _ => Err(FORMS.to_owned()),
+            },
+            _ => Err(FORMS.to_owned()),
+        }
+    }
+}
+
+const FORMS: &str = "expected ssm:PARAMETER, secretsmanager:SECRET or file:/PATH, and never the secret itself";
+
+impl Reference {
+    /// The command that prints it.
+    fn command(&self) -> String {
+        match self {
+            Reference::Ssm(name) => {
+                format!("aws ssm get-parameter --with-decryption --name '{name}' --query Parameter.Value --output text")
+            }
+            Reference::SecretsManager(name) => {
+                format!("aws secretsmanager get-secret-value --secret-id '{name}' --query SecretString --output text")
+            }
+            Reference::File(path) => format!("cat '{path}'"),
+        }
+    }
+
+    /// What the instance has to be allowed for it.
+    fn permission(&self) -> Option<String> {
+        match self {
+            Reference::Ssm(name) => Some(format!("ssm:GetParameter of {name}")),
+            Reference::SecretsManager(name) => Some(format!("secretsmanager:GetSecretValue of {name}")),
+            Reference::File(_) => None,
+        }
+    }
+}
+
+/// The part of mackerel-agent.conf that this writes.
+#[derive(Serialize)]
+struct Conf {
+    plugin: Plugins,
+}
+
+#[derive(Serialize)]
+struct Plugins {
+    metrics: BTreeMap<String, Plugin>,
+}
+
+#[derive(Serialize)]
+struct Plugin {
+    command: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    env: BTreeMap<&'static str, String>,
+}
+
+/// Writes the configuration. `words` is the collector's name and all options.
+///
+/// # Errors
+/// A usage error, or why the collector cannot be used, here or on another machine.
+pub async fn conf(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Result<String, Error> {
+    let (job, own): (Job, ConfOptions) = Job::prepare(Purpose::Conf, store, words, watchdog).await?;
+    for line in job.notices().lines() {
+        say(&line);
+    }
+    let arguments = arguments(&job, words, &own)?;
+    if !own.cloud_init {
+        let program = env::current_exe().map_err(|error| Error::Failed(format!("where this program is: {error}")))?;
+        return plugin(&job, &program, arguments, environment(&job));
+    }
+    cloud_config(&job, words, arguments, &own)
+}
+
+/// The name of the plugin's section, which has no dots.
+fn section(job: &Job) -> String {
+    job.options.output.prefix.to_string().replace('.', "_")
+}
+
+fn plugin(
+    job: &Job,
+    program: &Path,
+    arguments: Vec<String>,
+    env: BTreeMap<&'static str, String>,
+) -> Result<String, Error> {
+    let mut command = vec![text(program.as_os_str().to_owned())?, Purpose::Run.word().to_owned()];
+    command.extend(arguments);
+    let longest = job.options.host.deadline + limits::DEADLINE_GRACE;
+    let timeout_seconds = (longest > limits::AGENT_TIMEOUT).then_some(longest.as_secs() + 1);
+    let metrics = [(section(job), Plugin { command, timeout_seconds, env })].into();
+    toml::to_string(&Conf { plugin: Plugins { metrics } }).map_err(|error| Error::Failed(format!("no TOML: {error}")))
+}
+
+/// The words behind `run`, as they hold in another folder: paths are whole. The options of `conf` are left out.
+fn arguments(job: &Job, words: &[OsString], own: &ConfOptions) -> Result<Vec<String>, Error> {
+    let words: Vec<String> = words.iter().cloned().map(text).collect::<Result<_, _>>()?;
+    let whole = |path: &str| match own.cloud_init {
+        // It is of the instance, not of this machine.
+        true if !path.starts_with('/') => Err(Error::Usage(format!("{path}: the instance needs the whole path"))),
+        true => Ok(path.to_owned()),
+        false => std::path::absolute(path)
+            .map_err(|error| Error::Failed(format!("{path}: {error}")))
+            .and_then(|path| text(path.into())),
+    };
+    let own_options = clap::Command::new("conf");
+    let own_options = ConfOptions::augment_args(own_options);
+    let mut arguments = Vec::new();
+    let mut words = words.into_iter().enumerate();
+    while let Some((place, word)) = words.next() {
+        if place == 0 {
+            arguments.push(if matches!(job.component.origin, Origin::File(_)) && !own.cloud_init {
+                whole(&word)?
+            } else {
+                word
+            });
+            continue;
+        }
+        let (flag, value) =
+            word.split_once('=').map_or((word.as_str(), None), |(flag, value)| (flag, Some(value.to_owned())));
+        let name = flag.strip_prefix("--").unwrap_or_default();
+        if let Some(option) = own_options.get_arguments().find(|option| option.get_long() == Some(name)) {
+            if value.is_none() && option.get_action().takes_values() {
+                words.next();
+            }
+        } else if job.options.is_secret_file(name) {
+            let path = value.or_else(|| words.next().map(|(_, path)| path)).unwrap_or_default();
+            arguments.extend([flag.to_owned(), whole(&path)?]);
+        } else {
+            // A value that looks like an option of conf's is none.
+            let takes_next = value.is_none() && job.options.takes_value(name);
+            arguments.push(word);
+            arguments.extend(takes_next.then(|| words.next()).flatten().map(|(_, value)| value));
+        }
+    }
+    Ok(arguments)
+}
+
+/// What of this command's environment makes its run what it is. mackerel-agent has its own.
+fn environment(job: &Job) -> BTreeMap<&'static str, String> {
+    let host = &job.options.host;
+    let mut names = Vec::new();
+    if host.targets.is_empty() {
+        names.extend(["DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"]);
+        if host.docker_host.is_none() {
+            names.push("DOCKER_HOST");
+        }
+    }
+    if matches!(job.component.origin, Origin::Installed(_)) {
+        names.push(store::installed::FOLDER_VARIABLE);
+    }
+    let value = |name| {
+        let value = crate::env::variable(name)?;
+        // mackerel-agent stands in another folder.
+        let is_path = matches!(name, "DOCKER_CERT_PATH" | store::installed::FOLDER_VARIABLE);
+        let whole = || std::path::absolute(&value).ok()?.into_os_string().into_string().ok();
+        let whole = is_path.then(whole).flatten();
+        Some((name, whole.unwrap_or(value)))
+    };
+    names.into_iter().filter_map(value).collect()
+}
+
+fn text(word: OsString) -> Result<String, Error> {
+    word.into_string().map_err(|word| {
+        Error::Usage(format!("mackerel-agent.conf is UTF-8, and this is not: {}", foreign(&word.to_string_lossy())))
+    })
+}
+
+/// Where the program goes on an instance.
+const PROGRAM: &str = "/usr/local/bin/mackerel-plugin-wasm";
+
+/// What is filled in, in capital letters behind `@`.
+const CLOUD_CONFIG: &str = include_str!("../../../templates/cloud-config.yaml");
+
+fn cloud_config(job: &Job, words: &[OsString], arguments: Vec<String>, own: &ConfOptions) -> Result<String, Error> {
+    let ConfOptions { ecs_cluster: Some(cluster), api_key_from: Some(api_key), plugin_from: Some(url), .. } = own
+    else {
+        return Err(Error::Usage("--cloud-init needs --ecs-cluster, --api-key-from and --plugin-from".to_owned()));
+    };
+    let api_key = reference("--api-key-from", api_key)?;
+    let secrets_from: Vec<(PathBuf, Reference)> =
+        own.secrets_from.iter().map(|text| secret_from(text)).collect::<Result<_, _>>()?;
+    // cloud-init reads YAML 1.1, where these end a line or are not allowed at all, and TOML leaves them as they are.
+    let is_no_yaml =
+        |c: char| matches!(c, '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+    if let Some(word) = arguments.iter().find(|word| word.contains(is_no_yaml)) {
+        return Err(Error::Usage(format!("cloud-init's YAML cannot hold this: {}", foreign(word))));
+    }
+    let install = match &job.component.origin {
+        Origin::Builtin => String::new(),
+        Origin::Installed(pin) if pin.source.starts_with("oci://") => {
+            format!("\n# The collector, by its digest.\n{PROGRAM} install {}\n", quoted(&pin.source)?)
+        }
+        Origin::Installed(_) | Origin::File(_) => {
+            return Err(Error::Usage(format!(
+                "an instance has no file {}: mackerel-plugin-wasm push it to a registry, and install it from there",
+                foreign(&job.component.name)
+            )));
+        }
+    };
+    let mut secrets = String::new();
+    for path in job.options.secret_files() {
+        let from = secrets_from.iter().find(|(of, _)| of == path);
+        let (_, from) = from.ok_or_else(|| {
+            Error::Usage(format!("where does {0} come from? --secret-from {0}=ssm:PARAMETER says it", path.display()))
+        })?;
+        let file = quoted(path.to_str().unwrap_or_default())?;
+        if !matches!(from, Reference::File(of) if Path::new(of) == path) {
+            // Removed before, so that it gets this umask's permissions.
+            let command = from.command();
+            let _ = write!(secrets, "\nmkdir -p \"$(dirname {file})\"\nrm -f {file}\n{command} > {file}");
+        }
+        let complaint = quoted(&format!("{}: the secret is empty", path.display()))?;
+        let _ = writeln!(secrets, "\n[ -s {file} ] || {{ echo {complaint} >&2; exit 1; }}");
+    }
+    if let Some((path, _)) = secrets_from.iter().find(|(path, _)| !job.options.secret_files().any(|of| of == path)) {
+        return Err(Error::Usage(format!("--secret-from {}: no option reads this file", path.display())));
+    }
+    let permissions: Vec<String> = [&api_key]
+        .into_iter()
+        .chain(secrets_from.iter().map(|(_, from)| from))
+        .filter_map(Reference::permission)
+        .chain(url.strip_prefix("s3://").map(|object| format!("s3:GetObject of {object}")))
+        .collect();
+    let (permissions, aws) = match &permissions[..] {
+        [] => ("nothing beside what ECS needs".to_owned(), ""),
+        all => (all.join(", "), AWS),
+    };
+    let download = match url.strip_prefix("s3://") {
+        Some(_) => format!("aws s3 cp --only-show-errors '{url}' \"$new\""),
+        None => format!("curl -fsSL --retry 5 -o \"$new\" '{url}'"),
+    };
+    // Without this machine's environment: it is another one.
+    let conf = plugin(job, Path::new(PROGRAM), arguments, BTreeMap::new())?;
+    let section = section(job);
+    let roles = own.role.as_ref().map(|role| format!("\nroles = [\"{role}\"]")).unwrap_or_default();
+    let digest = own_digest()?;
+    // Of what is filled in, nothing is looked at again.
+    let values = [
+        ("@COMMAND", shown(Purpose::Conf, words)),
+        ("@PERMISSIONS", permissions),
+        ("@CLUSTER", cluster.clone()),
+        ("@SECTION", section),
+        ("@CONF", conf),
+        ("@AWS", aws.to_owned()),
+        ("@API_KEY", api_key.command()),
+        ("@SECRETS", secrets),
+        ("@ROLES", roles),
+        ("@DOWNLOAD", download),
+        ("@DIGEST", digest),
+        ("@PROGRAM", PROGRAM.to_owned()),
+        ("@INSTALL", install),
+    ];
+    Ok(CLOUD_CONFIG.lines().fold(String::new(), |text, line| text + &filled(line, &values)))
+}
+
+/// What the AWS command line needs.
+const AWS: &str = r"
+# Secrets come by the AWS command line, from where they are kept.
+command -v aws >/dev/null || yum install -y awscli-2 || yum install -y awscli
+AWS_DEFAULT_REGION=$(cloud-init query region)
+export AWS_DEFAULT_REGION
+";
+
+fn quoted(word: &str) -> Result<String, Error> {
+    let quoted = shlex::try_quote(word).map_err(|error| Error::Usage(format!("{}: {error}", foreign(word))))?;
+    Ok(quoted.into_owned())
+}
+
+/// A line of the template with its values. All lines of a value stand as far to the right as the first.
+fn filled(line: &str, values: &[(&str, String)]) -> String {
+    let indent = &line[..line.len() - line.trim_start().len()];
+    let mut rest = line;
+    let mut filled = String::new();
+    while let Some(at) = rest.find('@') {
+        let name_length = rest[at + 1..].bytes().take_while(|b| b.is_ascii_uppercase() || *b == b'_').count();
+        let (before, name) = (&rest[..at], &rest[at..=at + name_length]);
+        filled.push_str(before);
+        match values.iter().find(|(known, _)| *known == name) {
+            Some((_, value)) => filled.push_str(value.strip_suffix('\n').unwrap_or(value)),
+            None => filled.push_str(name),
+        }
+        rest = &rest[at + name.len()..];
+    }
+    filled.push_str(rest);
+    let mut lines = filled.lines();
+    let first = lines.next().unwrap_or_default().trim_end().to_owned();
+    let further = lines.map(|line| if line.is_empty() { "\n".to_owned() } else { format!("\n{indent}{line}") });
+    // A value of nothing leaves no line of blanks behind.
+    let text = first + &further.collect::<String>();
+    if text.trim().is_empty() && !line.trim().is_empty() { String::new() } else { text + "\n" }
+}
+
+/// The SHA-256 of this program.
+fn own_digest() -> Result<String, Error> {
+    // By this name it is there also where another has taken its place since.
+    let bytes = fs::read("/proc/self/exe");
+    bytes
+        .map(|bytes| store::digest(&bytes))
+        .map_err(|error| Error::Failed(format!("this program cannot be read: {error}")))
+}
+
+fn parse_cluster(text: &str) -> Result<String, String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if text.is_empty() || text.len() > 255 || !text.chars().all(legal) {
+        return Err("expected the cluster's name, of a-z, A-Z, 0-9, - and _".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn parse_url(text: &str) -> Result<String, String> {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&()*+,;=%".contains(&b);
+    let is_known =
+        ["https://", "s3://"].iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
+    if !is_known || !text.bytes().all(legal) {
+        return Err("expected https://… or s3://BUCKET/KEY".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Reads a reference. Whoever gives the secret itself by mistake does not find it in a log: clap would repeat it.
+fn reference(option: &str, text: &str) -> Result<Reference, Error> {
+    text.parse().map_err(|why| Error::Usage(format!("{option}: {why}")))
+}
+
+fn secret_from(text: &str) -> Result<(PathBuf, Reference), Error> {
+    let wrong = || Error::Usage(format!("--secret-from: expected PATH=REFERENCE: {FORMS}"));
+    let (path, from) = text.split_once('=').filter(|(path, _)| path.starts_with('/')).ok_or_else(wrong)?;
+    Ok((path.into(), reference("--secret-from", from)?))
+}

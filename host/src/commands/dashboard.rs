@@ -1,0 +1,283 @@
+//! `dashboard`: what a collector's graphs look like for a whole role, as a dashboard of Mackerel's or as addresses to embed.
+//!
+//! Graphs with a wildcard are no role graphs, so their metrics are drawn by expressions; totals are role graphs by themselves. What comes
+//! out follows <https://mackerel.io/api-docs/entry/dashboards>: `mkr dashboards push` and the API take it. That knows no unit for an
+//! expression, so units stand in the titles.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::commands::role::Role;
+use crate::definition::bare;
+use crate::diagnostics::{escape, say};
+use crate::error::Error;
+use crate::job::Job;
+use crate::limits;
+use crate::options::{Purpose, shown};
+use crate::pipeline::output::{Of, PostedGraph};
+use crate::pipeline::protocol;
+use crate::pipeline::total::Total;
+use crate::sandbox::{Metric, MetricKind, Period};
+use crate::stop::Watchdog;
+use crate::store::Store;
+
+/// The options of `dashboard` alone.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Dashboard")]
+pub struct DashboardOptions {
+    /// The service and role whose hosts are shown
+    #[arg(long, value_name = "SERVICE:ROLE")]
+    pub role: Role,
+
+    /// Write no dashboard but addresses of single graphs, for pages that embed them, of this organization
+    #[arg(long, value_name = "ORG", value_parser = parse_organization)]
+    pub urls: Option<String>,
+
+    /// Replace the dashboard with this id, which `mkr dashboards` tells
+    #[arg(long, value_name = "ID", conflicts_with = "urls")]
+    pub dashboard_id: Option<String>,
+}
+
+/// A dashboard, as Mackerel's API takes it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Dashboard {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    title: String,
+    memo: String,
+    url_path: String,
+    widgets: Vec<Widget>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase", tag = "type")]
+enum Widget {
+    Markdown { title: String, markdown: String, layout: Layout },
+    Graph { title: String, graph: Graph, range: Range, layout: Layout },
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase", tag = "type")]
+enum Graph {
+    #[serde(rename_all = "camelCase")]
+    Role {
+        role_fullname: String,
+        name: String,
+        is_stacked: bool,
+    },
+    Expression {
+        expression: String,
+    },
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase", tag = "type")]
+enum Range {
+    Relative { period: u64, offset: i64 },
+}
+
+#[derive(Debug, Serialize)]
+struct Layout {
+    x: u32,
+    y: u32,
+    width: u32,
+    height: u32,
+}
+
+/// A section: the graphs that belong together, drawn.
+struct Section<'a> {
+    title: String,
+    unit: &'static str,
+    drawn: Vec<Drawn<'a>>,
+}
+
+/// One graph as it is drawn.
+struct Drawn<'a> {
+    title: String,
+    posted: &'a PostedGraph,
+    /// The metric; none for all of the graph's.
+    metric: Option<&'a Metric>,
+}
+
+/// Writes the dashboard, or the addresses. `words` is the collector's name and all options.
+///
+/// # Errors
+/// A usage error, or why the collector cannot be used.
+pub async fn dashboard(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Result<String, Error> {
+    let (job, further): (Job, DashboardOptions) = Job::prepare(Purpose::Dashboard, store, words, watchdog).await?;
+    let DashboardOptions { role, urls, dashboard_id } = &further;
+    for line in job.notices().lines() {
+        say(&line);
+    }
+    let sections = sections(&job);
+    if let Some(organization) = urls {
+        return Ok(addresses(&sections, role, organization));
+    }
+    let prefix = &job.options.output.prefix;
+    let (mut widgets, mut y) = (Vec::new(), 0);
+    for section in &sections {
+        section.widgets(role, &mut y, &mut widgets);
+    }
+    let dashboard = Dashboard {
+        id: dashboard_id.clone(),
+        title: format!("{} of {role}", prefix.title()),
+        memo: format!("Made by {}", shown(Purpose::Dashboard, words)),
+        url_path: format!("{}-{}-{}", prefix.to_string().replace('.', "_"), role.service, role.role),
+        widgets,
+    };
+    // Strings and numbers: this cannot fail.
+    Ok(serde_json::to_string_pretty(&dashboard).unwrap_or_default() + "\n")
+}
+
+/// All graphs, those of one declared graph together. Totals come first: they tell the most.
+fn sections(job: &Job) -> Vec<Section<'_>> {
+    let title = &job.options.output.prefix.title();
+    let mut sections: Vec<(Option<usize>, Section<'_>)> = Vec::new();
+    for posted in &job.graphs {
+        let place = match posted.of {
+            Of::Targets => None,
+            Of::EachTarget(place) | Of::Total(place, _) => Some(place),
+        };
+        if sections.last().is_none_or(|(last, _)| *last != place) {
+            let title = match place {
+                None => posted.label.clone(),
+                Some(place) => format!("{title} {}", job.definitions.graphs()[place].label),
+            };
+            sections.push((place, Section { title, unit: protocol::unit(posted.unit), drawn: Vec::new() }));
+        }
+        if let Some((_, section)) = sections.last_mut() {
+            section.drawn.extend(drawn(posted));
+        }
+    }
+    sections.into_iter().map(|(_, section)| section).collect()
+}
+
+/// A graph of totals is drawn as it is, one with a wildcard metric by metric.
+fn drawn(posted: &PostedGraph) -> Vec<Drawn<'_>> {
+    match posted.of {
+        Of::Targets => vec![Drawn { title: posted.label.clone(), posted, metric: None }],
+        Of::Total(..) if !posted.key.contains('*') => {
+            vec![Drawn { title: posted.label.clone(), posted, metric: None }]
+        }
+        Of::EachTarget(_) | Of::Total(..) => {
+            let total =
+                if let Of::Total(_, total) = posted.of { format!(" ({})", total.word()) } else { String::new() };
+            let drawn =
+                |metric| Drawn { title: format!("{}{total}", title(posted, metric)), posted, metric: Some(metric) };
+            posted.metrics.iter().map(drawn).collect()
+        }
+    }
+}
+
+/// A metric's title: its label with what it counts, as a rate with its period. A label that begins with a wildcard's place says nothing.
+fn title(posted: &PostedGraph, metric: &Metric) -> String {
+    let label = if metric.label.contains('%') || metric.name == "*" {
+        // The end of the graph's key, unless that is a wildcard too.
+        let graph = bare(&posted.key);
+        match graph.split_once('.') {
+            Some((_, graph)) if !graph.contains('*') => graph.to_owned(),
+            _ => posted.label.clone(),
+        }
+    } else {
+        metric.label.clone()
+    };
+    let period = match metric.kind {
+        MetricKind::Gauge => "",
+        MetricKind::Counter(Period::Second) => " per second",
+        MetricKind::Counter(Period::Minute) => " per minute",
+    };
+    // A unit of Mackerel's that says so itself needs no period, and a plain number no unit.
+    match protocol::unit(posted.unit) {
+        "integer" | "float" => format!("{label}{period}"),
+        unit if unit.ends_with("/sec") || unit == "iops" || unit == "percentage" => format!("{label} ({unit})"),
+        unit => format!("{label} ({unit}{period})"),
+    }
+}
+
+impl Drawn<'_> {
+    fn graph(&self, role: &Role) -> Graph {
+        match self.metric {
+            Some(_) => Graph::Expression { expression: self.expression(role) },
+            None => Graph::Role {
+                role_fullname: role.to_string(),
+                name: self.posted.pattern("*"),
+                // Sums of hosts add up to that of the role.
+                is_stacked: matches!(self.posted.of, Of::Targets | Of::Total(_, Total::Sum)),
+            },
+        }
+    }
+
+    /// The same as an expression, which addresses have for all graphs.
+    fn expression(&self, role: &Role) -> String {
+        let name = self.posted.pattern(self.metric.map_or("*", |metric| &metric.name));
+        format!("role('{role}', '{name}')")
+    }
+}
+
+impl Section<'_> {
+    /// Puts the section's widgets below those that are there: a title over the grid's whole width, and rows of graphs.
+    fn widgets(&self, role: &Role, y: &mut u32, widgets: &mut Vec<Widget>) {
+        let layout = Layout { x: 0, y: *y, width: limits::GRID_WIDTH, height: limits::TITLE_HEIGHT };
+        let keys: BTreeSet<String> = self.drawn.iter().map(|drawn| format!("`custom.{}`", drawn.posted.key)).collect();
+        let markdown = format!("{}: {}", self.unit, keys.into_iter().collect::<Vec<_>>().join(", "));
+        widgets.push(Widget::Markdown { title: self.title.clone(), markdown, layout });
+        *y += limits::TITLE_HEIGHT;
+        let in_a_row = limits::GRID_WIDTH / limits::GRAPH_WIDTH;
+        let mut x = 0;
+        for (place, drawn) in (0..).zip(&self.drawn) {
+            x = place % in_a_row;
+            let layout =
+                Layout { x: x * limits::GRAPH_WIDTH, y: *y, width: limits::GRAPH_WIDTH, height: limits::GRAPH_HEIGHT };
+            let range = Range::Relative { period: limits::GRAPH_RANGE.as_secs(), offset: 0 };
+            widgets.push(Widget::Graph { title: drawn.title.clone(), graph: drawn.graph(role), range, layout });
+            if x + 1 == in_a_row {
+                *y += limits::GRAPH_HEIGHT;
+            }
+        }
+        if !self.drawn.is_empty() && x + 1 < in_a_row {
+            *y += limits::GRAPH_HEIGHT;
+        }
+    }
+}
+
+/// The addresses of all graphs, for an hour, a day and a week each.
+fn addresses(sections: &[Section<'_>], role: &Role, organization: &str) -> String {
+    let mut text = String::new();
+    // What a form does not encode, and a plus, which stands for a space there, are encoded all the same: nothing is left to guess.
+    let encoded = |text: &str| {
+        let encoded: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+        encoded.replace('+', "%20").replace('*', "%2A")
+    };
+    for section in sections {
+        for drawn in &section.drawn {
+            let title = match drawn.metric {
+                Some(_) => format!("{}: {}", section.title, drawn.title),
+                None => drawn.title.clone(),
+            };
+            let _ = writeln!(text, "{}", escape(&title));
+            for period in ["1h", "1d", "1w"] {
+                let _ = writeln!(
+                    text,
+                    "  https://mackerel.io/embed/orgs/{organization}/advanced-graph?query={}&unit={}&title={}&period={period}",
+                    encoded(&drawn.expression(role)),
+                    encoded(section.unit),
+                    encoded(&title),
+                );
+            }
+        }
+    }
+    text
+}
+
+fn parse_organization(text: &str) -> Result<String, String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if text.is_empty() || !text.chars().all(legal) {
+        return Err("expected the organization's name, as it stands in Mackerel's addresses".to_owned());
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,255 @@
+//! `explain`: what a run does with each container of the engine's, and why.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsString;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::commands::plan::PeopleOptions;
+use crate::commands::run;
+use crate::commands::table::Table;
+use crate::definition::bare;
+use crate::diagnostics::{escape, foreign};
+use crate::engine::Container;
+use crate::error::Error;
+use crate::job::Job;
+use crate::options::{Purpose, shown};
+use crate::pipeline::collect::Outcome;
+use crate::pipeline::name::{self, InstanceName};
+use crate::pipeline::state::{Moment, State};
+use crate::pipeline::target::{Choice, Target};
+use crate::sandbox::MetricKind;
+use crate::stop::{Stop, Watchdog};
+use crate::store::Store;
+
+/// What a run does.
+#[derive(Debug, Serialize)]
+struct Explanation {
+    command: String,
+    /// The engine that was asked; none for `--target`.
+    engine: Option<String>,
+    /// What is to be said of the run as a whole.
+    notes: Vec<String>,
+    containers: Vec<Row>,
+}
+
+/// What becomes of one container, or of a target without one.
+#[derive(Debug, Serialize)]
+struct Row {
+    container: Option<Known>,
+    /// Whether it is a target, or should be one.
+    considered: bool,
+    /// The container's port.
+    port: Option<u16>,
+    /// Where it is reached.
+    address: Option<String>,
+    /// Why it is passed over, or why at this port and address.
+    why: String,
+    /// What stands for it in metric names.
+    name: Option<String>,
+    /// Whether it gave metrics; none for what is no target.
+    collected: Option<bool>,
+    /// Why it gave none.
+    error: Option<String>,
+    /// What else is said of it.
+    warnings: Vec<String>,
+    milliseconds: Option<f64>,
+    /// The metrics that it posts, growth of counters among them.
+    metrics: usize,
+    /// Those of them that need a run before.
+    counters: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Known {
+    id: String,
+    name: String,
+    image: String,
+    status: String,
+}
+
+impl From<&Container> for Known {
+    fn from(container: &Container) -> Known {
+        let Container { id, name, image, status, .. } = container.clone();
+        Known { id, name, image, status }
+    }
+}
+
+/// Explains. `words` is the collector's name and all options. Nothing is remembered of it, so the next run is as it would be without.
+///
+/// # Errors
+/// As of [`run::run`].
+pub async fn explain(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Result<String, Error> {
+    let (job, PeopleOptions { json }) = Job::prepare(Purpose::Explain, store, words, watchdog).await?;
+    let mut stop = Stop::new(watchdog.started(), job.options.host.deadline)?;
+    let begun = Moment::now();
+    let mut notices = job.notices();
+    let state_file = notices.ok(job.state_file());
+    let last = state_file.as_ref().and_then(|file| notices.ok(file.read())).unwrap_or_default();
+    let collected = run::collect(&job, begun, &last, &mut stop).await?;
+    let found = &collected.found;
+    let names = notices.warned(names(&job, found, last, begun));
+    if let (InstanceName::Slot(_), Some(file)) = (&job.options.instance_name, &state_file) {
+        notices
+            .of_run(format!("slots are those that {} has; MACKEREL_PLUGIN_WORKDIR leads there", file.path().display()));
+    }
+
+    let mut rows: Vec<Row> = found
+        .targets
+        .iter()
+        .zip(names)
+        .zip(&collected.outcomes)
+        .map(|((target, name), outcome)| of_target(&job, target, name, outcome))
+        .collect();
+    let mut seen: HashSet<&str> =
+        found.targets.iter().filter_map(|target| Some(target.container.as_ref()?.id.as_str())).collect();
+    for (container, choice) in &found.others {
+        seen.insert(&container.id);
+        rows.push(of_other(container, choice));
+    }
+    let others = match &found.engine {
+        Some(engine) => engine.unmatched(&job.options.host.filters).await.unwrap_or_else(|why| {
+            notices.of_run(format!("which containers do not match is not known: {why}"));
+            Vec::new()
+        }),
+        None => Vec::new(),
+    };
+    for (container, why) in others.iter().filter(|(container, _)| !seen.contains(container.id.as_str())) {
+        rows.push(passed_over(container, why.clone()));
+    }
+
+    let explanation = Explanation {
+        command: shown(Purpose::Run, words),
+        engine: found.engine.as_ref().map(|engine| engine.url().to_owned()),
+        notes: notices.lines(),
+        containers: rows,
+    };
+    if json {
+        // Strings and finite numbers: this cannot fail.
+        return Ok(serde_json::to_string_pretty(&explanation).unwrap_or_default() + "\n");
+    }
+    Ok(explanation.text())
+}
+
+/// What the targets are called, as the next run would call them.
+fn names(job: &Job, found: &run::Found, mut last: State, begun: Moment) -> (Vec<String>, Option<String>) {
+    match &job.options.instance_name {
+        InstanceName::Slot(label) => {
+            let names = last.slots.assign(label.as_deref(), &found.targets, &found.living(), begun, Moment::now());
+            (names.0, None)
+        }
+        format => name::assign(format, &found.targets),
+    }
+}
+
+fn of_target(job: &Job, target: &Target, name: String, outcome: &Outcome) -> Row {
+    let points = outcome.found.as_ref().map(|found| found.points.as_slice()).unwrap_or_default();
+    let selection = &job.options.output.selection;
+    let kept: Vec<_> = points.iter().filter(|point| selection.keeps(&bare(&point.key))).collect();
+    Row {
+        container: target.container.as_ref().map(Known::from),
+        considered: true,
+        port: target.container_port,
+        address: target.address.as_ref().map(ToString::to_string),
+        why: target.how.clone(),
+        name: Some(name),
+        collected: Some(outcome.found.is_ok()),
+        error: outcome.found.as_ref().err().cloned(),
+        warnings: run::warnings(outcome),
+        milliseconds: Some(milliseconds(outcome.took)),
+        metrics: kept.len(),
+        counters: kept.iter().filter(|point| point.kind != MetricKind::Gauge).count(),
+    }
+}
+
+fn of_other(container: &Container, choice: &Choice) -> Row {
+    match choice {
+        Choice::Unclear(why) => Row {
+            considered: true,
+            collected: Some(false),
+            error: Some(why.clone()),
+            ..passed_over(container, why.clone())
+        },
+        Choice::PassedOver(why) => passed_over(container, why.clone()),
+        Choice::Target(_) => passed_over(container, String::new()),
+    }
+}
+
+fn passed_over(container: &Container, why: String) -> Row {
+    Row {
+        container: Some(Known::from(container)),
+        considered: false,
+        port: None,
+        address: None,
+        why,
+        name: None,
+        collected: None,
+        error: None,
+        warnings: Vec::new(),
+        milliseconds: None,
+        metrics: 0,
+        counters: 0,
+    }
+}
+
+/// Tenths are as exact as such a time is.
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 10_000.0).round() / 10.0
+}
+
+impl Explanation {
+    fn text(&self) -> String {
+        let mut table = Table::new(["CONTAINER", "PORT", "ADDRESS", "NAME", "OUTCOME", "TIME", "METRICS", "WHY"]);
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        let mut notes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for row in &self.containers {
+            let container = row.container.as_ref().map_or_else(|| "-".to_owned(), |container| foreign(&container.name));
+            let outcome = match row.collected {
+                Some(true) => "collected",
+                Some(false) => "failed",
+                None => "passed over",
+            };
+            let metrics = match (row.metrics, row.counters) {
+                (0, _) => "-".to_owned(),
+                (all, 0) => all.to_string(),
+                (all, counters) => format!("{all} ({counters} counters)"),
+            };
+            let time = row.milliseconds.map(|time| format!("{time} ms"));
+            let about = row.address.clone().unwrap_or_default();
+            let about = if container == "-" { about } else { container.clone() };
+            let error = row.error.iter().filter(|error| **error != row.why);
+            notes.entry(about).or_default().extend(error.chain(&row.warnings).cloned());
+            table.row([
+                container,
+                or_dash(row.port.map(|port| port.to_string())),
+                or_dash(row.address.clone()),
+                or_dash(row.name.clone()),
+                outcome.to_owned(),
+                or_dash(time),
+                metrics,
+                foreign(&row.why),
+            ]);
+        }
+        let mut text = match &self.engine {
+            Some(engine) => format!("{}\non the container engine at {}\n\n", self.command, foreign(engine)),
+            None => format!("{}\n\n", self.command),
+        };
+        if self.containers.is_empty() {
+            text.push_str("no container runs\n");
+        } else {
+            text.push_str(&table.to_string());
+        }
+        let notes =
+            notes.into_iter().flat_map(|(about, all)| all.into_iter().map(move |note| format!("{about}: {note}")));
+        let notes: Vec<String> = self.notes.iter().cloned().chain(notes).collect();
+        if !notes.is_empty() {
+            text.push('\n');
+        }
+        for note in notes {
+            text.push_str(&escape(&note));
+            text.push('\n');
+        }
+        text
+    }
+}

@@ -1,0 +1,11 @@
+//! Commands for operators: one file for each subcommand.
+
+pub mod conf;
+pub mod dashboard;
+pub mod explain;
+pub mod inspect;
+pub mod install;
+pub mod plan;
+pub mod role;
+pub mod run;
+pub mod table;

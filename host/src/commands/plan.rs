@@ -1,0 +1,211 @@
+//! `plan`: how many metrics a command posts from this machine now, against what Mackerel counts per host.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::commands::run;
+use crate::commands::table::Table;
+use crate::definition::{bare, fits_pattern};
+use crate::diagnostics::foreign;
+use crate::error::Error;
+use crate::job::Job;
+use crate::limits;
+use crate::options::{Purpose, shown};
+use crate::pipeline::output::{Output, Rated};
+use crate::pipeline::state::{Moment, State};
+use crate::pipeline::total::Total;
+use crate::stop::{Stop, Watchdog};
+use crate::store::Store;
+
+/// What `plan` and `explain` take beside the options of `run`.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Output")]
+pub struct PeopleOptions {
+    /// Print JSON in place of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a command posts.
+#[derive(Debug, Serialize)]
+struct Plan {
+    command: String,
+    targets: usize,
+    failed: usize,
+    metrics: usize,
+    graphs: Vec<Row>,
+    hosts: Vec<Host>,
+    suggestions: Vec<Suggestion>,
+}
+
+/// The metrics of one graph.
+#[derive(Debug, Serialize)]
+struct Row {
+    key: String,
+    label: String,
+    metrics: usize,
+}
+
+/// A kind of host, and the metrics that it has room for.
+#[derive(Debug, Serialize)]
+struct Host {
+    kind: &'static str,
+    limit: usize,
+    over: usize,
+}
+
+/// Options to add, and the metrics that there are then.
+#[derive(Debug, Serialize)]
+struct Suggestion {
+    options: String,
+    metrics: usize,
+}
+
+/// Counts. `words` is the collector's name and all options.
+///
+/// # Errors
+/// As of [`run::run`].
+pub async fn plan(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Result<String, Error> {
+    let (job, PeopleOptions { json }) = Job::prepare(Purpose::Plan, store, words, watchdog).await?;
+    let mut stop = Stop::new(watchdog.started(), job.options.host.deadline)?;
+    let collected = run::collect(&job, Moment::now(), &State::default(), &mut stop).await?;
+    let mut notices = job.notices();
+    collected.found.tell(job.options.host.verbose, &mut notices);
+    let series = run::series(&collected.found.targets, collected.outcomes, &mut notices);
+    notices.print();
+    let failed = notices.failures();
+
+    // Any names do: as many as there are targets. A counter counts from the second run on, and here at once.
+    let names: Vec<String> = (0..series.len()).map(|number| number.to_string()).collect();
+    let rated: Vec<Rated<'_>> = series
+        .iter()
+        .zip(&names)
+        .map(|(series, name)| Rated {
+            name: Some(name),
+            values: series.points.iter().map(|point| (point, point.value)).collect(),
+        })
+        .collect();
+    let count = |output: &Output| output.values(&rated, failed).len();
+    let output = &job.options.output;
+    let metrics = count(output);
+    let suggestions = suggestions(&job, metrics, &count);
+    let host = |(kind, limit): (_, usize)| Host { kind, limit, over: metrics.saturating_sub(limit) };
+    let plan = Plan {
+        command: shown(Purpose::Run, words),
+        targets: series.len(),
+        failed,
+        metrics,
+        graphs: rows(&job, output.values(&rated, failed).iter().map(|value| value.key.as_str())),
+        hosts: limits::METRICS_OF_HOST.map(host).into(),
+        suggestions,
+    };
+    if json {
+        // Strings and numbers: this cannot fail.
+        return Ok(serde_json::to_string_pretty(&plan).unwrap_or_default() + "\n");
+    }
+    Ok(plan.text())
+}
+
+/// The keys counted by their graphs, in the order of the definitions. Those without a definition come last, by what Mackerel makes of
+/// them: a graph of all that is alike up to the last dot.
+fn rows<'a>(job: &Job, keys: impl Iterator<Item = &'a str>) -> Vec<Row> {
+    let row = |key: &str, label: &str| Row { key: key.to_owned(), label: label.to_owned(), metrics: 0 };
+    let mut rows: Vec<Row> = job.graphs.iter().map(|graph| row(&graph.key, &graph.label)).collect();
+    for key in keys {
+        let parent = key.rsplit_once('.').map_or(key, |(parent, _)| parent);
+        let place = rows.iter().position(|row| fits_pattern(&row.key.replacen('#', "*", 1), parent));
+        let place = place.unwrap_or_else(|| {
+            rows.push(row(parent, ""));
+            rows.len() - 1
+        });
+        rows[place].metrics += 1;
+    }
+    rows.retain(|row| row.metrics > 0);
+    rows
+}
+
+/// What brings a host under a limit that it is over: totals in place of each target, and fewer graphs.
+fn suggestions(job: &Job, metrics: usize, count: &impl Fn(&Output) -> usize) -> Vec<Suggestion> {
+    let output = &job.options.output;
+    let limits: Vec<usize> =
+        limits::METRICS_OF_HOST.map(|(_, limit)| limit).into_iter().filter(|limit| metrics > *limit).collect();
+    let mut suggestions: Vec<Suggestion> = Vec::new();
+    let mut suggest = |options: String, metrics: usize| {
+        // What helps with the larger limit is said even where it does not help with the smaller.
+        if limits.iter().any(|limit| metrics <= *limit) && !suggestions.iter().any(|other| other.options == options) {
+            suggestions.push(Suggestion { options, metrics });
+        }
+    };
+    if output.each_target {
+        for totals in [&[Total::Sum, Total::Avg, Total::Max, Total::Min][..], &[Total::Sum, Total::Max], &[Total::Sum]]
+        {
+            // They come in addition to those that there are.
+            let all: BTreeSet<Total> = output.totals.iter().chain(totals).copied().collect();
+            let fewer = Output { totals: all.into_iter().collect(), each_target: false, ..output.clone() };
+            let words: Vec<&str> =
+                totals.iter().filter(|total| !output.totals.contains(total)).map(|total| total.word()).collect();
+            let more = if words.is_empty() { String::new() } else { format!("--total {} ", words.join(",")) };
+            suggest(format!("{more}--total-only"), count(&fewer));
+        }
+    }
+    // Graphs are given up from the one with the most metrics on, until the limit is met.
+    for limit in &limits {
+        let mut fewer = output.clone();
+        let mut options = Vec::new();
+        loop {
+            let now = count(&fewer);
+            if now <= *limit {
+                suggest(options.join(" "), now);
+                break;
+            }
+            let graphs = job.definitions.graphs().iter();
+            let names = graphs.map(|graph| format!("{}.*", bare(&graph.key)).trim_start_matches('.').to_owned());
+            let without = |name: String| {
+                let mut without = fewer.clone();
+                without.selection.exclude.push(name.parse().ok()?);
+                without.selection.check(&job.definitions).ok()?;
+                Some((count(&without), name, without))
+            };
+            let best = names.filter_map(without).min_by_key(|(count, ..)| *count);
+            let Some((_, name, without)) = best.filter(|(count, ..)| *count < now) else { break };
+            options.push(format!("--exclude '{name}'"));
+            fewer = without;
+        }
+    }
+    suggestions
+}
+
+impl Plan {
+    fn text(&self) -> String {
+        let mut table = Table::new(["GRAPH", "LABEL", "METRICS"]);
+        for Row { key, label, metrics } in &self.graphs {
+            table.row([key.clone(), foreign(label), metrics.to_string()]);
+        }
+        let targets = if self.targets == 1 { "1 target".to_owned() } else { format!("{} targets", self.targets) };
+        let failed = if self.failed > 0 { format!(", {} failed and not counted", self.failed) } else { String::new() };
+        table.row(["in all".to_owned(), format!("{targets}{failed}"), self.metrics.to_string()]);
+        let mut text = format!("{table}\n");
+        for Host { kind, limit, over } in &self.hosts {
+            let verdict = if *over > 0 { format!("{over} over") } else { format!("{} left", limit - self.metrics) };
+            let _ = writeln!(text, "a {kind} host has {limit} metrics: {verdict}");
+        }
+        if self.hosts.iter().any(|host| host.over > 0) {
+            text.push_str("\nFewer, by these options in addition:\n");
+            let mut table = Table::new(["METRICS", "OPTIONS"]);
+            for Suggestion { options, metrics } in &self.suggestions {
+                table.row([metrics.to_string(), options.clone()]);
+            }
+            text.push_str(&if self.suggestions.is_empty() {
+                "none that this command knows; --filter makes the list of targets shorter\n".to_owned()
+            } else {
+                table.to_string()
+            });
+        }
+        text.push_str("\nThe host's other plugins count too.\n");
+        text
+    }
+}

@@ -1,0 +1,241 @@
+//! Collecting: all targets at once, each in a sandbox of its own and with a time of its own.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use rustls::pki_types::ServerName;
+
+use crate::address::Address;
+use crate::definition::{Definitions, Point};
+use crate::engine::Engine;
+use crate::limits;
+use crate::options::Options;
+use crate::pipeline::state::{Moment, State};
+use crate::pipeline::target::Target;
+use crate::sandbox::activity::{Activity, COLLECTING};
+use crate::sandbox::container::{Container, Figures};
+use crate::sandbox::destination::Destination;
+use crate::sandbox::exceeded::Exceeded;
+use crate::sandbox::failure::{Cause, Failure};
+use crate::sandbox::refused::Refused;
+use crate::sandbox::stderr::Stderr;
+use crate::sandbox::usage::Usage;
+use crate::sandbox::{Collector, ContainerFacts, Endpoint, Report, Sandbox, TargetFacts};
+use crate::stats::Source;
+use crate::stop::Stop;
+
+/// What came of one target. It is held until the run ends, so it is no larger than `limits` allow.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was reported, or why nothing was, as it is told.
+    pub found: Result<Found, String>,
+    /// When its container was started, none for fixed targets; or why the engine does not say.
+    pub start: Result<Option<String>, String>,
+    /// When its collection began.
+    pub seen: Moment,
+    /// Where its container's figures came from, where its collector asked for them.
+    pub source: Option<Source>,
+    /// The end of what its collector wrote to stderr, where that did not fail.
+    pub stderr: String,
+    /// What its collector tried to reach besides it, where that did not fail.
+    pub refused: Refused,
+    /// What its collector used; nothing where it was not begun.
+    pub usage: Usage,
+    /// How long it took; nothing where the run ended before.
+    pub took: Duration,
+}
+
+impl Outcome {
+    fn failed(why: String, seen: Moment, usage: Usage, took: Duration) -> Outcome {
+        let (stderr, refused) = (String::new(), Refused::default());
+        Outcome { found: Err(why), start: Ok(None), seen, source: None, stderr, refused, usage, took }
+    }
+}
+
+/// A report, held against the definitions.
+#[derive(Debug)]
+pub struct Found {
+    /// What fits them, in their order.
+    pub points: Vec<Point>,
+    /// What had to be left out, a warning for each kind.
+    pub warnings: Vec<String>,
+    /// The time that the points are of by the target's own clock, in nanoseconds since 1970, where the collector tells.
+    pub time: Option<u64>,
+}
+
+/// What all targets of a run have in common.
+pub struct Run<'a> {
+    /// The collector.
+    pub collector: &'a Collector,
+    /// The options of the run.
+    pub options: &'a Options,
+    /// What the collector declares.
+    pub definitions: &'a Definitions,
+    /// The engine behind the targets, where there is one.
+    pub engine: Option<&'a Engine>,
+    /// What tells the resource use of the targets' containers, where there are any.
+    pub figures: Option<Arc<dyn Figures>>,
+    /// When the run began, before the engine was asked for its list.
+    pub begun: Moment,
+    /// What the last run left.
+    pub last: &'a State,
+    /// Sandboxes that were made beforehand.
+    pub spare: RefCell<Vec<Sandbox>>,
+    /// The number of samples that all targets have reported, beyond each one's share.
+    pub samples: Cell<usize>,
+}
+
+/// Collects from all targets until all have answered or the run has to stop: then those that have not are failures. The
+/// outcomes are in the order of `targets`.
+pub async fn all(run: &Run<'_>, targets: &[Target], stop: &mut Stop) -> Vec<Outcome> {
+    let activities: Vec<Activity> = targets.iter().map(|_| Activity::new("not begun")).collect();
+    let mut outcomes: BTreeMap<usize, Outcome> = BTreeMap::new();
+    let mut waiting = targets.iter().zip(&activities).enumerate();
+    let mut running = FuturesUnordered::new();
+    let stopped = {
+        let mut end = std::pin::pin!(stop.wait());
+        let files = usable_files();
+        loop {
+            while running.len() < files
+                && let Some((index, (target, activity))) = waiting.next()
+            {
+                running.push(async move { (index, one(run, target, activity).await) });
+            }
+            tokio::select! {
+                finished = running.next() => match finished {
+                    Some((index, outcome)) => { outcomes.insert(index, outcome); }
+                    None => break None,
+                },
+                why = &mut end => break Some(why),
+            }
+        }
+    };
+    drop(running);
+    let unfinished = |index: usize| {
+        let cause = Cause::Stopped { waiting: activities[index].get(), stop: stopped.clone().unwrap_or_default() };
+        Outcome::failed(cause.to_string(), run.begun, Usage::default(), Duration::ZERO)
+    };
+    (0..targets.len()).map(|index| outcomes.remove(&index).unwrap_or_else(|| unfinished(index))).collect()
+}
+
+/// Collects from one target, within its time.
+pub async fn one(run: &Run<'_>, target: &Target, activity: &Activity) -> Outcome {
+    let seen = Moment::now();
+    let begin = Instant::now();
+    let timeout = run.options.host.timeout;
+    let container = container(run, target, activity);
+    let settled = container.as_ref().map(|container| Arc::clone(&container.settled));
+    let sandbox_of = OnceCell::new();
+    let work = async {
+        let start = start_of(run, target, activity).await;
+        let destination = bind(run, target, activity).await?;
+        activity.set(COLLECTING);
+        let calls = async {
+            let spare = run.spare.borrow_mut().pop();
+            let sandbox = match spare {
+                Some(sandbox) => sandbox,
+                None => run.collector.sandbox(activity.clone()).await?,
+            };
+            sandbox_of.get_or_init(|| (sandbox.stderr(), sandbox.refused(), sandbox.usage()));
+            sandbox.collect(destination, container, activity.clone(), &facts(target), &run.options.collector).await
+        };
+        let report = run.collector.bounded(calls).await??;
+        Ok((found(run, &report)?, start))
+    };
+    let late = || Err(Cause::Timeout { waiting: activity.get(), timeout });
+    let result = tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| late());
+    let (stderr, refused, usage): (Stderr, Refused, Usage) = sandbox_of.into_inner().unwrap_or_default();
+    let (wrote, took) = (stderr.take(), begin.elapsed());
+    match result {
+        Ok((found, start)) => {
+            let source = settled.and_then(|settled| settled.get().copied());
+            Outcome { found: Ok(found), start, seen, source, stderr: wrote, refused, usage, took }
+        }
+        Err(cause) => Outcome::failed(Failure { cause, wrote, refused }.to_string(), seen, usage, took),
+    }
+}
+
+/// Holds a report against the definitions, where it still fits into what a run holds.
+fn found(run: &Run<'_>, report: &Report) -> Result<Found, Exceeded> {
+    let samples = run.samples.get() + report.samples.len().saturating_sub(limits::SAMPLES_SHARE);
+    if samples > limits::TOTAL_SAMPLES {
+        return Err(Exceeded::TotalSamples);
+    }
+    run.samples.set(samples);
+    let (points, warnings) = run.definitions.points(&report.samples);
+    Ok(Found { points, warnings, time: report.time })
+}
+
+/// When the target's container was started. Known before its counters are read: a container that is restarted in between
+/// then has the old start beside new counters, which the next run finds out, and never the other way round.
+///
+/// The engine is asked only where its list does not rule out a restart since the last run.
+async fn start_of(run: &Run<'_>, target: &Target, activity: &Activity) -> Result<Option<String>, String> {
+    let (Some(engine), Some(container)) = (run.engine, &target.container) else { return Ok(None) };
+    if let Some(last) = run.last.get(&target.identity()) {
+        let ago = Moment::now().since(last.seen);
+        if container.up_at_least().zip(ago).is_some_and(|(up, ago)| up > ago) {
+            return Ok(last.reading.start.clone());
+        }
+    }
+    activity.set("no answer from the engine");
+    engine.started_at(&container.id).await.map(Some)
+}
+
+/// Where the sandbox's connections go: decided here, outside the sandbox. A name is looked up within the target's own time.
+async fn bind(run: &Run<'_>, target: &Target, activity: &Activity) -> Result<Option<Destination>, Cause> {
+    let Some(Address { host, port }) = &target.address else { return Ok(None) };
+    activity.set("no answer to the look-up of its name");
+    let unknown = |why: String| Cause::Name { host: host.clone(), why };
+    let addresses = tokio::net::lookup_host((host.as_str(), *port)).await;
+    let addresses: Vec<SocketAddr> = addresses.map_err(|error| unknown(error.to_string()))?.collect();
+    let server_name = match &run.options.host.tls_server_name {
+        Some(name) => name.clone(),
+        None => ServerName::try_from(host.clone()).map_err(|error| unknown(error.to_string()))?,
+    };
+    let address = Address { host: host.clone(), port: *port };
+    Ok(Some(Destination { address, addresses, server_name, activity: activity.clone() }))
+}
+
+/// The container that the collector can ask about.
+fn container(run: &Run<'_>, target: &Target, activity: &Activity) -> Option<Container> {
+    let container = target.container.as_ref()?;
+    Some(Container {
+        id: container.id.clone(),
+        has_interfaces: container.has_interfaces,
+        figures: Arc::clone(run.figures.as_ref()?),
+        settled: Arc::new(OnceLock::new()),
+        activity: activity.clone(),
+    })
+}
+
+/// What the collector is told of its target.
+fn facts(target: &Target) -> TargetFacts {
+    let Target { address, container, container_port, .. } = target;
+    TargetFacts {
+        endpoint: address.as_ref().map(|Address { host, port }| Endpoint { host: host.clone(), port: *port }),
+        container: container.as_ref().map(|container| ContainerFacts {
+            id: container.id.clone(),
+            name: container.name.clone(),
+            image: container.image.clone(),
+            image_id: container.image_id.clone(),
+            labels: container.labels.clone().into_iter().collect(),
+            port: *container_port,
+        }),
+    }
+}
+
+/// How many targets can be open at once: as many as this process may have files. The limit is raised as far as it goes, for
+/// many systems begin with 1,024.
+fn usable_files() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let files = if raised.is_ok() { limit.maximum } else { limit.current };
+    let files = files.unwrap_or(u64::MAX).saturating_sub(limits::SPARE_FILES).max(1);
+    usize::try_from(files).unwrap_or(usize::MAX)
+}

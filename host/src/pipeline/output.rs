@@ -1,0 +1,258 @@
+//! The output: which graphs and values Mackerel gets, of each target and of all together.
+//!
+//! Definitions and values both come from here, so what is posted is what is defined.
+//!
+//! | | key | with `gostats`, for `#.memory` |
+//! |---|---|---|
+//! | of each target | `PREFIX.GRAPH.METRIC`, the target's name in place of `#` | `gostats.32768.memory.memory_sys` |
+//! | in total (`--total`) | `PREFIX_TOTAL.GRAPH.METRIC`, without the `#` | `gostats_sum.memory.memory_sys` |
+//! | counts of targets (`--targets-graph`) | `PREFIX_targets.METRIC` | `gostats_targets.failed` |
+//!
+//! The latter two hold no wildcard, so Mackerel offers them as role graphs by itself. A metric that is declared as `*` has no definition
+//! in total: its values make a graph of their own there, under their bare names.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::definition::{Definitions, Point, Prefix, bare};
+use crate::pipeline::protocol::Value;
+use crate::pipeline::select::Selection;
+use crate::pipeline::total::Total;
+use crate::sandbox::{Metric, MetricKind, Unit};
+
+/// What a run prints.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// What all keys begin with.
+    pub prefix: Prefix,
+    /// Which metrics.
+    pub selection: Selection,
+    /// Which totals, in their order, each once.
+    pub totals: Vec<Total>,
+    /// Whether the values of each target are printed too.
+    pub each_target: bool,
+    /// Whether the targets are counted.
+    pub targets_graph: bool,
+}
+
+/// A graph as Mackerel gets it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PostedGraph {
+    /// What its values are of.
+    pub of: Of,
+    /// The whole key, without `custom.` in front; the target's name is still `#`.
+    pub key: String,
+    /// The title.
+    pub label: String,
+    /// The unit of all its metrics.
+    pub unit: Unit,
+    /// Its metrics; the name `*` stands for those that only the targets know.
+    pub metrics: Vec<Metric>,
+}
+
+/// What a graph's values are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// Of each target by itself, for the collector's graph in this place.
+    EachTarget(usize),
+    /// Of all targets together, for the collector's graph in this place.
+    Total(usize, Total),
+    /// The targets' number.
+    Targets,
+}
+
+impl PostedGraph {
+    /// The metrics that a definition can hold. Totals keep to those without a wildcard.
+    pub fn defined(&self) -> impl Iterator<Item = &Metric> {
+        let all = matches!(self.of, Of::EachTarget(_));
+        let is_open = self.key.contains('*');
+        self.metrics.iter().filter(move |metric| all || !is_open && metric.name != "*")
+    }
+
+    /// The name of a metric as Mackerel's expressions have it: `*` in place of all that only a run knows.
+    pub fn pattern(&self, metric: &str) -> String {
+        format!("custom.{}.{metric}", self.key.replacen('#', "*", 1))
+    }
+}
+
+/// One target's values, rates among them.
+pub struct Rated<'a> {
+    /// Its name in keys; none where it cannot be named, and is in totals alone.
+    pub name: Option<&'a str>,
+    /// The values.
+    pub values: Vec<(&'a Point, f64)>,
+}
+
+impl Output {
+    /// The graphs, in the collector's order: that of each target, then its totals.
+    ///
+    /// # Errors
+    /// Where patterns fit nothing, or the totals of two graphs would be one: what to do. It is a usage error.
+    pub fn graphs(&self, definitions: &Definitions) -> Result<Vec<PostedGraph>, String> {
+        self.selection.check(definitions)?;
+        let mut graphs = Vec::new();
+        if self.targets_graph {
+            graphs.push(self.targets());
+        }
+        let mut keys = HashSet::new();
+        for (place, graph) in definitions.graphs().iter().enumerate() {
+            let name = |metric: &Metric| bare(&format!("{}.{}", graph.key, metric.name));
+            let defined = graph.metrics.iter().filter(|metric| self.selection.defines(&name(metric)));
+            let metrics: Vec<Metric> = defined.cloned().collect();
+            let (key, label) = Definitions::title(graph, &self.prefix);
+            if metrics.is_empty() {
+                continue;
+            }
+            for total in &self.totals {
+                let key = self.total_key(*total, &bare(&graph.key));
+                if !keys.insert(key.clone()) {
+                    let (first, second) = (bare(&graph.key), &graph.key);
+                    return Err(format!(
+                        "the totals of two graphs would both be '{key}': --exclude one of {first} and {second}"
+                    ));
+                }
+                let stack =
+                    |metric: &Metric| Metric { stacked: metric.stacked && total.is_stackable(), ..metric.clone() };
+                graphs.push(PostedGraph {
+                    of: Of::Total(place, *total),
+                    key,
+                    label: format!("{} {} ({})", self.prefix.title(), graph.label, total.word()),
+                    unit: graph.unit,
+                    metrics: metrics.iter().map(stack).collect(),
+                });
+            }
+            if self.each_target {
+                graphs.push(PostedGraph { of: Of::EachTarget(place), key, label, unit: graph.unit, metrics });
+            }
+        }
+        Ok(graphs)
+    }
+
+    /// The values: of each target, in total, and the number of targets.
+    pub fn values(&self, targets: &[Rated<'_>], failed: usize) -> Vec<Value> {
+        let keeps = |point: &Point| self.selection.is_empty() || self.selection.keeps(&bare(&point.key));
+        let mut values = Vec::new();
+        if self.each_target {
+            for target in targets {
+                let Some(name) = target.name else { continue };
+                // A key holds '#' once, and no name holds it.
+                let key = |point: &Point| format!("{}.{}", self.prefix, point.key.replacen('#', name, 1));
+                let kept = target.values.iter().filter(|(point, _)| keeps(point));
+                values.extend(kept.map(|(point, value)| Value { key: key(point), value: *value }));
+            }
+        }
+        if !self.totals.is_empty() {
+            let mut all: BTreeMap<((usize, usize), &str), Vec<f64>> = BTreeMap::new();
+            let kept = targets.iter().flat_map(|target| &target.values).filter(|(point, _)| keeps(point));
+            for (point, value) in kept {
+                all.entry((point.order, &point.key)).or_default().push(*value);
+            }
+            for total in &self.totals {
+                let value = |((_, key), all): (&(_, &str), &Vec<f64>)| {
+                    Some(Value { key: self.total_key(*total, &bare(key)), value: total.of(all)? })
+                };
+                values.extend(all.iter().filter_map(value));
+            }
+        }
+        if self.targets_graph {
+            // A run has fewer targets than a float counts exactly.
+            #[allow(clippy::cast_precision_loss)]
+            let counts = [targets.len(), failed].map(|count| count as f64);
+            let metrics = self.targets().metrics.into_iter().zip(counts);
+            let key = |metric: &Metric| format!("{}_targets.{}", self.prefix, metric.name);
+            values.extend(metrics.map(|(metric, value)| Value { key: key(&metric), value }));
+        }
+        values
+    }
+
+    /// The graph of the targets' number.
+    fn targets(&self) -> PostedGraph {
+        let metric = |name: &str, label: &str| Metric {
+            name: name.to_owned(),
+            label: label.to_owned(),
+            stacked: true,
+            kind: MetricKind::Gauge,
+        };
+        PostedGraph {
+            of: Of::Targets,
+            key: format!("{}_targets", self.prefix),
+            label: format!("{} Targets", self.prefix.title()),
+            unit: Unit::Integer,
+            metrics: vec![metric("collected", "Collected"), metric("failed", "Failed")],
+        }
+    }
+
+    /// The key of a total of what is called `name` without its `#`: empty where the graph's key is nothing else.
+    fn total_key(&self, total: Total, name: &str) -> String {
+        let dot = if name.is_empty() { "" } else { "." };
+        format!("{}_{}{dot}{name}", self.prefix, total.word())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::Graph;
+
+    fn definitions(graphs: &[(&str, &[&str])]) -> Definitions {
+        let metric = |name: &&str| Metric {
+            name: (*name).to_owned(),
+            label: (*name).to_owned(),
+            stacked: true,
+            kind: MetricKind::Gauge,
+        };
+        let graph = |(key, metrics): &(&str, &[&str])| Graph {
+            key: (*key).to_owned(),
+            label: "Load".to_owned(),
+            unit: Unit::Float,
+            metrics: metrics.iter().map(metric).collect(),
+        };
+        Definitions::new(graphs.iter().map(graph).collect()).unwrap()
+    }
+
+    fn sums() -> Output {
+        Output {
+            prefix: "web".parse().unwrap(),
+            selection: Selection::default(),
+            totals: vec![Total::Sum],
+            each_target: false,
+            targets_graph: false,
+        }
+    }
+
+    #[test]
+    fn two_graphs_whose_totals_would_be_one_are_refused_until_one_is_excluded() {
+        let definitions = definitions(&[("#.load", &["a"]), ("load.#", &["b"]), ("#.other", &["a"])]);
+        let why = sums().graphs(&definitions).unwrap_err();
+        assert_eq!(why, "the totals of two graphs would both be 'web_sum.load': --exclude one of load and load.#");
+        let exclude = vec!["load.b".parse().unwrap()];
+        let fewer = Output { selection: Selection { exclude, ..Selection::default() }, ..sums() };
+        assert_eq!(fewer.graphs(&definitions).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_total_is_defined_without_what_is_a_wildcard() {
+        let definitions = definitions(&[("#", &["a"]), ("#.some", &["a", "*"]), ("#.all", &["*"]), ("#.x.*", &["a"])]);
+        let defined = sums().graphs(&definitions).unwrap();
+        let defined = defined.iter().map(|graph| (graph.key.as_str(), graph.defined().count()));
+        let expected = [("web_sum", 1), ("web_sum.some", 1), ("web_sum.all", 0), ("web_sum.x.*", 0)];
+        assert_eq!(defined.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_target_without_a_name_is_in_totals_alone() {
+        let point = |value| Point { order: (0, 0), key: "#.load.a".to_owned(), kind: MetricKind::Gauge, value };
+        let (one, two) = (point(1.0), point(2.0));
+        let targets =
+            [(Some("1"), &one), (None, &two)].map(|(name, point)| Rated { name, values: vec![(point, point.value)] });
+        let all = Output { each_target: true, targets_graph: true, ..sums() };
+        let values = all.values(&targets, 3);
+        let values: Vec<(&str, f64)> = values.iter().map(|value| (value.key.as_str(), value.value)).collect();
+        let expected = [
+            ("web.1.load.a", 1.0),
+            ("web_sum.load.a", 3.0),
+            ("web_targets.collected", 2.0),
+            ("web_targets.failed", 3.0),
+        ];
+        assert_eq!(values, expected);
+    }
+}
