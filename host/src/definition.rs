@@ -7,9 +7,9 @@ use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::diagnostics::{escape, foreign};
 use crate::limits;
 use crate::sandbox::{Description, Graph, Metric, MetricKind, OptionKind, OptionSpec, Sample};
+use crate::text::{escape, foreign};
 
 /// What all metric names of a run begin with: one or more legal components.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -264,7 +264,7 @@ impl Refused {
     fn add(&mut self, why: &'static str, key: impl Fn() -> String) {
         match self.0.iter_mut().find(|(known, ..)| *known == why) {
             Some((.., count)) => *count += 1,
-            None => self.0.push((why, foreign(&key()), 1)),
+            None => self.0.push((why, foreign(&key()).to_string(), 1)),
         }
     }
 

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::Args;
 
 use crate::definition::Definitions;
-use crate::diagnostics::{Notices, foreign};
+use crate::diagnostics::Diagnostics;
 use crate::error::Error;
 use crate::options::{Options, Purpose};
 use crate::pipeline::output::PostedGraph;
@@ -13,6 +13,7 @@ use crate::pipeline::state::StateFile;
 use crate::sandbox::Description;
 use crate::stop::Watchdog;
 use crate::store::{Component, Store};
+use crate::text::foreign;
 
 /// A command line about a collector, checked.
 pub struct Job {
@@ -53,17 +54,17 @@ impl Job {
         Ok((Job { component, description, options, definitions, graphs }, further))
     }
 
-    /// Notices that begin with what is to be said of the collector itself.
-    pub fn notices(&self) -> Notices {
-        let mut notices = Notices::new(&self.component.name);
+    /// Diagnostics that begin with what is to be said of the collector itself.
+    pub fn diagnostics(&self) -> Diagnostics {
+        let mut diagnostics = Diagnostics::new(&self.component.name);
         for warning in &self.component.warnings {
-            notices.of_run(warning);
+            diagnostics.warn(warning);
         }
         let refused = self.component.collector.refused();
         if !refused.is_empty() {
-            notices.of_run(format!("the collector {refused}"));
+            diagnostics.warn(format!("the collector {refused}"));
         }
-        notices
+        diagnostics
     }
 
     /// Where the state of this command is kept.

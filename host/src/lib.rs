@@ -12,6 +12,7 @@ pub mod env;
 pub mod error;
 pub mod job;
 pub mod limits;
+pub mod moment;
 pub mod options;
 pub mod pipeline;
 pub mod private_dir;
@@ -19,6 +20,7 @@ pub mod sandbox;
 pub mod stats;
 pub mod stop;
 pub mod store;
+pub mod text;
 pub mod tls;
 
 use std::ffi::OsString;
@@ -51,7 +53,7 @@ pub fn main(
                 Error::Clap(text) => {
                     let _ = text.print();
                 }
-                error => diagnostics::say(&error.to_string()),
+                error => diagnostics::print(&error.to_string()),
             }
             error.exit_code()
         }
@@ -76,7 +78,7 @@ fn execute(
             Command::Run(RunCommand { collector: CollectorAndRest::Words(words) }) => {
                 let result = run::run(&store, &words, &watchdog).await;
                 result.map_err(|error| match error {
-                    Error::Failed(why) => Error::Failed(format!("{why}{}", diagnostics::EXPLAIN)),
+                    Error::Failed(why) => Error::Failed(format!("{why}{}", "")),
                     error => error,
                 })
             }

@@ -179,7 +179,7 @@ pub const STORE_LOCK: Duration = Duration::from_secs(10);
 pub const ALIKE: usize = 5;
 
 /// Lines of one run on stderr. A collector could say something else of every target.
-pub const NOTICES: usize = 100;
+pub const DIAGNOSTICS: usize = 100;
 
 /// How long a run waits for another that is just writing the same state: milliseconds, unless that one hangs.
 pub const STATE_LOCK: Duration = Duration::from_secs(2);
@@ -199,7 +199,7 @@ pub const CLOCK_STEP: Duration = Duration::from_secs(1);
 
 /// How many sandboxes are made before their targets are known. More would take memory for little: the engine's list of a hundred
 /// containers takes as long as a hundred sandboxes.
-pub const BEFOREHAND: usize = 100;
+pub const PREWARMED_SANDBOXES: usize = 100;
 
 /// File descriptors that are left for everything but targets.
 pub const SPARE_FILES: u64 = 64;

@@ -89,7 +89,7 @@ impl Watchdog {
 fn say_in_time(line: &'static str) {
     let (said, is_said) = mpsc::channel();
     let say = move || {
-        diagnostics::say(line);
+        diagnostics::print(line);
         let _ = said.send(());
     };
     if thread::Builder::new().spawn(say).is_ok() {

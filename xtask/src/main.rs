@@ -14,7 +14,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use mackerel_plugin_wasm::sandbox::runtime::engine;
-use mackerel_plugin_wasm::store::{BUILTIN_NAMES, digest};
+use mackerel_plugin_wasm::store::BUILTIN_NAMES;
+use mackerel_plugin_wasm::store::digest::digest;
 
 /// Guests that are not embedded: the tests run them from their files.
 const TEST_GUESTS: &[&str] = &["evil", "old"];

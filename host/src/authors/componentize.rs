@@ -17,9 +17,9 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::WorldItem;
 
 use crate::contract::wit;
-use crate::diagnostics::foreign;
 use crate::error::Error;
 use crate::store;
+use crate::text::foreign;
 
 /// Reads the module, writes the component beside it or to `output`, and says what it wrote.
 ///

@@ -10,9 +10,9 @@ use std::path::Path;
 
 use crate::contract;
 use crate::contract::wit;
-use crate::diagnostics::foreign;
 use crate::error::Error;
 use crate::limits;
+use crate::text::foreign;
 
 /// The path of a file in a project, and its text.
 pub type File = (&'static str, &'static str);

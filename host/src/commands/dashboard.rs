@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::commands::role::Role;
 use crate::definition::bare;
-use crate::diagnostics::{escape, say};
+use crate::diagnostics::print;
 use crate::error::Error;
 use crate::job::Job;
 use crate::limits;
@@ -24,6 +24,7 @@ use crate::pipeline::total::Total;
 use crate::sandbox::{Metric, MetricKind, Period};
 use crate::stop::Watchdog;
 use crate::store::Store;
+use crate::text::escape;
 
 /// The options of `dashboard` alone.
 #[derive(Debug, Clone, Args)]
@@ -111,8 +112,8 @@ struct Drawn<'a> {
 pub async fn dashboard(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Result<String, Error> {
     let (job, further): (Job, DashboardOptions) = Job::prepare(Purpose::Dashboard, store, words, watchdog).await?;
     let DashboardOptions { role, urls, dashboard_id } = &further;
-    for line in job.notices().lines() {
-        say(&line);
+    for line in job.diagnostics().lines() {
+        print(&line);
     }
     let sections = sections(&job);
     if let Some(organization) = urls {

@@ -10,18 +10,19 @@ use crate::commands::plan::PeopleOptions;
 use crate::commands::run;
 use crate::commands::table::Table;
 use crate::definition::bare;
-use crate::diagnostics::{escape, foreign};
 use crate::engine::Container;
 use crate::error::Error;
 use crate::job::Job;
+use crate::moment::Moment;
 use crate::options::{Purpose, shown};
 use crate::pipeline::collect::Outcome;
 use crate::pipeline::name::{self, InstanceName};
-use crate::pipeline::state::{Moment, State};
+use crate::pipeline::state::State;
 use crate::pipeline::target::{Choice, Target};
 use crate::sandbox::MetricKind;
 use crate::stop::{Stop, Watchdog};
 use crate::store::Store;
+use crate::text::{escape, foreign};
 
 /// What a run does.
 #[derive(Debug, Serialize)]
@@ -84,15 +85,15 @@ pub async fn explain(store: &Store, words: &[OsString], watchdog: &Watchdog) -> 
     let (job, PeopleOptions { json }) = Job::prepare(Purpose::Explain, store, words, watchdog).await?;
     let mut stop = Stop::new(watchdog.started(), job.options.host.deadline)?;
     let begun = Moment::now();
-    let mut notices = job.notices();
-    let state_file = notices.ok(job.state_file());
-    let last = state_file.as_ref().and_then(|file| notices.ok(file.read())).unwrap_or_default();
+    let mut diagnostics = job.diagnostics();
+    let state_file = diagnostics.ok(job.state_file());
+    let last = state_file.as_ref().and_then(|file| diagnostics.ok(file.read())).unwrap_or_default();
     let collected = run::collect(&job, begun, &last, &mut stop).await?;
     let found = &collected.found;
-    let names = notices.warned(names(&job, found, last, begun));
+    let names = diagnostics.with_warning(names(&job, found, last, begun));
     if let (InstanceName::Slot(_), Some(file)) = (&job.options.instance_name, &state_file) {
-        notices
-            .of_run(format!("slots are those that {} has; MACKEREL_PLUGIN_WORKDIR leads there", file.path().display()));
+        diagnostics
+            .warn(format!("slots are those that {} has; MACKEREL_PLUGIN_WORKDIR leads there", file.path().display()));
     }
 
     let mut rows: Vec<Row> = found
@@ -110,7 +111,7 @@ pub async fn explain(store: &Store, words: &[OsString], watchdog: &Watchdog) -> 
     }
     let others = match &found.engine {
         Some(engine) => engine.unmatched(&job.options.host.filters).await.unwrap_or_else(|why| {
-            notices.of_run(format!("which containers do not match is not known: {why}"));
+            diagnostics.warn(format!("which containers do not match is not known: {why}"));
             Vec::new()
         }),
         None => Vec::new(),
@@ -122,7 +123,7 @@ pub async fn explain(store: &Store, words: &[OsString], watchdog: &Watchdog) -> 
     let explanation = Explanation {
         command: shown(Purpose::Run, words),
         engine: found.engine.as_ref().map(|engine| engine.url().to_owned()),
-        notes: notices.lines(),
+        notes: diagnostics.lines(),
         containers: rows,
     };
     if json {
@@ -165,13 +166,13 @@ fn of_target(job: &Job, target: &Target, name: String, outcome: &Outcome) -> Row
 
 fn of_other(container: &Container, choice: &Choice) -> Row {
     match choice {
-        Choice::Unclear(why) => Row {
+        Choice::Ambiguous(why) => Row {
             considered: true,
             collected: Some(false),
             error: Some(why.clone()),
             ..passed_over(container, why.clone())
         },
-        Choice::PassedOver(why) => passed_over(container, why.clone()),
+        Choice::Skipped(why) => passed_over(container, why.clone()),
         Choice::Target(_) => passed_over(container, String::new()),
     }
 }
@@ -204,7 +205,8 @@ impl Explanation {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         let mut notes: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for row in &self.containers {
-            let container = row.container.as_ref().map_or_else(|| "-".to_owned(), |container| foreign(&container.name));
+            let container =
+                row.container.as_ref().map_or_else(|| "-".to_owned(), |container| foreign(&container.name).to_string());
             let outcome = match row.collected {
                 Some(true) => "collected",
                 Some(false) => "failed",
@@ -228,7 +230,7 @@ impl Explanation {
                 outcome.to_owned(),
                 or_dash(time),
                 metrics,
-                foreign(&row.why),
+                foreign(&row.why).to_string(),
             ]);
         }
         let mut text = match &self.engine {

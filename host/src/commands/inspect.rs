@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use bytesize::ByteSize;
 
 use crate::definition::{Definitions, Prefix};
-use crate::diagnostics::{escape, foreign, say};
+use crate::diagnostics::print;
 use crate::error::Error;
 use crate::limits;
 use crate::options::Options;
@@ -13,6 +13,7 @@ use crate::pipeline::protocol;
 use crate::sandbox::{Description, MetricKind, OptionKind, OptionSpec, Period, Scope};
 use crate::store::pin::Pin;
 use crate::store::{Origin, Store};
+use crate::text::{escape, foreign};
 
 /// All collectors, a line each: name, version, what it collects, where it comes from. One that is broken is a line that says so.
 ///
@@ -33,7 +34,7 @@ pub async fn list(store: &Store) -> Result<String, Error> {
             Err(error) => {
                 let error = escape(&error.to_string());
                 let why = error.strip_prefix(&format!("{name}: ")).unwrap_or(&error);
-                rows.push([foreign(&name), "broken".to_owned(), why.to_owned()]);
+                rows.push([foreign(&name).to_string(), "broken".to_owned(), why.to_owned()]);
             }
         }
     }
@@ -43,7 +44,7 @@ pub async fn list(store: &Store) -> Result<String, Error> {
 }
 
 fn row(name: &str, version: &str, summary: &str, origin: &str) -> [String; 3] {
-    [foreign(name), foreign(version), format!("{} ({})", foreign(summary), foreign(origin))]
+    [foreign(name).to_string(), foreign(version).to_string(), format!("{} ({})", foreign(summary), foreign(origin))]
 }
 
 /// One collector in full: description, options, graphs with the default options or why there are none, imports, size and digest.
@@ -53,7 +54,7 @@ fn row(name: &str, version: &str, summary: &str, origin: &str) -> [String; 3] {
 pub async fn inspect(store: &Store, name: &str) -> Result<String, Error> {
     let component = store.load(name)?;
     for warning in &component.warnings {
-        say(&format!("{}: {warning}", component.name));
+        print(&format!("{}: {warning}", component.name));
     }
     let description = component.describe().await?;
     let words = [name.into()];

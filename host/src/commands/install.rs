@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 use oci_client::Reference;
 
-use crate::diagnostics::foreign;
 use crate::error::Error;
 use crate::limits;
 use crate::options::Options;
 use crate::sandbox::{Collector, Description};
+use crate::store::digest::digest;
 use crate::store::pin::Pin;
 use crate::store::registry;
-use crate::store::{Component, Origin, Store, compile, digest, read};
+use crate::store::{Component, Origin, Store, compile, read};
+use crate::text::foreign;
 
 /// A component that is not installed yet, checked as far as that can be done without a target.
 struct Checked {
@@ -125,9 +126,9 @@ async fn check(store: &Store, bytes: Vec<u8>, source: &str) -> Result<Checked, E
     let compiled_in = begin.elapsed();
     let (size, digest) = (bytes.len() as u64, digest(&bytes));
     let (origin, warnings) = (Origin::File(compiled_in), Vec::new());
-    let component = Component { name: name.clone(), collector, size, digest, origin, warnings };
+    let component = Component { name: name.to_string(), collector, size, digest, origin, warnings };
     let description = component.describe().await?;
-    let options = Options::parse(&[name.into()], &description, component.collector.asks_of_containers())?;
+    let options = Options::parse(&[name.to_string().into()], &description, component.collector.asks_of_containers())?;
     match component.definitions(&options.collector).await {
         // Some have no graphs before the operator has chosen.
         Ok(_) | Err(Error::Usage(_)) => {}

@@ -10,16 +10,17 @@ use serde::Serialize;
 use crate::commands::run;
 use crate::commands::table::Table;
 use crate::definition::{bare, fits_pattern};
-use crate::diagnostics::foreign;
 use crate::error::Error;
 use crate::job::Job;
 use crate::limits;
+use crate::moment::Moment;
 use crate::options::{Purpose, shown};
 use crate::pipeline::output::{Output, Rated};
-use crate::pipeline::state::{Moment, State};
+use crate::pipeline::state::State;
 use crate::pipeline::total::Total;
 use crate::stop::{Stop, Watchdog};
 use crate::store::Store;
+use crate::text::foreign;
 
 /// What `plan` and `explain` take beside the options of `run`.
 #[derive(Debug, Clone, Args)]
@@ -73,11 +74,11 @@ pub async fn plan(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Res
     let (job, PeopleOptions { json }) = Job::prepare(Purpose::Plan, store, words, watchdog).await?;
     let mut stop = Stop::new(watchdog.started(), job.options.host.deadline)?;
     let collected = run::collect(&job, Moment::now(), &State::default(), &mut stop).await?;
-    let mut notices = job.notices();
-    collected.found.tell(job.options.host.verbose, &mut notices);
-    let series = run::series(&collected.found.targets, collected.outcomes, &mut notices);
-    notices.print();
-    let failed = notices.failures();
+    let mut diagnostics = job.diagnostics();
+    collected.found.tell(job.options.host.verbose, &mut diagnostics);
+    let series = run::series(&collected.found.targets, collected.outcomes, &mut diagnostics);
+    diagnostics.print();
+    let failed = diagnostics.failures();
 
     // Any names do: as many as there are targets. A counter counts from the second run on, and here at once.
     let names: Vec<String> = (0..series.len()).map(|number| number.to_string()).collect();
@@ -183,7 +184,7 @@ impl Plan {
     fn text(&self) -> String {
         let mut table = Table::new(["GRAPH", "LABEL", "METRICS"]);
         for Row { key, label, metrics } in &self.graphs {
-            table.row([key.clone(), foreign(label), metrics.to_string()]);
+            table.row([key.clone(), foreign(label).to_string(), metrics.to_string()]);
         }
         let targets = if self.targets == 1 { "1 target".to_owned() } else { format!("{} targets", self.targets) };
         let failed = if self.failed > 0 { format!(", {} failed and not counted", self.failed) } else { String::new() };

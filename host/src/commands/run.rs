@@ -9,25 +9,27 @@ use std::sync::Arc;
 use crate::address::Address;
 use crate::commands::install;
 use crate::definition::Point;
-use crate::diagnostics::{EXPLAIN, Notices, foreign, foreign_tail};
+use crate::diagnostics::Diagnostics;
 use crate::engine::{Container, Engine};
 use crate::env;
 use crate::error::Error;
 use crate::job::Job;
 use crate::limits;
+use crate::moment::Moment;
 use crate::options::{Options, Purpose};
 use crate::pipeline::collect::{self, Outcome};
 use crate::pipeline::name::{self, InstanceName};
 use crate::pipeline::output::{Output, Rated};
 use crate::pipeline::protocol;
 use crate::pipeline::rate::{Clock, Reading};
-use crate::pipeline::state::{Locked, Moment, Remembered, State, StateFile};
+use crate::pipeline::state::{Locked, Remembered, State, StateFile};
 use crate::pipeline::target::{self, Choice, Target};
-use crate::sandbox::container::Figures;
+use crate::sandbox::container::StatsReader;
 use crate::sandbox::{MetricKind, Scope};
 use crate::stats::{Source, Sources};
 use crate::stop::{Stop, Watchdog};
 use crate::store::{Origin, Store};
+use crate::text::{Foreign, foreign};
 
 /// Runs a collector once over all its targets. `words` is the collector's name and all options.
 ///
@@ -35,41 +37,41 @@ use crate::store::{Origin, Store};
 /// What ends the run with nothing printed: usage, no engine, a collector that cannot run.
 pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Result<ExitCode, Error> {
     let (job, ()) = Job::prepare(Purpose::Run, store, words, watchdog).await?;
-    let mut notices = job.notices().ending(EXPLAIN);
+    let mut diagnostics = job.diagnostics();
     if definitions_are_wanted() {
         protocol::print(&protocol::definitions(&job.graphs))?;
-        notices.print();
+        diagnostics.print();
         return Ok(ExitCode::SUCCESS);
     }
 
     let mut stop = Stop::new(watchdog.started(), job.options.host.deadline)?;
     let begun = Moment::now();
-    let state_file = notices.ok(job.state_file());
-    let last = state_file.as_ref().and_then(|file| notices.ok(file.read())).unwrap_or_default();
+    let state_file = diagnostics.ok(job.state_file());
+    let last = state_file.as_ref().and_then(|file| diagnostics.ok(file.read())).unwrap_or_default();
     if state_file.is_some() && last.is_new() {
-        advise_to_install(&job, store, &mut notices);
+        advise_to_install(&job, store, &mut diagnostics);
     }
     let Collected { found, outcomes } = collect(&job, begun, &last, &mut stop).await?;
-    found.tell(job.options.host.verbose, &mut notices);
+    found.tell(job.options.host.verbose, &mut diagnostics);
     let names = match &job.options.instance_name {
         InstanceName::Slot(label) => Names::Slots(label.as_deref()),
-        format => Names::Given(notices.warned(name::assign(format, &found.targets))),
+        format => Names::Given(diagnostics.with_warning(name::assign(format, &found.targets))),
     };
-    let series = series(&found.targets, outcomes, &mut notices);
-    print(&job.options.output, &series, names, &found, begun, last, state_file.as_ref(), &mut notices).await?;
-    notices.print();
+    let series = series(&found.targets, outcomes, &mut diagnostics);
+    print(&job.options.output, &series, names, &found, begun, last, state_file.as_ref(), &mut diagnostics).await?;
+    diagnostics.print();
 
-    let all_failed = series.is_empty() && notices.failures() > 0;
+    let all_failed = series.is_empty() && diagnostics.failures() > 0;
     Ok(if all_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Says what would make the runs of a component that was just compiled faster. Once, where no run has been before, for mackerel-agent logs
 /// stderr every minute.
-fn advise_to_install(job: &Job, store: &Store, notices: &mut Notices) {
+fn advise_to_install(job: &Job, store: &Store, diagnostics: &mut Diagnostics) {
     let Origin::File(time) = job.component.origin else { return };
     if !store.builtins().iter().any(|builtin| builtin.name == job.description.name) {
         let (time, file) = (install::milliseconds(time), foreign(&job.component.name));
-        notices.of_run(format!(
+        diagnostics.warn(format!(
             "compiling it took {time}, and does at every run until it is installed: mackerel-plugin-wasm install {file}"
         ));
     }
@@ -95,11 +97,11 @@ pub struct Collected {
 pub async fn collect(job: &Job, begun: Moment, last: &State, stop: &mut Stop) -> Result<Collected, Error> {
     let collector = &job.component.collector;
     let found = find_targets(&job.options, job.description.scope, stop);
-    let (found, spare) = collector.beforehand(last.targets().min(limits::BEFOREHAND), found).await;
+    let (found, idle) = collector.prewarm(last.targets().min(limits::PREWARMED_SANDBOXES), found).await;
     let found = found?;
     let containers = || found.targets.iter().filter_map(|target| target.container.as_ref());
     let allowed = job.options.host.stats_source.unwrap_or_default();
-    let sources = |engine| Arc::new(Sources::new(allowed, engine, containers())) as Arc<dyn Figures>;
+    let sources = |engine| Arc::new(Sources::new(allowed, engine, containers())) as Arc<dyn StatsReader>;
     let run = collect::Run {
         collector,
         options: &job.options,
@@ -108,7 +110,7 @@ pub async fn collect(job: &Job, begun: Moment, last: &State, stop: &mut Stop) ->
         figures: found.engine.as_ref().map(sources),
         begun,
         last,
-        spare: RefCell::new(spare),
+        idle: RefCell::new(idle),
         samples: Cell::new(0),
     };
     let outcomes = collect::all(&run, &found.targets, stop).await;
@@ -127,12 +129,12 @@ pub struct Found {
 
 impl Found {
     /// Says what is wrong with containers that should be targets, and where `verbose`, why others are none.
-    pub fn tell(&self, verbose: bool, notices: &mut Notices) {
+    pub fn tell(&self, verbose: bool, diagnostics: &mut Diagnostics) {
         for (Container { name, .. }, choice) in &self.others {
             match choice {
-                Choice::Unclear(why) => notices.failed(name, why),
-                Choice::PassedOver(why) if verbose => notices.of(name, format!("passed over: {why}")),
-                Choice::PassedOver(_) | Choice::Target(_) => {}
+                Choice::Ambiguous(why) => diagnostics.fail_target(name, why),
+                Choice::Skipped(why) if verbose => diagnostics.warn_target(name, format!("passed over: {why}")),
+                Choice::Skipped(_) | Choice::Target(_) => {}
             }
         }
     }
@@ -187,11 +189,11 @@ pub struct Series<'a> {
 }
 
 /// What came of the targets: what failed becomes a notice.
-pub fn series<'a>(targets: &'a [Target], outcomes: Vec<Outcome>, notices: &mut Notices) -> Vec<Series<'a>> {
+pub fn series<'a>(targets: &'a [Target], outcomes: Vec<Outcome>, diagnostics: &mut Diagnostics) -> Vec<Series<'a>> {
     let mut all = Vec::with_capacity(targets.len());
     for (place, (target, outcome)) in targets.iter().zip(outcomes).enumerate() {
         for warning in warnings(&outcome) {
-            notices.of(target, warning);
+            diagnostics.warn_target(target, warning);
         }
         let Outcome { found, start, seen, source, .. } = outcome;
         match found {
@@ -199,7 +201,7 @@ pub fn series<'a>(targets: &'a [Target], outcomes: Vec<Outcome>, notices: &mut N
                 let reading = start.ok().map(|start| reading(&points, start, time, seen, source));
                 all.push(Series { place, target, points, reading });
             }
-            Err(why) => notices.failed(target, why),
+            Err(why) => diagnostics.fail_target(target, why),
         }
     }
     all
@@ -210,7 +212,7 @@ pub fn warnings(outcome: &Outcome) -> Vec<String> {
     let Outcome { found: Ok(found), start, stderr, refused, .. } = outcome else { return Vec::new() };
     let mut warnings = Vec::new();
     if !stderr.is_empty() {
-        warnings.push(format!("the collector wrote: {}", foreign_tail(stderr)));
+        warnings.push(format!("the collector wrote: {}", Foreign::tail(stderr)));
     }
     if !refused.is_empty() {
         warnings.push(format!("the collector {refused}"));
@@ -254,10 +256,10 @@ async fn print(
     begun: Moment,
     last: State,
     state_file: Option<&StateFile>,
-    notices: &mut Notices,
+    diagnostics: &mut Diagnostics,
 ) -> Result<(), Error> {
     let locked = match state_file {
-        Some(file) => notices.ok(file.lock().await),
+        Some(file) => diagnostics.ok(file.lock().await),
         None => None,
     };
     let mut state = match &locked {
@@ -287,22 +289,21 @@ async fn print(
     let mut unsaved = locked.map(|locked| (locked, state));
     if is_new
         && let Some((locked, state)) = unsaved.take()
-        && notices.ok(save(locked, state)).is_none()
+        && diagnostics.ok(save(locked, state)).is_none()
     {
         names = None;
     }
     if names.is_none() {
-        notices.of_run(
-            "without its state there are no slots, so nothing is printed of each target (--instance-name slot)",
-        );
+        diagnostics
+            .warn("without its state there are no slots, so nothing is printed of each target (--instance-name slot)");
     }
     let name = |series: &Series<'_>| names.as_ref().map(|names| names[series.place].as_str());
     let mut targets: Vec<Rated<'_>> =
         series.iter().zip(values).map(|(series, values)| Rated { name: name(series), values }).collect();
     targets.sort_by_key(|target| target.name);
-    protocol::print(&protocol::values(&output.values(&targets, notices.failures()), begun.epoch()))?;
+    protocol::print(&protocol::values(&output.values(&targets, diagnostics.failures()), begun.epoch()))?;
     if let Some((locked, state)) = unsaved {
-        notices.ok(save(locked, state));
+        diagnostics.ok(save(locked, state));
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ pub mod wit;
 
 use wasmparser::{ComponentExternalKind, Encoding, Parser, Payload};
 
-use crate::diagnostics::foreign;
+use crate::text::foreign;
 
 /// The contract's version, from the package's line in `wit/world.wit`. Components of an older patch version run too.
 pub const VERSION: &str = env!("CONTRACT_VERSION");

@@ -18,7 +18,7 @@ pub const FILES: &[(&str, &str)] = &[
 /// The contract as tools take it, and its world.
 ///
 /// # Errors
-/// Where the files contradict each other, which a test notices.
+/// Where the files contradict each other, which a test diagnostics.
 pub fn resolve() -> Result<(Resolve, WorldId), String> {
     let mut sources = SourceMap::new();
     for (name, text) in FILES {

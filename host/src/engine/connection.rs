@@ -17,9 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::address::Address;
-use crate::diagnostics::root_cause;
 use crate::error::Error;
 use crate::limits;
+use crate::text::root_cause;
 
 /// How an engine is reached.
 pub struct Dial {

@@ -16,12 +16,12 @@ use bytesize::ByteSize;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::diagnostics::foreign;
 use crate::engine::connection::{Dial, Unanswered};
 use crate::env;
 use crate::error::Error;
 use crate::limits;
 use crate::stop::Stop;
+use crate::text::foreign;
 
 /// Where the engine is when nobody says.
 const DEFAULT_SOCKET: &str = "unix:///var/run/docker.sock";
@@ -222,7 +222,7 @@ impl From<Unanswered> for Refusal {
             Unanswered::Refused(status, words) => {
                 format!("it answered {status} {}", foreign(&words)).trim_end().to_owned()
             }
-            Unanswered::Silence(why) => foreign(&why),
+            Unanswered::Silence(why) => foreign(&why).to_string(),
             Unanswered::Cut(_) => "its answer ended too early".to_owned(),
             Unanswered::TooLarge(limit) => format!("its answer is larger than {:.0}", limit.display().iec()),
             Unanswered::Unreadable(why) => format!("its answer cannot be read: {}", foreign(&why.to_string())),
@@ -376,7 +376,7 @@ fn failure(url: &str, unanswered: Unanswered) -> Error {
         Error::Failed(format!("what answers at {url} is no container engine, or broke off: {}", foreign(why)))
     };
     match unanswered {
-        Unanswered::Silence(why) => no_answer(url, &foreign(&why)),
+        Unanswered::Silence(why) => no_answer(url, &foreign(&why).to_string()),
         Unanswered::Cut(why) => no_engine(&why),
         Unanswered::Unreadable(why) => no_engine(&why.to_string()),
         Unanswered::TooLarge(limit) => Error::Failed(format!(

@@ -23,7 +23,6 @@ use crate::commands::conf::ConfOptions;
 use crate::commands::dashboard::DashboardOptions;
 use crate::commands::plan::PeopleOptions;
 use crate::definition::Prefix;
-use crate::diagnostics::{escape, foreign};
 use crate::error::Error;
 use crate::limits;
 use crate::pipeline::name::InstanceName;
@@ -33,6 +32,7 @@ use crate::pipeline::total::Total;
 use crate::sandbox::{Bounds, Description, OptionKind, OptionSpec, OptionValue, Scope};
 use crate::stats::Allowed;
 use crate::store::BUILTIN_NAMES;
+use crate::text::{escape, foreign};
 
 /// The first step: which command, and for `run` which collector.
 #[derive(Debug, Parser)]
@@ -381,7 +381,7 @@ impl Options {
         let bin_name = format!("mackerel-plugin-wasm {} {name}", purpose.word());
         let mut command = clap::Command::new("mackerel-plugin-wasm").bin_name(bin_name).no_binary_name(true);
         command = Further::augment_args(HostOptions::augment_args(command))
-            .about(foreign(&description.summary))
+            .about(foreign(&description.summary).to_string())
             .long_about(None);
         let further: BTreeSet<String> = further_options().collect();
         for spec in &description.options {
@@ -513,7 +513,7 @@ fn with_all_options(mut error: clap::Error, command: &clap::Command, description
             flags.join(", ")
         };
         let lines = [format!("{} takes {}", description.name, flags(true)), format!("the host takes {}", flags(false))];
-        let lines = lines.map(|line| foreign(&line).into()).to_vec();
+        let lines = lines.map(|line| foreign(&line).to_string().into()).to_vec();
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(lines));
     }
     error
@@ -549,7 +549,7 @@ fn id(spec: &OptionSpec) -> String {
 fn collector_flag(spec: &OptionSpec, collector: &str) -> Arg {
     let arg = Arg::new(id(spec))
         .long(spec.name.clone())
-        .help(foreign(&spec.help))
+        .help(foreign(&spec.help).to_string())
         .help_heading(format!("Options of {collector}"))
         .value_name(spec.name.to_uppercase().replace('-', "_"));
     let arg = match &spec.kind {

@@ -13,11 +13,12 @@ use crate::address::Address;
 use crate::definition::{Definitions, Point};
 use crate::engine::Engine;
 use crate::limits;
+use crate::moment::Moment;
 use crate::options::Options;
-use crate::pipeline::state::{Moment, State};
+use crate::pipeline::state::State;
 use crate::pipeline::target::Target;
 use crate::sandbox::activity::{Activity, COLLECTING};
-use crate::sandbox::container::{Container, Figures};
+use crate::sandbox::container::{Container, StatsReader};
 use crate::sandbox::destination::Destination;
 use crate::sandbox::exceeded::Exceeded;
 use crate::sandbox::failure::{Cause, Failure};
@@ -78,13 +79,13 @@ pub struct Run<'a> {
     /// The engine behind the targets, where there is one.
     pub engine: Option<&'a Engine>,
     /// What tells the resource use of the targets' containers, where there are any.
-    pub figures: Option<Arc<dyn Figures>>,
+    pub figures: Option<Arc<dyn StatsReader>>,
     /// When the run began, before the engine was asked for its list.
     pub begun: Moment,
     /// What the last run left.
     pub last: &'a State,
     /// Sandboxes that were made beforehand.
-    pub spare: RefCell<Vec<Sandbox>>,
+    pub idle: RefCell<Vec<Sandbox>>,
     /// The number of samples that all targets have reported, beyond each one's share.
     pub samples: Cell<usize>,
 }
@@ -135,8 +136,8 @@ pub async fn one(run: &Run<'_>, target: &Target, activity: &Activity) -> Outcome
         let destination = bind(run, target, activity).await?;
         activity.set(COLLECTING);
         let calls = async {
-            let spare = run.spare.borrow_mut().pop();
-            let sandbox = match spare {
+            let idle = run.idle.borrow_mut().pop();
+            let sandbox = match idle {
                 Some(sandbox) => sandbox,
                 None => run.collector.sandbox(activity.clone()).await?,
             };

@@ -6,9 +6,9 @@
 use std::collections::HashMap;
 use std::str::FromStr;
 
-use crate::diagnostics::foreign;
 use crate::limits;
 use crate::pipeline::target::Target;
+use crate::text::foreign;
 
 /// `--instance-name`: what a target's name is made of. The formats are mackerel-plugin-docker's, and `port`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use crate::definition::Definitions;
 use crate::limits;
+use crate::text::listed;
 
 /// What `--select` and `--exclude` take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,15 +115,6 @@ impl Selection {
         }
         Err(format!("--select and --exclude leave no metric; there is {}", listed(&names)))
     }
-}
-
-fn listed(names: &[String]) -> String {
-    if names.is_empty() {
-        return "none".to_owned();
-    }
-    let more = names.len().saturating_sub(limits::LISTED);
-    let shown = names[..names.len() - more].join(", ");
-    if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
 #[cfg(test)]

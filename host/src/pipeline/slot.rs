@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
+use crate::moment::Moment;
 use crate::pipeline::name::legal;
-use crate::pipeline::state::Moment;
 use crate::pipeline::target::Target;
 
 /// The slots of all targets, by their identities.

@@ -10,18 +10,19 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::diagnostics::foreign;
 use crate::env;
 use crate::limits;
+use crate::moment::Moment;
 use crate::pipeline::rate::Reading;
 use crate::pipeline::slot::Slots;
 use crate::private_dir::{Folder, Stamp, stamp};
+use crate::text::foreign;
 
 /// The version of the file's form. A file of another one is not read.
 const FORMAT: u32 = 1;
@@ -53,46 +54,6 @@ pub struct Remembered {
     pub seen: Moment,
     /// What it read.
     pub reading: Reading,
-}
-
-/// A moment by two clocks: one that survives a restart of the machine, and one that cannot be set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Moment {
-    /// Nanoseconds since 1970.
-    pub wall: u64,
-    /// Nanoseconds since the machine was started.
-    pub boot: u64,
-}
-
-impl Moment {
-    /// This moment.
-    pub fn now() -> Moment {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        let boot = Duration::try_from(boot).unwrap_or_default();
-        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        Moment { wall: nanoseconds(wall), boot: nanoseconds(boot) }
-    }
-
-    /// Whole seconds since 1970.
-    pub fn epoch(&self) -> u64 {
-        self.wall / 1_000_000_000
-    }
-
-    /// The most time that can have passed since `earlier`; none where a clock was set back or the machine was restarted.
-    pub fn since(&self, earlier: Moment) -> Option<Duration> {
-        let wall = self.wall.checked_sub(earlier.wall)?;
-        let boot = self.boot.checked_sub(earlier.boot)?;
-        Some(Duration::from_nanos(wall.max(boot)))
-    }
-
-    /// Whether this machine's clock was set since `earlier`: then no difference of its times is the time that passed. Where the
-    /// machine was restarted since, that is not known, and not said.
-    pub fn is_set_since(&self, earlier: Moment) -> bool {
-        let Some(boot) = self.boot.checked_sub(earlier.boot) else { return false };
-        let wall = i128::from(self.wall) - i128::from(earlier.wall);
-        (wall - i128::from(boot)).unsigned_abs() > limits::CLOCK_STEP.as_nanos()
-    }
 }
 
 impl State {
@@ -270,33 +231,5 @@ impl Locked<'_> {
         };
         write()
             .map_err(|error| format!("the state in {} is not written, so the old one stays: {error}", path.display()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_time_since_a_moment_is_never_too_short() {
-        let earlier = Moment { wall: 1_000, boot: 500 };
-        let since = |wall, boot| Moment { wall, boot }.since(earlier);
-        assert_eq!(since(1_060, 560), Some(Duration::from_nanos(60)));
-        assert_eq!(since(1_030, 560), Some(Duration::from_nanos(60)), "the clock was set back a little");
-        assert_eq!(since(4_600, 560), Some(Duration::from_nanos(3_600)), "the clock was set forward");
-        assert_eq!(since(900, 560), None, "the clock was set back");
-        assert_eq!(since(1_060, 10), None, "the machine was restarted");
-    }
-
-    #[test]
-    fn a_clock_is_set_when_the_other_one_says_so() {
-        const SECOND: u64 = 1_000_000_000;
-        let earlier = Moment { wall: 1_000 * SECOND, boot: 500 * SECOND };
-        let is_set = |wall, boot| Moment { wall: wall * SECOND, boot: boot * SECOND }.is_set_since(earlier);
-        assert!(!is_set(1_060, 560));
-        assert!(!is_set(1_061, 560) && !is_set(1_059, 560), "a leap second");
-        assert!(is_set(1_062, 560) && is_set(u64::MAX / SECOND, 560), "forward");
-        assert!(is_set(1_058, 560) && is_set(900, 560) && is_set(0, 560), "back");
-        assert!(!is_set(1_060, 10), "the machine was restarted");
     }
 }

@@ -66,15 +66,15 @@ pub enum Choice {
     /// It is a target.
     Target(Box<Target>),
     /// It is none, for a reason that only `-v` shows.
-    PassedOver(String),
+    Skipped(String),
     /// It should be one, and the operator has to say more.
-    Unclear(String),
+    Ambiguous(String),
 }
 
 /// Decides what becomes of `container`.
 pub fn choose(container: &Container, scope: Scope, wanted: Option<u16>, engine: &EngineHost) -> Choice {
     if !container.running {
-        return Choice::PassedOver(format!("it is not running ({})", container.status));
+        return Choice::Skipped(format!("it is not running ({})", container.status));
     }
     if scope == Scope::Container {
         let how = "the whole container".to_owned();
@@ -99,7 +99,7 @@ pub fn choose(container: &Container, scope: Scope, wanted: Option<u16>, engine: 
             container_port: Some(port),
             how: format!("{reason}, {way}"),
         })),
-        Err(why) => Choice::PassedOver(why),
+        Err(why) => Choice::Skipped(why),
     }
 }
 
@@ -112,15 +112,15 @@ fn only_published_port(container: &Container) -> Result<u16, Choice> {
         (Some(port), 0) => Ok(port),
         (Some(first), _) => {
             let all: Vec<String> = std::iter::once(first).chain(ports).map(|port| port.to_string()).collect();
-            Err(Choice::Unclear(format!(
+            Err(Choice::Ambiguous(format!(
                 "publishes several ports ({}): choose one, such as --container-port {first}",
                 all.join(", ")
             )))
         }
-        (None, _) if container.host_network => Err(Choice::PassedOver(
-            "it is on the host's network, where --container-port has to name the port".to_owned(),
-        )),
-        (None, _) => Err(Choice::PassedOver("it publishes no TCP port".to_owned())),
+        (None, _) if container.host_network => {
+            Err(Choice::Skipped("it is on the host's network, where --container-port has to name the port".to_owned()))
+        }
+        (None, _) => Err(Choice::Skipped("it publishes no TCP port".to_owned())),
     }
 }
 
@@ -184,8 +184,8 @@ mod tests {
     fn chosen(container: &Container, wanted: Option<u16>, engine: &EngineHost) -> String {
         match choose(container, Scope::Endpoint, wanted, engine) {
             Choice::Target(target) => target.to_string(),
-            Choice::PassedOver(why) => format!("[{why}]"),
-            Choice::Unclear(why) => format!("[! {why}]"),
+            Choice::Skipped(why) => format!("[{why}]"),
+            Choice::Ambiguous(why) => format!("[! {why}]"),
         }
     }
 

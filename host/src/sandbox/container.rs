@@ -14,7 +14,7 @@ pub use super::wire::mackerel::collector::container::{
 
 /// What tells of containers: the kernel and the engine, or a recording of what they told.
 #[async_trait]
-pub trait Figures: Send + Sync {
+pub trait StatsReader: Send + Sync {
     /// The use of resources of the container `id`, and where the figures came from. Where `settled` names a source, none other is
     /// taken. `has_interfaces` is what the engine's list tells of its network.
     ///
@@ -43,7 +43,7 @@ pub struct Container {
     /// Whether it can have network interfaces of its own.
     pub has_interfaces: bool,
     /// What tells its figures.
-    pub figures: Arc<dyn Figures>,
+    pub figures: Arc<dyn StatsReader>,
     /// Where its figures came from, once they were asked for: further ones come from there too.
     pub settled: Arc<OnceLock<Source>>,
     /// Told what is being waited for.

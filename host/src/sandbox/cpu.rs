@@ -15,12 +15,12 @@ use crate::limits;
 
 /// The turn to compute, of which there is one: calls that have computed for long wait for it.
 #[derive(Debug)]
-pub struct Turn(Semaphore);
+pub struct Gate(Semaphore);
 
-impl Turn {
+impl Gate {
     /// A turn that nobody has.
-    pub fn new() -> Turn {
-        Turn(Semaphore::new(1))
+    pub fn new() -> Gate {
+        Gate(Semaphore::new(1))
     }
 
     /// Waits for `call`, as long as it computes for no longer than `limit`.
@@ -37,14 +37,14 @@ impl Turn {
         let mut computed = Duration::ZERO;
         loop {
             let is_long = computed >= limits::SHORT_CPU;
-            let turn = if is_long { self.0.acquire().await.ok() } else { None };
+            let gate = if is_long { self.0.acquire().await.ok() } else { None };
             let (begin, begin_of_thread) = (Instant::now(), is_long.then(time_of_thread));
             let result = poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
             computed += match begin_of_thread {
                 Some(begin) => time_of_thread().saturating_sub(begin),
                 None => begin.elapsed().min(limits::EPOCH),
             };
-            drop(turn);
+            drop(gate);
             match result {
                 Poll::Ready(result) => return Ok(result),
                 Poll::Pending if computed > limit => return Err(exceeded),
@@ -54,9 +54,9 @@ impl Turn {
     }
 }
 
-impl Default for Turn {
-    fn default() -> Turn {
-        Turn::new()
+impl Default for Gate {
+    fn default() -> Gate {
+        Gate::new()
     }
 }
 

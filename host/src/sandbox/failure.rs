@@ -7,11 +7,11 @@ use bytesize::ByteSize;
 use hyper::StatusCode;
 use wasmtime_wasi::I32Exit;
 
-use crate::diagnostics::{foreign, foreign_tail};
 use crate::sandbox::container::Error as ContainerError;
 use crate::sandbox::exceeded::Exceeded;
 use crate::sandbox::refused::Refused;
 use crate::sandbox::{CollectError, HttpError};
+use crate::text::{Foreign, foreign};
 
 /// Why one target, or one call of a collector, gave nothing, and what the collector did before.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl fmt::Display for Failure {
         if !self.refused.is_empty() {
             write!(f, "; it {}", self.refused)?;
         }
-        match foreign_tail(&self.wrote) {
+        match Foreign::tail(&self.wrote) {
             wrote if wrote.is_empty() => Ok(()),
             wrote => write!(f, "; it wrote: {wrote}"),
         }
@@ -114,7 +114,7 @@ fn word(error: &CollectError) -> String {
         CollectError::Container(error) => word_container(error),
         CollectError::Status(status) => word_status(*status),
         CollectError::Unexpected(text) => format!("unexpected answer: {}", foreign(text)),
-        CollectError::Other(text) => foreign(text),
+        CollectError::Other(text) => foreign(text).to_string(),
     }
 }
 
@@ -136,7 +136,7 @@ fn word_container(error: &ContainerError) -> String {
             "the collector asked for a container's figures where there is no container".to_owned()
         }
         ContainerError::Gone => "it was stopped or removed since the engine listed it".to_owned(),
-        ContainerError::Unavailable(why) => foreign(why),
+        ContainerError::Unavailable(why) => foreign(why).to_string(),
     }
 }
 

@@ -20,8 +20,8 @@ use super::destination::Destination;
 use super::exceeded::Exceeded;
 use super::memory::Memory;
 use super::wire::mackerel::collector::http::{Error, Request, Response, Scheme};
-use crate::diagnostics::{foreign, root_cause};
 use crate::limits;
+use crate::text::{foreign, root_cause};
 
 /// Headers that belong to a connection, and not to what is said over it.
 const OF_CONNECTIONS: [HeaderName; 8] = [

@@ -48,7 +48,7 @@ use wasmtime_wasi_http::WasiHttpCtx;
 use self::activity::{Activity, COLLECTING};
 use self::code::{Builtin, OwnCode};
 use self::container::Container;
-use self::cpu::Turn;
+use self::cpu::Gate;
 use self::destination::Destination;
 use self::exceeded::Exceeded;
 use self::memory::{Memory, Pool};
@@ -59,9 +59,9 @@ use self::usage::Usage;
 use self::wire::mackerel::collector::{container as wit_container, http as wit_http, types};
 use self::wire::{Plugin, PluginPre};
 use crate::contract;
-use crate::diagnostics::foreign;
 use crate::limits;
 use crate::sandbox::failure::{Cause, Failure};
+use crate::text::foreign;
 
 pub use self::wire::mackerel::collector::http::Error as HttpError;
 pub use self::wire::mackerel::collector::types::{
@@ -76,7 +76,7 @@ pub struct Collector {
     imports: Vec<String>,
     bounds: Bounds,
     pool: Pool,
-    turn: Turn,
+    gate: Gate,
     refused: Refused,
 }
 
@@ -232,7 +232,7 @@ impl Collector {
             imports,
             bounds,
             pool: Pool::new(bounds.total_memory),
-            turn: Turn::new(),
+            gate: Gate::new(),
             refused: Refused::default(),
         })
     }
@@ -288,7 +288,7 @@ impl Collector {
             let mut sandbox = self.sandbox_with(stderr.clone(), network, Activity::new(COLLECTING)).await?;
             call(&mut sandbox).await.map_err(|trap| Cause::of(&trap))
         };
-        let bounded = self.turn.bounded(work, limits::CALL_CPU, Exceeded::FixedCpu);
+        let bounded = self.gate.bounded(work, limits::CALL_CPU, Exceeded::FixedCpu);
         let result = match tokio::time::timeout(limits::DESCRIBE_TIMEOUT, bounded).await {
             Ok(Ok(result)) => result,
             Ok(Err(exceeded)) => Err(Cause::Limit(exceeded)),
@@ -302,7 +302,7 @@ impl Collector {
     /// # Errors
     /// The limit, where they do.
     pub async fn bounded<T>(&self, calls: impl Future<Output = T>) -> Result<T, Exceeded> {
-        self.turn.bounded(calls, self.bounds.cpu, Exceeded::Cpu(self.bounds.cpu)).await
+        self.gate.bounded(calls, self.bounds.cpu, Exceeded::Cpu(self.bounds.cpu)).await
     }
 
     /// A fresh sandbox, in which nothing has been called yet. `activity` is told what is being waited for.
@@ -333,9 +333,9 @@ impl Collector {
 
     /// Makes sandboxes beforehand, at most `count`, in the time that `work` waits for others. What the engine takes for its list
     /// is enough for most of a run's sandboxes.
-    pub async fn beforehand<T>(&self, count: usize, work: impl Future<Output = T>) -> (T, Vec<Sandbox>) {
+    pub async fn prewarm<T>(&self, count: usize, work: impl Future<Output = T>) -> (T, Vec<Sandbox>) {
         let mut work = std::pin::pin!(work);
-        let mut spare = Vec::new();
+        let mut idle = Vec::new();
         loop {
             let make = async {
                 tokio::task::yield_now().await;
@@ -343,9 +343,9 @@ impl Collector {
             };
             tokio::select! {
                 biased;
-                result = &mut work => return (result, spare),
+                result = &mut work => return (result, idle),
                 // A failure comes again where the sandbox is wanted, and is told there.
-                Ok(Ok(sandbox)) = make, if spare.len() < count => spare.push(sandbox),
+                Ok(Ok(sandbox)) = make, if idle.len() < count => idle.push(sandbox),
             }
         }
     }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::diagnostics::foreign;
 use crate::limits;
+use crate::text::foreign;
 
 /// The attempts of one sandbox that were refused. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -22,7 +22,7 @@ impl Refused {
     /// Remembers `attempt`: what was to be reached, and by which way. It can hold the guest's own words.
     pub fn add(&self, attempt: &str) {
         let mut attempts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let attempt = foreign(attempt);
+        let attempt = foreign(attempt).to_string();
         if attempts.told.contains(&attempt) {
             return;
         }

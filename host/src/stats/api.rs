@@ -1,4 +1,4 @@
-//! Figures of a container as the engine's API gives them: Docker's `GET /containers/ID/stats`, which Podman speaks too.
+//! StatsReader of a container as the engine's API gives them: Docker's `GET /containers/ID/stats`, which Podman speaks too.
 //!
 //! What engines leave out is absent here. Docker on version 1 of control groups names memory otherwise than on version 2; Podman
 //! tells no more of memory than usage and limit.

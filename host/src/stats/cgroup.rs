@@ -1,4 +1,4 @@
-//! Figures of a container as the kernel keeps them: its control group's files, and the network's in `/proc`.
+//! StatsReader of a container as the kernel keeps them: its control group's files, and the network's in `/proc`.
 //!
 //! Follows the kernel's documents `cgroup-v1` and `cgroup-v2`. Where an engine puts a container's control group depends on the
 //! engine, its driver, ECS and `--cgroup-parent`; what all have in common is that the folder's name ends with the container's id.
@@ -16,7 +16,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 
 use super::{empty, operations, sum, used};
 use crate::limits;
-use crate::pipeline::state::Moment;
+use crate::moment::Moment;
 use crate::sandbox::container::{
     BlockIo, Cpu, Error, Memory, Network, Operations, Parts, Processes, Stats, Throttling, Traffic,
 };

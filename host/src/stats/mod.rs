@@ -20,7 +20,7 @@ use wasmtime_wasi::async_trait;
 use self::cgroup::Cgroups;
 use crate::engine::{Container, Engine, EngineHost};
 use crate::sandbox::container::{
-    BlockIo, Cpu, Error, Figures, Memory, Network, Operations, Parts, Processes, State, Stats, Throttling, Traffic,
+    BlockIo, Cpu, Error, Memory, Network, Operations, Parts, Processes, State, Stats, StatsReader, Throttling, Traffic,
 };
 
 /// `--stats-source`: which source an operator allows.
@@ -74,7 +74,7 @@ impl Sources {
 }
 
 #[async_trait]
-impl Figures for Sources {
+impl StatsReader for Sources {
     async fn stats(
         &self,
         id: &str,

@@ -21,15 +21,16 @@ use std::time::{Duration, Instant};
 use rustix::fs::Stat;
 use wasmtime::Engine;
 
-use crate::diagnostics::foreign;
 use crate::env;
 use crate::error::Error;
 use crate::limits;
 use crate::private_dir::{Folder, is_own, stamp};
 use crate::sandbox::Collector;
 use crate::sandbox::code::OwnCode;
+use crate::store::digest::digest;
 use crate::store::pin::{Code, Pin};
-use crate::store::{Component, Origin, compile, digest, read_whole};
+use crate::store::{Component, Origin, compile, read_whole};
+use crate::text::foreign;
 
 /// Where the installed collectors are.
 #[derive(Debug)]

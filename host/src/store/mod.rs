@@ -1,5 +1,6 @@
 //! Where collectors come from: built into the program, installed, or a file.
 
+pub mod digest;
 pub mod installed;
 pub mod pin;
 pub mod registry;
@@ -11,18 +12,18 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 
 use crate::definition::{self, Definitions};
-use crate::diagnostics::foreign;
 use crate::error::Error;
 use crate::limits;
 use crate::sandbox::code::Builtin;
 use crate::sandbox::failure::{Cause, Failure};
 use crate::sandbox::{Collector, Description, OptionValue};
+use crate::store::digest::digest;
 use crate::store::installed::Installed;
 use crate::store::pin::Pin;
+use crate::text::foreign;
 
 /// The collectors that are part of the program: each is a folder of `guests/`. xtask builds them all, and embeds them.
 pub const BUILTIN_NAMES: &[&str] = &["docker", "gostats", "prometheus", "redis"];
@@ -203,9 +204,4 @@ pub fn compile(engine: &Engine, bytes: Vec<u8>, time: Duration) -> Result<Collec
     wait.recv_timeout(time).unwrap_or_else(|_| {
         Err(format!("takes more than {} to compile, which is the limit", humantime::format_duration(time)))
     })
-}
-
-/// The SHA-256 of a component in hexadecimal.
-pub fn digest(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
 }

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::diagnostics::foreign;
 use crate::private_dir::Stamp;
+use crate::text::foreign;
 
 /// The version of the file's form. A file of another one is not read.
 const FORMAT: u32 = 1;

@@ -22,11 +22,11 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENT
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 
-use crate::diagnostics::{foreign, root_cause};
 use crate::error::Error;
 use crate::limits;
 use crate::sandbox::Description;
-use crate::store::digest;
+use crate::store::digest::digest;
+use crate::text::{foreign, root_cause};
 use crate::tls;
 
 /// What a reference may begin with.
@@ -366,7 +366,7 @@ impl Registry<'_> {
         if let Some(basic) = self.basic() {
             request = request.header(AUTHORIZATION, basic);
         }
-        let answer = request.send().await.map_err(|error| failed(&foreign(&root_cause(&error))))?;
+        let answer = request.send().await.map_err(|error| failed(&foreign(&root_cause(&error)).to_string()))?;
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {

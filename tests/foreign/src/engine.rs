@@ -46,7 +46,7 @@ fn targets(containers: &[Container], scope: Scope, wanted: Option<u16>, engine: 
     for container in containers {
         match target::choose(container, scope, wanted, engine) {
             Choice::Target(target) => targets.push(*target),
-            Choice::PassedOver(why) | Choice::Unclear(why) => assert_notice(&container.name, &why),
+            Choice::Skipped(why) | Choice::Ambiguous(why) => assert_notice(&container.name, &why),
         }
     }
     targets

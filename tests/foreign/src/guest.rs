@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 
 use mackerel_plugin_wasm::definition::{self, Definitions, Point, Prefix};
-use mackerel_plugin_wasm::diagnostics::{escape, foreign, foreign_tail};
 use mackerel_plugin_wasm::error::Error;
 use mackerel_plugin_wasm::options::Options;
 use mackerel_plugin_wasm::pipeline::output::{Output, Rated};
@@ -19,6 +18,7 @@ use mackerel_plugin_wasm::sandbox::{
     CollectError, Description, Graph, HttpError, Metric, MetricKind, OptionKind, OptionSpec, Period, Sample, Scope,
     Unit,
 };
+use mackerel_plugin_wasm::text::{Foreign, escape, foreign};
 use serde_json::Value;
 
 use crate::rules::{assert_lines, assert_notice, assert_one_line, assert_values, is_legal_component, text};
@@ -164,8 +164,8 @@ pub fn failure(bytes: &[u8]) {
         refused.add(&text);
         assert_notice(&target, &Failure { cause, wrote: text.clone(), refused }.to_string());
     }
-    assert_notice(&target, &format!("the collector wrote: {}", foreign_tail(&text)));
-    assert_one_line(&escape(&foreign(&text)));
+    assert_notice(&target, &format!("the collector wrote: {}", Foreign::tail(&text)));
+    assert_one_line(&escape(&foreign(&text).to_string()));
 }
 
 fn list<'a>(json: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {

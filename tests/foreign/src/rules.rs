@@ -1,6 +1,7 @@
 //! What holds of every output: Mackerel's rules for names and values, and what a line of stderr may be.
 
-use mackerel_plugin_wasm::diagnostics::{Notices, escape};
+use mackerel_plugin_wasm::diagnostics::Diagnostics;
+use mackerel_plugin_wasm::text::escape;
 
 /// The most characters that a line of stderr has: four texts of others (a target's name, two in what is said of it, and what its
 /// collector wrote), each cut at 300 characters of up to ten when escaped (`\u{10ffff}`), and the program's own words between them.
@@ -52,9 +53,9 @@ fn assert_harmless(text: &str, is_multi_line: bool) {
 
 /// Asserts that `what`, said of `target`, is one line of stderr.
 pub fn assert_notice(target: &str, what: &str) {
-    let mut notices = Notices::new("collector");
-    notices.failed(target, what);
-    let lines = notices.lines();
+    let mut diagnostics = Diagnostics::new("collector");
+    diagnostics.fail_target(target, what);
+    let lines = diagnostics.lines();
     assert_eq!(lines.len(), 1);
     assert_one_line(&escape(&lines[0]));
 }

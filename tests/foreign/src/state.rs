@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use mackerel_plugin_wasm::moment::Moment;
 use mackerel_plugin_wasm::pipeline::rate::{Clock, Reading};
-use mackerel_plugin_wasm::pipeline::state::{Moment, Remembered, State};
+use mackerel_plugin_wasm::pipeline::state::{Remembered, State};
 use mackerel_plugin_wasm::sandbox::Period;
 use serde_json::Value;
 

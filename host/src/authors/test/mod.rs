@@ -35,21 +35,23 @@ use self::text::Secrets;
 use crate::address::Address;
 use crate::commands::run;
 use crate::definition::{Definitions, Point, Prefix};
-use crate::diagnostics::{self, Notices, foreign, foreign_tail};
+use crate::diagnostics::{self, Diagnostics};
 use crate::error::Error;
 use crate::limits;
+use crate::moment::Moment;
 use crate::options::{Options, Purpose, TestOptions};
 use crate::pipeline::collect::{self, Outcome};
 use crate::pipeline::protocol;
-use crate::pipeline::state::{Moment, State};
+use crate::pipeline::state::State;
 use crate::pipeline::target::Target;
 use crate::sandbox::activity::Activity;
-use crate::sandbox::container::Figures;
+use crate::sandbox::container::StatsReader;
 use crate::sandbox::cpu::metered;
 use crate::sandbox::{Description, MetricKind, Period, Scope};
 use crate::stats::Sources;
 use crate::stop::{Stop, Watchdog};
 use crate::store::{Component, Store};
+use crate::text::{Foreign, foreign};
 
 /// Tries a collector out. `words` is the collector's name and all options.
 ///
@@ -60,7 +62,7 @@ pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Resu
     let name = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
     let mut component = store.load(&name)?;
     for warning in &component.warnings {
-        diagnostics::say(&format!("{}: {warning}", component.name));
+        diagnostics::print(&format!("{}: {warning}", component.name));
     }
     let mut findings = Findings::default();
     let Some(description) = findings.of(&component, component.describe().await)? else { return findings.print("") };
@@ -123,15 +125,15 @@ struct Collected {
 
 impl Trial<'_> {
     /// The one target that the options lead to, and what tells of its container.
-    async fn find_target(&self, stop: &mut Stop) -> Result<(Target, Option<Arc<dyn Figures>>), Error> {
-        let mut notices = Notices::new(&self.component.name);
+    async fn find_target(&self, stop: &mut Stop) -> Result<(Target, Option<Arc<dyn StatsReader>>), Error> {
+        let mut diagnostics = Diagnostics::new(&self.component.name);
         let found = run::find_targets(self.options, self.description.scope, stop).await?;
-        found.tell(self.options.host.verbose, &mut notices);
+        found.tell(self.options.host.verbose, &mut diagnostics);
         let run::Found { engine, mut targets, .. } = found;
-        notices.print();
+        diagnostics.print();
         if targets.len() > 1 {
             let mut names: Vec<String> =
-                targets.iter().take(limits::ALIKE).map(|target| foreign(&target.to_string())).collect();
+                targets.iter().take(limits::ALIKE).map(|target| foreign(&target.to_string()).to_string()).collect();
             names.extend(targets.len().checked_sub(limits::ALIKE + 1).map(|more| format!("and {} more", more + 1)));
             return Err(Error::Usage(format!(
                 "test takes one target, and these are {}: {}; --filter or --target chooses one",
@@ -144,13 +146,19 @@ impl Trial<'_> {
             Error::Failed(why.to_owned())
         })?;
         let allowed = self.options.host.stats_source.unwrap_or_default();
-        let figures = engine
-            .map(|engine| -> Arc<dyn Figures> { Arc::new(Sources::new(allowed, &engine, target.container.iter())) });
+        let figures = engine.map(|engine| -> Arc<dyn StatsReader> {
+            Arc::new(Sources::new(allowed, &engine, target.container.iter()))
+        });
         Ok((target, figures))
     }
 
     /// Collects from `target`, in a fresh sandbox. Where that is at `own` in truth, this is what people are told.
-    async fn collect(&self, target: &Target, own: Option<&Address>, figures: Option<Arc<dyn Figures>>) -> Collected {
+    async fn collect(
+        &self,
+        target: &Target,
+        own: Option<&Address>,
+        figures: Option<Arc<dyn StatsReader>>,
+    ) -> Collected {
         let run = collect::Run {
             collector: &self.component.collector,
             options: self.options,
@@ -160,7 +168,7 @@ impl Trial<'_> {
             figures,
             begun: Moment::now(),
             last: &State::default(),
-            spare: RefCell::default(),
+            idle: RefCell::default(),
             samples: Cell::new(0),
         };
         let begin = Instant::now();
@@ -173,7 +181,7 @@ impl Trial<'_> {
     }
 
     /// Tries it on a real target, twice.
-    async fn live(&self, target: &Target, figures: Option<Arc<dyn Figures>>, findings: &mut Findings) -> Collected {
+    async fn live(&self, target: &Target, figures: Option<Arc<dyn StatsReader>>, findings: &mut Findings) -> Collected {
         let first = self.collect(target, None, figures.clone()).await;
         if findings.of_collection(&first, self) {
             let second = self.collect(target, None, figures).await;
@@ -187,7 +195,7 @@ impl Trial<'_> {
         &self,
         folder: &Path,
         target: &Target,
-        figures: Option<Arc<dyn Figures>>,
+        figures: Option<Arc<dyn StatsReader>>,
         findings: &mut Findings,
     ) -> Result<Collected, Error> {
         recording::check_place(folder).map_err(Error::Failed)?;
@@ -197,7 +205,7 @@ impl Trial<'_> {
         };
         let recorder = figures.map(|figures| Arc::new(Recorder::new(figures)));
         let through = Target { address: relay.as_ref().map(Relay::address), ..target.clone() };
-        let figures = recorder.clone().map(|recorder| -> Arc<dyn Figures> { recorder });
+        let figures = recorder.clone().map(|recorder| -> Arc<dyn StatsReader> { recorder });
         let first = self.collect(&through, target.address.as_ref(), figures).await;
         let mut recording = Recording::default();
         let mut problems = Vec::new();
@@ -210,7 +218,7 @@ impl Trial<'_> {
             findings.error(format!("record: {problem}"));
         }
         if !findings.of_collection(&first, self) || !is_whole {
-            diagnostics::say(&format!("{}: nothing was recorded", self.component.name));
+            diagnostics::print(&format!("{}: nothing was recorded", self.component.name));
             return Ok(first);
         }
         let Description { name, version, .. } = self.description;
@@ -219,7 +227,7 @@ impl Trial<'_> {
         let head = Head::new(format!("{name} {version}"), target, lengths);
         let secrets = Secrets::new(self.options.secrets());
         recording::write(folder, &head, &recording, &secrets).map_err(Error::Failed)?;
-        diagnostics::say(&format!(
+        diagnostics::print(&format!(
             "{}: recorded in {}: {}",
             self.component.name,
             folder.display(),
@@ -265,7 +273,7 @@ impl Trial<'_> {
         let replayed = head.has_container().then(|| Arc::new(Replayed::new(recording.calls.clone())));
         let target = head.target(player.as_ref().map(Player::address));
         let own = head.endpoint().and_then(|endpoint| endpoint.parse().ok());
-        let figures = replayed.clone().map(|replayed| -> Arc<dyn Figures> { replayed });
+        let figures = replayed.clone().map(|replayed| -> Arc<dyn StatsReader> { replayed });
         let collected = self.collect(&target, own.as_ref(), figures).await;
         let mut all = replayed.map(|replayed| replayed.finish()).unwrap_or_default();
         if let Some(player) = player {
@@ -326,7 +334,7 @@ impl Collected {
         };
         let Collected { target, outcome, cpu, time: took, .. } = self;
         let bounds = options.host.bounds();
-        diagnostics::say(&format!(
+        diagnostics::print(&format!(
             "{name}: {}: used {:.1} of {:.0} memory, {} of {} CPU time, {} of {} time, {} of {} requests",
             foreign(target),
             size(outcome.usage.peak()),
@@ -339,7 +347,7 @@ impl Collected {
             limits::REQUESTS,
         ));
         if !outcome.stderr.is_empty() {
-            diagnostics::say(&format!("{name}: the collector wrote: {}", foreign_tail(&outcome.stderr)));
+            diagnostics::print(&format!("{name}: the collector wrote: {}", Foreign::tail(&outcome.stderr)));
         }
     }
 }
@@ -501,7 +509,7 @@ impl Findings {
                 Weight::Warning => "warning",
                 Weight::Note => "note",
             };
-            let _ = writeln!(text, "{weight}: {}", diagnostics::escape(what));
+            let _ = writeln!(text, "{weight}: {}", crate::text::escape(what));
         }
         protocol::print(&text)?;
         Ok(if self.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS })

@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use super::loopback::{self, Loopback, Protocol};
 use super::recording::{self, Conversation, Exchange, Recording, Turn};
 use crate::address::Address;
-use crate::diagnostics::foreign;
 use crate::sandbox::http::is_of_connection;
+use crate::text::foreign;
 
 /// The player.
 pub struct Player {

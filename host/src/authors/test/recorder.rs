@@ -20,9 +20,9 @@ use tokio::net::TcpStream;
 use super::loopback::{self, Loopback, Protocol};
 use super::recording::{Conversation, Exchange};
 use crate::address::Address;
-use crate::diagnostics::{foreign, root_cause};
 use crate::limits;
 use crate::sandbox::http::is_of_connection;
+use crate::text::{foreign, root_cause};
 
 /// The relay.
 pub struct Relay {

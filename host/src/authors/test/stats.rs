@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use wasmtime_wasi::async_trait;
 
 use super::player::Played;
-use crate::sandbox::container::{Error, Figures, Parts, State, Stats};
+use crate::sandbox::container::{Error, Parts, State, Stats, StatsReader};
 use crate::stats::Source;
 
 /// A question about the container, and its answer.
@@ -44,13 +44,13 @@ fn names(parts: Parts) -> Vec<String> {
 
 /// Asks, and keeps what comes.
 pub struct Recorder {
-    live: Arc<dyn Figures>,
+    live: Arc<dyn StatsReader>,
     calls: Mutex<Vec<Call>>,
 }
 
 impl Recorder {
     /// Before who tells of the container.
-    pub fn new(live: Arc<dyn Figures>) -> Recorder {
+    pub fn new(live: Arc<dyn StatsReader>) -> Recorder {
         Recorder { live, calls: Mutex::default() }
     }
 
@@ -65,7 +65,7 @@ fn lock<T>(calls: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[async_trait]
-impl Figures for Recorder {
+impl StatsReader for Recorder {
     async fn stats(
         &self,
         id: &str,
@@ -133,7 +133,7 @@ fn name_of_stats(parts: &[String]) -> String {
 }
 
 #[async_trait]
-impl Figures for Replayed {
+impl StatsReader for Replayed {
     async fn stats(
         &self,
         _id: &str,

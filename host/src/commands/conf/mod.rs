@@ -14,13 +14,14 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::commands::role::Role;
-use crate::diagnostics::{foreign, say};
+use crate::diagnostics::print;
 use crate::error::Error;
 use crate::job::Job;
 use crate::limits;
 use crate::options::{Purpose, shown};
 use crate::stop::Watchdog;
 use crate::store::{self, Origin, Store};
+use crate::text::foreign;
 
 /// The options of `conf` alone.
 #[derive(Debug, Clone, Args)]
@@ -134,8 +135,8 @@ struct Plugin {
 /// A usage error, or why the collector cannot be used, here or on another machine.
 pub async fn conf(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Result<String, Error> {
     let (job, own): (Job, ConfOptions) = Job::prepare(Purpose::Conf, store, words, watchdog).await?;
-    for line in job.notices().lines() {
-        say(&line);
+    for line in job.diagnostics().lines() {
+        print(&line);
     }
     let arguments = arguments(&job, words, &own)?;
     if !own.cloud_init {
@@ -368,7 +369,7 @@ fn own_digest() -> Result<String, Error> {
     // By this name it is there also where another has taken its place since.
     let bytes = fs::read("/proc/self/exe");
     bytes
-        .map(|bytes| store::digest(&bytes))
+        .map(|bytes| store::digest::digest(&bytes))
         .map_err(|error| Error::Failed(format!("this program cannot be read: {error}")))
 }
 

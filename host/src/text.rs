@@ -1,0 +1,128 @@
+//! Text of third parties: guests, targets, engines and registries. It is escaped and cut before a person or a log reads it.
+
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+use crate::limits;
+
+/// Text of a third party. `Display` escapes it; both ways to make one bound its length.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Foreign(String);
+
+impl Foreign {
+    /// Keeps the beginning of a text.
+    pub fn new(text: &str) -> Foreign {
+        let text = text.trim();
+        match text.char_indices().nth(limits::FOREIGN_TEXT) {
+            Some((end, _)) => Foreign(format!("{}…", &text[..end])),
+            None => Foreign(text.to_owned()),
+        }
+    }
+
+    /// Keeps the end of a text of several lines, joined by `|`: an error's cause stands in the last line.
+    pub fn tail(text: &str) -> Foreign {
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let text = lines.join(" | ");
+        match text.char_indices().rev().nth(limits::FOREIGN_TEXT - 1) {
+            Some((start, _)) if start > 0 => Foreign(format!("…{}", &text[start..])),
+            _ => Foreign(text),
+        }
+    }
+
+    /// Whether there is any text.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&escape(&self.0))
+    }
+}
+
+impl From<&str> for Foreign {
+    fn from(text: &str) -> Foreign {
+        Foreign::new(text)
+    }
+}
+
+impl From<String> for Foreign {
+    fn from(text: String) -> Foreign {
+        Foreign::new(&text)
+    }
+}
+
+impl From<Foreign> for String {
+    fn from(text: Foreign) -> String {
+        text.to_string()
+    }
+}
+
+/// Keeps the beginning of a text, as [`Foreign::new`] does.
+pub fn foreign(text: &str) -> Foreign {
+    Foreign::new(text)
+}
+
+/// Returns the last error in a chain of causes: the system's or the protocol's own words.
+pub fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    last.to_string()
+}
+
+/// Replaces characters that a terminal or a log would interpret: control, formatting and other invisible ones.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\'' | '\\' => escaped.push(c),
+            _ => {
+                let _ = write!(escaped, "{}", c.escape_debug());
+            }
+        }
+    }
+    escaped
+}
+
+/// Formats a time in whole milliseconds.
+pub fn milliseconds(time: Duration) -> String {
+    format!("{} ms", time.as_millis())
+}
+
+/// Joins names for a message, up to [`limits::LISTED`] of them.
+pub fn listed(names: &[String]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    let more = names.len().saturating_sub(limits::LISTED);
+    let shown = names[..names.len() - more].join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}
+
+/// Whether `name` is made of `a-z`, `0-9` and `-`: a name of a collector or an option that is a file name and a flag too.
+pub fn is_word(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+/// Whether `name` is made of the characters that Mackerel allows in a component of a metric name: `a-zA-Z0-9_-`.
+pub fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_cannot_control_a_terminal_or_begin_a_line() {
+        let shown = |text: &str| Foreign::new(text).to_string();
+        assert_eq!(shown("a\u{1b}[31mred\r\nb\u{202e}c\u{0}"), r"a\u{1b}[31mred\r\nb\u{202e}c\0");
+        assert_eq!(shown("日本語 'so' \"ist\" es\\"), "日本語 'so' \"ist\" es\\");
+        assert_eq!(shown(&"x".repeat(1000)), format!("{}…", "x".repeat(limits::FOREIGN_TEXT)));
+        assert_eq!(Foreign::tail("\n one\u{1b}\n\ntwo \n").to_string(), r"one\u{1b} | two");
+        assert_eq!(Foreign::tail(&"x\n".repeat(1000)).to_string().chars().count(), 1 + limits::FOREIGN_TEXT);
+    }
+}
