@@ -50,7 +50,7 @@ impl Job {
         component.collector.set_bounds(options.host.bounds());
         let definitions = component.definitions(&options.collector).await?;
         let graphs = options.output.graphs(&definitions);
-        let graphs = graphs.map_err(|why| Error::Usage(format!("{}: {why}", foreign(&component.name))))?;
+        let graphs = graphs.map_err(|why| Error::usage(format!("{}: {why}", foreign(&component.name))))?;
         Ok((Job { component, description, options, definitions, graphs }, further))
     }
 

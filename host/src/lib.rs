@@ -68,17 +68,17 @@ fn execute(
     let cli = Cli::try_parse_from(arguments)?;
     let watchdog = Arc::new(Watchdog::new());
     let engine =
-        sandbox::runtime::engine(None).map_err(|error| Error::Failed(format!("no WebAssembly here: {error:#}")))?;
+        sandbox::runtime::engine(None).map_err(|error| Error::failed(format!("no WebAssembly here: {error:#}")))?;
     sandbox::runtime::start_clock(&engine, Arc::clone(&watchdog))?;
     let store = Store::new(engine, builtins);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Error::Failed(format!("cannot start: {error}")))?;
+    let runtime = runtime.map_err(|error| Error::failed(format!("cannot start: {error}")))?;
     let result = runtime.block_on(async {
         match cli.command {
             Command::Run(RunCommand { collector: CollectorAndRest::Words(words) }) => {
                 let result = run::run(&store, &words, &watchdog).await;
                 result.map_err(|error| match error {
-                    Error::Failed(why) => Error::Failed(format!("{why}{}", "")),
+                    Error::Failed(why) => Error::failed(format!("{why}{}", "")),
                     error => error,
                 })
             }

@@ -27,7 +27,7 @@ impl Stop {
     /// # Errors
     /// Where signals cannot be had.
     pub fn new(started: Instant, deadline: Duration) -> Result<Stop, Error> {
-        let listen = |kind| signal(kind).map_err(|error| Error::Failed(format!("cannot listen for signals: {error}")));
+        let listen = |kind| signal(kind).map_err(|error| Error::failed(format!("cannot listen for signals: {error}")));
         Ok(Stop {
             deadline,
             at: (started + deadline).into(),

@@ -28,8 +28,8 @@ use crate::text::foreign;
 pub fn componentize(module: &Path, output: Option<&Path>) -> Result<String, Error> {
     let output = output.map_or_else(|| module.with_extension("component.wasm"), Path::to_owned);
     let component = read(module).and_then(component);
-    let component = component.map_err(|why| Error::Failed(format!("{}: {why}", module.display())))?;
-    write(&output, &component).map_err(|why| Error::Failed(format!("{}: {why}", output.display())))?;
+    let component = component.map_err(|why| Error::failed(format!("{}: {why}", module.display())))?;
+    write(&output, &component).map_err(|why| Error::failed(format!("{}: {why}", output.display())))?;
     Ok(format!("{}: {} bytes\n", output.display(), component.len()))
 }
 

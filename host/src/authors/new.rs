@@ -131,21 +131,21 @@ impl Language {
 /// # Errors
 /// A usage error for a name that a collector cannot have, or one that is taken; otherwise why nothing can be written.
 pub fn scaffold(name: &str, language: Language, parent: &Path, go: &[File]) -> Result<String, Error> {
-    check(name).map_err(Error::Usage)?;
+    check(name).map_err(Error::usage)?;
     let folder = parent.join(name);
     if !parent.is_dir() {
-        return Err(Error::Usage(format!("there is no folder {}", parent.display())));
+        return Err(Error::usage(format!("there is no folder {}", parent.display())));
     }
     fs::create_dir(&folder).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => {
-            Error::Usage(format!("{} is there already: choose another name", folder.display()))
+            Error::usage(format!("{} is there already: choose another name", folder.display()))
         }
-        _ => Error::Failed(format!("{} cannot be made: {error}", folder.display())),
+        _ => Error::failed(format!("{} cannot be made: {error}", folder.display())),
     })?;
     write(&folder, name, language, go).map_err(|(path, error)| {
         // Half a project is none, and this folder was not there before.
         let _ = fs::remove_dir_all(&folder);
-        Error::Failed(format!("{} cannot be written: {error}", folder.join(path).display()))
+        Error::failed(format!("{} cannot be written: {error}", folder.join(path).display()))
     })?;
     let mut next = format!("{} is written. What to type next:\n\n    cd {0}\n", folder.display());
     for command in language.commands() {

@@ -91,7 +91,7 @@ pub async fn inspect(store: &Store, name: &str) -> Result<String, Error> {
     }
     let _ = writeln!(text, "\ngraphs");
     if let Err(why) = &definitions {
-        let _ = writeln!(text, "  none with the default options: {}", escape(why));
+        let _ = writeln!(text, "  none with the default options: {}", escape(&why.to_string()));
     }
     for graph in definitions.iter().flat_map(Definitions::graphs) {
         let (key, label) = Definitions::title(graph, &prefix);

@@ -38,7 +38,7 @@ pub async fn install(store: &Store, source: &str) -> Result<String, Error> {
     let Checked { component, description, bytes, compiled_in } = check(store, bytes, &source).await?;
     let Description { name, version, summary, .. } = &description;
     if store.builtins().iter().any(|builtin| builtin.name == name) {
-        return Err(Error::Failed(format!(
+        return Err(Error::failed(format!(
             "{}: calls itself {name}, which is built in: a collector that is installed needs a name of its own",
             foreign(&source)
         )));
@@ -84,12 +84,12 @@ pub async fn install(store: &Store, source: &str) -> Result<String, Error> {
 pub fn remove(store: &Store, name: &str) -> Result<String, Error> {
     let shown = foreign(name);
     if store.builtins().iter().any(|builtin| builtin.name == name) {
-        return Err(Error::Usage(format!("{shown} is built in, and cannot be removed")));
+        return Err(Error::usage(format!("{shown} is built in, and cannot be removed")));
     }
     let names = store.installed().names()?;
     if !names.iter().any(|installed| installed == name) {
         let names = if names.is_empty() { "nothing is".to_owned() } else { format!("there is {}", names.join(", ")) };
-        return Err(Error::Usage(format!("{shown} is not installed; {}", foreign(&names))));
+        return Err(Error::usage(format!("{shown} is not installed; {}", foreign(&names))));
     }
     store.installed().lock()?.remove(name)?;
     Ok(format!("removed {shown}\n"))
@@ -102,7 +102,7 @@ pub fn remove(store: &Store, name: &str) -> Result<String, Error> {
 pub async fn push(store: &Store, file: &Path, reference: &str) -> Result<String, Error> {
     let reference = registry::parse(reference)?;
     if reference.digest().is_some() {
-        return Err(Error::Usage(format!("{reference}: a push takes a tag, and gives the digest")));
+        return Err(Error::usage(format!("{reference}: a push takes a tag, and gives the digest")));
     }
     let source = file.display().to_string();
     let Checked { component, description, bytes, .. } = check(store, read(file)?, &source).await?;
@@ -122,7 +122,7 @@ async fn check(store: &Store, bytes: Vec<u8>, source: &str) -> Result<Checked, E
     let begin = Instant::now();
     let name = foreign(source);
     let collector = compile(&store.engine, bytes.clone(), limits::INSTALL_COMPILE_TIMEOUT);
-    let collector: Collector = collector.map_err(|why| Error::Failed(format!("{name}: {why}")))?;
+    let collector: Collector = collector.map_err(|why| Error::failed(format!("{name}: {why}")))?;
     let compiled_in = begin.elapsed();
     let (size, digest) = (bytes.len() as u64, digest(&bytes));
     let (origin, warnings) = (Origin::File(compiled_in), Vec::new());
@@ -160,7 +160,7 @@ impl Source {
         }
         registry::parse(text).map(Source::Registry).map_err(|_| {
             let shown = foreign(text);
-            Error::Usage(format!(
+            Error::usage(format!(
                 "{shown}: there is no such file, and no reference oci://REGISTRY/REPOSITORY:TAG reads like this"
             ))
         })

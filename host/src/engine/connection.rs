@@ -57,7 +57,7 @@ impl Dial {
     pub fn new(url: &str) -> Result<Dial, Error> {
         let no_address = || {
             let expected = "expected unix:///PATH or tcp://HOST:PORT in --docker-host or DOCKER_HOST";
-            Error::Usage(format!("'{url}' is no engine's address: {expected}"))
+            Error::usage(format!("'{url}' is no engine's address: {expected}"))
         };
         let (scheme, rest) = url.split_once("://").ok_or_else(no_address)?;
         let speaks_tls = match scheme {
@@ -76,7 +76,7 @@ impl Dial {
         let host = HeaderValue::try_from(address.to_string()).map_err(|_| no_address())?;
         let no_tls = |why| {
             let folder = "DOCKER_CERT_PATH names the folder";
-            Error::Failed(format!("no TLS to the container engine at {url}: {why} ({folder})"))
+            Error::failed(format!("no TLS to the container engine at {url}: {why} ({folder})"))
         };
         let peer = speaks_tls.then(|| super::tls::Peer::new(&address.host)).transpose().map_err(no_tls)?;
         Ok(Dial { place: Place::Port(address, peer), host })

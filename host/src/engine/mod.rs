@@ -373,28 +373,28 @@ impl Engine {
 /// Words why there is no list: what was tried, what happened, what to do.
 fn failure(url: &str, unanswered: Unanswered) -> Error {
     let no_engine = |why: &str| {
-        Error::Failed(format!("what answers at {url} is no container engine, or broke off: {}", foreign(why)))
+        Error::failed(format!("what answers at {url} is no container engine, or broke off: {}", foreign(why)))
     };
     match unanswered {
         Unanswered::Silence(why) => no_answer(url, &foreign(&why).to_string()),
         Unanswered::Cut(why) => no_engine(&why),
         Unanswered::Unreadable(why) => no_engine(&why.to_string()),
-        Unanswered::TooLarge(limit) => Error::Failed(format!(
+        Unanswered::TooLarge(limit) => Error::failed(format!(
             "the container engine at {url} sent more than {:.0} in one answer, which is the limit; --filter makes the list shorter",
             limit.display().iec()
         )),
         // The list's only parameters are the operator's filters.
         Unanswered::Refused(400, words) if !words.contains("version") => {
-            Error::Usage(format!("the container engine at {url} refuses the request: {}", foreign(&words)))
+            Error::usage(format!("the container engine at {url} refuses the request: {}", foreign(&words)))
         }
         Unanswered::Refused(status, words) => {
-            Error::Failed(format!("the container engine at {url} answered {status}: {}", foreign(&words)))
+            Error::failed(format!("the container engine at {url} answered {status}: {}", foreign(&words)))
         }
     }
 }
 
 fn no_answer(url: &str, why: &str) -> Error {
-    Error::Failed(format!(
+    Error::failed(format!(
         "no answer from the container engine at {url}: {why}; is it running, and may this user reach it? (--docker-host or \
          DOCKER_HOST choose another one)"
     ))

@@ -390,7 +390,7 @@ impl Options {
                 is_of_host || further.contains(name) || matches!(name, "help" | "version")
             };
             if is_taken(&spec.name) || is_taken(&file_flag(spec)) {
-                return Err(Error::Failed(format!(
+                return Err(Error::failed(format!(
                     "the collector {name} declares an option --{}, which is the host's own: this is a fault of the collector",
                     spec.name
                 )));
@@ -411,25 +411,25 @@ impl Options {
         let is_given = |option: &str| matches.value_source(option) == Some(ValueSource::CommandLine);
         if let Some((option, why)) = useless.into_iter().find(|(option, _)| is_given(option)) {
             let flag = command.get_arguments().find(|arg| arg.get_id() == option).and_then(Arg::get_long);
-            return Err(Error::Usage(format!("--{} does not go with {name}: {why}", flag.unwrap_or(option))));
+            return Err(Error::usage(format!("--{} does not go with {name}: {why}", flag.unwrap_or(option))));
         }
         let host = HostOptions::from_arg_matches(&matches)?;
         let further = Further::from_arg_matches(&matches)?;
         let prefix = match &host.metric_key_prefix {
             Some(prefix) => prefix.clone(),
-            None => description.name.parse().map_err(Error::Usage)?,
+            None => description.name.parse().map_err(Error::usage)?,
         };
         let instance_name = host.instance_name.clone().unwrap_or(match description.scope {
             Scope::Endpoint => InstanceName::Port,
             Scope::Container => InstanceName::NameId,
         });
         if !host.targets.is_empty() && instance_name != InstanceName::Port {
-            return Err(Error::Usage(
+            return Err(Error::usage(
                 "--target goes with --instance-name port alone: it has no container to be named by".to_owned(),
             ));
         }
         if description.scope == Scope::Container && instance_name == InstanceName::Port {
-            return Err(Error::Usage(format!("--instance-name port does not go with {name}: {WHOLE_CONTAINERS}")));
+            return Err(Error::usage(format!("--instance-name port does not go with {name}: {WHOLE_CONTAINERS}")));
         }
         let mut collector = Vec::new();
         let (mut secrets, mut secret_files) = (BTreeSet::new(), Vec::new());
@@ -574,7 +574,7 @@ fn collector_values(spec: &OptionSpec, matches: &ArgMatches) -> Result<Vec<Optio
             None => Vec::new(),
             Some(path) => {
                 let text = std::fs::read_to_string(path)
-                    .map_err(|error| Error::Usage(format!("cannot read --{} {path}: {error}", file_flag(spec))))?;
+                    .map_err(|error| Error::usage(format!("cannot read --{} {path}: {error}", file_flag(spec))))?;
                 vec![value(text.strip_suffix('\n').unwrap_or(&text))]
             }
         },

@@ -53,7 +53,7 @@ pub fn definitions(graphs: &[PostedGraph]) -> String {
 pub fn print(text: &str) -> Result<(), Error> {
     let mut stdout = std::io::stdout().lock();
     let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-    written.map_err(|error| Error::Failed(format!("cannot write to stdout: {error}")))
+    written.map_err(|error| Error::failed(format!("cannot write to stdout: {error}")))
 }
 
 #[derive(Serialize)]

@@ -49,5 +49,5 @@ pub fn start_clock(engine: &Engine, watchdog: Arc<Watchdog>) -> Result<(), Error
         }
     };
     let clock = thread::Builder::new().name("clock".to_owned()).stack_size(64 * 1024).spawn(tick);
-    clock.map(drop).map_err(|error| Error::Failed(format!("cannot start a thread: {error}")))
+    clock.map(drop).map_err(|error| Error::failed(format!("cannot start a thread: {error}")))
 }

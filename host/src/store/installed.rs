@@ -158,7 +158,7 @@ impl Installed {
     /// Waits for the right to write, and makes the folder where it is missing.
     pub fn lock(&self) -> Result<Locked, Error> {
         let path = self.path.clone().ok_or_else(|| {
-            Error::Failed("there is no folder to install into: set HOME or MACKEREL_PLUGIN_WASM_STORE".to_owned())
+            Error::failed("there is no folder to install into: set HOME or MACKEREL_PLUGIN_WASM_STORE".to_owned())
         })?;
         if let Some(parent) = path.parent() {
             // Where this fails, so does the next step.
@@ -200,7 +200,7 @@ impl Locked {
         let result = write();
         self.sweep();
         result.map_err(|error| {
-            Error::Failed(format!("nothing is installed: {} cannot be written to: {error}", self.path.display()))
+            Error::failed(format!("nothing is installed: {} cannot be written to: {error}", self.path.display()))
         })
     }
 
@@ -208,7 +208,7 @@ impl Locked {
     pub fn remove(&self, name: &str) -> Result<(), Error> {
         let removed = self.folder.remove(&format!("{name}.json"));
         self.sweep();
-        removed.map_err(|error| Error::Failed(format!("{name} is not removed from {}: {error}", self.path.display())))
+        removed.map_err(|error| Error::failed(format!("{name} is not removed from {}: {error}", self.path.display())))
     }
 
     fn write_code(&self, pin: &Pin, collector: &Collector, compatibility: &str) -> std::io::Result<Code> {
@@ -258,13 +258,13 @@ fn compatibility(engine: &Engine) -> String {
 }
 
 fn unusable(path: &Path, why: &str) -> Error {
-    Error::Failed(format!("the folder of installed collectors {} {why}", path.display()))
+    Error::failed(format!("the folder of installed collectors {} {why}", path.display()))
 }
 
 /// An installed collector that cannot run, and what to do.
 fn broken(Pin { name, source, .. }: &Pin, why: &str) -> Error {
     let source = foreign(source);
-    Error::Failed(format!(
+    Error::failed(format!(
         "{name}: the installed component {why}; install it again: mackerel-plugin-wasm install {source}"
     ))
 }
@@ -278,7 +278,7 @@ fn find_pin(folder: &Folder, path: &Path, name: &str) -> Result<Option<Pin>, Err
     let file_name = format!("{name}.json");
     let failed = |why: String| {
         let file = path.join(&file_name);
-        Error::Failed(format!("{name}: {}: {why}; remove {name} and install it again", file.display()))
+        Error::failed(format!("{name}: {}: {why}; remove {name} and install it again", file.display()))
     };
     let Some((file, stat)) = folder.find(&file_name).map_err(failed)? else { return Ok(None) };
     is_own(&stat).map_err(|why| failed(format!("it {why}")))?;

@@ -86,7 +86,7 @@ impl Store {
         if let Some(builtin) = self.builtins.iter().find(|builtin| builtin.name == name) {
             let collector = Collector::builtin(&self.engine, builtin);
             let collector =
-                collector.map_err(|error| Error::Failed(format!("the built-in {name} cannot be loaded: {error:#}")))?;
+                collector.map_err(|error| Error::failed(format!("the built-in {name} cannot be loaded: {error:#}")))?;
             let (size, digest) = (builtin.size, builtin.digest.to_owned());
             let (origin, warnings) = (Origin::Builtin, Vec::new());
             return Ok(Component { name: name.to_owned(), collector, size, digest, origin, warnings });
@@ -100,7 +100,7 @@ impl Store {
         }
         let mut names: Vec<String> = self.builtins.iter().map(|builtin| builtin.name.to_owned()).collect();
         names.extend(self.installed.names().unwrap_or_default());
-        Err(Error::Usage(format!(
+        Err(Error::usage(format!(
             "there is no collector '{}'; there is {}, and any component by the path of its .wasm file",
             foreign(name),
             foreign(&names.join(", "))
@@ -120,7 +120,7 @@ impl Store {
             } else {
                 format!(": install it, which may take longer: mackerel-plugin-wasm install {file}")
             };
-            Error::Failed(format!("{file}: {why}{advice}"))
+            Error::failed(format!("{file}: {why}{advice}"))
         })?;
         let (origin, warnings) = (Origin::File(took), Vec::new());
         Ok(Component { name: name.to_owned(), collector, size, digest, origin, warnings })
@@ -149,12 +149,12 @@ impl Component {
     /// A usage error where it refuses the options; its own fault where it fails or declares what cannot be.
     pub async fn definitions(&self, options: &[OptionValue]) -> Result<Definitions, Error> {
         let graphs = self.collector.graphs(options).await.map_err(|failure| self.fault("graphs", &failure))?;
-        let graphs = graphs.map_err(|why| Error::Usage(format!("{}: {}", self.name, foreign(&why))))?;
+        let graphs = graphs.map_err(|why| Error::usage(format!("{}: {}", self.name, foreign(&why))))?;
         Definitions::new(graphs).map_err(|why| self.fault("graphs", &Cause::Contract(why).into()))
     }
 
     fn fault(&self, function: &str, failure: &Failure) -> Error {
-        Error::Failed(format!("{}: {function}: {failure}", self.name))
+        Error::failed(format!("{}: {function}: {failure}", self.name))
     }
 }
 
@@ -163,9 +163,9 @@ impl Component {
 /// # Errors
 /// A usage error where there is none; otherwise why it cannot be read.
 pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let failed = |why: String| Error::Failed(format!("{}: {why}", path.display()));
+    let failed = |why: String| Error::failed(format!("{}: {why}", path.display()));
     let file = File::open(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Error::Usage(format!("{}: there is no such file", path.display())),
+        ErrorKind::NotFound => Error::usage(format!("{}: there is no such file", path.display())),
         _ => failed(format!("cannot be opened: {error}")),
     })?;
     read_whole(file).map_err(failed)

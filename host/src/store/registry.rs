@@ -42,7 +42,7 @@ const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, application
 /// A usage error where it is none, or names no registry.
 pub fn parse(text: &str) -> Result<Reference, Error> {
     let wrong = |why: &str| {
-        Error::Usage(format!(
+        Error::usage(format!(
             "{}: {why}: expected oci://REGISTRY/REPOSITORY:TAG, or @sha256:… for the tag",
             foreign(text)
         ))
@@ -122,7 +122,7 @@ pub async fn push(reference: &Reference, bytes: Vec<u8>, description: &Descripti
 
 /// Waits for work with a registry, as long as that may take.
 async fn in_time<T>(reference: &Reference, work: impl Future<Output = Result<T, String>>) -> Result<T, Error> {
-    let failed = |why: String| Error::Failed(format!("{SCHEME}{reference}: {why}"));
+    let failed = |why: String| Error::failed(format!("{SCHEME}{reference}: {why}"));
     let result = tokio::time::timeout(limits::TRANSFER_TIMEOUT, work).await.unwrap_or_else(|_| {
         let limit = humantime::format_duration(limits::TRANSFER_TIMEOUT);
         Err(format!("the transfer was not done after {limit}, which is the limit"))

@@ -69,7 +69,7 @@ pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Resu
     let asks_of_containers = component.collector.asks_of_containers();
     let (mut options, test): (_, TestOptions) =
         Options::parse_for(Purpose::Test, words, &description, asks_of_containers)?;
-    let head = test.replay.as_deref().map(recording::read_head).transpose().map_err(Error::Failed)?;
+    let head = test.replay.as_deref().map(recording::read_head).transpose().map_err(Error::failed)?;
     for (name, length) in head.iter().flat_map(|head| &head.secrets) {
         options.stand_in(name, "x".repeat(*length));
     }
@@ -102,7 +102,7 @@ pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Resu
 }
 
 fn stopped(why: &str) -> Error {
-    Error::Failed(format!("the test was not done when {why}"))
+    Error::failed(format!("the test was not done when {why}"))
 }
 
 /// A collector, ready to be tried.
@@ -135,7 +135,7 @@ impl Trial<'_> {
             let mut names: Vec<String> =
                 targets.iter().take(limits::ALIKE).map(|target| foreign(&target.to_string()).to_string()).collect();
             names.extend(targets.len().checked_sub(limits::ALIKE + 1).map(|more| format!("and {} more", more + 1)));
-            return Err(Error::Usage(format!(
+            return Err(Error::usage(format!(
                 "test takes one target, and these are {}: {}; --filter or --target chooses one",
                 targets.len(),
                 names.join(", ")
@@ -143,7 +143,7 @@ impl Trial<'_> {
         }
         let target = targets.pop().ok_or_else(|| {
             let why = "there is no target: no running container fits (-v says why); --filter, --container-port or --target chooses one";
-            Error::Failed(why.to_owned())
+            Error::failed(why.to_owned())
         })?;
         let allowed = self.options.host.stats_source.unwrap_or_default();
         let figures = engine.map(|engine| -> Arc<dyn StatsReader> {
@@ -198,9 +198,9 @@ impl Trial<'_> {
         figures: Option<Arc<dyn StatsReader>>,
         findings: &mut Findings,
     ) -> Result<Collected, Error> {
-        recording::check_place(folder).map_err(Error::Failed)?;
+        recording::check_place(folder).map_err(Error::failed)?;
         let relay = match target.address.clone() {
-            Some(address) => Some(Relay::start(address).await.map_err(Error::Failed)?),
+            Some(address) => Some(Relay::start(address).await.map_err(Error::failed)?),
             None => None,
         };
         let recorder = figures.map(|figures| Arc::new(Recorder::new(figures)));
@@ -226,7 +226,7 @@ impl Trial<'_> {
             self.options.secrets().map(|(name, value)| (name.to_owned(), value.len())).collect();
         let head = Head::new(format!("{name} {version}"), target, lengths);
         let secrets = Secrets::new(self.options.secrets());
-        recording::write(folder, &head, &recording, &secrets).map_err(Error::Failed)?;
+        recording::write(folder, &head, &recording, &secrets).map_err(Error::failed)?;
         diagnostics::print(&format!(
             "{}: recorded in {}: {}",
             self.component.name,
@@ -234,7 +234,7 @@ impl Trial<'_> {
             contents(&recording)
         ));
         // From the files, for it is they that have to be good.
-        let recording = recording::read(folder, &secrets).map_err(Error::Failed)?;
+        let recording = recording::read(folder, &secrets).map_err(Error::failed)?;
         let (second, played) = self.play(&head, &recording).await?;
         findings.of_playing(&played);
         findings.compare(&first, &second, "from the recording");
@@ -244,7 +244,7 @@ impl Trial<'_> {
     /// Tries it on a recording, twice.
     async fn replay(&self, folder: &Path, head: &Head, findings: &mut Findings) -> Result<Collected, Error> {
         let secrets = Secrets::new(self.options.secrets());
-        let recording = recording::read(folder, &secrets).map_err(Error::Failed)?;
+        let recording = recording::read(folder, &secrets).map_err(Error::failed)?;
         let of_other = match self.description.scope {
             Scope::Endpoint if head.endpoint().is_none() => Some("a whole container, and the collector reads a port"),
             Scope::Container if head.endpoint().is_some() || !head.has_container() => {
@@ -253,7 +253,7 @@ impl Trial<'_> {
             _ => None,
         };
         if let Some(other) = of_other {
-            return Err(Error::Failed(format!("{}: the recording is of {other}", folder.display())));
+            return Err(Error::failed(format!("{}: the recording is of {other}", folder.display())));
         }
         let (first, played) = self.play(head, &recording).await?;
         findings.of_playing(&played);
@@ -267,7 +267,7 @@ impl Trial<'_> {
     /// Collects from a recording.
     async fn play(&self, head: &Head, recording: &Recording) -> Result<(Collected, Played), Error> {
         let player = match head.endpoint() {
-            Some(_) => Some(Player::start(recording).await.map_err(Error::Failed)?),
+            Some(_) => Some(Player::start(recording).await.map_err(Error::failed)?),
             None => None,
         };
         let replayed = head.has_container().then(|| Arc::new(Replayed::new(recording.calls.clone())));
@@ -383,7 +383,7 @@ impl Findings {
             Ok(result) => Ok(Some(result)),
             Err(Error::Failed(why)) => {
                 let prefix = format!("{}: ", component.name);
-                self.error(why.strip_prefix(&prefix).unwrap_or(&why));
+                self.error(why.to_string().strip_prefix(&prefix).unwrap_or(&why.to_string()));
                 Ok(None)
             }
             Err(error) => Err(error),

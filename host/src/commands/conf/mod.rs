@@ -140,7 +140,7 @@ pub async fn conf(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Res
     }
     let arguments = arguments(&job, words, &own)?;
     if !own.cloud_init {
-        let program = env::current_exe().map_err(|error| Error::Failed(format!("where this program is: {error}")))?;
+        let program = env::current_exe().map_err(|error| Error::failed(format!("where this program is: {error}")))?;
         return plugin(&job, &program, arguments, environment(&job));
     }
     cloud_config(&job, words, arguments, &own)
@@ -162,7 +162,7 @@ fn plugin(
     let longest = job.options.host.deadline + limits::DEADLINE_GRACE;
     let timeout_seconds = (longest > limits::AGENT_TIMEOUT).then_some(longest.as_secs() + 1);
     let metrics = [(section(job), Plugin { command, timeout_seconds, env })].into();
-    toml::to_string(&Conf { plugin: Plugins { metrics } }).map_err(|error| Error::Failed(format!("no TOML: {error}")))
+    toml::to_string(&Conf { plugin: Plugins { metrics } }).map_err(|error| Error::failed(format!("no TOML: {error}")))
 }
 
 /// The words behind `run`, as they hold in another folder: paths are whole. The options of `conf` are left out.
@@ -170,10 +170,10 @@ fn arguments(job: &Job, words: &[OsString], own: &ConfOptions) -> Result<Vec<Str
     let words: Vec<String> = words.iter().cloned().map(text).collect::<Result<_, _>>()?;
     let whole = |path: &str| match own.cloud_init {
         // It is of the instance, not of this machine.
-        true if !path.starts_with('/') => Err(Error::Usage(format!("{path}: the instance needs the whole path"))),
+        true if !path.starts_with('/') => Err(Error::usage(format!("{path}: the instance needs the whole path"))),
         true => Ok(path.to_owned()),
         false => std::path::absolute(path)
-            .map_err(|error| Error::Failed(format!("{path}: {error}")))
+            .map_err(|error| Error::failed(format!("{path}: {error}")))
             .and_then(|path| text(path.into())),
     };
     let own_options = clap::Command::new("conf");
@@ -235,7 +235,7 @@ fn environment(job: &Job) -> BTreeMap<&'static str, String> {
 
 fn text(word: OsString) -> Result<String, Error> {
     word.into_string().map_err(|word| {
-        Error::Usage(format!("mackerel-agent.conf is UTF-8, and this is not: {}", foreign(&word.to_string_lossy())))
+        Error::usage(format!("mackerel-agent.conf is UTF-8, and this is not: {}", foreign(&word.to_string_lossy())))
     })
 }
 
@@ -248,7 +248,7 @@ const CLOUD_CONFIG: &str = include_str!("../../../templates/cloud-config.yaml");
 fn cloud_config(job: &Job, words: &[OsString], arguments: Vec<String>, own: &ConfOptions) -> Result<String, Error> {
     let ConfOptions { ecs_cluster: Some(cluster), api_key_from: Some(api_key), plugin_from: Some(url), .. } = own
     else {
-        return Err(Error::Usage("--cloud-init needs --ecs-cluster, --api-key-from and --plugin-from".to_owned()));
+        return Err(Error::usage("--cloud-init needs --ecs-cluster, --api-key-from and --plugin-from".to_owned()));
     };
     let api_key = reference("--api-key-from", api_key)?;
     let secrets_from: Vec<(PathBuf, Reference)> =
@@ -257,7 +257,7 @@ fn cloud_config(job: &Job, words: &[OsString], arguments: Vec<String>, own: &Con
     let is_no_yaml =
         |c: char| matches!(c, '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
     if let Some(word) = arguments.iter().find(|word| word.contains(is_no_yaml)) {
-        return Err(Error::Usage(format!("cloud-init's YAML cannot hold this: {}", foreign(word))));
+        return Err(Error::usage(format!("cloud-init's YAML cannot hold this: {}", foreign(word))));
     }
     let install = match &job.component.origin {
         Origin::Builtin => String::new(),
@@ -265,7 +265,7 @@ fn cloud_config(job: &Job, words: &[OsString], arguments: Vec<String>, own: &Con
             format!("\n# The collector, by its digest.\n{PROGRAM} install {}\n", quoted(&pin.source)?)
         }
         Origin::Installed(_) | Origin::File(_) => {
-            return Err(Error::Usage(format!(
+            return Err(Error::usage(format!(
                 "an instance has no file {}: mackerel-plugin-wasm push it to a registry, and install it from there",
                 foreign(&job.component.name)
             )));
@@ -275,7 +275,7 @@ fn cloud_config(job: &Job, words: &[OsString], arguments: Vec<String>, own: &Con
     for path in job.options.secret_files() {
         let from = secrets_from.iter().find(|(of, _)| of == path);
         let (_, from) = from.ok_or_else(|| {
-            Error::Usage(format!("where does {0} come from? --secret-from {0}=ssm:PARAMETER says it", path.display()))
+            Error::usage(format!("where does {0} come from? --secret-from {0}=ssm:PARAMETER says it", path.display()))
         })?;
         let file = quoted(path.to_str().unwrap_or_default())?;
         if !matches!(from, Reference::File(of) if Path::new(of) == path) {
@@ -287,7 +287,7 @@ fn cloud_config(job: &Job, words: &[OsString], arguments: Vec<String>, own: &Con
         let _ = writeln!(secrets, "\n[ -s {file} ] || {{ echo {complaint} >&2; exit 1; }}");
     }
     if let Some((path, _)) = secrets_from.iter().find(|(path, _)| !job.options.secret_files().any(|of| of == path)) {
-        return Err(Error::Usage(format!("--secret-from {}: no option reads this file", path.display())));
+        return Err(Error::usage(format!("--secret-from {}: no option reads this file", path.display())));
     }
     let permissions: Vec<String> = [&api_key]
         .into_iter()
@@ -336,7 +336,7 @@ export AWS_DEFAULT_REGION
 ";
 
 fn quoted(word: &str) -> Result<String, Error> {
-    let quoted = shlex::try_quote(word).map_err(|error| Error::Usage(format!("{}: {error}", foreign(word))))?;
+    let quoted = shlex::try_quote(word).map_err(|error| Error::usage(format!("{}: {error}", foreign(word))))?;
     Ok(quoted.into_owned())
 }
 
@@ -370,7 +370,7 @@ fn own_digest() -> Result<String, Error> {
     let bytes = fs::read("/proc/self/exe");
     bytes
         .map(|bytes| store::digest::digest(&bytes))
-        .map_err(|error| Error::Failed(format!("this program cannot be read: {error}")))
+        .map_err(|error| Error::failed(format!("this program cannot be read: {error}")))
 }
 
 fn parse_cluster(text: &str) -> Result<String, String> {
@@ -393,11 +393,11 @@ fn parse_url(text: &str) -> Result<String, String> {
 
 /// Reads a reference. Whoever gives the secret itself by mistake does not find it in a log: clap would repeat it.
 fn reference(option: &str, text: &str) -> Result<Reference, Error> {
-    text.parse().map_err(|why| Error::Usage(format!("{option}: {why}")))
+    text.parse().map_err(|why| Error::usage(format!("{option}: {why}")))
 }
 
 fn secret_from(text: &str) -> Result<(PathBuf, Reference), Error> {
-    let wrong = || Error::Usage(format!("--secret-from: expected PATH=REFERENCE: {FORMS}"));
+    let wrong = || Error::usage(format!("--secret-from: expected PATH=REFERENCE: {FORMS}"));
     let (path, from) = text.split_once('=').filter(|(path, _)| path.starts_with('/')).ok_or_else(wrong)?;
     Ok((path.into(), reference("--secret-from", from)?))
 }
