@@ -19,20 +19,20 @@ pub struct Diagnostics {
     /// The target, or `None` for the whole run, and the text; in order of occurrence.
     lines: Vec<(Option<String>, String)>,
     failures: usize,
-    /// The command that explains the run, printed after all other lines.
-    details: Option<String>,
+    /// Whether a last line names `explain`.
+    points_to_explain: bool,
 }
 
 impl Diagnostics {
     /// Starts the diagnostics of a run of `collector`.
     pub fn new(collector: &str) -> Diagnostics {
-        Diagnostics { collector: collector.to_owned(), lines: Vec::new(), failures: 0, details: None }
+        Diagnostics { collector: collector.to_owned(), lines: Vec::new(), failures: 0, points_to_explain: false }
     }
 
-    /// Adds a last line that names the command for details. It is printed only if there is any other line.
+    /// Adds a last line that names `explain`. It is printed only if there is any other line.
     #[must_use]
-    pub fn with_details(self, command: String) -> Diagnostics {
-        Diagnostics { details: Some(command), ..self }
+    pub fn pointing_to_explain(self) -> Diagnostics {
+        Diagnostics { points_to_explain: true, ..self }
     }
 
     /// Adds a warning about one target.
@@ -91,8 +91,10 @@ impl Diagnostics {
             lines.truncate(limits::DIAGNOSTICS);
             lines.push(format!("{collector}: and {more} more lines"));
         }
-        if let (Some(details), false) = (&self.details, lines.is_empty()) {
-            lines.push(format!("{collector}: for details: {details}"));
+        if self.points_to_explain && !lines.is_empty() {
+            lines.push(format!(
+                "{collector}: for details: mackerel-plugin-wasm explain {collector}, with the same options"
+            ));
         }
         lines
     }

@@ -1,60 +1,82 @@
 //! A job: one command line about a collector, checked. The collector is loaded, its options are read, and its graphs are known.
 
+use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use clap::Args;
 
 use crate::definition::Definitions;
 use crate::diagnostics::Diagnostics;
 use crate::error::Error;
-use crate::options::{Options, Purpose};
+use crate::limits;
+use crate::moment::Moment;
+use crate::options::{Options, Subcommand};
+use crate::pipeline::collect::{self, Context, Outcome};
+use crate::pipeline::find::Found;
 use crate::pipeline::output::PostedGraph;
-use crate::pipeline::state::StateFile;
+use crate::pipeline::state::{State, StateFile};
 use crate::sandbox::Description;
-use crate::stop::Watchdog;
-use crate::store::{Component, Store};
+use crate::sandbox::container::StatsReader;
+use crate::session::Session;
+use crate::stats::Sources;
+use crate::stop::Stop;
+use crate::store::Component;
 use crate::text::foreign;
+
+/// The subcommand `run`, which takes all options. Other commands print its command line too.
+pub const RUN: Subcommand = Subcommand::new("run");
 
 /// A command line about a collector, checked.
 pub struct Job {
     /// The collector.
     pub component: Component,
-    /// What it says of itself.
+    /// The collector's description of itself.
     pub description: Description,
     /// The options of the host and the collector.
     pub options: Options,
-    /// What the collector declares for these options.
+    /// The graphs that the collector declares for these options.
     pub definitions: Definitions,
     /// The graphs that Mackerel gets.
     pub graphs: Vec<PostedGraph>,
 }
 
+/// The targets of a run and their outcomes.
+pub struct Collected {
+    /// The targets, and the containers that were skipped.
+    pub found: Found,
+    /// The outcomes of the targets, in their order.
+    pub outcomes: Vec<Outcome>,
+}
+
 impl Job {
-    /// Checks `words`: the collector's name and all options, for a command that has the options `Further` of its own. No target is asked.
+    /// Checks `words`, the collector's name and all options, for a subcommand with the options `Own` of its own. No target is
+    /// requested.
     ///
     /// # Errors
-    /// A usage error where they make no sense; otherwise why the collector cannot be used.
-    pub async fn prepare<Further: Args>(
-        purpose: Purpose,
-        store: &Store,
+    /// If the options are wrong, or the collector cannot be used.
+    pub async fn prepare<Own: Args>(
+        session: &Session,
+        subcommand: &Subcommand,
         words: &[OsString],
-        watchdog: &Watchdog,
-    ) -> Result<(Job, Further), Error> {
+    ) -> Result<(Job, Own), Error> {
         let name = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
-        let mut component = store.load(&name)?;
+        let mut component = session.store.load(&name)?;
         let description = component.describe().await?;
-        let asks_of_containers = component.collector.asks_of_containers();
-        let (options, further): (Options, Further) =
-            Options::parse_for(purpose, words, &description, asks_of_containers)?;
-        watchdog.set_deadline(options.host.deadline);
-        component.collector.set_bounds(options.host.bounds());
-        let definitions = component.definitions(&options.collector).await?;
-        let graphs = options.output.graphs(&definitions);
-        let graphs = graphs.map_err(|why| Error::usage(format!("{}: {why}", foreign(&component.name))))?;
-        Ok((Job { component, description, options, definitions, graphs }, further))
+        let uses_stats = component.collector.asks_of_containers();
+        let (options, own): (Options, Own) =
+            Options::parse(subcommand, &session.reserved, words, &description, uses_stats)?;
+        session.watchdog.set_deadline(options.deadline);
+        component.collector.set_bounds(options.bounds);
+        let definitions = component.definitions(options.collector.values()).await?;
+        let graphs = options
+            .output
+            .graphs(&definitions)
+            .map_err(|why| Error::usage(format!("{}: {why}", foreign(&component.name))))?;
+        Ok((Job { component, description, options, definitions, graphs }, own))
     }
 
-    /// Diagnostics that begin with what is to be said of the collector itself.
+    /// Starts the diagnostics with the warnings about the collector itself.
     pub fn diagnostics(&self) -> Diagnostics {
         let mut diagnostics = Diagnostics::new(&self.component.name);
         for warning in &self.component.warnings {
@@ -62,16 +84,46 @@ impl Job {
         }
         let refused = self.component.collector.refused();
         if !refused.is_empty() {
-            diagnostics.warn(format!("the collector {refused}"));
+            diagnostics.warn(format!("collector {refused}"));
         }
         diagnostics
     }
 
-    /// Where the state of this command is kept.
+    /// Opens the state file of this command line.
     ///
     /// # Errors
     /// As of [`StateFile::open`].
     pub fn state_file(&self) -> Result<StateFile, String> {
         StateFile::open(&self.description.name, &self.options.identity(self.component.identity()))
+    }
+
+    /// Finds the targets and collects from all of them, for a run that began at `begun`. Sandboxes are prewarmed while the engine
+    /// prepares its list; `last` tells how many.
+    ///
+    /// # Errors
+    /// If the engine does not return a list of containers.
+    pub async fn collect(&self, begun: Moment, last: &State, stop: &mut Stop) -> Result<Collected, Error> {
+        let collector = &self.component.collector;
+        let find = self.options.discovery.find(self.description.scope, stop);
+        let count = last.targets().min(limits::PREWARMED_SANDBOXES);
+        let (found, idle) = collector.prewarm(count, find).await;
+        let found = found?;
+        let containers = || found.targets.iter().filter_map(|target| target.container.as_ref());
+        let allowed = self.options.settings.stats_source;
+        let reader = |engine| Arc::new(Sources::new(allowed, engine, containers())) as Arc<dyn StatsReader>;
+        let context = Context {
+            collector,
+            settings: &self.options.settings,
+            options: self.options.collector.values(),
+            definitions: &self.definitions,
+            engine: found.engine.as_ref(),
+            stats: found.engine.as_ref().map(reader),
+            begun,
+            last,
+            idle: RefCell::new(idle),
+            samples: Cell::new(0),
+        };
+        let outcomes = collect::all(&context, &found.targets, stop).await;
+        Ok(Collected { found, outcomes })
     }
 }

@@ -1,124 +1,82 @@
 //! A metric plugin for mackerel-agent: a native host that finds containers and their ports and speaks Mackerel's plugin
 //! protocol, and collectors, each a sandboxed WebAssembly component that reads one kind of target.
+//!
+//! Start with [`commands`]`/run.rs`: one run, top to bottom. The folders and files, from the top down; each may use those below it:
+//!
+//! | | |
+//! |---|---|
+//! | [`cli`] | all commands, and their dispatch |
+//! | [`commands`], [`authors`] | one file per subcommand, for operators and for authors of collectors |
+//! | [`job`], [`session`] | one command line, checked; the context that all commands of a process share |
+//! | [`options`] | the command line about a collector, resolved |
+//! | [`pipeline`] | one run, in order: find, collect, name, rate, select, total, print |
+//! | [`store`] | where collectors come from: built in, installed, a file, a registry |
+//! | [`stats`] | a container's resource use, from control groups or from the engine |
+//! | [`engine`] | the container engine's API |
+//! | [`error`], [`stop`] | the errors that end a command; deadline, signals and watchdog |
+//! | [`sandbox`] | a fresh WebAssembly instance for every call of a collector, and its limits |
+//! | [`definition`], [`contract`] | what collectors declare, checked; what is a collector |
+//! | [`diagnostics`] | everything that goes to stderr |
+//! | [`private_dir`], [`tls`], [`address`], [`moment`], [`text`], [`env`], [`limits`] | what all of them use |
 
-pub mod address;
-pub mod authors;
-pub mod commands;
-pub mod contract;
-pub mod definition;
-pub mod diagnostics;
-pub mod engine;
-pub mod env;
-pub mod error;
-pub mod job;
-pub mod limits;
-pub mod moment;
-pub mod options;
-pub mod pipeline;
-pub mod private_dir;
-pub mod sandbox;
-pub mod stats;
-pub mod stop;
-pub mod store;
-pub mod text;
-pub mod tls;
+mod address;
+mod authors;
+mod cli;
+mod commands;
+mod contract;
+mod definition;
+mod diagnostics;
+mod engine;
+mod env;
+mod error;
+mod job;
+mod limits;
+mod moment;
+mod options;
+mod pipeline;
+mod private_dir;
+mod sandbox;
+mod session;
+mod stats;
+mod stop;
+mod store;
+mod text;
+mod tls;
 
-use std::ffi::OsString;
-use std::process::ExitCode;
-use std::sync::Arc;
-
-use clap::Parser;
-
+pub use crate::cli::main;
 pub use crate::sandbox::code::Builtin;
 
-use crate::authors::{componentize, new, test};
-use crate::commands::{conf, dashboard, explain, inspect, install, plan, run};
-use crate::error::Error;
-use crate::options::{Cli, CollectorAndRest, Command, RunCommand};
-use crate::pipeline::protocol;
-use crate::stop::Watchdog;
-use crate::store::Store;
-
-/// The whole program: does what `arguments` say, with these built-in collectors and what was generated for Go, and gives the exit
-/// status.
-pub fn main(
-    arguments: impl IntoIterator<Item = OsString>,
-    builtins: &'static [Builtin],
-    go: &'static [new::File],
-) -> ExitCode {
-    match execute(arguments, builtins, go) {
-        Ok(code) => code,
-        Err(error) => {
-            match &error {
-                Error::Clap(text) => {
-                    let _ = text.print();
-                }
-                error => diagnostics::print(&error.to_string()),
-            }
-            error.exit_code()
-        }
-    }
-}
-
-fn execute(
-    arguments: impl IntoIterator<Item = OsString>,
-    builtins: &'static [Builtin],
-    go: &'static [new::File],
-) -> Result<ExitCode, Error> {
-    let cli = Cli::try_parse_from(arguments)?;
-    let watchdog = Arc::new(Watchdog::new());
-    let engine =
-        sandbox::runtime::engine(None).map_err(|error| Error::failed(format!("no WebAssembly here: {error:#}")))?;
-    sandbox::runtime::start_clock(&engine, Arc::clone(&watchdog))?;
-    let store = Store::new(engine, builtins);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Error::failed(format!("cannot start: {error}")))?;
-    let result = runtime.block_on(async {
-        match cli.command {
-            Command::Run(RunCommand { collector: CollectorAndRest::Words(words) }) => {
-                let result = run::run(&store, &words, &watchdog).await;
-                result.map_err(|error| match error {
-                    Error::Failed(why) => Error::failed(format!("{why}{}", "")),
-                    error => error,
-                })
-            }
-            // The others are boxed, for they are larger than a run, and a run need not make place for them.
-            Command::Test(RunCommand { collector: CollectorAndRest::Words(words) }) => {
-                Box::pin(test::run(&store, &words, &watchdog)).await
-            }
-            Command::Plan(RunCommand { collector: CollectorAndRest::Words(words) }) => {
-                shown(Box::pin(plan::plan(&store, &words, &watchdog)).await)
-            }
-            Command::Explain(RunCommand { collector: CollectorAndRest::Words(words) }) => {
-                shown(Box::pin(explain::explain(&store, &words, &watchdog)).await)
-            }
-            Command::Conf(RunCommand { collector: CollectorAndRest::Words(words) }) => {
-                shown(Box::pin(conf::conf(&store, &words, &watchdog)).await)
-            }
-            Command::Dashboard(RunCommand { collector: CollectorAndRest::Words(words) }) => {
-                shown(Box::pin(dashboard::dashboard(&store, &words, &watchdog)).await)
-            }
-            Command::List => shown(inspect::list(&store).await),
-            Command::Inspect { collector } => shown(inspect::inspect(&store, &collector).await),
-            Command::Install { source } => {
-                watchdog.set_deadline(limits::SHIPPING_DEADLINE);
-                shown(install::install(&store, &source).await)
-            }
-            Command::Remove { name } => shown(install::remove(&store, &name)),
-            Command::Push { file, reference } => {
-                watchdog.set_deadline(limits::SHIPPING_DEADLINE);
-                shown(install::push(&store, &file, &reference).await)
-            }
-            Command::New { name, lang, dir } => shown(new::scaffold(&name, lang, &dir, go)),
-            Command::Componentize { module, output } => shown(componentize::componentize(&module, output.as_deref())),
-        }
-    });
-    // A name look-up that hangs must not hold up the end.
-    runtime.shutdown_background();
-    result
-}
-
-/// Prints what a command for people has to say.
-fn shown(text: Result<String, Error>) -> Result<ExitCode, Error> {
-    protocol::print(&text?).map(|()| ExitCode::SUCCESS)
+/// Internals that xtask, the fuzz crate and the scenarios use. They are not an API: any release may change them.
+pub mod internals {
+    pub use crate::contract::check as check_component;
+    pub use crate::definition::{Definitions, Point, Prefix, check as check_description};
+    pub use crate::diagnostics::Diagnostics;
+    pub use crate::engine::{Container, EngineHost, containers as parse_containers};
+    pub use crate::error::Error;
+    pub use crate::moment::Moment;
+    pub use crate::options::{Options, Subcommand};
+    pub use crate::pipeline::name::{Format, InstanceName, assign as assign_names};
+    pub use crate::pipeline::output::{Output, Value};
+    pub use crate::pipeline::protocol::{format_definitions, format_values};
+    pub use crate::pipeline::rate::{Clock, Reading};
+    pub use crate::pipeline::select::Selection;
+    pub use crate::pipeline::series::Series;
+    pub use crate::pipeline::state::{Remembered, State};
+    pub use crate::pipeline::target::{SkipReason, Target, choose as choose_target};
+    pub use crate::pipeline::total::Total;
+    pub use crate::sandbox::container::{Parts, Stats};
+    pub use crate::sandbox::failure::{Cause, Failure};
+    pub use crate::sandbox::refused::Refused;
+    pub use crate::sandbox::runtime::engine as wasm_engine;
+    pub use crate::sandbox::{
+        CollectError, Description, Graph, HttpError, Metric, MetricKind, OptionKind, OptionSpec, Period, Sample, Scope,
+        Unit,
+    };
+    pub use crate::stats::api::{figures as parse_stats, restarts_and_health as parse_state};
+    pub use crate::stats::cgroup::{Group, Version, container_of, traffic};
+    pub use crate::stats::empty as empty_stats;
+    pub use crate::store::BUILTIN_NAMES;
+    pub use crate::store::digest::digest;
+    pub use crate::store::pin::Pin;
+    pub use crate::text::{Foreign, escape, foreign};
 }

@@ -13,9 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use mackerel_plugin_wasm::sandbox::runtime::engine;
-use mackerel_plugin_wasm::store::BUILTIN_NAMES;
-use mackerel_plugin_wasm::store::digest::digest;
+use mackerel_plugin_wasm::internals::{BUILTIN_NAMES, digest, wasm_engine};
 
 /// Guests that are not embedded: the tests run them from their files.
 const TEST_GUESTS: &[&str] = &["evil", "old"];
@@ -33,7 +31,7 @@ fn main() -> Result<()> {
     }
     components(&root, &collectors.join("evil"))?;
     // Compiled for any processor of this architecture, for the program may run on another machine than this one.
-    let engine = engine(Some(&format!("{}-unknown-linux-gnu", std::env::consts::ARCH)))?;
+    let engine = wasm_engine(Some(&format!("{}-unknown-linux-gnu", std::env::consts::ARCH)))?;
     let mut list = String::from("&[\n");
     for name in BUILTIN_NAMES {
         let component = fs::read(collectors.join(format!("{name}.wasm")))?;

@@ -130,7 +130,7 @@ impl Language {
 ///
 /// # Errors
 /// A usage error for a name that a collector cannot have, or one that is taken; otherwise why nothing can be written.
-pub fn scaffold(name: &str, language: Language, parent: &Path, go: &[File]) -> Result<String, Error> {
+pub fn create(name: &str, language: Language, parent: &Path, go: &[File]) -> Result<String, Error> {
     check(name).map_err(Error::usage)?;
     let folder = parent.join(name);
     if !parent.is_dir() {

@@ -17,14 +17,16 @@ use crate::diagnostics::print;
 use crate::error::Error;
 use crate::job::Job;
 use crate::limits;
-use crate::options::{Purpose, shown};
+use crate::options::Subcommand;
 use crate::pipeline::output::{Of, PostedGraph};
 use crate::pipeline::protocol;
 use crate::pipeline::total::Total;
 use crate::sandbox::{Metric, MetricKind, Period};
-use crate::stop::Watchdog;
-use crate::store::Store;
+use crate::session::Session;
 use crate::text::escape;
+
+/// `dashboard` takes all options, and reads no secret: it requests no target.
+pub const SUBCOMMAND: Subcommand = Subcommand { name: "dashboard", unused: &[], reads_secrets: false };
 
 /// The options of `dashboard` alone.
 #[derive(Debug, Clone, Args)]
@@ -109,8 +111,8 @@ struct Drawn<'a> {
 ///
 /// # Errors
 /// A usage error, or why the collector cannot be used.
-pub async fn dashboard(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Result<String, Error> {
-    let (job, further): (Job, DashboardOptions) = Job::prepare(Purpose::Dashboard, store, words, watchdog).await?;
+pub async fn dashboard(session: &Session, words: &[OsString]) -> Result<String, Error> {
+    let (job, further): (Job, DashboardOptions) = Job::prepare(session, &SUBCOMMAND, words).await?;
     let DashboardOptions { role, urls, dashboard_id } = &further;
     for line in job.diagnostics().lines() {
         print(&line);
@@ -127,7 +129,7 @@ pub async fn dashboard(store: &Store, words: &[OsString], watchdog: &Watchdog) -
     let dashboard = Dashboard {
         id: dashboard_id.clone(),
         title: format!("{} of {role}", prefix.title()),
-        memo: format!("Made by {}", shown(Purpose::Dashboard, words)),
+        memo: format!("Made by {}", SUBCOMMAND.command_line(words)),
         url_path: format!("{}-{}-{}", prefix.to_string().replace('.', "_"), role.service, role.role),
         widgets,
     };

@@ -6,23 +6,27 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::commands::plan::PeopleOptions;
-use crate::commands::run;
+use crate::commands::plan::{FormatOptions, without_json};
 use crate::commands::table::Table;
 use crate::definition::bare;
 use crate::engine::Container;
 use crate::error::Error;
-use crate::job::Job;
+use crate::job::{Job, RUN};
 use crate::moment::Moment;
-use crate::options::{Purpose, shown};
+use crate::options::Subcommand;
 use crate::pipeline::collect::Outcome;
+use crate::pipeline::find::{Found, Skipped};
 use crate::pipeline::name::{self, InstanceName};
+use crate::pipeline::series;
 use crate::pipeline::state::State;
-use crate::pipeline::target::{Choice, Target};
+use crate::pipeline::target::Target;
 use crate::sandbox::MetricKind;
-use crate::stop::{Stop, Watchdog};
-use crate::store::Store;
+use crate::session::Session;
+use crate::stop::Stop;
 use crate::text::{escape, foreign};
+
+/// `explain` takes all options.
+pub const SUBCOMMAND: Subcommand = Subcommand::new("explain");
 
 /// What a run does.
 #[derive(Debug, Serialize)]
@@ -81,14 +85,14 @@ impl From<&Container> for Known {
 ///
 /// # Errors
 /// As of [`run::run`].
-pub async fn explain(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Result<String, Error> {
-    let (job, PeopleOptions { json }) = Job::prepare(Purpose::Explain, store, words, watchdog).await?;
-    let mut stop = Stop::new(watchdog.started(), job.options.host.deadline)?;
+pub async fn explain(session: &Session, words: &[OsString]) -> Result<String, Error> {
+    let (job, FormatOptions { json }) = Job::prepare(session, &SUBCOMMAND, words).await?;
+    let mut stop = Stop::new(session.watchdog.started(), job.options.deadline)?;
     let begun = Moment::now();
     let mut diagnostics = job.diagnostics();
     let state_file = diagnostics.ok(job.state_file());
     let last = state_file.as_ref().and_then(|file| diagnostics.ok(file.read())).unwrap_or_default();
-    let collected = run::collect(&job, begun, &last, &mut stop).await?;
+    let collected = job.collect(begun, &last, &mut stop).await?;
     let found = &collected.found;
     let names = diagnostics.with_warning(names(&job, found, last, begun));
     if let (InstanceName::Slot(_), Some(file)) = (&job.options.instance_name, &state_file) {
@@ -105,23 +109,23 @@ pub async fn explain(store: &Store, words: &[OsString], watchdog: &Watchdog) -> 
         .collect();
     let mut seen: HashSet<&str> =
         found.targets.iter().filter_map(|target| Some(target.container.as_ref()?.id.as_str())).collect();
-    for (container, choice) in &found.others {
-        seen.insert(&container.id);
-        rows.push(of_other(container, choice));
+    for one in &found.skipped {
+        seen.insert(&one.container.id);
+        rows.push(of_skipped(one));
     }
     let others = match &found.engine {
-        Some(engine) => engine.unmatched(&job.options.host.filters).await.unwrap_or_else(|why| {
+        Some(engine) => engine.unmatched(&job.options.discovery.filters).await.unwrap_or_else(|why| {
             diagnostics.warn(format!("which containers do not match is not known: {why}"));
             Vec::new()
         }),
         None => Vec::new(),
     };
     for (container, why) in others.iter().filter(|(container, _)| !seen.contains(container.id.as_str())) {
-        rows.push(passed_over(container, why.clone()));
+        rows.push(skipped(container, why.clone()));
     }
 
     let explanation = Explanation {
-        command: shown(Purpose::Run, words),
+        command: RUN.command_line(&without_json(words)),
         engine: found.engine.as_ref().map(|engine| engine.url().to_owned()),
         notes: diagnostics.lines(),
         containers: rows,
@@ -134,18 +138,18 @@ pub async fn explain(store: &Store, words: &[OsString], watchdog: &Watchdog) -> 
 }
 
 /// What the targets are called, as the next run would call them.
-fn names(job: &Job, found: &run::Found, mut last: State, begun: Moment) -> (Vec<String>, Option<String>) {
+fn names(job: &Job, found: &Found, mut last: State, begun: Moment) -> (Vec<String>, Option<String>) {
     match &job.options.instance_name {
         InstanceName::Slot(label) => {
-            let names = last.slots.assign(label.as_deref(), &found.targets, &found.living(), begun, Moment::now());
+            let names = last.slots.assign(label.as_deref(), &found.targets, &found.listed_ids(), begun, Moment::now());
             (names.0, None)
         }
-        format => name::assign(format, &found.targets),
+        InstanceName::Given(format) => name::assign(format, &found.targets),
     }
 }
 
 fn of_target(job: &Job, target: &Target, name: String, outcome: &Outcome) -> Row {
-    let points = outcome.found.as_ref().map(|found| found.points.as_slice()).unwrap_or_default();
+    let points = outcome.report.as_ref().map(|report| report.points.as_slice()).unwrap_or_default();
     let selection = &job.options.output.selection;
     let kept: Vec<_> = points.iter().filter(|point| selection.keeps(&bare(&point.key))).collect();
     Row {
@@ -153,31 +157,26 @@ fn of_target(job: &Job, target: &Target, name: String, outcome: &Outcome) -> Row
         considered: true,
         port: target.container_port,
         address: target.address.as_ref().map(ToString::to_string),
-        why: target.how.clone(),
+        why: target.reason.clone(),
         name: Some(name),
-        collected: Some(outcome.found.is_ok()),
-        error: outcome.found.as_ref().err().cloned(),
-        warnings: run::warnings(outcome),
+        collected: Some(outcome.report.is_ok()),
+        error: outcome.report.as_ref().err().map(ToString::to_string),
+        warnings: series::warnings(outcome),
         milliseconds: Some(milliseconds(outcome.took)),
         metrics: kept.len(),
         counters: kept.iter().filter(|point| point.kind != MetricKind::Gauge).count(),
     }
 }
 
-fn of_other(container: &Container, choice: &Choice) -> Row {
-    match choice {
-        Choice::Ambiguous(why) => Row {
-            considered: true,
-            collected: Some(false),
-            error: Some(why.clone()),
-            ..passed_over(container, why.clone())
-        },
-        Choice::Skipped(why) => passed_over(container, why.clone()),
-        Choice::Target(_) => passed_over(container, String::new()),
+fn of_skipped(Skipped { container, reason }: &Skipped) -> Row {
+    let row = skipped(container, reason.to_string());
+    if !reason.is_failure() {
+        return row;
     }
+    Row { considered: true, collected: Some(false), error: Some(reason.to_string()), ..row }
 }
 
-fn passed_over(container: &Container, why: String) -> Row {
+fn skipped(container: &Container, why: String) -> Row {
     Row {
         container: Some(Known::from(container)),
         considered: false,
@@ -210,7 +209,7 @@ impl Explanation {
             let outcome = match row.collected {
                 Some(true) => "collected",
                 Some(false) => "failed",
-                None => "passed over",
+                None => "skipped",
             };
             let metrics = match (row.metrics, row.counters) {
                 (0, _) => "-".to_owned(),
@@ -238,7 +237,7 @@ impl Explanation {
             None => format!("{}\n\n", self.command),
         };
         if self.containers.is_empty() {
-            text.push_str("no container runs\n");
+            text.push_str("no running containers\n");
         } else {
             text.push_str(&table.to_string());
         }

@@ -1,67 +1,38 @@
-//! `list` and `inspect`: what a person asks of collectors.
+//! `inspect`: one collector in full.
 
 use std::fmt::Write as _;
 
 use bytesize::ByteSize;
 
+use crate::commands::run::NoOptions;
 use crate::definition::{Definitions, Prefix};
 use crate::diagnostics::print;
 use crate::error::Error;
+use crate::job::RUN;
 use crate::limits;
 use crate::options::Options;
 use crate::pipeline::protocol;
-use crate::sandbox::{Description, MetricKind, OptionKind, OptionSpec, Period, Scope};
-use crate::store::pin::Pin;
-use crate::store::{Origin, Store};
+use crate::sandbox::{MetricKind, OptionKind, OptionSpec, Period, Scope};
+use crate::session::Session;
+use crate::store::Origin;
 use crate::text::{escape, foreign};
-
-/// All collectors, a line each: name, version, what it collects, where it comes from. One that is broken is a line that says so.
-///
-/// # Errors
-/// Where a built-in cannot be loaded, or the folder of installed ones not be used.
-pub async fn list(store: &Store) -> Result<String, Error> {
-    let mut rows = Vec::new();
-    for builtin in store.builtins() {
-        let component = store.load(builtin.name)?;
-        let Description { name, version, summary, .. } = component.describe().await?;
-        rows.push(row(&name, &version, &summary, "built in"));
-    }
-    for name in store.installed().names()? {
-        match store.installed().look(&name) {
-            Ok(Some(Pin { name, version, summary, source, .. })) => rows.push(row(&name, &version, &summary, &source)),
-            // It was just removed.
-            Ok(None) => {}
-            Err(error) => {
-                let error = escape(&error.to_string());
-                let why = error.strip_prefix(&format!("{name}: ")).unwrap_or(&error);
-                rows.push([foreign(&name).to_string(), "broken".to_owned(), why.to_owned()]);
-            }
-        }
-    }
-    let widest = rows.iter().map(|[name, ..]| name.chars().count()).max().unwrap_or_default();
-    let line = |[name, version, rest]: &[String; 3]| format!("{name:<widest$} {version:<9} {rest}\n");
-    Ok(rows.iter().map(line).collect())
-}
-
-fn row(name: &str, version: &str, summary: &str, origin: &str) -> [String; 3] {
-    [foreign(name).to_string(), foreign(version).to_string(), format!("{} ({})", foreign(summary), foreign(origin))]
-}
 
 /// One collector in full: description, options, graphs with the default options or why there are none, imports, size and digest.
 ///
 /// # Errors
 /// Where it cannot be loaded, or breaks its contract.
-pub async fn inspect(store: &Store, name: &str) -> Result<String, Error> {
-    let component = store.load(name)?;
+pub async fn inspect(session: &Session, name: &str) -> Result<String, Error> {
+    let component = session.store.load(name)?;
     for warning in &component.warnings {
         print(&format!("{}: {warning}", component.name));
     }
     let description = component.describe().await?;
     let words = [name.into()];
-    let options = Options::parse(&words, &description, component.collector.asks_of_containers())?;
+    let uses_stats = component.collector.asks_of_containers();
+    let (options, NoOptions {}) = Options::parse(&RUN, &session.reserved, &words, &description, uses_stats)?;
     let prefix: Prefix = options.output.prefix;
     // Some have no graphs before the operator has chosen.
-    let definitions = match component.definitions(&options.collector).await {
+    let definitions = match component.definitions(options.collector.values()).await {
         Err(Error::Usage(why)) => Err(why),
         other => Ok(other?),
     };

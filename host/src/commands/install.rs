@@ -1,4 +1,4 @@
-//! `install`, `remove` and `push`: how collectors get from their authors to this machine.
+//! `install`: a collector from a file or a registry, compiled and pinned.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -7,37 +7,45 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 use oci_client::Reference;
 
+use crate::commands::run::NoOptions;
 use crate::error::Error;
+use crate::job::RUN;
 use crate::limits;
 use crate::options::Options;
 use crate::sandbox::{Collector, Description};
+use crate::session::Session;
 use crate::store::digest::digest;
 use crate::store::pin::Pin;
 use crate::store::registry;
-use crate::store::{Component, Origin, Store, compile, read};
+use crate::store::{Component, Origin, compile, read};
 use crate::text::foreign;
+use crate::text::milliseconds;
 
 /// A component that is not installed yet, checked as far as that can be done without a target.
-struct Checked {
-    component: Component,
-    description: Description,
-    bytes: Vec<u8>,
-    compiled_in: Duration,
+pub struct Checked {
+    /// The component.
+    pub component: Component,
+    /// Its description of itself.
+    pub description: Description,
+    /// The component as it came.
+    pub bytes: Vec<u8>,
+    /// The time that its compilation took.
+    pub compiled_in: Duration,
 }
 
 /// Installs the collector in a file or of a registry, in place of one of the same name, and says what was installed.
 ///
 /// # Errors
 /// Where it cannot be had, is no collector, or breaks its contract. What was installed before stays.
-pub async fn install(store: &Store, source: &str) -> Result<String, Error> {
+pub async fn install(session: &Session, source: &str) -> Result<String, Error> {
     let (bytes, source) = match Source::of(source)? {
         // A path has to lead there from everywhere.
         Source::File(path) => (read(&path)?, std::path::absolute(&path).unwrap_or(path).display().to_string()),
         Source::Registry(reference) => registry::pull(&reference).await?,
     };
-    let Checked { component, description, bytes, compiled_in } = check(store, bytes, &source).await?;
+    let Checked { component, description, bytes, compiled_in } = check(session, bytes, &source).await?;
     let Description { name, version, summary, .. } = &description;
-    if store.builtins().iter().any(|builtin| builtin.name == name) {
+    if session.store.builtins().iter().any(|builtin| builtin.name == name) {
         return Err(Error::failed(format!(
             "{}: calls itself {name}, which is built in: a collector that is installed needs a name of its own",
             foreign(&source)
@@ -48,9 +56,9 @@ pub async fn install(store: &Store, source: &str) -> Result<String, Error> {
         Pin::new(name, version, summary, source, component.digest.clone(), component.size)
     };
     let pin = pin(source);
-    let locked = store.installed().lock()?;
+    let locked = session.store.installed().lock()?;
     let before = locked.pin(name);
-    locked.write(pin.clone(), &bytes, &component.collector, &store.engine)?;
+    locked.write(pin.clone(), &bytes, &component.collector, &session.store.engine)?;
 
     let mut text = String::new();
     let from = before.map(|before| {
@@ -77,69 +85,26 @@ pub async fn install(store: &Store, source: &str) -> Result<String, Error> {
     Ok(text)
 }
 
-/// Removes an installed collector, also one that is broken, and says so.
-///
-/// # Errors
-/// Where there is none of that name, or it cannot be removed.
-pub fn remove(store: &Store, name: &str) -> Result<String, Error> {
-    let shown = foreign(name);
-    if store.builtins().iter().any(|builtin| builtin.name == name) {
-        return Err(Error::usage(format!("{shown} is built in, and cannot be removed")));
-    }
-    let names = store.installed().names()?;
-    if !names.iter().any(|installed| installed == name) {
-        let names = if names.is_empty() { "nothing is".to_owned() } else { format!("there is {}", names.join(", ")) };
-        return Err(Error::usage(format!("{shown} is not installed; {}", foreign(&names))));
-    }
-    store.installed().lock()?.remove(name)?;
-    Ok(format!("removed {shown}\n"))
-}
-
-/// Puts the collector in a file into a registry, and says how it is installed from there.
-///
-/// # Errors
-/// Where it is no collector, breaks its contract, or the registry does not take it.
-pub async fn push(store: &Store, file: &Path, reference: &str) -> Result<String, Error> {
-    let reference = registry::parse(reference)?;
-    if reference.digest().is_some() {
-        return Err(Error::usage(format!("{reference}: a push takes a tag, and gives the digest")));
-    }
-    let source = file.display().to_string();
-    let Checked { component, description, bytes, .. } = check(store, read(file)?, &source).await?;
-    let manifest = registry::push(&reference, bytes, &description).await?;
-    let mut text = String::new();
-    let (name, version) = (foreign(&description.name), foreign(&description.version));
-    let _ = writeln!(text, "pushed {name} {version} to oci://{reference}");
-    let _ = writeln!(text, "digest    {manifest}");
-    let _ = writeln!(text, "component sha256:{}", component.digest);
-    let _ = writeln!(text, "\nTo install it, whatever the tag leads to later:\n");
-    let _ = writeln!(text, "mackerel-plugin-wasm install oci://{reference}@{manifest}");
-    Ok(text)
-}
-
 /// Compiles a component and calls it as `run` would before it knows its targets.
-async fn check(store: &Store, bytes: Vec<u8>, source: &str) -> Result<Checked, Error> {
+pub async fn check(session: &Session, bytes: Vec<u8>, source: &str) -> Result<Checked, Error> {
     let begin = Instant::now();
     let name = foreign(source);
-    let collector = compile(&store.engine, bytes.clone(), limits::INSTALL_COMPILE_TIMEOUT);
+    let collector = compile(&session.store.engine, bytes.clone(), limits::INSTALL_COMPILE_TIMEOUT);
     let collector: Collector = collector.map_err(|why| Error::failed(format!("{name}: {why}")))?;
     let compiled_in = begin.elapsed();
     let (size, digest) = (bytes.len() as u64, digest(&bytes));
     let (origin, warnings) = (Origin::File(compiled_in), Vec::new());
     let component = Component { name: name.to_string(), collector, size, digest, origin, warnings };
     let description = component.describe().await?;
-    let options = Options::parse(&[name.to_string().into()], &description, component.collector.asks_of_containers())?;
-    match component.definitions(&options.collector).await {
+    let uses_stats = component.collector.asks_of_containers();
+    let words = [name.to_string().into()];
+    let (options, NoOptions {}) = Options::parse(&RUN, &session.reserved, &words, &description, uses_stats)?;
+    match component.definitions(options.collector.values()).await {
         // Some have no graphs before the operator has chosen.
         Ok(_) | Err(Error::Usage(_)) => {}
         Err(error) => return Err(error),
     }
     Ok(Checked { component, description, bytes, compiled_in })
-}
-
-/// A time in whole milliseconds, as people read it.
-pub fn milliseconds(time: Duration) -> String {
-    format!("{} ms", time.as_millis())
 }
 
 /// Where `install` takes a component from.

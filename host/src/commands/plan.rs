@@ -7,26 +7,29 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde::Serialize;
 
-use crate::commands::run;
 use crate::commands::table::Table;
 use crate::definition::{bare, fits_pattern};
 use crate::error::Error;
-use crate::job::Job;
+use crate::job::{Job, RUN};
 use crate::limits;
 use crate::moment::Moment;
-use crate::options::{Purpose, shown};
-use crate::pipeline::output::{Output, Rated};
+use crate::options::Subcommand;
+use crate::pipeline::output::Output;
+use crate::pipeline::series::Series;
 use crate::pipeline::state::State;
 use crate::pipeline::total::Total;
-use crate::stop::{Stop, Watchdog};
-use crate::store::Store;
+use crate::session::Session;
+use crate::stop::Stop;
 use crate::text::foreign;
 
-/// What `plan` and `explain` take beside the options of `run`.
+/// `plan` takes all options.
+pub const SUBCOMMAND: Subcommand = Subcommand::new("plan");
+
+/// The options of `plan` and `explain` alone.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Output")]
-pub struct PeopleOptions {
-    /// Print JSON in place of a table
+pub struct FormatOptions {
+    /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,
 }
@@ -70,37 +73,31 @@ struct Suggestion {
 ///
 /// # Errors
 /// As of [`run::run`].
-pub async fn plan(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Result<String, Error> {
-    let (job, PeopleOptions { json }) = Job::prepare(Purpose::Plan, store, words, watchdog).await?;
-    let mut stop = Stop::new(watchdog.started(), job.options.host.deadline)?;
-    let collected = run::collect(&job, Moment::now(), &State::default(), &mut stop).await?;
+pub async fn plan(session: &Session, words: &[OsString]) -> Result<String, Error> {
+    let (job, FormatOptions { json }) = Job::prepare(session, &SUBCOMMAND, words).await?;
+    let mut stop = Stop::new(session.watchdog.started(), job.options.deadline)?;
+    let collected = job.collect(Moment::now(), &State::default(), &mut stop).await?;
     let mut diagnostics = job.diagnostics();
-    collected.found.tell(job.options.host.verbose, &mut diagnostics);
-    let series = run::series(&collected.found.targets, collected.outcomes, &mut diagnostics);
+    collected.found.report_skipped(job.options.verbose, &mut diagnostics);
+    let mut series = Series::of_outcomes(&collected.found.targets, collected.outcomes, &mut diagnostics);
     diagnostics.print();
     let failed = diagnostics.failures();
 
-    // Any names do: as many as there are targets. A counter counts from the second run on, and here at once.
-    let names: Vec<String> = (0..series.len()).map(|number| number.to_string()).collect();
-    let rated: Vec<Rated<'_>> = series
-        .iter()
-        .zip(&names)
-        .map(|(series, name)| Rated {
-            name: Some(name),
-            values: series.points.iter().map(|point| (point, point.value)).collect(),
-        })
-        .collect();
-    let count = |output: &Output| output.values(&rated, failed).len();
+    // Only the number of names matters. A counter has a value from the second run on, and is counted here at once.
+    for (number, series) in series.iter_mut().enumerate() {
+        series.name = Some(number.to_string());
+    }
+    let count = |output: &Output| output.values(&series, failed).len();
     let output = &job.options.output;
     let metrics = count(output);
     let suggestions = suggestions(&job, metrics, &count);
     let host = |(kind, limit): (_, usize)| Host { kind, limit, over: metrics.saturating_sub(limit) };
     let plan = Plan {
-        command: shown(Purpose::Run, words),
+        command: RUN.command_line(&without_json(words)),
         targets: series.len(),
         failed,
         metrics,
-        graphs: rows(&job, output.values(&rated, failed).iter().map(|value| value.key.as_str())),
+        graphs: rows(&job, output.values(&series, failed).iter().map(|value| value.key.as_str())),
         hosts: limits::METRICS_OF_HOST.map(host).into(),
         suggestions,
     };
@@ -109,6 +106,11 @@ pub async fn plan(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Res
         return Ok(serde_json::to_string_pretty(&plan).unwrap_or_default() + "\n");
     }
     Ok(plan.text())
+}
+
+/// Drops `--json`, which `run` does not have, from a command line that is shown as one of `run`.
+pub fn without_json(words: &[OsString]) -> Vec<OsString> {
+    words.iter().filter(|word| *word != "--json").cloned().collect()
 }
 
 /// The keys counted by their graphs, in the order of the definitions. Those without a definition come last, by what Mackerel makes of

@@ -1,4 +1,4 @@
-//! Collecting: all targets at once, each in a sandbox of its own and with a time of its own.
+//! Collecting: all targets concurrently, each in a sandbox of its own and with a timeout of its own.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -14,7 +14,6 @@ use crate::definition::{Definitions, Point};
 use crate::engine::Engine;
 use crate::limits;
 use crate::moment::Moment;
-use crate::options::Options;
 use crate::pipeline::state::State;
 use crate::pipeline::target::Target;
 use crate::sandbox::activity::{Activity, COLLECTING};
@@ -25,20 +24,31 @@ use crate::sandbox::failure::{Cause, Failure};
 use crate::sandbox::refused::Refused;
 use crate::sandbox::stderr::Stderr;
 use crate::sandbox::usage::Usage;
-use crate::sandbox::{Collector, ContainerFacts, Endpoint, Report, Sandbox, TargetFacts};
-use crate::stats::Source;
+use crate::sandbox::{Collector, ContainerFacts, Endpoint, OptionValue, Report, Sandbox, TargetFacts};
+use crate::stats::{Allowed, Source};
 use crate::stop::Stop;
 
-/// What came of one target. It is held until the run ends, so it is no larger than `limits` allow.
+/// How each target of a run is collected.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The timeout of one target, from the lookup of its name to its report.
+    pub timeout: Duration,
+    /// The source of container stats that the operator allows.
+    pub stats_source: Allowed,
+    /// The server name in the targets' certificates, or `None` for the targets' addresses.
+    pub tls_server_name: Option<ServerName<'static>>,
+}
+
+/// The outcome of one target. It is held until the run ends; `limits` bound its size.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What was reported, or why nothing was, as it is told.
-    pub found: Result<Found, String>,
-    /// When its container was started, none for fixed targets; or why the engine does not say.
+    /// The report, or the reason for which there is none.
+    pub report: Result<CheckedReport, Failure>,
+    /// The start time of the container, `None` for fixed targets.
     pub start: Result<Option<String>, String>,
     /// When its collection began.
     pub seen: Moment,
-    /// Where its container's figures came from, where its collector asked for them.
+    /// Where its container's stats came from, where its collector asked for them.
     pub source: Option<Source>,
     /// The end of what its collector wrote to stderr, where that did not fail.
     pub stderr: String,
@@ -51,35 +61,37 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn failed(why: String, seen: Moment, usage: Usage, took: Duration) -> Outcome {
+    fn failed(failure: Failure, seen: Moment, usage: Usage, took: Duration) -> Outcome {
         let (stderr, refused) = (String::new(), Refused::default());
-        Outcome { found: Err(why), start: Ok(None), seen, source: None, stderr, refused, usage, took }
+        Outcome { report: Err(failure), start: Ok(None), seen, source: None, stderr, refused, usage, took }
     }
 }
 
-/// A report, held against the definitions.
+/// A report, checked against the definitions.
 #[derive(Debug)]
-pub struct Found {
-    /// What fits them, in their order.
+pub struct CheckedReport {
+    /// The samples that the definitions cover, in their order.
     pub points: Vec<Point>,
-    /// What had to be left out, a warning for each kind.
+    /// The samples that were dropped, one warning for each reason.
     pub warnings: Vec<String>,
-    /// The time that the points are of by the target's own clock, in nanoseconds since 1970, where the collector tells.
+    /// The time of the points by the target's own clock, in nanoseconds since 1970, if the collector reports it.
     pub time: Option<u64>,
 }
 
-/// What all targets of a run have in common.
-pub struct Run<'a> {
+/// The context that all targets of a run share.
+pub struct Context<'a> {
     /// The collector.
     pub collector: &'a Collector,
-    /// The options of the run.
-    pub options: &'a Options,
+    /// How each target is collected.
+    pub settings: &'a Settings,
+    /// The options that the collector gets.
+    pub options: &'a [OptionValue],
     /// What the collector declares.
     pub definitions: &'a Definitions,
     /// The engine behind the targets, where there is one.
     pub engine: Option<&'a Engine>,
     /// What tells the resource use of the targets' containers, where there are any.
-    pub figures: Option<Arc<dyn StatsReader>>,
+    pub stats: Option<Arc<dyn StatsReader>>,
     /// When the run began, before the engine was asked for its list.
     pub begun: Moment,
     /// What the last run left.
@@ -92,7 +104,7 @@ pub struct Run<'a> {
 
 /// Collects from all targets until all have answered or the run has to stop: then those that have not are failures. The
 /// outcomes are in the order of `targets`.
-pub async fn all(run: &Run<'_>, targets: &[Target], stop: &mut Stop) -> Vec<Outcome> {
+pub async fn all(context: &Context<'_>, targets: &[Target], stop: &mut Stop) -> Vec<Outcome> {
     let activities: Vec<Activity> = targets.iter().map(|_| Activity::new("not begun")).collect();
     let mut outcomes: BTreeMap<usize, Outcome> = BTreeMap::new();
     let mut waiting = targets.iter().zip(&activities).enumerate();
@@ -104,7 +116,7 @@ pub async fn all(run: &Run<'_>, targets: &[Target], stop: &mut Stop) -> Vec<Outc
             while running.len() < files
                 && let Some((index, (target, activity))) = waiting.next()
             {
-                running.push(async move { (index, one(run, target, activity).await) });
+                running.push(async move { (index, one(context, target, activity).await) });
             }
             tokio::select! {
                 finished = running.next() => match finished {
@@ -118,66 +130,66 @@ pub async fn all(run: &Run<'_>, targets: &[Target], stop: &mut Stop) -> Vec<Outc
     drop(running);
     let unfinished = |index: usize| {
         let cause = Cause::Stopped { waiting: activities[index].get(), stop: stopped.clone().unwrap_or_default() };
-        Outcome::failed(cause.to_string(), run.begun, Usage::default(), Duration::ZERO)
+        Outcome::failed(cause.into(), context.begun, Usage::default(), Duration::ZERO)
     };
     (0..targets.len()).map(|index| outcomes.remove(&index).unwrap_or_else(|| unfinished(index))).collect()
 }
 
 /// Collects from one target, within its time.
-pub async fn one(run: &Run<'_>, target: &Target, activity: &Activity) -> Outcome {
+pub async fn one(context: &Context<'_>, target: &Target, activity: &Activity) -> Outcome {
     let seen = Moment::now();
     let begin = Instant::now();
-    let timeout = run.options.host.timeout;
-    let container = container(run, target, activity);
+    let timeout = context.settings.timeout;
+    let container = container(context, target, activity);
     let settled = container.as_ref().map(|container| Arc::clone(&container.settled));
     let sandbox_of = OnceCell::new();
     let work = async {
-        let start = start_of(run, target, activity).await;
-        let destination = bind(run, target, activity).await?;
+        let start = start_of(context, target, activity).await;
+        let destination = bind(context, target, activity).await?;
         activity.set(COLLECTING);
         let calls = async {
-            let idle = run.idle.borrow_mut().pop();
+            let idle = context.idle.borrow_mut().pop();
             let sandbox = match idle {
                 Some(sandbox) => sandbox,
-                None => run.collector.sandbox(activity.clone()).await?,
+                None => context.collector.sandbox(activity.clone()).await?,
             };
             sandbox_of.get_or_init(|| (sandbox.stderr(), sandbox.refused(), sandbox.usage()));
-            sandbox.collect(destination, container, activity.clone(), &facts(target), &run.options.collector).await
+            sandbox.collect(destination, container, activity.clone(), &facts(target), context.options).await
         };
-        let report = run.collector.bounded(calls).await??;
-        Ok((found(run, &report)?, start))
+        let report = context.collector.bounded(calls).await??;
+        Ok((check(context, &report)?, start))
     };
     let late = || Err(Cause::Timeout { waiting: activity.get(), timeout });
     let result = tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| late());
     let (stderr, refused, usage): (Stderr, Refused, Usage) = sandbox_of.into_inner().unwrap_or_default();
     let (wrote, took) = (stderr.take(), begin.elapsed());
     match result {
-        Ok((found, start)) => {
+        Ok((report, start)) => {
             let source = settled.and_then(|settled| settled.get().copied());
-            Outcome { found: Ok(found), start, seen, source, stderr: wrote, refused, usage, took }
+            Outcome { report: Ok(report), start, seen, source, stderr: wrote, refused, usage, took }
         }
-        Err(cause) => Outcome::failed(Failure { cause, wrote, refused }.to_string(), seen, usage, took),
+        Err(cause) => Outcome::failed(Failure { cause, wrote, refused }, seen, usage, took),
     }
 }
 
 /// Holds a report against the definitions, where it still fits into what a run holds.
-fn found(run: &Run<'_>, report: &Report) -> Result<Found, Exceeded> {
-    let samples = run.samples.get() + report.samples.len().saturating_sub(limits::SAMPLES_SHARE);
+fn check(context: &Context<'_>, report: &Report) -> Result<CheckedReport, Exceeded> {
+    let samples = context.samples.get() + report.samples.len().saturating_sub(limits::SAMPLES_SHARE);
     if samples > limits::TOTAL_SAMPLES {
         return Err(Exceeded::TotalSamples);
     }
-    run.samples.set(samples);
-    let (points, warnings) = run.definitions.points(&report.samples);
-    Ok(Found { points, warnings, time: report.time })
+    context.samples.set(samples);
+    let (points, warnings) = context.definitions.points(&report.samples);
+    Ok(CheckedReport { points, warnings, time: report.time })
 }
 
 /// When the target's container was started. Known before its counters are read: a container that is restarted in between
 /// then has the old start beside new counters, which the next run finds out, and never the other way round.
 ///
 /// The engine is asked only where its list does not rule out a restart since the last run.
-async fn start_of(run: &Run<'_>, target: &Target, activity: &Activity) -> Result<Option<String>, String> {
-    let (Some(engine), Some(container)) = (run.engine, &target.container) else { return Ok(None) };
-    if let Some(last) = run.last.get(&target.identity()) {
+async fn start_of(context: &Context<'_>, target: &Target, activity: &Activity) -> Result<Option<String>, String> {
+    let (Some(engine), Some(container)) = (context.engine, &target.container) else { return Ok(None) };
+    if let Some(last) = context.last.get(&target.identity()) {
         let ago = Moment::now().since(last.seen);
         if container.up_at_least().zip(ago).is_some_and(|(up, ago)| up > ago) {
             return Ok(last.reading.start.clone());
@@ -188,13 +200,13 @@ async fn start_of(run: &Run<'_>, target: &Target, activity: &Activity) -> Result
 }
 
 /// Where the sandbox's connections go: decided here, outside the sandbox. A name is looked up within the target's own time.
-async fn bind(run: &Run<'_>, target: &Target, activity: &Activity) -> Result<Option<Destination>, Cause> {
+async fn bind(context: &Context<'_>, target: &Target, activity: &Activity) -> Result<Option<Destination>, Cause> {
     let Some(Address { host, port }) = &target.address else { return Ok(None) };
     activity.set("no answer to the look-up of its name");
     let unknown = |why: String| Cause::Name { host: host.clone(), why };
     let addresses = tokio::net::lookup_host((host.as_str(), *port)).await;
     let addresses: Vec<SocketAddr> = addresses.map_err(|error| unknown(error.to_string()))?.collect();
-    let server_name = match &run.options.host.tls_server_name {
+    let server_name = match &context.settings.tls_server_name {
         Some(name) => name.clone(),
         None => ServerName::try_from(host.clone()).map_err(|error| unknown(error.to_string()))?,
     };
@@ -203,12 +215,12 @@ async fn bind(run: &Run<'_>, target: &Target, activity: &Activity) -> Result<Opt
 }
 
 /// The container that the collector can ask about.
-fn container(run: &Run<'_>, target: &Target, activity: &Activity) -> Option<Container> {
+fn container(context: &Context<'_>, target: &Target, activity: &Activity) -> Option<Container> {
     let container = target.container.as_ref()?;
     Some(Container {
         id: container.id.clone(),
         has_interfaces: container.has_interfaces,
-        figures: Arc::clone(run.figures.as_ref()?),
+        figures: Arc::clone(context.stats.as_ref()?),
         settled: Arc::new(OnceLock::new()),
         activity: activity.clone(),
     })

@@ -1,11 +1,17 @@
-//! One run, in order.
+//! One run, in order. Nothing here knows the command line.
+//!
+//! [`find`] → [`collect`] (one sandbox per target, concurrently) → [`series`] → [`ledger`] ([`name`], [`slot`], [`rate`], [`state`]) →
+//! [`output`] ([`select`], [`total`]) → [`protocol`]
 
 pub mod collect;
+pub mod find;
+pub mod ledger;
 pub mod name;
 pub mod output;
 pub mod protocol;
 pub mod rate;
 pub mod select;
+pub mod series;
 pub mod slot;
 pub mod state;
 pub mod target;

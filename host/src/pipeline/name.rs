@@ -1,7 +1,6 @@
-//! Names: the one component of a metric name that stands for a target.
+//! Names: the component of a metric name that identifies a target.
 //!
-//! Every name is legal, unique within the run, and the same from run to run as long as the same containers stand beside
-//! each other.
+//! Every name is legal, unique within the run, and the same from run to run while the same containers run beside each other.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -10,9 +9,18 @@ use crate::limits;
 use crate::pipeline::target::Target;
 use crate::text::foreign;
 
-/// `--instance-name`: what a target's name is made of. The formats are mackerel-plugin-docker's, and `port`.
+/// `--instance-name`: how targets are named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InstanceName {
+    /// By what the target is.
+    Given(Format),
+    /// By its [slot](crate::pipeline::slot), after the value of this label if there is one.
+    Slot(Option<String>),
+}
+
+/// A name that the target itself gives. The formats are those of mackerel-plugin-docker, and `port`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Format {
     /// The port that is dialled.
     Port,
     /// The container's name.
@@ -29,70 +37,61 @@ pub enum InstanceName {
     ImageName,
     /// The value of a label.
     Label(String),
-    /// The target's [slot](crate::pipeline::slot), behind the value of this label where one is given.
-    Slot(Option<String>),
 }
 
 impl FromStr for InstanceName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<InstanceName, String> {
-        Ok(match text {
-            "port" => InstanceName::Port,
-            "name" => InstanceName::Name,
-            "name_id" => InstanceName::NameId,
-            "id" => InstanceName::Id,
-            "image" => InstanceName::Image,
-            "image_id" => InstanceName::ImageId,
-            "image_name" => InstanceName::ImageName,
-            "slot" => InstanceName::Slot(None),
-            _ => {
-                let key = |prefix| text.strip_prefix(prefix).filter(|key: &&str| !key.is_empty()).map(str::to_owned);
-                match (key("label:"), key("slot:label:")) {
-                    (Some(key), _) => InstanceName::Label(key),
-                    (None, Some(key)) => InstanceName::Slot(Some(key)),
-                    (None, None) => {
-                        let all =
-                            "port, name, name_id, id, image, image_id, image_name, label:KEY, slot or slot:label:KEY";
-                        return Err(format!("expected {all}"));
-                    }
+        let key = |prefix| text.strip_prefix(prefix).filter(|key: &&str| !key.is_empty()).map(str::to_owned);
+        let format = match text {
+            "port" => Format::Port,
+            "name" => Format::Name,
+            "name_id" => Format::NameId,
+            "id" => Format::Id,
+            "image" => Format::Image,
+            "image_id" => Format::ImageId,
+            "image_name" => Format::ImageName,
+            "slot" => return Ok(InstanceName::Slot(None)),
+            _ => match (key("label:"), key("slot:label:")) {
+                (Some(key), _) => Format::Label(key),
+                (None, Some(key)) => return Ok(InstanceName::Slot(Some(key))),
+                (None, None) => {
+                    let all = "port, name, name_id, id, image, image_id, image_name, label:KEY, slot or slot:label:KEY";
+                    return Err(format!("expected {all}"));
                 }
-            }
-        })
+            },
+        };
+        Ok(InstanceName::Given(format))
     }
 }
 
-impl InstanceName {
-    /// What `target` is called by this format, before anything is made legal; empty where it has nothing of the kind.
+impl Format {
+    /// Returns the name of `target`, before it is made legal. It is empty if the target has none of this kind.
     fn of(&self, target: &Target) -> String {
-        if *self == InstanceName::Port {
-            return target.address.as_ref().map(|address| address.port.to_string()).unwrap_or_default();
-        }
-        let Some(container) = &target.container else { return String::new() };
-        let (name, image, short) = (&container.name, &container.image, short(&container.id, 6));
-        match self {
-            // Slots are given by the state.
-            InstanceName::Port | InstanceName::Slot(_) => String::new(),
-            InstanceName::Name => name.clone(),
-            InstanceName::NameId => format!("{name}_{short}"),
-            InstanceName::Id => container.id.clone(),
-            InstanceName::Image => image.clone(),
-            InstanceName::ImageId => format!("{image}_{short}"),
-            InstanceName::ImageName => format!("{image}_{name}"),
-            InstanceName::Label(key) => container.labels.get(key).cloned().unwrap_or_default(),
+        match (self, &target.container) {
+            (Format::Port, _) => target.address.as_ref().map(|address| address.port.to_string()).unwrap_or_default(),
+            (_, None) => String::new(),
+            (Format::Name, Some(container)) => container.name.clone(),
+            (Format::NameId, Some(container)) => format!("{}_{}", container.name, short(&container.id, SHORT_ID)),
+            (Format::Id, Some(container)) => container.id.clone(),
+            (Format::Image, Some(container)) => container.image.clone(),
+            (Format::ImageId, Some(container)) => format!("{}_{}", container.image, short(&container.id, SHORT_ID)),
+            (Format::ImageName, Some(container)) => format!("{}_{}", container.image, container.name),
+            (Format::Label(key), Some(container)) => container.labels.get(key).cloned().unwrap_or_default(),
         }
     }
 }
 
-/// Names all targets of a run, in their order, and warns where the format alone does not tell them apart.
+/// Names all targets of a run, in their order, and returns a warning if the format does not make the names unique.
 ///
-/// Targets of one name all get a suffix: the beginning of the container's id, or the address. None keeps the bare name, so
-/// that no series changes hands when one of them goes away.
-pub fn assign(format: &InstanceName, targets: &[Target]) -> (Vec<String>, Option<String>) {
+/// Targets with equal names all get a suffix: the beginning of the container's id, or the address. None of them keeps the bare name,
+/// so that no series passes to another container when one of them goes away.
+pub fn assign(format: &Format, targets: &[Target]) -> (Vec<String>, Option<String>) {
     let bare: Vec<String> = targets.iter().map(|target| legal(&format.of(target), limits::INSTANCE_LENGTH)).collect();
     let mut names = bare.clone();
     let mut warning = None;
-    // A name can be made up of another's and its id. Whole ids differ, so each further round puts one to a target that had none.
+    // A container can be named like another with its suffix. Whole ids differ, so each further round resolves one more clash.
     let whole = std::iter::repeat_n(WHOLE, targets.len());
     for length in SUFFIXES.into_iter().chain(whole) {
         let mut count: HashMap<&str, usize> = HashMap::new();
@@ -101,14 +100,15 @@ pub fn assign(format: &InstanceName, targets: &[Target]) -> (Vec<String>, Option
         }
         let clashes: Vec<bool> = names.iter().map(|name| name.is_empty() || count[name.as_str()] > 1).collect();
         let Some(first) = clashes.iter().position(|clash| *clash) else { break };
-        // That fixed targets on one port of several hosts carry their hosts' names surprises nobody.
+        // Fixed targets on one port of several hosts get their hosts' names; that needs no warning.
         if warning.is_none() && targets[first].container.is_some() {
             let others = match clashes.iter().filter(|clash| **clash).count() - 1 {
                 0 => String::new(),
-                others => format!(" and {others} more"),
+                1 => " and 1 more container".to_owned(),
+                others => format!(" and {others} more containers"),
             };
             warning = Some(format!(
-                "--instance-name gives no name of its own to {}{others}: the beginning of the container's id is put in",
+                "--instance-name is not unique for {}{others}; appended the container id",
                 foreign(&targets[first].to_string())
             ));
         }
@@ -120,29 +120,32 @@ pub fn assign(format: &InstanceName, targets: &[Target]) -> (Vec<String>, Option
     (names, warning)
 }
 
-/// The length of an id.
+/// The length of a whole id.
 const WHOLE: usize = 64;
 
-/// The lengths of suffixes that are tried, until all names differ.
-const SUFFIXES: [usize; 2] = [6, 12];
+/// The lengths of suffixes, tried in turn until all names differ.
+const SUFFIXES: [usize; 2] = [SHORT_ID, 12];
+
+/// The characters of a short id, as mackerel-plugin-docker has it.
+const SHORT_ID: usize = 6;
 
 fn suffix(target: &Target, length: usize) -> String {
     match (&target.container, &target.address) {
         (Some(container), _) => legal(short(&container.id, length), WHOLE),
         (None, Some(address)) if length == SUFFIXES[0] => legal(&address.host, limits::INSTANCE_LENGTH),
-        // Two hosts can become alike when their dots are replaced: their bytes do not.
+        // Two hosts can become equal when their dots are replaced; their bytes do not.
         (None, Some(address)) => hex::encode(address.to_string()),
         (None, None) => String::new(),
     }
 }
 
-/// Makes `text` a legal component: what Mackerel does not allow becomes `_`, and what is too long is cut.
+/// Makes `text` a legal component: replaces characters that Mackerel does not allow by `_`, and cuts it to `length`.
 pub fn legal(text: &str, length: usize) -> String {
     let legal = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
     text.chars().take(length).map(legal).collect()
 }
 
-/// The first characters of an id.
+/// Returns the first characters of an id.
 fn short(id: &str, length: usize) -> &str {
     id.char_indices().nth(length).map_or(id, |(end, _)| &id[..end])
 }
@@ -166,16 +169,17 @@ mod tests {
             address: "127.0.0.1:32768".parse().ok(),
             container: Some(container),
             container_port: Some(8080),
-            how: String::new(),
+            reason: String::new(),
         }
     }
 
     fn names(format: &str, targets: &[Target]) -> (Vec<String>, Option<String>) {
-        assign(&format.parse().unwrap(), targets)
+        let InstanceName::Given(format) = format.parse().unwrap() else { panic!("{format} is a slot") };
+        assign(&format, targets)
     }
 
     #[test]
-    fn every_format_gives_what_mackerel_plugin_docker_gives() {
+    fn every_format_gives_the_name_of_mackerel_plugin_docker() {
         let target = target("5bde5612", "api.1", &[("app", "shop/eu")]);
         for (format, name) in [
             ("port", "32768"),
@@ -193,19 +197,18 @@ mod tests {
     }
 
     #[test]
-    fn targets_of_one_name_all_get_the_beginning_of_their_ids_and_one_warning() {
+    fn targets_with_equal_names_all_get_an_id_and_one_warning() {
         let all = [target("aaaaaaaa", "api", &[]), target("bbbbbbbb", "web", &[]), target("cccccccc", "api", &[])];
         let (names, warning) = names("name", &all);
         assert_eq!(names, ["api_aaaaaa", "web", "api_cccccc"]);
         assert_eq!(
             warning.unwrap(),
-            "--instance-name gives no name of its own to api (127.0.0.1:32768) and 1 more: the beginning of the container's \
-             id is put in"
+            "--instance-name is not unique for api (127.0.0.1:32768) and 1 more container; appended the container id"
         );
     }
 
     #[test]
-    fn ids_that_begin_alike_and_names_that_look_like_suffixed_ones_stay_apart() {
+    fn equal_id_prefixes_and_names_like_suffixed_ones_stay_unique() {
         let all = [target("aaaaaa1", "api", &[]), target("aaaaaa2", "api", &[]), target("c", "api_aaaaaa", &[])];
         let (mut names, _) = names("name", &all);
         names.sort();
@@ -214,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_or_empty_label_gives_the_beginning_of_the_id() {
+    fn a_missing_or_empty_label_gives_the_short_id() {
         let all =
             [target("aaaaaaaa", "a", &[]), target("bbbbbbbb", "b", &[("app", "")]), target("c", "c", &[("app", "x")])];
         let (names, warning) = names("label:app", &all);
@@ -223,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn fixed_targets_with_one_port_are_told_apart_by_their_hosts() {
+    fn fixed_targets_with_equal_ports_get_their_hosts() {
         let fixed = |text: &str| Target::fixed(text.parse::<Address>().unwrap());
         let all = [fixed("10.0.0.1:80"), fixed("10.0.0.2:80"), fixed("[::1]:81")];
         assert_eq!(names("port", &all).0, ["80_10_0_0_1", "80_10_0_0_2", "81"]);
@@ -233,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_is_legal_whatever_a_container_is_called() {
+    fn every_name_is_legal_for_any_container_name() {
         for name in ["", "/", "a b\n", "日本語", "..", "#", "*", "\u{1b}[2J", &"x".repeat(10_000)] {
             let (names, _) = names("name", &[target("abc", name, &[])]);
             assert!(crate::definition::is_component(&names[0]), "{name:?} {names:?}");

@@ -14,8 +14,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::definition::{Definitions, Point, Prefix, bare};
-use crate::pipeline::protocol::Value;
 use crate::pipeline::select::Selection;
+use crate::pipeline::series::Series;
 use crate::pipeline::total::Total;
 use crate::sandbox::{Metric, MetricKind, Unit};
 
@@ -74,12 +74,13 @@ impl PostedGraph {
     }
 }
 
-/// One target's values, rates among them.
-pub struct Rated<'a> {
-    /// Its name in keys; none where it cannot be named, and is in totals alone.
-    pub name: Option<&'a str>,
-    /// The values.
-    pub values: Vec<(&'a Point, f64)>,
+/// A value, ready to be printed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Value {
+    /// The full name, in legal characters, without `custom.` in front.
+    pub key: String,
+    /// The value: finite.
+    pub value: f64,
 }
 
 impl Output {
@@ -128,23 +129,22 @@ impl Output {
     }
 
     /// The values: of each target, in total, and the number of targets.
-    pub fn values(&self, targets: &[Rated<'_>], failed: usize) -> Vec<Value> {
-        let keeps = |point: &Point| self.selection.is_empty() || self.selection.keeps(&bare(&point.key));
+    pub fn values(&self, series: &[Series<'_>], failed: usize) -> Vec<Value> {
+        let keeps = |point: &&Point| self.selection.is_empty() || self.selection.keeps(&bare(&point.key));
         let mut values = Vec::new();
         if self.each_target {
-            for target in targets {
-                let Some(name) = target.name else { continue };
-                // A key holds '#' once, and no name holds it.
+            for one in series {
+                let Some(name) = &one.name else { continue };
+                // A key has '#' once, and no name has it.
                 let key = |point: &Point| format!("{}.{}", self.prefix, point.key.replacen('#', name, 1));
-                let kept = target.values.iter().filter(|(point, _)| keeps(point));
-                values.extend(kept.map(|(point, value)| Value { key: key(point), value: *value }));
+                let kept = one.points.iter().filter(keeps);
+                values.extend(kept.map(|point| Value { key: key(point), value: point.value }));
             }
         }
         if !self.totals.is_empty() {
             let mut all: BTreeMap<((usize, usize), &str), Vec<f64>> = BTreeMap::new();
-            let kept = targets.iter().flat_map(|target| &target.values).filter(|(point, _)| keeps(point));
-            for (point, value) in kept {
-                all.entry((point.order, &point.key)).or_default().push(*value);
+            for point in series.iter().flat_map(|one| &one.points).filter(keeps) {
+                all.entry((point.order, &point.key)).or_default().push(point.value);
             }
             for total in &self.totals {
                 let value = |((_, key), all): (&(_, &str), &Vec<f64>)| {
@@ -156,7 +156,7 @@ impl Output {
         if self.targets_graph {
             // A run has fewer targets than a float counts exactly.
             #[allow(clippy::cast_precision_loss)]
-            let counts = [targets.len(), failed].map(|count| count as f64);
+            let counts = [series.len(), failed].map(|count| count as f64);
             let metrics = self.targets().metrics.into_iter().zip(counts);
             let key = |metric: &Metric| format!("{}_targets.{}", self.prefix, metric.name);
             values.extend(metrics.map(|(metric, value)| Value { key: key(&metric), value }));
@@ -191,6 +191,7 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::target::Target;
     use crate::sandbox::Graph;
 
     fn definitions(graphs: &[(&str, &[&str])]) -> Definitions {
@@ -242,8 +243,15 @@ mod tests {
     fn a_target_without_a_name_is_in_totals_alone() {
         let point = |value| Point { order: (0, 0), key: "#.load.a".to_owned(), kind: MetricKind::Gauge, value };
         let (one, two) = (point(1.0), point(2.0));
-        let targets =
-            [(Some("1"), &one), (None, &two)].map(|(name, point)| Rated { name, values: vec![(point, point.value)] });
+        let target = Target::fixed("127.0.0.1:1".parse().unwrap());
+        let series = |(position, name, point): (usize, Option<&str>, Point)| Series {
+            position,
+            target: &target,
+            name: name.map(str::to_owned),
+            points: vec![point],
+            reading: None,
+        };
+        let targets = [(0, Some("1"), one), (1, None, two)].map(series);
         let all = Output { each_target: true, targets_graph: true, ..sums() };
         let values = all.values(&targets, 3);
         let values: Vec<(&str, f64)> = values.iter().map(|value| (value.key.as_str(), value.value)).collect();

@@ -1,27 +1,18 @@
-//! Writing: Mackerel's plugin protocol on stdout.
+//! The protocol: Mackerel's plugin format on stdout.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::pipeline::output::PostedGraph;
+use crate::pipeline::output::{PostedGraph, Value};
 use crate::sandbox::{Metric, Unit};
 
-/// A value, ready to be written.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Value {
-    /// The full name, in legal characters, without `custom.` in front.
-    pub key: String,
-    /// The value: finite.
-    pub value: f64,
-}
-
-/// One `KEY<TAB>VALUE<TAB>EPOCH` line for each value. `time` is in seconds since 1970. No value has an exponent, and none
-/// is rounded.
-pub fn values(values: &[Value], time: u64) -> String {
+/// Formats one `KEY<TAB>VALUE<TAB>EPOCH` line for each value. `time` is in seconds since 1970. No value has an exponent, and none is
+/// rounded.
+pub fn format_values(values: &[Value], time: u64) -> String {
     let mut lines = String::with_capacity(values.len() * 64);
     for Value { key, value } in values {
         // Adding zero makes -0 a plain 0.
@@ -30,8 +21,8 @@ pub fn values(values: &[Value], time: u64) -> String {
     lines
 }
 
-/// The definitions as mackerel-agent asks for them. A graph of which nothing can be defined is left to Mackerel.
-pub fn definitions(graphs: &[PostedGraph]) -> String {
+/// Formats the graph definitions. A graph without a metric that can be defined is left out: Mackerel creates it from its values.
+pub fn format_definitions(graphs: &[PostedGraph]) -> String {
     let graphs = graphs.iter().map(|graph| {
         let metric = |metric: &Metric| MetricJson {
             name: metric.name.clone(),
@@ -46,14 +37,25 @@ pub fn definitions(graphs: &[PostedGraph]) -> String {
     format!("# mackerel-agent-plugin\n{}\n", serde_json::to_string(&meta).unwrap_or_default())
 }
 
-/// Hands text to whoever reads stdout.
+/// A failure to write to stdout, such as a closed pipe.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to stdout: {0}")]
+pub struct StdoutError(#[from] io::Error);
+
+impl From<StdoutError> for Error {
+    fn from(error: StdoutError) -> Error {
+        Error::failed(error)
+    }
+}
+
+/// Writes text to stdout and flushes it.
 ///
 /// # Errors
-/// Where nobody does.
-pub fn print(text: &str) -> Result<(), Error> {
-    let mut stdout = std::io::stdout().lock();
-    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-    written.map_err(|error| Error::failed(format!("cannot write to stdout: {error}")))
+/// If stdout cannot be written.
+pub fn print(text: &str) -> Result<(), StdoutError> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    Ok(stdout.flush()?)
 }
 
 #[derive(Serialize)]
@@ -75,7 +77,7 @@ struct MetricJson {
     stacked: bool,
 }
 
-/// Mackerel's word for a unit.
+/// Returns Mackerel's name of a unit.
 pub fn unit(unit: Unit) -> &'static str {
     match unit {
         Unit::Float => "float",
@@ -107,7 +109,7 @@ mod tests {
             (9_007_199_254_740_991.0, "9007199254740991"),
         ] {
             let value = Value { key: "a.b".to_owned(), value };
-            assert_eq!(values(&[value], 1_700_000_000), format!("a.b\t{text}\t1700000000\n"));
+            assert_eq!(format_values(&[value], 1_700_000_000), format!("a.b\t{text}\t1700000000\n"));
         }
     }
 }

@@ -73,8 +73,8 @@ impl State {
     ///
     /// # Errors
     /// None that a state can have: all its numbers are finite.
-    pub fn into_bytes(self) -> serde_json::Result<Vec<u8>> {
-        serde_json::to_vec(&self)
+    pub fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(self)
     }
 
     /// Whether it is of no run before.
@@ -214,14 +214,14 @@ impl Locked<'_> {
         self.file.read()
     }
 
-    /// Replaces the state in one step, and gives the lock back.
+    /// Replaces the state in one step.
     ///
     /// # Errors
     /// Where it cannot be written: the old state stays.
-    pub fn replace(self, state: State) -> Result<(), String> {
+    pub fn replace(&self, state: &State) -> Result<(), String> {
         let StateFile { folder, name, path } = self.file;
         let write = || -> std::io::Result<()> {
-            let bytes = state.into_bytes()?;
+            let bytes = state.to_bytes()?;
             if bytes.len() as u64 > limits::STATE_SIZE.as_u64() {
                 // The next run would not read it.
                 let limit = limits::STATE_SIZE.display().iec();

@@ -1,13 +1,13 @@
-//! Targets: which address of a container is asked, decided from what the engine's list says.
+//! Targets: the address of a container that is requested, decided from the engine's list alone.
 //!
 //! The rules, in this order:
-//! - A container that is not running (paused, restarting) is no target.
-//! - `--container-port` names the port; without it the container must publish exactly one TCP port.
-//! - A published port is dialled at the address that it is bound to: `127.0.0.1` for `0.0.0.0`, `::1` for `::`. The bindings of
-//!   IPv4 and IPv6 can differ in the host's port, so they are never mixed. Of several, IPv4 and then the lowest port.
-//! - On the host's network the container's port is the host's.
+//! - A container that is not running (paused, restarting) is not a target.
+//! - `--container-port` names the port. Without it the container must publish exactly one TCP port.
+//! - A published port is dialled at its bind address: `127.0.0.1` for `0.0.0.0`, `::1` for `::`. The IPv4 and IPv6 bindings of one
+//!   port can have different host ports, so they are never mixed. Of several bindings IPv4 comes first, then the lowest port.
+//! - On the host network the container's port is the host's.
 //! - A port that is exposed but not published is dialled at the container's own address.
-//! - An engine on another machine publishes ports there: the machine's name stands for `0.0.0.0` and `::`. What is bound to a
+//! - An engine on another machine publishes ports there: that machine's name replaces `0.0.0.0` and `::`. A port that is bound to a
 //!   loopback address, or not published, cannot be reached from here.
 
 use std::collections::BTreeSet;
@@ -17,27 +17,28 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::address::Address;
 use crate::engine::{Container, EngineHost, Port};
 use crate::sandbox::Scope;
+use crate::text::Foreign;
 
-/// What one sandbox collects from.
+/// The target of one sandbox.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// Where it is reached; none for collectors of whole containers.
+    /// The address, or `None` for collectors of whole containers.
     pub address: Option<Address>,
-    /// The container behind it; none for `--target`.
+    /// The container, or `None` for `--target`.
     pub container: Option<Container>,
     /// The port within the container.
     pub container_port: Option<u16>,
-    /// Why this port and address, for people.
-    pub how: String,
+    /// The reason for this port and address, for `explain`.
+    pub reason: String,
 }
 
 impl Target {
     /// A target that the operator named by its address.
     pub fn fixed(address: Address) -> Target {
-        Target { address: Some(address), container: None, container_port: None, how: "--target".to_owned() }
+        Target { address: Some(address), container: None, container_port: None, reason: "--target".to_owned() }
     }
 
-    /// What tells this target from all others, in this run and the next. A container keeps it over its restarts.
+    /// Returns the key of this target in the state. A container keeps it when it is restarted.
     pub fn identity(&self) -> String {
         match (&self.container, self.container_port, &self.address) {
             (Some(container), Some(port), _) => format!("{}:{port}", container.id),
@@ -49,7 +50,7 @@ impl Target {
 }
 
 impl fmt::Display for Target {
-    /// The name that people know: the container's and the address.
+    /// Writes the container's name and the address.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.container, &self.address) {
             (Some(container), Some(address)) => write!(f, "{} ({address})", container.name),
@@ -60,79 +61,95 @@ impl fmt::Display for Target {
     }
 }
 
-/// What becomes of a container.
-#[derive(Debug)]
-pub enum Choice {
-    /// It is a target.
-    Target(Box<Target>),
-    /// It is none, for a reason that only `-v` shows.
-    Skipped(String),
-    /// It should be one, and the operator has to say more.
-    Ambiguous(String),
+/// The reason for which a container is not a target.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SkipReason {
+    /// Its processes do not run.
+    #[error("not running ({0})")]
+    NotRunning(Foreign),
+    /// It publishes several ports, and none was chosen.
+    #[error("publishes several ports ({}): choose one, such as --container-port {}", joined(.0), .0[0])]
+    SeveralPorts(Vec<u16>),
+    /// It publishes no port, and none was chosen.
+    #[error("publishes no TCP port")]
+    NoPublishedPort,
+    /// It is on the host network, where the engine's list has no ports.
+    #[error("uses the host network: name the port with --container-port")]
+    HostNetwork,
+    /// It does not have the port that was chosen.
+    #[error("has no TCP port {0}")]
+    NoPort(u16),
+    /// The port is exposed and cannot be reached without being published.
+    #[error("TCP port {0} is not published")]
+    NotPublished(u16),
+    /// The port is bound to a loopback address on another machine.
+    #[error("TCP port {0} is bound to a loopback address of the engine's machine")]
+    LoopbackElsewhere(u16),
 }
 
-/// Decides what becomes of `container`.
-pub fn choose(container: &Container, scope: Scope, wanted: Option<u16>, engine: &EngineHost) -> Choice {
+impl SkipReason {
+    /// Whether the container should be a target, and the operator has to choose.
+    pub fn is_failure(&self) -> bool {
+        matches!(self, SkipReason::SeveralPorts(_))
+    }
+}
+
+fn joined(ports: &[u16]) -> String {
+    ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Makes a target of `container`. `wanted` is the port that the operator chose.
+///
+/// # Errors
+/// The reason for which the container is not a target.
+pub fn choose(
+    container: &Container,
+    scope: Scope,
+    wanted: Option<u16>,
+    engine: &EngineHost,
+) -> Result<Target, SkipReason> {
     if !container.running {
-        return Choice::Skipped(format!("it is not running ({})", container.status));
+        return Err(SkipReason::NotRunning(Foreign::new(&container.status)));
     }
-    if scope == Scope::Container {
-        let how = "the whole container".to_owned();
-        return Choice::Target(Box::new(Target {
-            address: None,
-            container: Some(container.clone()),
-            container_port: None,
-            how,
-        }));
-    }
-    let (port, reason) = match wanted {
-        Some(port) => (port, "--container-port"),
-        None => match only_published_port(container) {
-            Ok(port) => (port, "the only published port"),
-            Err(choice) => return choice,
-        },
+    let target = |address, container_port, reason| Target {
+        address,
+        container: Some(container.clone()),
+        container_port,
+        reason,
     };
-    match address_of(container, port, engine) {
-        Ok((address, way)) => Choice::Target(Box::new(Target {
-            address: Some(address),
-            container: Some(container.clone()),
-            container_port: Some(port),
-            how: format!("{reason}, {way}"),
-        })),
-        Err(why) => Choice::Skipped(why),
+    if scope == Scope::Container {
+        return Ok(target(None, None, "the whole container".to_owned()));
     }
+    let (port, port_reason) = match wanted {
+        Some(port) => (port, "--container-port"),
+        None => (only_published_port(container)?, "the only published port"),
+    };
+    let (address, address_reason) = address_of(container, port, engine)?;
+    Ok(target(Some(address), Some(port), format!("{port_reason}, {address_reason}")))
 }
 
-/// The container's port when nobody says which.
-fn only_published_port(container: &Container) -> Result<u16, Choice> {
+/// Returns the container's port if none was chosen.
+fn only_published_port(container: &Container) -> Result<u16, SkipReason> {
     let published = container.ports.iter().filter(|port| port.binding.is_some());
     let ports: BTreeSet<u16> = published.map(|port| port.container_port).collect();
-    let mut ports = ports.into_iter();
-    match (ports.next(), ports.len()) {
-        (Some(port), 0) => Ok(port),
-        (Some(first), _) => {
-            let all: Vec<String> = std::iter::once(first).chain(ports).map(|port| port.to_string()).collect();
-            Err(Choice::Ambiguous(format!(
-                "publishes several ports ({}): choose one, such as --container-port {first}",
-                all.join(", ")
-            )))
-        }
-        (None, _) if container.host_network => {
-            Err(Choice::Skipped("it is on the host's network, where --container-port has to name the port".to_owned()))
-        }
-        (None, _) => Err(Choice::Skipped("it publishes no TCP port".to_owned())),
+    let ports: Vec<u16> = ports.into_iter().collect();
+    match ports[..] {
+        [port] => Ok(port),
+        [] if container.host_network => Err(SkipReason::HostNetwork),
+        [] => Err(SkipReason::NoPublishedPort),
+        _ => Err(SkipReason::SeveralPorts(ports)),
     }
 }
 
-/// Where `port` of the container is reached from here, and why there.
-fn address_of(container: &Container, port: u16, engine: &EngineHost) -> Result<(Address, String), String> {
+/// Returns the address at which `port` of the container is reached from here, and the reason.
+fn address_of(container: &Container, port: u16, engine: &EngineHost) -> Result<(Address, String), SkipReason> {
     let here = |ip: IpAddr, port: u16| Address { host: ip.to_string(), port };
     if container.host_network {
         let address = match engine {
             EngineHost::Local => here(Ipv4Addr::LOCALHOST.into(), port),
             EngineHost::Remote(host) => Address { host: host.clone(), port },
         };
-        return Ok((address, "on the host's network".to_owned()));
+        return Ok((address, "on the host network".to_owned()));
     }
     let of_port = || container.ports.iter().filter(move |of| of.container_port == port);
     let mut bindings: Vec<(IpAddr, u16)> = of_port().filter_map(|of: &Port| of.binding).collect();
@@ -140,11 +157,11 @@ fn address_of(container: &Container, port: u16, engine: &EngineHost) -> Result<(
     bindings.sort_unstable();
     if bindings.is_empty() {
         return match (of_port().next(), container.addresses.iter().min(), engine) {
-            (None, ..) => Err(format!("it has no TCP port {port}")),
+            (None, ..) => Err(SkipReason::NoPort(port)),
             (Some(_), Some(own), EngineHost::Local) => {
                 Ok((here(*own, port), "not published, so at the container's own address".to_owned()))
             }
-            (Some(_), ..) => Err(format!("its TCP port {port} is not published")),
+            (Some(_), ..) => Err(SkipReason::NotPublished(port)),
         };
     }
     let reachable = bindings.into_iter().find_map(|(ip, port)| {
@@ -157,7 +174,7 @@ fn address_of(container: &Container, port: u16, engine: &EngineHost) -> Result<(
         };
         Some((address, format!("bound to {ip}")))
     });
-    reachable.ok_or_else(|| format!("its TCP port {port} is bound to a loopback address of the engine's machine"))
+    reachable.ok_or(SkipReason::LoopbackElsewhere(port))
 }
 
 #[cfg(test)]
@@ -180,12 +197,12 @@ mod tests {
         }
     }
 
-    /// The target as people read it, or in brackets why there is none.
+    /// Formats the target, or the reason in brackets.
     fn chosen(container: &Container, wanted: Option<u16>, engine: &EngineHost) -> String {
         match choose(container, Scope::Endpoint, wanted, engine) {
-            Choice::Target(target) => target.to_string(),
-            Choice::Skipped(why) => format!("[{why}]"),
-            Choice::Ambiguous(why) => format!("[! {why}]"),
+            Ok(target) => target.to_string(),
+            Err(reason) if reason.is_failure() => format!("[! {reason}]"),
+            Err(reason) => format!("[{reason}]"),
         }
     }
 
@@ -196,7 +213,7 @@ mod tests {
     const EVERYWHERE: &str = "0.0.0.0";
 
     #[test]
-    fn the_only_published_port_is_dialled_at_the_address_that_it_is_bound_to() {
+    fn the_only_published_port_is_dialled_at_its_bind_address() {
         for (ip, address) in [
             ("0.0.0.0", "127.0.0.1:32768"),
             ("127.0.0.1", "127.0.0.1:32768"),
@@ -209,13 +226,13 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_published_twice_is_one_target_by_ipv4_and_the_lowest_port() {
+    fn a_port_published_twice_is_one_target_at_ipv4_and_the_lowest_port() {
         let twice = [(8080, Some(("::", 32000))), (8080, Some((EVERYWHERE, 32769))), (8080, Some((EVERYWHERE, 32768)))];
         assert_eq!(local(&container(&twice), None), "api-1 (127.0.0.1:32768)");
     }
 
     #[test]
-    fn several_published_ports_are_listed_with_the_option_that_chooses() {
+    fn several_published_ports_are_listed_with_the_option_that_chooses_one() {
         let several = [(9090, Some((EVERYWHERE, 32769))), (8080, Some((EVERYWHERE, 32768))), (7070, None)];
         let expected = "[! publishes several ports (8080, 9090): choose one, such as --container-port 8080]";
         assert_eq!(local(&container(&several), None), expected);
@@ -223,36 +240,36 @@ mod tests {
     }
 
     #[test]
-    fn a_container_without_the_port_is_passed_over() {
-        assert_eq!(local(&container(&[]), None), "[it publishes no TCP port]");
-        assert_eq!(local(&container(&[(8080, None)]), None), "[it publishes no TCP port]");
-        assert_eq!(local(&container(&[(8080, Some((EVERYWHERE, 1)))]), Some(80)), "[it has no TCP port 80]");
+    fn a_container_without_the_port_is_skipped() {
+        assert_eq!(local(&container(&[]), None), "[publishes no TCP port]");
+        assert_eq!(local(&container(&[(8080, None)]), None), "[publishes no TCP port]");
+        assert_eq!(local(&container(&[(8080, Some((EVERYWHERE, 1)))]), Some(80)), "[has no TCP port 80]");
         let paused = Container { running: false, status: "Up 8 minutes (Paused)".to_owned(), ..container(&[]) };
-        assert_eq!(local(&paused, None), "[it is not running (Up 8 minutes (Paused))]");
+        assert_eq!(local(&paused, None), "[not running (Up 8 minutes (Paused))]");
     }
 
     #[test]
-    fn an_exposed_port_is_dialled_at_the_containers_own_address_when_it_is_asked_for() {
+    fn a_chosen_exposed_port_is_dialled_at_the_containers_own_address() {
         assert_eq!(local(&container(&[(8080, None)]), Some(8080)), "api-1 (172.17.0.2:8080)");
         let without_address = Container { addresses: Vec::new(), ..container(&[(8080, None)]) };
-        assert_eq!(local(&without_address, Some(8080)), "[its TCP port 8080 is not published]");
+        assert_eq!(local(&without_address, Some(8080)), "[TCP port 8080 is not published]");
     }
 
     #[test]
-    fn on_the_hosts_network_the_containers_port_is_the_hosts() {
+    fn on_the_host_network_the_container_port_is_the_host_port() {
         let host = || Container { host_network: true, addresses: Vec::new(), ..container(&[]) };
         assert_eq!(local(&host(), Some(8080)), "api-1 (127.0.0.1:8080)");
-        let expected = "[it is on the host's network, where --container-port has to name the port]";
+        let expected = "[uses the host network: name the port with --container-port]";
         assert_eq!(local(&host(), None), expected);
     }
 
     #[test]
-    fn the_ports_of_an_engine_elsewhere_are_dialled_there() {
+    fn ports_of_a_remote_engine_are_dialled_on_its_machine() {
         let engine = EngineHost::Remote("docker.example".to_owned());
         let at = |ip: &str| chosen(&container(&[(8080, Some((ip, 32768)))]), None, &engine);
         assert_eq!(at("0.0.0.0"), "api-1 (docker.example:32768)");
         assert_eq!(at("10.1.2.3"), "api-1 (10.1.2.3:32768)");
-        assert_eq!(at("127.0.0.1"), "[its TCP port 8080 is bound to a loopback address of the engine's machine]");
-        assert_eq!(chosen(&container(&[(8080, None)]), Some(8080), &engine), "[its TCP port 8080 is not published]");
+        assert_eq!(at("127.0.0.1"), "[TCP port 8080 is bound to a loopback address of the engine's machine]");
+        assert_eq!(chosen(&container(&[(8080, None)]), Some(8080), &engine), "[TCP port 8080 is not published]");
     }
 }

@@ -4,13 +4,10 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use bollard::models::{ContainerInspectResponse, ContainerStatsResponse};
-use mackerel_plugin_wasm::engine::{self, Container, EngineHost};
-use mackerel_plugin_wasm::pipeline::name::{self, InstanceName};
-use mackerel_plugin_wasm::pipeline::target::{self, Choice, Target};
-use mackerel_plugin_wasm::sandbox::container::{Parts, Stats};
-use mackerel_plugin_wasm::sandbox::failure::Cause;
-use mackerel_plugin_wasm::sandbox::{CollectError, Scope};
-use mackerel_plugin_wasm::stats::api;
+use mackerel_plugin_wasm::internals::{
+    Cause, CollectError, Container, EngineHost, InstanceName, Parts, Scope, Stats, Target, assign_names, choose_target,
+    empty_stats, parse_containers, parse_state, parse_stats,
+};
 use serde_json::Value;
 
 use crate::rules::{assert_notice, is_legal_component};
@@ -21,7 +18,7 @@ const FORMATS: [&str; 9] =
 
 /// The list of containers: what comes of it can be dialled, named, told apart and spoken of.
 pub fn list(bytes: &[u8]) {
-    let Ok(containers) = engine::containers(bytes) else { return };
+    let Ok(containers) = parse_containers(bytes) else { return };
     for container in &containers {
         let longest = Duration::from_secs(u64::MAX);
         assert!(container.up_at_least().is_none_or(|time| time <= longest));
@@ -44,9 +41,9 @@ pub fn list(bytes: &[u8]) {
 fn targets(containers: &[Container], scope: Scope, wanted: Option<u16>, engine: &EngineHost) -> Vec<Target> {
     let mut targets = Vec::new();
     for container in containers {
-        match target::choose(container, scope, wanted, engine) {
-            Choice::Target(target) => targets.push(*target),
-            Choice::Skipped(why) | Choice::Ambiguous(why) => assert_notice(&container.name, &why),
+        match choose_target(container, scope, wanted, engine) {
+            Ok(target) => targets.push(target),
+            Err(reason) => assert_notice(&container.name, &reason.to_string()),
         }
     }
     targets
@@ -57,7 +54,8 @@ fn assert_told_apart(targets: &[Target]) {
     let identities: HashSet<String> = targets.iter().map(Target::identity).collect();
     assert_eq!(identities.len(), targets.len(), "{identities:?}");
     for format in FORMATS.map(|format| format.parse::<InstanceName>().expect("a format")) {
-        let (names, warning) = name::assign(&format, targets);
+        let InstanceName::Given(format) = format else { panic!("a slot") };
+        let (names, warning) = assign_names(&format, targets);
         assert_eq!(names.len(), targets.len());
         for (name, target) in names.iter().zip(targets) {
             assert!(is_legal_component(name), "{format:?}: {name:?}");
@@ -74,7 +72,7 @@ fn assert_told_apart(targets: &[Target]) {
 pub fn inspect(bytes: &[u8]) {
     let Ok(response) = serde_json::from_slice::<ContainerInspectResponse>(bytes) else { return };
     let raw: Value = serde_json::from_slice(bytes).unwrap_or_default();
-    let state = api::restarts_and_health(response);
+    let state = parse_state(response);
     if !raw.is_object() || !are_objects([&raw["State"], &raw["State"]["Health"]]) {
         return;
     }
@@ -91,7 +89,7 @@ pub fn inspect(bytes: &[u8]) {
 pub fn stats(bytes: &[u8]) {
     let Ok(response) = serde_json::from_slice::<ContainerStatsResponse>(bytes) else { return };
     let raw: Value = serde_json::from_slice(bytes).unwrap_or_default();
-    let stats = match api::figures(response.clone(), Parts::all(), true) {
+    let stats = match parse_stats(response.clone(), Parts::all(), true) {
         Ok(stats) => stats,
         Err(error) => {
             let cause = Cause::Collector(CollectError::Container(error));
@@ -100,9 +98,9 @@ pub fn stats(bytes: &[u8]) {
     };
     assert_consistent(&stats);
     assert_ne!(stats.processes.limit, Some(u64::MAX), "this number stands for no limit");
-    let nothing = api::figures(response.clone(), Parts::empty(), true).expect("the time is the same");
-    assert_eq!(nothing, mackerel_plugin_wasm::stats::empty(stats.time));
-    let hosts_network = api::figures(response, Parts::all(), false).expect("the time is the same");
+    let nothing = parse_stats(response.clone(), Parts::empty(), true).expect("the time is the same");
+    assert_eq!(nothing, empty_stats(stats.time));
+    let hosts_network = parse_stats(response, Parts::all(), false).expect("the time is the same");
     assert_eq!(hosts_network, Stats { network: nothing.network, ..stats });
 
     let devices = raw["blkio_stats"]["io_serviced_recursive"].as_array().into_iter().flatten();

@@ -1,24 +1,16 @@
 //! What a collector returns: anyone can write one. Values are given as JSON here, so that an input can be read. What is missing in
 //! it, or of another type, is empty, as nothing but whole values comes out of a sandbox.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
 
-use mackerel_plugin_wasm::definition::{self, Definitions, Point, Prefix};
-use mackerel_plugin_wasm::error::Error;
-use mackerel_plugin_wasm::options::Options;
-use mackerel_plugin_wasm::pipeline::output::{Output, Rated};
-use mackerel_plugin_wasm::pipeline::protocol::{self, Value as Line};
-use mackerel_plugin_wasm::pipeline::rate::{Clock, Reading};
-use mackerel_plugin_wasm::pipeline::select::Selection;
-use mackerel_plugin_wasm::pipeline::total::Total;
-use mackerel_plugin_wasm::sandbox::failure::{Cause, Failure};
-use mackerel_plugin_wasm::sandbox::refused::Refused;
-use mackerel_plugin_wasm::sandbox::{
-    CollectError, Description, Graph, HttpError, Metric, MetricKind, OptionKind, OptionSpec, Period, Sample, Scope,
-    Unit,
+use clap::Args;
+use mackerel_plugin_wasm::internals::{
+    Cause, Clock, CollectError, Definitions, Description, Error, Failure, Foreign, Graph, HttpError, Metric,
+    MetricKind, OptionKind, OptionSpec, Options, Output, Period, Point, Prefix, Reading, Refused, Sample, Scope,
+    Selection, Series, Subcommand, Target, Total, Unit, Value as Line, check_description, escape, foreign,
+    format_definitions, format_values,
 };
-use mackerel_plugin_wasm::text::{Foreign, escape, foreign};
 use serde_json::Value;
 
 use crate::rules::{assert_lines, assert_notice, assert_one_line, assert_values, is_legal_component, text};
@@ -27,17 +19,19 @@ use crate::rules::{assert_lines, assert_notice, assert_one_line, assert_values, 
 pub fn description(bytes: &[u8]) {
     let Ok(json) = serde_json::from_slice::<Value>(bytes) else { return };
     let description = to_description(&json);
-    if let Err(why) = definition::check(&description) {
+    if let Err(why) = check_description(&description) {
         return assert_notice("describe", &Cause::Contract(why).to_string());
     }
     assert!(is_legal_component(&description.name) && description.name.parse::<Prefix>().is_ok());
     for word in ["", "--help", "-h", "--unknown", "--filter=a=b", "--instance-name=label:app"] {
         let words: Vec<OsString> = [description.name.as_str(), word].into_iter().map(OsString::from).collect();
         let words = if word.is_empty() { &words[..1] } else { &words[..] };
-        match Options::parse(words, &description, json["asks"] == true) {
-            Ok(options) => {
+        let run = Subcommand::new("run");
+        let parsed = Options::parse::<NoOptions>(&run, &BTreeSet::new(), words, &description, json["asks"] == true);
+        match parsed.map_err(Error::from) {
+            Ok((options, NoOptions {})) => {
                 let declared: HashSet<&str> = description.options.iter().map(|option| option.name.as_str()).collect();
-                assert!(options.collector.iter().all(|option| declared.contains(option.name.as_str())));
+                assert!(options.collector.values().iter().all(|option| declared.contains(option.name.as_str())));
                 assert_eq!(options.output.prefix.to_string(), description.name);
             }
             // The operator said nothing, so nothing is the operator's fault.
@@ -59,13 +53,13 @@ pub fn report(bytes: &[u8]) {
     let each =
         Output { prefix, selection: Selection::default(), totals: Vec::new(), each_target: true, targets_graph: false };
     let graphs = each.graphs(&definitions).expect("nothing is chosen");
-    assert_definitions(&protocol::definitions(&graphs), definitions.graphs().len(), 1);
+    assert_definitions(&format_definitions(&graphs), definitions.graphs().len(), 1);
     let totals = vec![Total::Sum, Total::Avg, Total::Max, Total::Min];
     let total = Output { totals, each_target: false, ..each.clone() };
     match total.graphs(&definitions) {
         Ok(graphs) => {
             let defined = graphs.iter().filter(|graph| graph.defined().next().is_some()).count();
-            assert_definitions(&protocol::definitions(&graphs), defined, 0);
+            assert_definitions(&format_definitions(&graphs), defined, 0);
         }
         Err(why) => assert_one_line(&why),
     }
@@ -86,9 +80,9 @@ pub fn report(bytes: &[u8]) {
         .collect();
     assert!(points.iter().all(|point| finite.contains(&(point.key.clone(), point.value.to_bits()))));
     assert_printed(&points, &each, json["time"].as_u64().unwrap_or(1));
-    let values: Vec<(&Point, f64)> = points.iter().map(|point| (point, point.value)).collect();
-    let twice = [Rated { name: Some("1"), values: values.clone() }, Rated { name: None, values }];
-    assert_values(&protocol::values(&total.values(&twice, 0), 1), 1);
+    let target = target();
+    let twice = [Some("1"), None].map(|name| series(&target, name, points.clone()));
+    assert_values(&format_values(&total.values(&twice, 0), 1), 1);
 }
 
 /// Asserts that `text` is what mackerel-agent reads as the definitions of so many graphs, each with so many `#`.
@@ -110,6 +104,18 @@ fn assert_definitions(text: &str, count: usize, hashes: usize) {
     }
 }
 
+/// A subcommand without options of its own.
+#[derive(Debug, Args)]
+struct NoOptions {}
+
+fn target() -> Target {
+    Target::fixed("127.0.0.1:32768".parse().expect("an address"))
+}
+
+fn series<'a>(target: &'a Target, name: Option<&str>, points: Vec<Point>) -> Series<'a> {
+    Series { position: 0, target, name: name.map(str::to_owned), points, reading: None }
+}
+
 /// Asserts that all values that `points` can become are printed as Mackerel takes them: gauges as they are, counters as growth
 /// since a minute, and a nanosecond, before.
 fn assert_printed(points: &[Point], output: &Output, time: u64) {
@@ -122,15 +128,13 @@ fn assert_printed(points: &[Point], output: &Output, time: u64) {
     };
     for last in [time.saturating_sub(60_000_000_000), time.saturating_sub(1), time] {
         let (last, now) = (reading(last, 0.5), reading(time, 1.0));
-        let value = |point: &Point| match point.kind {
-            MetricKind::Gauge => Some(point.value),
-            MetricKind::Counter(period) => now.rate(Some(&last), &point.key, period),
-        };
-        let values = points.iter().filter_map(|point| Some((point, value(point)?))).collect();
-        let lines: Vec<Line> = output.values(&[Rated { name: Some("32768"), values }], 0);
+        let target = target();
+        let mut one = Series { reading: Some(now), ..series(&target, Some("32768"), points.to_vec()) };
+        one.rate(Some(&last));
+        let lines: Vec<Line> = output.values(&[one], 0);
         // A prefix, a graph's key and a metric's name have 255 characters each.
         assert!(lines.iter().all(|line| line.key.len() <= 3 * 255 + 2), "{lines:?}");
-        let text = protocol::values(&lines, time / 1_000_000_000);
+        let text = format_values(&lines, time / 1_000_000_000);
         assert_values(&text, time / 1_000_000_000);
         assert_eq!(text.lines().count(), lines.len());
         let gauges = points.iter().filter(|point| point.kind == MetricKind::Gauge).count();

@@ -3,9 +3,7 @@
 
 use std::collections::HashMap;
 
-use mackerel_plugin_wasm::sandbox::container::Parts;
-use mackerel_plugin_wasm::stats::cgroup::{self, Group, Version};
-use mackerel_plugin_wasm::stats::empty;
+use mackerel_plugin_wasm::internals::{Group, Parts, Version, container_of, empty_stats, traffic};
 
 use crate::engine::{assert_consistent, assert_sum};
 
@@ -20,10 +18,10 @@ pub fn cgroup_files(bytes: &[u8]) {
     let read = |_controller: &str, file: &str| files.get(file).map(|text| (*text).to_owned());
     for (version, cfq) in [(Version::V1, false), (Version::V1, true), (Version::V2, false)] {
         let group = Group { version, cfq, machine: Some(MACHINE), read: &read };
-        let mut nothing = empty(1);
+        let mut nothing = empty_stats(1);
         group.fill(&mut nothing, Parts::empty());
-        assert_eq!(nothing, empty(1), "nothing was asked for");
-        let mut stats = empty(1);
+        assert_eq!(nothing, empty_stats(1), "nothing was asked for");
+        let mut stats = empty_stats(1);
         group.fill(&mut stats, Parts::all());
         assert_consistent(&stats);
         assert_eq!(stats.network, nothing.network, "no file of the group tells of the network");
@@ -49,7 +47,7 @@ fn field(text: Option<&&str>, key: &str) -> Option<u64> {
 /// The name of a control group's folder: whose it is said to be is part of it, and an id.
 pub fn cgroup_folder(bytes: &[u8]) {
     let Ok(name) = std::str::from_utf8(bytes) else { return };
-    if let Some(id) = cgroup::container_of(name) {
+    if let Some(id) = container_of(name) {
         assert!(id.len() == 64 && id.chars().all(|c| c.is_ascii_hexdigit()), "{id}");
         assert!(name == id || name.ends_with(&format!("-{id}")) || name.ends_with(&format!("{id}.scope")), "{name}");
         assert!(
@@ -62,7 +60,7 @@ pub fn cgroup_folder(bytes: &[u8]) {
 /// `/proc/PID/net/dev`.
 pub fn net_dev(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let network = cgroup::traffic(text);
+    let network = traffic(text);
     // The kernel's form: after two lines of headings, a name with a colon and sixteen numbers for each interface.
     let mut interfaces = HashMap::new();
     let mut is_whole = true;

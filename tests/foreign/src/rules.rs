@@ -1,7 +1,6 @@
 //! What holds of every output: Mackerel's rules for names and values, and what a line of stderr may be.
 
-use mackerel_plugin_wasm::diagnostics::Diagnostics;
-use mackerel_plugin_wasm::text::escape;
+use mackerel_plugin_wasm::internals::{Diagnostics, escape};
 
 /// The most characters that a line of stderr has: four texts of others (a target's name, two in what is said of it, and what its
 /// collector wrote), each cut at 300 characters of up to ten when escaped (`\u{10ffff}`), and the program's own words between them.

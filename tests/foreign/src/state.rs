@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mackerel_plugin_wasm::moment::Moment;
-use mackerel_plugin_wasm::pipeline::rate::{Clock, Reading};
-use mackerel_plugin_wasm::pipeline::state::{Remembered, State};
-use mackerel_plugin_wasm::sandbox::Period;
+use mackerel_plugin_wasm::internals::{Clock, Moment, Period, Reading, Remembered, State};
 use serde_json::Value;
 
 use crate::rules::{assert_one_line, text};
@@ -34,13 +31,13 @@ pub fn state(bytes: &[u8]) {
         }
     }
     state.insert("new".to_owned(), Remembered { seen: NOW, reading: now });
-    let written = state.into_bytes().expect("a state can be written");
+    let written = state.to_bytes().expect("a state can be written");
     let mut again = State::parse(&written).expect("what was written can be read");
     assert!((targets..=targets + 1).contains(&again.targets()));
     again.forget_old(NOW);
     assert!(again.get("new").is_some_and(|new| new.seen == NOW), "what was just seen is kept");
 
     let first = State::parse(&written).expect("what was written can be read");
-    let first = first.into_bytes().expect("a state can be written");
+    let first = first.to_bytes().expect("a state can be written");
     assert_eq!(text(&first), text(&written), "it changes when it is read and written");
 }

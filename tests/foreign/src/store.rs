@@ -1,7 +1,6 @@
 //! What is installed, and what is noted of it: files that strangers made, or something else wrote.
 
-use mackerel_plugin_wasm::contract;
-use mackerel_plugin_wasm::store::pin::Pin;
+use mackerel_plugin_wasm::internals::{Pin, check_component};
 
 use crate::rules::assert_one_line;
 
@@ -21,7 +20,7 @@ pub fn pin(bytes: &[u8]) {
 
 /// A file that is to be a collector: only a component goes on to the compiler, and all else is told in one line.
 pub fn component(bytes: &[u8]) {
-    match contract::check(bytes) {
+    match check_component(bytes) {
         Ok(()) => assert!(bytes.starts_with(b"\0asm\x0d\0\x01\0"), "no component"),
         Err(why) => assert_one_line(&why),
     }

@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 
 use mackerel_collector as guest;
-use mackerel_plugin_wasm::sandbox::CollectError;
-use mackerel_plugin_wasm::sandbox::failure::Cause;
+use mackerel_plugin_wasm::internals::{Cause, CollectError};
 use serde_json::Value;
 
 use crate::rules::{assert_notice, is_legal_component, text};

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
+use clap::Args;
 
 use self::player::{Played, Player};
 use self::recorder::Relay;
@@ -33,14 +34,14 @@ use self::recording::{Head, Recording};
 use self::stats::{Recorder, Replayed};
 use self::text::Secrets;
 use crate::address::Address;
-use crate::commands::run;
 use crate::definition::{Definitions, Point, Prefix};
 use crate::diagnostics::{self, Diagnostics};
 use crate::error::Error;
 use crate::limits;
 use crate::moment::Moment;
-use crate::options::{Options, Purpose, TestOptions};
-use crate::pipeline::collect::{self, Outcome};
+use crate::options::{Options, Subcommand};
+use crate::pipeline::collect::{self, Context, Outcome};
+use crate::pipeline::find::Found;
 use crate::pipeline::protocol;
 use crate::pipeline::state::State;
 use crate::pipeline::target::Target;
@@ -48,39 +49,69 @@ use crate::sandbox::activity::Activity;
 use crate::sandbox::container::StatsReader;
 use crate::sandbox::cpu::metered;
 use crate::sandbox::{Description, MetricKind, Period, Scope};
+use crate::session::Session;
 use crate::stats::Sources;
-use crate::stop::{Stop, Watchdog};
-use crate::store::{Component, Store};
+use crate::stop::Stop;
+use crate::store::Component;
 use crate::text::{Foreign, foreign};
+
+/// `test` prints all metrics of one target, without names: options about names and output would do nothing.
+pub const SUBCOMMAND: Subcommand = Subcommand {
+    name: "test",
+    unused: &[
+        ("instance_name", "it prints '#' instead of the target's name"),
+        ("selects", ALL_METRICS),
+        ("excludes", ALL_METRICS),
+        ("totals", ALL_METRICS),
+        ("total_only", ALL_METRICS),
+        ("targets_graph", ALL_METRICS),
+    ],
+    reads_secrets: true,
+};
+
+const ALL_METRICS: &str = "it prints all metrics of one target";
+
+/// The options of `test` alone.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Recordings")]
+pub struct TestOptions {
+    /// Record the target's responses in this folder, and replace an existing recording
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<std::path::PathBuf>,
+
+    /// Replay this recording instead of a target; needs neither Docker nor the target
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["record", "filters", "container_port", "targets", "docker_host", "stats_source", "tls_server_name"])]
+    pub replay: Option<std::path::PathBuf>,
+}
 
 /// Tries a collector out. `words` is the collector's name and all options.
 ///
 /// # Errors
 /// Where it cannot be tried: usage, no target, a recording that cannot be read or written. What is wrong with the collector is no
 /// error but a finding, and the exit status 1.
-pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Result<ExitCode, Error> {
+pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Error> {
     let name = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
-    let mut component = store.load(&name)?;
+    let mut component = session.store.load(&name)?;
     for warning in &component.warnings {
         diagnostics::print(&format!("{}: {warning}", component.name));
     }
     let mut findings = Findings::default();
     let Some(description) = findings.of(&component, component.describe().await)? else { return findings.print("") };
-    let asks_of_containers = component.collector.asks_of_containers();
+    let uses_stats = component.collector.asks_of_containers();
     let (mut options, test): (_, TestOptions) =
-        Options::parse_for(Purpose::Test, words, &description, asks_of_containers)?;
+        Options::parse(&SUBCOMMAND, &session.reserved, words, &description, uses_stats)?;
     let head = test.replay.as_deref().map(recording::read_head).transpose().map_err(Error::failed)?;
     for (name, length) in head.iter().flat_map(|head| &head.secrets) {
-        options.stand_in(name, "x".repeat(*length));
+        options.collector.fill_secret(name, "x".repeat(*length));
     }
-    watchdog.set_deadline(options.host.deadline);
-    component.collector.set_bounds(options.host.bounds());
-    let Some(definitions) = findings.of(&component, component.definitions(&options.collector).await)? else {
+    session.watchdog.set_deadline(options.deadline);
+    component.collector.set_bounds(options.bounds);
+    let Some(definitions) = findings.of(&component, component.definitions(options.collector.values()).await)? else {
         return findings.print("");
     };
     findings.compare_declarations(&component, &description, &options, &definitions).await?;
 
-    let mut stop = Stop::new(watchdog.started(), options.host.deadline)?;
+    let mut stop = Stop::new(session.watchdog.started(), options.deadline)?;
     let trial =
         Trial { component: &component, description: &description, options: &options, definitions: &definitions };
     let collected = if let Some((folder, head)) = test.replay.as_deref().zip(head) {
@@ -97,7 +128,7 @@ pub async fn run(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Resu
         tokio::select! { collected = work => collected?, why = stop.wait() => return Err(stopped(&why)) }
     };
     collected.tell_usage(&component.name, &options);
-    let points = collected.outcome.found.as_ref().map(|found| found.points.as_slice()).unwrap_or_default();
+    let points = collected.outcome.report.as_ref().map(|found| found.points.as_slice()).unwrap_or_default();
     findings.print(&metrics(points, &options.output.prefix))
 }
 
@@ -127,9 +158,9 @@ impl Trial<'_> {
     /// The one target that the options lead to, and what tells of its container.
     async fn find_target(&self, stop: &mut Stop) -> Result<(Target, Option<Arc<dyn StatsReader>>), Error> {
         let mut diagnostics = Diagnostics::new(&self.component.name);
-        let found = run::find_targets(self.options, self.description.scope, stop).await?;
-        found.tell(self.options.host.verbose, &mut diagnostics);
-        let run::Found { engine, mut targets, .. } = found;
+        let found = self.options.discovery.find(self.description.scope, stop).await?;
+        found.report_skipped(self.options.verbose, &mut diagnostics);
+        let Found { engine, mut targets, .. } = found;
         diagnostics.print();
         if targets.len() > 1 {
             let mut names: Vec<String> =
@@ -145,7 +176,7 @@ impl Trial<'_> {
             let why = "there is no target: no running container fits (-v says why); --filter, --container-port or --target chooses one";
             Error::failed(why.to_owned())
         })?;
-        let allowed = self.options.host.stats_source.unwrap_or_default();
+        let allowed = self.options.settings.stats_source;
         let figures = engine.map(|engine| -> Arc<dyn StatsReader> {
             Arc::new(Sources::new(allowed, &engine, target.container.iter()))
         });
@@ -159,20 +190,21 @@ impl Trial<'_> {
         own: Option<&Address>,
         figures: Option<Arc<dyn StatsReader>>,
     ) -> Collected {
-        let run = collect::Run {
+        let context = Context {
             collector: &self.component.collector,
-            options: self.options,
+            settings: &self.options.settings,
+            options: self.options.collector.values(),
             definitions: self.definitions,
             // Nothing is remembered of a target, so nobody is asked when it was started.
             engine: None,
-            figures,
+            stats: figures,
             begun: Moment::now(),
             last: &State::default(),
             idle: RefCell::default(),
             samples: Cell::new(0),
         };
         let begin = Instant::now();
-        let (outcome, cpu) = metered(collect::one(&run, target, &Activity::new("not begun"))).await;
+        let (outcome, cpu) = metered(collect::one(&context, target, &Activity::new("not begun"))).await;
         let time = begin.elapsed();
         let led = target.address.as_ref().zip(own).map(|(led, own)| (led.to_string(), own.to_string()));
         let mut collected = Collected { target: String::new(), outcome, cpu, time, led };
@@ -223,9 +255,9 @@ impl Trial<'_> {
         }
         let Description { name, version, .. } = self.description;
         let lengths: BTreeMap<String, usize> =
-            self.options.secrets().map(|(name, value)| (name.to_owned(), value.len())).collect();
+            self.options.collector.secrets().map(|(name, value)| (name.to_owned(), value.len())).collect();
         let head = Head::new(format!("{name} {version}"), target, lengths);
-        let secrets = Secrets::new(self.options.secrets());
+        let secrets = Secrets::new(self.options.collector.secrets());
         recording::write(folder, &head, &recording, &secrets).map_err(Error::failed)?;
         diagnostics::print(&format!(
             "{}: recorded in {}: {}",
@@ -243,7 +275,7 @@ impl Trial<'_> {
 
     /// Tries it on a recording, twice.
     async fn replay(&self, folder: &Path, head: &Head, findings: &mut Findings) -> Result<Collected, Error> {
-        let secrets = Secrets::new(self.options.secrets());
+        let secrets = Secrets::new(self.options.collector.secrets());
         let recording = recording::read(folder, &secrets).map_err(Error::failed)?;
         let of_other = match self.description.scope {
             Scope::Endpoint if head.endpoint().is_none() => Some("a whole container, and the collector reads a port"),
@@ -333,7 +365,7 @@ impl Collected {
             humantime::format_duration(Duration::from_micros(time.as_micros().try_into().unwrap_or(u64::MAX)))
         };
         let Collected { target, outcome, cpu, time: took, .. } = self;
-        let bounds = options.host.bounds();
+        let bounds = options.bounds;
         diagnostics::print(&format!(
             "{name}: {}: used {:.1} of {:.0} memory, {} of {} CPU time, {} of {} time, {} of {} requests",
             foreign(target),
@@ -342,7 +374,7 @@ impl Collected {
             time(*cpu),
             time(bounds.cpu),
             time(*took),
-            time(options.host.timeout),
+            time(options.settings.timeout),
             outcome.usage.requests(),
             limits::REQUESTS,
         ));
@@ -401,7 +433,7 @@ impl Findings {
         if self.of(component, component.describe().await)?.is_some_and(|again| again != *description) {
             self.error("describe: gives another answer the second time, and has to be pure");
         }
-        if let Some(again) = self.of(component, component.definitions(&options.collector).await)? {
+        if let Some(again) = self.of(component, component.definitions(options.collector.values()).await)? {
             let pairs = definitions.graphs().iter().zip(again.graphs());
             let other = pairs.into_iter().find(|(first, second)| first != second).map(|(first, _)| &first.key);
             let (count, count_again) = (definitions.graphs().len(), again.graphs().len());
@@ -430,10 +462,10 @@ impl Findings {
 
     /// What is to be said of one collection: whether it gave a report.
     fn of_collection(&mut self, collected: &Collected, trial: &Trial<'_>) -> bool {
-        let found = match &collected.outcome.found {
+        let found = match &collected.outcome.report {
             Ok(found) => found,
             Err(why) => {
-                self.error(format!("collect: {}", collected.told(why)));
+                self.error(format!("collect: {}", collected.told(&why.to_string())));
                 return false;
             }
         };
@@ -461,7 +493,7 @@ impl Findings {
 
     /// Whether a real target gives the same names again. Its values are others by then, and so can names be.
     fn compare_live(&mut self, first: &Collected, second: &Collected) {
-        let (Ok(first), second) = (&first.outcome.found, &second.outcome.found) else { return };
+        let (Ok(first), second) = (&first.outcome.report, &second.outcome.report) else { return };
         let second = match second {
             Ok(second) => second,
             Err(why) => return self.error(format!("collect: failed the second time: {why}")),
@@ -474,10 +506,10 @@ impl Findings {
 
     /// Whether the same was collected again from the same answers. `when` says when that was.
     fn compare(&mut self, first: &Collected, again: &Collected, when: &str) {
-        let Ok(first) = &first.outcome.found else { return };
-        let second = match &again.outcome.found {
+        let Ok(first) = &first.outcome.report else { return };
+        let second = match &again.outcome.report {
             Ok(second) => second,
-            Err(why) => return self.error(format!("collect: failed {when}: {}", again.told(why))),
+            Err(why) => return self.error(format!("collect: failed {when}: {}", again.told(&why.to_string()))),
         };
         let values =
             |points: &[Point]| points.iter().map(|point| (point.key.clone(), point.value)).collect::<BTreeMap<_, _>>();

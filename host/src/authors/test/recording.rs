@@ -95,7 +95,7 @@ impl Head {
             ..engine::Container::default()
         });
         let container_port = self.container.as_ref().and_then(|container| container.port);
-        Target { address, container, container_port, how: "a recording".to_owned() }
+        Target { address, container, container_port, reason: "a recording".to_owned() }
     }
 
     /// Where the target was.

@@ -16,12 +16,15 @@ use serde::Serialize;
 use crate::commands::role::Role;
 use crate::diagnostics::print;
 use crate::error::Error;
-use crate::job::Job;
+use crate::job::{Job, RUN};
 use crate::limits;
-use crate::options::{Purpose, shown};
-use crate::stop::Watchdog;
-use crate::store::{self, Origin, Store};
+use crate::options::{Subcommand, Typed};
+use crate::session::Session;
+use crate::store::{self, Origin};
 use crate::text::foreign;
+
+/// `conf` takes all options, and reads no secret: the instance has it, not this machine.
+pub const SUBCOMMAND: Subcommand = Subcommand { name: "conf", unused: &[], reads_secrets: false };
 
 /// The options of `conf` alone.
 #[derive(Debug, Clone, Args)]
@@ -133,8 +136,8 @@ struct Plugin {
 ///
 /// # Errors
 /// A usage error, or why the collector cannot be used, here or on another machine.
-pub async fn conf(store: &Store, words: &[OsString], watchdog: &Watchdog) -> Result<String, Error> {
-    let (job, own): (Job, ConfOptions) = Job::prepare(Purpose::Conf, store, words, watchdog).await?;
+pub async fn conf(session: &Session, words: &[OsString]) -> Result<String, Error> {
+    let (job, own): (Job, ConfOptions) = Job::prepare(session, &SUBCOMMAND, words).await?;
     for line in job.diagnostics().lines() {
         print(&line);
     }
@@ -157,53 +160,38 @@ fn plugin(
     arguments: Vec<String>,
     env: BTreeMap<&'static str, String>,
 ) -> Result<String, Error> {
-    let mut command = vec![text(program.as_os_str().to_owned())?, Purpose::Run.word().to_owned()];
+    let mut command = vec![text(program.as_os_str().to_owned())?, RUN.name.to_owned()];
     command.extend(arguments);
-    let longest = job.options.host.deadline + limits::DEADLINE_GRACE;
+    let longest = job.options.deadline + limits::DEADLINE_GRACE;
     let timeout_seconds = (longest > limits::AGENT_TIMEOUT).then_some(longest.as_secs() + 1);
     let metrics = [(section(job), Plugin { command, timeout_seconds, env })].into();
     toml::to_string(&Conf { plugin: Plugins { metrics } }).map_err(|error| Error::failed(format!("no TOML: {error}")))
 }
 
-/// The words behind `run`, as they hold in another folder: paths are whole. The options of `conf` are left out.
+/// Returns the words after `run`, as they hold in another folder: paths are absolute. The options of `conf` are left out.
 fn arguments(job: &Job, words: &[OsString], own: &ConfOptions) -> Result<Vec<String>, Error> {
-    let words: Vec<String> = words.iter().cloned().map(text).collect::<Result<_, _>>()?;
-    let whole = |path: &str| match own.cloud_init {
-        // It is of the instance, not of this machine.
-        true if !path.starts_with('/') => Err(Error::usage(format!("{path}: the instance needs the whole path"))),
-        true => Ok(path.to_owned()),
-        false => std::path::absolute(path)
-            .map_err(|error| Error::failed(format!("{path}: {error}")))
-            .and_then(|path| text(path.into())),
-    };
-    let own_options = clap::Command::new("conf");
-    let own_options = ConfOptions::augment_args(own_options);
-    let mut arguments = Vec::new();
-    let mut words = words.into_iter().enumerate();
-    while let Some((place, word)) = words.next() {
-        if place == 0 {
-            arguments.push(if matches!(job.component.origin, Origin::File(_)) && !own.cloud_init {
-                whole(&word)?
-            } else {
-                word
-            });
-            continue;
+    let absolute = |path: OsString| -> Result<String, Error> {
+        let path = text(path)?;
+        if !own.cloud_init {
+            let absolute = std::path::absolute(&path).map_err(|error| Error::failed(format!("{path}: {error}")))?;
+            return text(absolute.into());
         }
-        let (flag, value) =
-            word.split_once('=').map_or((word.as_str(), None), |(flag, value)| (flag, Some(value.to_owned())));
-        let name = flag.strip_prefix("--").unwrap_or_default();
-        if let Some(option) = own_options.get_arguments().find(|option| option.get_long() == Some(name)) {
-            if value.is_none() && option.get_action().takes_values() {
-                words.next();
-            }
-        } else if job.options.is_secret_file(name) {
-            let path = value.or_else(|| words.next().map(|(_, path)| path)).unwrap_or_default();
-            arguments.extend([flag.to_owned(), whole(&path)?]);
+        // It is a path on the instance, not on this machine.
+        if path.starts_with('/') {
+            Ok(path)
         } else {
-            // A value that looks like an option of conf's is none.
-            let takes_next = value.is_none() && job.options.takes_value(name);
-            arguments.push(word);
-            arguments.extend(takes_next.then(|| words.next()).flatten().map(|(_, value)| value));
+            Err(Error::usage(format!("{path}: --cloud-init needs an absolute path")))
+        }
+    };
+    let name = words.first().cloned().unwrap_or_default();
+    let is_local_file = matches!(job.component.origin, Origin::File(_)) && !own.cloud_init;
+    let mut arguments = vec![if is_local_file { absolute(name)? } else { text(name)? }];
+    for Typed { flag, value, is_secret_file } in job.options.typed().iter().cloned() {
+        arguments.push(format!("--{flag}"));
+        match value {
+            Some(path) if is_secret_file => arguments.push(absolute(path)?),
+            Some(value) => arguments.push(text(value)?),
+            None => {}
         }
     }
     Ok(arguments)
@@ -211,11 +199,11 @@ fn arguments(job: &Job, words: &[OsString], own: &ConfOptions) -> Result<Vec<Str
 
 /// What of this command's environment makes its run what it is. mackerel-agent has its own.
 fn environment(job: &Job) -> BTreeMap<&'static str, String> {
-    let host = &job.options.host;
+    let discovery = &job.options.discovery;
     let mut names = Vec::new();
-    if host.targets.is_empty() {
+    if discovery.fixed.is_empty() {
         names.extend(["DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"]);
-        if host.docker_host.is_none() {
+        if discovery.engine.is_none() {
             names.push("DOCKER_HOST");
         }
     }
@@ -272,7 +260,7 @@ fn cloud_config(job: &Job, words: &[OsString], arguments: Vec<String>, own: &Con
         }
     };
     let mut secrets = String::new();
-    for path in job.options.secret_files() {
+    for path in job.options.collector.secret_files() {
         let from = secrets_from.iter().find(|(of, _)| of == path);
         let (_, from) = from.ok_or_else(|| {
             Error::usage(format!("where does {0} come from? --secret-from {0}=ssm:PARAMETER says it", path.display()))
@@ -286,7 +274,9 @@ fn cloud_config(job: &Job, words: &[OsString], arguments: Vec<String>, own: &Con
         let complaint = quoted(&format!("{}: the secret is empty", path.display()))?;
         let _ = writeln!(secrets, "\n[ -s {file} ] || {{ echo {complaint} >&2; exit 1; }}");
     }
-    if let Some((path, _)) = secrets_from.iter().find(|(path, _)| !job.options.secret_files().any(|of| of == path)) {
+    if let Some((path, _)) =
+        secrets_from.iter().find(|(path, _)| !job.options.collector.secret_files().any(|of| of == path))
+    {
         return Err(Error::usage(format!("--secret-from {}: no option reads this file", path.display())));
     }
     let permissions: Vec<String> = [&api_key]
@@ -310,7 +300,7 @@ fn cloud_config(job: &Job, words: &[OsString], arguments: Vec<String>, own: &Con
     let digest = own_digest()?;
     // Of what is filled in, nothing is looked at again.
     let values = [
-        ("@COMMAND", shown(Purpose::Conf, words)),
+        ("@COMMAND", SUBCOMMAND.command_line(words)),
         ("@PERMISSIONS", permissions),
         ("@CLUSTER", cluster.clone()),
         ("@SECTION", section),

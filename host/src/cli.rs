@@ -1,0 +1,235 @@
+//! The command line: all commands, and their dispatch.
+
+// The doc comments of options are their help texts, and no Markdown.
+#![allow(clippy::doc_markdown)]
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Arg, Args, Parser, Subcommand};
+
+use crate::authors::new::{self, Language};
+use crate::authors::{componentize, test};
+use crate::commands::{conf, dashboard, explain, inspect, install, list, plan, push, remove, run};
+use crate::diagnostics;
+use crate::error::Error;
+use crate::limits;
+use crate::pipeline::protocol;
+use crate::sandbox::code::Builtin;
+use crate::sandbox::runtime;
+use crate::session::Session;
+use crate::stop::Watchdog;
+use crate::store::{BUILTIN_NAMES, Store};
+
+/// The first step of reading the command line: the command and, for those that take the options of `run`, the collector.
+#[derive(Debug, Parser)]
+#[command(name = "mackerel-plugin-wasm", version, about, arg_required_else_help = true)]
+pub struct Cli {
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// A command of the program.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Collect metrics from all targets once; mackerel-agent calls this
+    ///
+    /// The collector comes first; its options and the host's follow in any order. `run COLLECTOR --help` lists them.
+    #[command(override_usage = "mackerel-plugin-wasm run COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
+    Run(RunCommand),
+    /// Test a collector on one target or on a recording, and check it against the contract
+    ///
+    /// Prints the metrics and the findings, identical for the same responses, so that an author can compare them. The collector
+    /// comes first; its options and the host's follow in any order. `test COLLECTOR --help` lists them.
+    #[command(override_usage = "mackerel-plugin-wasm test COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
+    Test(RunCommand),
+    /// Count the metrics that a run posts, against Mackerel's limits per host
+    ///
+    /// Collects once from all targets, and suggests options that reduce the number. Takes the options of `run`; `plan COLLECTOR --help`
+    /// lists them.
+    #[command(override_usage = "mackerel-plugin-wasm plan COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
+    Plan(RunCommand),
+    /// Show the outcome of a run for each container, with the reason
+    ///
+    /// Collects once from all targets, and writes no state. Takes the options of `run`; `explain COLLECTOR --help` lists them.
+    #[command(override_usage = "mackerel-plugin-wasm explain COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
+    Explain(RunCommand),
+    /// Print the section of mackerel-agent.conf for a run, or a whole cloud-config
+    ///
+    /// Takes the options of `run`; `conf COLLECTOR --help` lists them.
+    #[command(override_usage = "mackerel-plugin-wasm conf COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
+    Conf(RunCommand),
+    /// Print a Mackerel dashboard for all hosts of a role
+    ///
+    /// Takes the options of `run`; `dashboard COLLECTOR --help` lists them.
+    #[command(
+        override_usage = "mackerel-plugin-wasm dashboard COLLECTOR --role SERVICE:ROLE [OPTIONS]",
+        disable_help_subcommand = true
+    )]
+    Dashboard(RunCommand),
+    /// List the built-in and installed collectors
+    List,
+    /// Show a collector: options, graphs, imports, size and digest
+    Inspect {
+        /// The name of a built-in or installed collector, or the path of a .wasm file
+        collector: String,
+    },
+    /// Create a collector project that builds and has tests
+    New {
+        /// The name of the collector and of its folder
+        name: String,
+
+        /// The language
+        #[arg(long, value_name = "LANGUAGE")]
+        lang: Language,
+
+        /// The parent of the folder
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        dir: PathBuf,
+    },
+    /// Convert a core WebAssembly module, such as Go's compiler builds, to a component
+    Componentize {
+        /// The module
+        #[arg(value_name = "CORE.wasm")]
+        module: PathBuf,
+
+        /// The component [default: CORE.component.wasm beside the module]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Install or replace a collector, and pin it by its digest
+    ///
+    /// It is compiled once and then runs by its name. A tag is resolved once, now: later runs use the component that was installed.
+    /// Registry logins are those of `docker login`.
+    Install {
+        /// The path of a .wasm file, or oci://REGISTRY/REPOSITORY with :TAG, @sha256:DIGEST or both
+        source: String,
+    },
+    /// Remove an installed collector
+    Remove {
+        /// The name of the collector
+        name: String,
+    },
+    /// Push a collector to a registry
+    Push {
+        /// The path of a .wasm file
+        file: PathBuf,
+        /// oci://REGISTRY/REPOSITORY:TAG
+        reference: String,
+    },
+}
+
+/// A command that takes the options of `run`, before the collector is known.
+#[derive(Debug, Args)]
+#[command(
+    subcommand_required = true,
+    subcommand_value_name = "COLLECTOR",
+    after_help = format!("Collectors: {}, an installed one, or the path of a .wasm file", BUILTIN_NAMES.join(", "))
+)]
+pub struct RunCommand {
+    /// The collector and the words after it.
+    #[command(subcommand)]
+    pub collector: CollectorAndRest,
+}
+
+/// The collector's name, and all options as typed.
+#[derive(Debug, Subcommand)]
+pub enum CollectorAndRest {
+    /// The words; the first one is the collector.
+    #[command(external_subcommand)]
+    Words(Vec<OsString>),
+}
+
+/// Runs the whole program: reads `arguments`, the first of which is the program's name, and returns the exit status. `builtins` are
+/// the embedded collectors, `go` the files that are generated for collectors in Go.
+pub fn main(
+    arguments: impl IntoIterator<Item = OsString>,
+    builtins: &'static [Builtin],
+    go: &'static [new::File],
+) -> ExitCode {
+    execute(arguments, builtins, go).unwrap_or_else(|error| {
+        match &error {
+            Error::Clap(text) => {
+                let _ = text.print();
+            }
+            Error::Usage(source) | Error::Failed(source) => diagnostics::print(&source.to_string()),
+        }
+        error.exit_code()
+    })
+}
+
+fn execute(
+    arguments: impl IntoIterator<Item = OsString>,
+    builtins: &'static [Builtin],
+    go: &'static [new::File],
+) -> Result<ExitCode, Error> {
+    let cli = Cli::try_parse_from(arguments)?;
+    let watchdog = Arc::new(Watchdog::new());
+    let engine = runtime::engine(None)
+        .map_err(|error| Error::failed(format!("WebAssembly is not supported on this machine: {error:#}")))?;
+    runtime::start_clock(&engine, Arc::clone(&watchdog))?;
+    let session = Session { store: Store::new(engine, builtins), watchdog, reserved: reserved_options() };
+    let tokio = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::failed(format!("cannot start: {error}")))?;
+    let result = tokio.block_on(dispatch(cli.command, &session, go));
+    // A name lookup that hangs must not delay the exit.
+    tokio.shutdown_background();
+    result
+}
+
+async fn dispatch(command: Command, session: &Session, go: &'static [new::File]) -> Result<ExitCode, Error> {
+    use CollectorAndRest::Words;
+    let Session { store, watchdog, .. } = session;
+    match command {
+        Command::Run(RunCommand { collector: Words(words) }) => run::run(session, &words).await,
+        // Boxed, because they are larger than a run, and a run should not reserve memory for them.
+        Command::Test(RunCommand { collector: Words(words) }) => Box::pin(test::run(session, &words)).await,
+        Command::Plan(RunCommand { collector: Words(words) }) => print(Box::pin(plan::plan(session, &words)).await),
+        Command::Explain(RunCommand { collector: Words(words) }) => {
+            print(Box::pin(explain::explain(session, &words)).await)
+        }
+        Command::Conf(RunCommand { collector: Words(words) }) => print(Box::pin(conf::conf(session, &words)).await),
+        Command::Dashboard(RunCommand { collector: Words(words) }) => {
+            print(Box::pin(dashboard::dashboard(session, &words)).await)
+        }
+        Command::List => print(list::list(store).await),
+        Command::Inspect { collector } => print(inspect::inspect(session, &collector).await),
+        Command::Install { source } => {
+            watchdog.set_deadline(limits::SHIPPING_DEADLINE);
+            print(install::install(session, &source).await)
+        }
+        Command::Remove { name } => print(remove::remove(store, &name)),
+        Command::Push { file, reference } => {
+            watchdog.set_deadline(limits::SHIPPING_DEADLINE);
+            print(push::push(session, &file, &reference).await)
+        }
+        Command::New { name, lang, dir } => print(new::create(&name, lang, &dir, go)),
+        Command::Componentize { module, output } => print(componentize::componentize(&module, output.as_deref())),
+    }
+}
+
+/// Prints the output of a command for people.
+fn print(text: Result<String, Error>) -> Result<ExitCode, Error> {
+    protocol::print(&text?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Collects the names of all options that only some commands have.
+fn reserved_options() -> BTreeSet<String> {
+    let commands = [
+        test::TestOptions::augment_args(clap::Command::new("")),
+        plan::FormatOptions::augment_args(clap::Command::new("")),
+        conf::ConfOptions::augment_args(clap::Command::new("")),
+        dashboard::DashboardOptions::augment_args(clap::Command::new("")),
+    ];
+    let names = |command: &clap::Command| -> Vec<String> {
+        command.get_arguments().filter_map(Arg::get_long).map(str::to_owned).collect()
+    };
+    commands.iter().flat_map(names).collect()
+}

@@ -1,0 +1,39 @@
+//! `list`: the built-in and installed collectors.
+
+use crate::error::Error;
+use crate::sandbox::Description;
+use crate::store::Store;
+use crate::store::pin::Pin;
+use crate::text::{escape, foreign};
+
+/// All collectors, a line each: name, version, what it collects, where it comes from. One that is broken is a line that says so.
+///
+/// # Errors
+/// Where a built-in cannot be loaded, or the folder of installed ones not be used.
+pub async fn list(store: &Store) -> Result<String, Error> {
+    let mut rows = Vec::new();
+    for builtin in store.builtins() {
+        let component = store.load(builtin.name)?;
+        let Description { name, version, summary, .. } = component.describe().await?;
+        rows.push(row(&name, &version, &summary, "built in"));
+    }
+    for name in store.installed().names()? {
+        match store.installed().look(&name) {
+            Ok(Some(Pin { name, version, summary, source, .. })) => rows.push(row(&name, &version, &summary, &source)),
+            // It was just removed.
+            Ok(None) => {}
+            Err(error) => {
+                let error = escape(&error.to_string());
+                let why = error.strip_prefix(&format!("{name}: ")).unwrap_or(&error);
+                rows.push([foreign(&name).to_string(), "broken".to_owned(), why.to_owned()]);
+            }
+        }
+    }
+    let widest = rows.iter().map(|[name, ..]| name.chars().count()).max().unwrap_or_default();
+    let line = |[name, version, rest]: &[String; 3]| format!("{name:<widest$} {version:<9} {rest}\n");
+    Ok(rows.iter().map(line).collect())
+}
+
+fn row(name: &str, version: &str, summary: &str, origin: &str) -> [String; 3] {
+    [foreign(name).to_string(), foreign(version).to_string(), format!("{} ({})", foreign(summary), foreign(origin))]
+}

@@ -1,0 +1,183 @@
+//! The host's own flags: what was typed, and the parsers of single values.
+
+// The doc comments of flags are their help texts, and no Markdown.
+#![allow(clippy::doc_markdown)]
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::Args;
+use rustls::pki_types::ServerName;
+
+use crate::address::Address;
+use crate::definition::Prefix;
+use crate::limits;
+use crate::pipeline::name::InstanceName;
+use crate::pipeline::select::Pattern;
+use crate::pipeline::total::Total;
+use crate::stats::Allowed;
+
+/// The host's options of `run`, as typed. Their doc comments are the help texts.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Targets")]
+pub(super) struct HostFlags {
+    /// Only containers that match, as with `docker ps --filter`; repeatable
+    #[arg(long = "filter", value_name = "KEY=VALUE", value_parser = parse_filter)]
+    pub(super) filters: Vec<(String, String)>,
+
+    /// The containers' port [default: the only published TCP port]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) container_port: Option<u16>,
+
+    /// A fixed endpoint instead of containers; repeatable; needs no Docker
+    #[arg(long = "target", value_name = "HOST:PORT", conflicts_with_all = ["filters", "container_port", "docker_host", "stats_source"])]
+    pub(super) targets: Vec<Address>,
+
+    /// The container engine: unix:///PATH or tcp://HOST:PORT [default: $DOCKER_HOST, else unix:///var/run/docker.sock]
+    ///
+    /// With tcp, DOCKER_CERT_PATH or DOCKER_TLS_VERIFY enables TLS with ca.pem, cert.pem and key.pem from
+    /// DOCKER_CERT_PATH or ~/.docker.
+    #[arg(long, value_name = "URL")]
+    pub(super) docker_host: Option<String>,
+
+    /// The source of container stats: cgroup (the kernel's control groups), api (the engine), or auto: cgroup if readable, else api
+    /// [default: auto]
+    #[arg(long, value_name = "SOURCE", value_enum, hide_possible_values = true)]
+    pub(super) stats_source: Option<Allowed>,
+
+    /// The server name in the targets' certificates, for collectors that use https [default: the target's address]
+    #[arg(long, value_name = "NAME", value_parser = parse_server_name)]
+    pub(super) tls_server_name: Option<ServerName<'static>>,
+
+    /// The prefix of all metric names [default: the collector's name]
+    #[arg(long, value_name = "PREFIX", help_heading = "Names")]
+    pub(super) metric_key_prefix: Option<Prefix>,
+
+    /// The name of a target in metric names: port, name, name_id, id, image, image_id, image_name, label:KEY, or slot: the lowest free
+    /// number, kept while the container exists; slot:label:KEY numbers each value of a label separately
+    /// [default: port; name_id for collectors of whole containers]
+    #[arg(long, value_name = "FORMAT", help_heading = "Names")]
+    pub(super) instance_name: Option<InstanceName>,
+
+    /// Only these metrics; * matches any characters, as in memory.* or *.rss; repeatable
+    #[arg(long = "select", value_name = "GRAPH.METRIC", help_heading = "Output")]
+    pub(super) selects: Vec<Pattern>,
+
+    /// All metrics except these; repeatable
+    #[arg(long = "exclude", value_name = "GRAPH.METRIC", help_heading = "Output")]
+    pub(super) excludes: Vec<Pattern>,
+
+    /// Totals over all targets, for role graphs: any of sum,avg,max,min
+    #[arg(
+        long = "total",
+        value_name = "TOTALS",
+        value_enum,
+        value_delimiter = ',',
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
+    pub(super) totals: Vec<Total>,
+
+    /// Only totals, no metrics of single targets
+    #[arg(long, requires = "totals", help_heading = "Output")]
+    pub(super) total_only: bool,
+
+    /// A graph of the numbers of collected and failed targets
+    #[arg(long, help_heading = "Output")]
+    pub(super) targets_graph: bool,
+
+    /// The timeout of one target: `500ms`, `10s`; a bare number is seconds
+    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = format_time(limits::TARGET_TIMEOUT), help_heading = "Limits")]
+    pub(super) timeout: Duration,
+
+    /// The deadline of the whole run; metrics that are ready by then are printed
+    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = format_time(limits::RUN_DEADLINE), help_heading = "Limits")]
+    pub(super) deadline: Duration,
+
+    /// The memory of one target's sandbox, including what the host holds for it
+    #[arg(long, value_name = "SIZE", default_value = format_size(limits::SANDBOX_MEMORY), value_parser = parse_size, help_heading = "Limits")]
+    pub(super) memory_limit: ByteSize,
+
+    /// The memory of all sandboxes together, beyond 2 MiB for each; a collector waits when none is free
+    #[arg(long, value_name = "SIZE", default_value = format_size(limits::TOTAL_MEMORY), value_parser = parse_size, help_heading = "Limits")]
+    pub(super) total_memory: ByteSize,
+
+    /// The CPU time of one target's collector; waiting for responses does not count
+    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = format_time(limits::CALL_CPU), help_heading = "Limits")]
+    pub(super) cpu_limit: Duration,
+
+    /// List skipped containers on stderr, with the reason
+    #[arg(short, long, help_heading = "Output")]
+    pub(super) verbose: bool,
+}
+
+fn format_size(size: ByteSize) -> String {
+    format!("{:.0}", size.display().iec()).replace(' ', "")
+}
+
+fn format_time(time: Duration) -> String {
+    humantime::format_duration(time).to_string()
+}
+
+fn parse_filter(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE, such as name=api or label=app=web".to_owned()),
+    }
+}
+
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let time = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?,
+        Err(_) => {
+            humantime::parse_duration(text).map_err(|_| "expected a time such as 500ms, 10s or 2.5".to_owned())?
+        }
+    };
+    if time.is_zero() || time > limits::LONGEST_DEADLINE {
+        return Err(format!("expected a time above zero and at most {}", format_time(limits::LONGEST_DEADLINE)));
+    }
+    Ok(time)
+}
+
+fn parse_size(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse().map_err(|_| "expected a size such as 64MiB".to_owned())?;
+    if size < ByteSize::mib(1) || size > ByteSize::gib(4) {
+        return Err("expected a size between 1MiB and 4GiB, the range of a WebAssembly memory".to_owned());
+    }
+    Ok(size)
+}
+
+fn parse_server_name(text: &str) -> Result<ServerName<'static>, String> {
+    text.to_owned().try_into().map_err(|_| "expected a host name or an IP address".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_number_of_seconds_or_carries_its_unit() {
+        for (text, millis) in [("500ms", 500), ("10s", 10_000), ("10", 10_000), ("2.5", 2_500), ("1m", 60_000)] {
+            assert_eq!(parse_time(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "0", "-1", "NaN", "inf", "1e300", "ten", "0s", "2d"] {
+            assert!(parse_time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_filter_needs_a_key_and_keeps_further_equals_signs() {
+        assert_eq!(parse_filter("label=app=web"), Ok(("label".to_owned(), "app=web".to_owned())));
+        assert_eq!(parse_filter("name="), Ok(("name".to_owned(), String::new())));
+        assert!(parse_filter("name").is_err());
+        assert!(parse_filter("=web").is_err());
+    }
+
+    #[test]
+    fn a_memory_limit_is_what_a_sandbox_can_have() {
+        assert_eq!(parse_size("64MiB"), Ok(ByteSize::mib(64)));
+        for text in ["", "10", "1KiB", "5GiB", "much"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+}

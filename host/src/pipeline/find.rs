@@ -1,0 +1,90 @@
+//! Finding: from the operator's choice to a list of targets, and of containers that are not targets.
+
+use std::collections::{BTreeSet, HashSet};
+
+use crate::address::Address;
+use crate::diagnostics::Diagnostics;
+use crate::engine::{Container, Engine};
+use crate::error::Error;
+use crate::pipeline::target::{self, SkipReason, Target};
+use crate::sandbox::Scope;
+use crate::stop::Stop;
+
+/// Where targets come from.
+#[derive(Debug, Clone, Default)]
+pub struct Discovery {
+    /// Fixed endpoints. If there are any, no engine is used.
+    pub fixed: Vec<Address>,
+    /// The engine's filters, as keys and values.
+    pub filters: Vec<(String, String)>,
+    /// The port within the containers, or `None` for the only published one.
+    pub container_port: Option<u16>,
+    /// The engine's URL, or `None` for the environment's or the default.
+    pub engine: Option<String>,
+}
+
+/// The targets of a run, and the containers that are not targets.
+pub struct Found {
+    /// The engine, or `None` for fixed targets.
+    pub engine: Option<Engine>,
+    /// The targets, in the same order in every run.
+    pub targets: Vec<Target>,
+    /// The containers that were skipped, by name.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A container that is not a target.
+pub struct Skipped {
+    /// The container.
+    pub container: Container,
+    /// Why it was skipped.
+    pub reason: SkipReason,
+}
+
+impl Discovery {
+    /// Finds the targets of a collector with this scope.
+    ///
+    /// # Errors
+    /// If the engine does not return a list of containers.
+    pub async fn find(&self, scope: Scope, stop: &mut Stop) -> Result<Found, Error> {
+        let mut found = Found { engine: None, targets: Vec::new(), skipped: Vec::new() };
+        if !self.fixed.is_empty() {
+            let addresses: BTreeSet<&Address> = self.fixed.iter().collect();
+            found.targets.extend(addresses.into_iter().cloned().map(Target::fixed));
+            return Ok(found);
+        }
+        let (engine, containers) = Engine::list(self.engine.as_deref(), &self.filters, stop).await?;
+        let engine_host = engine.host();
+        for container in containers {
+            match target::choose(&container, scope, self.container_port, &engine_host) {
+                Ok(target) => found.targets.push(target),
+                Err(reason) => found.skipped.push(Skipped { container, reason }),
+            }
+        }
+        found.engine = Some(engine);
+        // The engine lists by age. Sorted by name, the lines of one run are in the order of the last run's.
+        found.targets.sort_by_cached_key(Target::to_string);
+        found.skipped.sort_by(|a, b| a.container.name.cmp(&b.container.name));
+        Ok(found)
+    }
+}
+
+impl Found {
+    /// Adds a failure for each container whose port is ambiguous and, if `verbose`, a line for each other skipped one.
+    pub fn report_skipped(&self, verbose: bool, diagnostics: &mut Diagnostics) {
+        for Skipped { container, reason } in &self.skipped {
+            if reason.is_failure() {
+                diagnostics.fail_target(&container.name, reason);
+            } else if verbose {
+                diagnostics.warn_target(&container.name, format!("skipped: {reason}"));
+            }
+        }
+    }
+
+    /// The ids of all containers that the engine listed.
+    pub fn listed_ids(&self) -> HashSet<&str> {
+        let targets = self.targets.iter().filter_map(|target| target.container.as_ref());
+        let skipped = self.skipped.iter().map(|skipped| &skipped.container);
+        targets.chain(skipped).map(|container| container.id.as_str()).collect()
+    }
+}

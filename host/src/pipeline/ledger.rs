@@ -1,0 +1,102 @@
+//! The ledger: what this run takes over from the last one and leaves to the next, counters and slots.
+//!
+//! The state is read twice: without the lock before collecting, because the engine's work is planned with it, and again under the
+//! lock, because another run can have written it meanwhile. A run that cannot lock uses what it read first, and writes nothing.
+
+use crate::diagnostics::Diagnostics;
+use crate::moment::Moment;
+use crate::pipeline::find::Found;
+use crate::pipeline::name::{self, InstanceName};
+use crate::pipeline::series::Series;
+use crate::pipeline::state::{Locked, Remembered, State, StateFile};
+
+/// The state between two runs, as one run uses it.
+pub struct Ledger<'f> {
+    file: Option<&'f StateFile>,
+    locked: Option<Locked<'f>>,
+    state: State,
+    begun: Moment,
+}
+
+impl<'f> Ledger<'f> {
+    /// Reads the state of the last run, for a run that began at `begun`. Without a file the run has no counters.
+    pub fn open(file: Option<&'f StateFile>, begun: Moment, diagnostics: &mut Diagnostics) -> Ledger<'f> {
+        let state = file.and_then(|file| diagnostics.ok(file.read())).unwrap_or_default();
+        Ledger { file, locked: None, state, begun }
+    }
+
+    /// The state of the last run.
+    pub fn last(&self) -> &State {
+        &self.state
+    }
+
+    /// Whether there is a state file to write, and no run before this one wrote it.
+    pub fn is_first_run(&self) -> bool {
+        self.file.is_some() && self.state.is_new()
+    }
+
+    /// Locks the state until [`Ledger::commit`], and reads it again if another run replaced it.
+    pub async fn lock(&mut self, diagnostics: &mut Diagnostics) {
+        if let Some(file) = self.file {
+            self.locked = diagnostics.ok(file.lock().await);
+        }
+        if let Some(locked) = &self.locked {
+            self.state = locked.read_since(std::mem::take(&mut self.state)).unwrap_or_default();
+        }
+    }
+
+    /// Names the series. Slots need the lock, and new ones are written at once: otherwise the next run could give an unwritten
+    /// slot to another target, and one series would have points of two containers.
+    pub fn name(
+        &mut self,
+        format: &InstanceName,
+        found: &Found,
+        series: &mut [Series<'_>],
+        diagnostics: &mut Diagnostics,
+    ) {
+        let names = match format {
+            InstanceName::Slot(label) => self.slots(label.as_deref(), found, diagnostics),
+            InstanceName::Given(format) => Some(diagnostics.with_warning(name::assign(format, &found.targets))),
+        };
+        for series in series.iter_mut() {
+            series.name = names.as_ref().map(|names| names[series.position].clone());
+        }
+        series.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+
+    fn slots(&mut self, label: Option<&str>, found: &Found, diagnostics: &mut Diagnostics) -> Option<Vec<String>> {
+        let names = self.locked.as_ref().and_then(|locked| {
+            let (names, is_new) =
+                self.state.slots.assign(label, &found.targets, &found.listed_ids(), self.begun, Moment::now());
+            if is_new { diagnostics.ok(locked.replace(&self.state)).map(|()| names) } else { Some(names) }
+        });
+        if names.is_none() {
+            self.locked = None;
+            diagnostics.warn("no metrics of single targets: slots need the state file (--instance-name slot)");
+        }
+        names
+    }
+
+    /// Turns counters into rates since the last run, and remembers them for the next.
+    pub fn rates(&mut self, series: &mut [Series<'_>]) {
+        // After all of them were read.
+        let now = Moment::now();
+        for series in series {
+            let identity = series.target.identity();
+            // Host time is the clock of all containers and of most fixed targets.
+            let last = self.state.get(&identity).filter(|last| !now.is_set_since(last.seen));
+            series.rate(last.map(|last| &last.reading));
+            if let Some(reading) = series.reading.take() {
+                self.state.insert(identity, Remembered { seen: self.begun, reading });
+            }
+        }
+    }
+
+    /// Writes the state and releases the lock.
+    pub fn commit(mut self, diagnostics: &mut Diagnostics) {
+        if let Some(locked) = &self.locked {
+            self.state.forget_old(self.begun);
+            diagnostics.ok(locked.replace(&self.state));
+        }
+    }
+}
