@@ -238,7 +238,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         // A folder stands where the file would go: the first is made on the way to the second.
         let go = [("a/b", "text"), ("a", "text")];
-        let error = scaffold("queue", Language::Go, parent.path(), &go).unwrap_err();
+        let error = create("queue", Language::Go, parent.path(), &go).unwrap_err();
         let path = parent.path().join("queue/a");
         assert_eq!(error.to_string(), format!("{} cannot be written: Is a directory (os error 21)", path.display()));
         assert_eq!(below(parent.path()), BTreeSet::new());

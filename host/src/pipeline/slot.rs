@@ -108,7 +108,7 @@ mod tests {
                 ..Container::default()
             }),
             container_port: Some(80),
-            how: String::new(),
+            reason: String::new(),
         };
         let targets: Vec<Target> = names.iter().map(target).collect();
         let moment = Moment { wall: 1_700_000_000_000_000_000, boot: minute * MINUTE };
@@ -182,7 +182,7 @@ mod tests {
                 ..Container::default()
             }),
             container_port: None,
-            how: String::new(),
+            reason: String::new(),
         };
         let long = "x".repeat(1000);
         let targets =
