@@ -1,0 +1,18 @@
+//! Tells `main.rs` where xtask left the built-in collectors, compiled to native code, and the files that it generated for Go.
+
+use std::path::Path;
+
+fn main() {
+    println!("cargo::rustc-check-cfg=cfg(builtins)");
+    let collectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/collectors");
+    let lists = [("BUILTINS", collectors.join("builtins.rs")), ("GO_FILES", collectors.join("go.rs"))];
+    for (_, list) in &lists {
+        println!("cargo::rerun-if-changed={}", list.display());
+    }
+    if lists.iter().all(|(_, list)| list.exists()) {
+        println!("cargo::rustc-cfg=builtins");
+        for (name, list) in &lists {
+            println!("cargo::rustc-env={name}={}", list.display());
+        }
+    }
+}

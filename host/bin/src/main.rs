@@ -1,0 +1,28 @@
+//! The binary: the library with the built-in collectors embedded. It is a package of its own, so that the library is compiled once,
+//! before the collectors, and not again after them.
+//!
+//! Without built-in collectors (`make lint` on a fresh clone) it is still checked, and runs components from files.
+
+use std::process::ExitCode;
+
+use mackerel_plugin_wasm::Builtin;
+
+/// Written by xtask: one entry for each name in `BUILTIN_NAMES`.
+#[cfg(builtins)]
+#[allow(clippy::unreadable_literal)]
+static BUILTINS: &[Builtin] = include!(env!("BUILTINS"));
+#[cfg(not(builtins))]
+static BUILTINS: &[Builtin] = &[];
+
+/// Written by xtask: the files that are generated from the contract for collectors in Go.
+#[cfg(builtins)]
+static GO: &[(&str, &str)] = include!(env!("GO_FILES"));
+#[cfg(not(builtins))]
+static GO: &[(&str, &str)] = &[];
+
+#[cfg(all(not(builtins), not(debug_assertions)))]
+compile_error!("the built-in collectors are not compiled yet: run `make build`");
+
+fn main() -> ExitCode {
+    mackerel_plugin_wasm::main(std::env::args_os(), BUILTINS, GO)
+}
