@@ -1,0 +1,66 @@
+//! All scenarios, as modules of one binary: one link in place of one for each file.
+//!
+//! libtest runs tests in the order of their names, so the scenarios of one file run beside each other.
+
+// The command line and its texts
+mod definitions;
+mod names;
+mod rates;
+mod readme;
+mod selection;
+mod signals;
+mod slots;
+mod state;
+mod totals;
+mod usage;
+
+// Engines and containers
+mod containers;
+mod engines;
+mod podman;
+mod ports;
+mod soak;
+mod tls;
+mod vanishing;
+
+// Resource use of containers
+mod cgroups;
+mod container_stats;
+mod docker;
+mod known_work;
+
+// Other built-in collectors
+mod prometheus;
+mod redis;
+
+// Commands for operators
+mod conf;
+mod dashboards;
+mod explain;
+mod plan;
+
+// Collectors of third parties
+mod components;
+mod contract;
+mod libraries;
+mod registry;
+mod store;
+mod templates;
+mod trial;
+
+// Faults and attacks
+mod evil;
+mod faults;
+
+/// A file that is not a module of this one would never run.
+#[test]
+fn every_file_beside_this_one_is_a_module() {
+    let this = include_str!("main.rs");
+    for entry in std::fs::read_dir(env!("CARGO_MANIFEST_DIR")).expect("the folder of the scenarios") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        if path.extension().is_some_and(|extension| extension == "rs") && name != "main" {
+            assert!(this.contains(&format!("\nmod {name};\n")), "tests/{name}.rs is not a module of tests/main.rs");
+        }
+    }
+}
