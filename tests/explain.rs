@@ -347,7 +347,7 @@ fn without_an_engine_says_what_run_says() {
     insta::assert_snapshot!(explain.stderr, @"mackerel-plugin-wasm: no answer from the container engine at unix:///nonexistent/docker.sock: there is no socket /nonexistent/docker.sock; is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)");
     assert_eq!(
         raw(&["run", "docker"], "unix:///nonexistent/docker.sock").1,
-        format!("{}; for more: explain in place of run\n", explain.stderr.trim_end())
+        explain.stderr
     );
     let odd = FakeEngine::answering(|_| Reply::Whole(500, json!({"message": "on \u{1b}[31mfire"}).to_string()));
     let agent = Agent::on(&odd.host());
@@ -480,9 +480,9 @@ fn is_where_every_line_of_run_leads() {
     let (is_well, stderr) = raw(&[&["run"], &options[..]].concat(), engine.host());
     assert!(is_well, "{stderr}");
     insta::assert_snapshot!(group.mask(&mask::ports(&stderr)), @"
-    mackerel-plugin-wasm: gostats: portless: passed over: it publishes no TCP port; for more: explain in place of run
-    mackerel-plugin-wasm: gostats: several: publishes several ports (8080, 9090): choose one, such as --container-port 8080; for more: explain in place of run
-    mackerel-plugin-wasm: gostats: status-500 (127.0.0.1:PORT): answered 500 Internal Server Error instead of 200 OK; for more: explain in place of run
+    mackerel-plugin-wasm: gostats: portless: passed over: it publishes no TCP port
+    mackerel-plugin-wasm: gostats: several: publishes several ports (8080, 9090): choose one, such as --container-port 8080
+    mackerel-plugin-wasm: gostats: status-500 (127.0.0.1:PORT): answered 500 Internal Server Error instead of 200 OK
     ");
 
     // The same words with `explain` in place of `run`.

@@ -168,8 +168,8 @@ impl Running {
             reader.map(|reader| reader.join().expect("output is UTF-8")).unwrap_or_default()
         };
         let (stdout, stderr) = (text(self.stdout.take()), text(self.stderr.take()));
-        let stderr = if self.is_run && status.code() != Some(2) { without_pointers(&stderr) } else { stderr };
-        let is_advice = |line: &&str| line.contains(": compiling it took ");
+        let stderr = if self.is_run { without_pointer(&stderr) } else { stderr };
+        let is_advice = |line: &&str| line.contains(": compiling took ");
         let (advice, complaints): (Vec<_>, Vec<_>) = stderr.split_inclusive('\n').partition(is_advice);
         let (advice, stderr) = (advice.concat(), complaints.concat());
         Output { command: std::mem::take(&mut self.command), status, stdout, stderr, advice, elapsed, peak }
@@ -228,25 +228,28 @@ impl Drop for Running {
     }
 }
 
-/// What stands at the end of each line that `run` writes to stderr.
-const POINTER: &str = "; for more: explain in place of run";
+/// The last line of a run that has any diagnostics.
+const POINTER: &str = ": for details: mackerel-plugin-wasm explain ";
 
-/// What `run` wrote to stderr, without the pointer to `explain` at the end of each line. Usage errors have none, for `explain` would say the
-/// same, nor has the last word of a run that hung.
+/// Cuts the last line, which points to `explain`, off the stderr of a run. Errors that end a command have none, because `explain` would
+/// fail alike.
 ///
 /// # Panics
 ///
-/// When a line has none.
-fn without_pointers(stderr: &str) -> String {
-    let line = |line: &str| {
-        let is_last_word = line.starts_with("mackerel-plugin-wasm: the run hung beyond its deadline");
-        let is_pointed = is_last_word || line.ends_with(POINTER) || !line.starts_with("mackerel-plugin-wasm: ");
-        assert!(is_pointed, "no pointer to explain: {line}");
-        format!("{}\n", line.strip_suffix(POINTER).unwrap_or(line))
-    };
-    let lines: String = stderr.lines().map(line).collect();
-    // A line that was cut has no end.
-    if stderr.ends_with('\n') { lines } else { lines.trim_end_matches('\n').to_owned() }
+/// If diagnostics of a run come without that line, or it is not the last.
+fn without_pointer(stderr: &str) -> String {
+    let lines: Vec<&str> = stderr.split_inclusive('\n').collect();
+    let pointers = lines.iter().filter(|line| line.contains(POINTER)).count();
+    match lines.split_last() {
+        Some((last, rest)) if last.contains(POINTER) => {
+            assert!(pointers == 1 && !rest.is_empty(), "one pointer to explain, after all other lines: {stderr}");
+            rest.concat()
+        }
+        _ => {
+            assert_eq!(pointers, 0, "the pointer to explain is not the last line: {stderr}");
+            stderr.to_owned()
+        }
+    }
 }
 
 /// What a plugin left when it ended.
