@@ -75,6 +75,12 @@ pub fn check(bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
+/// Returns the names of a component's imports and exports.
+pub fn names(bytes: &[u8]) -> (Vec<String>, Vec<String>) {
+    let Outline { imports, exports, .. } = Outline::read(bytes);
+    (imports, exports.into_iter().map(|(name, _)| name).collect())
+}
+
 /// Which of a component's imports no collector gets.
 pub fn strangers(imports: &[String]) -> Vec<&str> {
     let is_strange = |name: &&str| !OFFERED.iter().any(|offered| is_of(name, offered));

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bollard::models::{ContainerInspectResponse, ContainerStatsResponse};
+use bollard_stubs::models::{ContainerInspectResponse, ContainerStatsResponse};
 use bytesize::ByteSize;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

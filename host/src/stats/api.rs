@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use bollard::models::{
+use bollard_stubs::models::{
     ContainerBlkioStatEntry, ContainerInspectResponse, ContainerMemoryStats, ContainerNetworkStats, ContainerPidsStats,
     ContainerStatsResponse, ContainerThrottlingData, HealthStatusEnum,
 };

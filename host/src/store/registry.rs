@@ -13,15 +13,15 @@ use std::net::IpAddr;
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 use http_auth::parse_challenges;
 use oci_client::Reference;
-use oci_client::client::{Client, ClientConfig, ClientProtocol};
+use oci_client::client::{Client, ClientConfig, ClientProtocol, Config, ImageLayer};
 use oci_client::errors::OciDistributionError;
 use oci_client::manifest::{OciImageManifest, OciManifest};
 use oci_client::secrets::RegistryAuth;
-use oci_wasm::{ToConfig as _, WASM_LAYER_MEDIA_TYPE, WASM_MANIFEST_MEDIA_TYPE, WasmConfig};
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{RequestBuilder, Response, StatusCode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use crate::contract;
 use crate::error::Error;
 use crate::limits;
 use crate::sandbox::Description;
@@ -35,6 +35,44 @@ pub const SCHEME: &str = "oci://";
 /// The manifests that are understood, if only to say what they are.
 const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
+
+/// The media types of a component and its parts in a registry, by the Wasm OCI artifact layout of the CNCF:
+/// <https://tag-runtime.cncf.io/wgs/wasm/deliverables/wasm-oci-artifact/>.
+const MANIFEST_MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+const WASM_CONFIG_MEDIA_TYPE: &str = "application/vnd.wasm.config.v0+json";
+const WASM_LAYER_MEDIA_TYPE: &str = "application/wasm";
+
+/// The configuration of a component in a registry, by the same layout.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WasmConfig {
+    /// Always the same time, so that the same component gets the same digest.
+    created: &'static str,
+    architecture: &'static str,
+    os: &'static str,
+    layer_digests: Vec<String>,
+    component: ComponentNames,
+}
+
+/// The names of a component's imports and exports.
+#[derive(Serialize)]
+struct ComponentNames {
+    exports: Vec<String>,
+    imports: Vec<String>,
+}
+
+impl WasmConfig {
+    fn of_component(bytes: &[u8]) -> WasmConfig {
+        let (imports, exports) = contract::names(bytes);
+        WasmConfig {
+            created: "1970-01-01T00:00:00Z",
+            architecture: "wasm",
+            os: "wasip2",
+            layer_digests: vec![format!("sha256:{}", digest(bytes))],
+            component: ComponentNames { exports, imports },
+        }
+    }
+}
 
 /// Reads a reference, `oci://` in front or not.
 ///
@@ -94,9 +132,10 @@ pub async fn push(reference: &Reference, bytes: Vec<u8>, description: &Descripti
         let config =
             ClientConfig { protocol, connect_timeout: Some(limits::REGISTRY_CONNECT), ..ClientConfig::default() };
         let client = Client::try_from(config).map_err(|error| error.to_string())?;
-        let (config, layer) =
-            WasmConfig::from_raw_component(bytes, None).map_err(|error| foreign(&format!("{error:#}")))?;
-        let config = config.to_config().map_err(|error| error.to_string())?;
+        let config = WasmConfig::of_component(&bytes);
+        let config = serde_json::to_vec(&config).map_err(|error| error.to_string())?;
+        let config = Config::new(config, WASM_CONFIG_MEDIA_TYPE.to_owned(), None);
+        let layer = ImageLayer::new(bytes, WASM_LAYER_MEDIA_TYPE.to_owned(), None);
         let annotation = |key: &str, value: &str| (format!("org.opencontainers.image.{key}"), value.to_owned());
         let annotations = BTreeMap::from([
             annotation("title", &description.name),
@@ -105,7 +144,7 @@ pub async fn push(reference: &Reference, bytes: Vec<u8>, description: &Descripti
         ]);
         let layers = [layer];
         let mut manifest = OciImageManifest::build(&layers, &config, Some(annotations));
-        manifest.media_type = Some(WASM_MANIFEST_MEDIA_TYPE.to_owned());
+        manifest.media_type = Some(MANIFEST_MEDIA_TYPE.to_owned());
         let manifest_bytes = serde_json::to_vec(&manifest).map_err(|error| error.to_string())?;
         let manifest_digest = format!("sha256:{}", digest(&manifest_bytes));
         let wrong = |error: OciDistributionError| refusal(reference, has_login, &error);
@@ -113,7 +152,7 @@ pub async fn push(reference: &Reference, bytes: Vec<u8>, description: &Descripti
         let [layer] = layers;
         client.push_blob(reference, layer.data, &manifest.layers[0].digest).await.map_err(wrong)?;
         client.push_blob(reference, config.data, &manifest.config.digest).await.map_err(wrong)?;
-        let kind = HeaderValue::from_static(WASM_MANIFEST_MEDIA_TYPE);
+        let kind = HeaderValue::from_static(MANIFEST_MEDIA_TYPE);
         client.push_manifest_raw(reference, manifest_bytes, kind).await.map_err(wrong)?;
         Ok(manifest_digest)
     };

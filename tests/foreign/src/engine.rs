@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use bollard::models::{ContainerInspectResponse, ContainerStatsResponse};
+use bollard_stubs::models::{ContainerInspectResponse, ContainerStatsResponse};
 use mackerel_plugin_wasm::internals::{
     Cause, CollectError, Container, EngineHost, InstanceName, Parts, Scope, Stats, Target, assign_names, choose_target,
     empty_stats, parse_containers, parse_state, parse_stats,
