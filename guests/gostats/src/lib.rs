@@ -126,11 +126,11 @@ mod tests {
             ("{}", "a JSON object without any field of golang-stats-api-handler"),
             (r#"{"status":"ok"}"#, "a JSON object without any field of golang-stats-api-handler"),
             ("[1]", "an array instead of golang-stats-api-handler's JSON object"),
-            ("", "JSON that ends too early"),
-            (r#"{"gc_num":"#, "JSON that ends too early"),
-            ("<html>", "no readable JSON (expected value at line 1 column 1): <html>"),
-            (r#"{"gc_num":1e999}"#, r#"no readable JSON (number out of range at line 1 column 15): {"gc_num":1e999}"#),
-            (r#"{"gc_num":NaN}"#, r#"no readable JSON (expected value at line 1 column 11): {"gc_num":NaN}"#),
+            ("", "truncated JSON"),
+            (r#"{"gc_num":"#, "truncated JSON"),
+            ("<html>", "invalid JSON (expected value at line 1 column 1): <html>"),
+            (r#"{"gc_num":1e999}"#, r#"invalid JSON (number out of range at line 1 column 15): {"gc_num":1e999}"#),
+            (r#"{"gc_num":NaN}"#, r#"invalid JSON (expected value at line 1 column 11): {"gc_num":NaN}"#),
         ];
         for (body, expected) in cases {
             assert_eq!(parse(body.as_bytes()).unwrap_err(), CollectError::unexpected(expected), "{body}");

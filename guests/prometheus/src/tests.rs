@@ -87,7 +87,7 @@ fn what_selects_nothing_is_told_with_what_there_is() {
     );
     assert_eq!(error("up 1", &["down"]), "nothing is down (--metric); there are only up");
     assert_eq!(error("", &["up"]), "nothing is up (--metric); there are no metrics at all");
-    assert_eq!(error("<html>", &["up"]), "line 1 is no metric: <html>");
+    assert_eq!(error("<html>", &["up"]), "line 1 is not a metric: <html>");
 }
 
 #[test]
