@@ -12,10 +12,10 @@ pub(crate) fn abort() -> Outcome {
     process::abort();
 }
 
-pub(crate) fn exit_well() -> Outcome {
+pub(crate) fn exit_with_success() -> Outcome {
     process::exit(0);
 }
 
-pub(crate) fn exit_badly() -> Outcome {
+pub(crate) fn exit_with_failure() -> Outcome {
     process::exit(3);
 }

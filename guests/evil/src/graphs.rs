@@ -36,7 +36,7 @@ pub(crate) fn graphs_spin() -> Graphs {
 }
 
 /// Without a target there is no address that is its own.
-pub(crate) fn graphs_that_look_elsewhere() -> Graphs {
+pub(crate) fn graphs_connect_elsewhere() -> Graphs {
     let _ = TcpStream::connect("127.0.0.1:1");
     Ok(honest::graphs())
 }
@@ -58,15 +58,15 @@ pub(crate) fn graphs_exit() -> Graphs {
 }
 
 /// Graphs are declared without a target.
-pub(crate) fn graphs_reach_out() -> Graphs {
+pub(crate) fn graphs_send_requests() -> Graphs {
     Err(format!("{}, {:?}, {:?}", get("/", &[]), container::stats(Parts::all()).err(), container::state().err()))
 }
 
-pub(crate) fn a_key_without_a_place() -> Graphs {
+pub(crate) fn a_key_without_a_hash_sign() -> Graphs {
     with_key("evil")
 }
 
-pub(crate) fn a_key_with_two_places() -> Graphs {
+pub(crate) fn a_key_with_two_hash_signs() -> Graphs {
     with_key("#.evil.#")
 }
 
@@ -140,7 +140,7 @@ pub(crate) fn escapes_in_labels() -> Graphs {
 }
 
 /// Which are legal each time, and others.
-pub(crate) fn graphs_by_chance() -> Graphs {
+pub(crate) fn random_graphs() -> Graphs {
     with_key(&format!("#.evil{}", crate::report::chance()))
 }
 
@@ -148,6 +148,6 @@ pub(crate) fn a_label_of_a_mebibyte() -> Graphs {
     Ok(vec![Graph { label: mebibyte(), ..graph("#.evil", vec![gauge("one")]) }])
 }
 
-pub(crate) fn a_refusal_of_a_mebibyte() -> Graphs {
+pub(crate) fn an_error_of_a_mebibyte() -> Graphs {
     Err(format!("\u{1b}[2J\nmackerel-plugin-wasm: a false message\n{}", mebibyte()))
 }

@@ -112,7 +112,7 @@ pub(crate) fn sockets_of_every_kind() -> Outcome {
 }
 
 /// What a curious one does beside its work.
-pub(crate) fn elsewhere_beside_honest_work() -> Outcome {
+pub(crate) fn connections_elsewhere_beside_a_good_report() -> Outcome {
     let [_, other] = ports()?;
     let _ = TcpStream::connect(("127.0.0.1", other));
     let _ = TcpStream::connect("registry.example:443");
@@ -121,7 +121,7 @@ pub(crate) fn elsewhere_beside_honest_work() -> Outcome {
 
 /// Names: a look-up alone can tell a name server something. Here only names of this machine, so that nobody is asked where this
 /// is not refused.
-pub(crate) fn names() -> Outcome {
+pub(crate) fn name_lookups() -> Outcome {
     let network = instance_network();
     let mut text = String::new();
     for name in ["localhost", "LOCALHOST", "127.0.0.1", "::1"] {
@@ -176,7 +176,7 @@ pub(crate) fn a_path_of_100_kb() -> Outcome {
     saw(get(&format!("/{}", "x".repeat(100_000)), &[]))
 }
 
-pub(crate) fn headers_that_are_the_hosts() -> Outcome {
+pub(crate) fn headers_that_the_host_sets() -> Outcome {
     const HEADERS: [(&str, &str); 20] = [
         ("host", "other"),
         ("Host", "other"),
@@ -209,7 +209,7 @@ pub(crate) fn ten_thousand_headers() -> Outcome {
 }
 
 /// More than a table of headers can hold.
-pub(crate) fn headers_beyond_all_counts() -> Outcome {
+pub(crate) fn forty_thousand_headers() -> Outcome {
     saw(get_with("/", (0..40_000).map(|n| (format!("x-{n}"), String::new())).collect()))
 }
 
@@ -217,7 +217,7 @@ pub(crate) fn a_header_of_a_mebibyte() -> Outcome {
     saw(get("/", &[("x", &"x".repeat(1 << 20))]))
 }
 
-pub(crate) fn a_container_where_there_is_none() -> Outcome {
+pub(crate) fn stats_without_a_container() -> Outcome {
     if container::state().is_ok() {
         return saw("a container's state");
     }

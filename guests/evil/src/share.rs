@@ -106,7 +106,7 @@ pub(crate) fn tcp_sockets_without_end() -> Outcome {
 }
 
 /// One handle, named two million times.
-pub(crate) fn a_poll_of_two_million() -> Outcome {
+pub(crate) fn a_poll_of_two_million_handles() -> Outcome {
     let ready = monotonic_clock::subscribe_instant(0);
     saw(format!("{} are ready", poll::poll(&vec![&ready; 2_000_000]).len()))
 }
@@ -115,7 +115,7 @@ pub(crate) fn random_bytes_at_once() -> Outcome {
     saw(format!("got {} bytes", random::get_random_bytes(1 << 30).len()))
 }
 
-pub(crate) fn random_bytes_beyond_all_sizes() -> Outcome {
+pub(crate) fn the_largest_number_of_random_bytes() -> Outcome {
     saw(format!("got {} bytes", random::get_random_bytes(u64::MAX).len()))
 }
 
@@ -129,14 +129,14 @@ pub(crate) fn a_thousand_requests() -> Outcome {
     saw(format!("{answered} were answered"))
 }
 
-pub(crate) fn refused_requests_without_end() -> Outcome {
+pub(crate) fn invalid_requests_without_end() -> Outcome {
     loop {
         black_box(get("nowhere", &[]));
     }
 }
 
 /// Only a container's figures cost the engine anything.
-pub(crate) fn the_engine_a_thousand_times() -> Outcome {
+pub(crate) fn stats_and_state_a_thousand_times() -> Outcome {
     let answered = (0..1000).filter(|_| container::state().is_ok() && container::stats(Parts::all()).is_ok()).count();
     saw(format!("{answered} were answered"))
 }

@@ -169,7 +169,7 @@ pub(crate) fn requests_without_end_by_wasi_http() -> Outcome {
 }
 
 /// Times of its own that are longer than any.
-pub(crate) fn times_beyond_all_by_wasi_http() -> Outcome {
+pub(crate) fn the_longest_timeouts_by_wasi_http() -> Outcome {
     let [own, _] = ports()?;
     let options = RequestOptions::new();
     let longest = Some(u64::MAX);
@@ -187,7 +187,7 @@ pub(crate) fn times_beyond_all_by_wasi_http() -> Outcome {
 }
 
 /// A time of its own that is shorter than the target's.
-pub(crate) fn a_time_of_its_own_by_wasi_http() -> Outcome {
+pub(crate) fn a_short_timeout_by_wasi_http() -> Outcome {
     let [own, _] = ports()?;
     let options = RequestOptions::new();
     let _ = options.set_first_byte_timeout(Some(50_000_000));

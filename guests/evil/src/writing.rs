@@ -20,7 +20,7 @@ pub(crate) fn stderr_escapes() -> Outcome {
     one()
 }
 
-pub(crate) fn stderr_that_is_no_text() -> Outcome {
+pub(crate) fn stderr_that_is_not_utf8() -> Outcome {
     match std::io::stderr().write_all(b"\xff\xfe\0\x80 \xc3(\xed\xa0\x80 end") {
         Ok(()) => one(),
         Err(error) => saw(error.to_string()),
