@@ -1,4 +1,4 @@
-// The collectors of hand-written text: each is the file of this name in a folder beside this list, and a scenario.
+// The collectors of hand-written text. Each is a file of this name in a folder beside this list, and a test.
 
 macro_rules! with_components {
     ($list:ident) => {

@@ -1,11 +1,11 @@
-// The faults, each by the name of its function: in this crate, of what the guest does, and in the tests, of what the host
-// makes of it. Both include these lists, so neither compiles without the other's half.
+// The names of all attacks. This crate has a function of each name that attacks, and the tests have one that checks the
+// host's reaction. Both include these lists, so a missing function is a compile error.
 
-/// Faults in `collect`.
+/// Attacks in `collect`.
 macro_rules! with_attacks_in_collect {
     ($list:ident) => {
         $list! {
-            // More than its share: time, memory, handles, random numbers, requests.
+            // Exhaustion: time, memory, handles, random numbers, requests.
             spin
             spin_through_the_host
             sleep
@@ -24,12 +24,12 @@ macro_rules! with_attacks_in_collect {
             insecure_random_bytes_at_once
             a_thousand_requests
             invalid_requests_without_end
-            // Other ways to end.
+            // Ends without a report.
             panic_with_text
             abort
             exit_with_success
             exit_with_failure
-            // What it writes.
+            // Output.
             stderr_flood
             stderr_escapes
             stderr_that_is_not_utf8
@@ -37,7 +37,7 @@ macro_rules! with_attacks_in_collect {
             stdout_in_one_call
             zeroes_without_end
             metrics_on_stdout
-            // What it hands over: samples.
+            // Samples.
             undeclared_samples
             illegal_sample_names
             escapes_in_sample_names
@@ -50,13 +50,13 @@ macro_rules! with_attacks_in_collect {
             as_many_samples_as_allowed
             too_many_samples
             a_million_samples
-            // What it hands over: errors.
+            // Errors.
             escapes_in_the_error
             escapes_in_an_http_error
             an_error_of_32_mib
             an_invalid_status
             an_invalid_limit
-            // Where it has no business.
+            // Forbidden access.
             addresses_of_this_machine
             sockets_of_every_kind
             connections_elsewhere_beside_a_good_report
@@ -86,7 +86,7 @@ macro_rules! with_attacks_in_collect {
     };
 }
 
-/// Faults in `graphs`.
+/// Attacks in `graphs`.
 macro_rules! with_attacks_in_graphs {
     ($list:ident) => {
         $list! {

@@ -1,4 +1,4 @@
-//! Other ends than an answer.
+//! Attacks that end the instance without a report.
 
 use std::process;
 

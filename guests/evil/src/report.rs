@@ -1,4 +1,4 @@
-//! What is handed over: samples and errors.
+//! Attacks by the content of reports and errors.
 
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -12,12 +12,12 @@ fn sample(graph: impl Into<String>, metric: impl Into<String>, value: f64) -> Sa
     Sample { graph: graph.into(), metric: metric.into(), value }
 }
 
-#[allow(clippy::unnecessary_wraps)] // what every attack gives
+#[allow(clippy::unnecessary_wraps)] // all attacks have one signature
 fn report(samples: Vec<Sample>) -> Outcome {
     Ok(Report { samples, time: None })
 }
 
-/// A report of one sample, as it should be.
+/// A valid report of one sample.
 pub(crate) fn one() -> Outcome {
     report(vec![sample("#.evil", "one", 1.0)])
 }
@@ -65,7 +65,7 @@ pub(crate) fn extreme_values() -> Outcome {
     report(vec![sample("#.evil", "one", 1e308), sample("#.evil", "two", -5e-324)])
 }
 
-/// The target's `total`, and its `time` where it tells.
+/// Reports the target's `total`, and its `time` if the response has one.
 pub(crate) fn a_counter_from_the_target() -> Outcome {
     let stats = honest::stats()?;
     let samples = stats["total"].as_f64().map(|total| sample("#.evil", "total", total)).into_iter().collect();
@@ -76,14 +76,14 @@ pub(crate) fn the_same_sample_twice() -> Outcome {
     report(vec![sample("#.evil", "one", 1.0), sample("#.evil", "one", 2.0)])
 }
 
-/// Another value each time, whatever the target tells.
+/// Reports another value in every run.
 pub(crate) fn random_values() -> Outcome {
-    report(vec![sample("#.evil", "one", f64::from(chance()))])
+    report(vec![sample("#.evil", "one", f64::from(random_number()))])
 }
 
-/// A number that nobody knows beforehand.
-pub(crate) fn chance() -> u32 {
-    // What hashing begins with is random.
+/// Returns a random number.
+pub(crate) fn random_number() -> u32 {
+    // The standard library seeds its hash at random.
     let bytes = RandomState::new().hash_one(()).to_le_bytes();
     u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }
@@ -96,7 +96,7 @@ pub(crate) fn too_many_samples() -> Outcome {
     report(vec![sample("#.evil", "one", 1.0); 20_000])
 }
 
-/// A million, and no more only because a sandbox has not the memory.
+/// About as many as fit into the memory of a sandbox.
 pub(crate) fn a_million_samples() -> Outcome {
     report(vec![sample("", "", 1.0); 1_000_000])
 }

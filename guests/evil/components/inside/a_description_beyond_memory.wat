@@ -1,2 +1,2 @@
-;; The description is not where memory is.
+;; The address of the description is outside of memory.
 (func $describe (result i32) (i32.const -16))
