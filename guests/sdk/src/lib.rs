@@ -121,6 +121,11 @@ macro_rules! export {
             // A native linker rejects the names of the exported symbols.
             #[cfg(target_arch = "wasm32")]
             $crate::__export!(Exported);
+
+            // A native build has no exports, so without a use the compiler would call the collector dead code.
+            #[cfg(not(target_arch = "wasm32"))]
+            const _: fn($crate::Target, Vec<$crate::OptionValue>) -> Result<$crate::Report, $crate::CollectError> =
+                <Exported as $crate::Guest>::collect;
         };
     };
 }
