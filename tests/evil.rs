@@ -491,7 +491,7 @@ fn headers_that_the_host_sets() {
 
 #[test]
 fn ten_thousand_headers() {
-    insta::assert_snapshot!(complaint("ten_thousand_headers", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: answered 200");
+    insta::assert_snapshot!(complaint("ten_thousand_headers", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: HTTP 200");
 }
 
 #[test]
@@ -501,7 +501,7 @@ fn forty_thousand_headers() {
 
 #[test]
 fn a_header_of_a_mebibyte() {
-    insta::assert_snapshot!(complaint("a_header_of_a_mebibyte", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: answered 200");
+    insta::assert_snapshot!(complaint("a_header_of_a_mebibyte", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: HTTP 200");
 }
 
 #[test]

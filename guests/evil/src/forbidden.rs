@@ -22,7 +22,7 @@ pub(crate) fn get(path: &str, headers: &[(&str, &str)]) -> String {
 
 fn get_with(path: &str, headers: Vec<(String, String)>) -> String {
     match http::get(&Request { scheme: Scheme::Http, path: path.to_owned(), headers }) {
-        Ok(response) => format!("answered {}", response.status),
+        Ok(response) => format!("HTTP {}", response.status),
         Err(http::Error::InvalidRequest(_)) => "refused".to_owned(),
         Err(error) => format!("{error:?}"),
     }
@@ -125,14 +125,14 @@ pub(crate) fn name_lookups() -> Outcome {
     let network = instance_network();
     let mut text = String::new();
     for name in ["localhost", "LOCALHOST", "127.0.0.1", "::1"] {
-        let answer = match resolve_addresses(&network, name) {
+        let address = match resolve_addresses(&network, name) {
             Err(error) => error.name().to_owned(),
             Ok(addresses) => {
                 addresses.subscribe().block();
                 format!("{:?}", addresses.resolve_next_address())
             }
         };
-        let _ = write!(text, "{name} {answer}; ");
+        let _ = write!(text, "{name} {address}; ");
     }
     saw(text)
 }
@@ -168,8 +168,8 @@ pub(crate) fn paths_that_try_to_escape() -> Outcome {
         "?query",
         "/\u{7f}",
     ];
-    let answered: Vec<&str> = PATHS.into_iter().filter(|path| get(path, &[]) != "refused").collect();
-    saw(format!("{} refused, and sent {answered:?}", PATHS.len() - answered.len()))
+    let sent: Vec<&str> = PATHS.into_iter().filter(|path| get(path, &[]) != "refused").collect();
+    saw(format!("{} refused, and sent {sent:?}", PATHS.len() - sent.len()))
 }
 
 pub(crate) fn a_path_of_100_kb() -> Outcome {

@@ -70,18 +70,18 @@ pub(crate) fn post(authority: &str, path: &str) -> Result<u16, String> {
 
 /// Sends a request to every notation of this machine's addresses.
 pub(crate) fn addresses_by_wasi_http() -> Outcome {
-    let mut answered = Vec::new();
+    let mut sent = Vec::new();
     let mut refused = 0;
     for port in ports()? {
         for host in HOSTS {
             let authority = format!("{host}:{port}");
             match get(&authority, "/") {
                 Err(why) if why == "refused" => refused += 1,
-                _ => answered.push(authority),
+                _ => sent.push(authority),
             }
         }
     }
-    saw(format!("{refused} refused, and sent to {answered:?}"))
+    saw(format!("{refused} refused, and sent to {sent:?}"))
 }
 
 /// Tries authorities with a missing or an extra part.
@@ -144,7 +144,7 @@ pub(crate) fn a_request_without_end_by_wasi_http() -> Outcome {
     let _ = request.set_authority(Some(&format!("127.0.0.1:{own}")));
     let _ = request.set_path_with_query(Some("/silence"));
     let Ok(body) = request.body() else { return saw("no body") };
-    let answer = outgoing_handler::handle(request, None);
+    let response = outgoing_handler::handle(request, None);
     let Ok(stream) = body.write() else { return saw("no stream") };
     let mut written = 0;
     while written < 1 << 30 {
@@ -155,7 +155,7 @@ pub(crate) fn a_request_without_end_by_wasi_http() -> Outcome {
     }
     drop(stream);
     let _ = OutgoingBody::finish(body, None);
-    saw(format!("wrote {}, answer {}", written >= 1 << 30, answer.is_ok()))
+    saw(format!("wrote {}, response {}", written >= 1 << 30, response.is_ok()))
 }
 
 /// Sends requests and never takes their responses.
@@ -184,7 +184,7 @@ pub(crate) fn the_longest_timeouts_by_wasi_http() -> Outcome {
     if let Ok(response) = &response {
         response.subscribe().block();
     }
-    saw(format!("set {is_set}, answered {}", response.is_ok()))
+    saw(format!("set {is_set}, response {}", response.is_ok()))
 }
 
 /// Sets a timeout that passes before the target responds.
