@@ -109,7 +109,7 @@ fn units(name: &str) -> [Unit; 2] {
 /// Parses a page and reports the selected series.
 ///
 /// # Errors
-/// If the page is not in Prometheus' text format, or if the selectors match no series or more than [`SERIES`].
+/// If the page is not in Prometheus' text format, or if the selectors match no series or more than 200.
 pub fn read(body: &[u8], selectors: &[Selector]) -> Result<Report, CollectError> {
     let page = std::str::from_utf8(body).map_err(|_| CollectError::unexpected("a body that is not UTF-8"))?;
     let (mut selected, mut others) = (Vec::new(), BTreeMap::new());
