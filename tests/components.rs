@@ -219,8 +219,8 @@ fn a_name_of_a_mebibyte() {
 }
 
 #[test]
-fn a_name_that_is_no_text() {
-    insta::assert_snapshot!(refusal("a_name_that_is_no_text"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: invalid utf-8 sequence of 1 bytes from index 0");
+fn a_name_that_is_not_utf8() {
+    insta::assert_snapshot!(refusal("a_name_that_is_not_utf8"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: invalid utf-8 sequence of 1 bytes from index 0");
 }
 
 #[test]
@@ -229,8 +229,8 @@ fn a_path_as_a_name() {
 }
 
 #[test]
-fn a_scope_that_is_none() {
-    insta::assert_snapshot!(refusal("a_scope_that_is_none"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: unexpected discriminant: 77");
+fn an_invalid_scope() {
+    insta::assert_snapshot!(refusal("an_invalid_scope"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: unexpected discriminant: 77");
 }
 
 #[test]
@@ -254,18 +254,18 @@ fn an_option_of_the_host() {
 }
 
 #[test]
-fn clean_up_spins() {
-    insta::assert_snapshot!(refusal("clean_up_spins"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector computed for more than 1s (--cpu-limit)");
+fn post_return_spins() {
+    insta::assert_snapshot!(refusal("post_return_spins"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector computed for more than 1s (--cpu-limit)");
 }
 
 #[test]
-fn clean_up_traps() {
-    insta::assert_snapshot!(refusal("clean_up_traps"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector failed: wasm trap: wasm `unreachable` instruction executed");
+fn post_return_traps() {
+    insta::assert_snapshot!(refusal("post_return_traps"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector failed: wasm trap: wasm `unreachable` instruction executed");
 }
 
 #[test]
-fn describe_beyond_memory() {
-    insta::assert_snapshot!(refusal("describe_beyond_memory"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: pointer out of bounds of memory");
+fn a_description_beyond_memory() {
+    insta::assert_snapshot!(refusal("a_description_beyond_memory"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: pointer out of bounds of memory");
 }
 
 #[test]
@@ -289,8 +289,8 @@ fn options_without_end() {
 }
 
 #[test]
-fn realloc_between_places() {
-    insta::assert_snapshot!(refusal("realloc_between_places"), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector failed: realloc return: result not aligned");
+fn realloc_misaligned() {
+    insta::assert_snapshot!(refusal("realloc_misaligned"), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector failed: realloc return: result not aligned");
 }
 
 #[test]
@@ -429,17 +429,17 @@ fn resources_of_its_own_without_end() {
 // What is no refusal.
 
 #[test]
-fn realloc_over_itself() {
+fn realloc_returns_one_address() {
     // What it overwrites is its own.
-    let output = run_text("realloc_over_itself").exits(0).without_complaint();
+    let output = run_text("realloc_returns_one_address").exits(0).without_complaint();
     assert_eq!(output.metrics().count(), 1, "{output}");
 }
 
 #[test]
-fn a_value_that_is_signalling() {
-    let output = run_text("a_value_that_is_signalling").exits(0);
+fn a_signalling_nan() {
+    let output = run_text("a_signalling_nan").exits(0);
     assert_eq!(output.stdout, "");
-    insta::assert_snapshot!(one_line(&output).replace(&text("a_value_that_is_signalling"), "evil.wasm"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out a sample whose value is not a finite number: #.text.one");
+    insta::assert_snapshot!(one_line(&output).replace(&text("a_signalling_nan"), "evil.wasm"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out a sample whose value is not a finite number: #.text.one");
 }
 
 #[test]
@@ -546,7 +546,7 @@ fn components_that_fail_cost_another_collector_beside_them_nothing() {
     let all = targets(good.iter().map(StandIn::target));
     let agent = Agent::alone();
     let start = |name: &str| agent.start(&format!("run {} {all}", text(name)));
-    let failing = ["describe_spins", "start_takes_memory", "clean_up_spins", "samples_that_share_one_text"].map(start);
+    let failing = ["describe_spins", "start_takes_memory", "post_return_spins", "samples_that_share_one_text"].map(start);
     let output = agent.values(&format!("run gostats {all}")).exits(0).without_complaint();
     assert_eq!(output.metrics().count(), good.len(), "{output}");
     for failing in failing {

@@ -830,9 +830,9 @@ fn of_restarts_and_health_that_the_engine_does_not_tell_are_one_line() {
     });
     insta::assert_snapshot!(complaints.concat(), @"
     [] mackerel-plugin-wasm: docker: bad: it was stopped or removed since the engine listed it
-    [memory.cache memory.rss] mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: it answered 500 on fire
+    [memory.cache memory.rss] mackerel-plugin-wasm: docker: bad: the collector wrote: omitted restarts and health: the engine does not tell: it answered 500 on fire
     mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: it answered 500 on fire
-    [memory.cache memory.rss] mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: no answer after 1s
+    [memory.cache memory.rss] mackerel-plugin-wasm: docker: bad: the collector wrote: omitted restarts and health: the engine does not tell: no answer after 1s
     mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: no answer after 1s
     ");
 }

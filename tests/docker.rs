@@ -177,25 +177,25 @@ fn refuses_words_that_are_no_graphs() {
     ];
     insta::assert_snapshot!(complaints(&lists), @r"
     docker --graphs disk
-        mackerel-plugin-wasm: docker: --graphs has 'disk', which is none of cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health and all
+        mackerel-plugin-wasm: docker: --graphs: unknown group 'disk'; available: cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health, all
     docker --graphs cpu,disk
-        mackerel-plugin-wasm: docker: --graphs has 'disk', which is none of cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health and all
+        mackerel-plugin-wasm: docker: --graphs: unknown group 'disk'; available: cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health, all
     docker --graphs CPU
-        mackerel-plugin-wasm: docker: --graphs has 'CPU', which is none of cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health and all
+        mackerel-plugin-wasm: docker: --graphs: unknown group 'CPU'; available: cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health, all
     docker --graphs cpu,
-        mackerel-plugin-wasm: docker: --graphs has '', which is none of cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health and all
+        mackerel-plugin-wasm: docker: --graphs: unknown group ''; available: cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health, all
     docker --graphs ,
-        mackerel-plugin-wasm: docker: --graphs has '', which is none of cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health and all
+        mackerel-plugin-wasm: docker: --graphs: unknown group ''; available: cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health, all
     docker --graphs=
-        mackerel-plugin-wasm: docker: --graphs has '', which is none of cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health and all
+        mackerel-plugin-wasm: docker: --graphs: unknown group ''; available: cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health, all
     docker --graphs cpu;memory
-        mackerel-plugin-wasm: docker: --graphs has 'cpu;memory', which is none of cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health and all
+        mackerel-plugin-wasm: docker: --graphs: unknown group 'cpu;memory'; available: cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health, all
     docker --graphs none
-        mackerel-plugin-wasm: docker: --graphs has 'none', which is none of cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health and all
+        mackerel-plugin-wasm: docker: --graphs: unknown group 'none'; available: cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health, all
     docker --graphs
         error: a value is required for '--graphs <GRAPHS>' but none was supplied
     docker --graphs \u{1b}[2J
-        mackerel-plugin-wasm: docker: --graphs has '\u{1b}[2J', which is none of cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health and all
+        mackerel-plugin-wasm: docker: --graphs: unknown group '\u{1b}[2J'; available: cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health, all
     ");
 }
 
@@ -275,7 +275,7 @@ fn shows_its_options_in_its_help() {
         [possible values: percentage, usage]
 
     --graphs <GRAPHS>
-        What is shown: words joined by commas, of cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health, or all
+        Groups of graphs to show, joined by commas: cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health; or all
 
         [default: cpu,memory,blkio]
     ");

@@ -350,31 +350,31 @@ fn one_containers_answer_without_end_costs_the_others_nothing_and_takes_little_m
     insta::assert_snapshot!(complaints.concat(), @"
     values, announced
         mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 1 MiB
-        mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: its answer is larger than 1 MiB
+        mackerel-plugin-wasm: docker: bad: the collector wrote: omitted restarts and health: the engine does not tell: its answer is larger than 1 MiB
     mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
     values, chunked
         mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 1 MiB
-        mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: its answer is larger than 1 MiB
+        mackerel-plugin-wasm: docker: bad: the collector wrote: omitted restarts and health: the engine does not tell: its answer is larger than 1 MiB
     mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
     values, until the connection is closed
         mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 1 MiB
-        mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: its answer is larger than 1 MiB
+        mackerel-plugin-wasm: docker: bad: the collector wrote: omitted restarts and health: the engine does not tell: its answer is larger than 1 MiB
     mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
     a string, announced
         mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 1 MiB
-        mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: its answer is larger than 1 MiB
+        mackerel-plugin-wasm: docker: bad: the collector wrote: omitted restarts and health: the engine does not tell: its answer is larger than 1 MiB
     mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
     a string, chunked
         mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 1 MiB
-        mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: its answer is larger than 1 MiB
+        mackerel-plugin-wasm: docker: bad: the collector wrote: omitted restarts and health: the engine does not tell: its answer is larger than 1 MiB
     mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
     white space
         mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 1 MiB
-        mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: its answer is larger than 1 MiB
+        mackerel-plugin-wasm: docker: bad: the collector wrote: omitted restarts and health: the engine does not tell: its answer is larger than 1 MiB
     mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
     words of a refusal
         mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 1 MiB
-        mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: its answer is larger than 1 MiB
+        mackerel-plugin-wasm: docker: bad: the collector wrote: omitted restarts and health: the engine does not tell: its answer is larger than 1 MiB
     mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
     ");
 }
@@ -467,7 +467,7 @@ fn an_engine_whose_answers_come_byte_by_byte_is_given_up_in_time() {
     insta::assert_snapshot!([list, stats, output.stderr].concat(), @"
     mackerel-plugin-wasm: no answer from the container engine at ENGINE: none had come when the run's 1s were over (--deadline); is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
     mackerel-plugin-wasm: docker: bad: no answer from the engine after 1s (--timeout)
-    mackerel-plugin-wasm: docker: bad: the collector wrote: restarts and health are left out: the engine does not tell: no answer after 1s
+    mackerel-plugin-wasm: docker: bad: the collector wrote: omitted restarts and health: the engine does not tell: no answer after 1s
     mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: no answer after 1s
     ");
 }

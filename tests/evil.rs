@@ -105,8 +105,8 @@ fn tcp_sockets_without_end() {
 }
 
 #[test]
-fn a_poll_of_two_million() {
-    insta::assert_snapshot!(complaint("a_poll_of_two_million", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
+fn a_poll_of_two_million_handles() {
+    insta::assert_snapshot!(complaint("a_poll_of_two_million_handles", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
 }
 
 #[test]
@@ -115,8 +115,8 @@ fn random_bytes_at_once() {
 }
 
 #[test]
-fn random_bytes_beyond_all_sizes() {
-    insta::assert_snapshot!(complaint("random_bytes_beyond_all_sizes", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector asked for more than 64 KiB of random bytes at once (a fixed limit)");
+fn the_largest_number_of_random_bytes() {
+    insta::assert_snapshot!(complaint("the_largest_number_of_random_bytes", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector asked for more than 64 KiB of random bytes at once (a fixed limit)");
 }
 
 #[test]
@@ -132,9 +132,9 @@ fn a_thousand_requests() {
 }
 
 #[test]
-fn refused_requests_without_end() {
+fn invalid_requests_without_end() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("refused_requests_without_end", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector sent more than 100 requests (a fixed limit)");
+    insta::assert_snapshot!(scene.attack("invalid_requests_without_end", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector sent more than 100 requests (a fixed limit)");
     assert_eq!(scene.target.requests(), [""; 0]);
 }
 
@@ -152,14 +152,14 @@ fn abort() {
 }
 
 #[test]
-fn exit_well() {
-    insta::assert_snapshot!(complaint("exit_well", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector ended itself with the exit status 0");
+fn exit_with_success() {
+    insta::assert_snapshot!(complaint("exit_with_success", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector ended itself with the exit status 0");
 }
 
 #[test]
-fn exit_badly() {
+fn exit_with_failure() {
     // It says 3. WASI hands on whether it went well, and no number.
-    insta::assert_snapshot!(complaint("exit_badly", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector ended itself with the exit status 1");
+    insta::assert_snapshot!(complaint("exit_with_failure", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector ended itself with the exit status 1");
 }
 
 // What it writes.
@@ -179,8 +179,8 @@ fn stderr_escapes() {
 }
 
 #[test]
-fn stderr_that_is_no_text() {
-    let (values, complaint) = values_and_complaint("stderr_that_is_no_text", "");
+fn stderr_that_is_not_utf8() {
+    let (values, complaint) = values_and_complaint("stderr_that_is_not_utf8", "");
     assert_eq!(values, one());
     insta::assert_snapshot!(complaint, @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector wrote: ��\0� �(��� end");
 }
@@ -215,8 +215,8 @@ fn undeclared_samples() {
 }
 
 #[test]
-fn keys_that_are_no_keys() {
-    let (values, complaint) = values_and_complaint("keys_that_are_no_keys", "");
+fn illegal_sample_names() {
+    let (values, complaint) = values_and_complaint("illegal_sample_names", "");
     assert_eq!(values, [("evil.two".to_owned(), 2.0)]);
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out 20 samples that no graph declares: .one, …");
 }
@@ -234,16 +234,16 @@ fn a_sample_name_of_32_mib() {
 }
 
 #[test]
-fn values_that_are_no_numbers() {
-    let (values, complaint) = values_and_complaint("values_that_are_no_numbers", "");
+fn values_that_are_not_finite() {
+    let (values, complaint) = values_and_complaint("values_that_are_not_finite", "");
     assert_eq!(values, [("evil.two".to_owned(), 2.0)]);
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out 3 samples whose value is not a finite number: #.evil.one, …");
 }
 
 #[test]
-fn values_at_the_edge() {
+fn extreme_values() {
     let scene = Scene::new();
-    let attacked = scene.attack("values_at_the_edge", "");
+    let attacked = scene.attack("extreme_values", "");
     assert_eq!(attacked.values_alone(), [("evil.one".to_owned(), 1e308), ("evil.two".to_owned(), -5e-324)]);
     let figure = |metric: &str| {
         let line = attacked.output().stdout.lines().find(|line| line.contains(metric));
@@ -254,7 +254,7 @@ fn values_at_the_edge() {
 }
 
 #[test]
-fn a_counter_as_the_target_tells_it() {
+fn a_counter_from_the_target() {
     let minute = |number: u64| 1_700_000_000_000_000_000 + number * 60_000_000_000;
     // What the target tells run after run, and the growth per minute that is printed.
     let runs = [
@@ -277,7 +277,7 @@ fn a_counter_as_the_target_tells_it() {
     let scene = Scene::new();
     for (answer, growth) in runs {
         scene.target.tells(answer);
-        let values = scene.attack("a_counter_as_the_target_tells_it", "").values_alone();
+        let values = scene.attack("a_counter_from_the_target", "").values_alone();
         let right = growth.map(|growth| ("evil.total".to_owned(), growth)).into_iter().collect();
         stats::assert_same(&values.into_iter().collect(), &right);
     }
@@ -291,10 +291,10 @@ fn the_same_sample_twice() {
 }
 
 #[test]
-fn values_by_chance() {
+fn random_values() {
     // No fault that one run can see.
     let scene = Scene::new();
-    let values = scene.attack("values_by_chance", "").values_alone();
+    let values = scene.attack("random_values", "").values_alone();
     assert_eq!(values.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["evil.one"]);
 }
 
@@ -311,8 +311,8 @@ fn too_many_samples() {
 }
 
 #[test]
-fn as_many_samples_as_fit() {
-    insta::assert_snapshot!(complaint("as_many_samples_as_fit", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
+fn a_million_samples() {
+    insta::assert_snapshot!(complaint("a_million_samples", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
 }
 
 // What it hands over: errors.
@@ -323,8 +323,8 @@ fn escapes_in_the_error() {
 }
 
 #[test]
-fn escapes_in_an_error_of_http() {
-    insta::assert_snapshot!(complaint("escapes_in_an_error_of_http", ""), @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no whole answer: \u{1b}[2J\r\nmackerel-plugin-wasm: a false message");
+fn escapes_in_an_http_error() {
+    insta::assert_snapshot!(complaint("escapes_in_an_http_error", ""), @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no whole answer: \u{1b}[2J\r\nmackerel-plugin-wasm: a false message");
 }
 
 #[test]
@@ -333,13 +333,13 @@ fn an_error_of_32_mib() {
 }
 
 #[test]
-fn a_status_that_is_none() {
-    insta::assert_snapshot!(complaint("a_status_that_is_none", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: answered 65535 instead of 200 OK");
+fn an_invalid_status() {
+    insta::assert_snapshot!(complaint("an_invalid_status", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: answered 65535 instead of 200 OK");
 }
 
 #[test]
-fn a_limit_that_is_none() {
-    insta::assert_snapshot!(complaint("a_limit_that_is_none", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the answer's body is larger than 16 EiB, which is the limit");
+fn an_invalid_limit() {
+    insta::assert_snapshot!(complaint("an_invalid_limit", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the answer's body is larger than 16 EiB, which is the limit");
 }
 
 // Where it has no business.
@@ -363,17 +363,17 @@ fn sockets_of_every_kind() {
 }
 
 #[test]
-fn elsewhere_beside_honest_work() {
+fn connections_elsewhere_beside_a_good_report() {
     let scene = Scene::new();
-    let (values, complaint) = scene.attack("elsewhere_beside_honest_work", "").values_and_complaint();
+    let (values, complaint) = scene.attack("connections_elsewhere_beside_a_good_report", "").values_and_complaint();
     assert_eq!(values, one());
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector was refused 127.0.0.1:PORT (TCP), 'registry.example' (look-up of a name): it reaches its target alone");
     scene.target.assert_alone();
 }
 
 #[test]
-fn names() {
-    insta::assert_snapshot!(complaint("names", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: localhost permanent-resolver-failure; LOCALHOST permanent-resolver-failure; 127.0.0.1 Ok(Some(IpAddress::Ipv4((127, 0, 0, 1)))); ::1 Ok(Some(IpAddress::Ipv6((0, 0, 0, 0, 0, 0, 0, 1))));; it was refused 'localhost' (look-up of a name), 'LOCALHOST' (look-up of a name): it reaches its target alone");
+fn name_lookups() {
+    insta::assert_snapshot!(complaint("name_lookups", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: localhost permanent-resolver-failure; LOCALHOST permanent-resolver-failure; 127.0.0.1 Ok(Some(IpAddress::Ipv4((127, 0, 0, 1)))); ::1 Ok(Some(IpAddress::Ipv6((0, 0, 0, 0, 0, 0, 0, 1))));; it was refused 'localhost' (look-up of a name), 'LOCALHOST' (look-up of a name): it reaches its target alone");
 }
 
 #[test]
@@ -448,13 +448,13 @@ fn requests_without_end_by_wasi_http() {
 }
 
 #[test]
-fn times_beyond_all_by_wasi_http() {
-    insta::assert_snapshot!(complaint("times_beyond_all_by_wasi_http", "--timeout 2s"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no answer after 2s (--timeout)");
+fn the_longest_timeouts_by_wasi_http() {
+    insta::assert_snapshot!(complaint("the_longest_timeouts_by_wasi_http", "--timeout 2s"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no answer after 2s (--timeout)");
 }
 
 #[test]
-fn a_time_of_its_own_by_wasi_http() {
-    insta::assert_snapshot!(complaint("a_time_of_its_own_by_wasi_http", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: ErrorCode::ConnectionReadTimeout");
+fn a_short_timeout_by_wasi_http() {
+    insta::assert_snapshot!(complaint("a_short_timeout_by_wasi_http", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: ErrorCode::ConnectionReadTimeout");
 }
 
 #[test]
@@ -483,36 +483,36 @@ fn a_path_of_100_kb() {
 }
 
 #[test]
-fn headers_that_are_the_hosts() {
+fn headers_that_the_host_sets() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("headers_that_are_the_hosts", "").complaint(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 19 refused, and sent ["accept"]"#);
+    insta::assert_snapshot!(scene.attack("headers_that_the_host_sets", "").complaint(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 19 refused, and sent ["accept"]"#);
     insta::assert_snapshot!(scene.target.requests().join("\n"), @"GET / HTTP/1.1 | host: 127.0.0.1:PORT | accept: application/json");
 }
 
 #[test]
 fn ten_thousand_headers() {
-    insta::assert_snapshot!(complaint("ten_thousand_headers", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: answered 200");
+    insta::assert_snapshot!(complaint("ten_thousand_headers", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: HTTP 200");
 }
 
 #[test]
-fn headers_beyond_all_counts() {
-    insta::assert_snapshot!(complaint("headers_beyond_all_counts", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: refused");
+fn forty_thousand_headers() {
+    insta::assert_snapshot!(complaint("forty_thousand_headers", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: refused");
 }
 
 #[test]
 fn a_header_of_a_mebibyte() {
-    insta::assert_snapshot!(complaint("a_header_of_a_mebibyte", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: answered 200");
+    insta::assert_snapshot!(complaint("a_header_of_a_mebibyte", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: HTTP 200");
 }
 
 #[test]
-fn a_container_where_there_is_none() {
-    insta::assert_snapshot!(complaint("a_container_where_there_is_none", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector asked for a container's figures where there is no container");
+fn stats_without_a_container() {
+    insta::assert_snapshot!(complaint("stats_without_a_container", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector asked for a container's figures where there is no container");
 }
 
 #[test]
-fn the_engine_a_thousand_times() {
+fn stats_and_state_a_thousand_times() {
     // Without an engine nothing is there to ask: on a real one, see below.
-    insta::assert_snapshot!(complaint("the_engine_a_thousand_times", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector sent more than 100 requests (a fixed limit)");
+    insta::assert_snapshot!(complaint("stats_and_state_a_thousand_times", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector sent more than 100 requests (a fixed limit)");
 }
 
 #[test]
@@ -544,9 +544,9 @@ fn graphs_spin() {
 }
 
 #[test]
-fn graphs_that_look_elsewhere() {
+fn graphs_connect_elsewhere() {
     let (agent, good) = (Agent::alone(), Good::default());
-    let command = format!("run {} --attack graphs_that_look_elsewhere", component("evil"));
+    let command = format!("run {} --attack graphs_connect_elsewhere", component("evil"));
     let values = agent.values(&format!("{command} --target {}", good.target())).exits(0);
     good.assert_whole(&values);
     insta::assert_snapshot!(one_line(&values), @"mackerel-plugin-wasm: evil.wasm: the collector was refused 127.0.0.1:PORT (TCP): it reaches its target alone");
@@ -575,18 +575,18 @@ fn graphs_exit() {
 }
 
 #[test]
-fn graphs_reach_out() {
-    insta::assert_snapshot!(refusal("graphs_reach_out", 2), @"mackerel-plugin-wasm: evil.wasm: Error::NoEndpoint, Some(Error::NoContainer), Some(Error::NoContainer)");
+fn graphs_send_requests() {
+    insta::assert_snapshot!(refusal("graphs_send_requests", 2), @"mackerel-plugin-wasm: evil.wasm: Error::NoEndpoint, Some(Error::NoContainer), Some(Error::NoContainer)");
 }
 
 #[test]
-fn a_key_without_a_place() {
-    insta::assert_snapshot!(refusal("a_key_without_a_place", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the graph's key 'evil' does not hold '#' exactly once");
+fn a_key_without_a_hash_sign() {
+    insta::assert_snapshot!(refusal("a_key_without_a_hash_sign", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the graph's key 'evil' does not hold '#' exactly once");
 }
 
 #[test]
-fn a_key_with_two_places() {
-    insta::assert_snapshot!(refusal("a_key_with_two_places", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the graph's key '#.evil.#' does not hold '#' exactly once");
+fn a_key_with_two_hash_signs() {
+    insta::assert_snapshot!(refusal("a_key_with_two_hash_signs", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the graph's key '#.evil.#' does not hold '#' exactly once");
 }
 
 #[test]
@@ -671,11 +671,11 @@ fn escapes_in_labels() {
 }
 
 #[test]
-fn graphs_by_chance() {
+fn random_graphs() {
     // No fault that one run can see: it asks once, and holds all targets against that. Here it does not fit what they report.
     let target = StandIn::telling(json!({"goroutine_num": 1}));
     let output = Agent::alone().values(&format!(
-        "run {} --attack graphs_by_chance --target {}",
+        "run {} --attack random_graphs --target {}",
         component("evil"),
         target.target()
     ));
@@ -688,8 +688,8 @@ fn a_label_of_a_mebibyte() {
 }
 
 #[test]
-fn a_refusal_of_a_mebibyte() {
-    insta::assert_snapshot!(refusal("a_refusal_of_a_mebibyte", 2), @r"mackerel-plugin-wasm: evil.wasm: \u{1b}[2J\nmackerel-plugin-wasm: a false message\nxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…");
+fn an_error_of_a_mebibyte() {
+    insta::assert_snapshot!(refusal("an_error_of_a_mebibyte", 2), @r"mackerel-plugin-wasm: evil.wasm: \u{1b}[2J\nmackerel-plugin-wasm: a false message\nxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…");
 }
 
 // Many at once.
@@ -782,9 +782,9 @@ fn ten_evil_containers_cost_twenty_good_ones_nothing() {
         "memory_at_once",
         "pollables_without_end",
         "a_thousand_requests",
-        "the_engine_a_thousand_times",
+        "stats_and_state_a_thousand_times",
         "panic_with_text",
-        "exit_badly",
+        "exit_with_failure",
         "too_many_samples",
     ];
     let good = group.apps(20);
@@ -806,13 +806,13 @@ fn ten_evil_containers_cost_twenty_good_ones_nothing() {
     insta::assert_snapshot!(lines, @"
     mackerel-plugin-wasm: evil.wasm: a_thousand_requests (127.0.0.1:PORT): the collector sent more than 100 requests (a fixed limit)
     mackerel-plugin-wasm: evil.wasm: deep_recursion (127.0.0.1:PORT): the collector failed: wasm trap: out of bounds memory access
-    mackerel-plugin-wasm: evil.wasm: exit_badly (127.0.0.1:PORT): the collector ended itself with the exit status 1
+    mackerel-plugin-wasm: evil.wasm: exit_with_failure (127.0.0.1:PORT): the collector ended itself with the exit status 1
     mackerel-plugin-wasm: evil.wasm: memory_at_once (127.0.0.1:PORT): the collector needs more than 64 MiB of memory (--memory-limit)
     mackerel-plugin-wasm: evil.wasm: panic_with_text (127.0.0.1:PORT): the collector failed: wasm trap: wasm `unreachable` instruction executed; it wrote: thread '<unnamed>' (1) panicked at guests/evil/src/ends.rs:LINE:5: | the collector does not know what to do | note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
     mackerel-plugin-wasm: evil.wasm: pollables_without_end (127.0.0.1:PORT): the collector holds more than 1000 resources (a fixed limit)
     mackerel-plugin-wasm: evil.wasm: sleep (127.0.0.1:PORT): the collector was not done after 5s (--timeout)
     mackerel-plugin-wasm: evil.wasm: spin (127.0.0.1:PORT): the collector computed for more than 1s (--cpu-limit)
-    mackerel-plugin-wasm: evil.wasm: the_engine_a_thousand_times (127.0.0.1:PORT): the collector sent more than 100 requests (a fixed limit)
+    mackerel-plugin-wasm: evil.wasm: stats_and_state_a_thousand_times (127.0.0.1:PORT): the collector sent more than 100 requests (a fixed limit)
     mackerel-plugin-wasm: evil.wasm: too_many_samples (127.0.0.1:PORT): the collector reported more than 10000 samples (a fixed limit)
     ");
     assert!(output.elapsed < Duration::from_secs(20), "{:?}", output.elapsed);

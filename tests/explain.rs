@@ -327,7 +327,7 @@ fn shows_a_collectors_warnings() {
     api  -  -  api  collected  TIME ms  5  the whole container
     bad  -  -  bad  collected  TIME ms  2  the whole container
 
-    bad: the collector wrote: restarts and health are left out: the engine does not tell: it answered 500 on \u{1b}[31mfire
+    bad: the collector wrote: omitted restarts and health: the engine does not tell: it answered 500 on \u{1b}[31mfire
     bad: no counters, for the engine does not say when the container was started: it answered 500 on \u{1b}[31mfire
     ");
     let explanation = explain(fleet.agent(), words);

@@ -270,5 +270,5 @@ fn definitions_are_those_of_mackerel_plugin_redis() {
 #[test]
 fn a_user_name_without_a_password_is_refused() {
     let output = Agent::alone().values("run redis --target 127.0.0.1:1 --username monitor").exits(2);
-    insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: redis: --username 'monitor' goes with --password-file");
+    insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: redis: --username 'monitor' requires --password-file");
 }

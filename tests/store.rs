@@ -146,7 +146,7 @@ fn list_and_inspect_show_what_is_installed() {
     let (rest, line) = list.trim_end().rsplit_once('\n').expect("lines");
     assert_eq!(rest.lines().count(), built_ins().len(), "{list}");
     assert!(rest.lines().all(|line| line.ends_with(" (built in)")), "{rest}");
-    insta::assert_snapshot!(operator.mask(line), @"strange    0.1.0     Go runtime statistics, as golang-stats-api-handler serves them (FOLDER/strange.wasm)");
+    insta::assert_snapshot!(operator.mask(line), @"strange    0.1.0     Go runtime statistics from golang-stats-api-handler (FOLDER/strange.wasm)");
     let inspect = operator.agent.values("inspect strange").exits(0).without_complaint().stdout;
     let built_in = operator.agent.values("inspect gostats").exits(0).stdout;
     let differ = |lines: &[&str]| -> Vec<String> {

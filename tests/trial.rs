@@ -402,14 +402,14 @@ fn what_was_not_recorded_is_told_with_what_was() {
         ("--say POST:/a --say POST:/a", "http"),
         ("--say POST:/b", "http"),
         ("--say one", "http"),
-        ("--attack values_at_the_edge", "http"),
+        ("--attack extreme_values", "http"),
         ("--say one --say three", "tcp"),
         ("--say one --say two --say three", "tcp"),
         ("--say three", "tcp"),
         ("--say one --say two --say / --say one", "tcp"),
         ("--say one", "tcp"),
         ("--say POST:/a", "tcp"),
-        ("--attack values_at_the_edge", "tcp"),
+        ("--attack extreme_values", "tcp"),
     ] {
         let output = test_evil(&format!("{words} {}", desk.replay(name)));
         let code = output.status.code().expect("an exit status");
@@ -432,7 +432,7 @@ fn what_was_not_recorded_is_told_with_what_was() {
         error: collect: unexpected answer: the connection was closed
         note: replay: POST /a was not asked for (001.http)
         note: replay: POST /b was not asked for (002.http)
-    http: --attack values_at_the_edge (0)
+    http: --attack extreme_values (0)
         note: replay: POST /a was not asked for (001.http)
         note: replay: POST /b was not asked for (002.http)
     tcp: --say one --say three (1)
@@ -454,7 +454,7 @@ fn what_was_not_recorded_is_told_with_what_was() {
         error: replay: the collector asked for POST /a, which is not recorded; there is a connection that sends 'one\r\n'
         error: collect: ErrorCode::HttpProtocolError
         note: replay: a recorded connection was not opened (001.tcp)
-    tcp: --attack values_at_the_edge (0)
+    tcp: --attack extreme_values (0)
         note: replay: a recorded connection was not opened (001.tcp)
     ");
 }
@@ -591,27 +591,27 @@ fn findings(faults: &[(&str, &str)]) -> String {
 fn a_collector_that_breaks_its_contract_in_collect_is_found_out() {
     insta::assert_snapshot!(findings(&[
         ("undeclared_samples", ""),
-        ("keys_that_are_no_keys", ""),
+        ("illegal_sample_names", ""),
         ("escapes_in_sample_names", ""),
-        ("values_that_are_no_numbers", ""),
+        ("values_that_are_not_finite", ""),
         ("the_same_sample_twice", ""),
         ("too_many_samples", ""),
         ("panic_with_text", ""),
-        ("exit_badly", ""),
-        ("a_status_that_is_none", ""),
+        ("exit_with_failure", ""),
+        ("an_invalid_status", ""),
         ("spin", "--cpu-limit 100ms"),
         ("sleep", "--timeout 500ms"),
         ("memory_bit_by_bit", "--memory-limit 8MiB"),
         ("a_thousand_requests", ""),
-        ("elsewhere_beside_honest_work", ""),
-        ("values_at_the_edge", ""),
+        ("connections_elsewhere_beside_a_good_report", ""),
+        ("extreme_values", ""),
     ]), @r"
     undeclared_samples (1)
         evil.#.evil.one	1
         error: collect: left out 4 samples that no graph declares: #.evil.three, …
         note: collect: nothing came for evil.#.evil: two, total
         note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
-    keys_that_are_no_keys (1)
+    illegal_sample_names (1)
         evil.#.evil.two	2
         error: collect: left out 20 samples that no graph declares: .one, …
         note: collect: nothing came for evil.#.evil: one, total
@@ -621,7 +621,7 @@ fn a_collector_that_breaks_its_contract_in_collect_is_found_out() {
         error: collect: left out a sample that no graph declares: \u{1b}[2J#.evil\r\nmackerel-plugin-wasm: \u{202e}a false message.one
         note: collect: nothing came for evil.#.evil: two, total
         note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
-    values_that_are_no_numbers (1)
+    values_that_are_not_finite (1)
         evil.#.evil.two	2
         error: collect: left out 3 samples whose value is not a finite number: #.evil.one, …
         note: collect: nothing came for evil.#.evil: one, total
@@ -635,9 +635,9 @@ fn a_collector_that_breaks_its_contract_in_collect_is_found_out() {
         error: collect: the collector reported more than 10000 samples (a fixed limit)
     panic_with_text (1)
         error: collect: the collector failed: wasm trap: wasm `unreachable` instruction executed; it wrote: thread '<unnamed>' (1) panicked at guests/evil/src/ends.rs:LINE:5: | the collector does not know wha …
-    exit_badly (1)
+    exit_with_failure (1)
         error: collect: the collector ended itself with the exit status 1
-    a_status_that_is_none (1)
+    an_invalid_status (1)
         error: collect: answered 65535 instead of 200 OK
     spin (1)
         error: collect: the collector computed for more than 100ms (--cpu-limit)
@@ -647,12 +647,12 @@ fn a_collector_that_breaks_its_contract_in_collect_is_found_out() {
         error: collect: the collector needs more than 8 MiB of memory (--memory-limit)
     a_thousand_requests (1)
         error: collect: the collector sent more than 100 requests (a fixed limit)
-    elsewhere_beside_honest_work (1)
+    connections_elsewhere_beside_a_good_report (1)
         evil.#.evil.one	1
         error: collect: the collector was refused 'registry.example' (look-up of a name): it reaches its target alone
         note: collect: nothing came for evil.#.evil: two, total
         note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
-    values_at_the_edge (0)
+    extreme_values (0)
         evil.#.evil.one	1000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 …
         evil.#.evil.two	-0.0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 …
         note: collect: nothing came for evil.#.evil: total
@@ -663,7 +663,7 @@ fn a_collector_that_breaks_its_contract_in_collect_is_found_out() {
 #[test]
 fn a_collector_that_breaks_its_contract_in_graphs_is_found_out() {
     insta::assert_snapshot!(findings(&[
-        ("a_key_without_a_place", ""),
+        ("a_key_without_a_hash_sign", ""),
         ("a_key_that_is_illegal", ""),
         ("the_same_key_twice", ""),
         ("a_metric_that_is_illegal", ""),
@@ -673,7 +673,7 @@ fn a_collector_that_breaks_its_contract_in_graphs_is_found_out() {
         ("graphs_panic", ""),
         ("graphs_exit", ""),
     ]), @r"
-    a_key_without_a_place (1)
+    a_key_without_a_hash_sign (1)
         error: graphs: the collector broke its contract: the graph's key 'evil' does not hold '#' exactly once
     a_key_that_is_illegal (1)
         error: graphs: the collector broke its contract: the graph's key '#.\u{1b}[2Jevil\n\tevil' is not made of legal components
@@ -729,7 +729,7 @@ fn a_collector_that_gives_another_answer_each_time_is_found_out() {
             .fold(desk.mask(text), |text, before| mask(text, before))
     };
     let target = stand_in.target();
-    let graphs = test_evil(&format!("--attack graphs_by_chance --target {target}")).exits(1);
+    let graphs = test_evil(&format!("--attack random_graphs --target {target}")).exits(1);
     insta::assert_snapshot!(numbers(&graphs.stdout), @"
     error: graphs: the same options give another '#.evilN' the second time
     error: collect: left out a sample that no graph declares: #.stats.goroutine_num
@@ -737,20 +737,20 @@ fn a_collector_that_gives_another_answer_each_time_is_found_out() {
     note: collect: nothing came for evil.#.evilN: one
     ");
     // A real target's values are others each time, so nothing is to be said of it.
-    let values = test_evil(&format!("--attack values_by_chance --target {target}")).exits(0);
+    let values = test_evil(&format!("--attack random_values --target {target}")).exits(0);
     insta::assert_snapshot!(numbers(&values.stdout), @"
     evil.#.evil.one	N
     note: collect: nothing came for evil.#.evil: two, total
     note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     ");
-    let recorded = test_evil(&format!("--attack values_by_chance --target {target} {}", desk.record("one"))).exits(1);
+    let recorded = test_evil(&format!("--attack random_values --target {target} {}", desk.record("one"))).exits(1);
     insta::assert_snapshot!(numbers(&recorded.stdout), @"
     evil.#.evil.one	N
     error: collect: '#.evil.one' is N, and N from the recording, for the same answers of the target
     note: collect: nothing came for evil.#.evil: two, total
     note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     ");
-    let replayed = test_evil(&format!("--attack values_by_chance {}", desk.replay("one"))).exits(1);
+    let replayed = test_evil(&format!("--attack random_values {}", desk.replay("one"))).exits(1);
     insta::assert_snapshot!(numbers(&replayed.stdout), @"
     evil.#.evil.one	N
     error: collect: '#.evil.one' is N, and N the second time, for the same answers of the target

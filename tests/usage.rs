@@ -148,9 +148,9 @@ fn list_shows_the_collectors() {
     let output = Agent::alone().values("list").exits(0).without_complaint();
     insta::assert_snapshot!(output.stdout, @"
     docker     0.1.0     CPU, memory, block I/O and more of each container (built in)
-    gostats    0.1.0     Go runtime statistics, as golang-stats-api-handler serves them (built in)
-    prometheus 0.1.0     Chosen metrics of what serves the text form of Prometheus (built in)
-    redis      0.1.0     Connections, queries, keys and memory of Redis, as INFO tells them (built in)
+    gostats    0.1.0     Go runtime statistics from golang-stats-api-handler (built in)
+    prometheus 0.1.0     Selected metrics in Prometheus' text format (built in)
+    redis      0.1.0     Connections, queries, keys and memory of Redis, from INFO (built in)
     ");
 }
 

@@ -1,263 +1,128 @@
-//! Collector: the resource use of containers, under the names of mackerel-plugin-docker, and further graphs on request.
+//! Collector for the resource use of containers, with the metric names of mackerel-plugin-docker and further graphs on
+//! request.
 //!
-//! The host reads the figures; here they get their names and units.
+//! The host reads the stats; this collector gives them names and units.
 
 use mackerel_collector::container::{
     self, ContainerState as State, ContainerStats as Stats, Error, HealthStatus, Parts,
 };
 use mackerel_collector::{
-    CollectError, Collector, Graph, Metric, MetricRow, OptionSpec, Options, Report, Scope, Target, Unit,
+    CollectError, Collector, Graph, GraphRow, MetricRow, OptionSpec, Options, Report, Scope, Target, Unit,
 };
 
-/// What is known of a container: what its chosen graphs need.
-struct Figures {
+/// The readings of one container: those that the selected graphs need.
+struct Readings {
     stats: Option<Stats>,
     state: Option<State>,
 }
 
-/// Where a metric's value is found.
-enum Source {
-    /// In this part of the resource use.
-    Stats(Parts, fn(&Stats) -> Option<f64>),
-    /// In what the engine knows beside it.
-    State(fn(&State) -> Option<f64>),
+/// The readings that a graph needs, and a function that returns the value of each of its metrics, in their order.
+enum Values {
+    Stats(Parts, &'static [fn(&Stats) -> Option<f64>]),
+    State(&'static [fn(&State) -> Option<f64>]),
 }
-use Source::{State as OfState, Stats as OfStats};
 
-/// A metric, and where its value is found.
-type Row = (MetricRow, Source);
-
-/// A graph, as it is shown where the word of its group stands in `--graphs`.
-struct GraphRow {
+/// A graph and its values. `--graphs` selects graphs by their group.
+struct Entry {
     group: &'static str,
-    key: &'static str,
-    label: &'static str,
-    unit: Unit,
-    stacked: bool,
-    metrics: &'static [Row],
+    graph: GraphRow,
+    values: Values,
 }
 
-/// The groups that mackerel-plugin-docker shows.
+/// Defines an [`Entry`]: group, key, title and unit of the graph, its readings, and one line for each metric.
+macro_rules! entry {
+    (
+        $group:literal, $key:expr, $label:literal, $unit:ident, $readings:ident $(($part:ident))?;
+        $($kind:ident($name:literal, $legend:literal) $(.$stacked:ident())? => $value:expr,)+
+    ) => {
+        Entry {
+            group: $group,
+            graph: GraphRow::new($key, $label, Unit::$unit, &[$(MetricRow::$kind($name, $legend)$(.$stacked())?),+]),
+            values: Values::$readings($(Parts::$part,)? &[$($value),+]),
+        }
+    };
+}
+
+/// The groups of mackerel-plugin-docker.
 const DEFAULT_GROUPS: &str = "cpu,memory,blkio";
 
-/// The word that stands for all groups.
+/// The word that selects all groups.
 const ALL: &str = "all";
 
-/// The graph of `--cpu-format percentage`, and that of `usage`. Both are always defined, as by mackerel-plugin-docker.
+/// The graphs of `--cpu-format percentage` and `--cpu-format usage`. Like mackerel-plugin-docker, the group `cpu`
+/// defines both.
 const CPU_PERCENTAGE: &str = "cpuacct_percentage.#";
 const CPU_USAGE: &str = "cpuacct.#";
 
-const GRAPHS: &[GraphRow] = &[
-    GraphRow {
-        group: "cpu",
-        key: CPU_PERCENTAGE,
-        label: "CPU Percentage",
-        unit: Unit::Percentage,
-        stacked: true,
-        metrics: &[
-            (MetricRow::per_second("user", "User"), OfStats(Parts::CPU, |s| percent(s.cpu.user))),
-            (MetricRow::per_second("system", "System"), OfStats(Parts::CPU, |s| percent(s.cpu.system))),
-        ],
+const ENTRIES: &[Entry] = &[
+    entry! { "cpu", CPU_PERCENTAGE, "CPU Percentage", Percentage, Stats(CPU);
+        per_second("user", "User").stacked() => |stats| percent(stats.cpu.user),
+        per_second("system", "System").stacked() => |stats| percent(stats.cpu.system),
     },
-    GraphRow {
-        group: "cpu",
-        key: CPU_USAGE,
-        label: "CPU",
-        unit: Unit::Integer,
-        stacked: true,
-        metrics: &[
-            (MetricRow::per_minute("user", "User"), OfStats(Parts::CPU, |s| count(s.cpu.user))),
-            (MetricRow::per_minute("system", "System"), OfStats(Parts::CPU, |s| count(s.cpu.system))),
-        ],
+    entry! { "cpu", CPU_USAGE, "CPU", Integer, Stats(CPU);
+        per_minute("user", "User").stacked() => |stats| count(stats.cpu.user),
+        per_minute("system", "System").stacked() => |stats| count(stats.cpu.system),
     },
-    GraphRow {
-        group: "memory",
-        key: "memory.#",
-        label: "Memory",
-        unit: Unit::Bytes,
-        stacked: true,
-        metrics: &[
-            (MetricRow::gauge("cache", "Cache"), OfStats(Parts::MEMORY, |s| count(s.memory.cache))),
-            (MetricRow::gauge("rss", "RSS"), OfStats(Parts::MEMORY, |s| count(s.memory.rss))),
-        ],
+    entry! { "memory", "memory.#", "Memory", Bytes, Stats(MEMORY);
+        gauge("cache", "Cache").stacked() => |stats| count(stats.memory.cache),
+        gauge("rss", "RSS").stacked() => |stats| count(stats.memory.rss),
     },
-    GraphRow {
-        group: "blkio",
-        key: "blkio.io_queued.#",
-        label: "BlkIO Queued",
-        unit: Unit::Integer,
-        stacked: true,
-        metrics: &[
-            (MetricRow::gauge("read", "Read"), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.queued.read))),
-            (MetricRow::gauge("write", "Write"), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.queued.write))),
-            (MetricRow::gauge("sync", "Sync"), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.queued.synchronous))),
-            (MetricRow::gauge("async", "Async"), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.queued.asynchronous))),
-        ],
+    entry! { "blkio", "blkio.io_queued.#", "BlkIO Queued", Integer, Stats(BLOCK_IO);
+        gauge("read", "Read").stacked() => |stats| count(stats.block_io.queued.read),
+        gauge("write", "Write").stacked() => |stats| count(stats.block_io.queued.write),
+        gauge("sync", "Sync").stacked() => |stats| count(stats.block_io.queued.synchronous),
+        gauge("async", "Async").stacked() => |stats| count(stats.block_io.queued.asynchronous),
     },
-    GraphRow {
-        group: "blkio",
-        key: "blkio.io_serviced.#",
-        label: "BlkIO IOPS",
-        unit: Unit::Iops,
-        stacked: true,
-        metrics: &[
-            (MetricRow::per_second("read", "Read"), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.serviced.read))),
-            (MetricRow::per_second("write", "Write"), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.serviced.write))),
-            (
-                MetricRow::per_second("sync", "Sync"),
-                OfStats(Parts::BLOCK_IO, |s| count(s.block_io.serviced.synchronous)),
-            ),
-            (
-                MetricRow::per_second("async", "Async"),
-                OfStats(Parts::BLOCK_IO, |s| count(s.block_io.serviced.asynchronous)),
-            ),
-        ],
+    entry! { "blkio", "blkio.io_serviced.#", "BlkIO IOPS", Iops, Stats(BLOCK_IO);
+        per_second("read", "Read").stacked() => |stats| count(stats.block_io.serviced.read),
+        per_second("write", "Write").stacked() => |stats| count(stats.block_io.serviced.write),
+        per_second("sync", "Sync").stacked() => |stats| count(stats.block_io.serviced.synchronous),
+        per_second("async", "Async").stacked() => |stats| count(stats.block_io.serviced.asynchronous),
     },
-    GraphRow {
-        group: "blkio",
-        key: "blkio.io_service_bytes.#",
-        label: "BlkIO Bytes",
-        unit: Unit::Bytes,
-        stacked: true,
-        metrics: &[
-            (MetricRow::per_minute("read", "Read"), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.bytes.read))),
-            (MetricRow::per_minute("write", "Write"), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.bytes.write))),
-            (MetricRow::per_minute("sync", "Sync"), OfStats(Parts::BLOCK_IO, |s| count(s.block_io.bytes.synchronous))),
-            (
-                MetricRow::per_minute("async", "Async"),
-                OfStats(Parts::BLOCK_IO, |s| count(s.block_io.bytes.asynchronous)),
-            ),
-        ],
+    entry! { "blkio", "blkio.io_service_bytes.#", "BlkIO Bytes", Bytes, Stats(BLOCK_IO);
+        per_minute("read", "Read").stacked() => |stats| count(stats.block_io.bytes.read),
+        per_minute("write", "Write").stacked() => |stats| count(stats.block_io.bytes.write),
+        per_minute("sync", "Sync").stacked() => |stats| count(stats.block_io.bytes.synchronous),
+        per_minute("async", "Async").stacked() => |stats| count(stats.block_io.bytes.asynchronous),
     },
-    GraphRow {
-        group: "memory-limit",
-        key: "memory_limit.#",
-        label: "Memory Limit",
-        unit: Unit::Bytes,
-        stacked: false,
-        metrics: &[
-            (MetricRow::gauge("used", "Used"), OfStats(Parts::MEMORY, |s| count(s.memory.used))),
-            (MetricRow::gauge("limit", "Limit"), OfStats(Parts::MEMORY, |s| count(s.memory.limit))),
-        ],
+    entry! { "memory-limit", "memory_limit.#", "Memory Limit", Bytes, Stats(MEMORY);
+        gauge("used", "Used") => |stats| count(stats.memory.used),
+        gauge("limit", "Limit") => |stats| count(stats.memory.limit),
     },
-    GraphRow {
-        group: "memory-limit",
-        key: "memory_percentage.#",
-        label: "Memory Percentage",
-        unit: Unit::Percentage,
-        stacked: false,
-        metrics: &[(
-            MetricRow::gauge("used", "Used"),
-            OfStats(Parts::MEMORY, |s| share(s.memory.used, s.memory.limit)),
-        )],
+    entry! { "memory-limit", "memory_percentage.#", "Memory Percentage", Percentage, Stats(MEMORY);
+        gauge("used", "Used") => |stats| share(stats.memory.used, stats.memory.limit),
     },
-    GraphRow {
-        group: "network",
-        key: "network.bytes.#",
-        label: "Network Bytes",
-        unit: Unit::BytesPerSecond,
-        stacked: false,
-        metrics: &[
-            (
-                MetricRow::per_second("received", "Received"),
-                OfStats(Parts::NETWORK, |s| count(s.network.received.bytes)),
-            ),
-            (MetricRow::per_second("sent", "Sent"), OfStats(Parts::NETWORK, |s| count(s.network.sent.bytes))),
-        ],
+    entry! { "network", "network.bytes.#", "Network Bytes", BytesPerSecond, Stats(NETWORK);
+        per_second("received", "Received") => |stats| count(stats.network.received.bytes),
+        per_second("sent", "Sent") => |stats| count(stats.network.sent.bytes),
     },
-    GraphRow {
-        group: "network",
-        key: "network.packets.#",
-        label: "Network Packets",
-        unit: Unit::Float,
-        stacked: false,
-        metrics: &[
-            (
-                MetricRow::per_second("received", "Received"),
-                OfStats(Parts::NETWORK, |s| count(s.network.received.packets)),
-            ),
-            (MetricRow::per_second("sent", "Sent"), OfStats(Parts::NETWORK, |s| count(s.network.sent.packets))),
-        ],
+    entry! { "network", "network.packets.#", "Network Packets", Float, Stats(NETWORK);
+        per_second("received", "Received") => |stats| count(stats.network.received.packets),
+        per_second("sent", "Sent") => |stats| count(stats.network.sent.packets),
     },
-    GraphRow {
-        group: "network",
-        key: "network.errors.#",
-        label: "Network Errors",
-        unit: Unit::Integer,
-        stacked: false,
-        metrics: &[
-            (
-                MetricRow::per_minute("received", "Received"),
-                OfStats(Parts::NETWORK, |s| count(s.network.received.errors)),
-            ),
-            (MetricRow::per_minute("sent", "Sent"), OfStats(Parts::NETWORK, |s| count(s.network.sent.errors))),
-            (
-                MetricRow::per_minute("received_dropped", "Received, Dropped"),
-                OfStats(Parts::NETWORK, |s| count(s.network.received.dropped)),
-            ),
-            (
-                MetricRow::per_minute("sent_dropped", "Sent, Dropped"),
-                OfStats(Parts::NETWORK, |s| count(s.network.sent.dropped)),
-            ),
-        ],
+    entry! { "network", "network.errors.#", "Network Errors", Integer, Stats(NETWORK);
+        per_minute("received", "Received") => |stats| count(stats.network.received.errors),
+        per_minute("sent", "Sent") => |stats| count(stats.network.sent.errors),
+        per_minute("received_dropped", "Received, Dropped") => |stats| count(stats.network.received.dropped),
+        per_minute("sent_dropped", "Sent, Dropped") => |stats| count(stats.network.sent.dropped),
     },
-    GraphRow {
-        group: "processes",
-        key: "processes.#",
-        label: "Processes and Threads",
-        unit: Unit::Integer,
-        stacked: false,
-        metrics: &[
-            (MetricRow::gauge("current", "Current"), OfStats(Parts::PROCESSES, |s| count(s.processes.current))),
-            (MetricRow::gauge("limit", "Limit"), OfStats(Parts::PROCESSES, |s| count(s.processes.limit))),
-        ],
+    entry! { "processes", "processes.#", "Processes and Threads", Integer, Stats(PROCESSES);
+        gauge("current", "Current") => |stats| count(stats.processes.current),
+        gauge("limit", "Limit") => |stats| count(stats.processes.limit),
     },
-    GraphRow {
-        group: "throttling",
-        key: "cpu_throttling.periods.#",
-        label: "CPU Limit Periods",
-        unit: Unit::Integer,
-        stacked: false,
-        metrics: &[
-            (MetricRow::per_minute("all", "All"), OfStats(Parts::THROTTLING, |s| count(s.throttling.periods))),
-            (
-                MetricRow::per_minute("throttled", "Throttled"),
-                OfStats(Parts::THROTTLING, |s| count(s.throttling.throttled_periods)),
-            ),
-        ],
+    entry! { "throttling", "cpu_throttling.periods.#", "CPU Limit Periods", Integer, Stats(THROTTLING);
+        per_minute("all", "All") => |stats| count(stats.throttling.periods),
+        per_minute("throttled", "Throttled") => |stats| count(stats.throttling.throttled_periods),
     },
-    GraphRow {
-        group: "throttling",
-        key: "cpu_throttling.time.#",
-        label: "CPU Throttled Time",
-        unit: Unit::Percentage,
-        stacked: false,
-        metrics: &[(
-            MetricRow::per_second("throttled", "Throttled"),
-            OfStats(Parts::THROTTLING, |s| percent(s.throttling.throttled_time)),
-        )],
+    entry! { "throttling", "cpu_throttling.time.#", "CPU Throttled Time", Percentage, Stats(THROTTLING);
+        per_second("throttled", "Throttled") => |stats| percent(stats.throttling.throttled_time),
     },
-    GraphRow {
-        group: "restarts",
-        key: "restarts.#",
-        label: "Restarts",
-        unit: Unit::Integer,
-        stacked: false,
-        metrics: &[(MetricRow::gauge("count", "Count"), OfState(|s| count(s.restarts)))],
+    entry! { "restarts", "restarts.#", "Restarts", Integer, State;
+        gauge("count", "Count") => |state| count(state.restarts),
     },
-    GraphRow {
-        group: "health",
-        key: "health.#",
-        label: "Health",
-        unit: Unit::Integer,
-        stacked: false,
-        metrics: &[
-            (MetricRow::gauge("healthy", "Healthy"), OfState(healthy)),
-            (
-                MetricRow::gauge("failing_streak", "Failing Streak"),
-                OfState(|s| count(s.health.as_ref()?.failing_streak)),
-            ),
-        ],
+    entry! { "health", "health.#", "Health", Integer, State;
+        gauge("healthy", "Healthy") => healthy,
+        gauge("failing_streak", "Failing Streak") => |state| count(state.health.as_ref()?.failing_streak),
     },
 ];
 
@@ -277,110 +142,100 @@ impl Collector for Docker {
         .default("percentage"),
         OptionSpec::text(
             "graphs",
-            "What is shown: words joined by commas, of cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, \
-            health, or all",
+            "Groups of graphs to show, joined by commas: cpu, memory, blkio, memory-limit, network, processes, \
+            throttling, restarts, health; or all",
         )
         .default(DEFAULT_GROUPS),
     ];
 
     fn graphs(options: &Options) -> Result<Vec<Graph>, String> {
-        Ok(chosen(options.text("graphs"))?.into_iter().map(Graph::from).collect())
+        Ok(selected(options.text("graphs"))?.into_iter().map(|entry| Graph::from(&entry.graph)).collect())
     }
 
     fn collect(_target: &Target, options: &Options) -> Result<Report, CollectError> {
-        let mut rows = chosen(options.text("graphs"))?;
+        let mut entries = selected(options.text("graphs"))?;
         let other_format = if options.text("cpu-format") == "usage" { CPU_PERCENTAGE } else { CPU_USAGE };
-        rows.retain(|row| row.key != other_format);
-        let (parts, needs_state) = needs(&rows);
-        let mut figures = Figures { stats: None, state: None };
+        entries.retain(|entry| entry.graph.key != other_format);
+        let (parts, needs_state) = needs(&entries);
+        let mut readings = Readings { stats: None, state: None };
         if !parts.is_empty() {
-            figures.stats = Some(container::stats(parts).map_err(CollectError::Container)?);
+            readings.stats = Some(container::stats(parts).map_err(CollectError::Container)?);
         }
         if needs_state {
             match container::state() {
-                Ok(state) => figures.state = Some(state),
-                // Restarts and health are no reason to leave out the rest.
-                Err(Error::Unavailable(why)) if figures.stats.is_some() => {
-                    eprintln!("restarts and health are left out: {why}");
+                Ok(state) => readings.state = Some(state),
+                // The stats are worth reporting without restarts and health.
+                Err(Error::Unavailable(reason)) if readings.stats.is_some() => {
+                    eprintln!("omitted restarts and health: {reason}");
                 }
                 Err(error) => return Err(CollectError::Container(error)),
             }
         }
-        Ok(report(&rows, &figures))
+        Ok(report(&entries, &readings))
     }
 }
 
 mackerel_collector::export!(Docker);
 
-impl From<&GraphRow> for Graph {
-    fn from(row: &GraphRow) -> Graph {
-        let metric = |(metric, _): &Row| Metric { stacked: row.stacked, ..Metric::from(metric) };
-        Graph {
-            key: row.key.to_owned(),
-            label: row.label.to_owned(),
-            unit: row.unit,
-            metrics: row.metrics.iter().map(metric).collect(),
-        }
-    }
-}
-
-/// The parts of the resource use that `rows` show, and whether they show anything beside it.
-fn needs(rows: &[&GraphRow]) -> (Parts, bool) {
-    rows.iter().flat_map(|row| row.metrics).fold((Parts::empty(), false), |(parts, state), (_, from)| match from {
-        OfStats(part, _) => (parts | *part, state),
-        OfState(_) => (parts, true),
+/// The parts of the stats that these graphs need, and true if one of them needs the state.
+fn needs(entries: &[&Entry]) -> (Parts, bool) {
+    entries.iter().fold((Parts::empty(), false), |(parts, state), entry| match entry.values {
+        Values::Stats(part, _) => (parts | part, state),
+        Values::State(_) => (parts, true),
     })
 }
 
-/// The values of `rows`. What is not known is left out.
-fn report(rows: &[&GraphRow], figures: &Figures) -> Report {
+/// Reports the values of these graphs. Unknown values are omitted.
+fn report(entries: &[&Entry], readings: &Readings) -> Report {
     let mut report = Report::new();
-    for (graph, (metric, from)) in rows.iter().flat_map(|row| row.metrics.iter().map(|metric| (row.key, metric))) {
-        let value = match from {
-            OfStats(_, find) => figures.stats.as_ref().and_then(find),
-            OfState(find) => figures.state.as_ref().and_then(find),
+    for Entry { graph, values, .. } in entries {
+        let values: Vec<Option<f64>> = match values {
+            Values::Stats(_, values) => values.iter().map(|value| value(readings.stats.as_ref()?)).collect(),
+            Values::State(values) => values.iter().map(|value| value(readings.state.as_ref()?)).collect(),
         };
-        report.push(graph, metric.name, value);
+        for (metric, value) in graph.metrics.iter().zip(values) {
+            report.push(graph.key, metric.name, value);
+        }
     }
-    report.time = figures.stats.as_ref().map(|stats| stats.time);
+    report.time = readings.stats.as_ref().map(|stats| stats.time);
     report
 }
 
-/// The graphs that the words of `--graphs` choose, in the order of [`GRAPHS`].
-fn chosen(words: &str) -> Result<Vec<&'static GraphRow>, String> {
+/// The graphs of these groups, a value of `--graphs`, in the order of [`ENTRIES`].
+fn selected(words: &str) -> Result<Vec<&'static Entry>, String> {
     let words: Vec<&str> = words.split(',').map(str::trim).collect();
     let known = groups();
     if let Some(word) = words.iter().find(|word| **word != ALL && !known.contains(word)) {
-        return Err(format!("--graphs has '{word}', which is none of {} and {ALL}", known.join(", ")));
+        return Err(format!("--graphs: unknown group '{word}'; available: {}, {ALL}", known.join(", ")));
     }
-    Ok(GRAPHS.iter().filter(|row| words.contains(&ALL) || words.contains(&row.group)).collect())
+    Ok(ENTRIES.iter().filter(|entry| words.contains(&ALL) || words.contains(&entry.group)).collect())
 }
 
-/// The words that `--graphs` takes, in the order of [`GRAPHS`].
+/// All groups, in the order of [`ENTRIES`].
 fn groups() -> Vec<&'static str> {
-    let mut groups: Vec<&str> = GRAPHS.iter().map(|row| row.group).collect();
+    let mut groups: Vec<&str> = ENTRIES.iter().map(|entry| entry.group).collect();
     groups.dedup();
     groups
 }
 
-/// A count as it is. Beyond 2^53, which is 104 days of CPU time, the last digits are rounded.
+/// Converts a count unchanged. Beyond 2^53, such as 104 days of CPU time, the last digits are rounded.
 #[allow(clippy::cast_precision_loss)]
 fn count(number: Option<u64>) -> Option<f64> {
     number.map(|number| number as f64)
 }
 
-/// A time in nanoseconds so that its growth per second is per cent: of one core, or of the time that passed.
+/// Converts nanoseconds so that their growth per second is in per cent: of one core, or of the time that passed.
 fn percent(nanoseconds: Option<u64>) -> Option<f64> {
     count(nanoseconds).map(|nanoseconds| nanoseconds / 1e7)
 }
 
-/// A part in per cent of the whole.
+/// Returns a part in per cent of the whole, or `None` if either is unknown or the whole is 0.
 fn share(part: Option<u64>, whole: Option<u64>) -> Option<f64> {
     let (part, whole) = count(part).zip(count(whole))?;
     (whole > 0.0).then_some(part / whole * 100.0)
 }
 
-/// 1 or 0; nothing while the check has yet to succeed for the first time.
+/// Returns 1 if the container is healthy and 0 if not, or `None` before the health check's first success.
 fn healthy(state: &State) -> Option<f64> {
     match state.health.as_ref()?.status {
         HealthStatus::Healthy => Some(1.0),
@@ -394,27 +249,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_of_graphs_choose_and_an_unknown_one_is_named() {
-        let keys = |words| chosen(words).map(|rows| rows.iter().map(|row| row.key).collect::<Vec<_>>());
+    fn groups_select_graphs_and_an_unknown_group_is_an_error() {
+        let keys =
+            |words| selected(words).map(|entries| entries.iter().map(|entry| entry.graph.key).collect::<Vec<_>>());
         assert_eq!(keys("memory, processes").unwrap(), ["memory.#", "processes.#"]);
         assert_eq!(keys("processes,memory,memory").unwrap(), ["memory.#", "processes.#"]);
-        assert_eq!(keys("all").unwrap().len(), GRAPHS.len());
+        assert_eq!(keys("all").unwrap().len(), ENTRIES.len());
         for (words, word) in [("", ""), ("cpu,", ""), ("cpu,ram", "ram"), ("CPU", "CPU")] {
             let expected = format!(
-                "--graphs has '{word}', which is none of cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health and all"
+                "--graphs: unknown group '{word}'; available: cpu, memory, blkio, memory-limit, network, processes, \
+                 throttling, restarts, health, all"
             );
             assert_eq!(keys(words).unwrap_err(), expected);
         }
     }
 
     #[test]
-    fn help_names_all_words_of_graphs() {
+    fn help_lists_all_groups() {
         let help = mackerel_collector::describe::<Docker>("").options[1].help.clone();
-        assert!(help.ends_with(&format!(" of {}, or {ALL}", groups().join(", "))), "{help}");
+        assert!(help.ends_with(&format!(": {}; or {ALL}", groups().join(", "))), "{help}");
     }
 
     #[test]
-    fn a_share_of_nothing_is_unknown() {
+    fn a_share_of_zero_or_of_an_unknown_whole_is_unknown() {
         assert_eq!(share(Some(64), Some(256)), Some(25.0));
         assert_eq!(share(Some(64), Some(0)), None);
         assert_eq!(share(None, Some(256)), None);

@@ -1,17 +1,17 @@
-;; An honest collector: the fields of its core module. Records lie in memory as the canonical ABI has them: a text is its address
-;; and its length, a list its address and its count.
+;; An honest collector: the fields of its core module. Records have the layout of the canonical ABI: a string is its
+;; address and its length, a list its address and its number of elements.
 (memory (export "memory") 1)
 
 (func $describe (result i32) (i32.const 16))
 (func $graphs (param i32 i32) (result i32) (i32.const 64))
 (func $collect (param i32) (result i32) (i32.const 160))
 (func $realloc (param i32 i32 i32 i32) (result i32)
-  ;; What is given is never taken back: at the next multiple of 16.
-  (local $given i32)
-  (local.set $given (global.get $free))
+  ;; Allocates at the next multiple of 16, and never frees.
+  (local $address i32)
+  (local.set $address (global.get $free))
   (global.set $free
     (i32.and (i32.add (i32.add (global.get $free) (local.get 3)) (i32.const 15)) (i32.const -16)))
-  (local.get $given))
+  (local.get $address))
 (global $free (mut i32) (i32.const 32768))
 
 (export "mackerel:collector/metrics@0.1.1#describe" (func $describe))

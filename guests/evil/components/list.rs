@@ -1,4 +1,4 @@
-// The collectors of hand-written text: each is the file of this name in a folder beside this list, and a scenario.
+// The collectors of hand-written text. Each is a file of this name in a folder beside this list, and a test.
 
 macro_rules! with_components {
     ($list:ident) => {
@@ -15,28 +15,28 @@ macro_rules! with_components {
             whole the_export_with_other_types
             inside a_choice_with_line_breaks
             inside a_default_with_escapes
+            inside a_description_beyond_memory
             inside a_hundred_thousand_options
             inside a_memory_larger_than_allowed
             inside a_name_of_a_mebibyte
-            inside a_name_that_is_no_text
+            inside a_name_that_is_not_utf8
             inside a_path_as_a_name
-            inside a_scope_that_is_none
+            inside a_signalling_nan
             inside a_summary_of_a_mebibyte
             inside a_table_larger_than_allowed
             inside a_thousand_options
-            inside a_value_that_is_signalling
+            inside an_invalid_scope
             inside an_option_of_the_host
-            inside clean_up_spins
-            inside clean_up_traps
-            inside describe_beyond_memory
             inside describe_spins
             inside describe_takes_memory
             inside describe_traps
             inside escapes_in_the_description
             inside options_without_end
-            inside realloc_between_places
+            inside post_return_spins
+            inside post_return_traps
             inside realloc_beyond_memory
-            inside realloc_over_itself
+            inside realloc_misaligned
+            inside realloc_returns_one_address
             inside realloc_spins
             inside realloc_traps
             inside samples_that_share_one_text

@@ -1,11 +1,11 @@
-// The faults, each by the name of its function: in this crate, of what the guest does, and in the tests, of what the host
-// makes of it. Both include these lists, so neither compiles without the other's half.
+// The names of all attacks. This crate has a function of each name that attacks, and the tests have one that checks the
+// host's reaction. Both include these lists, so a missing function is a compile error.
 
-/// Faults in `collect`.
+/// Attacks in `collect`.
 macro_rules! with_attacks_in_collect {
     ($list:ident) => {
         $list! {
-            // More than its share: time, memory, handles, random numbers, requests.
+            // Exhaustion: time, memory, handles, random numbers, requests.
             spin
             spin_through_the_host
             sleep
@@ -18,49 +18,49 @@ macro_rules! with_attacks_in_collect {
             streams_without_end
             sockets_without_end
             tcp_sockets_without_end
-            a_poll_of_two_million
+            a_poll_of_two_million_handles
             random_bytes_at_once
-            random_bytes_beyond_all_sizes
+            the_largest_number_of_random_bytes
             insecure_random_bytes_at_once
             a_thousand_requests
-            refused_requests_without_end
-            // Other ways to end.
+            invalid_requests_without_end
+            // Ends without a report.
             panic_with_text
             abort
-            exit_well
-            exit_badly
-            // What it writes.
+            exit_with_success
+            exit_with_failure
+            // Output.
             stderr_flood
             stderr_escapes
-            stderr_that_is_no_text
+            stderr_that_is_not_utf8
             stderr_in_one_call
             stdout_in_one_call
             zeroes_without_end
             metrics_on_stdout
-            // What it hands over: samples.
+            // Samples.
             undeclared_samples
-            keys_that_are_no_keys
+            illegal_sample_names
             escapes_in_sample_names
             a_sample_name_of_32_mib
-            values_that_are_no_numbers
-            values_at_the_edge
-            a_counter_as_the_target_tells_it
+            values_that_are_not_finite
+            extreme_values
+            a_counter_from_the_target
             the_same_sample_twice
-            values_by_chance
+            random_values
             as_many_samples_as_allowed
             too_many_samples
-            as_many_samples_as_fit
-            // What it hands over: errors.
+            a_million_samples
+            // Errors.
             escapes_in_the_error
-            escapes_in_an_error_of_http
+            escapes_in_an_http_error
             an_error_of_32_mib
-            a_status_that_is_none
-            a_limit_that_is_none
-            // Where it has no business.
+            an_invalid_status
+            an_invalid_limit
+            // Forbidden access.
             addresses_of_this_machine
             sockets_of_every_kind
-            elsewhere_beside_honest_work
-            names
+            connections_elsewhere_beside_a_good_report
+            name_lookups
             addresses_by_wasi_http
             authorities_by_wasi_http
             a_redirect_by_wasi_http
@@ -69,16 +69,16 @@ macro_rules! with_attacks_in_collect {
             a_body_without_end_by_wasi_http
             a_request_without_end_by_wasi_http
             requests_without_end_by_wasi_http
-            times_beyond_all_by_wasi_http
-            a_time_of_its_own_by_wasi_http
+            the_longest_timeouts_by_wasi_http
+            a_short_timeout_by_wasi_http
             paths_that_try_to_escape
             a_path_of_100_kb
-            headers_that_are_the_hosts
+            headers_that_the_host_sets
             ten_thousand_headers
-            headers_beyond_all_counts
+            forty_thousand_headers
             a_header_of_a_mebibyte
-            a_container_where_there_is_none
-            the_engine_a_thousand_times
+            stats_without_a_container
+            stats_and_state_a_thousand_times
             environment
             files
             standard_input
@@ -86,19 +86,19 @@ macro_rules! with_attacks_in_collect {
     };
 }
 
-/// Faults in `graphs`.
+/// Attacks in `graphs`.
 macro_rules! with_attacks_in_graphs {
     ($list:ident) => {
         $list! {
             graphs_spin
-            graphs_that_look_elsewhere
+            graphs_connect_elsewhere
             graphs_sleep
             graphs_panic
             graphs_take_memory
             graphs_exit
-            graphs_reach_out
-            a_key_without_a_place
-            a_key_with_two_places
+            graphs_send_requests
+            a_key_without_a_hash_sign
+            a_key_with_two_hash_signs
             a_key_that_is_illegal
             a_key_that_is_empty
             a_key_of_a_mebibyte
@@ -113,9 +113,9 @@ macro_rules! with_attacks_in_graphs {
             a_hundred_thousand_metrics
             ten_thousand_metrics
             escapes_in_labels
-            graphs_by_chance
+            random_graphs
             a_label_of_a_mebibyte
-            a_refusal_of_a_mebibyte
+            an_error_of_a_mebibyte
         }
     };
 }

@@ -1,4 +1,4 @@
-//! Other ends than an answer.
+//! Attacks that end the instance without a report.
 
 use std::process;
 
@@ -12,10 +12,10 @@ pub(crate) fn abort() -> Outcome {
     process::abort();
 }
 
-pub(crate) fn exit_well() -> Outcome {
+pub(crate) fn exit_with_success() -> Outcome {
     process::exit(0);
 }
 
-pub(crate) fn exit_badly() -> Outcome {
+pub(crate) fn exit_with_failure() -> Outcome {
     process::exit(3);
 }

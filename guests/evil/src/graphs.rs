@@ -1,30 +1,28 @@
-//! Graphs that no collector may declare, and other ends of `graphs`.
-#![allow(clippy::unnecessary_wraps)] // what every attack gives
+//! Attacks in `graphs`: illegal graphs, and calls that fail.
+#![allow(clippy::unnecessary_wraps)] // all attacks have one signature
 
 use std::net::TcpStream;
 
 use crate::bindings::mackerel::collector::container::{self, Parts};
 use crate::bindings::mackerel::collector::types::{Graph, Metric};
+use crate::forbidden::get;
 use crate::honest::{gauge, graph};
-use crate::reach::get;
-use crate::{Graphs, honest, share};
+use crate::{Graphs, exhaustion, honest};
 
 fn mebibyte() -> String {
     "x".repeat(1 << 20)
 }
 
-#[allow(clippy::unnecessary_wraps)] // what every attack gives
 fn with_key(key: &str) -> Graphs {
     Ok(vec![graph(key, vec![gauge("one")])])
 }
 
-#[allow(clippy::unnecessary_wraps)] // what every attack gives
 fn with_metrics(names: &[&str]) -> Graphs {
     Ok(vec![graph("#.evil", names.iter().copied().map(gauge).collect())])
 }
 
-/// What an attack in `collect` does, where no outcome is wanted.
-fn never(attack: fn() -> crate::Outcome) -> Graphs {
+/// Runs an attack in `collect` that is expected not to return.
+fn never_returns(attack: fn() -> crate::Outcome) -> Graphs {
     match attack() {
         Ok(_) => Err("a report".to_owned()),
         Err(error) => Err(format!("{error:?}")),
@@ -32,17 +30,17 @@ fn never(attack: fn() -> crate::Outcome) -> Graphs {
 }
 
 pub(crate) fn graphs_spin() -> Graphs {
-    never(share::spin)
+    never_returns(exhaustion::spin)
 }
 
-/// Without a target there is no address that is its own.
-pub(crate) fn graphs_that_look_elsewhere() -> Graphs {
+/// There is no target, so every address is denied.
+pub(crate) fn graphs_connect_elsewhere() -> Graphs {
     let _ = TcpStream::connect("127.0.0.1:1");
     Ok(honest::graphs())
 }
 
 pub(crate) fn graphs_sleep() -> Graphs {
-    never(share::sleep)
+    never_returns(exhaustion::sleep)
 }
 
 pub(crate) fn graphs_panic() -> Graphs {
@@ -50,23 +48,23 @@ pub(crate) fn graphs_panic() -> Graphs {
 }
 
 pub(crate) fn graphs_take_memory() -> Graphs {
-    never(share::memory_bit_by_bit)
+    never_returns(exhaustion::memory_bit_by_bit)
 }
 
 pub(crate) fn graphs_exit() -> Graphs {
     std::process::exit(0);
 }
 
-/// Graphs are declared without a target.
-pub(crate) fn graphs_reach_out() -> Graphs {
+/// There is no target, so every request fails.
+pub(crate) fn graphs_send_requests() -> Graphs {
     Err(format!("{}, {:?}, {:?}", get("/", &[]), container::stats(Parts::all()).err(), container::state().err()))
 }
 
-pub(crate) fn a_key_without_a_place() -> Graphs {
+pub(crate) fn a_key_without_a_hash_sign() -> Graphs {
     with_key("evil")
 }
 
-pub(crate) fn a_key_with_two_places() -> Graphs {
+pub(crate) fn a_key_with_two_hash_signs() -> Graphs {
     with_key("#.evil.#")
 }
 
@@ -106,12 +104,10 @@ pub(crate) fn a_graph_without_metrics() -> Graphs {
     with_metrics(&[])
 }
 
-#[allow(clippy::unnecessary_wraps)] // what every attack gives
 fn many_graphs(count: usize) -> Graphs {
     Ok((0..count).map(|n| graph(&format!("#.{n}"), vec![gauge("one")])).collect())
 }
 
-#[allow(clippy::unnecessary_wraps)] // what every attack gives
 fn many_metrics(count: usize) -> Graphs {
     Ok(vec![graph("#.evil", (0..count).map(|n| gauge(&n.to_string())).collect())])
 }
@@ -132,22 +128,22 @@ pub(crate) fn ten_thousand_metrics() -> Graphs {
     many_metrics(10_000)
 }
 
-/// Which are no fault: a label is any text.
+/// Legal: a label can be any text.
 pub(crate) fn escapes_in_labels() -> Graphs {
     let label = "\u{1b}[2J\"}\r\n# mackerel-agent-plugin\n\u{202e}{\u{0}\u{2028}</script>".to_owned();
     let metric = Metric { label: label.clone(), ..gauge("one") };
     Ok(vec![Graph { label, ..graph("#.evil", vec![metric]) }])
 }
 
-/// Which are legal each time, and others.
-pub(crate) fn graphs_by_chance() -> Graphs {
-    with_key(&format!("#.evil{}", crate::report::chance()))
+/// Legal, but different in every call.
+pub(crate) fn random_graphs() -> Graphs {
+    with_key(&format!("#.evil{}", crate::report::random_number()))
 }
 
 pub(crate) fn a_label_of_a_mebibyte() -> Graphs {
     Ok(vec![Graph { label: mebibyte(), ..graph("#.evil", vec![gauge("one")]) }])
 }
 
-pub(crate) fn a_refusal_of_a_mebibyte() -> Graphs {
+pub(crate) fn an_error_of_a_mebibyte() -> Graphs {
     Err(format!("\u{1b}[2J\nmackerel-plugin-wasm: a false message\n{}", mebibyte()))
 }

@@ -1,4 +1,4 @@
-//! What the collector does where it is not told to misbehave: it reads the target's `/stats`, a JSON object of numbers.
+//! The collector without an attack: reads the target's `/stats`, a JSON object of numbers.
 
 use serde_json::Value;
 
@@ -8,12 +8,12 @@ use crate::bindings::mackerel::collector::types::{
     CollectError, Graph, Metric, MetricKind, Period, Report, Sample, Unit,
 };
 
-/// The figures that are read.
-const FIGURES: [&str; 4] = ["goroutine_num", "heap_sys", "memory_sys", "memory_mallocs"];
+/// The fields to read.
+const FIELDS: [&str; 4] = ["goroutine_num", "heap_sys", "memory_sys", "memory_mallocs"];
 
 pub(crate) fn graphs() -> Vec<Graph> {
     let total = Metric { kind: MetricKind::Counter(Period::Minute), ..gauge("total") };
-    vec![graph("#.evil", vec![gauge("one"), gauge("two"), total]), graph("#.stats", FIGURES.map(gauge).to_vec())]
+    vec![graph("#.evil", vec![gauge("one"), gauge("two"), total]), graph("#.stats", FIELDS.map(gauge).to_vec())]
 }
 
 pub(crate) fn graph(key: &str, metrics: Vec<Metric>) -> Graph {
@@ -30,10 +30,10 @@ pub(crate) fn collect() -> Outcome {
         let value = stats[*name].as_f64()?;
         Some(Sample { graph: "#.stats".to_owned(), metric: (*name).to_owned(), value })
     };
-    Ok(Report { samples: FIGURES.iter().filter_map(sample).collect(), time: None })
+    Ok(Report { samples: FIELDS.iter().filter_map(sample).collect(), time: None })
 }
 
-/// What the target tells.
+/// Requests the target's `/stats`.
 pub(crate) fn stats() -> Result<Value, CollectError> {
     let request = Request { scheme: Scheme::Http, path: "/stats".to_owned(), headers: Vec::new() };
     let response = http::get(&request).map_err(CollectError::Http)?;

@@ -1,50 +1,50 @@
-//! A hostile and broken collector: one function per fault that the host must survive, chosen by `--attack`, or by the label
-//! `attack` of a container. Beside it, the same collector is an honest one: every target that is not attacked is read as it
-//! should be.
+//! A hostile and broken collector: one function for each fault that the host must survive. `--attack`, or the label
+//! `attack` of a container, selects it. Without an attack the collector is honest, so that a test can check the other
+//! targets.
 //!
-//! A fault that shows in what the guest sees is handed on as the text of an error, so that the test beside it reads it. The
-//! texts are short, for the host cuts them.
-#![allow(clippy::wildcard_imports)] // the lists of attacks name them all
+//! An attack reports its observations as the text of an error, which its test reads. The texts are short, because the
+//! host truncates them.
+#![allow(clippy::wildcard_imports)] // the lists in attacks.rs name every function
 
 mod bindings {
-    //! The contract, as `wit/` has it.
+    //! The contract in `wit/`, as generated Rust.
     #![allow(missing_docs, unsafe_code, clippy::pedantic)]
     #[cfg(target_arch = "wasm32")]
     use super::Evil;
     wit_bindgen::generate!({ path: "../../wit", world: "plugin" });
-    // Its symbols are no names for a native linker; natively only the unit tests are built.
+    // A native linker rejects the names of the exported symbols; native builds only check the code.
     #[cfg(target_arch = "wasm32")]
     export!(Evil);
 }
 
+mod conversation;
 mod ends;
+mod exhaustion;
+mod forbidden;
 mod graphs;
 mod honest;
-mod reach;
+mod output;
 mod report;
-mod share;
-mod talk;
-mod through;
-mod writing;
+mod wasi_http;
 
 use bindings::exports::mackerel::collector::metrics::Guest;
 use bindings::mackerel::collector::types::{
     CollectError, Description, Graph, OptionKind, OptionSpec, OptionValue, Report, Scope, Target,
 };
 use ends::*;
+use exhaustion::*;
+use forbidden::*;
 use graphs::*;
-use reach::*;
+use output::*;
 use report::*;
-use share::*;
-use through::*;
-use writing::*;
+use wasi_http::*;
 
 include!("attacks.rs");
 
-/// What an attack in `collect` gives, if it gives anything.
+/// The result of an attack in `collect`.
 type Outcome = Result<Report, CollectError>;
 
-/// What an attack in `graphs` gives, if it gives anything.
+/// The result of an attack in `graphs`.
 type Graphs = Result<Vec<Graph>, String>;
 
 macro_rules! table_of_collect {
@@ -61,12 +61,12 @@ macro_rules! table_of_graphs {
 }
 with_attacks_in_graphs!(table_of_graphs);
 
-/// The attack of this name.
+/// Returns the attack of this name.
 fn find<A: Copy>(attacks: &[(&str, A)], name: Option<&str>) -> Option<A> {
     attacks.iter().find(|(attack, _)| Some(*attack) == name).map(|(_, attack)| *attack)
 }
 
-/// The value of an option.
+/// Returns the value of an option.
 fn value<'a>(options: &'a [OptionValue], name: &str) -> Option<&'a str> {
     options.iter().find(|option| option.name == name).map(|option| option.value.as_str())
 }
@@ -89,11 +89,11 @@ impl Guest for Evil {
             summary: "Faults that the host must survive".to_owned(),
             scope: Scope::Endpoint,
             options: vec![
-                option("attack", "Which fault", OptionKind::Choice(names.map(|name| (*name).to_owned()).collect())),
-                option("at", "Only at targets of these ports", OptionKind::Many),
-                option("say", "Lines that are said to the target over TCP", OptionKind::Many),
-                option("secret", "What `%` stands for in them", OptionKind::Secret),
-                option("by-label", "The faults that containers have in their label `attack`", OptionKind::Flag),
+                option("attack", "The attack", OptionKind::Choice(names.map(|name| (*name).to_owned()).collect())),
+                option("at", "Attack only targets with this port", OptionKind::Many),
+                option("say", "A line to send to the target over TCP", OptionKind::Many),
+                option("secret", "The text that replaces `%` in these lines", OptionKind::Secret),
+                option("by-label", "Attack as the label `attack` of the container says", OptionKind::Flag),
             ],
         }
     }
@@ -107,7 +107,7 @@ impl Guest for Evil {
 
     fn collect(target: Target, options: Vec<OptionValue>) -> Outcome {
         if value(&options, "say").is_some() {
-            return talk::collect(&target, &options);
+            return conversation::collect(&target, &options);
         }
         let port = target.endpoint.map(|endpoint| endpoint.port.to_string()).unwrap_or_default();
         let labels = target.container.map(|container| container.labels).unwrap_or_default();
@@ -123,7 +123,7 @@ impl Guest for Evil {
     }
 }
 
-/// Hands on what an attack saw.
+/// Reports the observations of an attack to its test.
 fn saw(text: impl Into<String>) -> Outcome {
     Err(CollectError::Other(text.into()))
 }

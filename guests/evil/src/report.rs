@@ -1,4 +1,4 @@
-//! What is handed over: samples and errors.
+//! Attacks by the content of reports and errors.
 
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -12,12 +12,12 @@ fn sample(graph: impl Into<String>, metric: impl Into<String>, value: f64) -> Sa
     Sample { graph: graph.into(), metric: metric.into(), value }
 }
 
-#[allow(clippy::unnecessary_wraps)] // what every attack gives
+#[allow(clippy::unnecessary_wraps)] // all attacks have one signature
 fn report(samples: Vec<Sample>) -> Outcome {
     Ok(Report { samples, time: None })
 }
 
-/// A report of one sample, as it should be.
+/// A valid report of one sample.
 pub(crate) fn one() -> Outcome {
     report(vec![sample("#.evil", "one", 1.0)])
 }
@@ -32,7 +32,7 @@ pub(crate) fn undeclared_samples() -> Outcome {
     ])
 }
 
-pub(crate) fn keys_that_are_no_keys() -> Outcome {
+pub(crate) fn illegal_sample_names() -> Outcome {
     let mebibyte = "x".repeat(MIB);
     let graphs = ["", ".", "#", "*", "evil", "evil.#", "#.evil.", ".#.evil", "#.ev il", "#.*", "#.evil\0", &mebibyte];
     let metrics = ["", "*", "#", "one.two", "one ", "ONE", "one\0", &mebibyte];
@@ -52,7 +52,7 @@ pub(crate) fn a_sample_name_of_32_mib() -> Outcome {
     report(vec![sample("x".repeat(32 * MIB), "one", 1.0)])
 }
 
-pub(crate) fn values_that_are_no_numbers() -> Outcome {
+pub(crate) fn values_that_are_not_finite() -> Outcome {
     report(vec![
         sample("#.evil", "one", f64::NAN),
         sample("#.evil", "two", f64::INFINITY),
@@ -61,12 +61,12 @@ pub(crate) fn values_that_are_no_numbers() -> Outcome {
     ])
 }
 
-pub(crate) fn values_at_the_edge() -> Outcome {
+pub(crate) fn extreme_values() -> Outcome {
     report(vec![sample("#.evil", "one", 1e308), sample("#.evil", "two", -5e-324)])
 }
 
-/// The target's `total`, and its `time` where it tells.
-pub(crate) fn a_counter_as_the_target_tells_it() -> Outcome {
+/// Reports the target's `total`, and its `time` if the response has one.
+pub(crate) fn a_counter_from_the_target() -> Outcome {
     let stats = honest::stats()?;
     let samples = stats["total"].as_f64().map(|total| sample("#.evil", "total", total)).into_iter().collect();
     Ok(Report { samples, time: stats["time"].as_u64() })
@@ -76,14 +76,14 @@ pub(crate) fn the_same_sample_twice() -> Outcome {
     report(vec![sample("#.evil", "one", 1.0), sample("#.evil", "one", 2.0)])
 }
 
-/// Another value each time, whatever the target tells.
-pub(crate) fn values_by_chance() -> Outcome {
-    report(vec![sample("#.evil", "one", f64::from(chance()))])
+/// Reports another value in every run.
+pub(crate) fn random_values() -> Outcome {
+    report(vec![sample("#.evil", "one", f64::from(random_number()))])
 }
 
-/// A number that nobody knows beforehand.
-pub(crate) fn chance() -> u32 {
-    // What hashing begins with is random.
+/// Returns a random number.
+pub(crate) fn random_number() -> u32 {
+    // The standard library seeds its hash at random.
     let bytes = RandomState::new().hash_one(()).to_le_bytes();
     u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }
@@ -96,8 +96,8 @@ pub(crate) fn too_many_samples() -> Outcome {
     report(vec![sample("#.evil", "one", 1.0); 20_000])
 }
 
-/// A million, and no more only because a sandbox has not the memory.
-pub(crate) fn as_many_samples_as_fit() -> Outcome {
+/// About as many as fit into the memory of a sandbox.
+pub(crate) fn a_million_samples() -> Outcome {
     report(vec![sample("", "", 1.0); 1_000_000])
 }
 
@@ -105,7 +105,7 @@ pub(crate) fn escapes_in_the_error() -> Outcome {
     saw("\u{1b}[2J\r\nmackerel-plugin-wasm: \u{202e}a false message")
 }
 
-pub(crate) fn escapes_in_an_error_of_http() -> Outcome {
+pub(crate) fn escapes_in_an_http_error() -> Outcome {
     Err(CollectError::Http(http::Error::Protocol("\u{1b}[2J\r\nmackerel-plugin-wasm: a false message".to_owned())))
 }
 
@@ -113,10 +113,10 @@ pub(crate) fn an_error_of_32_mib() -> Outcome {
     saw("x".repeat(32 * MIB))
 }
 
-pub(crate) fn a_status_that_is_none() -> Outcome {
+pub(crate) fn an_invalid_status() -> Outcome {
     Err(CollectError::Status(u16::MAX))
 }
 
-pub(crate) fn a_limit_that_is_none() -> Outcome {
+pub(crate) fn an_invalid_limit() -> Outcome {
     Err(CollectError::Http(http::Error::BodyTooLarge(u64::MAX)))
 }

@@ -1,5 +1,5 @@
-//! Collector: the runtime statistics of a Go program that serves golang-stats-api-handler's JSON, under the names of
-//! mackerel-plugin-gostats.
+//! Collector for the runtime statistics of a Go program that serves golang-stats-api-handler's JSON, with the metric
+//! names of mackerel-plugin-gostats.
 
 use mackerel_collector::{
     CollectError, Collector, Graph, GraphRow, MetricRow, OptionSpec, Options, Report, Target, Unit, http, json,
@@ -10,10 +10,10 @@ pub struct Gostats;
 
 impl Collector for Gostats {
     const NAME: &str = "gostats";
-    const SUMMARY: &str = "Go runtime statistics, as golang-stats-api-handler serves them";
+    const SUMMARY: &str = "Go runtime statistics from golang-stats-api-handler";
     const OPTIONS: &[OptionSpec] =
         &[OptionSpec::text("path", "The path of the handler").default("/api/stats"), http::SCHEME];
-    /// A metric's name is also the field of the JSON.
+    /// The graphs of mackerel-plugin-gostats. Each metric has the name of its JSON field.
     const GRAPHS: &[GraphRow] = &[
         GraphRow::new(
             "#.runtime",
@@ -79,11 +79,10 @@ impl Collector for Gostats {
 
 mackerel_collector::export!(Gostats);
 
-/// Reads the handler's JSON. A field that the handler's version lacks is left out; one that is no number makes the whole answer
-/// one that cannot be trusted.
+/// Parses the handler's JSON. Fields that the handler's version lacks are omitted.
 ///
 /// # Errors
-/// What the body is instead, in the words of one line.
+/// If the body is not a JSON object of the handler, or if a field is not a number: then no field can be trusted.
 pub fn parse(body: &[u8]) -> Result<Report, CollectError> {
     let stats = json::read(body, "golang-stats-api-handler's JSON object")?;
     let mut report = Report::of_table(Gostats::GRAPHS, |metric| stats.number(metric.name))?;
@@ -99,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_known_field_becomes_a_sample_and_the_rest_is_passed_over() {
+    fn known_fields_become_samples_and_unknown_fields_are_ignored() {
         let body =
             br#"{"time":1700000000000000001,"go_version":"go1.26","goroutine_num":7,"gc_num":3,"gc_per_second":0.5,
             "gc_pause":[0.1,0.2],"heap_released":9007199254740991}"#;
@@ -118,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_another_kind_is_refused_with_what_it_is() {
+    fn another_response_is_an_error_that_says_what_it_is() {
         let cases = [
             (r#"{"goroutine_num":"7"}"#, "goroutine_num is a string, not a number"),
             (r#"{"goroutine_num":null}"#, "goroutine_num is null, not a number"),
@@ -126,11 +125,11 @@ mod tests {
             ("{}", "a JSON object without any field of golang-stats-api-handler"),
             (r#"{"status":"ok"}"#, "a JSON object without any field of golang-stats-api-handler"),
             ("[1]", "an array instead of golang-stats-api-handler's JSON object"),
-            ("", "JSON that ends too early"),
-            (r#"{"gc_num":"#, "JSON that ends too early"),
-            ("<html>", "no readable JSON (expected value at line 1 column 1): <html>"),
-            (r#"{"gc_num":1e999}"#, r#"no readable JSON (number out of range at line 1 column 15): {"gc_num":1e999}"#),
-            (r#"{"gc_num":NaN}"#, r#"no readable JSON (expected value at line 1 column 11): {"gc_num":NaN}"#),
+            ("", "truncated JSON"),
+            (r#"{"gc_num":"#, "truncated JSON"),
+            ("<html>", "invalid JSON (expected value at line 1 column 1): <html>"),
+            (r#"{"gc_num":1e999}"#, r#"invalid JSON (number out of range at line 1 column 15): {"gc_num":1e999}"#),
+            (r#"{"gc_num":NaN}"#, r#"invalid JSON (expected value at line 1 column 11): {"gc_num":NaN}"#),
         ];
         for (body, expected) in cases {
             assert_eq!(parse(body.as_bytes()).unwrap_err(), CollectError::unexpected(expected), "{body}");
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_is_none_is_left_out() {
+    fn an_invalid_time_is_omitted() {
         for time in ["0", "-1", "\"now\"", "1.5", "null"] {
             let report = parse(format!(r#"{{"gc_num":1,"time":{time}}}"#).as_bytes()).unwrap();
             assert_eq!(report.time, None, "{time}");

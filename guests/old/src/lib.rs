@@ -1,13 +1,14 @@
-//! A collector of version 0.1.0 of the contract, with everything that it had: both imports, every kind of option, gauges and
-//! counters, a time of the target's own. It is kept as it is, so that a scenario sees that what was built then still runs.
+//! A collector built against version 0.1.0 of the contract, with all of its features: both imports, every kind of
+//! option, gauges and counters, and a report with a time. A test checks that it still runs, so its code must not
+//! change.
 
 mod bindings {
-    //! The contract, as version 0.1.0 had it.
+    //! Version 0.1.0 of the contract, as generated Rust.
     #![allow(missing_docs, unsafe_code, clippy::pedantic)]
     #[cfg(target_arch = "wasm32")]
     use super::Old;
     wit_bindgen::generate!({ path: "../../tests/contract/0.1.0.wit", world: "plugin" });
-    // Its symbols are no names for a native linker; natively only the unit tests are built.
+    // A native linker rejects the names of the exported symbols; native builds only check the code.
     #[cfg(target_arch = "wasm32")]
     export!(Old);
 }
@@ -35,7 +36,7 @@ impl Guest for Old {
         Description {
             name: "old".to_owned(),
             version: "0.1.0".to_owned(),
-            summary: "What a collector could do in version 0.1.0 of the contract".to_owned(),
+            summary: "All features of version 0.1.0 of the contract".to_owned(),
             scope: Scope::Endpoint,
             options: vec![
                 option("path", OptionKind::Text, Some("/stats")),

@@ -1,8 +1,8 @@
-//! Collector: chosen metrics of anything that serves the text form of Prometheus.
+//! Collector for selected metrics in Prometheus' text format.
 //!
-//! What a metric means is known only when the target has told its type, and definitions are asked for when there is no target. So each
-//! metric has two graphs, of which the type then chooses one: its own for values of the moment, and `rate` below it for counts. The
-//! name tells only the unit.
+//! Only the target's response contains the type of a metric, but mackerel-agent requests graph definitions without a
+//! target. So each metric has two graphs, and its type selects one of them: the metric's own for gauges, and `rate`
+//! below it for counters. The unit comes from the metric's name.
 
 mod name;
 mod selector;
@@ -16,10 +16,10 @@ use mackerel_collector::{
 
 pub use selector::Selector;
 
-/// How many series of one target are shown: as many metrics as Mackerel takes from a standard host.
+/// The limit of series per target: the number of metrics that Mackerel accepts from a standard host.
 const SERIES: usize = 200;
 
-/// How many names an error lists.
+/// The number of names that an error lists.
 const LISTED: usize = 3;
 
 /// The collector.
@@ -27,11 +27,11 @@ pub struct Prometheus;
 
 impl Collector for Prometheus {
     const NAME: &str = "prometheus";
-    const SUMMARY: &str = "Chosen metrics of what serves the text form of Prometheus";
+    const SUMMARY: &str = "Selected metrics in Prometheus' text format";
     const OPTIONS: &[OptionSpec] = &[
         OptionSpec::many(
             "metric",
-            "What is shown: a metric's name, or its beginning and '*'; labels can follow, as in 'requests_total{code=\"200\"}'",
+            "Metrics to show: a name, or a prefix and '*'; labels can follow, as in 'requests_total{code=\"200\"}'",
         ),
         OptionSpec::text("path", "The path of the metrics").default("/metrics"),
         http::SCHEME,
@@ -40,7 +40,7 @@ impl Collector for Prometheus {
     fn graphs(options: &Options) -> Result<Vec<Graph>, String> {
         options.path("path")?;
         let mut selectors = selectors(options)?;
-        // Of the graphs that a series fits, the host takes the first.
+        // The host uses the first graph that matches a series, so full names come before prefixes.
         selectors.sort_by_key(|selector| selector.name.is_none());
         let mut graphs: Vec<Graph> = Vec::new();
         for selector in selectors {
@@ -55,7 +55,7 @@ impl Collector for Prometheus {
 
     fn collect(_target: &Target, options: &Options) -> Result<Report, CollectError> {
         let get = http::Get::new(options.text("path")).scheme_of(options);
-        // Some would else answer in a form that is no text.
+        // Without this header, some targets respond in a binary format.
         let body = get.header("accept", "text/plain;version=0.0.4").body()?;
         read(&body, &selectors(options)?)
     }
@@ -63,28 +63,27 @@ impl Collector for Prometheus {
 
 mackerel_collector::export!(Prometheus);
 
-/// What the operator chose.
+/// Returns the selectors of all `--metric` options.
 fn selectors(options: &Options) -> Result<Vec<Selector>, String> {
     let selectors: Vec<Selector> = options.all("metric").map(str::parse).collect::<Result<_, _>>()?;
     if selectors.is_empty() {
         return Err(
-            "--metric is missing, as often as needed: a name such as go_goroutines, or a beginning such as 'go_*'"
-                .to_owned(),
+            "--metric is required, once or more: a name such as go_goroutines, or a prefix such as 'go_*'".to_owned()
         );
     }
     Ok(selectors)
 }
 
-/// The graph for values of the moment and the one for counts.
+/// Returns a selector's graph for gauges and its graph for counters.
 fn graphs_of(selector: &Selector) -> [Graph; 2] {
-    // A line of the graph stands for a series. The first wildcard is the target.
+    // Each line of the graph is a series. The first wildcard of its name is the target.
     let line = |metric: MetricRow| vec![Metric::from(&metric)];
     let (component, label, [unit, rate]) = match &selector.name {
         Some(name) => (name::component(name), ["", " per Second"].map(|end| format!("{name}{end}")), units(name)),
         None => ("*".to_owned(), ["Gauges", "Rates per Second"].map(str::to_owned), [Unit::Float; 2]),
     };
     let series = if selector.name.is_some() { "%2" } else { "%2 %3" };
-    let [label, rate_label] = label.map(|label| name::cut(&label));
+    let [label, rate_label] = label.map(|label| name::truncate(&label));
     [
         Graph { key: format!("#.{component}"), label, unit, metrics: line(MetricRow::gauge("*", series)) },
         Graph {
@@ -96,7 +95,7 @@ fn graphs_of(selector: &Selector) -> [Graph; 2] {
     ]
 }
 
-/// The unit of a metric's values, and that of its growth per second, by what names of metrics end with.
+/// The units of a metric's values and of its rate per second, by the conventional suffixes of metric names.
 fn units(name: &str) -> [Unit; 2] {
     let name = name.strip_suffix("_total").or_else(|| name.strip_suffix("_sum")).unwrap_or(name);
     match name.rsplit('_').next() {
@@ -107,12 +106,12 @@ fn units(name: &str) -> [Unit; 2] {
     }
 }
 
-/// Reads a page.
+/// Parses a page and reports the selected series.
 ///
 /// # Errors
-/// Where it is no page of Prometheus, where nothing of it is selected, or too much.
+/// If the page is not in Prometheus' text format, or if the selectors match no series or more than 200.
 pub fn read(body: &[u8], selectors: &[Selector]) -> Result<Report, CollectError> {
-    let page = std::str::from_utf8(body).map_err(|_| CollectError::unexpected("a body that is no text"))?;
+    let page = std::str::from_utf8(body).map_err(|_| CollectError::unexpected("a body that is not UTF-8"))?;
     let (mut selected, mut others) = (Vec::new(), BTreeMap::new());
     for sample in samples(page) {
         let sample = sample.map_err(CollectError::Unexpected)?;
@@ -123,7 +122,7 @@ pub fn read(body: &[u8], selectors: &[Selector]) -> Result<Report, CollectError>
         }
     }
     if selected.is_empty() {
-        return Err(nothing(selectors, others.keys().map(|name| &**name)).into());
+        return Err(no_match(selectors, others.keys().map(|name| &**name)).into());
     }
     if selected.len() > SERIES {
         return Err(too_many(&selected).into());
@@ -131,54 +130,55 @@ pub fn read(body: &[u8], selectors: &[Selector]) -> Result<Report, CollectError>
     Ok(report(&selected))
 }
 
+/// Reports each series once, under a name that no other series has.
 fn report(selected: &[Sample]) -> Report {
     let mut names: BTreeMap<(String, String), BTreeMap<String, &Sample>> = BTreeMap::new();
     for sample in selected {
         let series = names.entry((graph(sample), name::series(&sample.labels))).or_default();
-        series.entry(name::in_full(sample)).or_insert(sample);
+        series.entry(name::identity(sample)).or_insert(sample);
     }
     let mut report = Report::new();
     for ((graph, metric), series) in names {
         let is_shared = series.len() > 1;
         if is_shared {
-            eprintln!("{} series would all be {graph}.{metric}, so each has a suffix of its own", series.len());
+            eprintln!("{} series have the same name {graph}.{metric}; appended a suffix to each", series.len());
         }
-        for (in_full, sample) in series {
-            let metric = if is_shared { name::with_suffix(&metric, &in_full) } else { metric.clone() };
-            // NaN is a quantile of nothing, and Mackerel has no infinity.
+        for (identity, sample) in series {
+            let metric = if is_shared { name::with_suffix(&metric, &identity) } else { metric.clone() };
+            // NaN is a quantile without observations, and Mackerel does not accept infinity.
             report.push(graph.as_str(), metric, Some(sample.value).filter(|value| value.is_finite()));
         }
     }
     report
 }
 
-/// The graph of a sample: that of counts where its type says so, and where there is no type but a counter's name.
+/// Returns the key of a sample's graph. A sample without a type is a counter if its name is that of a counter.
 fn graph(sample: &Sample) -> String {
-    let is_count = match sample.kind {
+    let is_counter = match sample.kind {
         Kind::Counter => true,
         Kind::Gauge => false,
         Kind::Untyped => sample.name.ends_with("_total"),
     };
-    format!("#.{}{}", name::component(&sample.name), if is_count { ".rate" } else { "" })
+    format!("#.{}{}", name::component(&sample.name), if is_counter { ".rate" } else { "" })
 }
 
-/// Says what there is instead of what is selected.
-fn nothing<'a>(selectors: &[Selector], names: impl Iterator<Item = &'a str> + Clone) -> String {
-    let chosen: Vec<&str> = selectors.iter().map(|selector| selector.text.as_str()).collect();
-    // The parts of a histogram are the likely mistake.
-    let is_near = |name: &&str| selectors.iter().any(|selector| selector.is_near(name));
-    let near: Vec<&str> = names.clone().filter(is_near).take(LISTED).collect();
+/// The error if no series matches: lists similar metrics, or else some of all metrics.
+fn no_match<'a>(selectors: &[Selector], names: impl Iterator<Item = &'a str> + Clone) -> String {
+    let selected: Vec<&str> = selectors.iter().map(|selector| selector.text.as_str()).collect();
+    // A likely mistake is the name of a histogram without the suffix of one of its parts.
+    let is_similar = |name: &&str| selectors.iter().any(|selector| selector.is_similar(name));
+    let similar: Vec<&str> = names.clone().filter(is_similar).take(LISTED).collect();
     let (all, some): (usize, Vec<&str>) = (names.clone().count(), names.take(LISTED).collect());
-    let instead = match (&near[..], all) {
-        ([], 0) => "there are no metrics at all".to_owned(),
-        ([], _) if all <= LISTED => format!("there are only {}", some.join(", ")),
-        ([], _) => format!("there are {all} metrics, such as {}", some.join(", ")),
-        (near, _) => format!("there is {}", near.join(", ")),
+    let alternatives = match (&similar[..], all) {
+        ([], 0) => "the page has no metrics".to_owned(),
+        ([], _) if all <= LISTED => format!("available: {}", some.join(", ")),
+        ([], _) => format!("{all} metrics are available, such as {}", some.join(", ")),
+        (similar, _) => format!("similar: {}", similar.join(", ")),
     };
-    format!("nothing is {} (--metric); {instead}", chosen.join(" or "))
+    format!("no metric matches {} (--metric); {alternatives}", selected.join(" or "))
 }
 
-/// Says how many series are selected, which metric has the most, and how to choose fewer.
+/// The error if too many series match: names the metric with the most series, and a narrower selector.
 fn too_many(selected: &[Sample]) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for sample in selected {
@@ -190,12 +190,12 @@ fn too_many(selected: &[Sample]) -> String {
         None => format!("--metric {name}"),
     };
     format!(
-        "--metric selects {} series, {SERIES} are the limit; {name} has most of them, {count}: choose fewer, such as by {narrower}",
+        "--metric matches {} series (limit {SERIES}), {count} of them of {name}: select fewer, such as {narrower}",
         selected.len()
     )
 }
 
-/// The label that has the most values, and one of them.
+/// Returns the label with the most values, and one of its values.
 fn widest_label<'a>(samples: impl Iterator<Item = &'a Sample<'a>>) -> Option<(&'a str, &'a str)> {
     let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (label, value) in samples.flat_map(|sample| &sample.labels) {

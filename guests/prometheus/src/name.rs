@@ -1,28 +1,29 @@
-//! Legal names for metrics and series: of the characters `-a-zA-Z0-9_`, and not too long.
+//! Legal names of metrics and series: in the characters `-a-zA-Z0-9_`, with a limited length.
 
 use mackerel_collector::prometheus::Sample;
 
-/// How long a component of a name becomes, in bytes: two of them, a prefix and a target's name make a name that the host takes.
+/// The limit of one component's length, in bytes. The host accepts a name of two such components, a prefix and a
+/// target's name.
 const LENGTH: usize = 100;
 
-/// What a series without labels is called.
+/// The name of a series without labels.
 const UNLABELLED: &str = "value";
 
-/// A metric's name as a component.
+/// Converts a metric's name to a component.
 pub(crate) fn component(name: &str) -> String {
-    cut(&legal(name))
+    truncate(&legal(name))
 }
 
-/// What a series is called by its labels, in the order of their names: `code_200_method_get`.
+/// Returns the name of a series: its labels, sorted by name, such as `code_200_method_get`.
 pub(crate) fn series<N: AsRef<str>, V: AsRef<str>>(labels: &[(N, V)]) -> String {
     let mut parts: Vec<String> =
         labels.iter().map(|(name, value)| format!("{}_{}", legal(name.as_ref()), legal(value.as_ref()))).collect();
     parts.sort();
-    if parts.is_empty() { UNLABELLED.to_owned() } else { cut(&parts.join("_")) }
+    if parts.is_empty() { UNLABELLED.to_owned() } else { truncate(&parts.join("_")) }
 }
 
-/// A metric's name with all labels, in the order of their names: what tells a series from every other.
-pub(crate) fn in_full(sample: &Sample) -> String {
+/// Returns a metric's name with all labels, sorted by name. Identifies a series.
+pub(crate) fn identity(sample: &Sample) -> String {
     let mut labels: Vec<_> = sample.labels.iter().collect();
     labels.sort();
     let words = labels.into_iter().flat_map(|(name, value)| [&**name, &**value]);
@@ -30,14 +31,14 @@ pub(crate) fn in_full(sample: &Sample) -> String {
     words.join("\0")
 }
 
-/// Text as it is where it is short enough, else its beginning and a suffix that is the same in every run.
-pub(crate) fn cut(text: &str) -> String {
+/// Truncates a text that exceeds [`LENGTH`], and appends a suffix that is the same in every run.
+pub(crate) fn truncate(text: &str) -> String {
     if text.len() <= LENGTH { text.to_owned() } else { with_suffix(text, text) }
 }
 
-/// The beginning of a name, and what tells `of` from other texts. It is the same in every run.
-pub(crate) fn with_suffix(name: &str, of: &str) -> String {
-    let suffix = format!("_{:08x}", fingerprint(of));
+/// Appends a hash of `identity` to a name, which is truncated if necessary. The same in every run.
+pub(crate) fn with_suffix(name: &str, identity: &str) -> String {
+    let suffix = format!("_{:08x}", hash(identity));
     let mut end = name.len().min(LENGTH - suffix.len());
     while !name.is_char_boundary(end) {
         end -= 1;
@@ -45,11 +46,12 @@ pub(crate) fn with_suffix(name: &str, of: &str) -> String {
     format!("{}{suffix}", &name[..end])
 }
 
-/// FNV-1a: the standard library's own differs from version to version.
-fn fingerprint(text: &str) -> u32 {
+/// Computes FNV-1a. The hash of the standard library can change with its version.
+fn hash(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
+/// Replaces every illegal character with `_`.
 fn legal(text: &str) -> String {
     let letter = |letter: char| if letter.is_ascii_alphanumeric() || letter == '-' { letter } else { '_' };
     text.chars().map(letter).collect()

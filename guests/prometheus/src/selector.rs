@@ -1,18 +1,18 @@
-//! What the operator chooses: by a metric's name or its beginning, and by labels.
+//! Selectors of series: by a metric's name or prefix, and by labels.
 
 use std::str::FromStr;
 
 use mackerel_collector::prometheus::{Sample, parse as samples};
 
-/// One `--metric`.
+/// The value of one `--metric` option.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Selector {
-    /// As the operator wrote it.
+    /// The selector as the operator wrote it.
     pub text: String,
-    /// The metric's name, where it is chosen in full.
+    /// The metric's full name, or `None` if the selector is a prefix.
     pub name: Option<String>,
-    /// What its name begins with.
-    beginning: String,
+    /// The full name or the prefix.
+    prefix: String,
     labels: Vec<(String, String)>,
 }
 
@@ -20,38 +20,38 @@ impl FromStr for Selector {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Selector, String> {
-        let refused = || {
+        let invalid = || {
             format!(
-                "--metric '{text}' is neither a metric's name, such as go_goroutines, nor its beginning and '*', such as 'go_*'; \
-                 labels follow in braces, as in 'requests_total{{code=\"200\"}}'"
+                "--metric '{text}' is neither a metric name, such as go_goroutines, nor a prefix and '*', such as \
+                 'go_*'; labels follow in braces, as in 'requests_total{{code=\"200\"}}'"
             )
         };
         let (name, labels) = text.find('{').map_or((text, ""), |brace| text.split_at(brace));
         let (name, labels) = (name.trim_ascii(), labels.trim_ascii());
         if !labels.is_empty() && !labels.ends_with('}') {
-            return Err(refused());
+            return Err(invalid());
         }
-        let (beginning, is_whole) = name.strip_suffix('*').map_or((name, true), |beginning| (beginning, false));
-        // A name and labels are read as those of a sample are. The beginning can be empty.
+        let (prefix, is_whole) = name.strip_suffix('*').map_or((name, true), |prefix| (prefix, false));
+        // A name and labels have the syntax of a sample's. A prefix can be empty, so any name stands in for it.
         let line = format!("{}{labels} 0", if is_whole { name } else { "any" });
         let sample = samples(&line).next().and_then(Result::ok).filter(|sample| is_whole == (sample.name == name));
-        let sample = sample.filter(|_| beginning.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':'));
-        let sample = sample.ok_or_else(refused)?;
+        let sample = sample.filter(|_| prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':'));
+        let sample = sample.ok_or_else(invalid)?;
         let labels = sample.labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let name = is_whole.then(|| name.to_owned());
-        Ok(Selector { text: text.to_owned(), name, beginning: beginning.to_owned(), labels })
+        Ok(Selector { text: text.to_owned(), name, prefix: prefix.to_owned(), labels })
     }
 }
 
 impl Selector {
-    /// Whether it chooses this series.
+    /// Returns true if the selector matches this series.
     pub fn selects(&self, sample: &Sample) -> bool {
-        let has_name = if self.name.is_some() { sample.name == self.beginning } else { self.is_near(&sample.name) };
+        let has_name = if self.name.is_some() { sample.name == self.prefix } else { self.is_similar(&sample.name) };
         has_name && self.labels.iter().all(|(name, value)| sample.label(name) == Some(value))
     }
 
-    /// Whether a metric's name begins as the one that is chosen.
-    pub fn is_near(&self, name: &str) -> bool {
-        name.starts_with(&self.beginning)
+    /// Returns true if a metric's name begins with the selector's name or prefix.
+    pub fn is_similar(&self, name: &str) -> bool {
+        name.starts_with(&self.prefix)
     }
 }

@@ -1,4 +1,4 @@
-//! Pages, as written down.
+//! Tests of selectors, graphs and names on whole pages.
 
 use super::*;
 use mackerel_collector::MetricKind;
@@ -29,11 +29,11 @@ fn options(metrics: &[&str]) -> Options {
 }
 
 fn read_page(page: &str, metrics: &[&str]) -> Result<Vec<(String, f64)>, CollectError> {
-    let report = read(page.as_bytes(), &selectors(&options(metrics)).expect("selectors that can be read"))?;
+    let report = read(page.as_bytes(), &selectors(&options(metrics)).expect("valid selectors"))?;
     Ok(report.samples.into_iter().map(|sample| (format!("{}.{}", sample.graph, sample.metric), sample.value)).collect())
 }
 
-/// Samples as text, a line each.
+/// The reported samples as text, one per line.
 fn shown(page: &str, metrics: &[&str]) -> String {
     match read_page(page, metrics) {
         Ok(samples) => samples.iter().map(|(key, value)| format!("{key} {value}")).collect::<Vec<_>>().join("\n"),
@@ -42,7 +42,7 @@ fn shown(page: &str, metrics: &[&str]) -> String {
 }
 
 #[test]
-fn the_type_chooses_the_graph_and_the_labels_make_the_name() {
+fn the_type_selects_the_graph_and_the_labels_form_the_name() {
     assert_eq!(
         shown(PAGE, &["*"]),
         "\
@@ -61,7 +61,7 @@ fn the_type_chooses_the_graph_and_the_labels_make_the_name() {
 }
 
 #[test]
-fn names_beginnings_and_labels_choose() {
+fn names_prefixes_and_labels_select() {
     let count = |metrics: &[&str]| read_page(PAGE, metrics).map(|samples| samples.len());
     assert_eq!(count(&["in_flight"]), Ok(1));
     assert_eq!(count(&["requests_total"]), Ok(2));
@@ -72,26 +72,28 @@ fn names_beginnings_and_labels_choose() {
 }
 
 #[test]
-fn what_selects_nothing_is_told_with_what_there_is() {
+fn a_selector_without_match_is_an_error_that_lists_metrics() {
     let error = |page, metrics: &[&str]| match read_page(page, metrics) {
         Err(CollectError::Unexpected(why) | CollectError::Other(why)) => why,
         other => panic!("{other:?}"),
     };
     assert_eq!(
         error(PAGE, &["latency_seconds"]),
-        "nothing is latency_seconds (--metric); there is latency_seconds_bucket, latency_seconds_count, latency_seconds_sum"
+        "no metric matches latency_seconds (--metric); similar: latency_seconds_bucket, latency_seconds_count, \
+         latency_seconds_sum"
     );
     assert_eq!(
         error(PAGE, &["go_*", "up"]),
-        "nothing is go_* or up (--metric); there are 9 metrics, such as in_flight, latency_seconds_bucket, latency_seconds_count"
+        "no metric matches go_* or up (--metric); 9 metrics are available, such as in_flight, latency_seconds_bucket, \
+         latency_seconds_count"
     );
-    assert_eq!(error("up 1", &["down"]), "nothing is down (--metric); there are only up");
-    assert_eq!(error("", &["up"]), "nothing is up (--metric); there are no metrics at all");
-    assert_eq!(error("<html>", &["up"]), "line 1 is no metric: <html>");
+    assert_eq!(error("up 1", &["down"]), "no metric matches down (--metric); available: up");
+    assert_eq!(error("", &["up"]), "no metric matches up (--metric); the page has no metrics");
+    assert_eq!(error("<html>", &["up"]), "line 1 is not a metric: <html>");
 }
 
 #[test]
-fn too_many_series_are_told_with_the_metric_that_has_most() {
+fn too_many_series_are_an_error_that_names_the_largest_metric() {
     let page = |series: usize| {
         let lines = (0..series).map(|number| format!("requests_total{{code=\"200\",path=\"/{number}\"}} 1\n"));
         lines.collect::<String>() + "up 1\n"
@@ -99,14 +101,14 @@ fn too_many_series_are_told_with_the_metric_that_has_most() {
     assert_eq!(read_page(&page(199), &["*"]).map(|samples| samples.len()), Ok(200));
     assert_eq!(
         read_page(&page(1000), &["*"]),
-        Err("--metric selects 1001 series, 200 are the limit; requests_total has most of them, 1000: choose fewer, such as by \
+        Err("--metric matches 1001 series (limit 200), 1000 of them of requests_total: select fewer, such as \
              --metric 'requests_total{path=\"/0\"}'"
             .into())
     );
 }
 
 #[test]
-fn series_that_would_have_one_name_get_suffixes_that_stay() {
+fn series_of_the_same_name_get_stable_suffixes() {
     let page = "r{path=\"/a\"} 1\nr{path=\"_a\"} 2\nr{path=\"b\"} 3\n";
     let swapped = "r{path=\"b\"} 3\nr{path=\"_a\"} 2\nr{path=\"/a\"} 1\n";
     let samples = read_page(page, &["r"]).unwrap();
@@ -117,15 +119,15 @@ fn series_that_would_have_one_name_get_suffixes_that_stay() {
         samples
     };
     assert_eq!(sorted(read_page(swapped, &["r"]).unwrap()), sorted(samples));
-    // Of one that comes twice the first stays.
+    // The first sample of a repeated series is kept.
     assert_eq!(read_page("r{a=\"1\"} 1\nr{a=\"1\"} 2\n", &["r"]), Ok(vec![("#.r.a_1".to_owned(), 1.0)]));
-    // What is told apart by its colon, and what by its order alone.
+    // Names that differ only in a colon stay apart; labels in another order are the same series.
     assert_eq!(read_page("a:b 1\na_b 2\n", &["a*"]).unwrap().len(), 2);
     assert_eq!(read_page("a{x=\"1\",y=\"2\"} 1\n", &["a"]), read_page("a{y=\"2\",x=\"1\"} 1\n", &["a"]));
 }
 
 #[test]
-fn names_are_legal_and_bounded_whatever_the_labels_hold() {
+fn names_are_legal_and_bounded_for_any_labels() {
     let long = format!("r{{path=\"{}\"}} 1\nr{{path=\"{}é\"}} 2\n", "é/".repeat(500), "é/".repeat(500));
     let samples = read_page(&long, &["r"]).unwrap();
     assert_eq!(samples.len(), 2);
@@ -137,7 +139,7 @@ fn names_are_legal_and_bounded_whatever_the_labels_hold() {
 }
 
 #[test]
-fn each_selected_metric_has_a_graph_for_values_and_one_for_rates() {
+fn each_selected_metric_has_a_graph_for_gauges_and_one_for_rates() {
     let graphs = Prometheus::graphs(&options(&["a_bytes_total", "go_*", "b_seconds", "a_bytes_total{x=\"y\"}", "*"]));
     let graphs: Vec<_> = graphs
         .unwrap()
@@ -162,12 +164,12 @@ fn each_selected_metric_has_a_graph_for_values_and_one_for_rates() {
 }
 
 #[test]
-fn a_selector_that_is_none_is_refused_with_what_it_should_be() {
+fn an_invalid_selector_is_rejected_with_the_expected_syntax() {
     for text in
         ["", "9a", "a b", "a*b", "a**", "a{", "a{b}", "a{b=c}", "a} 1", "a{b=\"c\"} 1", "日*", "a\nb", "{\"a\"}"]
     {
         let error = selectors(&options(&[text])).unwrap_err();
-        assert!(error.starts_with(&format!("--metric '{text}' is neither a metric's name,")), "{error}");
+        assert!(error.starts_with(&format!("--metric '{text}' is neither a metric name,")), "{error}");
     }
-    assert!(selectors(&options(&[])).unwrap_err().starts_with("--metric is missing"));
+    assert!(selectors(&options(&[])).unwrap_err().starts_with("--metric is required"));
 }

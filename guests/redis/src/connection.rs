@@ -1,4 +1,4 @@
-//! Redis' protocol, as far as `AUTH` and `INFO` need it.
+//! The part of Redis' protocol that `AUTH` and `INFO` use.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Take, Write as _};
@@ -6,64 +6,69 @@ use std::net::TcpStream;
 
 use mackerel_collector::CollectError;
 
-/// How much is read of all answers together, in bytes. `INFO` takes some 6 kB, and 100 bytes more for each database and replica.
+/// The limit of all replies of a connection together, in bytes. `INFO` takes about 6 kB, and 100 bytes more for each
+/// database and replica.
 const LIMIT: u32 = 1024 * 1024;
 
-/// How much is shown of what is no answer of Redis, in characters.
-const SHOWN: usize = 40;
+/// The length of the excerpt of an invalid reply in an error, in characters.
+const EXCERPT: usize = 40;
 
-/// A connection to what should be Redis.
+/// A connection to a server that may not be Redis.
 pub(crate) struct Connection {
-    answers: BufReader<Take<TcpStream>>,
+    replies: BufReader<Take<TcpStream>>,
 }
 
-/// An answer.
+/// A reply to a command.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Reply {
-    /// Its text.
+    /// A simple or bulk string.
     Text(String),
-    /// An error, in Redis' words: the first says which.
+    /// An error message of Redis. Its first word is the error's kind.
     Error(String),
 }
 
 impl Connection {
     pub(crate) fn new(stream: TcpStream) -> Connection {
-        Connection { answers: BufReader::new(stream.take(LIMIT.into())) }
+        Connection { replies: BufReader::new(stream.take(LIMIT.into())) }
     }
 
-    /// Sends a command, and waits for its answer.
-    pub(crate) fn ask(&mut self, words: &[&str]) -> Result<Reply, CollectError> {
+    /// Sends a command and waits for its reply.
+    ///
+    /// # Errors
+    /// If the connection closes early, or if the reply is invalid or exceeds [`LIMIT`].
+    pub(crate) fn send(&mut self, words: &[&str]) -> Result<Reply, CollectError> {
         let mut command = format!("*{}\r\n", words.len());
         for word in words {
             let _ = write!(command, "${}\r\n{word}\r\n", word.len());
         }
-        // A server that has had enough can have answered why before it closed.
-        let sent = self.answers.get_mut().get_mut().write_all(command.as_bytes());
+        // A server that closes the connection may have sent its reason before, so a failed write does not end the call yet.
+        let sent = self.replies.get_mut().get_mut().write_all(command.as_bytes());
         self.reply().or_else(|error| sent.map_err(CollectError::from).and(Err(error)))
     }
 
+    /// Reads a reply.
     fn reply(&mut self) -> Result<Reply, CollectError> {
         let line = self.line()?;
         match line.split_at_checked(1) {
             Some(("+", text)) => Ok(Reply::Text(text.to_owned())),
-            Some(("-", why)) => Ok(Reply::Error(why.to_owned())),
+            Some(("-", message)) => Ok(Reply::Error(message.to_owned())),
             Some(("$", length)) if length.parse::<u32>().is_ok_and(|length| length <= LIMIT) => {
                 let mut body = vec![0; length.parse().unwrap_or_default()];
-                self.whole(&mut body)?;
+                self.fill(&mut body)?;
                 self.line()?;
                 Ok(Reply::Text(String::from_utf8_lossy(&body).into_owned()))
             }
             _ => Err(CollectError::unexpected(format!(
-                "no answer of Redis: {}",
-                line.chars().take(SHOWN).collect::<String>()
+                "not a Redis reply: {}",
+                line.chars().take(EXCERPT).collect::<String>()
             ))),
         }
     }
 
-    /// A line, without its end.
+    /// Reads a line, without its line break.
     fn line(&mut self) -> Result<String, CollectError> {
         let mut line = Vec::new();
-        self.answers.read_until(b'\n', &mut line)?;
+        self.replies.read_until(b'\n', &mut line)?;
         if line.pop() != Some(b'\n') {
             return Err(self.early_end(&line));
         }
@@ -71,23 +76,24 @@ impl Connection {
         Ok(line.trim_end_matches('\r').to_owned())
     }
 
-    fn whole(&mut self, body: &mut [u8]) -> Result<(), CollectError> {
-        match self.answers.read_exact(body) {
+    /// Fills the buffer.
+    fn fill(&mut self, body: &mut [u8]) -> Result<(), CollectError> {
+        match self.replies.read_exact(body) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(self.early_end(&[])),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Why there is no more to read.
-    fn early_end(&self, came: &[u8]) -> CollectError {
-        let begin: String = String::from_utf8_lossy(came).chars().take(SHOWN).collect();
-        if self.answers.get_ref().limit() == 0 {
-            CollectError::unexpected(format!("an answer of more than {LIMIT} bytes"))
-        } else if begin.is_empty() {
-            CollectError::unexpected("the connection ended before the whole answer had come")
+    /// The error for a reply that ends early, after these bytes of an incomplete line.
+    fn early_end(&self, received: &[u8]) -> CollectError {
+        let excerpt: String = String::from_utf8_lossy(received).chars().take(EXCERPT).collect();
+        if self.replies.get_ref().limit() == 0 {
+            CollectError::Other(format!("response exceeds {} MiB", LIMIT >> 20))
+        } else if excerpt.is_empty() {
+            CollectError::Other("incomplete response: connection closed before the reply ended".to_owned())
         } else {
-            CollectError::unexpected(format!("the connection ended behind: {begin}"))
+            CollectError::Other(format!("incomplete response: connection closed after: {excerpt}"))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The graphs of mackerel-plugin-redis. A metric's name is that of its field, but for those that [`crate::read`] works out.
+//! The graphs of mackerel-plugin-redis. A metric has the name of its field, unless [`crate::read`] computes it.
 
 use mackerel_collector::{GraphRow, MetricRow, Unit};
 
@@ -69,7 +69,7 @@ pub(crate) const GRAPHS: &[GraphRow] = &[
         ],
     ),
     GraphRow::new("#.uptime", "Uptime", Unit::Integer, &[MetricRow::gauge("uptime_in_seconds", "Uptime In Seconds")]),
-    // Of replicas, each a line: slave0_lag.
+    // One metric per replica, such as slave0_lag.
     GraphRow::new("#.lag", "Slave Lag", Unit::Seconds, &[MetricRow::gauge("*", "%2")]),
     GraphRow::new("#.offset_delay", "Slave Offset Delay", Unit::Integer, &[MetricRow::gauge("*", "%2")]),
     GraphRow::new(

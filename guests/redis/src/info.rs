@@ -1,4 +1,4 @@
-//! What `INFO` and `CLUSTER INFO` tell: a field and its value in each line.
+//! A parser of `INFO` and `CLUSTER INFO`, which have one field and its value per line.
 
 use std::collections::HashMap;
 
@@ -6,19 +6,19 @@ use mackerel_collector::{CollectError, Report};
 
 use crate::graphs::GRAPHS;
 
-/// The fields, by name.
+/// The values of all fields, by name.
 struct Fields<'a>(HashMap<&'a str, &'a str>);
 
-/// Reads what `INFO` told, and `CLUSTER INFO` where there is a cluster. A field that this version of Redis lacks is left out; one that
-/// is no number makes the whole answer one that cannot be trusted.
+/// Parses the replies to `INFO` and to `CLUSTER INFO`, which is empty without a cluster. Fields that this version of
+/// Redis lacks are omitted.
 ///
 /// # Errors
-/// What the text is instead, in the words of one line.
+/// If the text is not that of `INFO`, or if a field is not a number: then no field can be trusted.
 pub fn read(info: &str, cluster: &str) -> Result<Report, CollectError> {
     let lines = info.lines().chain(cluster.lines()).filter_map(|line| line.split_once(':'));
     let fields = Fields(lines.map(|(name, value)| (name, value.trim_ascii_end())).collect());
     if !fields.0.contains_key("uptime_in_seconds") {
-        return Err(CollectError::unexpected("a text that is no INFO: it has no uptime_in_seconds"));
+        return Err(CollectError::unexpected("INFO without uptime_in_seconds"));
     }
     let mut report = Report::of_table(GRAPHS, |metric| match metric.name {
         "keys" => sum_of_databases(info, &fields, "keys"),
@@ -27,7 +27,7 @@ pub fn read(info: &str, cluster: &str) -> Result<Report, CollectError> {
         "percentage_of_memory" => fields.share("used_memory", "maxmemory"),
         "percentage_of_clients" => fields.share("connected_clients", "maxclients"),
         "cluster_state" => Ok(fields.0.get("cluster_state").map(|state| f64::from(u8::from(*state == "ok")))),
-        // Those of replicas follow.
+        // Replicas are reported below.
         "*" => Ok(None),
         name => fields.number(name),
     })?;
@@ -36,17 +36,18 @@ pub fn read(info: &str, cluster: &str) -> Result<Report, CollectError> {
 }
 
 impl Fields<'_> {
+    /// Returns the number in a field, or `None` if there is no such field.
     fn number(&self, name: &str) -> Result<Option<f64>, CollectError> {
         self.0.get(name).map(|value| number(name, value)).transpose()
     }
 
-    /// A part in per cent of the whole; nothing where either is not told or there is no limit.
+    /// Returns a field in per cent of its limit. `None` if either is missing or the limit is 0, which means unlimited.
     fn share(&self, part: &str, whole: &str) -> Result<Option<f64>, CollectError> {
         let (part, whole) = (self.number(part)?, self.number(whole)?);
         Ok(part.zip(whole.filter(|whole| *whole > 0.0)).map(|(part, whole)| part / whole * 100.0))
     }
 
-    /// Those whose name is this word and a number.
+    /// Returns the fields whose name is this word and a number, such as `db0`.
     fn numbered<'a>(&'a self, word: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         let is_numbered = move |name: &str| {
             name.strip_prefix(word).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
@@ -55,7 +56,8 @@ impl Fields<'_> {
     }
 }
 
-/// `keys` or `expires` of all databases. An empty one has no line, so without any line there is none: where there is that section.
+/// Sums `keys` or `expires` over all databases. Redis omits empty databases, so a section without lines means 0, and no
+/// section means `None`.
 fn sum_of_databases(info: &str, fields: &Fields, what: &str) -> Result<Option<f64>, CollectError> {
     if !info.lines().any(|line| line.trim_ascii_end() == "# Keyspace") {
         return Ok(None);
@@ -67,7 +69,7 @@ fn sum_of_databases(info: &str, fields: &Fields, what: &str) -> Result<Option<f6
     Ok(Some(sum))
 }
 
-/// How far behind each replica is.
+/// Reports the lag and the offset delay of each replica.
 fn replicas(fields: &Fields, report: &mut Report) -> Result<(), CollectError> {
     let offset = fields.number("master_repl_offset")?;
     for (name, value) in fields.numbered("slave") {
@@ -78,12 +80,13 @@ fn replicas(fields: &Fields, report: &mut Report) -> Result<(), CollectError> {
     Ok(())
 }
 
-/// The number in a value such as `keys=1,expires=0,avg_ttl=0`.
+/// Returns one number of a value such as `keys=1,expires=0,avg_ttl=0`.
 fn part(name: &str, value: &str, what: &str) -> Result<Option<f64>, CollectError> {
     let text = value.split(',').find_map(|pair| pair.strip_prefix(what)?.strip_prefix('='));
     text.map(|text| number(&format!("{what} of {name}"), text)).transpose()
 }
 
+/// Parses the finite number in the field `name`.
 fn number(name: &str, text: &str) -> Result<f64, CollectError> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite());
     number.ok_or_else(|| CollectError::unexpected(format!("{name} is '{text}', not a number")))
@@ -93,7 +96,7 @@ fn number(name: &str, text: &str) -> Result<f64, CollectError> {
 mod tests {
     use super::*;
 
-    /// Of Redis 7.0, in part.
+    /// An excerpt of the reply of Redis 7.0.
     const INFO: &str = "# Server\r
 redis_version:7.0.15\r
 uptime_in_seconds:91\r
@@ -138,7 +141,7 @@ db12:keys=5,expires=0,avg_ttl=0,subexpiry=0\r
     }
 
     #[test]
-    fn every_known_field_becomes_a_sample_and_what_is_not_told_is_left_out() {
+    fn known_fields_become_samples_and_missing_fields_are_omitted() {
         let expected = [
             "#.capacity.percentage_of_clients 0.25",
             "#.capacity.percentage_of_memory 25",
@@ -159,14 +162,14 @@ db12:keys=5,expires=0,avg_ttl=0,subexpiry=0\r
     }
 
     #[test]
-    fn no_keys_are_zero_and_no_limit_is_no_share() {
+    fn an_empty_keyspace_is_zero_and_a_limit_of_zero_omits_the_share() {
         let expected = ["#.keys.expires 0", "#.keys.keys 0", "#.memory.used_memory 5", "#.uptime.uptime_in_seconds 1"];
         assert_eq!(samples("uptime_in_seconds:1\nused_memory:5\nmaxmemory:0\n# Keyspace\n", ""), expected);
         assert_eq!(samples("uptime_in_seconds:1", ""), ["#.uptime.uptime_in_seconds 1"]);
     }
 
     #[test]
-    fn a_cluster_tells_its_state() {
+    fn the_state_of_a_cluster_is_1_or_0() {
         let of = |state: &str| samples("uptime_in_seconds:1", &format!("cluster_state:{state}\r\ncluster_size:3\r\n"));
         let expected = |state| {
             [
@@ -180,10 +183,10 @@ db12:keys=5,expires=0,avg_ttl=0,subexpiry=0\r
     }
 
     #[test]
-    fn what_is_no_info_is_told_with_what_it_is() {
+    fn another_text_is_an_error_that_says_what_is_wrong() {
         for (info, error) in [
-            ("", "a text that is no INFO: it has no uptime_in_seconds"),
-            ("PONG", "a text that is no INFO: it has no uptime_in_seconds"),
+            ("", "INFO without uptime_in_seconds"),
+            ("PONG", "INFO without uptime_in_seconds"),
             ("uptime_in_seconds:\r\n", "uptime_in_seconds is '', not a number"),
             ("uptime_in_seconds:1\nused_memory:1M", "used_memory is '1M', not a number"),
             ("uptime_in_seconds:NaN", "uptime_in_seconds is 'NaN', not a number"),

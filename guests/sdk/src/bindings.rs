@@ -1,4 +1,4 @@
-//! The contract, as `wit/` has it.
+//! The contract in `wit/`, as generated Rust.
 #![allow(missing_docs, unreachable_pub, unsafe_code, clippy::pedantic)]
 
 wit_bindgen::generate!({

@@ -1,40 +1,40 @@
-//! Why a target gave no metrics.
+//! Constructors of [`CollectError`].
 
 use std::io;
 
 use crate::CollectError;
 
 impl CollectError {
-    /// The target answered, and its answer is not what was expected: says what it is instead.
-    pub fn unexpected(what: impl Into<String>) -> CollectError {
-        CollectError::Unexpected(what.into())
+    /// A response that was not expected. The text says what the target sent instead, in one line.
+    pub fn unexpected(text: impl Into<String>) -> CollectError {
+        CollectError::Unexpected(text.into())
     }
 }
 
 impl From<String> for CollectError {
-    fn from(why: String) -> CollectError {
-        CollectError::Other(why)
+    fn from(text: String) -> CollectError {
+        CollectError::Other(text)
     }
 }
 
 impl From<&str> for CollectError {
-    fn from(why: &str) -> CollectError {
-        CollectError::Other(why.to_owned())
+    fn from(text: &str) -> CollectError {
+        CollectError::Other(text.to_owned())
     }
 }
 
-/// A connection that failed, or ended, while it was written to or read from.
+/// A failure to read from or write to an open connection.
 impl From<io::Error> for CollectError {
     fn from(error: io::Error) -> CollectError {
-        CollectError::Other(format!("no whole answer: {}", words(&error)))
+        CollectError::Other(format!("incomplete response: {}", message(&error)))
     }
 }
 
-/// What happened, without the number that the standard library adds.
-pub(crate) fn words(error: &io::Error) -> String {
+/// The error's message without the error number. WASI's numbers differ from the machine's and would mislead.
+pub(crate) fn message(error: &io::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" (os error ") {
-        Some((words, _)) => words.to_owned(),
+        Some((message, _)) => message.to_owned(),
         None => text,
     }
 }

@@ -1,12 +1,12 @@
-//! Reading a JSON object by its fields.
+//! A reader of JSON objects.
 //!
 //! ```
 //! use mackerel_collector::json;
 //!
-//! let answer = json::read(br#"{"jobs": {"waiting": 3}, "state": "busy"}"#, "a queue's JSON object")?;
-//! assert_eq!(answer.number("jobs.waiting")?, Some(3.0));
-//! assert_eq!(answer.number("jobs.done")?, None);
-//! let error = answer.number("state").unwrap_err();
+//! let object = json::read(br#"{"jobs": {"waiting": 3}, "state": "busy"}"#, "a queue's JSON object")?;
+//! assert_eq!(object.number("jobs.waiting")?, Some(3.0));
+//! assert_eq!(object.number("jobs.done")?, None);
+//! let error = object.number("state").unwrap_err();
 //! assert_eq!(error, mackerel_collector::CollectError::unexpected("state is a string, not a number"));
 //! # Ok::<(), mackerel_collector::CollectError>(())
 //! ```
@@ -17,35 +17,35 @@ pub use serde_json::Value;
 
 use crate::CollectError;
 
-/// How much of what is no JSON is shown, in characters.
-const SHOWN: usize = 40;
+/// The length of the excerpt of invalid JSON in an error, in characters.
+const EXCERPT: usize = 40;
 
 /// A JSON object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Object(Map<String, Value>);
 
-/// Reads a JSON object. `expected` says in an error what it should have been.
+/// Parses a JSON object. `expected` describes the object in error messages.
 ///
 /// # Errors
-/// What it is instead.
+/// [`CollectError::Unexpected`] if the body is not JSON, is truncated, or is another JSON value.
 pub fn read(body: &[u8], expected: &str) -> Result<Object, CollectError> {
-    let why = match serde_json::from_slice(body) {
+    let text = match serde_json::from_slice(body) {
         Ok(Value::Object(fields)) => return Ok(Object(fields)),
         Ok(other) => format!("{} instead of {expected}", kind(&other)),
-        Err(error) if body.is_empty() || error.is_eof() => "JSON that ends too early".to_owned(),
+        Err(error) if body.is_empty() || error.is_eof() => "truncated JSON".to_owned(),
         Err(error) => {
-            let begin: String = String::from_utf8_lossy(body).chars().take(SHOWN).collect();
-            format!("no readable JSON ({error}): {begin}")
+            let excerpt: String = String::from_utf8_lossy(body).chars().take(EXCERPT).collect();
+            format!("invalid JSON ({error}): {excerpt}")
         }
     };
-    Err(CollectError::Unexpected(why))
+    Err(CollectError::Unexpected(text))
 }
 
 impl Object {
-    /// The field of this name, or of these names joined by dots, one in the other; `None` where there is none.
+    /// Returns the field at this path: names of nested fields, joined by dots. `None` if there is no such field.
     ///
     /// # Errors
-    /// Where what should hold the next is no object.
+    /// [`CollectError::Unexpected`] if a field on the path, except the last, is not an object.
     pub fn field(&self, path: &str) -> Result<Option<&Value>, CollectError> {
         let (mut fields, mut end) = (&self.0, 0);
         for name in path.split('.') {
@@ -60,19 +60,19 @@ impl Object {
         Ok(None)
     }
 
-    /// The number in a field; `None` where there is no such field.
+    /// Returns the number at this path, or `None` if there is no such field.
     ///
     /// # Errors
-    /// What stands there instead. `null` is no number.
+    /// As [`field`](Object::field), and if the value is not a number. `null` is not a number.
     pub fn number(&self, path: &str) -> Result<Option<f64>, CollectError> {
         let number = |value: &Value| value.as_f64().ok_or_else(|| mismatch(path, value, "a number"));
         self.field(path)?.map(number).transpose()
     }
 
-    /// The text in a field; `None` where there is no such field.
+    /// Returns the string at this path, or `None` if there is no such field.
     ///
     /// # Errors
-    /// What stands there instead.
+    /// As [`field`](Object::field), and if the value is not a string. `null` is not a string.
     pub fn text(&self, path: &str) -> Result<Option<&str>, CollectError> {
         let text = |value| Value::as_str(value).ok_or_else(|| mismatch(path, value, "a string"));
         self.field(path)?.map(text).transpose()
@@ -83,7 +83,7 @@ fn mismatch(path: &str, value: &Value, expected: &str) -> CollectError {
     CollectError::Unexpected(format!("{path} is {}, not {expected}", kind(value)))
 }
 
-/// What a JSON value is, in words.
+/// The type of a JSON value, for error messages.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_within_fields_is_found_by_its_path() {
+    fn a_nested_field_is_found_by_its_path() {
         let object = read(br#"{"a":{"b":{"c":1.5}},"d":[1],"":{"":2}}"#, "").unwrap();
         assert_eq!(object.number("a.b.c"), Ok(Some(1.5)));
         assert_eq!(object.number("."), Ok(Some(2.0)));

@@ -1,6 +1,6 @@
-//! For collectors in Rust: the contract with mackerel-plugin-wasm, and what nearly every collector needs.
+//! The SDK for collectors of mackerel-plugin-wasm in Rust.
 //!
-//! A collector is a type that implements [`Collector`], and one line that exports it. This is a whole one:
+//! A collector is a type that implements [`Collector`], and one line that exports it. A complete collector:
 //!
 //! ```
 //! use mackerel_collector::{CollectError, Collector, GraphRow, MetricRow, Options, Report, Target, Unit, http, json};
@@ -18,16 +18,17 @@
 //!     )];
 //!
 //!     fn collect(_target: &Target, _options: &Options) -> Result<Report, CollectError> {
-//!         let answer = json::read(&http::get("/queue.json")?, "a queue's JSON object")?;
-//!         Report::of_table(Self::GRAPHS, |metric| answer.number(metric.name))
+//!         let queue = json::read(&http::get("/queue.json")?, "a queue's JSON object")?;
+//!         Report::of_table(Self::GRAPHS, |metric| queue.number(metric.name))
 //!     }
 //! }
 //!
 //! mackerel_collector::export!(Queue);
 //! ```
 //!
-//! It is built as a `cdylib` for `wasm32-wasip2`. Natively, for unit tests, the last line exports nothing, and what asks the host
-//! panics: keep the reading of an answer in a function of its own, from bytes to a [`Report`].
+//! Build it as a `cdylib` for `wasm32-wasip2`. In native builds, such as unit tests, the last line exports nothing and
+//! every request panics: parse the response in a function of its own, from bytes to a [`Report`], and test that
+//! function.
 
 #[doc(hidden)]
 pub mod bindings;
@@ -51,45 +52,48 @@ pub use bindings::mackerel::collector::types::{
 pub use options::{OptionSpec, Options};
 pub use table::{GraphRow, MetricRow};
 
-/// A collector. Only a name, a summary, graphs and `collect` have to be written.
+/// A collector. Most define only `NAME`, `SUMMARY`, `GRAPHS` and `collect`; all else has a default.
 ///
-/// There is no `self`: every call is made on a fresh instance, and nothing is there at the next.
+/// There is no `self`: the host makes every call in a fresh instance, so a collector cannot keep state.
 pub trait Collector {
-    /// Its name, in the characters `a-z`, `0-9` and `-`: the first word of every metric that it posts.
+    /// The collector's name, in the characters `a-z`, `0-9` and `-`. By default the first component of every metric
+    /// name.
     const NAME: &str;
 
-    /// What it collects, in one line.
+    /// A summary of the metrics, in one line. Shown by `list` and in help texts.
     const SUMMARY: &str;
 
-    /// What one target is. By default a port of a container, or an address that the operator gave.
+    /// The kind of target. The default is a port of a container, or an address given with `--target`.
     const SCOPE: Scope = Scope::Endpoint;
 
-    /// The options that it takes. By default none.
+    /// The options that the collector takes, in the order shown in help texts. None by default.
     const OPTIONS: &[OptionSpec] = &[];
 
-    /// Its graphs, where they are the same whatever the options are.
+    /// The graphs, if they do not depend on the options.
     const GRAPHS: &[GraphRow] = &[];
 
-    /// The graphs that these options give: [`Self::GRAPHS`] unless this is written too. No target is there, and the same options give
-    /// the same graphs.
+    /// Returns the graphs for these options. The default returns [`Self::GRAPHS`].
+    ///
+    /// Must be pure and return the same graphs for the same options. There is no target, and all requests fail.
     ///
     /// # Errors
-    /// For options that cannot be read or make no sense together. The text is shown behind the collector's name, so it should name the
-    /// option and its value. It ends the run before any target is asked.
+    /// If the options do not fit together or an option's text is malformed. The error text names the option and its
+    /// value in one line. It ends the run as a usage error, before the host calls `collect`.
     fn graphs(_options: &Options) -> Result<Vec<Graph>, String> {
         Ok(Self::GRAPHS.iter().map(Graph::from).collect())
     }
 
-    /// Reads one target.
+    /// Reads one target. May take as long as the operator's `--timeout`, 5 s by default.
     ///
     /// # Errors
-    /// Why there is nothing to report. It costs this target's metrics and no other's.
+    /// If the target cannot be read. The operator reads the error on one line, and the other targets keep their
+    /// metrics.
     fn collect(target: &Target, options: &Options) -> Result<Report, CollectError>;
 }
 
-/// Makes a [`Collector`] what the component exports. Natively it exports nothing.
+/// Exports a [`Collector`] from the component. In native builds it exports nothing.
 ///
-/// The component's version is that of the crate in which this stands.
+/// The collector's version is the version of the crate that uses the macro.
 #[macro_export]
 macro_rules! export {
     ($collector:ty) => {
@@ -114,14 +118,19 @@ macro_rules! export {
                 }
             }
 
-            // Its symbols are no names for a native linker.
+            // A native linker rejects the names of the exported symbols.
             #[cfg(target_arch = "wasm32")]
             $crate::__export!(Exported);
+
+            // A native build has no exports, so without a use the compiler would call the collector dead code.
+            #[cfg(not(target_arch = "wasm32"))]
+            const _: fn($crate::Target, Vec<$crate::OptionValue>) -> Result<$crate::Report, $crate::CollectError> =
+                <Exported as $crate::Guest>::collect;
         };
     };
 }
 
-/// What the host asks first.
+/// Returns the collector's description.
 #[doc(hidden)]
 pub fn describe<C: Collector>(version: &str) -> Description {
     Description {

@@ -1,21 +1,21 @@
-//! The options that a collector takes, and their values.
+//! Declarations of a collector's options, and their values.
 
 use std::str::FromStr;
 
 use crate::Collector;
 use crate::bindings::mackerel::collector::types::{self, OptionKind, OptionValue};
 
-/// An option, as a constant. The host makes it a flag of the command line, beside its own.
+/// The declaration of an option. The host makes it a command-line flag, beside its own.
 ///
 /// ```
 /// use mackerel_collector::OptionSpec;
 ///
 /// const OPTIONS: &[OptionSpec] = &[
 ///     OptionSpec::text("path", "The path of the statistics").default("/stats"),
-///     OptionSpec::choice("detail", "How much is shown", &["little", "all"]).default("little"),
-///     OptionSpec::many("queue", "Only queues of this name"),
+///     OptionSpec::choice("detail", "The level of detail", &["little", "all"]).default("little"),
+///     OptionSpec::many("queue", "A queue to show"),
 ///     OptionSpec::secret("password", "The password"),
-///     OptionSpec::flag("verbose", "Shows every job"),
+///     OptionSpec::flag("verbose", "Show every job"),
 /// ];
 /// ```
 #[derive(Debug, Clone, Copy)]
@@ -40,38 +40,40 @@ impl OptionSpec {
         OptionSpec { name, help, kind, default: None }
     }
 
-    /// Any text, once. The name is in the characters `a-z`, `0-9` and `-`, the help is one line.
+    /// An option that takes any text, at most once.
+    ///
+    /// The name is in the characters `a-z`, `0-9` and `-`, without the dashes; the help text is one line.
     pub const fn text(name: &'static str, help: &'static str) -> OptionSpec {
         OptionSpec::new(name, help, Kind::Text)
     }
 
-    /// One of these words, once.
+    /// An option that takes one of these words, at most once. The host rejects all others.
     pub const fn choice(name: &'static str, help: &'static str, words: &'static [&'static str]) -> OptionSpec {
         OptionSpec::new(name, help, Kind::Choice(words))
     }
 
-    /// Any text, as often as the operator likes.
+    /// An option that takes any text, any number of times.
     pub const fn many(name: &'static str, help: &'static str) -> OptionSpec {
         OptionSpec::new(name, help, Kind::Many)
     }
 
-    /// A secret. The flag is `--NAME-file PATH`: the host reads the file, and shows its text nowhere.
+    /// A secret. The flag is `--NAME-file PATH`: the host reads the file, and never shows its text.
     pub const fn secret(name: &'static str, help: &'static str) -> OptionSpec {
         OptionSpec::new(name, help, Kind::Secret)
     }
 
-    /// Given or not given.
+    /// A flag without a value.
     pub const fn flag(name: &'static str, help: &'static str) -> OptionSpec {
         OptionSpec::new(name, help, Kind::Flag)
     }
 
-    /// The same with a value for when the operator gives none. A secret or a flag has none.
+    /// Sets the value to use if the operator gives none. Ignored for a secret and a flag.
     #[must_use]
     pub const fn default(self, value: &'static str) -> OptionSpec {
         OptionSpec { default: Some(value), ..self }
     }
 
-    /// As the contract has it.
+    /// Converts the declaration to the contract's type.
     pub(crate) fn declare(&self) -> types::OptionSpec {
         types::OptionSpec {
             name: self.name.to_owned(),
@@ -90,8 +92,8 @@ impl OptionSpec {
 
 /// The values of a collector's options.
 ///
-/// To ask for an option that the collector does not declare is a mistake of its author, and panics. There is no `Debug`: a value can be
-/// a secret.
+/// Reading an option that the collector does not declare is a bug in the collector, and panics. The type does not
+/// implement `Debug`, because a value can be a secret.
 #[derive(Clone)]
 pub struct Options {
     declared: &'static [OptionSpec],
@@ -99,7 +101,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// As an operator gives them, for unit tests: by name and value, with the defaults of what is not given.
+    /// Options for unit tests: these names and values, and the defaults of all other options.
     pub fn of<C: Collector>(given: &[(&str, &str)]) -> Options {
         let value = |name: &str, value: &str| OptionValue { name: name.to_owned(), value: value.to_owned() };
         let is_given = |spec: &OptionSpec| given.iter().any(|(name, _)| *name == spec.name);
@@ -109,69 +111,68 @@ impl Options {
         Options::given::<C>(values)
     }
 
-    /// As the host gives them.
+    /// Options as the host passes them.
     #[doc(hidden)]
     pub fn given<C: Collector>(values: Vec<OptionValue>) -> Options {
         Options { declared: C::OPTIONS, values }
     }
 
-    /// The value of a text, a choice or a secret; empty where none is given and there is no default.
+    /// Returns the value of a text, a choice or a secret. Empty if none is given and there is no default.
     ///
     /// # Panics
-    /// Where the collector declares no such option.
+    /// If the collector does not declare the option.
     pub fn text(&self, name: &str) -> &str {
         self.find(name).unwrap_or_default()
     }
 
-    /// The value of a text, a choice or a secret, where one is given or there is a default.
+    /// Returns the value of a text, a choice or a secret. `None` if none is given and there is no default.
     ///
     /// # Panics
-    /// Where the collector declares no such option.
+    /// If the collector does not declare the option.
     pub fn find(&self, name: &str) -> Option<&str> {
         self.all(name).next()
     }
 
-    /// All values of an option that can be given often, in the order of the command line.
+    /// Returns all values of an option of kind `many`, in the order of the command line.
     ///
     /// # Panics
-    /// Where the collector declares no such option.
+    /// If the collector does not declare the option.
     pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
         let declared = self.declared.iter().find(|spec| spec.name == name);
-        let name = declared.unwrap_or_else(|| panic!("the collector takes no option '{name}'")).name;
+        let name = declared.unwrap_or_else(|| panic!("the collector does not declare the option '{name}'")).name;
         self.values.iter().filter(move |option| option.name == name).map(|option| option.value.as_str())
     }
 
-    /// Whether a flag is given.
+    /// Returns true if the flag is given.
     ///
     /// # Panics
-    /// Where the collector declares no such option.
+    /// If the collector does not declare the option.
     pub fn flag(&self, name: &str) -> bool {
         self.find(name).is_some()
     }
 
-    /// The value of a text, read as a number or as whatever else can be read from text; `None` where none is given and there is no
-    /// default.
+    /// Parses the value of a text, such as a number. `None` if none is given and there is no default.
     ///
     /// # Errors
-    /// One that names the option and its value, fit for [`Collector::graphs`].
+    /// If the value cannot be parsed. The text names the option and its value, and suits [`Collector::graphs`].
     ///
     /// # Panics
-    /// Where the collector declares no such option.
+    /// If the collector does not declare the option.
     pub fn parse<T: FromStr>(&self, name: &str) -> Result<Option<T>, String>
     where
         T::Err: std::fmt::Display,
     {
-        let read = |text: &str| text.parse().map_err(|error| format!("--{name} '{text}': {error}"));
-        self.find(name).map(read).transpose()
+        let parse = |text: &str| text.parse().map_err(|error| format!("--{name} '{text}': {error}"));
+        self.find(name).map(parse).transpose()
     }
 
-    /// The value of an option that is a path, which begins with `/`.
+    /// Returns the value of an option that is a path of a URL.
     ///
     /// # Errors
-    /// One that names the option and its value, fit for [`Collector::graphs`].
+    /// If the path does not begin with `/`. The text names the option and its value, and suits [`Collector::graphs`].
     ///
     /// # Panics
-    /// Where the collector declares no such option.
+    /// If the collector does not declare the option.
     pub fn path(&self, name: &str) -> Result<&str, String> {
         let path = self.text(name);
         if path.starts_with('/') { Ok(path) } else { Err(format!("--{name} '{path}' does not begin with '/'")) }
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_those_given_and_else_the_defaults() {
+    fn a_value_that_is_not_given_is_the_default() {
         let none = Options::of::<Tested>(&[]);
         assert_eq!((none.text("path"), none.text("top"), none.find("top")), ("/stats", "", None));
         assert_eq!((none.all("queue").count(), none.flag("wide")), (0, false));
@@ -215,14 +216,14 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_none_is_told_with_the_option_and_the_value() {
+    fn a_malformed_number_is_an_error_with_option_and_value() {
         let options = Options::of::<Tested>(&[("top", "many")]);
         assert_eq!(options.parse::<u32>("top").unwrap_err(), "--top 'many': invalid digit found in string");
     }
 
     #[test]
-    #[should_panic(expected = "the collector takes no option 'pth'")]
-    fn an_option_that_is_not_declared_is_a_mistake_of_the_author() {
+    #[should_panic(expected = "the collector does not declare the option 'pth'")]
+    fn reading_an_undeclared_option_panics() {
         Options::of::<Tested>(&[]).text("pth");
     }
 }

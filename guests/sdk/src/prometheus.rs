@@ -1,4 +1,4 @@
-//! Reading the text form in which Prometheus' clients and exporters tell their metrics, that of `OpenMetrics` included.
+//! A parser of Prometheus' text format, including `OpenMetrics`.
 //!
 //! ```
 //! use mackerel_collector::prometheus::{self, Kind};
@@ -16,43 +16,43 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::str::Lines;
 
-/// How much of a line that cannot be read is shown, in characters.
-const SHOWN: usize = 60;
+/// The length of the excerpt of a malformed line in an error, in characters.
+const EXCERPT: usize = 60;
 
-/// One value, and what it is of.
+/// One value with its metric and labels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample<'a> {
-    /// The metric's name, with the suffixes that a histogram's or a summary's parts have.
+    /// The metric's name, including a suffix such as `_bucket` or `_sum` of a histogram or a summary.
     pub name: Cow<'a, str>,
-    /// The names and values of its labels, in the order of the page.
+    /// The names and values of the labels, in the order of the page.
     pub labels: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    /// The value: infinities and NaN are values too.
+    /// The value, which may be infinite or NaN.
     pub value: f64,
-    /// What the value means, as far as the page tells.
+    /// The meaning of the value.
     pub kind: Kind,
 }
 
-/// What a value means.
+/// The meaning of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A count that only grows: a counter, or a count or sum of a histogram or a summary.
+    /// A count that only grows: a counter, or a bucket, count or sum of a histogram or a summary.
     Counter,
-    /// A value of the moment: a gauge, a summary's quantile.
+    /// A current value: a gauge, or a quantile of a summary.
     Gauge,
-    /// The page does not tell.
+    /// The page does not declare a type.
     Untyped,
 }
 
 impl Sample<'_> {
-    /// The value of a label.
+    /// Returns the value of a label, or `None` if there is no such label.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.labels.iter().find(|(label, _)| label == name).map(|(_, value)| &**value)
     }
 }
 
-/// The samples of a page, in its order. Help, times and exemplars are passed over.
+/// Parses a page into its samples, in order. Help texts, times and exemplars are skipped.
 ///
-/// Each item is a sample, or says of a line that cannot be read which it is and how it begins.
+/// Each item is a sample, or an error with the number and the beginning of a malformed line.
 pub fn parse(page: &str) -> Samples<'_> {
     Samples { lines: page.lines(), number: 0, types: HashMap::new() }
 }
@@ -61,9 +61,9 @@ pub fn parse(page: &str) -> Samples<'_> {
 #[derive(Debug, Clone)]
 pub struct Samples<'a> {
     lines: Lines<'a>,
-    /// That of the last line.
+    /// The number of the last line read, from 1.
     number: usize,
-    /// What the page has told of metrics so far.
+    /// The types declared so far, by metric name.
     types: HashMap<Cow<'a, str>, &'a str>,
 }
 
@@ -75,35 +75,35 @@ impl<'a> Iterator for Samples<'a> {
             let line = self.lines.next()?.trim_ascii();
             self.number += 1;
             if let Some(comment) = line.strip_prefix('#') {
-                self.learn(comment);
+                self.declare_type(comment);
             } else if !line.is_empty() {
                 let sample = Rest(line).sample().map(|sample| Sample { kind: self.kind(&sample.name), ..sample });
-                let begin = || line.chars().take(SHOWN).collect::<String>();
-                return Some(sample.ok_or_else(|| format!("line {} is no metric: {}", self.number, begin())));
+                let excerpt = || line.chars().take(EXCERPT).collect::<String>();
+                return Some(sample.ok_or_else(|| format!("line {} is not a metric: {}", self.number, excerpt())));
             }
         }
     }
 }
 
 impl<'a> Samples<'a> {
-    /// Takes a metric's type from a comment that tells it.
-    fn learn(&mut self, comment: &'a str) {
+    /// Records the type of a metric if the comment declares one.
+    fn declare_type(&mut self, comment: &'a str) {
         let Some(("TYPE", rest)) = comment.trim_ascii_start().split_once([' ', '\t']) else { return };
         let mut rest = Rest(rest);
         let Some(name) = rest.quoted_or(Rest::name) else { return };
         self.types.insert(name, rest.0.trim_ascii());
     }
 
-    /// What the values of the metric of this name mean: it can be a part of one that is told of.
+    /// The meaning of this metric's values, by its declared type or that of the metric it is a part of.
     fn kind(&self, name: &str) -> Kind {
-        const PARTS: [&str; 8] = ["_bucket", "_sum", "_count", "_total", "_created", "_info", "_gcount", "_gsum"];
+        const SUFFIXES: [&str; 8] = ["_bucket", "_sum", "_count", "_total", "_created", "_info", "_gcount", "_gsum"];
         match self.types.get(name) {
             Some(&"counter") => return Kind::Counter,
             Some(&"gauge" | &"summary" | &"info" | &"stateset") => return Kind::Gauge,
             Some(_) => return Kind::Untyped,
             None => {}
         }
-        let part = PARTS.iter().find_map(|part| Some((*part, *self.types.get(name.strip_suffix(part)?)?)));
+        let part = SUFFIXES.iter().find_map(|suffix| Some((*suffix, *self.types.get(name.strip_suffix(suffix)?)?)));
         match part {
             Some(
                 ("_total", "counter") | ("_bucket" | "_sum" | "_count", "histogram") | ("_sum" | "_count", "summary"),
@@ -114,13 +114,13 @@ impl<'a> Samples<'a> {
     }
 }
 
-/// What is left of a line.
+/// The unread rest of a line. Every method skips the white space after what it reads.
 struct Rest<'a>(&'a str);
 
 impl<'a> Rest<'a> {
-    /// A name, its labels and a value, with what is passed over behind it. Its kind is not known here.
+    /// Reads a whole sample: name, labels, value, time and exemplar. Leaves its kind `Untyped`.
     fn sample(mut self) -> Option<Sample<'a>> {
-        // A name in other characters than the usual ones stands within the braces, quoted.
+        // A name with other than the usual characters is quoted, within the braces.
         let mut name = self.name();
         let mut labels = Vec::new();
         if self.take('{') {
@@ -138,14 +138,14 @@ impl<'a> Rest<'a> {
         }
         let mut words = self.0.split_ascii_whitespace();
         let value = words.next()?.parse().ok()?;
-        // A time, and an exemplar behind it, which begins with a '#'.
+        // A time and an exemplar may follow. The exemplar begins with a '#'.
         if words.next().is_some_and(|word| word != "#" && word.parse::<f64>().is_err()) {
             return None;
         }
         Some(Sample { name: name?, labels, value, kind: Kind::Untyped })
     }
 
-    /// This character, and white space behind it, where it is next.
+    /// Consumes this character if it comes next.
     fn take(&mut self, expected: char) -> bool {
         match self.0.strip_prefix(expected) {
             Some(rest) => {
@@ -156,7 +156,7 @@ impl<'a> Rest<'a> {
         }
     }
 
-    /// A name in the usual characters, and white space behind it.
+    /// Reads a name in the usual characters.
     fn name(&mut self) -> Option<Cow<'a, str>> {
         let is_legal = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == ':';
         let end = self.0.find(|letter| !is_legal(letter)).unwrap_or(self.0.len());
@@ -172,7 +172,7 @@ impl<'a> Rest<'a> {
         if self.0.starts_with('"') { self.quoted() } else { other(self) }
     }
 
-    /// What stands in quotes, and white space behind it.
+    /// Reads a quoted text.
     fn quoted(&mut self) -> Option<Cow<'a, str>> {
         let text = self.0.strip_prefix('"')?;
         let mut is_escaped = false;
@@ -186,7 +186,7 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// A backslash stands before a backslash, a quote or the `n` of a line end, and before anything else for itself.
+/// Resolves `\\`, `\"` and `\n`. Any other backslash stands for itself.
 fn unescape(text: &str) -> Cow<'_, str> {
     if !text.contains('\\') {
         return Cow::Borrowed(text);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_the_form_allows_is_read() {
+    fn the_whole_syntax_is_parsed() {
         let cases: [(&str, Plain<&str, Pairs>); 15] = [
             ("up 1", ("up", &[], 1.0)),
             ("\t up \t 1 \r", ("up", &[], 1.0)),
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_none_is_told_by_its_number_and_beginning() {
+    fn a_malformed_line_is_an_error_with_its_number_and_beginning() {
         let lines = [
             "<html>",
             "up{日=\"x\"} 1",
@@ -271,14 +271,14 @@ mod tests {
         for line in lines {
             let page = format!("# one\n\n{line}\nup 1\n");
             let error = parse(&page).next().unwrap().unwrap_err();
-            assert_eq!(error, format!("line 3 is no metric: {line}"));
+            assert_eq!(error, format!("line 3 is not a metric: {line}"));
         }
         let long = "é".repeat(100);
-        assert_eq!(parse(&long).next().unwrap().unwrap_err(), format!("line 1 is no metric: {}", "é".repeat(60)));
+        assert_eq!(parse(&long).next().unwrap().unwrap_err(), format!("line 1 is not a metric: {}", "é".repeat(60)));
     }
 
     #[test]
-    fn the_type_tells_what_the_values_of_all_parts_mean() {
+    fn a_declared_type_applies_to_all_parts_of_a_metric() {
         let page = r#"
 # HELP a_total counter gauge
 # TYPE a_total counter
@@ -339,21 +339,21 @@ j_total 1
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn any_text_is_read_or_refused(page in any::<String>()) {
+        fn any_text_is_parsed_or_rejected(page in any::<String>()) {
             for sample in parse(&page) {
                 let _ = sample;
             }
         }
 
         #[test]
-        fn any_text_of_the_forms_own_characters_is_read_or_refused(page in "[a{}\"\\\\=,# \n+INaf0-9é]{0,60}|# TYPE [a\" ]{0,5}") {
+        fn any_text_of_special_characters_is_parsed_or_rejected(page in "[a{}\"\\\\=,# \n+INaf0-9é]{0,60}|# TYPE [a\" ]{0,5}") {
             for sample in parse(&page) {
                 let _ = sample;
             }
         }
 
         #[test]
-        fn whatever_a_label_holds_comes_back(label in any::<String>(), value in any::<i32>()) {
+        fn any_label_value_is_read_back(label in any::<String>(), value in any::<i32>()) {
             let escaped = label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
             let (_, labels, read) = only(&format!("up{{a=\"{escaped}\"}} {value}\n")).unwrap();
             prop_assert_eq!(labels, [("a".to_owned(), label)]);

@@ -1,17 +1,19 @@
-//! What one `collect` found.
+//! Construction of a [`Report`].
 
 use crate::{CollectError, GraphRow, MetricRow, Report, Sample};
 
 impl Report {
-    /// A report without samples.
+    /// A report without samples and without a time.
     pub fn new() -> Report {
         Report { samples: Vec::new(), time: None }
     }
 
-    /// A report of what `value` gives for each metric of the table; what it gives `None` for is left out.
+    /// Builds a report with one sample for each metric of the table, and without a time.
+    ///
+    /// `value` returns the metric's value in its graph's unit, or `None` to omit the metric.
     ///
     /// # Errors
-    /// The first error of `value`.
+    /// The first error that `value` returns.
     pub fn of_table(
         graphs: &[GraphRow],
         mut value: impl FnMut(&MetricRow) -> Result<Option<f64>, CollectError>,
@@ -25,8 +27,10 @@ impl Report {
         Ok(report)
     }
 
-    /// Adds a sample: the graph's key as it is declared, with its `#`, the metric's name, and the value in the graph's unit. A value
-    /// that is not known is left out: absent is never zero.
+    /// Adds a sample, unless the value is `None`. A value that the target does not report must be omitted, never zero.
+    ///
+    /// `graph` is the graph's key as declared, including the `#`. The value is in the graph's unit; a counter's is the
+    /// count as read.
     pub fn push(&mut self, graph: impl Into<String>, metric: impl Into<String>, value: impl Into<Option<f64>>) {
         if let Some(value) = value.into() {
             self.samples.push(Sample { graph: graph.into(), metric: metric.into(), value });

@@ -1,57 +1,58 @@
-//! Graphs as tables of constants.
+//! Graph definitions as constant tables.
 
 use crate::{Graph, Metric, MetricKind, Period, Unit};
 
-/// A graph whose key, label and metrics are known when the collector is written.
+/// A graph definition that does not depend on options.
 #[derive(Debug, Clone, Copy)]
 pub struct GraphRow {
-    /// Where its metrics stand: components joined by dots, of which one is `#`, the place of the target's name.
+    /// The prefix of the metrics' names: components joined by dots. One of them is `#`, which stands for the target's
+    /// name.
     pub key: &'static str,
-    /// Its title, without the collector's name.
+    /// The graph's title, without the collector's name.
     pub label: &'static str,
     /// The unit of all its metrics.
     pub unit: Unit,
-    /// Its metrics, in the order in which they are drawn.
+    /// The metrics, in the order in which they are drawn. At least one.
     pub metrics: &'static [MetricRow],
 }
 
 /// A metric of a [`GraphRow`].
 #[derive(Debug, Clone, Copy)]
 pub struct MetricRow {
-    /// Its name, in the characters `-a-zA-Z0-9_`, or `*` for names that only the target knows.
+    /// The metric's name, in the characters `-a-zA-Z0-9_`, or `*` if only the target knows the names.
     pub name: &'static str,
-    /// Its name in the legend.
+    /// The name shown in the legend. `%1` stands for the text that the first wildcard of the full name matched.
     pub label: &'static str,
-    /// What the collector's values mean.
+    /// The meaning of the metric's values.
     pub kind: MetricKind,
-    /// Whether it is drawn upon the metrics before it.
+    /// True if the line is stacked on the lines before it.
     pub stacked: bool,
 }
 
 impl GraphRow {
-    /// A row of a table.
+    /// A graph with this key, title, unit and metrics.
     pub const fn new(key: &'static str, label: &'static str, unit: Unit, metrics: &'static [MetricRow]) -> GraphRow {
         GraphRow { key, label, unit, metrics }
     }
 }
 
 impl MetricRow {
-    /// A value of the moment.
+    /// A current value, shown as it is.
     pub const fn gauge(name: &'static str, label: &'static str) -> MetricRow {
         MetricRow { name, label, kind: MetricKind::Gauge, stacked: false }
     }
 
-    /// A count that only grows, given as it is read; the host shows its growth per second.
+    /// A counter, reported as read. The host shows its growth per second.
     pub const fn per_second(name: &'static str, label: &'static str) -> MetricRow {
         MetricRow { name, label, kind: MetricKind::Counter(Period::Second), stacked: false }
     }
 
-    /// A count that only grows, given as it is read; the host shows its growth per minute.
+    /// A counter, reported as read. The host shows its growth per minute.
     pub const fn per_minute(name: &'static str, label: &'static str) -> MetricRow {
         MetricRow { name, label, kind: MetricKind::Counter(Period::Minute), stacked: false }
     }
 
-    /// The same, drawn upon the metrics before it.
+    /// The same metric, stacked on the lines before it.
     #[must_use]
     pub const fn stacked(self) -> MetricRow {
         MetricRow { stacked: true, ..self }

@@ -1,24 +1,25 @@
-//! What an instance is run against.
+//! Access to the target and its container.
 
 use std::net::TcpStream;
 
-use crate::error::words;
+use crate::error::message;
 use crate::{CollectError, Target};
 
 impl Target {
-    /// A TCP connection to the target, which is the only address that an instance reaches. Reading and writing wait for as long as the
-    /// operator's `--timeout` allows; the host then ends the call.
+    /// Opens a TCP connection to the target, the only address that an instance can reach.
+    ///
+    /// Reads and writes have no timeout of their own: when the operator's `--timeout` passes, the host ends the call. A
+    /// connection counts as a request, of which one call may make 100.
     ///
     /// # Errors
-    /// Why there is no connection, or that the target has no address, for it is a whole container.
+    /// [`CollectError::Other`] if the connection fails, or if the target has no address because it is a container.
     pub fn connect(&self) -> Result<TcpStream, CollectError> {
-        let endpoint =
-            self.endpoint.as_ref().ok_or("the collector asked for a connection where there is no address")?;
+        let endpoint = self.endpoint.as_ref().ok_or("cannot connect: the target is a container and has no address")?;
         TcpStream::connect((endpoint.host.as_str(), endpoint.port))
-            .map_err(|error| CollectError::Other(format!("no connection: {}", words(&error))))
+            .map_err(|error| CollectError::Other(format!("connection failed: {}", message(&error))))
     }
 
-    /// The value of one of the container's labels.
+    /// Returns the value of one of the container's labels. `None` if it has no such label, or if there is no container.
     pub fn label(&self, key: &str) -> Option<&str> {
         let labels = &self.container.as_ref()?.labels;
         labels.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())

@@ -4,5 +4,5 @@ go 1.25
 
 require mackerel/collector v0.0.0
 
-// What the program and its collectors exchange, written by `mackerel-plugin-wasm new`.
+// The SDK in this project, written by `mackerel-plugin-wasm new`.
 replace mackerel/collector => ./collector

@@ -1,4 +1,4 @@
-// {{name}} is a collector for mackerel-plugin-wasm: it reads from a program's JSON how many jobs its queue has.
+// {{name}} is a collector for mackerel-plugin-wasm that reads the numbers of a queue's jobs from a program's JSON.
 package main
 
 import (
@@ -19,7 +19,7 @@ func (queue) Describe() collector.Description {
 	return collector.Description{
 		Name:    "{{name}}",
 		Version: "0.1.0",
-		Summary: "Jobs of a queue: how many wait, how many are done",
+		Summary: "Waiting and finished jobs of a queue",
 		Options: []collector.Option{{Name: "path", Help: "The path of the JSON", Default: "/queue"}},
 	}
 }
@@ -47,7 +47,7 @@ func (queue) Collect(_ collector.Target, options collector.Options) (*collector.
 	return parse(body)
 }
 
-// parse reads {"queue": {"waiting": 3, "done": 120}}. What is not told is left out of the report: absent is never zero.
+// parse parses {"queue": {"waiting": 3, "done": 120}}. A missing number is omitted, never reported as zero.
 func parse(body []byte) (*collector.Report, error) {
 	var page struct {
 		Queue *struct{ Waiting, Done *float64 }

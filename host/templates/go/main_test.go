@@ -18,7 +18,7 @@ func TestNumbersAreReported(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotToldIsLeftOut(t *testing.T) {
+func TestMissingNumbersAreOmitted(t *testing.T) {
 	report, err := parse([]byte(`{"queue": {"done": 0}}`))
 	if err != nil {
 		t.Fatal(err)
@@ -29,7 +29,7 @@ func TestWhatIsNotToldIsLeftOut(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoQueueIsAnError(t *testing.T) {
+func TestOtherResponsesAreErrors(t *testing.T) {
 	for _, body := range []string{"", "<html>", "[]", "{}", `{"queue": 3}`, `{"queue": {"waiting": "3"}}`} {
 		if report, err := parse([]byte(body)); err == nil {
 			t.Errorf("%s: got %v, want an error", body, report)

@@ -1,4 +1,4 @@
-// {{name}} is a collector for mackerel-plugin-wasm: it reads from a program's JSON how many jobs its queue has.
+// A collector for mackerel-plugin-wasm that reads the numbers of a queue's jobs from a program's JSON.
 import http from "mackerel:collector/http@{{contract}}";
 
 import { parse } from "./queue.js";
@@ -12,7 +12,7 @@ export const metrics = {
     return {
       name: "{{name}}",
       version: "0.1.0",
-      summary: "Jobs of a queue: how many wait, how many are done",
+      summary: "Waiting and finished jobs of a queue",
       scope: "endpoint",
       options: [{ name: "path", help: "The path of the JSON", kind: { tag: "text" }, default: "/queue" }],
     };
@@ -49,7 +49,7 @@ export const metrics = {
   },
 };
 
-// The host words its own errors, so they are handed back to it as they came.
+// Passes the host's errors back to it unchanged, because the host writes their messages.
 function get(request) {
   try {
     return http.get(request);

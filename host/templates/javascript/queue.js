@@ -1,8 +1,8 @@
-// What the target's answer means. No sandbox is needed for that, so `npm test` tests it.
+// The parser of the target's response. It needs no sandbox, so `npm test` can test it.
 
 import { decode } from "./text.js";
 
-// Reads {"queue": {"waiting": 3, "done": 120}} into samples. What is not told is left out: absent is never zero.
+// Parses {"queue": {"waiting": 3, "done": 120}} into samples. A missing number is omitted, never reported as zero.
 export function parse(body) {
   const text = decode(body);
   const queue = read(text)?.queue;

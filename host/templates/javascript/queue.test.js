@@ -12,11 +12,11 @@ test("numbers are reported", () => {
   ]);
 });
 
-test("what is not told is left out", () => {
+test("missing numbers are omitted", () => {
   assert.deepEqual(parse(bytes('{"queue": {"done": 0}}')), [{ graph: "#.jobs", metric: "done", value: 0 }]);
 });
 
-test("what is no queue is an error", () => {
+test("other responses are errors", () => {
   for (const body of ["", "<html>", "[]", "{}", '{"queue": 3}', '{"queue": {"waiting": "3"}}']) {
     assert.throws(() => parse(bytes(body)), /no JSON with numbers in "queue"/, body);
   }

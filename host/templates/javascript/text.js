@@ -1,6 +1,6 @@
-// Text of bytes. The sandbox's JavaScript is the language alone: there is no TextDecoder, no console, no fetch.
+// A UTF-8 decoder, because the sandbox's JavaScript has no TextDecoder. It has no console and no fetch either.
 
-// Decodes UTF-8. Of what is none, all but ASCII is replaced, so that it can still be shown.
+// Decodes UTF-8. In malformed text, every byte that is not ASCII is replaced, so that an error can still show the text.
 export function decode(bytes) {
   let text = "";
   for (let begin = 0; begin < bytes.length; begin += 4096) {

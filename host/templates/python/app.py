@@ -1,10 +1,10 @@
-"""{{name}} is a collector for mackerel-plugin-wasm: it reads from a program's JSON how many jobs its queue has.
+"""A collector for mackerel-plugin-wasm that reads the numbers of a queue's jobs from a program's JSON.
 
-`componentize-py` looks for the class Metrics here. What is imported has to be imported at the top: the component has no files to import
-from later.
+`componentize-py` looks for the class Metrics in this file. All imports must be at the top, because the component has no
+files to import from at run time.
 """
 
-import encodings.idna  # noqa: F401, connecting asks for it by name
+import encodings.idna  # noqa: F401, sockets import it at run time
 import http.client
 import urllib.error
 import urllib.request
@@ -46,7 +46,7 @@ class Metrics(exports.Metrics):
         return Description(
             name="{{name}}",
             version="0.1.0",
-            summary="Jobs of a queue: how many wait, how many are done",
+            summary="Waiting and finished jobs of a queue",
             scope=Scope.ENDPOINT,
             options=[OptionSpec(name="path", help="The path of the JSON", kind=OptionKind_Text(), default="/queue")],
         )
@@ -68,9 +68,9 @@ class Metrics(exports.Metrics):
         except urllib.error.HTTPError as error:
             raise Err(CollectError_Status(error.code))
         except urllib.error.URLError as error:
-            raise Err(CollectError_Other(f"no connection: {error.reason}"))
+            raise Err(CollectError_Other(f"connection failed: {error.reason}"))
         except (OSError, http.client.HTTPException) as error:
-            raise Err(CollectError_Other(f"no whole answer: {error!r}"))
+            raise Err(CollectError_Other(f"incomplete response: {error!r}"))
         try:
             numbers = queue_page.parse(body)
         except ValueError as error:

@@ -1,15 +1,15 @@
-"""What the target's answer means. No sandbox is needed for that, so it is tested as it is."""
+"""The parser of the target's response. It needs no sandbox, so `python3 -m unittest` can test it."""
 
 import json
 
 
 def parse(body: bytes) -> dict[str, float]:
-    """Reads {"queue": {"waiting": 3, "done": 120}}. What is not told is left out: absent is never zero."""
+    """Parses {"queue": {"waiting": 3, "done": 120}}. A missing number is omitted, never reported as zero."""
     text = body.decode(errors="replace")
     try:
         queue = json.loads(text)["queue"]
-        told = {metric: queue.get(metric) for metric in ("waiting", "done")}
-        numbers = {metric: number for metric, number in told.items() if number is not None}
+        values = {metric: queue.get(metric) for metric in ("waiting", "done")}
+        numbers = {metric: number for metric, number in values.items() if number is not None}
         if any(type(number) not in (int, float) for number in numbers.values()):
             raise TypeError
     except (ValueError, LookupError, TypeError, AttributeError):

@@ -1,2 +1,2 @@
-;; 0.1.2 may add to 0.1.1, which does not have it.
+;; A function that a later version could add and 0.1.1 does not have.
 (import "mackerel:collector/http@0.1.2" (instance (export "post" (func))))

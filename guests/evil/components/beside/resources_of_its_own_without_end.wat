@@ -1,4 +1,4 @@
-;; The component's own resource, made again and again before any call.
+;; Creates resources of the component's own in an endless loop, at instantiation.
 (type $handle (resource (rep i32)))
 (core func $new (canon resource.new $handle))
 (core module $maker

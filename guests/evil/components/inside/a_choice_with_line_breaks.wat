@@ -1,4 +1,4 @@
-;; One of these words: of which one would be several lines.
+;; A choice of two words, one of which contains line breaks and escapes.
 (data $description (i32.const 16) (i32 256 4) (i32 261 3) (i32 265 6) (i32 0) (i32 4096 1))
 (data $option (i32.const 4096) (i32 4160 4) (i32 265 6) (i32 1 4176 2) (i32 0 0 0))
 (data $words (i32.const 4160) "kind" (i32 0 0 0) (i32 4200 4) (i32 4208 40))

@@ -1,2 +1,2 @@
-;; 65 MiB, before any code runs.
+;; 65 MiB at instantiation.
 (memory (export "memory") 1040)

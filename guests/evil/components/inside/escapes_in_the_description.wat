@@ -1,4 +1,4 @@
-;; Version, summary, an option's help, and the labels of graph and metric: all would steer a terminal.
+;; Escape sequences in version, summary, an option's help, and the labels of graph and metric.
 (data $description (i32.const 16) (i32 256 4) (i32 4200 29) (i32 4200 29) (i32 0) (i32 4096 1))
 (data $option (i32.const 4096) (i32 4160 4) (i32 4200 29) (i32 0 0 0) (i32 0 0 0))
 (data $name (i32.const 4160) "kind")

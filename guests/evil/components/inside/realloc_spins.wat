@@ -1,2 +1,2 @@
-;; The host asks for a place for the target, and never gets it.
+;; The host requests memory for the target, and the call never returns.
 (func $realloc (param i32 i32 i32 i32) (result i32) (loop $again (br $again)) (unreachable))

@@ -1,4 +1,5 @@
-;; A thousand samples, each under the same graph's name of 32 MiB: for the guest one text, for the host a thousand.
+;; A thousand samples that share one graph key of 32 MiB. The guest stores it once; the host would copy it a thousand
+;; times.
 (memory (export "memory") 640)
 (func $collect (param i32) (result i32)
   (local $sample i32)

@@ -1,3 +1,3 @@
-;; Before any call, when the instance is made.
+;; Spins at instantiation, before any call.
 (func $start (loop $again (br $again)))
 (start $start)

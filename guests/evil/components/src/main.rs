@@ -1,12 +1,12 @@
-//! Makes collectors of hand-written WebAssembly text: what no Rust guest can be. `evil-components TARGET` writes each as
-//! TARGET/NAME.wasm.
+//! Assembles collectors from hand-written WebAssembly text, for faults that a Rust compiler cannot produce.
+//! `evil-components TARGET` writes each as TARGET/NAME.wasm.
 //!
-//! A text says only what is evil about it. What else a collector needs comes from `honest.wat`, which describes itself, declares
-//! one graph, and reports one sample. What a text is, its folder says:
+//! A text contains only its fault. The rest of the collector comes from `honest.wat`, which describes itself, declares
+//! one graph, and reports one sample. The folder of a text says how it is used:
 //!
-//! - `whole`: a file of its own, component or core module,
-//! - `inside`: fields of an honest collector's core module, in place of those of the same name, or beside them,
-//! - `beside`: fields of an honest collector's component, behind all others.
+//! - `whole`: a complete file, component or core module,
+//! - `inside`: fields of the honest collector's core module, which replace fields of the same name or are added,
+//! - `beside`: fields that are appended to the honest collector's component.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-/// An honest collector: the fields of its core module.
+/// The fields of the honest collector's core module.
 const HONEST: &str = include_str!("../honest.wat");
 
 fn main() -> Result<()> {
@@ -56,7 +56,7 @@ fn beside(text: &str) -> Result<Vec<u8>> {
     whole(&format!("{open}{text}\n)"))
 }
 
-/// The fields of a module: each begins a line, and none the first.
+/// Splits a module's text into its fields. Each field begins a line, except the first line.
 fn fields(text: &str) -> impl Iterator<Item = &str> {
     let mut starts: Vec<usize> = text.match_indices("\n(").map(|(index, _)| index).collect();
     starts.push(text.len());
@@ -64,7 +64,7 @@ fn fields(text: &str) -> impl Iterator<Item = &str> {
     ranges.into_iter().map(|range| &text[range])
 }
 
-/// What a field is called: its kind and its name.
+/// Returns the kind and the name of a field, which identify it.
 fn head(field: &str) -> String {
     field.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
 }

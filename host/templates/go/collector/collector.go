@@ -1,85 +1,88 @@
-// Package collector is the contract between mackerel-plugin-wasm and its collectors, for collectors in Go.
+// Package collector is the SDK for collectors of mackerel-plugin-wasm in Go.
 //
-// A collector says what it is, which graphs it has, and reads one target. The host does all the rest: it finds containers and their
-// ports, calls the collector for each of them, turns counters into rates, and speaks Mackerel's plugin protocol. The folder wit of this
-// project is the contract in full.
+// A collector describes itself and its graphs, and reads one target. The host does the rest: it finds containers and
+// their ports, calls the collector for each of them, turns counters into rates, and speaks Mackerel's plugin protocol.
+// The contract between them is in the project's folder wit.
 //
-// A collector reaches its one target and nothing else: by HTTP with [Get] or [Do], or with an http.Client by the package transport; and
-// what a container uses with [ReadStats]. There are no files, no environment, and no other address. A fresh instance serves every call, so
-// nothing that is kept in a variable is there at the next.
+// A collector can reach only its target: over HTTP with [Get] or [Do], or with an http.Client and the package
+// transport. [ReadStats] and [ReadState] report on the target's container. There are no files, no environment
+// variables, and no other addresses. The host makes every call in a fresh instance, so variables do not keep their
+// values between calls.
 package collector
 
 import "time"
 
-// A Collector reads one kind of target. It is registered by [Register].
+// A Collector reads one kind of target. [Register] registers it.
 type Collector interface {
-	// Describe says what the collector is. It gives the same at every call.
+	// Describe describes the collector. It must return the same description every time.
 	Describe() Description
 
-	// Graphs gives the graphs that these options have. The same options give the same graphs; no target is there. The error is for
-	// options that make no sense; the operator reads it, and no target is asked.
+	// Graphs returns the graphs for these options. It must return the same graphs for the same options. There is no
+	// target, and all requests fail. It returns an error, in one line, if the options do not fit together or a value is
+	// malformed; the error ends the run as a usage error, before the host calls Collect.
 	Graphs(Options) ([]Graph, error)
 
-	// Collect reads one target. The operator reads its error on one line behind the target's name and address: it says what was
-	// expected and what came. Errors of Get and Do are handed on as they came; see also [Unexpected].
+	// Collect reads one target. It may take as long as the operator's --timeout, 5 s by default. The operator reads its
+	// error on one line after the target's name and address, so the error should contain what was expected and what was
+	// received. Return errors of Get and Do unchanged or wrapped; see also [Unexpected].
 	Collect(Target, Options) (*Report, error)
 }
 
-// A Description is what a collector says of itself.
+// A Description is a collector's name, version, scope and options.
 type Description struct {
-	// Name is the first word of every metric, of a-z, 0-9 and -.
+	// Name is the first component of every metric name by default, in the characters a-z, 0-9 and -.
 	Name string
-	// Version is the collector's own.
+	// Version is the collector's own version.
 	Version string
-	// Summary is what it collects, in one line.
+	// Summary is a summary of the metrics, in one line.
 	Summary string
-	// Scope is what one target is.
+	// Scope is the kind of target.
 	Scope Scope
-	// Options are those that it takes, in the order in which help shows them.
+	// Options are the options that the collector takes, in the order shown in help texts.
 	Options []Option
 }
 
-// A Scope is what one target of a collector is.
+// A Scope is the kind of target that a collector reads.
 type Scope uint8
 
 const (
-	// Endpoint is a port of a container, or an address that the operator gave. Target.Host and Target.Port are always there.
+	// Endpoint is a port of a container, or an address given with --target. Target.Host and Target.Port are always set.
 	Endpoint Scope = iota
-	// WholeContainer is a container. Target.Container is always there, and an address never.
+	// WholeContainer is a container. Target.Container is always set, Target.Host and Target.Port never.
 	WholeContainer
 )
 
 // An Option is a command-line flag of a collector, --NAME VALUE.
 type Option struct {
-	// Name is the flag's name without the dashes, of a-z, 0-9 and -.
+	// Name is the flag's name without the dashes, in the characters a-z, 0-9 and -.
 	Name string
-	// Help is what it sets, in one line.
+	// Help is the help text, in one line.
 	Help string
-	// Kind is what values it takes.
+	// Kind is the kind of value that the option takes.
 	Kind OptionKind
-	// Choices are the words of a Choice.
+	// Choices are the allowed words of an option of kind Choice.
 	Choices []string
-	// Default is the value where the operator gives none. Empty is none.
+	// Default is the value if the operator gives none. Empty means no default.
 	Default string
 }
 
-// An OptionKind is what values an option takes.
+// An OptionKind is the kind of value that an option takes.
 type OptionKind uint8
 
 const (
-	// Text is any text, once.
+	// Text is any text, at most once.
 	Text OptionKind = iota
-	// Choice is one of the option's Choices, once.
+	// Choice is one of the option's Choices, at most once.
 	Choice
-	// Many is any text, as often as the operator likes.
+	// Many is any text, any number of times.
 	Many
-	// Secret is read from a file, --NAME-file PATH, and shown nowhere.
+	// Secret is read from a file, --NAME-file PATH, and never shown.
 	Secret
-	// Flag takes no value: given, it is "true".
+	// Flag takes no value. If it is given, its value is "true".
 	Flag
 )
 
-// Options are the values of a collector's options: what the operator gave, else the defaults.
+// Options are the values of a collector's options: those that the operator gave, and the defaults of all others.
 type Options []OptionValue
 
 // An OptionValue is one value of an option.
@@ -87,7 +90,7 @@ type OptionValue struct {
 	Name, Value string
 }
 
-// Get gives an option's value, "" where it has none.
+// Get returns an option's value, or "" if it has none.
 func (options Options) Get(name string) string {
 	for _, option := range options {
 		if option.Name == name {
@@ -97,7 +100,7 @@ func (options Options) Get(name string) string {
 	return ""
 }
 
-// All gives all values of a Many, in the order of the command line.
+// All returns all values of an option of kind Many, in the order of the command line.
 func (options Options) All(name string) []string {
 	var values []string
 	for _, option := range options {
@@ -108,16 +111,16 @@ func (options Options) All(name string) []string {
 	return values
 }
 
-// A Graph is a graph definition, as Mackerel knows it.
+// A Graph is a graph definition of Mackerel.
 type Graph struct {
-	// Key is where its metrics stand below the prefix: components of -a-zA-Z0-9_, joined by dots. Exactly one is #, the place of the
-	// target's name: "#.jobs". Further ones may be *.
+	// Key is the prefix of the metrics' names: components in the characters -a-zA-Z0-9_, joined by dots. Exactly one is #,
+	// which stands for the target's name: "#.jobs". Others may be *.
 	Key string
-	// Label is its title, without the collector's name.
+	// Label is the graph's title, without the collector's name.
 	Label string
 	// Unit is the unit of all its metrics.
 	Unit Unit
-	// Metrics are its lines, in the order in which they are drawn.
+	// Metrics are the metrics, in the order in which they are drawn. At least one.
 	Metrics []Metric
 }
 
@@ -139,59 +142,61 @@ const (
 
 // A Metric is one line of a graph.
 type Metric struct {
-	// Name is the last component of its name, of -a-zA-Z0-9_, or * for names that only the target knows.
+	// Name is the last component of the metric's name, in the characters -a-zA-Z0-9_, or * if only the target knows the
+	// names.
 	Name string
-	// Label is its name in the legend.
+	// Label is the name shown in the legend.
 	Label string
-	// Kind is what the values mean.
+	// Kind is the meaning of the values.
 	Kind MetricKind
-	// Stacked is whether lines are stacked upon each other.
+	// Stacked is true if the line is stacked on the lines before it.
 	Stacked bool
 }
 
-// A MetricKind is what the values of a metric mean.
+// A MetricKind is the meaning of a metric's values.
 type MetricKind uint8
 
 const (
-	// Gauge is a value of the moment, shown as it is.
+	// Gauge is a current value, shown as it is.
 	Gauge MetricKind = iota
-	// CounterPerSecond is a count that only grows, handed over as it was read. The host shows its growth per second.
+	// CounterPerSecond is a count that only grows, reported as read. The host shows its growth per second.
 	CounterPerSecond
-	// CounterPerMinute is the same, shown per minute.
+	// CounterPerMinute is a count that only grows, reported as read. The host shows its growth per minute.
 	CounterPerMinute
 )
 
-// A Target is what a collector is run against.
+// A Target is the target of one call of Collect.
 type Target struct {
-	// Host is its address: IPv4 or IPv6 without brackets, or a host name.
+	// Host is the target's address: IPv4, IPv6 without brackets, or a host name.
 	Host string
-	// Port is its port.
+	// Port is the target's port, as seen from the host.
 	Port uint16
-	// Container is the container behind it. It is nil for an address that the operator gave.
+	// Container is the container behind the target, or nil if the operator gave an address with --target.
 	Container *Container
 }
 
-// A Container is what the engine tells of a container.
+// A Container is a container, as the engine lists it.
 type Container struct {
 	// ID is the full id, 64 hexadecimal digits.
 	ID string
-	// Name is the name, without a slash in front.
+	// Name is the name, without a leading slash.
 	Name string
-	// Image is the image as it was named when the container was made.
+	// Image is the name of the image that the container was created from.
 	Image string
-	// ImageID is the image's id, with its algorithm in front.
+	// ImageID is the image's id, prefixed with its algorithm.
 	ImageID string
-	// Labels are its labels.
+	// Labels are the container's labels.
 	Labels map[string]string
-	// Port is the port inside the container that the target's leads to, 0 where there is none.
+	// Port is the port inside the container that the target's port leads to, or 0 if there is none.
 	Port uint16
 }
 
-// A Report is what one Collect found.
+// A Report is the result of one call of Collect.
 type Report struct {
-	// Samples are the values. What the target does not tell is left out: absent is never zero.
+	// Samples are the values, at most 10,000. A value that the target does not report must be omitted, never zero.
 	Samples []Sample
-	// Time is when the target took the values, where it tells. Rates are then exact.
+	// Time is the time at which the target took the values, for exact rates. If it is zero, the host uses the time of the
+	// call.
 	Time time.Time
 }
 
@@ -200,7 +205,7 @@ func (report *Report) Add(graph, metric string, value float64) {
 	report.Samples = append(report.Samples, Sample{graph, metric, value})
 }
 
-// AddKnown appends a sample of a number that may not be known: nil is left out.
+// AddKnown appends a sample, unless the value is nil.
 func (report *Report) AddKnown(graph, metric string, value *uint64) {
 	if value != nil {
 		report.Add(graph, metric, float64(*value))
@@ -209,10 +214,10 @@ func (report *Report) AddKnown(graph, metric string, value *uint64) {
 
 // A Sample is one value.
 type Sample struct {
-	// Graph is the key of a graph as Graphs gave it, with its # and with a * filled in.
+	// Graph is the key of a graph as Graphs returned it, including the #, with every * replaced.
 	Graph string
-	// Metric is the name of one of its metrics.
+	// Metric is the name of one of the graph's metrics, or any legal name if that metric's name is *.
 	Metric string
-	// Value is the value in the graph's unit; of a counter, the count as it was read.
+	// Value is the value in the graph's unit. For a counter, it is the count as read.
 	Value float64
 }

@@ -2,7 +2,7 @@ package collector
 
 import "time"
 
-// Parts are what [ReadStats] is asked for, joined by |. Every part costs the host a few files.
+// Parts are the parts of [Stats] to read, joined by |. Each part costs the host a few file reads.
 type Parts uint8
 
 // The parts of [Stats].
@@ -15,36 +15,41 @@ const (
 	ProcessesPart
 )
 
-// Stats are what the target's container uses. What is not known is nil, and never zero.
+// Stats are the resource use of the target's container. Unknown values are nil, never zero.
 type Stats struct {
-	// Time is when the figures were taken. Made the report's, it makes rates exact.
+	// Time is the time of measurement. A report with this time has exact rates.
 	Time time.Time
-	// CPU is time in nanoseconds since the container's start, of all cores together.
+	// CPU is CPU time in nanoseconds since the container started, summed over all cores.
 	CPU struct{ Usage, User, System *uint64 }
-	// Throttling is what a CPU limit did since then: scheduling periods under it, those in which it was used up, and nanoseconds waited.
+	// Throttling is the effect of a CPU limit since the container started: scheduling periods under the limit, those of
+	// them that were throttled, and the time throttled in nanoseconds.
 	Throttling struct{ Periods, ThrottledPeriods, ThrottledTime *uint64 }
-	// Memory is in bytes: all that is charged, the same without inactive files, the limit, anonymous memory, and page cache.
+	// Memory is in bytes: all charged memory, the same without inactive files, the limit, anonymous memory, and page
+	// cache.
 	Memory struct{ Usage, Used, Limit, RSS, Cache *uint64 }
-	// BlockIO is of all block devices together: operations waiting now, operations done and bytes moved since the container's start.
+	// BlockIO is summed over all block devices: operations queued now, and operations completed and bytes transferred
+	// since the container started.
 	BlockIO struct{ Queued, Serviced, Bytes Operations }
-	// Network is since the container's start.
+	// Network is the traffic to and from the container since it started.
 	Network struct{ Received, Sent Traffic }
-	// Processes are processes and threads: how many there are, and may be.
+	// Processes is the number of processes and threads, and its limit.
 	Processes struct{ Current, Limit *uint64 }
 }
 
-// Operations are numbers of block I/O by kind. The same one is a read or a write, and synchronous or not.
+// Operations are counts of block I/O. Each operation is a read or a write and, with cgroups v1, synchronous or
+// asynchronous.
 type Operations struct{ Read, Write, Synchronous, Asynchronous *uint64 }
 
-// Traffic is network traffic of one direction, summed over all interfaces but lo.
+// Traffic is network traffic in one direction: bytes, and numbers of packets. It is summed over all interfaces except
+// lo.
 type Traffic struct{ Bytes, Packets, Errors, Dropped *uint64 }
 
-// A State is what the engine knows of the target's container beyond its list.
+// A State is the state of the target's container that only the engine knows.
 type State struct {
-	// Restarts is how often the engine restarted it by its restart policy.
+	// Restarts is the number of restarts by the container's restart policy.
 	Restarts *uint64
-	// Health is what its health check says: "starting", "healthy" or "unhealthy", and "" where it has none.
+	// Health is the status of the health check: "starting", "healthy", "unhealthy", or "" if there is no check.
 	Health string
-	// FailingStreak is how often that failed in a row.
+	// FailingStreak is the number of consecutive failures of the health check.
 	FailingStreak *uint64
 }

@@ -7,39 +7,41 @@ import (
 	witTypes "mackerel/collector/internal/wit/types"
 )
 
-// ReadStats gives what the target's container uses at this moment.
+// ReadStats reads the current resource use of the target's container. It fails if there is no container or no source of
+// stats.
 func ReadStats(parts Parts) (*Stats, error) {
-	answer := binding.Stats(binding.Parts(parts))
-	if answer.IsErr() {
-		return nil, containerError{answer.Err()}
+	result := binding.Stats(binding.Parts(parts))
+	if result.IsErr() {
+		return nil, containerError{result.Err()}
 	}
-	given := answer.Ok()
-	stats := &Stats{Time: time.Unix(0, int64(given.Time))}
-	stats.CPU.Usage, stats.CPU.User, stats.CPU.System = known(given.Cpu.Usage), known(given.Cpu.User), known(given.Cpu.System)
-	stats.Throttling.Periods = known(given.Throttling.Periods)
-	stats.Throttling.ThrottledPeriods = known(given.Throttling.ThrottledPeriods)
-	stats.Throttling.ThrottledTime = known(given.Throttling.ThrottledTime)
-	stats.Memory.Usage, stats.Memory.Used = known(given.Memory.Usage), known(given.Memory.Used)
-	stats.Memory.Limit = known(given.Memory.Limit)
-	stats.Memory.RSS, stats.Memory.Cache = known(given.Memory.Rss), known(given.Memory.Cache)
-	stats.BlockIO.Queued = operations(given.BlockIo.Queued)
-	stats.BlockIO.Serviced = operations(given.BlockIo.Serviced)
-	stats.BlockIO.Bytes = operations(given.BlockIo.Bytes)
-	stats.Network.Received, stats.Network.Sent = traffic(given.Network.Received), traffic(given.Network.Sent)
-	stats.Processes.Current, stats.Processes.Limit = known(given.Processes.Current), known(given.Processes.Limit)
+	value := result.Ok()
+	stats := &Stats{Time: time.Unix(0, int64(value.Time))}
+	stats.CPU.Usage, stats.CPU.User, stats.CPU.System = known(value.Cpu.Usage), known(value.Cpu.User), known(value.Cpu.System)
+	stats.Throttling.Periods = known(value.Throttling.Periods)
+	stats.Throttling.ThrottledPeriods = known(value.Throttling.ThrottledPeriods)
+	stats.Throttling.ThrottledTime = known(value.Throttling.ThrottledTime)
+	stats.Memory.Usage, stats.Memory.Used = known(value.Memory.Usage), known(value.Memory.Used)
+	stats.Memory.Limit = known(value.Memory.Limit)
+	stats.Memory.RSS, stats.Memory.Cache = known(value.Memory.Rss), known(value.Memory.Cache)
+	stats.BlockIO.Queued = operations(value.BlockIo.Queued)
+	stats.BlockIO.Serviced = operations(value.BlockIo.Serviced)
+	stats.BlockIO.Bytes = operations(value.BlockIo.Bytes)
+	stats.Network.Received, stats.Network.Sent = traffic(value.Network.Received), traffic(value.Network.Sent)
+	stats.Processes.Current, stats.Processes.Limit = known(value.Processes.Current), known(value.Processes.Limit)
 	return stats, nil
 }
 
-// ReadState gives the restarts and the health of the target's container. The host asks the engine for it.
+// ReadState reads the restarts and the health of the target's container. It costs the engine a request, and fails if
+// there is no container or the engine does not respond.
 func ReadState() (*State, error) {
-	answer := binding.State()
-	if answer.IsErr() {
-		return nil, containerError{answer.Err()}
+	result := binding.State()
+	if result.IsErr() {
+		return nil, containerError{result.Err()}
 	}
-	given := answer.Ok()
-	state := &State{Restarts: known(given.Restarts)}
-	if given.Health.IsSome() {
-		health := given.Health.Some()
+	value := result.Ok()
+	state := &State{Restarts: known(value.Restarts)}
+	if value.Health.IsSome() {
+		health := value.Health.Some()
 		state.Health = [...]string{"starting", "healthy", "unhealthy"}[health.Status]
 		state.FailingStreak = known(health.FailingStreak)
 	}
@@ -62,7 +64,7 @@ func known(value witTypes.Option[uint64]) *uint64 {
 	return &number
 }
 
-// A containerError is the host's own, and is handed back to it as it came.
+// A containerError is an error of the host. It is passed back unchanged, because the host writes its message.
 type containerError struct {
 	cause binding.Error
 }
@@ -70,9 +72,9 @@ type containerError struct {
 func (err containerError) Error() string {
 	switch cause := err.cause; cause.Tag() {
 	case binding.ErrorNoContainer:
-		return "there is no container"
+		return "the target has no container"
 	case binding.ErrorGone:
-		return "the container is gone"
+		return "the container was stopped or removed"
 	default:
 		return cause.Unavailable()
 	}

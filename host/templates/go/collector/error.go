@@ -2,14 +2,15 @@ package collector
 
 import "fmt"
 
-// A StatusError is an HTTP status in place of 200.
+// A StatusError is an HTTP status other than 200.
 type StatusError int
 
 func (status StatusError) Error() string {
 	return fmt.Sprintf("HTTP status %d", int(status))
 }
 
-// Unexpected gives an error for an answer that cannot be read as what was expected. It says what came instead.
+// Unexpected returns an error for a response that was not expected. Its text says what the target sent instead, in one
+// line.
 func Unexpected(format string, values ...any) error {
 	return unexpected(fmt.Sprintf(format, values...))
 }

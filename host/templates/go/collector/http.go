@@ -2,8 +2,8 @@ package collector
 
 import "strings"
 
-// Get sends a GET to the target and gives the answer's body. Path is path and query, and begins with "/". A status other than 200 is a
-// [StatusError].
+// Get sends a GET request over plain HTTP and returns the response body, at most 4 MiB. The path must begin with "/"
+// and may have a query. A status other than 200 is a [StatusError].
 func Get(path string) ([]byte, error) {
 	response, err := Do(Request{Path: path})
 	if err != nil {
@@ -15,27 +15,27 @@ func Get(path string) ([]byte, error) {
 	return response.Body, nil
 }
 
-// A Request is what [Do] sends.
+// A Request is a GET request that [Do] sends.
 type Request struct {
-	// Path is path and query as they go onto the wire: it begins with "/", has no fragment, and all else is percent-encoded.
+	// Path is path and query, sent unchanged: it begins with "/", has no fragment, and is percent-encoded.
 	Path string
-	// Header are further header fields. Host, Connection and Content-Length are the host's own.
+	// Header are additional header fields. The host rejects Host, Connection and Content-Length, which it sets itself.
 	Header []HeaderField
-	// TLS is whether the target speaks https.
+	// TLS is true if the target speaks https.
 	TLS bool
 }
 
-// A Response is the target's answer, whatever its status. A redirect is an answer too, and is not followed.
+// A Response is the target's response, whatever its status. Redirects are not followed.
 type Response struct {
-	// Status is the status code.
+	// Status is the status code, 100 to 599.
 	Status int
-	// Header are the header fields in the order in which they came, their names in lower case.
+	// Header are the header fields in the order received, with names in lower case.
 	Header []HeaderField
-	// Body is the whole body, at most 4 MiB.
+	// Body is the complete body, at most 4 MiB.
 	Body []byte
 }
 
-// Get gives the value of the first header field of this name, "" where there is none.
+// Get returns the value of the first header field of this name, or "" if there is none.
 func (response *Response) Get(name string) string {
 	for _, field := range response.Header {
 		if strings.EqualFold(field.Name, name) {
@@ -45,7 +45,7 @@ func (response *Response) Get(name string) string {
 	return ""
 }
 
-// A HeaderField is one line of a header.
+// A HeaderField is a header field.
 type HeaderField struct {
 	Name, Value string
 }

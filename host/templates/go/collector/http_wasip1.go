@@ -7,28 +7,30 @@ import (
 	witTypes "mackerel/collector/internal/wit/types"
 )
 
-// Do sends a GET to the target and waits for the whole answer. The time is bounded by that of the call to Collect.
+// Do sends a GET request to the target and waits for the complete response, whatever its status. It fails if the
+// request is invalid, the connection fails, or the response is incomplete or too large. It has no timeout of its own:
+// the host ends Collect instead.
 func Do(request Request) (*Response, error) {
-	asked := binding.Request{Scheme: binding.SchemeHttp, Path: text(request.Path)}
+	wire := binding.Request{Scheme: binding.SchemeHttp, Path: text(request.Path)}
 	if request.TLS {
-		asked.Scheme = binding.SchemeHttps
+		wire.Scheme = binding.SchemeHttps
 	}
 	for _, field := range request.Header {
-		asked.Headers = append(asked.Headers, witTypes.Tuple2[string, string]{F0: text(field.Name), F1: text(field.Value)})
+		wire.Headers = append(wire.Headers, witTypes.Tuple2[string, string]{F0: text(field.Name), F1: text(field.Value)})
 	}
-	answer := binding.Get(asked)
-	if answer.IsErr() {
-		return nil, httpError{answer.Err()}
+	result := binding.Get(wire)
+	if result.IsErr() {
+		return nil, httpError{result.Err()}
 	}
-	given := answer.Ok()
-	response := &Response{Status: int(given.Status), Body: given.Body}
-	for _, field := range given.Headers {
+	received := result.Ok()
+	response := &Response{Status: int(received.Status), Body: received.Body}
+	for _, field := range received.Headers {
 		response.Header = append(response.Header, HeaderField{field.F0, field.F1})
 	}
 	return response, nil
 }
 
-// An httpError is the host's own, and is handed back to it as it came.
+// An httpError is an error of the host. It is passed back unchanged, because the host writes its message.
 type httpError struct {
 	cause binding.Error
 }
@@ -36,14 +38,14 @@ type httpError struct {
 func (err httpError) Error() string {
 	switch cause := err.cause; cause.Tag() {
 	case binding.ErrorInvalidRequest:
-		return "this cannot be sent: " + cause.InvalidRequest()
+		return "invalid request: " + cause.InvalidRequest()
 	case binding.ErrorConnect:
-		return "no connection: " + cause.Connect()
+		return "connection failed: " + cause.Connect()
 	case binding.ErrorProtocol:
-		return "no whole answer: " + cause.Protocol()
+		return "incomplete response: " + cause.Protocol()
 	case binding.ErrorBodyTooLarge:
-		return fmt.Sprintf("the answer is larger than %d bytes", cause.BodyTooLarge())
+		return fmt.Sprintf("response body exceeds %d bytes", cause.BodyTooLarge())
 	default:
-		return "there is no address to ask"
+		return "the target has no address"
 	}
 }

@@ -4,23 +4,27 @@ package collector
 
 import "errors"
 
-// Register makes a collector the one that this component is. It is called from the main package's init. Outside of the sandbox, as in
-// tests, it does nothing.
+// Register exports a collector from the component. Call it in an init function of the package main. Outside of the
+// sandbox, as in tests, it does nothing.
 func Register(Collector) {}
 
-// Do sends a GET to the target and waits for the whole answer. The time is bounded by that of the call to Collect.
+// Do sends a GET request to the target and waits for the complete response, whatever its status. It fails if the
+// request is invalid, the connection fails, or the response is incomplete or too large. It has no timeout of its own:
+// the host ends Collect instead.
 func Do(Request) (*Response, error) {
 	return nil, errOutside
 }
 
-// ReadStats gives what the target's container uses at this moment.
+// ReadStats reads the current resource use of the target's container. It fails if there is no container or no source of
+// stats.
 func ReadStats(Parts) (*Stats, error) {
 	return nil, errOutside
 }
 
-// ReadState gives the restarts and the health of the target's container. The host asks the engine for it.
+// ReadState reads the restarts and the health of the target's container. It costs the engine a request, and fails if
+// there is no container or the engine does not respond.
 func ReadState() (*State, error) {
 	return nil, errOutside
 }
 
-var errOutside = errors.New("a target is reached from within the sandbox alone: test what reads its answer")
+var errOutside = errors.New("the target can only be reached in the sandbox: test the parser of its response instead")

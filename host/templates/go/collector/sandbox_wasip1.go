@@ -12,7 +12,7 @@ import (
 	witTypes "mackerel/collector/internal/wit/types"
 )
 
-// Register makes a collector the one that this component is. It is called from the main package's init.
+// Register exports a collector from the component. Call it in an init function of the package main.
 func Register(collector Collector) {
 	exports.Describe = func() binding.Description {
 		return description(collector.Describe())
@@ -24,10 +24,10 @@ func Register(collector Collector) {
 		}
 		return witTypes.Ok[[]binding.Graph, string](all(graphs, graph))
 	}
-	exports.Collect = func(of binding.Target, options []binding.OptionValue) witTypes.Result[binding.Report, binding.CollectError] {
-		it := targetOf(of)
-		current.Host, current.Port = it.Host, it.Port
-		report, err := collect(collector, it, values(options))
+	exports.Collect = func(bound binding.Target, options []binding.OptionValue) witTypes.Result[binding.Report, binding.CollectError] {
+		target := targetOf(bound)
+		current.Host, current.Port = target.Host, target.Port
+		report, err := collect(collector, target, values(options))
 		switch {
 		case err != nil:
 			return witTypes.Err[binding.Report, binding.CollectError](collectError(err))
@@ -39,7 +39,7 @@ func Register(collector Collector) {
 	}
 }
 
-// collect makes an error of a panic: the operator reads one line, and what Go prints of one begins far above its end.
+// collect turns a panic into an error, because the operator reads one line and Go's report of a panic has many.
 func collect(collector Collector, target Target, options Options) (report *Report, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -50,18 +50,18 @@ func collect(collector Collector, target Target, options Options) (report *Repor
 }
 
 func collectError(err error) binding.CollectError {
-	var failed httpError
-	var lost containerError
+	var http httpError
+	var container containerError
 	var status StatusError
-	var words unexpected
+	var response unexpected
 	switch {
-	case errors.As(err, &failed):
-		return binding.MakeCollectErrorHttp(failed.cause)
-	case errors.As(err, &lost):
-		return binding.MakeCollectErrorContainer(lost.cause)
+	case errors.As(err, &http):
+		return binding.MakeCollectErrorHttp(http.cause)
+	case errors.As(err, &container):
+		return binding.MakeCollectErrorContainer(container.cause)
 	case errors.As(err, &status):
 		return binding.MakeCollectErrorStatus(uint16(status))
-	case errors.As(err, &words):
+	case errors.As(err, &response):
 		return binding.MakeCollectErrorUnexpected(text(err.Error()))
 	default:
 		return binding.MakeCollectErrorOther(text(err.Error()))
@@ -127,14 +127,14 @@ func sample(of Sample) binding.Sample {
 }
 
 func targetOf(of binding.Target) Target {
-	var it Target
+	var target Target
 	if of.Endpoint.IsSome() {
 		endpoint := of.Endpoint.Some()
-		it.Host, it.Port = endpoint.Host, endpoint.Port
+		target.Host, target.Port = endpoint.Host, endpoint.Port
 	}
 	if of.Container.IsSome() {
 		container := of.Container.Some()
-		it.Container = &Container{
+		target.Container = &Container{
 			ID:      container.Id,
 			Name:    container.Name,
 			Image:   container.Image,
@@ -143,10 +143,10 @@ func targetOf(of binding.Target) Target {
 			Port:    container.Port.SomeOr(0),
 		}
 		for _, label := range container.Labels {
-			it.Container.Labels[label.F0] = label.F1
+			target.Container.Labels[label.F0] = label.F1
 		}
 	}
-	return it
+	return target
 }
 
 func values(of []binding.OptionValue) Options {
@@ -161,7 +161,7 @@ func all[From, To any](of []From, convert func(From) To) []To {
 	return converted
 }
 
-// text is fit for the bindings, which take neither a string that has no address, as an empty one may, nor one that is no UTF-8.
+// text converts a string for the bindings, which need valid UTF-8 and an address even for an empty string.
 func text(of string) string {
 	if of == "" {
 		return "-"[:0]

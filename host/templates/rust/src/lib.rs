@@ -1,4 +1,4 @@
-//! {{name}} is a collector for mackerel-plugin-wasm: it reads from a program's JSON how many jobs its queue has.
+//! A collector for mackerel-plugin-wasm that reads the numbers of a queue's jobs from a program's JSON.
 
 use mackerel_collector::{
     CollectError, Collector, Graph, GraphRow, MetricRow, OptionSpec, Options, Report, Target, Unit, http, json,
@@ -8,7 +8,7 @@ struct Queue;
 
 impl Collector for Queue {
     const NAME: &str = "{{name}}";
-    const SUMMARY: &str = "Jobs of a queue: how many wait, how many are done";
+    const SUMMARY: &str = "Waiting and finished jobs of a queue";
     const OPTIONS: &[OptionSpec] = &[OptionSpec::text("path", "The path of the JSON").default("/queue")];
     const GRAPHS: &[GraphRow] = &[GraphRow::new(
         "#.jobs",
@@ -29,13 +29,13 @@ impl Collector for Queue {
 
 mackerel_collector::export!(Queue);
 
-/// Reads `{"queue": {"waiting": 3, "done": 120}}`. What is not told is left out of the report: absent is never zero.
+/// Parses `{"queue": {"waiting": 3, "done": 120}}`. A missing number is omitted, never reported as zero.
 fn parse(body: &[u8]) -> Result<Report, CollectError> {
-    let page = json::read(body, "a queue's JSON object")?;
-    if page.field("queue")?.is_none() {
+    let object = json::read(body, "a queue's JSON object")?;
+    if object.field("queue")?.is_none() {
         return Err(CollectError::unexpected("JSON without a queue"));
     }
-    Report::of_table(Queue::GRAPHS, |metric| page.number(&format!("queue.{}", metric.name)))
+    Report::of_table(Queue::GRAPHS, |metric| object.number(&format!("queue.{}", metric.name)))
 }
 
 #[cfg(test)]
@@ -54,12 +54,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_told_is_left_out() {
+    fn missing_numbers_are_omitted() {
         assert_eq!(values(r#"{"queue": {"done": 0}}"#), [("done".to_owned(), 0.0)]);
     }
 
     #[test]
-    fn what_is_no_queue_is_an_error() {
+    fn other_responses_are_errors() {
         for body in ["", "<html>", "[]", "{}", r#"{"queue": 3}"#, r#"{"queue": {"waiting": "3"}}"#] {
             assert!(parse(body.as_bytes()).is_err(), "{body}");
         }

@@ -1,9 +1,10 @@
-// Package transport leads an http.Client to the target, and with it the libraries that take one:
+// Package transport connects an http.Client to the target, for libraries that need one:
 //
 //	client := http.Client{Transport: transport.Transport}
 //	response, err := client.Get("http://" + transport.Address() + "/queue")
 //
-// It sends GET requests alone. Go's package net/http makes a component some 7 MB larger, so what needs no library does without.
+// It sends only GET requests. Go's package net/http makes a component about 7 MB larger, so use collector.Get unless
+// you need it.
 package transport
 
 import (
@@ -18,49 +19,49 @@ import (
 	"mackerel/collector/internal/current"
 )
 
-// Transport leads to the target. In the sandbox that is the only address there is.
+// Transport sends requests to the target, the only address that the sandbox can reach.
 var Transport http.RoundTripper = transport{}
 
-// Address is the target's HOST:PORT.
+// Address returns the target's HOST:PORT.
 func Address() string {
 	return net.JoinHostPort(current.Host, strconv.Itoa(int(current.Port)))
 }
 
 type transport struct{}
 
-// RoundTrip refuses what would not be done as it is asked: a request reaches the target whatever address it names.
+// RoundTrip rejects requests to other addresses, because the host would send them to the target.
 func (transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	if request.Body != nil {
 		request.Body.Close()
 	}
 	if request.Method != "" && request.Method != http.MethodGet {
-		return nil, fmt.Errorf("a collector sends GET, not %s", request.Method)
+		return nil, fmt.Errorf("method %s is not supported: a collector can only send GET", request.Method)
 	}
 	if host := request.URL.Host; host != Address() {
-		return nil, fmt.Errorf("a collector reaches its target %s, not %s", Address(), host)
+		return nil, fmt.Errorf("denied: %s (a collector can only reach its own target, %s)", host, Address())
 	}
-	asked := collector.Request{Path: request.URL.RequestURI(), TLS: request.URL.Scheme == "https"}
+	get := collector.Request{Path: request.URL.RequestURI(), TLS: request.URL.Scheme == "https"}
 	for name, values := range request.Header {
 		for _, value := range values {
-			asked.Header = append(asked.Header, collector.HeaderField{Name: name, Value: value})
+			get.Header = append(get.Header, collector.HeaderField{Name: name, Value: value})
 		}
 	}
-	answer, err := collector.Do(asked)
+	received, err := collector.Do(get)
 	if err != nil {
 		return nil, err
 	}
 	response := &http.Response{
-		Status:        fmt.Sprintf("%d %s", answer.Status, http.StatusText(answer.Status)),
-		StatusCode:    answer.Status,
+		Status:        fmt.Sprintf("%d %s", received.Status, http.StatusText(received.Status)),
+		StatusCode:    received.Status,
 		Proto:         "HTTP/1.1",
 		ProtoMajor:    1,
 		ProtoMinor:    1,
 		Header:        http.Header{},
-		Body:          io.NopCloser(bytes.NewReader(answer.Body)),
-		ContentLength: int64(len(answer.Body)),
+		Body:          io.NopCloser(bytes.NewReader(received.Body)),
+		ContentLength: int64(len(received.Body)),
 		Request:       request,
 	}
-	for _, field := range answer.Header {
+	for _, field := range received.Header {
 		response.Header.Add(field.Name, field.Value)
 	}
 	return response, nil

@@ -1,4 +1,4 @@
-// Package current is the one call that this instance serves.
+// Package current holds the target of the call that this instance serves.
 package current
 
 // Host and Port are the target's address.

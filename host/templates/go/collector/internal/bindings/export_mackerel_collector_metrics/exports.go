@@ -1,4 +1,5 @@
-// Package export_mackerel_collector_metrics is what the generated bindings call. The package collector fills it in.
+// Package export_mackerel_collector_metrics has the functions that the generated bindings call. The package collector
+// sets them.
 package export_mackerel_collector_metrics
 
 import (
@@ -7,9 +8,9 @@ import (
 )
 
 var (
-	// Describe says what the collector is.
+	// Describe describes the collector.
 	Describe func() mackerel_collector_types.Description
-	// Graphs gives its graphs.
+	// Graphs returns the collector's graphs.
 	Graphs func([]mackerel_collector_types.OptionValue) witTypes.Result[[]mackerel_collector_types.Graph, string]
 	// Collect reads one target.
 	Collect func(mackerel_collector_types.Target, []mackerel_collector_types.OptionValue) witTypes.Result[mackerel_collector_types.Report, mackerel_collector_types.CollectError]

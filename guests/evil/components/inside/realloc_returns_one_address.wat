@@ -1,2 +1,2 @@
-;; Always the same place, where the code's own data is.
+;; Always the same address, which overlaps the module's own data.
 (func $realloc (param i32 i32 i32 i32) (result i32) (i32.const 16))

@@ -1,4 +1,4 @@
-//! More than its share: time, memory, handles, random numbers, requests.
+//! Attacks that exhaust time, memory, handles, random numbers or requests.
 
 use std::hint::black_box;
 use std::mem;
@@ -11,7 +11,7 @@ use wasip2::sockets::network::IpAddressFamily;
 use wasip2::sockets::{tcp_create_socket, udp_create_socket};
 
 use crate::bindings::mackerel::collector::container::{self, Parts};
-use crate::reach::get;
+use crate::forbidden::get;
 use crate::{Outcome, honest, saw};
 
 pub(crate) fn spin() -> Outcome {
@@ -20,7 +20,7 @@ pub(crate) fn spin() -> Outcome {
     }
 }
 
-/// Each turn is one of the host's.
+/// Spends its time in calls to the host.
 pub(crate) fn spin_through_the_host() -> Outcome {
     loop {
         black_box(monotonic_clock::now());
@@ -58,7 +58,7 @@ pub(crate) fn memory_bit_by_bit() -> Outcome {
     }
 }
 
-/// Less than one sandbox may have, and kept for as long as the target likes.
+/// Allocates less than one sandbox may have, and holds it until the target responds.
 pub(crate) fn memory_held_while_waiting() -> Outcome {
     let all = black_box(vec![1_u8; 40 << 20]);
     let outcome = honest::collect();
@@ -78,7 +78,7 @@ pub(crate) fn streams_without_end() -> Outcome {
     }
 }
 
-/// Each of them would be one of the host's open files.
+/// Each socket would be an open file of the host.
 pub(crate) fn sockets_without_end() -> Outcome {
     for n in 0..100_000 {
         match (
@@ -105,8 +105,8 @@ pub(crate) fn tcp_sockets_without_end() -> Outcome {
     saw("a hundred thousand")
 }
 
-/// One handle, named two million times.
-pub(crate) fn a_poll_of_two_million() -> Outcome {
+/// Polls one handle, listed two million times.
+pub(crate) fn a_poll_of_two_million_handles() -> Outcome {
     let ready = monotonic_clock::subscribe_instant(0);
     saw(format!("{} are ready", poll::poll(&vec![&ready; 2_000_000]).len()))
 }
@@ -115,7 +115,7 @@ pub(crate) fn random_bytes_at_once() -> Outcome {
     saw(format!("got {} bytes", random::get_random_bytes(1 << 30).len()))
 }
 
-pub(crate) fn random_bytes_beyond_all_sizes() -> Outcome {
+pub(crate) fn the_largest_number_of_random_bytes() -> Outcome {
     saw(format!("got {} bytes", random::get_random_bytes(u64::MAX).len()))
 }
 
@@ -123,20 +123,20 @@ pub(crate) fn insecure_random_bytes_at_once() -> Outcome {
     saw(format!("got {} bytes", insecure::get_insecure_random_bytes(1 << 30).len()))
 }
 
-/// One after the other: a request ends before the next can begin, so that no guest has two of them open.
+/// One after the other: `get` blocks, so a guest cannot have two requests open.
 pub(crate) fn a_thousand_requests() -> Outcome {
-    let answered = (0..1000).filter(|n| get(&format!("/{n}"), &[]) == "answered 200").count();
-    saw(format!("{answered} were answered"))
+    let successful = (0..1000).filter(|n| get(&format!("/{n}"), &[]) == "HTTP 200").count();
+    saw(format!("{successful} succeeded"))
 }
 
-pub(crate) fn refused_requests_without_end() -> Outcome {
+pub(crate) fn invalid_requests_without_end() -> Outcome {
     loop {
         black_box(get("nowhere", &[]));
     }
 }
 
-/// Only a container's figures cost the engine anything.
-pub(crate) fn the_engine_a_thousand_times() -> Outcome {
-    let answered = (0..1000).filter(|_| container::state().is_ok() && container::stats(Parts::all()).is_ok()).count();
-    saw(format!("{answered} were answered"))
+/// Costs the engine something only if there is a container.
+pub(crate) fn stats_and_state_a_thousand_times() -> Outcome {
+    let successful = (0..1000).filter(|_| container::state().is_ok() && container::stats(Parts::all()).is_ok()).count();
+    saw(format!("{successful} succeeded"))
 }

@@ -1,4 +1,4 @@
-//! Where a collector has no business, tried through `wasi:http`.
+//! Attacks through `wasi:http`.
 
 use std::mem;
 
@@ -8,10 +8,10 @@ use wasip2::http::types::{
 };
 use wasip2::io::streams::StreamError;
 
-use crate::reach::{HOSTS, ports};
+use crate::forbidden::{HOSTS, ports};
 use crate::{Outcome, saw};
 
-/// What came of a request: the status and the size of the body.
+/// Sends a request and returns the status and the size of the response body.
 fn send(
     method: &Method,
     scheme: &Scheme,
@@ -27,14 +27,15 @@ fn send(
     if !is_set {
         return Err("refused".to_owned());
     }
-    let answer = outgoing_handler::handle(request, None).map_err(|error| word(&error))?;
-    answer.subscribe().block();
-    let answer = answer.get().ok_or("no answer")?.map_err(|()| "taken twice")?.map_err(|error| word(&error))?;
-    let status = answer.status();
-    let body = answer.consume().map_err(|()| "no body")?;
+    let response = outgoing_handler::handle(request, None).map_err(|error| word(&error))?;
+    response.subscribe().block();
+    let response = response.get().ok_or("no response")?.map_err(|()| "taken twice")?.map_err(|error| word(&error))?;
+    let status = response.status();
+    let body = response.consume().map_err(|()| "no body")?;
     read(&body).map(|bytes| (status, bytes))
 }
 
+/// Reads a body to its end and returns its size.
 fn read(body: &IncomingBody) -> Result<usize, String> {
     let stream = body.stream().map_err(|()| "no stream")?;
     let mut bytes = 0;
@@ -62,28 +63,28 @@ fn get(authority: &str, path: &str) -> Result<(u16, usize), String> {
     send(&Method::Get, &Scheme::Http, authority, path, &Fields::new())
 }
 
-/// The status that the target answers a POST with.
+/// Sends a POST and returns the status of the response.
 pub(crate) fn post(authority: &str, path: &str) -> Result<u16, String> {
     send(&Method::Post, &Scheme::Http, authority, path, &Fields::new()).map(|(status, _)| status)
 }
 
-/// The same addresses as by TCP.
+/// Sends a request to every notation of this machine's addresses.
 pub(crate) fn addresses_by_wasi_http() -> Outcome {
-    let mut answered = Vec::new();
+    let mut sent = Vec::new();
     let mut refused = 0;
     for port in ports()? {
         for host in HOSTS {
             let authority = format!("{host}:{port}");
             match get(&authority, "/") {
                 Err(why) if why == "refused" => refused += 1,
-                _ => answered.push(authority),
+                _ => sent.push(authority),
             }
         }
     }
-    saw(format!("{refused} refused, and sent to {answered:?}"))
+    saw(format!("{refused} refused, and sent to {sent:?}"))
 }
 
-/// Authorities that are more than a host and a port.
+/// Tries authorities with a missing or an extra part.
 pub(crate) fn authorities_by_wasi_http() -> Outcome {
     let [own, other] = ports()?;
     let authorities = [
@@ -135,7 +136,7 @@ pub(crate) fn a_body_without_end_by_wasi_http() -> Outcome {
     saw(format!("{:?}", get(&format!("127.0.0.1:{own}"), "/flood")))
 }
 
-/// A body of its own that never ends. What the target does not read waits here.
+/// Sends a request body that never ends, to a target that does not read it.
 pub(crate) fn a_request_without_end_by_wasi_http() -> Outcome {
     let [own, _] = ports()?;
     let request = OutgoingRequest::new(Fields::new());
@@ -143,7 +144,7 @@ pub(crate) fn a_request_without_end_by_wasi_http() -> Outcome {
     let _ = request.set_authority(Some(&format!("127.0.0.1:{own}")));
     let _ = request.set_path_with_query(Some("/silence"));
     let Ok(body) = request.body() else { return saw("no body") };
-    let answer = outgoing_handler::handle(request, None);
+    let response = outgoing_handler::handle(request, None);
     let Ok(stream) = body.write() else { return saw("no stream") };
     let mut written = 0;
     while written < 1 << 30 {
@@ -154,10 +155,10 @@ pub(crate) fn a_request_without_end_by_wasi_http() -> Outcome {
     }
     drop(stream);
     let _ = OutgoingBody::finish(body, None);
-    saw(format!("wrote {}, answer {}", written >= 1 << 30, answer.is_ok()))
+    saw(format!("wrote {}, response {}", written >= 1 << 30, response.is_ok()))
 }
 
-/// Requests whose answers nobody takes.
+/// Sends requests and never takes their responses.
 pub(crate) fn requests_without_end_by_wasi_http() -> Outcome {
     let [own, _] = ports()?;
     for _ in 0..1000 {
@@ -168,8 +169,8 @@ pub(crate) fn requests_without_end_by_wasi_http() -> Outcome {
     saw("a thousand requests")
 }
 
-/// Times of its own that are longer than any.
-pub(crate) fn times_beyond_all_by_wasi_http() -> Outcome {
+/// Sets timeouts that are longer than the host's.
+pub(crate) fn the_longest_timeouts_by_wasi_http() -> Outcome {
     let [own, _] = ports()?;
     let options = RequestOptions::new();
     let longest = Some(u64::MAX);
@@ -179,23 +180,23 @@ pub(crate) fn times_beyond_all_by_wasi_http() -> Outcome {
     let request = OutgoingRequest::new(Fields::new());
     let _ = request.set_authority(Some(&format!("127.0.0.1:{own}")));
     let _ = request.set_path_with_query(Some("/silence"));
-    let answer = outgoing_handler::handle(request, Some(options)).map_err(|error| word(&error));
-    if let Ok(answer) = &answer {
-        answer.subscribe().block();
+    let response = outgoing_handler::handle(request, Some(options)).map_err(|error| word(&error));
+    if let Ok(response) = &response {
+        response.subscribe().block();
     }
-    saw(format!("set {is_set}, answered {}", answer.is_ok()))
+    saw(format!("set {is_set}, response {}", response.is_ok()))
 }
 
-/// A time of its own that is shorter than the target's.
-pub(crate) fn a_time_of_its_own_by_wasi_http() -> Outcome {
+/// Sets a timeout that passes before the target responds.
+pub(crate) fn a_short_timeout_by_wasi_http() -> Outcome {
     let [own, _] = ports()?;
     let options = RequestOptions::new();
     let _ = options.set_first_byte_timeout(Some(50_000_000));
     let request = OutgoingRequest::new(Fields::new());
     let _ = request.set_authority(Some(&format!("127.0.0.1:{own}")));
     let _ = request.set_path_with_query(Some("/silence"));
-    let Ok(answer) = outgoing_handler::handle(request, Some(options)) else { return saw("refused") };
-    answer.subscribe().block();
-    let Some(Ok(answer)) = answer.get() else { return saw("no answer") };
-    saw(answer.map_or_else(|error| word(&error), |answer| answer.status().to_string()))
+    let Ok(response) = outgoing_handler::handle(request, Some(options)) else { return saw("refused") };
+    response.subscribe().block();
+    let Some(Ok(response)) = response.get() else { return saw("no response") };
+    saw(response.map_or_else(|error| word(&error), |response| response.status().to_string()))
 }

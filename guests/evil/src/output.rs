@@ -1,4 +1,4 @@
-//! What is written to the standard streams.
+//! Attacks through the standard streams.
 
 use std::io::Write as _;
 
@@ -20,14 +20,14 @@ pub(crate) fn stderr_escapes() -> Outcome {
     one()
 }
 
-pub(crate) fn stderr_that_is_no_text() -> Outcome {
+pub(crate) fn stderr_that_is_not_utf8() -> Outcome {
     match std::io::stderr().write_all(b"\xff\xfe\0\x80 \xc3(\xed\xa0\x80 end") {
         Ok(()) => one(),
         Err(error) => saw(error.to_string()),
     }
 }
 
-/// Past the limit of what goes at once.
+/// Writes 32 MiB in one call, more than a stream accepts.
 fn all_at_once(stream: &OutputStream) -> Outcome {
     match stream.write(&vec![b'x'; 32 << 20]) {
         Ok(()) => one(),
@@ -43,7 +43,7 @@ pub(crate) fn stdout_in_one_call() -> Outcome {
     all_at_once(&stdout::get_stdout())
 }
 
-/// The zeroes are the host's to make.
+/// The host would have to produce the zeroes.
 pub(crate) fn zeroes_without_end() -> Outcome {
     match stderr::get_stderr().write_zeroes(u64::MAX) {
         Ok(()) => one(),
@@ -51,7 +51,7 @@ pub(crate) fn zeroes_without_end() -> Outcome {
     }
 }
 
-/// As if the metrics were its own to print.
+/// Prints a metric itself, which only the host may do.
 pub(crate) fn metrics_on_stdout() -> Outcome {
     println!("evil.other.evil.one\t666\t1700000000");
     one()

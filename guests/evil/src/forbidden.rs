@@ -1,4 +1,4 @@
-//! Where a collector has no business: other addresses, other requests than a GET to the target, the machine.
+//! Attacks that reach for anything but the target: other addresses, illegal requests, the machine.
 
 use std::fmt::Write as _;
 use std::io::Read as _;
@@ -14,7 +14,7 @@ use crate::bindings::mackerel::collector::http::{self, Request, Scheme};
 use crate::bindings::mackerel::collector::types::CollectError;
 use crate::{Outcome, honest, report, saw};
 
-/// What came of a GET.
+/// Sends a GET and returns its outcome.
 pub(crate) fn get(path: &str, headers: &[(&str, &str)]) -> String {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     get_with(path, headers)
@@ -22,20 +22,20 @@ pub(crate) fn get(path: &str, headers: &[(&str, &str)]) -> String {
 
 fn get_with(path: &str, headers: Vec<(String, String)>) -> String {
     match http::get(&Request { scheme: Scheme::Http, path: path.to_owned(), headers }) {
-        Ok(response) => format!("answered {}", response.status),
+        Ok(response) => format!("HTTP {}", response.status),
         Err(http::Error::InvalidRequest(_)) => "refused".to_owned(),
         Err(error) => format!("{error:?}"),
     }
 }
 
-/// The ports that the target tells: its own, and one that somebody else listens on.
+/// The ports in the target's response: its own, and one on which another server listens.
 pub(crate) fn ports() -> Result<[u16; 2], CollectError> {
     let stats = honest::stats()?;
     let port = |name: &str| stats[name].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or_default();
     Ok([port("own"), port("other")])
 }
 
-/// Every way to write an address of this machine.
+/// Notations of this machine's addresses.
 pub(crate) const HOSTS: [&str; 14] = [
     "127.0.0.1",
     "127.1",
@@ -53,7 +53,7 @@ pub(crate) const HOSTS: [&str; 14] = [
     "[::]",
 ];
 
-/// Each of them, with its own target's port and with another.
+/// Connects to every notation, with the target's port and with another.
 pub(crate) fn addresses_of_this_machine() -> Outcome {
     let mut connected = Vec::new();
     let mut refused = 0;
@@ -69,7 +69,7 @@ pub(crate) fn addresses_of_this_machine() -> Outcome {
     saw(format!("{refused} refused, connected to {connected:?}"))
 }
 
-/// Connections, datagrams and listeners, through the standard library and through WASI itself.
+/// Tries connections, datagrams and listeners, with the standard library and with WASI's own functions.
 pub(crate) fn sockets_of_every_kind() -> Outcome {
     let [own, other] = ports()?;
     let kind = |error: std::io::Error| format!("{:?}", error.kind());
@@ -111,28 +111,28 @@ pub(crate) fn sockets_of_every_kind() -> Outcome {
     saw(text)
 }
 
-/// What a curious one does beside its work.
-pub(crate) fn elsewhere_beside_honest_work() -> Outcome {
+/// Tries two denied connections, then reports as an honest collector does.
+pub(crate) fn connections_elsewhere_beside_a_good_report() -> Outcome {
     let [_, other] = ports()?;
     let _ = TcpStream::connect(("127.0.0.1", other));
     let _ = TcpStream::connect("registry.example:443");
     report::one()
 }
 
-/// Names: a look-up alone can tell a name server something. Here only names of this machine, so that nobody is asked where this
-/// is not refused.
-pub(crate) fn names() -> Outcome {
+/// Looks up names, because a lookup alone can send data to a name server. All are names of this machine, so that a host
+/// that allows them sends nothing.
+pub(crate) fn name_lookups() -> Outcome {
     let network = instance_network();
     let mut text = String::new();
     for name in ["localhost", "LOCALHOST", "127.0.0.1", "::1"] {
-        let answer = match resolve_addresses(&network, name) {
+        let address = match resolve_addresses(&network, name) {
             Err(error) => error.name().to_owned(),
             Ok(addresses) => {
                 addresses.subscribe().block();
                 format!("{:?}", addresses.resolve_next_address())
             }
         };
-        let _ = write!(text, "{name} {answer}; ");
+        let _ = write!(text, "{name} {address}; ");
     }
     saw(text)
 }
@@ -168,15 +168,15 @@ pub(crate) fn paths_that_try_to_escape() -> Outcome {
         "?query",
         "/\u{7f}",
     ];
-    let answered: Vec<&str> = PATHS.into_iter().filter(|path| get(path, &[]) != "refused").collect();
-    saw(format!("{} refused, and sent {answered:?}", PATHS.len() - answered.len()))
+    let sent: Vec<&str> = PATHS.into_iter().filter(|path| get(path, &[]) != "refused").collect();
+    saw(format!("{} refused, and sent {sent:?}", PATHS.len() - sent.len()))
 }
 
 pub(crate) fn a_path_of_100_kb() -> Outcome {
     saw(get(&format!("/{}", "x".repeat(100_000)), &[]))
 }
 
-pub(crate) fn headers_that_are_the_hosts() -> Outcome {
+pub(crate) fn headers_that_the_host_sets() -> Outcome {
     const HEADERS: [(&str, &str); 20] = [
         ("host", "other"),
         ("Host", "other"),
@@ -208,8 +208,8 @@ pub(crate) fn ten_thousand_headers() -> Outcome {
     saw(get_with("/", (0..10_000).map(|n| (format!("x-{n}"), String::new())).collect()))
 }
 
-/// More than a table of headers can hold.
-pub(crate) fn headers_beyond_all_counts() -> Outcome {
+/// More headers than hyper's table can hold.
+pub(crate) fn forty_thousand_headers() -> Outcome {
     saw(get_with("/", (0..40_000).map(|n| (format!("x-{n}"), String::new())).collect()))
 }
 
@@ -217,7 +217,7 @@ pub(crate) fn a_header_of_a_mebibyte() -> Outcome {
     saw(get("/", &[("x", &"x".repeat(1 << 20))]))
 }
 
-pub(crate) fn a_container_where_there_is_none() -> Outcome {
+pub(crate) fn stats_without_a_container() -> Outcome {
     if container::state().is_ok() {
         return saw("a container's state");
     }
@@ -258,7 +258,7 @@ pub(crate) fn files() -> Outcome {
         opened.extend(std::fs::read(path).map(|_| format!("read {path}")));
         opened.extend(std::fs::read_dir(path).map(|_| format!("list {path}")));
         opened.extend(std::fs::metadata(path).map(|_| format!("stat {path}")));
-        // What it makes, if it can, it takes away again: a test does no harm where it fails.
+        // Removes what it creates, so that a failing test leaves nothing behind.
         let within = format!("{path}/evil");
         opened.extend(std::fs::create_dir(&within).map(|()| format!("make {within}")));
         opened.extend(std::fs::remove_dir(&within).map(|()| format!("remove {within}")));
