@@ -1,47 +1,62 @@
-# What there is to do here. `make` alone lists it; how it is done stands in scripts/.
+# All tasks. `make` alone lists them; scripts/ has the longer ones.
 
 PREFIX ?= /usr/local
 PROGRAM := target/release/mackerel-plugin-wasm
+UNITS := -p mackerel-plugin-wasm-host -p mackerel-collector -p collector-docker -p collector-gostats -p collector-prometheus -p collector-redis
 
-.PHONY: help build demo test soak fuzz bench check install clean tools
+.PHONY: help build demo fmt lint unit check test soak fuzz bench install clean tools
 
-help: ## this list
+help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
 
-# Always the whole workspace: a part of it alone would want other features of some crates, and compile wasmtime again.
-build: tools ## the program, with the collectors inside: target/release/mackerel-plugin-wasm
+# xtask is built again beside the program, so that both want the same features of the crates that they share.
+build: tools ## build the program with its collectors: target/release/mackerel-plugin-wasm
 	scripts/wasm-toolchain.sh
-	cargo build --release --workspace --exclude mackerel-plugin-wasm
+	cargo build --release -p xtask
 	target/release/xtask
-	cargo build --release --workspace
+	cargo build --release -p xtask -p mackerel-plugin-wasm
 
-demo: build ## what it does, on three real containers (or, without Docker, on local processes)
+demo: build ## show the main job on three containers (without Docker: on local processes)
 	@scripts/demo.sh
 
-test: build ## all tests, on a Docker engine where there is one
+fmt: ## format the code
+	cargo fmt --all
+
+lint: ## check format and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+unit: ## run the unit tests of the host, the SDK and the collectors; needs no engine and no WebAssembly
+	cargo test --lib $(UNITS)
+
+check: tools lint ## check format, lints, documentation, layout, prose, spelling and dependencies
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
+	cargo run --quiet -p source-check
+	cargo test --quiet -p source-check
+	scripts/tools.sh
+	target/tools/typos
+	target/tools/cargo-deny check licenses bans sources
+
+test: build ## run all tests, on a Docker engine if there is one
+	target/release/xtask tests
 	@scripts/test.sh
 
-soak: build ## 500 runs over 60 containers, of which some come and go all the time
+soak: build ## run 500 times over 60 containers, some of which come and go
 	@scripts/soak.sh
 
-fuzz: tools ## inputs that libFuzzer makes up, on all that reads foreign bytes; FUZZ_SECONDS for each kind (60)
+fuzz: tools ## fuzz everything that parses untrusted bytes, FUZZ_SECONDS (60) per kind
 	@scripts/fuzz.sh
 
-bench: build ## time and memory beside the shell loop and a bare native program
+bench: build ## measure time and memory beside the shell loop and a bare native program
+	cargo build --release -p scenarios
 	@scripts/bench.sh
 
-check: build ## formatting, lints and documentation
-	cargo fmt --all --check
-	cargo clippy --release --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --release --workspace --no-deps
-
-install: ## the program into PREFIX/bin (PREFIX is /usr/local); run `make build` before
+install: ## install the program into PREFIX/bin (/usr/local); run `make build` first
 	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/mackerel-plugin-wasm
 
-clean: ## all that was built away, and the Rust for the collectors
+clean: ## remove everything that was built, and the Rust for the collectors
 	rm -rf target .wasm-toolchain
 
-# Rust is the one thing that nothing here can make do without.
 tools:
 	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust 1.95 or later, see https://rustup.rs' >&2; exit 1; }
-	@command -v cc >/dev/null || { echo 'A C compiler is missing: sudo apt-get install build-essential' >&2; exit 1; }
+	@command -v cc >/dev/null || { echo 'a C compiler is missing: sudo apt-get install build-essential' >&2; exit 1; }

@@ -6,4 +6,4 @@
 find_engine || die "A soak needs one."
 export SOAK_RUNS=${SOAK_RUNS:-500}
 say "Soak: $SOAK_RUNS runs"
-cargo test --release --workspace --test soak -- --nocapture
+cargo test --release -p scenarios --test all soak:: -- --nocapture

@@ -1,8 +1,8 @@
-//! Go's bindings of the contract, for the project that `new --lang go` writes: what they are generated from is `wit/`, so that no
-//! generated code is in the repository, and nobody who writes a collector in Go needs a generator.
+//! Generates the Go bindings of the contract from `wit/`, for the project that `new --lang go` writes. The repository has no generated
+//! code, and an author who writes a collector in Go needs no generator.
 //!
-//! The bindings call a runtime package that ships inside the generator's crate, with a licence file of its own. Go's proxy does not
-//! have it, so it goes into the project too.
+//! The bindings call a runtime package that ships inside the generator's crate, with a licence file of its own. Go's module proxy does
+//! not have it, so it is copied into the project.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,8 +24,8 @@ const BINDINGS: &str = "internal/bindings";
 const RUNTIME: &str = "internal/wit";
 const RUNTIME_PATH: &str = "go.bytecodealliance.org/pkg/wit";
 
-/// The runtime refuses a size that is no multiple of the alignment. The generator asks for such: the largest of the results' sizes at the
-/// largest of their alignments, which need not be the same result's.
+/// The runtime panics on a size that is not a multiple of the alignment. The generator requests such sizes: the largest size of all
+/// results at the largest alignment, which can belong to different results.
 const ALLOCATE: &str = r#"	if size%align != 0 {
 		panic(fmt.Sprintf("size %v is not compatible with alignment %v", size, align))
 	}
@@ -33,10 +33,10 @@ const ALLOCATE: &str = r#"	if size%align != 0 {
 const ROUND_UP: &str = "	size = (size + align - 1) / align * align\n";
 const CHANGE: &str = "a size that is no multiple of the alignment is rounded up";
 
-/// All generated files: their paths below the project's folder `collector`, and their texts.
+/// Returns all generated files: their paths below the project's folder `collector`, and their texts.
 ///
 /// # Errors
-/// Where the contract cannot be read, or the generator's crate is not as it was.
+/// If the contract cannot be read, or the generator's crate has changed.
 pub(crate) fn files(root: &Path) -> Result<Vec<(String, String)>> {
     let mut files = bindings(root)?;
     files.extend(runtime(root)?);
@@ -51,11 +51,11 @@ fn bindings(root: &Path) -> Result<Vec<(String, String)>> {
     let options = Opts { pkg_name: Some(format!("{MODULE}/{BINDINGS}")), ..Opts::default() };
     let mut files = Files::default();
     options.build().generate(&mut resolve, world, &mut files)?;
-    files.iter().map(|(path, bytes)| Ok((format!("{BINDINGS}/{path}"), here(std::str::from_utf8(bytes)?)))).collect()
+    files.iter().map(|(path, bytes)| Ok((format!("{BINDINGS}/{path}"), localized(std::str::from_utf8(bytes)?)))).collect()
 }
 
-/// The runtime package. What it has for futures and streams is left out: the contract has none, and it asks Go's runtime for what that
-/// does not offer.
+/// Copies the runtime package without its support for futures and streams: the contract has none, and it needs functions that Go's
+/// runtime does not have.
 fn runtime(root: &Path) -> Result<Vec<(String, String)>> {
     let package = source_of("wit-bindgen-go", root)?.join("src/pkg");
     let read = |path: &Path| fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
@@ -71,23 +71,23 @@ fn runtime(root: &Path) -> Result<Vec<(String, String)>> {
                 is_changed = true;
             }
             if !text.contains(&format!("{RUNTIME_PATH}/async")) {
-                ensure!(!text.contains(RUNTIME_PATH), "{}: imports what is not there", entry.path().display());
+                ensure!(!text.contains(RUNTIME_PATH), "{}: imports a package that is not copied", entry.path().display());
                 files.push((format!("{RUNTIME}/{part}/{}", entry.file_name().to_string_lossy()), text));
             }
         }
     }
-    ensure!(is_changed, "the runtime package has changed: is what it is changed for still needed?");
+    ensure!(is_changed, "the runtime package has changed: check if the change of {ALLOCATE} is still needed");
     Ok(files)
 }
 
-fn here(text: &str) -> String {
+fn localized(text: &str) -> String {
     text.replace(RUNTIME_PATH, &format!("{MODULE}/{RUNTIME}"))
 }
 
-/// Where cargo keeps the source of a crate that this one is built from.
+/// Returns the folder in which cargo keeps the source of a dependency.
 fn source_of(name: &str, root: &Path) -> Result<PathBuf> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // Not offline: on a new machine cargo has fetched what the build so far wanted, and here it wants the tests' crates as well.
+    // Not offline: on a new machine cargo has only fetched the crates built so far, and metadata needs those of the tests too.
     let arguments = ["metadata", "--format-version", "1", "--locked", "--filter-platform", "host-tuple"];
     let command = command.current_dir(root).args(arguments);
     let output = command.output().context("cannot run cargo metadata")?;
@@ -96,6 +96,6 @@ fn source_of(name: &str, root: &Path) -> Result<PathBuf> {
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let manifest =
         packages.filter(|package| package["name"] == name).find_map(|package| package["manifest_path"].as_str());
-    let manifest = manifest.with_context(|| format!("cargo metadata tells no {name}"))?;
+    let manifest = manifest.with_context(|| format!("cargo metadata does not list {name}"))?;
     Ok(Path::new(manifest).parent().context("a manifest lies in a folder")?.to_owned())
 }
