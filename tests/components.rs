@@ -546,7 +546,8 @@ fn components_that_fail_cost_another_collector_beside_them_nothing() {
     let all = targets(good.iter().map(StandIn::target));
     let agent = Agent::alone();
     let start = |name: &str| agent.start(&format!("run {} {all}", text(name)));
-    let failing = ["describe_spins", "start_takes_memory", "post_return_spins", "samples_that_share_one_text"].map(start);
+    let failing =
+        ["describe_spins", "start_takes_memory", "post_return_spins", "samples_that_share_one_text"].map(start);
     let output = agent.values(&format!("run gostats {all}")).exits(0).without_complaint();
     assert_eq!(output.metrics().count(), good.len(), "{output}");
     for failing in failing {
