@@ -14,10 +14,10 @@ use crate::limits;
 use crate::options::Options;
 use crate::sandbox::{Collector, Description};
 use crate::session::Session;
+use crate::store::component::{CallError, Component, Origin, compile, read};
 use crate::store::digest::digest;
 use crate::store::pin::Pin;
 use crate::store::registry;
-use crate::store::{Component, Origin, compile, read};
 use crate::text::foreign;
 use crate::text::milliseconds;
 
@@ -96,13 +96,13 @@ pub async fn check(session: &Session, bytes: Vec<u8>, source: &str) -> Result<Ch
     let (origin, warnings) = (Origin::File(compiled_in), Vec::new());
     let component = Component { name: name.to_string(), collector, size, digest, origin, warnings };
     let description = component.describe().await?;
-    let uses_stats = component.collector.asks_of_containers();
+    let uses_stats = component.collector.uses_stats();
     let words = [name.to_string().into()];
     let (options, NoOptions {}) = Options::parse(&RUN, &session.reserved, &words, &description, uses_stats)?;
     match component.definitions(options.collector.values()).await {
-        // Some have no graphs before the operator has chosen.
-        Ok(_) | Err(Error::Usage(_)) => {}
-        Err(error) => return Err(error),
+        // Some collectors have no graphs without options.
+        Ok(_) | Err(CallError::Options { .. }) => {}
+        Err(error) => return Err(error.into()),
     }
     Ok(Checked { component, description, bytes, compiled_in })
 }
@@ -114,20 +114,17 @@ enum Source {
 }
 
 impl Source {
-    /// What is meant: a reference where it says so or is no file, else a file.
+    /// Returns the source that a text means: a reference if it says so or is not a file, else a file.
     fn of(text: &str) -> Result<Source, Error> {
         let path = Path::new(text);
         if text.starts_with(registry::SCHEME) {
-            return registry::parse(text).map(Source::Registry);
+            return Ok(Source::Registry(registry::parse(text)?));
         }
         if path.extension().is_some_and(|extension| extension == "wasm") || path.exists() {
             return Ok(Source::File(path.to_owned()));
         }
         registry::parse(text).map(Source::Registry).map_err(|_| {
-            let shown = foreign(text);
-            Error::usage(format!(
-                "{shown}: there is no such file, and no reference oci://REGISTRY/REPOSITORY:TAG reads like this"
-            ))
+            Error::usage(format!("{}: no such file, and not a reference oci://REGISTRY/REPOSITORY:TAG", foreign(text)))
         })
     }
 }

@@ -18,7 +18,7 @@ pub async fn list(store: &Store) -> Result<String, Error> {
         rows.push(row(&name, &version, &summary, "built in"));
     }
     for name in store.installed().names()? {
-        match store.installed().look(&name) {
+        match store.installed().pin(&name) {
             Ok(Some(Pin { name, version, summary, source, .. })) => rows.push(row(&name, &version, &summary, &source)),
             // It was just removed.
             Ok(None) => {}

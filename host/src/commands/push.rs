@@ -6,7 +6,8 @@ use std::path::Path;
 use crate::commands::install::{Checked, check};
 use crate::error::Error;
 use crate::session::Session;
-use crate::store::{read, registry};
+use crate::store::component::read;
+use crate::store::registry;
 use crate::text::foreign;
 
 /// Puts the collector in a file into a registry, and says how it is installed from there.

@@ -15,7 +15,7 @@ use crate::pipeline::protocol;
 use crate::pipeline::series::Series;
 use crate::session::Session;
 use crate::stop::Stop;
-use crate::store::Origin;
+use crate::store::component::Origin;
 use crate::text::{foreign, milliseconds};
 
 /// `run` has no options of its own.

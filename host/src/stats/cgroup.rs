@@ -1,7 +1,7 @@
-//! StatsReader of a container as the kernel keeps them: its control group's files, and the network's in `/proc`.
+//! Stats from the kernel: the files of the container's control group, and the network's in `/proc`.
 //!
-//! Follows the kernel's documents `cgroup-v1` and `cgroup-v2`. Where an engine puts a container's control group depends on the
-//! engine, its driver, ECS and `--cgroup-parent`; what all have in common is that the folder's name ends with the container's id.
+//! Follows the kernel's documents `cgroup-v1` and `cgroup-v2`. The location of a container's cgroup depends on the engine, its driver,
+//! ECS and `--cgroup-parent`; the name of the folder always ends with the container's id.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{self, File};
@@ -14,11 +14,11 @@ use procfs::net::{DeviceStatus, InterfaceDeviceStatus};
 use procfs::{Current as _, FromRead as _, Meminfo};
 use rustix::fs::{CWD, Mode, OFlags};
 
-use super::{empty, operations, sum, used};
+use super::count::{empty, operations, sum, used};
 use crate::limits;
 use crate::moment::Moment;
 use crate::sandbox::container::{
-    BlockIo, Cpu, Error, Memory, Network, Operations, Parts, Processes, Stats, Throttling, Traffic,
+    BlockIo, Cpu, Error, Memory, Network, Operations, Parts, Processes, Stats, StatsRequest, Throttling, Traffic,
 };
 
 /// Where systems mount control groups.
@@ -81,7 +81,8 @@ impl Cgroups {
     }
 
     /// The figures of the container `id` at this moment.
-    pub fn stats(&self, id: &str, parts: Parts, has_interfaces: bool) -> Result<Stats, Error> {
+    pub fn stats(&self, request: StatsRequest<'_>) -> Result<Stats, Error> {
+        let StatsRequest { id, parts, has_interfaces, .. } = request;
         let Some(folder) = self.folders.get(id) else { return Err(self.not_found()) };
         let read = |controller: &str, file: &str| text(self.tree(controller)?, &format!("{folder}{file}"));
         let nothing = empty(Moment::now().wall);

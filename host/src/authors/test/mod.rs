@@ -10,6 +10,7 @@
 //! author keeps it, and compares. What changes from run to run, such as times, goes to stderr.
 
 pub mod loopback;
+pub mod played;
 pub mod player;
 pub mod recorder;
 pub mod recording;
@@ -28,7 +29,8 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 use clap::Args;
 
-use self::player::{Played, Player};
+use self::played::Played;
+use self::player::Player;
 use self::recorder::Relay;
 use self::recording::{Head, Recording};
 use self::stats::{Recorder, Replayed};
@@ -45,14 +47,14 @@ use crate::pipeline::find::Found;
 use crate::pipeline::protocol;
 use crate::pipeline::state::State;
 use crate::pipeline::target::Target;
-use crate::sandbox::activity::Activity;
+use crate::sandbox::activity::{Activity, Waiting};
 use crate::sandbox::container::StatsReader;
 use crate::sandbox::cpu::metered;
 use crate::sandbox::{Description, MetricKind, Period, Scope};
 use crate::session::Session;
-use crate::stats::Sources;
+use crate::stats::Reader;
 use crate::stop::Stop;
-use crate::store::Component;
+use crate::store::component::{CallError, Component};
 use crate::text::{Foreign, foreign};
 
 /// `test` prints all metrics of one target, without names: options about names and output would do nothing.
@@ -96,8 +98,8 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
         diagnostics::print(&format!("{}: {warning}", component.name));
     }
     let mut findings = Findings::default();
-    let Some(description) = findings.of(&component, component.describe().await)? else { return findings.print("") };
-    let uses_stats = component.collector.asks_of_containers();
+    let Some(description) = findings.of(component.describe().await)? else { return findings.print("") };
+    let uses_stats = component.collector.uses_stats();
     let (mut options, test): (_, TestOptions) =
         Options::parse(&SUBCOMMAND, &session.reserved, words, &description, uses_stats)?;
     let head = test.replay.as_deref().map(recording::read_head).transpose().map_err(Error::failed)?;
@@ -106,7 +108,7 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
     }
     session.watchdog.set_deadline(options.deadline);
     component.collector.set_bounds(options.bounds);
-    let Some(definitions) = findings.of(&component, component.definitions(options.collector.values()).await)? else {
+    let Some(definitions) = findings.of(component.definitions(options.collector.values()).await)? else {
         return findings.print("");
     };
     findings.compare_declarations(&component, &description, &options, &definitions).await?;
@@ -177,9 +179,8 @@ impl Trial<'_> {
             Error::failed(why.to_owned())
         })?;
         let allowed = self.options.settings.stats_source;
-        let figures = engine.map(|engine| -> Arc<dyn StatsReader> {
-            Arc::new(Sources::new(allowed, &engine, target.container.iter()))
-        });
+        let figures = engine
+            .map(|engine| -> Arc<dyn StatsReader> { Arc::new(Reader::new(allowed, &engine, target.container.iter())) });
         Ok((target, figures))
     }
 
@@ -204,7 +205,7 @@ impl Trial<'_> {
             samples: Cell::new(0),
         };
         let begin = Instant::now();
-        let (outcome, cpu) = metered(collect::one(&context, target, &Activity::new("not begun"))).await;
+        let (outcome, cpu) = metered(collect::one(&context, target, &Activity::new(Waiting::Start))).await;
         let time = begin.elapsed();
         let led = target.address.as_ref().zip(own).map(|(led, own)| (led.to_string(), own.to_string()));
         let mut collected = Collected { target: String::new(), outcome, cpu, time, led };
@@ -409,16 +410,15 @@ impl Findings {
         self.0.push((Weight::Note, what.into()));
     }
 
-    /// The result of a call that asks no target: what the collector does wrong is a finding.
-    fn of<T>(&mut self, component: &Component, result: Result<T, Error>) -> Result<Option<T>, Error> {
+    /// Takes the result of a call without a target. A failure of the collector is a finding.
+    fn of<T>(&mut self, result: Result<T, CallError>) -> Result<Option<T>, Error> {
         match result {
             Ok(result) => Ok(Some(result)),
-            Err(Error::Failed(why)) => {
-                let prefix = format!("{}: ", component.name);
-                self.error(why.to_string().strip_prefix(&prefix).unwrap_or(&why.to_string()));
+            Err(error @ CallError::Failed { .. }) => {
+                self.error(error.without_name());
                 Ok(None)
             }
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -430,10 +430,10 @@ impl Findings {
         options: &Options,
         definitions: &Definitions,
     ) -> Result<(), Error> {
-        if self.of(component, component.describe().await)?.is_some_and(|again| again != *description) {
+        if self.of(component.describe().await)?.is_some_and(|again| again != *description) {
             self.error("describe: gives another answer the second time, and has to be pure");
         }
-        if let Some(again) = self.of(component, component.definitions(options.collector.values()).await)? {
+        if let Some(again) = self.of(component.definitions(options.collector.values()).await)? {
             let pairs = definitions.graphs().iter().zip(again.graphs());
             let other = pairs.into_iter().find(|(first, second)| first != second).map(|(first, _)| &first.key);
             let (count, count_again) = (definitions.graphs().len(), again.graphs().len());
@@ -472,9 +472,9 @@ impl Findings {
         for warning in &found.warnings {
             self.error(format!("collect: {}", collected.told(warning)));
         }
-        if !collected.outcome.refused.is_empty() {
-            let refused = collected.outcome.refused.to_string();
-            self.error(format!("collect: the collector {}", collected.told(&refused)));
+        if !collected.outcome.denied.is_empty() {
+            let denied = collected.outcome.denied.to_string();
+            self.error(format!("collect: {}", collected.told(&denied)));
         }
         if found.points.is_empty() {
             self.warning("collect: no metric came");

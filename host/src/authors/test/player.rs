@@ -14,9 +14,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::loopback::{self, Loopback, Protocol};
+use super::played::Played;
 use super::recording::{self, Conversation, Exchange, Recording, Turn};
 use crate::address::Address;
-use crate::sandbox::http::is_of_connection;
+use crate::sandbox::http::is_connection_header;
 use crate::text::foreign;
 
 /// The player.
@@ -36,15 +37,6 @@ struct Play {
     /// Conversations that were left before their end.
     left: BTreeSet<usize>,
     wrong: BTreeSet<String>,
-}
-
-/// What came of playing a recording back.
-#[derive(Debug, Default)]
-pub struct Played {
-    /// What the collector wanted to hear, and the recording does not have.
-    pub wrong: Vec<String>,
-    /// What the recording has, and the collector did not want to hear.
-    pub unused: Vec<String>,
 }
 
 impl Player {
@@ -282,7 +274,7 @@ pub fn response(exchange: &Exchange) -> Response<Full<Bytes>> {
     *response.status_mut() = StatusCode::from_u16(exchange.status).unwrap_or_default();
     for (name, value) in &exchange.headers {
         let header = HeaderName::try_from(name.as_str()).ok().zip(HeaderValue::from_bytes(value).ok());
-        response.headers_mut().extend(header.into_iter().filter(|(name, _)| !is_of_connection(name)));
+        response.headers_mut().extend(header.into_iter().filter(|(name, _)| !is_connection_header(name)));
     }
     response
 }

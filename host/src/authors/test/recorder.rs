@@ -21,7 +21,7 @@ use super::loopback::{self, Loopback, Protocol};
 use super::recording::{Conversation, Exchange};
 use crate::address::Address;
 use crate::limits;
-use crate::sandbox::http::is_of_connection;
+use crate::sandbox::http::is_connection_header;
 use crate::text::{foreign, root_cause};
 
 /// The relay.
@@ -158,7 +158,7 @@ impl Way {
         let mut request = Request::new(Full::new(Bytes::from(question.clone())));
         *request.method_mut() = head.method.clone();
         *request.uri_mut() = path.parse().map_err(|error| format!("{asked}: {error}"))?;
-        for (name, value) in head.headers.iter().filter(|(name, _)| !is_of_connection(name)) {
+        for (name, value) in head.headers.iter().filter(|(name, _)| !is_connection_header(name)) {
             let is_here = *name == HOST && value.as_bytes() == self.here.to_string().as_bytes();
             let value = if is_here { HeaderValue::try_from(self.target.to_string()).ok() } else { Some(value.clone()) };
             request.headers_mut().extend(value.map(|value| (name.clone(), value)));
@@ -179,7 +179,7 @@ impl Way {
         let connection = tokio::spawn(connection);
         let answer = sender.send_request(request).await.map_err(unanswered)?;
         let status = answer.status();
-        let fields = answer.headers().iter().filter(|(name, _)| !is_of_connection(name));
+        let fields = answer.headers().iter().filter(|(name, _)| !is_connection_header(name));
         let headers: Vec<_> = fields.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
         let body = loopback::whole(answer.into_body()).await.map_err(|why| format!("{asked}: no whole answer: {why}"));
         connection.abort();

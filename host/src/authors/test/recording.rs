@@ -17,12 +17,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::stats::Call;
 use super::text::{self, Secrets};
 use crate::address::Address;
 use crate::engine;
 use crate::limits;
 use crate::pipeline::target::Target;
+use crate::sandbox::container::{Error as ContainerError, Source, State, Stats};
 
 /// The version of the format that is written, and the latest that is read.
 const FORMAT: u64 = 1;
@@ -118,6 +118,26 @@ pub struct Recording {
     pub conversations: Vec<Conversation>,
     /// Of the container.
     pub calls: Vec<Call>,
+}
+
+/// A request about the container, and the response. The names of the fields are those of the file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "asked", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Call {
+    /// Its stats.
+    Stats {
+        /// The requested parts.
+        parts: Vec<String>,
+        /// The source.
+        source: Option<Source>,
+        /// The stats, or the error.
+        answer: Result<Box<Stats>, ContainerError>,
+    },
+    /// Its restarts and health.
+    State {
+        /// The state, or the error.
+        answer: Result<State, ContainerError>,
+    },
 }
 
 /// A request and its answer. Of the request there is what tells it from others; whatever else it carries can change from run to

@@ -20,7 +20,8 @@ use crate::job::{Job, RUN};
 use crate::limits;
 use crate::options::{Subcommand, Typed};
 use crate::session::Session;
-use crate::store::{self, Origin};
+use crate::store;
+use crate::store::component::Origin;
 use crate::text::foreign;
 
 /// `conf` takes all options, and reads no secret: the instance has it, not this machine.
