@@ -1,6 +1,6 @@
 //! Every limit, default and timeout of the host, each with its reason.
 //!
-//! What an operator can change is an option of `run`, and the value here is its default. The limits on collectors stand in one table:
+//! Values that an operator can change are defaults of options of `run`. The limits on collectors stand in one table:
 //! `inspect` prints it from there.
 
 use std::time::Duration;

@@ -17,10 +17,10 @@ use crate::session::Session;
 use crate::store::component::{CallError, Origin};
 use crate::text::{escape, foreign};
 
-/// One collector in full: description, options, graphs with the default options or why there are none, imports, size and digest.
+/// Describes a collector: options, graphs with the default options, imports, size, digest and limits.
 ///
 /// # Errors
-/// Where it cannot be loaded, or breaks its contract.
+/// If it cannot be loaded, or breaks the contract.
 pub async fn inspect(session: &Session, name: &str) -> Result<String, Error> {
     let component = session.store.load(name)?;
     for warning in &component.warnings {

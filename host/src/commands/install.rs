@@ -21,7 +21,7 @@ use crate::store::registry;
 use crate::text::foreign;
 use crate::text::milliseconds;
 
-/// A component that is not installed yet, checked as far as that can be done without a target.
+/// A component that is not installed yet, checked without a target.
 pub struct Checked {
     /// The component.
     pub component: Component,
@@ -33,13 +33,13 @@ pub struct Checked {
     pub compiled_in: Duration,
 }
 
-/// Installs the collector in a file or of a registry, in place of one of the same name, and says what was installed.
+/// Installs or replaces the collector in a file or a registry, and describes it.
 ///
 /// # Errors
-/// Where it cannot be had, is no collector, or breaks its contract. What was installed before stays.
+/// If it cannot be fetched, is not a collector, or breaks the contract. An installed one is kept then.
 pub async fn install(session: &Session, source: &str) -> Result<String, Error> {
     let (bytes, source) = match Source::of(source)? {
-        // A path has to lead there from everywhere.
+        // The path must be valid from every folder.
         Source::File(path) => (read(&path)?, std::path::absolute(&path).unwrap_or(path).display().to_string()),
         Source::Registry(reference) => registry::pull(&reference).await?,
     };
@@ -47,7 +47,7 @@ pub async fn install(session: &Session, source: &str) -> Result<String, Error> {
     let Description { name, version, summary, .. } = &description;
     if session.store.builtins().iter().any(|builtin| builtin.name == name) {
         return Err(Error::failed(format!(
-            "{}: calls itself {name}, which is built in: a collector that is installed needs a name of its own",
+            "{}: its name {name} is that of a built-in collector: an installed collector needs another name",
             foreign(&source)
         )));
     }
@@ -63,9 +63,9 @@ pub async fn install(session: &Session, source: &str) -> Result<String, Error> {
     let mut text = String::new();
     let from = before.map(|before| {
         if before.digest == pin.digest {
-            return ", which was installed already".to_owned();
+            return ", unchanged".to_owned();
         }
-        format!(", in place of {} (sha256:{})", foreign(&before.version), before.digest)
+        format!(", replacing {} (sha256:{})", foreign(&before.version), before.digest)
     });
     let _ = writeln!(text, "installed {name} {}{}", foreign(version), from.unwrap_or_default());
     let _ = writeln!(text, "collects  {}", foreign(summary));
@@ -79,13 +79,13 @@ pub async fn install(session: &Session, source: &str) -> Result<String, Error> {
     }
     let _ = writeln!(
         text,
-        "\nIts line in mackerel-agent.conf, with what `mackerel-plugin-wasm run {name} --help` shows:\n"
+        "\nSection of mackerel-agent.conf; `mackerel-plugin-wasm run {name} --help` lists the options:\n"
     );
     let _ = writeln!(text, "[plugin.metrics.{name}]\ncommand = [\"mackerel-plugin-wasm\", \"run\", \"{name}\"]");
     Ok(text)
 }
 
-/// Compiles a component and calls it as `run` would before it knows its targets.
+/// Compiles a component, and calls it as `run` does before it knows the targets.
 pub async fn check(session: &Session, bytes: Vec<u8>, source: &str) -> Result<Checked, Error> {
     let begin = Instant::now();
     let name = foreign(source);
@@ -107,7 +107,7 @@ pub async fn check(session: &Session, bytes: Vec<u8>, source: &str) -> Result<Ch
     Ok(Checked { component, description, bytes, compiled_in })
 }
 
-/// Where `install` takes a component from.
+/// The source of a component.
 enum Source {
     File(PathBuf),
     Registry(Reference),

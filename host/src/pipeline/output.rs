@@ -28,9 +28,9 @@ pub struct Output {
     pub selection: Selection,
     /// The totals, in their order, each once.
     pub totals: Vec<Total>,
-    /// Whether to print the values of each target.
+    /// True to print the values of each target.
     pub each_target: bool,
-    /// Whether to print the numbers of collected and failed targets.
+    /// True to print the numbers of collected and failed targets.
     pub targets_graph: bool,
 }
 

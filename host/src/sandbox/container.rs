@@ -29,7 +29,7 @@ pub struct StatsRequest<'a> {
     pub id: &'a str,
     /// The requested parts.
     pub parts: Parts,
-    /// Whether the container can have network interfaces of its own, by the engine's list.
+    /// True if the container can have network interfaces of its own, by the engine's list.
     pub has_interfaces: bool,
     /// The only source to use, if an earlier request of the same call has settled on it.
     pub source: Option<Source>,
@@ -56,7 +56,7 @@ pub trait StatsReader: Send + Sync {
 pub struct Container {
     /// The container's id.
     pub id: String,
-    /// Whether it can have network interfaces of its own.
+    /// True if it can have network interfaces of its own.
     pub has_interfaces: bool,
     /// Reads its stats.
     pub stats: Arc<dyn StatsReader>,

@@ -54,7 +54,7 @@ pub enum Cause {
     /// The target's timeout passed.
     #[error("{} after {} (--timeout)", waiting.timed_out(), humantime::format_duration(*.timeout))]
     Timeout {
-        /// What was being waited for.
+        /// The activity at that time.
         waiting: Waiting,
         /// The timeout.
         timeout: Duration,
@@ -65,7 +65,7 @@ pub enum Cause {
     /// The run ended first.
     #[error("{} when {stop}", waiting.unfinished())]
     Stopped {
-        /// What was being waited for.
+        /// The activity at that time.
         waiting: Waiting,
         /// The reason for which the run ended.
         stop: String,
