@@ -747,12 +747,12 @@ fn that_are_not_there_are_one_line_where_nothing_else_is_allowed() {
         let none = fleet.run(FROM_FILES).exits(1);
         assert_eq!(none.stdout, "");
         insta::assert_snapshot!([missing.stderr, empty.stderr, none.stderr].join("---\n"), @"
-        mackerel-plugin-wasm: docker: bad: it was stopped or removed since the engine listed it
+        mackerel-plugin-wasm: docker: bad: container stopped or removed since the engine listed it
         ---
-        mackerel-plugin-wasm: docker: bad: it was stopped or removed since the engine listed it
+        mackerel-plugin-wasm: docker: bad: container stopped or removed since the engine listed it
         ---
-        mackerel-plugin-wasm: docker: api: no container has a control group below /sys/fs/cgroup; does the engine run elsewhere? (--stats-source api asks it)
-        mackerel-plugin-wasm: docker: bad: no container has a control group below /sys/fs/cgroup; does the engine run elsewhere? (--stats-source api asks it)
+        mackerel-plugin-wasm: docker: api: no container has a cgroup below /sys/fs/cgroup: does the engine run on another machine? (--stats-source api)
+        mackerel-plugin-wasm: docker: bad: no container has a cgroup below /sys/fs/cgroup: does the engine run on another machine? (--stats-source api)
         ");
     });
 }

@@ -82,15 +82,15 @@ fn files_that_are_no_collectors_are_refused_with_their_reason() {
         complaint("other-component.wasm", b"\0asm\x0d\0\x01\0"),
     ];
     insta::assert_snapshot!(complaints.concat(), @"
-    mackerel-plugin-wasm: FOLDER/empty.wasm: is no collector: it is empty; a collector is a component of the world mackerel:collector/plugin@0.1.1
-    mackerel-plugin-wasm: FOLDER/text.wasm: is no collector: it is WebAssembly as text, which has to be made binary first; a collector is a component of the world mackerel:collector/plugin@0.1.1
-    mackerel-plugin-wasm: FOLDER/words.wasm: is no collector: it is a text file; a collector is a component of the world mackerel:collector/plugin@0.1.1
-    mackerel-plugin-wasm: FOLDER/native.wasm: is no collector: it is a native program; a collector is a component of the world mackerel:collector/plugin@0.1.1
-    mackerel-plugin-wasm: FOLDER/archive.wasm: is no collector: it is an archive; a collector is a component of the world mackerel:collector/plugin@0.1.1
-    mackerel-plugin-wasm: FOLDER/bytes.wasm: is no collector: it does not begin like a WebAssembly file; a collector is a component of the world mackerel:collector/plugin@0.1.1
-    mackerel-plugin-wasm: FOLDER/another-version.wasm: is no collector: it is WebAssembly of an unknown version; a collector is a component of the world mackerel:collector/plugin@0.1.1
-    mackerel-plugin-wasm: FOLDER/core-module.wasm: is no collector but a core module: a collector is a component of the world mackerel:collector/plugin@0.1.1; build it for a target of components, such as Rust's wasm32-wasip2, or make it one by `mackerel-plugin-wasm componentize`
-    mackerel-plugin-wasm: FOLDER/other-component.wasm: is no collector: it is a component that exports nothing; a collector is a component of the world mackerel:collector/plugin@0.1.1
+    mackerel-plugin-wasm: FOLDER/empty.wasm: not a collector: an empty file; expected a component of the world mackerel:collector/plugin@0.1.1
+    mackerel-plugin-wasm: FOLDER/text.wasm: not a collector: WebAssembly text, which must be converted to binary first; expected a component of the world mackerel:collector/plugin@0.1.1
+    mackerel-plugin-wasm: FOLDER/words.wasm: not a collector: a text file; expected a component of the world mackerel:collector/plugin@0.1.1
+    mackerel-plugin-wasm: FOLDER/native.wasm: not a collector: a native program; expected a component of the world mackerel:collector/plugin@0.1.1
+    mackerel-plugin-wasm: FOLDER/archive.wasm: not a collector: an archive; expected a component of the world mackerel:collector/plugin@0.1.1
+    mackerel-plugin-wasm: FOLDER/bytes.wasm: not a collector: a file without the WebAssembly header; expected a component of the world mackerel:collector/plugin@0.1.1
+    mackerel-plugin-wasm: FOLDER/another-version.wasm: not a collector: WebAssembly of an unknown version; expected a component of the world mackerel:collector/plugin@0.1.1
+    mackerel-plugin-wasm: FOLDER/core-module.wasm: not a collector but a core module; expected a component of the world mackerel:collector/plugin@0.1.1: build for a component target such as Rust's wasm32-wasip2, or convert it with: mackerel-plugin-wasm componentize
+    mackerel-plugin-wasm: FOLDER/other-component.wasm: not a collector: a component without exports; expected a component of the world mackerel:collector/plugin@0.1.1
     ");
     let whole = fs::read(component("gostats")).expect("a file that can be read");
     let cut = complaint("cut.wasm", &whole[..whole.len() / 2]);
@@ -143,199 +143,199 @@ fn a_collector_of_text_can_be_honest() {
 
 #[test]
 fn a_command() {
-    insta::assert_snapshot!(refusal("a_command"), @"mackerel-plugin-wasm: evil.wasm: is no collector but a program for the command line: it exports wasi:cli/run@0.2.6; a collector is a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(refusal("a_command"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a command-line program, which exports wasi:cli/run@0.2.6; expected a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn a_core_module() {
-    insta::assert_snapshot!(refusal("a_core_module"), @"mackerel-plugin-wasm: evil.wasm: is no collector but a core module: a collector is a component of the world mackerel:collector/plugin@0.1.1; build it for a target of components, such as Rust's wasm32-wasip2, or make it one by `mackerel-plugin-wasm componentize`");
+    insta::assert_snapshot!(refusal("a_core_module"), @"mackerel-plugin-wasm: evil.wasm: not a collector but a core module; expected a component of the world mackerel:collector/plugin@0.1.1: build for a component target such as Rust's wasm32-wasip2, or convert it with: mackerel-plugin-wasm componentize");
 }
 
 #[test]
 fn a_wit_package() {
-    insta::assert_snapshot!(refusal("a_wit_package"), @"mackerel-plugin-wasm: evil.wasm: is no collector but a WIT package: it describes interfaces, and has no code; a collector is a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(refusal("a_wit_package"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a WIT package, which describes interfaces and has no code; expected a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn an_empty_component() {
-    insta::assert_snapshot!(refusal("an_empty_component"), @"mackerel-plugin-wasm: evil.wasm: is no collector: it is a component that exports nothing; a collector is a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(refusal("an_empty_component"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a component without exports; expected a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn an_http_server() {
-    insta::assert_snapshot!(refusal("an_http_server"), @"mackerel-plugin-wasm: evil.wasm: is no collector but an HTTP server: it exports wasi:http/incoming-handler@0.2.6; a collector is a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(refusal("an_http_server"), @"mackerel-plugin-wasm: evil.wasm: not a collector: an HTTP server, which exports wasi:http/incoming-handler@0.2.6; expected a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn another_export() {
-    insta::assert_snapshot!(refusal("another_export"), @"mackerel-plugin-wasm: evil.wasm: is no collector: it is a component that exports evil:evil/metrics@0.1.0; a collector is a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(refusal("another_export"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a component that exports evil:evil/metrics@0.1.0; expected a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn the_export_as_a_function() {
-    insta::assert_snapshot!(refusal("the_export_as_a_function"), @"mackerel-plugin-wasm: evil.wasm: is no collector: it is a component that exports describe; a collector is a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(refusal("the_export_as_a_function"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a component that exports describe; expected a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn the_export_of_an_older_contract() {
-    insta::assert_snapshot!(refusal("the_export_of_an_older_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.0.1 of mackerel:collector, and this program runs 0.1.0 to 0.1.1: build the component against that");
+    insta::assert_snapshot!(refusal("the_export_of_an_older_contract"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.0.1 of mackerel:collector, but this program runs 0.1.0 to 0.1.1: build the component against that");
 }
 
 #[test]
 fn the_export_of_another_contract() {
-    insta::assert_snapshot!(refusal("the_export_of_another_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.2.0 of mackerel:collector, and this program runs 0.1.0 to 0.1.1: update this program");
+    insta::assert_snapshot!(refusal("the_export_of_another_contract"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.2.0 of mackerel:collector, but this program runs 0.1.0 to 0.1.1: update this program");
 }
 
 #[test]
 fn the_export_with_other_types() {
-    insta::assert_snapshot!(refusal("the_export_with_other_types"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: expected 1-tuple, found 0-tuple");
+    insta::assert_snapshot!(refusal("the_export_with_other_types"), @"mackerel-plugin-wasm: evil.wasm: describe: collector failed: expected 1-tuple, found 0-tuple");
 }
 
 // Inside an honest collector.
 
 #[test]
 fn a_choice_with_line_breaks() {
-    insta::assert_snapshot!(refusal("a_choice_with_line_breaks"), @r"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: the option 'kind' has a word or default that cannot be shown: '\u{1b}[2Jbad\r\nmackerel-plugin-wasm: a false l'");
+    insta::assert_snapshot!(refusal("a_choice_with_line_breaks"), @r"mackerel-plugin-wasm: evil.wasm: describe: collector violated the contract: option 'kind' has a word or default with invisible characters: '\u{1b}[2Jbad\r\nmackerel-plugin-wasm: a false l'");
 }
 
 #[test]
 fn a_default_with_escapes() {
-    insta::assert_snapshot!(refusal("a_default_with_escapes"), @r"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: the option 'kind' has a word or default that cannot be shown: '\u{1b}[2J\r\nroot\t\u{202e}# a false line.'");
+    insta::assert_snapshot!(refusal("a_default_with_escapes"), @r"mackerel-plugin-wasm: evil.wasm: describe: collector violated the contract: option 'kind' has a word or default with invisible characters: '\u{1b}[2J\r\nroot\t\u{202e}# a false line.'");
 }
 
 #[test]
 fn a_hundred_thousand_options() {
-    insta::assert_snapshot!(refusal("a_hundred_thousand_options"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector handed over more than 4 MiB at once (a fixed limit)");
+    insta::assert_snapshot!(refusal("a_hundred_thousand_options"), @"mackerel-plugin-wasm: evil.wasm: describe: collector passed more than 4 MiB to the host in one call (fixed limit)");
 }
 
 #[test]
 fn a_memory_larger_than_allowed() {
-    insta::assert_snapshot!(refusal("a_memory_larger_than_allowed"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector needs more than 64 MiB of memory (--memory-limit)");
+    insta::assert_snapshot!(refusal("a_memory_larger_than_allowed"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 64 MiB of memory (--memory-limit)");
 }
 
 #[test]
 fn a_name_of_a_mebibyte() {
-    insta::assert_snapshot!(refusal("a_name_of_a_mebibyte"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: its name 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…");
+    insta::assert_snapshot!(refusal("a_name_of_a_mebibyte"), @"mackerel-plugin-wasm: evil.wasm: describe: collector violated the contract: name 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…");
 }
 
 #[test]
 fn a_name_that_is_not_utf8() {
-    insta::assert_snapshot!(refusal("a_name_that_is_not_utf8"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: invalid utf-8 sequence of 1 bytes from index 0");
+    insta::assert_snapshot!(refusal("a_name_that_is_not_utf8"), @"mackerel-plugin-wasm: evil.wasm: describe: collector failed: invalid utf-8 sequence of 1 bytes from index 0");
 }
 
 #[test]
 fn a_path_as_a_name() {
-    insta::assert_snapshot!(refusal("a_path_as_a_name"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: its name '../../etc/cron' is not made of a-z, 0-9 and -");
+    insta::assert_snapshot!(refusal("a_path_as_a_name"), @"mackerel-plugin-wasm: evil.wasm: describe: collector violated the contract: name '../../etc/cron' contains characters other than a-z, 0-9 and -");
 }
 
 #[test]
 fn an_invalid_scope() {
-    insta::assert_snapshot!(refusal("an_invalid_scope"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: unexpected discriminant: 77");
+    insta::assert_snapshot!(refusal("an_invalid_scope"), @"mackerel-plugin-wasm: evil.wasm: describe: collector failed: unexpected discriminant: 77");
 }
 
 #[test]
 fn a_summary_of_a_mebibyte() {
-    insta::assert_snapshot!(refusal("a_summary_of_a_mebibyte"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: its summary has 1048576 characters, 300 are the limit");
+    insta::assert_snapshot!(refusal("a_summary_of_a_mebibyte"), @"mackerel-plugin-wasm: evil.wasm: describe: collector violated the contract: 1048576 characters in the summary, limit 300");
 }
 
 #[test]
 fn a_table_larger_than_allowed() {
-    insta::assert_snapshot!(refusal("a_table_larger_than_allowed"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector needs more than 100000 table elements (a fixed limit)");
+    insta::assert_snapshot!(refusal("a_table_larger_than_allowed"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 100000 table elements (fixed limit)");
 }
 
 #[test]
 fn a_thousand_options() {
-    insta::assert_snapshot!(refusal("a_thousand_options"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: it has 1000 options, 100 are the limit");
+    insta::assert_snapshot!(refusal("a_thousand_options"), @"mackerel-plugin-wasm: evil.wasm: describe: collector violated the contract: 1000 options, limit 100");
 }
 
 #[test]
 fn an_option_of_the_host() {
-    insta::assert_snapshot!(refusal("an_option_of_the_host"), @"mackerel-plugin-wasm: the collector evil.wasm declares an option --target, which is the host's own: this is a fault of the collector");
+    insta::assert_snapshot!(refusal("an_option_of_the_host"), @"mackerel-plugin-wasm: collector evil.wasm declares --target, which is an option of the host: report this to the collector's author");
 }
 
 #[test]
 fn post_return_spins() {
-    insta::assert_snapshot!(refusal("post_return_spins"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector computed for more than 1s (--cpu-limit)");
+    insta::assert_snapshot!(refusal("post_return_spins"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector exceeded 1s of CPU time (--cpu-limit)");
 }
 
 #[test]
 fn post_return_traps() {
-    insta::assert_snapshot!(refusal("post_return_traps"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector failed: wasm trap: wasm `unreachable` instruction executed");
+    insta::assert_snapshot!(refusal("post_return_traps"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector failed: wasm trap: wasm `unreachable` instruction executed");
 }
 
 #[test]
 fn a_description_beyond_memory() {
-    insta::assert_snapshot!(refusal("a_description_beyond_memory"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: pointer out of bounds of memory");
+    insta::assert_snapshot!(refusal("a_description_beyond_memory"), @"mackerel-plugin-wasm: evil.wasm: describe: collector failed: pointer out of bounds of memory");
 }
 
 #[test]
 fn describe_spins() {
-    insta::assert_snapshot!(refusal("describe_spins"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector computed for more than 1s (a fixed limit)");
+    insta::assert_snapshot!(refusal("describe_spins"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 1s of CPU time (fixed limit)");
 }
 
 #[test]
 fn describe_takes_memory() {
-    insta::assert_snapshot!(refusal("describe_takes_memory"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector needs more than 64 MiB of memory (--memory-limit)");
+    insta::assert_snapshot!(refusal("describe_takes_memory"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 64 MiB of memory (--memory-limit)");
 }
 
 #[test]
 fn describe_traps() {
-    insta::assert_snapshot!(refusal("describe_traps"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: wasm trap: wasm `unreachable` instruction executed");
+    insta::assert_snapshot!(refusal("describe_traps"), @"mackerel-plugin-wasm: evil.wasm: describe: collector failed: wasm trap: wasm `unreachable` instruction executed");
 }
 
 #[test]
 fn options_without_end() {
-    insta::assert_snapshot!(refusal("options_without_end"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: list pointer/length out of bounds of memory");
+    insta::assert_snapshot!(refusal("options_without_end"), @"mackerel-plugin-wasm: evil.wasm: describe: collector failed: list pointer/length out of bounds of memory");
 }
 
 #[test]
 fn realloc_misaligned() {
-    insta::assert_snapshot!(refusal("realloc_misaligned"), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector failed: realloc return: result not aligned");
+    insta::assert_snapshot!(refusal("realloc_misaligned"), @"mackerel-plugin-wasm: evil.wasm: graphs: collector failed: realloc return: result not aligned");
 }
 
 #[test]
 fn realloc_beyond_memory() {
-    insta::assert_snapshot!(refusal("realloc_beyond_memory"), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector failed: realloc return: beyond end of memory");
+    insta::assert_snapshot!(refusal("realloc_beyond_memory"), @"mackerel-plugin-wasm: evil.wasm: graphs: collector failed: realloc return: beyond end of memory");
 }
 
 #[test]
 fn realloc_spins() {
-    insta::assert_snapshot!(refusal("realloc_spins"), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector computed for more than 1s (a fixed limit)");
+    insta::assert_snapshot!(refusal("realloc_spins"), @"mackerel-plugin-wasm: evil.wasm: graphs: collector exceeded 1s of CPU time (fixed limit)");
 }
 
 #[test]
 fn realloc_traps() {
-    insta::assert_snapshot!(refusal("realloc_traps"), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector failed: wasm trap: wasm `unreachable` instruction executed");
+    insta::assert_snapshot!(refusal("realloc_traps"), @"mackerel-plugin-wasm: evil.wasm: graphs: collector failed: wasm trap: wasm `unreachable` instruction executed");
 }
 
 #[test]
 fn samples_that_share_one_text() {
-    insta::assert_snapshot!(refusal("samples_that_share_one_text"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
+    insta::assert_snapshot!(refusal("samples_that_share_one_text"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector passed more than 4 MiB to the host in one call (fixed limit)");
 }
 
 #[test]
 fn start_spins() {
-    insta::assert_snapshot!(refusal("start_spins"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector computed for more than 1s (a fixed limit)");
+    insta::assert_snapshot!(refusal("start_spins"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 1s of CPU time (fixed limit)");
 }
 
 #[test]
 fn start_takes_memory() {
-    insta::assert_snapshot!(refusal("start_takes_memory"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector needs more than 64 MiB of memory (--memory-limit)");
+    insta::assert_snapshot!(refusal("start_takes_memory"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 64 MiB of memory (--memory-limit)");
 }
 
 #[test]
 fn start_takes_tables() {
-    insta::assert_snapshot!(refusal("start_takes_tables"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector needs more than 100000 table elements (a fixed limit)");
+    insta::assert_snapshot!(refusal("start_takes_tables"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 100000 table elements (fixed limit)");
 }
 
 #[test]
 fn start_traps() {
-    insta::assert_snapshot!(refusal("start_traps"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: wasm trap: wasm `unreachable` instruction executed");
+    insta::assert_snapshot!(refusal("start_traps"), @"mackerel-plugin-wasm: evil.wasm: describe: collector failed: wasm trap: wasm `unreachable` instruction executed");
 }
 
 #[test]
 fn the_same_option_twice() {
-    insta::assert_snapshot!(refusal("the_same_option_twice"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: the option 'path' is declared twice");
+    insta::assert_snapshot!(refusal("the_same_option_twice"), @"mackerel-plugin-wasm: evil.wasm: describe: collector violated the contract: option 'path' is declared twice");
 }
 
 // As a whole, and too large to be written by hand.
@@ -351,7 +351,7 @@ fn a_component_that_compiles_for_long() {
     let output = Agent::alone().values(&format!("run {} --target 127.0.0.1:1", path.display())).exits(1);
     assert_eq!(output.stdout, "");
     let complaint = mask::path(&output.stderr, folder.path(), "FOLDER");
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: FOLDER/long.wasm: takes more than 15s to compile, which is the limit: install it, which may take longer: mackerel-plugin-wasm install FOLDER/long.wasm");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: FOLDER/long.wasm: compilation exceeded 15s (fixed limit): compile it once with: mackerel-plugin-wasm install FOLDER/long.wasm");
 }
 
 /// A core module with one function, of so many loops: functions are compiled beside each other, but one takes
@@ -378,52 +378,52 @@ fn section(id: u8, content: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_thousand_instances() {
-    insta::assert_snapshot!(refusal("a_thousand_instances"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector is made of more than 100 instances, tables or memories (a fixed limit)");
+    insta::assert_snapshot!(refusal("a_thousand_instances"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 100 instances, tables or memories (fixed limit)");
 }
 
 #[test]
 fn a_thousand_memories() {
-    insta::assert_snapshot!(refusal("a_thousand_memories"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector is made of more than 100 instances, tables or memories (a fixed limit)");
+    insta::assert_snapshot!(refusal("a_thousand_memories"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 100 instances, tables or memories (fixed limit)");
 }
 
 #[test]
 fn a_thousand_tables() {
-    insta::assert_snapshot!(refusal("a_thousand_tables"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector is made of more than 100 instances, tables or memories (a fixed limit)");
+    insta::assert_snapshot!(refusal("a_thousand_tables"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 100 instances, tables or memories (fixed limit)");
 }
 
 #[test]
 fn imports_a_function() {
-    insta::assert_snapshot!(refusal("imports_a_function"), @"mackerel-plugin-wasm: evil.wasm: needs what no collector gets: it imports root; of WASI, version 0.2 is offered");
+    insta::assert_snapshot!(refusal("imports_a_function"), @"mackerel-plugin-wasm: evil.wasm: unsupported imports: root; collectors can import mackerel:collector and WASI 0.2");
 }
 
 #[test]
 fn imports_an_unknown_interface() {
-    insta::assert_snapshot!(refusal("imports_an_unknown_interface"), @"mackerel-plugin-wasm: evil.wasm: needs what no collector gets: it imports evil:evil/machine; of WASI, version 0.2 is offered");
+    insta::assert_snapshot!(refusal("imports_an_unknown_interface"), @"mackerel-plugin-wasm: evil.wasm: unsupported imports: evil:evil/machine; collectors can import mackerel:collector and WASI 0.2");
 }
 
 #[test]
 fn imports_another_contract() {
-    insta::assert_snapshot!(refusal("imports_another_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.2.0 of mackerel:collector, and this program runs 0.1.0 to 0.1.1: update this program");
+    insta::assert_snapshot!(refusal("imports_another_contract"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.2.0 of mackerel:collector, but this program runs 0.1.0 to 0.1.1: update this program");
 }
 
 #[test]
 fn imports_more_of_a_later_contract() {
-    insta::assert_snapshot!(refusal("imports_more_of_a_later_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.1.2 of mackerel:collector, and this program runs 0.1.0 to 0.1.1: update this program");
+    insta::assert_snapshot!(refusal("imports_more_of_a_later_contract"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.1.2 of mackerel:collector, but this program runs 0.1.0 to 0.1.1: update this program");
 }
 
 #[test]
 fn imports_of_another_type() {
-    insta::assert_snapshot!(refusal("imports_of_another_type"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.1.2 of mackerel:collector, and this program runs 0.1.0 to 0.1.1: update this program");
+    insta::assert_snapshot!(refusal("imports_of_another_type"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.1.2 of mackerel:collector, but this program runs 0.1.0 to 0.1.1: update this program");
 }
 
 #[test]
 fn imports_wasi_http() {
-    insta::assert_snapshot!(refusal("imports_wasi_http"), @"mackerel-plugin-wasm: evil.wasm: is no collector: component imports instance `wasi:http/outgoing-handler@0.2.0`, but a matching implementation was not found in the linker: instance export `handle` has the wrong type: type mismatch with parameters: expected 2-tuple, found 0-tuple; a collector is a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(refusal("imports_wasi_http"), @"mackerel-plugin-wasm: evil.wasm: not a collector: component imports instance `wasi:http/outgoing-handler@0.2.0`, but a matching implementation was not found in the linker: instance export `handle` has the wrong type: type mismatch with parameters: expected 2-tuple, found 0-tuple; expected a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn resources_of_its_own_without_end() {
-    insta::assert_snapshot!(refusal("resources_of_its_own_without_end"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector holds more than 1000 resources (a fixed limit)");
+    insta::assert_snapshot!(refusal("resources_of_its_own_without_end"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 1000 resources (fixed limit)");
 }
 
 // What is no refusal.
@@ -439,7 +439,7 @@ fn realloc_returns_one_address() {
 fn a_signalling_nan() {
     let output = run_text("a_signalling_nan").exits(0);
     assert_eq!(output.stdout, "");
-    insta::assert_snapshot!(one_line(&output).replace(&text("a_signalling_nan"), "evil.wasm"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out a sample whose value is not a finite number: #.text.one");
+    insta::assert_snapshot!(one_line(&output).replace(&text("a_signalling_nan"), "evil.wasm"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: dropped a sample with a value that is not finite: #.text.one");
 }
 
 #[test]
@@ -536,7 +536,7 @@ fn a_file_that_is_too_large_is_refused() {
     file.set_len((64 << 20) + 1).expect("a sparse file");
     let output = Agent::alone().values(&format!("run {}", path.display())).exits(1);
     assert_eq!(output.stdout, "", "{output}");
-    insta::assert_snapshot!(mask::path(&one_line(&output), folder.path(), "FOLDER"), @"mackerel-plugin-wasm: FOLDER/large.wasm: is larger than 64 MiB, which is the limit");
+    insta::assert_snapshot!(mask::path(&one_line(&output), folder.path(), "FOLDER"), @"mackerel-plugin-wasm: FOLDER/large.wasm: it exceeds 64 MiB");
     assert!(output.peak < PEAK, "{} bytes", output.peak);
 }
 

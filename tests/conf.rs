@@ -161,7 +161,7 @@ fn words_arrive_as_they_were_typed() {
 #[test]
 fn a_word_that_yaml_cannot_hold_is_refused() {
     let output = Agent::alone().values(&format!("conf gostats --filter label=a\u{feff}b {NEEDED}")).exits(2);
-    insta::assert_snapshot!(output.stderr, @r"mackerel-plugin-wasm: cloud-init's YAML cannot hold this: label=a\u{feff}b");
+    insta::assert_snapshot!(output.stderr, @r"mackerel-plugin-wasm: cloud-init's YAML cannot contain: label=a\u{feff}b");
     assert_eq!(output.stdout, "");
 }
 
@@ -226,7 +226,7 @@ fn an_installed_collector_is_found_where_it_was_installed() {
     assert!(definitions.contains("\"strange.#.memory\"") && complaints.is_empty(), "{definitions}{complaints}");
     // What an instance could install is what a registry has.
     let complaint = agent.values(&format!("conf strange {NEEDED}")).exits(2).stderr;
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: an instance has no file strange: mackerel-plugin-wasm push it to a registry, and install it from there");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: the instance has no file strange: push it to a registry with mackerel-plugin-wasm push, and install it from there");
 }
 
 #[test]
@@ -679,7 +679,7 @@ fn what_makes_no_sense_is_refused_with_its_reason() {
     let in_two = in_two.expect("the program can be started");
     assert_eq!(in_two.status.code(), Some(2));
     insta::assert_snapshot!(String::from_utf8_lossy(&in_two.stderr), @"
-    error: invalid value 'a b' for '--ecs-cluster <NAME>': expected the cluster's name, of a-z, A-Z, 0-9, - and _
+    error: invalid value 'a b' for '--ecs-cluster <NAME>': expected a cluster name of a-z, A-Z, 0-9, - and _
 
     For more information, try '--help'.
     ");

@@ -518,21 +518,21 @@ fn of_a_container_that_went_away_are_one_line_and_the_others_print_everything() 
         Reply::Whole(200, String::new()),
     ];
     insta::assert_snapshot!(replies.map(|reply| complaint(reply, "")).concat(), @"
-    mackerel-plugin-wasm: docker: bad: it was stopped or removed since the engine listed it
-    mackerel-plugin-wasm: docker: bad: it was stopped or removed since the engine listed it
-    mackerel-plugin-wasm: docker: bad: it was stopped or removed since the engine listed it
-    mackerel-plugin-wasm: docker: bad: it was stopped or removed since the engine listed it
+    mackerel-plugin-wasm: docker: bad: container stopped or removed since the engine listed it
+    mackerel-plugin-wasm: docker: bad: container stopped or removed since the engine listed it
+    mackerel-plugin-wasm: docker: bad: container stopped or removed since the engine listed it
+    mackerel-plugin-wasm: docker: bad: container stopped or removed since the engine listed it
     ");
 }
 
 #[test]
 fn that_never_come_cost_the_containers_time_and_no_more() {
-    insta::assert_snapshot!(complaint(Reply::Silence, "--timeout 1s"), @"mackerel-plugin-wasm: docker: bad: no answer from the engine after 1s (--timeout)");
+    insta::assert_snapshot!(complaint(Reply::Silence, "--timeout 1s"), @"mackerel-plugin-wasm: docker: bad: no response from the engine after 1s (--timeout)");
 }
 
 #[test]
 fn that_have_not_come_when_the_run_ends_cost_the_others_nothing() {
-    insta::assert_snapshot!(complaint(Reply::Silence, "--deadline 2s"), @"mackerel-plugin-wasm: docker: bad: no answer from the engine when the run's 2s were over (--deadline)");
+    insta::assert_snapshot!(complaint(Reply::Silence, "--deadline 2s"), @"mackerel-plugin-wasm: docker: bad: no response from the engine when the run's deadline of 2s passed (--deadline)");
 }
 
 #[test]
@@ -545,10 +545,10 @@ fn that_the_engine_refuses_are_told_with_its_words() {
     ];
     let complaints = replies.map(|reply| complaint(reply, ""));
     insta::assert_snapshot!(complaints.concat(), @"
-    mackerel-plugin-wasm: docker: bad: the engine does not tell: it answered 500 the daemon is on fire
-    mackerel-plugin-wasm: docker: bad: the engine does not tell: it answered 500 <html>on fire</html>
-    mackerel-plugin-wasm: docker: bad: the engine does not tell: it answered 500
-    mackerel-plugin-wasm: docker: bad: the engine does not tell: it answered 301 Moved Permanently
+    mackerel-plugin-wasm: docker: bad: engine returned HTTP 500 the daemon is on fire
+    mackerel-plugin-wasm: docker: bad: engine returned HTTP 500 <html>on fire</html>
+    mackerel-plugin-wasm: docker: bad: engine returned HTTP 500
+    mackerel-plugin-wasm: docker: bad: engine returned HTTP 301 Moved Permanently
     ");
 }
 
@@ -558,23 +558,23 @@ fn that_are_no_stats_are_one_line() {
     let complaints = bodies.map(|body| format!("{body}\n    {}", complaint(Reply::Whole(200, body.to_owned()), "")));
     insta::assert_snapshot!(complaints.concat(), @r#"
     nonsense
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: expected ident at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: invalid response of the engine: expected ident at line 1 column NUMBER
     []
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: invalid length 0, expected struct ContainerStatsResponse with 13 elements at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid length 0, expected struct ContainerStatsResponse with 13 elements at line 1 column NUMBER
     null
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: invalid type: null, expected struct ContainerStatsResponse at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: null, expected struct ContainerStatsResponse at line 1 column NUMBER
     {}
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer has no time that can be read
+        mackerel-plugin-wasm: docker: bad: engine reports no stats: its response has no valid time
     1
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: invalid type: integer `1`, expected struct ContainerStatsResponse at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: integer `1`, expected struct ContainerStatsResponse at line 1 column NUMBER
     "stats"
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: invalid type: string "stats", expected struct ContainerStatsResponse at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: string "stats", expected struct ContainerStatsResponse at line 1 column NUMBER
     [null]
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: invalid length 1, expected struct ContainerStatsResponse with 13 elements at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid length 1, expected struct ContainerStatsResponse with 13 elements at line 1 column NUMBER
     {"read": null}
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer has no time that can be read
+        mackerel-plugin-wasm: docker: bad: engine reports no stats: its response has no valid time
     {"read": 1}
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: invalid type: integer `1`, expected a string at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: integer `1`, expected a string at line 1 column NUMBER
     "#);
 }
 
@@ -583,8 +583,8 @@ fn that_break_off_are_one_line() {
     // The first half, and the head alone.
     let replies = [docker_on_v1(START).to_string(), "{".to_owned()].map(Reply::Half);
     insta::assert_snapshot!(replies.map(|reply| complaint(reply, "")).concat(), @"
-    mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer ended too early
-    mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer ended too early
+    mackerel-plugin-wasm: docker: bad: response of the engine ended early
+    mackerel-plugin-wasm: docker: bad: response of the engine ended early
     ");
 }
 
@@ -597,17 +597,17 @@ fn without_a_time_that_can_be_read_are_one_line() {
     });
     insta::assert_snapshot!(complaints.concat(), @"
 
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer has no time that can be read
+        mackerel-plugin-wasm: docker: bad: engine reports no stats: its response has no valid time
     yesterday
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer has no time that can be read
+        mackerel-plugin-wasm: docker: bad: engine reports no stats: its response has no valid time
     2026-11-22
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer has no time that can be read
+        mackerel-plugin-wasm: docker: bad: engine reports no stats: its response has no valid time
     2026-11-22T03:00:00
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer has no time that can be read
+        mackerel-plugin-wasm: docker: bad: engine reports no stats: its response has no valid time
     2026-13-22T03:00:00Z
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer has no time that can be read
+        mackerel-plugin-wasm: docker: bad: engine reports no stats: its response has no valid time
     9999999
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer has no time that can be read
+        mackerel-plugin-wasm: docker: bad: engine reports no stats: its response has no valid time
     ");
 }
 
@@ -629,21 +629,21 @@ fn with_numbers_that_are_none_are_one_line() {
     });
     insta::assert_snapshot!(complaints.concat(), @r#"
     1e+30
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: invalid type: floating point `1e+30`, expected u64 at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: floating point `1e+30`, expected u64 at line 1 column NUMBER
     -1
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: invalid value: integer `-1`, expected u64 at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid value: integer `-1`, expected u64 at line 1 column NUMBER
     1.5
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: invalid type: floating point `1.5`, expected u64 at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: floating point `1.5`, expected u64 at line 1 column NUMBER
     "4"
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: invalid type: string "4", expected u64 at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: string "4", expected u64 at line 1 column NUMBER
     [4]
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: invalid type: sequence, expected u64 at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: sequence, expected u64 at line 1 column NUMBER
     {}
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: invalid type: map, expected u64 at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: map, expected u64 at line 1 column NUMBER
     true
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: invalid type: boolean `true`, expected u64 at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: boolean `true`, expected u64 at line 1 column NUMBER
     1.8446744073709552e+19
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: invalid type: floating point `1.8446744073709552e+19`, expected u64 at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: floating point `1.8446744073709552e+19`, expected u64 at line 1 column NUMBER
     "#);
 }
 
@@ -657,15 +657,15 @@ fn of_another_shape_within_are_one_line() {
     });
     insta::assert_snapshot!(complaints.concat(), @"
     /cpu_stats
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: invalid type: integer `7`, expected struct ContainerCpuStats at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: integer `7`, expected struct ContainerCpuStats at line 1 column NUMBER
     /memory_stats/stats
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: invalid type: integer `7`, expected a map at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: integer `7`, expected a map at line 1 column NUMBER
     /blkio_stats/io_queue_recursive
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: invalid type: integer `7`, expected a sequence at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: integer `7`, expected a sequence at line 1 column NUMBER
     /networks
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: invalid type: integer `7`, expected a map at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: integer `7`, expected a map at line 1 column NUMBER
     /networks/eth0
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: invalid type: integer `7`, expected struct ContainerNetworkStats at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: integer `7`, expected struct ContainerNetworkStats at line 1 column NUMBER
     ");
 }
 
@@ -706,7 +706,7 @@ fn as_large_as_numbers_get_are_printed_or_left_out_and_never_overflow() {
 #[test]
 fn refused_in_words_that_steer_a_terminal_or_fill_a_log_are_escaped_and_cut() {
     let forged = "a\nmackerel-plugin-wasm: all is well\u{1b}[2J\u{202e}\0";
-    insta::assert_snapshot!(complaint(Reply::Whole(500, message(forged)), ""), @r"mackerel-plugin-wasm: docker: bad: the engine does not tell: it answered 500 a\nmackerel-plugin-wasm: all is well\u{1b}[2J\u{202e}\0");
+    insta::assert_snapshot!(complaint(Reply::Whole(500, message(forged)), ""), @r"mackerel-plugin-wasm: docker: bad: engine returned HTTP 500 a\nmackerel-plugin-wasm: all is well\u{1b}[2J\u{202e}\0");
     let endless = complaint(Reply::Whole(500, message(&"fire ".repeat(200_000))), "");
     assert!(endless.lines().count() == 1 && endless.len() < 500, "{} bytes: {endless:.600}", endless.len());
 }
@@ -720,8 +720,8 @@ fn all_of_which_fail_are_a_failed_run() {
     let output = fleet.run("--stats-source api").exits(1);
     assert_eq!(output.stdout, "");
     insta::assert_snapshot!(output.stderr, @"
-    mackerel-plugin-wasm: docker: api: it was stopped or removed since the engine listed it
-    mackerel-plugin-wasm: docker: web: it was stopped or removed since the engine listed it
+    mackerel-plugin-wasm: docker: api: container stopped or removed since the engine listed it
+    mackerel-plugin-wasm: docker: web: container stopped or removed since the engine listed it
     ");
 }
 
@@ -829,10 +829,10 @@ fn of_restarts_and_health_that_the_engine_does_not_tell_are_one_line() {
         format!("[{}] {}", keys(&figures(&output, "bad")).join(" "), fleet.mask(&output.stderr))
     });
     insta::assert_snapshot!(complaints.concat(), @"
-    [] mackerel-plugin-wasm: docker: bad: it was stopped or removed since the engine listed it
-    [memory.cache memory.rss] mackerel-plugin-wasm: docker: bad: the collector wrote: omitted restarts and health: the engine does not tell: it answered 500 on fire
-    mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: it answered 500 on fire
-    [memory.cache memory.rss] mackerel-plugin-wasm: docker: bad: the collector wrote: omitted restarts and health: the engine does not tell: no answer after 1s
-    mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: no answer after 1s
+    [] mackerel-plugin-wasm: docker: bad: container stopped or removed since the engine listed it
+    [memory.cache memory.rss] mackerel-plugin-wasm: docker: bad: collector stderr: omitted restarts and health: engine returned HTTP 500 on fire
+    mackerel-plugin-wasm: docker: bad: no counters: the start time of the container is unknown: engine returned HTTP 500 on fire
+    [memory.cache memory.rss] mackerel-plugin-wasm: docker: bad: collector stderr: omitted restarts and health: no response from the engine after 1s
+    mackerel-plugin-wasm: docker: bad: no counters: the start time of the container is unknown: no response from the engine after 1s
     ");
 }

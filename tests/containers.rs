@@ -162,7 +162,7 @@ fn a_filter_that_the_engine_does_not_know_is_told_with_the_engines_words() {
     let Some(engine) = Engine::find() else { return };
     let output = Agent::beside(engine).values("run gostats --filter nmae=api").exits(2);
     assert_eq!(output.stdout, "");
-    insta::assert_snapshot!(output.stderr.replace(engine.host(), "ENGINE"), @"mackerel-plugin-wasm: the container engine at ENGINE refuses the request: Invalid filter 'nmae'");
+    insta::assert_snapshot!(output.stderr.replace(engine.host(), "ENGINE"), @"mackerel-plugin-wasm: container engine at ENGINE rejected the request: Invalid filter 'nmae'");
 }
 
 #[test]

@@ -222,13 +222,13 @@ fn refuses_options_that_make_no_sense_for_containers() {
     docker --stats-source procfs
         error: invalid value 'procfs' for '--stats-source <SOURCE>'
     docker --container-port 8080
-        mackerel-plugin-wasm: --container-port does not go with docker: it collects from whole containers, not from ports
+        mackerel-plugin-wasm: --container-port cannot be used with docker: it collects from whole containers, not from ports
     docker --target 127.0.0.1:80
-        mackerel-plugin-wasm: --target does not go with docker: it collects from whole containers, not from ports
+        mackerel-plugin-wasm: --target cannot be used with docker: it collects from whole containers, not from ports
     docker --instance-name port
-        mackerel-plugin-wasm: --instance-name port does not go with docker: it collects from whole containers, not from ports
+        mackerel-plugin-wasm: --instance-name port cannot be used with docker: it collects from whole containers, not from ports
     docker --tls-server-name example.com
-        mackerel-plugin-wasm: --tls-server-name does not go with docker: it collects from whole containers, not from ports
+        mackerel-plugin-wasm: --tls-server-name cannot be used with docker: it collects from whole containers, not from ports
     docker --path /stats
         error: unexpected argument '--path' found
     docker --scheme https

@@ -39,10 +39,10 @@ fn no_engine_is_one_line_that_says_what_was_tried_and_what_to_do() {
         output.stderr
     });
     insta::assert_snapshot!(complaints.concat(), @"
-    mackerel-plugin-wasm: no answer from the container engine at unix:///nonexistent/docker.sock: there is no socket /nonexistent/docker.sock; is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
-    mackerel-plugin-wasm: no answer from the container engine at tcp://127.0.0.1:1: Connection refused (os error 111); is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
-    mackerel-plugin-wasm: no answer from the container engine at http://127.0.0.1:1: Connection refused (os error 111); is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
-    mackerel-plugin-wasm: no answer from the container engine at tcp://no-such-host.invalid:2375: failed to lookup address information: Name or service not known; is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
+    mackerel-plugin-wasm: cannot connect to the container engine at unix:///nonexistent/docker.sock: no such socket: is Docker running? (--docker-host or DOCKER_HOST selects another engine)
+    mackerel-plugin-wasm: cannot connect to the container engine at tcp://127.0.0.1:1: Connection refused (os error 111): is Docker running? (--docker-host or DOCKER_HOST selects another engine)
+    mackerel-plugin-wasm: cannot connect to the container engine at http://127.0.0.1:1: Connection refused (os error 111): is Docker running? (--docker-host or DOCKER_HOST selects another engine)
+    mackerel-plugin-wasm: cannot connect to the container engine at tcp://no-such-host.invalid:2375: failed to lookup address information: Name or service not known: is Docker running? (--docker-host or DOCKER_HOST selects another engine)
     ");
 }
 
@@ -50,7 +50,7 @@ fn no_engine_is_one_line_that_says_what_was_tried_and_what_to_do() {
 fn an_address_that_is_none_is_refused() {
     let output = Agent::on("nonsense").values("run gostats").exits(2);
     assert_eq!(output.stdout, "");
-    insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: 'nonsense' is no engine's address: expected unix:///PATH or tcp://HOST:PORT in --docker-host or DOCKER_HOST");
+    insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: 'nonsense' is not an engine URL: expected unix:///PATH or tcp://HOST:PORT (--docker-host or DOCKER_HOST)");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_socket_without_an_engine_behind_it_is_one_line() {
     drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket in a new folder"));
     let output = Agent::on(&format!("unix://{}", path.display())).values("run gostats").exits(1);
     assert_eq!(output.stdout, "");
-    insta::assert_snapshot!(mask::path(&output.stderr, folder.path(), "FOLDER"), @"mackerel-plugin-wasm: no answer from the container engine at unix://FOLDER/docker.sock: Connection refused (os error 111); is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)");
+    insta::assert_snapshot!(mask::path(&output.stderr, folder.path(), "FOLDER"), @"mackerel-plugin-wasm: cannot connect to the container engine at unix://FOLDER/docker.sock: Connection refused (os error 111): is Docker running? (--docker-host or DOCKER_HOST selects another engine)");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_file_in_the_sockets_place_is_one_line() {
     fs::write(&path, "").expect("a file in a new folder");
     let output = Agent::on(&format!("unix://{}", path.display())).values("run gostats").exits(1);
     assert_eq!(output.stdout, "");
-    insta::assert_snapshot!(mask::path(&output.stderr, folder.path(), "FOLDER"), @"mackerel-plugin-wasm: no answer from the container engine at unix://FOLDER/docker.sock: Connection refused (os error 111); is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)");
+    insta::assert_snapshot!(mask::path(&output.stderr, folder.path(), "FOLDER"), @"mackerel-plugin-wasm: cannot connect to the container engine at unix://FOLDER/docker.sock: Connection refused (os error 111): is Docker running? (--docker-host or DOCKER_HOST selects another engine)");
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn an_engine_that_never_answers_is_given_up_at_the_deadline() {
     let output = Agent::on(&engine.host()).values("run gostats --filter name=api --deadline 2s").exits(1);
     assert!(output.elapsed < Duration::from_secs(2 + 5), "{output}");
     assert_eq!(output.stdout, "");
-    insta::assert_snapshot!(output.stderr.replace(&engine.host(), "ENGINE"), @"mackerel-plugin-wasm: no answer from the container engine at ENGINE: none had come when the run's 2s were over (--deadline); is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)");
+    insta::assert_snapshot!(output.stderr.replace(&engine.host(), "ENGINE"), @"mackerel-plugin-wasm: no response from the container engine at ENGINE when the run's deadline of 2s passed (--deadline)");
 }
 
 #[test]
@@ -99,19 +99,19 @@ fn an_engine_that_never_answers_is_given_up_at_a_signal() {
     running.signal(rustix::process::Signal::TERM);
     let output = running.output().exits(1);
     assert_eq!(output.stdout, "");
-    insta::assert_snapshot!(output.stderr.replace(&engine.host(), "ENGINE"), @"mackerel-plugin-wasm: no answer from the container engine at ENGINE: none had come when SIGTERM came; is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)");
+    insta::assert_snapshot!(output.stderr.replace(&engine.host(), "ENGINE"), @"mackerel-plugin-wasm: no response from the container engine at ENGINE when the run received SIGTERM");
 }
 
 #[test]
 fn an_engine_that_fails_is_told_with_its_words() {
     let fails = |_: &str| Reply::Whole(500, json!({"message": "the daemon is on fire"}).to_string());
-    insta::assert_snapshot!(complaint(&FakeEngine::answering(fails), 1), @"mackerel-plugin-wasm: the container engine at ENGINE answered 500: the daemon is on fire");
+    insta::assert_snapshot!(complaint(&FakeEngine::answering(fails), 1), @"mackerel-plugin-wasm: container engine at ENGINE returned HTTP 500: the daemon is on fire");
 }
 
 #[test]
 fn an_engine_that_speaks_html_is_told() {
     let speaks_html = |_: &str| Reply::Whole(200, "<html>Sign in</html>".to_owned());
-    insta::assert_snapshot!(complaint(&FakeEngine::answering(speaks_html), 1), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: expected value at line 1 column 1");
+    insta::assert_snapshot!(complaint(&FakeEngine::answering(speaks_html), 1), @"mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (expected value at line 1 column 1)");
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn half_a_list_is_no_list() {
         Reply::Whole(200, list) if list.starts_with('[') => Reply::Half(list),
         other => other,
     });
-    insta::assert_snapshot!(complaint(&engine, 1), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: end of file before message length reached");
+    insta::assert_snapshot!(complaint(&engine, 1), @"mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (end of file before message length reached)");
 }
 
 #[test]
@@ -143,8 +143,8 @@ fn an_engine_that_finds_the_program_too_old_or_too_new_is_told_with_its_words() 
         refuses("client version 1.99 is too new. Maximum supported API version is 1.41"),
     ];
     insta::assert_snapshot!(complaints.concat(), @"
-    mackerel-plugin-wasm: the container engine at ENGINE answered 400: client version 1.24 is too old. Minimum supported API version is 1.44, please upgrade your client to a newer version
-    mackerel-plugin-wasm: the container engine at ENGINE answered 400: client version 1.99 is too new. Maximum supported API version is 1.41
+    mackerel-plugin-wasm: container engine at ENGINE returned HTTP 400: client version 1.24 is too old. Minimum supported API version is 1.44, please upgrade your client to a newer version
+    mackerel-plugin-wasm: container engine at ENGINE returned HTTP 400: client version 1.99 is too new. Maximum supported API version is 1.41
     ");
 }
 
@@ -214,7 +214,7 @@ fn a_container_that_vanished_since_the_list_is_one_line() {
     });
     let output = Agent::on(&engine.host()).values("run gostats").exits(0);
     assert_eq!(output.metrics().instances(), [stand_in.port().to_string()]);
-    insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: gostats: gone (127.0.0.1:1): no connection: Connection refused (os error 111)");
+    insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: gostats: gone (127.0.0.1:1): connection failed: Connection refused (os error 111)");
 }
 
 #[test]
@@ -257,11 +257,11 @@ fn names_cannot_forge_lines_or_steer_a_terminal() {
         assert!(!output.stderr.lines().any(|line| line == "mackerel-plugin-wasm: all is well"), "{output}");
     }
     insta::assert_snapshot!(run_with(containers, "").stderr, @r"
-    mackerel-plugin-wasm: gostats: --instance-name gives no name of its own to \u{1b}[2Jb (127.0.0.1:1) and 3 more: the beginning of the container's id is put in
-    mackerel-plugin-wasm: gostats: \u{1b}[2Jb (127.0.0.1:1): no connection: Connection refused (os error 111)
-    mackerel-plugin-wasm: gostats: a\nmackerel-plugin-wasm: all is well (127.0.0.1:1): no connection: Connection refused (os error 111)
-    mackerel-plugin-wasm: gostats: c\u{202e}d (127.0.0.1:1): no connection: Connection refused (os error 111)
-    mackerel-plugin-wasm: gostats: e\tf\r (127.0.0.1:1): no connection: Connection refused (os error 111)
+    mackerel-plugin-wasm: gostats: \u{1b}[2Jb (127.0.0.1:1): connection failed: Connection refused (os error 111)
+    mackerel-plugin-wasm: gostats: a\nmackerel-plugin-wasm: all is well (127.0.0.1:1): connection failed: Connection refused (os error 111)
+    mackerel-plugin-wasm: gostats: c\u{202e}d (127.0.0.1:1): connection failed: Connection refused (os error 111)
+    mackerel-plugin-wasm: gostats: e\tf\r (127.0.0.1:1): connection failed: Connection refused (os error 111)
+    mackerel-plugin-wasm: gostats: --instance-name is not unique for \u{1b}[2Jb (127.0.0.1:1) and 3 more containers; appended the container id
     ");
 }
 
@@ -306,19 +306,19 @@ fn a_list_without_end_is_one_line_and_takes_little_memory() {
     });
     insta::assert_snapshot!(complaints.concat(), @"
     values, announced
-        mackerel-plugin-wasm: the container engine at ENGINE sent more than 32 MiB in one answer, which is the limit; --filter makes the list shorter
+        mackerel-plugin-wasm: list of the container engine at ENGINE exceeds 32 MiB (fixed limit): shorten it with --filter
     values, chunked
-        mackerel-plugin-wasm: the container engine at ENGINE sent more than 32 MiB in one answer, which is the limit; --filter makes the list shorter
+        mackerel-plugin-wasm: list of the container engine at ENGINE exceeds 32 MiB (fixed limit): shorten it with --filter
     values, until the connection is closed
-        mackerel-plugin-wasm: the container engine at ENGINE sent more than 32 MiB in one answer, which is the limit; --filter makes the list shorter
+        mackerel-plugin-wasm: list of the container engine at ENGINE exceeds 32 MiB (fixed limit): shorten it with --filter
     a string, announced
-        mackerel-plugin-wasm: the container engine at ENGINE sent more than 32 MiB in one answer, which is the limit; --filter makes the list shorter
+        mackerel-plugin-wasm: list of the container engine at ENGINE exceeds 32 MiB (fixed limit): shorten it with --filter
     a string, chunked
-        mackerel-plugin-wasm: the container engine at ENGINE sent more than 32 MiB in one answer, which is the limit; --filter makes the list shorter
+        mackerel-plugin-wasm: list of the container engine at ENGINE exceeds 32 MiB (fixed limit): shorten it with --filter
     white space
-        mackerel-plugin-wasm: the container engine at ENGINE sent more than 32 MiB in one answer, which is the limit; --filter makes the list shorter
+        mackerel-plugin-wasm: list of the container engine at ENGINE exceeds 32 MiB (fixed limit): shorten it with --filter
     words of a refusal
-        mackerel-plugin-wasm: the container engine at ENGINE sent more than 32 MiB in one answer, which is the limit; --filter makes the list shorter
+        mackerel-plugin-wasm: list of the container engine at ENGINE exceeds 32 MiB (fixed limit): shorten it with --filter
     ");
 }
 
@@ -326,7 +326,7 @@ fn a_list_without_end_is_one_line_and_takes_little_memory() {
 fn a_head_without_end_is_one_line_and_takes_little_memory() {
     let flood = Reply::Flood("HTTP/1.1 200 OK\r\n".to_owned(), "Field: value\r\n".to_owned());
     let engine = FakeEngine::answering(move |_| flood.clone());
-    insta::assert_snapshot!(complaint_of_a_small_run(&engine), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: message head is too large");
+    insta::assert_snapshot!(complaint_of_a_small_run(&engine), @"mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (message head is too large)");
 }
 
 #[test]
@@ -349,33 +349,33 @@ fn one_containers_answer_without_end_costs_the_others_nothing_and_takes_little_m
     });
     insta::assert_snapshot!(complaints.concat(), @"
     values, announced
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 1 MiB
-        mackerel-plugin-wasm: docker: bad: the collector wrote: omitted restarts and health: the engine does not tell: its answer is larger than 1 MiB
-    mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
+        mackerel-plugin-wasm: docker: bad: response of the engine exceeds 1 MiB
+        mackerel-plugin-wasm: docker: bad: collector stderr: omitted restarts and health: response of the engine exceeds 1 MiB
+    mackerel-plugin-wasm: docker: bad: no counters: the start time of the container is unknown: response of the engine exceeds 1 MiB
     values, chunked
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 1 MiB
-        mackerel-plugin-wasm: docker: bad: the collector wrote: omitted restarts and health: the engine does not tell: its answer is larger than 1 MiB
-    mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
+        mackerel-plugin-wasm: docker: bad: response of the engine exceeds 1 MiB
+        mackerel-plugin-wasm: docker: bad: collector stderr: omitted restarts and health: response of the engine exceeds 1 MiB
+    mackerel-plugin-wasm: docker: bad: no counters: the start time of the container is unknown: response of the engine exceeds 1 MiB
     values, until the connection is closed
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 1 MiB
-        mackerel-plugin-wasm: docker: bad: the collector wrote: omitted restarts and health: the engine does not tell: its answer is larger than 1 MiB
-    mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
+        mackerel-plugin-wasm: docker: bad: response of the engine exceeds 1 MiB
+        mackerel-plugin-wasm: docker: bad: collector stderr: omitted restarts and health: response of the engine exceeds 1 MiB
+    mackerel-plugin-wasm: docker: bad: no counters: the start time of the container is unknown: response of the engine exceeds 1 MiB
     a string, announced
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 1 MiB
-        mackerel-plugin-wasm: docker: bad: the collector wrote: omitted restarts and health: the engine does not tell: its answer is larger than 1 MiB
-    mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
+        mackerel-plugin-wasm: docker: bad: response of the engine exceeds 1 MiB
+        mackerel-plugin-wasm: docker: bad: collector stderr: omitted restarts and health: response of the engine exceeds 1 MiB
+    mackerel-plugin-wasm: docker: bad: no counters: the start time of the container is unknown: response of the engine exceeds 1 MiB
     a string, chunked
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 1 MiB
-        mackerel-plugin-wasm: docker: bad: the collector wrote: omitted restarts and health: the engine does not tell: its answer is larger than 1 MiB
-    mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
+        mackerel-plugin-wasm: docker: bad: response of the engine exceeds 1 MiB
+        mackerel-plugin-wasm: docker: bad: collector stderr: omitted restarts and health: response of the engine exceeds 1 MiB
+    mackerel-plugin-wasm: docker: bad: no counters: the start time of the container is unknown: response of the engine exceeds 1 MiB
     white space
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 1 MiB
-        mackerel-plugin-wasm: docker: bad: the collector wrote: omitted restarts and health: the engine does not tell: its answer is larger than 1 MiB
-    mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
+        mackerel-plugin-wasm: docker: bad: response of the engine exceeds 1 MiB
+        mackerel-plugin-wasm: docker: bad: collector stderr: omitted restarts and health: response of the engine exceeds 1 MiB
+    mackerel-plugin-wasm: docker: bad: no counters: the start time of the container is unknown: response of the engine exceeds 1 MiB
     words of a refusal
-        mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 1 MiB
-        mackerel-plugin-wasm: docker: bad: the collector wrote: omitted restarts and health: the engine does not tell: its answer is larger than 1 MiB
-    mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: its answer is larger than 1 MiB
+        mackerel-plugin-wasm: docker: bad: response of the engine exceeds 1 MiB
+        mackerel-plugin-wasm: docker: bad: collector stderr: omitted restarts and health: response of the engine exceeds 1 MiB
+    mackerel-plugin-wasm: docker: bad: no counters: the start time of the container is unknown: response of the engine exceeds 1 MiB
     ");
 }
 
@@ -424,21 +424,21 @@ fn the_run_after_one_in_which_the_engine_died_is_right_and_shows_its_counters() 
     });
     insta::assert_snapshot!(complaints.concat(), @"
     before the head
-        mackerel-plugin-wasm: no answer from the container engine at ENGINE: connection closed before message completed; is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
+        mackerel-plugin-wasm: no response from the container engine at ENGINE: connection closed before message completed (--docker-host or DOCKER_HOST selects another engine)
     in the status line
-        mackerel-plugin-wasm: no answer from the container engine at ENGINE: connection closed before message completed; is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
+        mackerel-plugin-wasm: no response from the container engine at ENGINE: connection closed before message completed (--docker-host or DOCKER_HOST selects another engine)
     in the head
-        mackerel-plugin-wasm: no answer from the container engine at ENGINE: connection closed before message completed; is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
+        mackerel-plugin-wasm: no response from the container engine at ENGINE: connection closed before message completed (--docker-host or DOCKER_HOST selects another engine)
     behind the head
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: end of file before message length reached
+        mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (end of file before message length reached)
     in the body
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: end of file before message length reached
+        mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (end of file before message length reached)
     before the last byte
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: end of file before message length reached
+        mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (end of file before message length reached)
     in a chunk
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: end of file before message length reached
+        mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (end of file before message length reached)
     between two chunks
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: unexpected EOF during chunk size line
+        mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (unexpected EOF during chunk size line)
     ");
 }
 
@@ -465,10 +465,10 @@ fn an_engine_whose_answers_come_byte_by_byte_is_given_up_in_time() {
     let output = fleet.run("--stats-source api --graphs memory,restarts,health --timeout 3s").exits(0);
     assert_eq!(figures(&output, "api").len(), 5, "{output}");
     insta::assert_snapshot!([list, stats, output.stderr].concat(), @"
-    mackerel-plugin-wasm: no answer from the container engine at ENGINE: none had come when the run's 1s were over (--deadline); is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
-    mackerel-plugin-wasm: docker: bad: no answer from the engine after 1s (--timeout)
-    mackerel-plugin-wasm: docker: bad: the collector wrote: omitted restarts and health: the engine does not tell: no answer after 1s
-    mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: no answer after 1s
+    mackerel-plugin-wasm: no response from the container engine at ENGINE when the run's deadline of 1s passed (--deadline)
+    mackerel-plugin-wasm: docker: bad: no response from the engine after 1s (--timeout)
+    mackerel-plugin-wasm: docker: bad: collector stderr: omitted restarts and health: no response from the engine after 1s
+    mackerel-plugin-wasm: docker: bad: no counters: the start time of the container is unknown: no response from the engine after 1s
     ");
 }
 
@@ -516,23 +516,23 @@ fn what_is_no_list_is_one_line() {
     let lists = lists.into_iter().chain([("deep nesting", nested(100_000))]);
     insta::assert_snapshot!(outcomes(lists, &json!(null)), @r#"
     nothing: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: EOF while parsing a value at line 1 column NUMBER
+        mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (EOF while parsing a value at line 1 column NUMBER)
     null: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: null, expected a sequence at line 1 column NUMBER
+        mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (invalid type: null, expected a sequence at line 1 column NUMBER)
     an object: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: map, expected a sequence at line 1 column NUMBER
+        mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (invalid type: map, expected a sequence at line 1 column NUMBER)
     a string: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: string "containers", expected a sequence at line 1 column NUMBER
+        mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (invalid type: string "containers", expected a sequence at line 1 column NUMBER)
     null in the list: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: null, expected struct Listed at line 1 column NUMBER
+        mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (invalid type: null, expected struct Listed at line 1 column NUMBER)
     a list in the list: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid length 0, expected struct Listed with 10 elements at line 1 column NUMBER
+        mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (invalid length 0, expected struct Listed with 10 elements at line 1 column NUMBER)
     a number out of range: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: number out of range at line 1 column NUMBER
+        mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (number out of range at line 1 column NUMBER)
     two lists: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: trailing characters at line 1 column NUMBER
+        mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (trailing characters at line 1 column NUMBER)
     deep nesting: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: sequence, expected a string at line 1 column NUMBER
+        mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (invalid type: sequence, expected a string at line 1 column NUMBER)
     "#);
 }
 
@@ -572,17 +572,17 @@ fn a_list_of_odd_containers_is_one_line_or_the_others_are_right() {
     ];
     insta::assert_snapshot!(outcomes(lists, &good), @r#"
     nothing but null: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: null, expected a string at line 1 column NUMBER
+        mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (invalid type: null, expected a string at line 1 column NUMBER)
     the same container twice: exit 0, [api]
         
     two containers of one id: exit 0, [api]
         
     no id: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: the id '' is not made of 64 hexadecimal digits at line 1 column NUMBER
+        mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (container id '' is not 64 hexadecimal digits at line 1 column NUMBER)
     deep nesting where a name is: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: sequence, expected a string at line 1 column NUMBER
+        mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (invalid type: sequence, expected a string at line 1 column NUMBER)
     deep nesting where nobody looks: exit 0, [api odd]
-        mackerel-plugin-wasm: gostats: odd (127.0.0.2:NUMBER): no counters, for the engine does not say when the container was started: it is gone
+        mackerel-plugin-wasm: gostats: odd (127.0.0.2:NUMBER): no counters: the start time of the container is unknown: container is gone
     port 70000: exit 0, [api]
         
     port -1: exit 0, [api]
@@ -590,11 +590,11 @@ fn a_list_of_odd_containers_is_one_line_or_the_others_are_right() {
     port 0: exit 0, [api]
         
     port 80.5: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: floating point `80.5`, expected i64 at line 1 column NUMBER
+        mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (invalid type: floating point `80.5`, expected i64 at line 1 column NUMBER)
     port 1e400: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: number out of range at line 1 column NUMBER
+        mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (number out of range at line 1 column NUMBER)
     made in 1e400: exit 0, [api odd]
-        mackerel-plugin-wasm: gostats: odd (127.0.0.2:NUMBER): no counters, for the engine does not say when the container was started: it is gone
+        mackerel-plugin-wasm: gostats: odd (127.0.0.2:NUMBER): no counters: the start time of the container is unknown: container is gone
     an address that is none: exit 0, [api]
         
     a protocol of tomorrow: exit 0, [api]
@@ -602,15 +602,15 @@ fn a_list_of_odd_containers_is_one_line_or_the_others_are_right() {
     a state of tomorrow: exit 0, [api]
         
     a mount of tomorrow: exit 0, [api odd]
-        mackerel-plugin-wasm: gostats: odd (127.0.0.2:NUMBER): no counters, for the engine does not say when the container was started: it is gone
+        mackerel-plugin-wasm: gostats: odd (127.0.0.2:NUMBER): no counters: the start time of the container is unknown: container is gone
     a name that is no list: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: string "/odd", expected a sequence at line 1 column NUMBER
+        mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (invalid type: string "/odd", expected a sequence at line 1 column NUMBER)
     labels that are a list: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: sequence, expected a map at line 1 column NUMBER
+        mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (invalid type: sequence, expected a map at line 1 column NUMBER)
     ports that are an object: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid type: map, expected a sequence at line 1 column NUMBER
+        mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (invalid type: map, expected a sequence at line 1 column NUMBER)
     networks that are a list: exit 1, []
-        mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: invalid length 0, expected struct NetworkSettings with 1 element at line 1 column NUMBER
+        mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (invalid length 0, expected struct NetworkSettings with 1 element at line 1 column NUMBER)
     "#);
 }
 
@@ -619,7 +619,7 @@ fn a_million_entries_with_next_to_nothing_in_them_are_one_line_and_take_little_m
     let entries: Vec<_> = (0..1_000_000).map(|number| format!("{{\"Id\":\"{number}\"}}")).collect();
     let list = format!("[{}]", entries.join(","));
     let engine = FakeEngine::answering(move |_| Reply::Whole(200, list.clone()));
-    insta::assert_snapshot!(complaint_of_a_small_run(&engine), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: the id '0' is not made of 64 hexadecimal digits at line 1 column 11");
+    insta::assert_snapshot!(complaint_of_a_small_run(&engine), @"mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (container id '0' is not 64 hexadecimal digits at line 1 column 11)");
 }
 
 #[test]

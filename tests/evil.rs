@@ -44,97 +44,97 @@ fn one() -> Vec<(String, f64)> {
 
 #[test]
 fn spin() {
-    insta::assert_snapshot!(complaint("spin", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector computed for more than 1s (--cpu-limit)");
+    insta::assert_snapshot!(complaint("spin", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector exceeded 1s of CPU time (--cpu-limit)");
 }
 
 #[test]
 fn spin_through_the_host() {
-    insta::assert_snapshot!(complaint("spin_through_the_host", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector computed for more than 1s (--cpu-limit)");
+    insta::assert_snapshot!(complaint("spin_through_the_host", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector exceeded 1s of CPU time (--cpu-limit)");
 }
 
 #[test]
 fn sleep() {
-    insta::assert_snapshot!(complaint("sleep", "--timeout 2s"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector was not done after 2s (--timeout)");
+    insta::assert_snapshot!(complaint("sleep", "--timeout 2s"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector timed out after 2s (--timeout)");
 }
 
 #[test]
 fn sleep_until_the_end_of_time() {
-    insta::assert_snapshot!(complaint("sleep_until_the_end_of_time", "--timeout 2s"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector was not done after 2s (--timeout)");
+    insta::assert_snapshot!(complaint("sleep_until_the_end_of_time", "--timeout 2s"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector timed out after 2s (--timeout)");
 }
 
 #[test]
 fn deep_recursion() {
-    insta::assert_snapshot!(complaint("deep_recursion", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector failed: wasm trap: out of bounds memory access");
+    insta::assert_snapshot!(complaint("deep_recursion", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector failed: wasm trap: out of bounds memory access");
 }
 
 #[test]
 fn memory_at_once() {
-    insta::assert_snapshot!(complaint("memory_at_once", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector needs more than 64 MiB of memory (--memory-limit)");
+    insta::assert_snapshot!(complaint("memory_at_once", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector exceeded 64 MiB of memory (--memory-limit)");
 }
 
 #[test]
 fn memory_bit_by_bit() {
-    insta::assert_snapshot!(complaint("memory_bit_by_bit", "--memory-limit 8MiB"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector needs more than 8 MiB of memory (--memory-limit)");
+    insta::assert_snapshot!(complaint("memory_bit_by_bit", "--memory-limit 8MiB"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector exceeded 8 MiB of memory (--memory-limit)");
 }
 
 #[test]
 fn memory_held_while_waiting() {
     let scene = Scene::new();
     scene.target.is_silent();
-    insta::assert_snapshot!(scene.attack("memory_held_while_waiting", "--timeout 2s").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no answer after 2s (--timeout)");
+    insta::assert_snapshot!(scene.attack("memory_held_while_waiting", "--timeout 2s").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no response after 2s (--timeout)");
 }
 
 #[test]
 fn pollables_without_end() {
-    insta::assert_snapshot!(complaint("pollables_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector holds more than 1000 resources (a fixed limit)");
+    insta::assert_snapshot!(complaint("pollables_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector exceeded 1000 resources (fixed limit)");
 }
 
 #[test]
 fn streams_without_end() {
-    insta::assert_snapshot!(complaint("streams_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector holds more than 1000 resources (a fixed limit)");
+    insta::assert_snapshot!(complaint("streams_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector exceeded 1000 resources (fixed limit)");
 }
 
 #[test]
 fn sockets_without_end() {
-    insta::assert_snapshot!(complaint("sockets_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: after 0 of each: tcp made, udp access-denied; it was refused a socket (UDP): it reaches its target alone");
+    insta::assert_snapshot!(complaint("sockets_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: after 0 of each: tcp made, udp access-denied; denied: UDP socket (a collector can only reach its own target)");
 }
 
 #[test]
 fn tcp_sockets_without_end() {
-    insta::assert_snapshot!(complaint("tcp_sockets_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector sent more than 100 requests (a fixed limit)");
+    insta::assert_snapshot!(complaint("tcp_sockets_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector exceeded 100 requests (fixed limit)");
 }
 
 #[test]
 fn a_poll_of_two_million_handles() {
-    insta::assert_snapshot!(complaint("a_poll_of_two_million_handles", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
+    insta::assert_snapshot!(complaint("a_poll_of_two_million_handles", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector passed more than 4 MiB to the host in one call (fixed limit)");
 }
 
 #[test]
 fn random_bytes_at_once() {
-    insta::assert_snapshot!(complaint("random_bytes_at_once", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector asked for more than 64 KiB of random bytes at once (a fixed limit)");
+    insta::assert_snapshot!(complaint("random_bytes_at_once", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector requested more than 64 KiB of random bytes at once (fixed limit)");
 }
 
 #[test]
 fn the_largest_number_of_random_bytes() {
-    insta::assert_snapshot!(complaint("the_largest_number_of_random_bytes", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector asked for more than 64 KiB of random bytes at once (a fixed limit)");
+    insta::assert_snapshot!(complaint("the_largest_number_of_random_bytes", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector requested more than 64 KiB of random bytes at once (fixed limit)");
 }
 
 #[test]
 fn insecure_random_bytes_at_once() {
-    insta::assert_snapshot!(complaint("insecure_random_bytes_at_once", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector asked for more than 64 KiB of random bytes at once (a fixed limit)");
+    insta::assert_snapshot!(complaint("insecure_random_bytes_at_once", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector requested more than 64 KiB of random bytes at once (fixed limit)");
 }
 
 #[test]
 fn a_thousand_requests() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("a_thousand_requests", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector sent more than 100 requests (a fixed limit)");
+    insta::assert_snapshot!(scene.attack("a_thousand_requests", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector exceeded 100 requests (fixed limit)");
     assert_eq!(scene.target.requests().len(), 100);
 }
 
 #[test]
 fn invalid_requests_without_end() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("invalid_requests_without_end", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector sent more than 100 requests (a fixed limit)");
+    insta::assert_snapshot!(scene.attack("invalid_requests_without_end", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector exceeded 100 requests (fixed limit)");
     assert_eq!(scene.target.requests(), [""; 0]);
 }
 
@@ -143,23 +143,23 @@ fn invalid_requests_without_end() {
 #[test]
 fn panic_with_text() {
     let complaint = mask::digits(&complaint("panic_with_text", ""), "ends.rs:", "LINE");
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector failed: wasm trap: wasm `unreachable` instruction executed; it wrote: thread '<unnamed>' (1) panicked at guests/evil/src/ends.rs:LINE:5: | the collector does not know what to do | note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector failed: wasm trap: wasm `unreachable` instruction executed; stderr: thread '<unnamed>' (1) panicked at guests/evil/src/ends.rs:LINE:5: | the collector does not know what to do | note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace");
 }
 
 #[test]
 fn abort() {
-    insta::assert_snapshot!(complaint("abort", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector failed: wasm trap: wasm `unreachable` instruction executed");
+    insta::assert_snapshot!(complaint("abort", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector failed: wasm trap: wasm `unreachable` instruction executed");
 }
 
 #[test]
 fn exit_with_success() {
-    insta::assert_snapshot!(complaint("exit_with_success", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector ended itself with the exit status 0");
+    insta::assert_snapshot!(complaint("exit_with_success", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector exited with status 0");
 }
 
 #[test]
 fn exit_with_failure() {
     // It says 3. WASI hands on whether it went well, and no number.
-    insta::assert_snapshot!(complaint("exit_with_failure", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector ended itself with the exit status 1");
+    insta::assert_snapshot!(complaint("exit_with_failure", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector exited with status 1");
 }
 
 // What it writes.
@@ -168,36 +168,36 @@ fn exit_with_failure() {
 fn stderr_flood() {
     let (values, complaint) = values_and_complaint("stderr_flood", "");
     assert_eq!(values, one());
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector wrote: …7 of a flood | line 99988 of a flood | line 99989 of a flood | line 99990 of a flood | line 99991 of a flood | line 99992 of a flood | line 99993 of a flood | line 99994 of a flood | line 99995 of a flood | line 99996 of a flood | line 99997 of a flood | line 99998 of a flood | line 99999 of a flood");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector stderr: …7 of a flood | line 99988 of a flood | line 99989 of a flood | line 99990 of a flood | line 99991 of a flood | line 99992 of a flood | line 99993 of a flood | line 99994 of a flood | line 99995 of a flood | line 99996 of a flood | line 99997 of a flood | line 99998 of a flood | line 99999 of a flood");
 }
 
 #[test]
 fn stderr_escapes() {
     let (values, complaint) = values_and_complaint("stderr_escapes", "");
     assert_eq!(values, one());
-    insta::assert_snapshot!(complaint, @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector wrote: \u{1b}[2J\u{1b}]0;title\u{7}mackerel-plugin-wasm: a false message");
+    insta::assert_snapshot!(complaint, @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector stderr: \u{1b}[2J\u{1b}]0;title\u{7}mackerel-plugin-wasm: a false message");
 }
 
 #[test]
 fn stderr_that_is_not_utf8() {
     let (values, complaint) = values_and_complaint("stderr_that_is_not_utf8", "");
     assert_eq!(values, one());
-    insta::assert_snapshot!(complaint, @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector wrote: ��\0� �(��� end");
+    insta::assert_snapshot!(complaint, @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector stderr: ��\0� �(��� end");
 }
 
 #[test]
 fn stderr_in_one_call() {
-    insta::assert_snapshot!(complaint("stderr_in_one_call", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
+    insta::assert_snapshot!(complaint("stderr_in_one_call", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector passed more than 4 MiB to the host in one call (fixed limit)");
 }
 
 #[test]
 fn stdout_in_one_call() {
-    insta::assert_snapshot!(complaint("stdout_in_one_call", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
+    insta::assert_snapshot!(complaint("stdout_in_one_call", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector passed more than 4 MiB to the host in one call (fixed limit)");
 }
 
 #[test]
 fn zeroes_without_end() {
-    insta::assert_snapshot!(complaint("zeroes_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector failed: cannot write more zeroes than `check_write` allows");
+    insta::assert_snapshot!(complaint("zeroes_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector failed: cannot write more zeroes than `check_write` allows");
 }
 
 #[test]
@@ -211,33 +211,33 @@ fn metrics_on_stdout() {
 fn undeclared_samples() {
     let (values, complaint) = values_and_complaint("undeclared_samples", "");
     assert_eq!(values, one());
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out 4 samples that no graph declares: #.evil.three, …");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: dropped 4 samples without a declared graph: #.evil.three, …");
 }
 
 #[test]
 fn illegal_sample_names() {
     let (values, complaint) = values_and_complaint("illegal_sample_names", "");
     assert_eq!(values, [("evil.two".to_owned(), 2.0)]);
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out 20 samples that no graph declares: .one, …");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: dropped 20 samples without a declared graph: .one, …");
 }
 
 #[test]
 fn escapes_in_sample_names() {
     let (values, complaint) = values_and_complaint("escapes_in_sample_names", "");
     assert_eq!(values, one());
-    insta::assert_snapshot!(complaint, @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out a sample that no graph declares: \u{1b}[2J#.evil\r\nmackerel-plugin-wasm: \u{202e}a false message.one");
+    insta::assert_snapshot!(complaint, @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: dropped a sample without a declared graph: \u{1b}[2J#.evil\r\nmackerel-plugin-wasm: \u{202e}a false message.one");
 }
 
 #[test]
 fn a_sample_name_of_32_mib() {
-    insta::assert_snapshot!(complaint("a_sample_name_of_32_mib", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
+    insta::assert_snapshot!(complaint("a_sample_name_of_32_mib", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector passed more than 4 MiB to the host in one call (fixed limit)");
 }
 
 #[test]
 fn values_that_are_not_finite() {
     let (values, complaint) = values_and_complaint("values_that_are_not_finite", "");
     assert_eq!(values, [("evil.two".to_owned(), 2.0)]);
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out 3 samples whose value is not a finite number: #.evil.one, …");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: dropped 3 samples with a value that is not finite: #.evil.one, …");
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn a_counter_from_the_target() {
 fn the_same_sample_twice() {
     let (values, complaint) = values_and_complaint("the_same_sample_twice", "");
     assert_eq!(values, one());
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out a sample that came before in the same report: #.evil.one");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: dropped a sample with the key of an earlier one: #.evil.one");
 }
 
 #[test]
@@ -302,17 +302,17 @@ fn random_values() {
 fn as_many_samples_as_allowed() {
     let (values, complaint) = values_and_complaint("as_many_samples_as_allowed", "");
     assert_eq!(values, one());
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out 9999 samples that came before in the same report: #.evil.one, …");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: dropped 9999 samples with the key of an earlier one: #.evil.one, …");
 }
 
 #[test]
 fn too_many_samples() {
-    insta::assert_snapshot!(complaint("too_many_samples", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector reported more than 10000 samples (a fixed limit)");
+    insta::assert_snapshot!(complaint("too_many_samples", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector exceeded 10000 samples (fixed limit)");
 }
 
 #[test]
 fn a_million_samples() {
-    insta::assert_snapshot!(complaint("a_million_samples", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
+    insta::assert_snapshot!(complaint("a_million_samples", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector passed more than 4 MiB to the host in one call (fixed limit)");
 }
 
 // What it hands over: errors.
@@ -324,22 +324,22 @@ fn escapes_in_the_error() {
 
 #[test]
 fn escapes_in_an_http_error() {
-    insta::assert_snapshot!(complaint("escapes_in_an_http_error", ""), @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no whole answer: \u{1b}[2J\r\nmackerel-plugin-wasm: a false message");
+    insta::assert_snapshot!(complaint("escapes_in_an_http_error", ""), @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: incomplete response: \u{1b}[2J\r\nmackerel-plugin-wasm: a false message");
 }
 
 #[test]
 fn an_error_of_32_mib() {
-    insta::assert_snapshot!(complaint("an_error_of_32_mib", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
+    insta::assert_snapshot!(complaint("an_error_of_32_mib", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector passed more than 4 MiB to the host in one call (fixed limit)");
 }
 
 #[test]
 fn an_invalid_status() {
-    insta::assert_snapshot!(complaint("an_invalid_status", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: answered 65535 instead of 200 OK");
+    insta::assert_snapshot!(complaint("an_invalid_status", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: HTTP 65535 instead of 200 OK");
 }
 
 #[test]
 fn an_invalid_limit() {
-    insta::assert_snapshot!(complaint("an_invalid_limit", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the answer's body is larger than 16 EiB, which is the limit");
+    insta::assert_snapshot!(complaint("an_invalid_limit", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: response body exceeds 16 EiB (fixed limit)");
 }
 
 // Where it has no business.
@@ -347,7 +347,7 @@ fn an_invalid_limit() {
 #[test]
 fn addresses_of_this_machine() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("addresses_of_this_machine", "").complaint(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 27 refused, connected to ["127.0.0.1:PORT"]; it was refused '127.1' (look-up of a name), '2130706433' (look-up of a name), '0x7f000001' (look-up of a name) and 13 more: it reaches its target alone"#);
+    insta::assert_snapshot!(scene.attack("addresses_of_this_machine", "").complaint(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 27 refused, connected to ["127.0.0.1:PORT"]; denied: lookup of '127.1', lookup of '2130706433', lookup of '0x7f000001' and 13 more (a collector can only reach its own target)"#);
     scene.target.assert_alone();
     let requests = scene.target.requests().into_iter().filter(|request| !request.is_empty());
     assert_eq!(requests.count(), 1, "the one for its ports, beside connections without any");
@@ -356,7 +356,7 @@ fn addresses_of_this_machine() {
 #[test]
 fn sockets_of_every_kind() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("sockets_of_every_kind", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: tcp connected, PermissionDenied; listen PermissionDenied; udp PermissionDenied; low tcp bind access-denied, connect access-denied; low udp access-denied; it was refused a socket (UDP), 127.0.0.1:PORT (TCP), 127.0.0.1:PORT (TCP, to listen): it reaches its target alone");
+    insta::assert_snapshot!(scene.attack("sockets_of_every_kind", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: tcp connected, PermissionDenied; listen PermissionDenied; udp PermissionDenied; low tcp bind access-denied, connect access-denied; low udp access-denied; denied: UDP socket, 127.0.0.1:PORT (TCP), 127.0.0.1:PORT (TCP, listening) (a collector can only reach its own target)");
     scene.target.assert_alone();
     let requests = scene.target.requests().into_iter().filter(|request| !request.is_empty());
     assert_eq!(requests.count(), 1, "the one for its ports, beside connections without any");
@@ -367,19 +367,19 @@ fn connections_elsewhere_beside_a_good_report() {
     let scene = Scene::new();
     let (values, complaint) = scene.attack("connections_elsewhere_beside_a_good_report", "").values_and_complaint();
     assert_eq!(values, one());
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector was refused 127.0.0.1:PORT (TCP), 'registry.example' (look-up of a name): it reaches its target alone");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: denied: 127.0.0.1:PORT (TCP), lookup of 'registry.example' (a collector can only reach its own target)");
     scene.target.assert_alone();
 }
 
 #[test]
 fn name_lookups() {
-    insta::assert_snapshot!(complaint("name_lookups", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: localhost permanent-resolver-failure; LOCALHOST permanent-resolver-failure; 127.0.0.1 Ok(Some(IpAddress::Ipv4((127, 0, 0, 1)))); ::1 Ok(Some(IpAddress::Ipv6((0, 0, 0, 0, 0, 0, 0, 1))));; it was refused 'localhost' (look-up of a name), 'LOCALHOST' (look-up of a name): it reaches its target alone");
+    insta::assert_snapshot!(complaint("name_lookups", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: localhost permanent-resolver-failure; LOCALHOST permanent-resolver-failure; 127.0.0.1 Ok(Some(IpAddress::Ipv4((127, 0, 0, 1)))); ::1 Ok(Some(IpAddress::Ipv6((0, 0, 0, 0, 0, 0, 0, 1))));; denied: lookup of 'localhost', lookup of 'LOCALHOST' (a collector can only reach its own target)");
 }
 
 #[test]
 fn addresses_by_wasi_http() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("addresses_by_wasi_http", "").complaint(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 25 refused, and sent to ["127.0.0.1:PORT", "[::ffff:127.0.0.1]:PORT", "[::ffff:7f00:1]:PORT"]; it was refused http://127.1:PORT (GET), http://2130706433:PORT (GET), http://0x7f000001:PORT (GET) and 22 more: it reaches its target alone"#);
+    insta::assert_snapshot!(scene.attack("addresses_by_wasi_http", "").complaint(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 25 refused, and sent to ["127.0.0.1:PORT", "[::ffff:127.0.0.1]:PORT", "[::ffff:7f00:1]:PORT"]; denied: http://127.1:PORT (GET), http://2130706433:PORT (GET), http://0x7f000001:PORT (GET) and 22 more (a collector can only reach its own target)"#);
     scene.target.assert_alone();
     insta::assert_snapshot!(scene.target.requests().join("\n"), @"
     GET /stats HTTP/1.1 | host: 127.0.0.1:PORT
@@ -392,7 +392,7 @@ fn addresses_by_wasi_http() {
 #[test]
 fn authorities_by_wasi_http() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("authorities_by_wasi_http", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 8 refused, and sent [2, 3]; it was refused http://127.0.0.1:PORT (GET), http://127.0.0.1:PORT (GET), http://:80 (GET): it reaches its target alone");
+    insta::assert_snapshot!(scene.attack("authorities_by_wasi_http", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 8 refused, and sent [2, 3]; denied: http://127.0.0.1:PORT (GET), http://127.0.0.1:PORT (GET), http://:80 (GET) (a collector can only reach its own target)");
     scene.target.assert_alone();
     insta::assert_snapshot!(scene.target.requests().join("\n"), @"
     GET /stats HTTP/1.1 | host: 127.0.0.1:PORT
@@ -421,7 +421,7 @@ fn headers_by_wasi_http() {
 #[test]
 fn methods_by_wasi_http() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("methods_by_wasi_http", "").complaint(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: connect Err("refused"), ftp Err("ErrorCode::HttpProtocolError"), post Ok(200); it was refused http://127.0.0.1:PORT (CONNECT): it reaches its target alone"#);
+    insta::assert_snapshot!(scene.attack("methods_by_wasi_http", "").complaint(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: connect Err("refused"), ftp Err("ErrorCode::HttpProtocolError"), post Ok(200); denied: http://127.0.0.1:PORT (CONNECT) (a collector can only reach its own target)"#);
     scene.target.assert_alone();
     insta::assert_snapshot!(scene.target.requests().join("\n"), @"
     GET /stats HTTP/1.1 | host: 127.0.0.1:PORT
@@ -437,19 +437,19 @@ fn a_body_without_end_by_wasi_http() {
 #[test]
 fn a_request_without_end_by_wasi_http() {
     let options = "--timeout 1s --cpu-limit 10s";
-    insta::assert_snapshot!(complaint("a_request_without_end_by_wasi_http", options), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no answer after 1s (--timeout)");
+    insta::assert_snapshot!(complaint("a_request_without_end_by_wasi_http", options), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no response after 1s (--timeout)");
 }
 
 #[test]
 fn requests_without_end_by_wasi_http() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("requests_without_end_by_wasi_http", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector sent more than 100 requests (a fixed limit)");
+    insta::assert_snapshot!(scene.attack("requests_without_end_by_wasi_http", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector exceeded 100 requests (fixed limit)");
     assert!(scene.target.requests().len() <= 100);
 }
 
 #[test]
 fn the_longest_timeouts_by_wasi_http() {
-    insta::assert_snapshot!(complaint("the_longest_timeouts_by_wasi_http", "--timeout 2s"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no answer after 2s (--timeout)");
+    insta::assert_snapshot!(complaint("the_longest_timeouts_by_wasi_http", "--timeout 2s"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no response after 2s (--timeout)");
 }
 
 #[test]
@@ -506,13 +506,13 @@ fn a_header_of_a_mebibyte() {
 
 #[test]
 fn stats_without_a_container() {
-    insta::assert_snapshot!(complaint("stats_without_a_container", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector asked for a container's figures where there is no container");
+    insta::assert_snapshot!(complaint("stats_without_a_container", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector requested container stats, but the target has no container");
 }
 
 #[test]
 fn stats_and_state_a_thousand_times() {
     // Without an engine nothing is there to ask: on a real one, see below.
-    insta::assert_snapshot!(complaint("stats_and_state_a_thousand_times", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector sent more than 100 requests (a fixed limit)");
+    insta::assert_snapshot!(complaint("stats_and_state_a_thousand_times", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector exceeded 100 requests (fixed limit)");
 }
 
 #[test]
@@ -540,7 +540,7 @@ fn refusal(name: &str, code: i32) -> String {
 
 #[test]
 fn graphs_spin() {
-    insta::assert_snapshot!(refusal("graphs_spin", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector computed for more than 1s (a fixed limit)");
+    insta::assert_snapshot!(refusal("graphs_spin", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: collector exceeded 1s of CPU time (fixed limit)");
 }
 
 #[test]
@@ -549,29 +549,29 @@ fn graphs_connect_elsewhere() {
     let command = format!("run {} --attack graphs_connect_elsewhere", component("evil"));
     let values = agent.values(&format!("{command} --target {}", good.target())).exits(0);
     good.assert_whole(&values);
-    insta::assert_snapshot!(one_line(&values), @"mackerel-plugin-wasm: evil.wasm: the collector was refused 127.0.0.1:PORT (TCP): it reaches its target alone");
+    insta::assert_snapshot!(one_line(&values), @"mackerel-plugin-wasm: evil.wasm: denied: 127.0.0.1:PORT (TCP) (a collector can only reach its own target)");
     assert_eq!(agent.definitions(&command).exits(0).stderr, values.stderr);
 }
 
 #[test]
 fn graphs_sleep() {
-    insta::assert_snapshot!(refusal("graphs_sleep", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector did not come to an end within 5s (a fixed limit)");
+    insta::assert_snapshot!(refusal("graphs_sleep", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: collector timed out after 5s (fixed limit)");
 }
 
 #[test]
 fn graphs_panic() {
     let refusal = mask::digits(&refusal("graphs_panic", 1), "graphs.rs:", "LINE");
-    insta::assert_snapshot!(refusal, @"mackerel-plugin-wasm: evil.wasm: graphs: the collector failed: wasm trap: wasm `unreachable` instruction executed; it wrote: thread '<unnamed>' (1) panicked at guests/evil/src/graphs.rs:LINE:5: | the collector knows no graphs | note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace");
+    insta::assert_snapshot!(refusal, @"mackerel-plugin-wasm: evil.wasm: graphs: collector failed: wasm trap: wasm `unreachable` instruction executed; stderr: thread '<unnamed>' (1) panicked at guests/evil/src/graphs.rs:LINE:5: | the collector knows no graphs | note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace");
 }
 
 #[test]
 fn graphs_take_memory() {
-    insta::assert_snapshot!(refusal("graphs_take_memory", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector needs more than 64 MiB of memory (--memory-limit)");
+    insta::assert_snapshot!(refusal("graphs_take_memory", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: collector exceeded 64 MiB of memory (--memory-limit)");
 }
 
 #[test]
 fn graphs_exit() {
-    insta::assert_snapshot!(refusal("graphs_exit", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector ended itself with the exit status 0");
+    insta::assert_snapshot!(refusal("graphs_exit", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: collector exited with status 0");
 }
 
 #[test]
@@ -581,77 +581,77 @@ fn graphs_send_requests() {
 
 #[test]
 fn a_key_without_a_hash_sign() {
-    insta::assert_snapshot!(refusal("a_key_without_a_hash_sign", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the graph's key 'evil' does not hold '#' exactly once");
+    insta::assert_snapshot!(refusal("a_key_without_a_hash_sign", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: collector violated the contract: graph key 'evil' must contain '#' exactly once");
 }
 
 #[test]
 fn a_key_with_two_hash_signs() {
-    insta::assert_snapshot!(refusal("a_key_with_two_hash_signs", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the graph's key '#.evil.#' does not hold '#' exactly once");
+    insta::assert_snapshot!(refusal("a_key_with_two_hash_signs", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: collector violated the contract: graph key '#.evil.#' must contain '#' exactly once");
 }
 
 #[test]
 fn a_key_that_is_illegal() {
-    insta::assert_snapshot!(refusal("a_key_that_is_illegal", 1), @r"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the graph's key '#.\u{1b}[2Jevil\n\tevil' is not made of legal components");
+    insta::assert_snapshot!(refusal("a_key_that_is_illegal", 1), @r"mackerel-plugin-wasm: evil.wasm: graphs: collector violated the contract: graph key '#.\u{1b}[2Jevil\n\tevil' has components that Mackerel does not allow");
 }
 
 #[test]
 fn a_key_that_is_empty() {
-    insta::assert_snapshot!(refusal("a_key_that_is_empty", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the graph's key '' is not made of legal components");
+    insta::assert_snapshot!(refusal("a_key_that_is_empty", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: collector violated the contract: graph key '' has components that Mackerel does not allow");
 }
 
 #[test]
 fn a_key_of_a_mebibyte() {
-    insta::assert_snapshot!(refusal("a_key_of_a_mebibyte", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: a graph's key has 1048578 bytes, 255 are the limit");
+    insta::assert_snapshot!(refusal("a_key_of_a_mebibyte", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: collector violated the contract: 1048578 bytes in a graph key, limit 255");
 }
 
 #[test]
 fn the_same_key_twice() {
-    insta::assert_snapshot!(refusal("the_same_key_twice", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the graph '#.evil' is declared twice");
+    insta::assert_snapshot!(refusal("the_same_key_twice", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: collector violated the contract: graph '#.evil' is declared twice");
 }
 
 #[test]
 fn a_metric_that_is_illegal() {
-    insta::assert_snapshot!(refusal("a_metric_that_is_illegal", 1), @r"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the metric 't\u{1b}w\no' of the graph '#.evil' is not a legal name");
+    insta::assert_snapshot!(refusal("a_metric_that_is_illegal", 1), @r"mackerel-plugin-wasm: evil.wasm: graphs: collector violated the contract: metric 't\u{1b}w\no' of graph '#.evil' has a name that Mackerel does not allow");
 }
 
 #[test]
 fn a_metric_that_is_empty() {
-    insta::assert_snapshot!(refusal("a_metric_that_is_empty", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the metric '' of the graph '#.evil' is not a legal name");
+    insta::assert_snapshot!(refusal("a_metric_that_is_empty", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: collector violated the contract: metric '' of graph '#.evil' has a name that Mackerel does not allow");
 }
 
 #[test]
 fn a_metric_of_a_mebibyte() {
-    insta::assert_snapshot!(refusal("a_metric_of_a_mebibyte", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the metric 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…");
+    insta::assert_snapshot!(refusal("a_metric_of_a_mebibyte", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: collector violated the contract: metric 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…");
 }
 
 #[test]
 fn the_same_metric_twice() {
-    insta::assert_snapshot!(refusal("the_same_metric_twice", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the metric 'one' of the graph '#.evil' is declared twice");
+    insta::assert_snapshot!(refusal("the_same_metric_twice", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: collector violated the contract: metric of graph '#.evil' 'one' is declared twice");
 }
 
 #[test]
 fn a_graph_without_metrics() {
-    insta::assert_snapshot!(refusal("a_graph_without_metrics", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the graph '#.evil' has no metrics");
+    insta::assert_snapshot!(refusal("a_graph_without_metrics", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: collector violated the contract: graph '#.evil' has no metrics");
 }
 
 #[test]
 fn a_hundred_thousand_graphs() {
-    insta::assert_snapshot!(refusal("a_hundred_thousand_graphs", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector handed over more than 4 MiB at once (a fixed limit)");
+    insta::assert_snapshot!(refusal("a_hundred_thousand_graphs", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: collector passed more than 4 MiB to the host in one call (fixed limit)");
 }
 
 #[test]
 fn a_thousand_graphs() {
-    insta::assert_snapshot!(refusal("a_thousand_graphs", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: it has 1000 graphs, 200 are the limit");
+    insta::assert_snapshot!(refusal("a_thousand_graphs", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: collector violated the contract: 1000 graphs, limit 200");
 }
 
 #[test]
 fn a_hundred_thousand_metrics() {
-    insta::assert_snapshot!(refusal("a_hundred_thousand_metrics", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector handed over more than 4 MiB at once (a fixed limit)");
+    insta::assert_snapshot!(refusal("a_hundred_thousand_metrics", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: collector passed more than 4 MiB to the host in one call (fixed limit)");
 }
 
 #[test]
 fn ten_thousand_metrics() {
-    insta::assert_snapshot!(refusal("ten_thousand_metrics", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: its graphs have 10000 metrics, 1000 are the limit");
+    insta::assert_snapshot!(refusal("ten_thousand_metrics", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: collector violated the contract: 10000 metrics of all graphs, limit 1000");
 }
 
 #[test]
@@ -684,7 +684,7 @@ fn random_graphs() {
 
 #[test]
 fn a_label_of_a_mebibyte() {
-    insta::assert_snapshot!(refusal("a_label_of_a_mebibyte", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: a label of the graph '#.evil' has 1048576 bytes, 255 are the limit");
+    insta::assert_snapshot!(refusal("a_label_of_a_mebibyte", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: collector violated the contract: 1048576 bytes in a label of graph '#.evil', limit 255");
 }
 
 #[test]
@@ -768,7 +768,7 @@ fn targets_that_report_more_than_all_may_together_cost_the_others_nothing() {
 fn a_hundred_that_spin_cost_the_others_nothing() {
     let output = many_beside_five_good("spin", 100);
     assert_eq!(output.metrics().count(), 5, "{output}");
-    insta::assert_snapshot!(lines(&output), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT and 99 others: the collector was not done after 5s (--timeout)");
+    insta::assert_snapshot!(lines(&output), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT and 99 others: collector timed out after 5s (--timeout)");
 }
 
 #[test]
@@ -804,16 +804,16 @@ fn ten_evil_containers_cost_twenty_good_ones_nothing() {
     assert_eq!(output.metrics().count(), 4 * good.len(), "{output}");
     let lines = mask::digits(&group.mask(&lines(&output)), "ends.rs:", "LINE");
     insta::assert_snapshot!(lines, @"
-    mackerel-plugin-wasm: evil.wasm: a_thousand_requests (127.0.0.1:PORT): the collector sent more than 100 requests (a fixed limit)
-    mackerel-plugin-wasm: evil.wasm: deep_recursion (127.0.0.1:PORT): the collector failed: wasm trap: out of bounds memory access
-    mackerel-plugin-wasm: evil.wasm: exit_with_failure (127.0.0.1:PORT): the collector ended itself with the exit status 1
-    mackerel-plugin-wasm: evil.wasm: memory_at_once (127.0.0.1:PORT): the collector needs more than 64 MiB of memory (--memory-limit)
-    mackerel-plugin-wasm: evil.wasm: panic_with_text (127.0.0.1:PORT): the collector failed: wasm trap: wasm `unreachable` instruction executed; it wrote: thread '<unnamed>' (1) panicked at guests/evil/src/ends.rs:LINE:5: | the collector does not know what to do | note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
-    mackerel-plugin-wasm: evil.wasm: pollables_without_end (127.0.0.1:PORT): the collector holds more than 1000 resources (a fixed limit)
-    mackerel-plugin-wasm: evil.wasm: sleep (127.0.0.1:PORT): the collector was not done after 5s (--timeout)
-    mackerel-plugin-wasm: evil.wasm: spin (127.0.0.1:PORT): the collector computed for more than 1s (--cpu-limit)
-    mackerel-plugin-wasm: evil.wasm: stats_and_state_a_thousand_times (127.0.0.1:PORT): the collector sent more than 100 requests (a fixed limit)
-    mackerel-plugin-wasm: evil.wasm: too_many_samples (127.0.0.1:PORT): the collector reported more than 10000 samples (a fixed limit)
+    mackerel-plugin-wasm: evil.wasm: a_thousand_requests (127.0.0.1:PORT): collector exceeded 100 requests (fixed limit)
+    mackerel-plugin-wasm: evil.wasm: deep_recursion (127.0.0.1:PORT): collector failed: wasm trap: out of bounds memory access
+    mackerel-plugin-wasm: evil.wasm: exit_with_failure (127.0.0.1:PORT): collector exited with status 1
+    mackerel-plugin-wasm: evil.wasm: memory_at_once (127.0.0.1:PORT): collector exceeded 64 MiB of memory (--memory-limit)
+    mackerel-plugin-wasm: evil.wasm: panic_with_text (127.0.0.1:PORT): collector failed: wasm trap: wasm `unreachable` instruction executed; stderr: thread '<unnamed>' (1) panicked at guests/evil/src/ends.rs:LINE:5: | the collector does not know what to do | note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+    mackerel-plugin-wasm: evil.wasm: pollables_without_end (127.0.0.1:PORT): collector exceeded 1000 resources (fixed limit)
+    mackerel-plugin-wasm: evil.wasm: sleep (127.0.0.1:PORT): collector timed out after 5s (--timeout)
+    mackerel-plugin-wasm: evil.wasm: spin (127.0.0.1:PORT): collector exceeded 1s of CPU time (--cpu-limit)
+    mackerel-plugin-wasm: evil.wasm: stats_and_state_a_thousand_times (127.0.0.1:PORT): collector exceeded 100 requests (fixed limit)
+    mackerel-plugin-wasm: evil.wasm: too_many_samples (127.0.0.1:PORT): collector exceeded 10000 samples (fixed limit)
     ");
     assert!(output.elapsed < Duration::from_secs(20), "{:?}", output.elapsed);
     assert!(output.peak < PEAK, "{} bytes", output.peak);

@@ -103,13 +103,13 @@ fn shows_what_becomes_of_every_container_and_why() {
     let filter = group.filter();
     let masked = |text: &str| text.replace(&filter, "label=scenario=GROUP").replace(&port, "PORT");
     insta::assert_snapshot!(masked(&table_of(&group, &text)), @"
-    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS  WHY
+    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS  REASON
     normal  8080  127.0.0.1:PORT  PORT  collected  TIME ms  15 (6 counters)  the only published port, bound to 0.0.0.0
-    paused  -  -  -  passed over  -  -  it is not running (Up TIME (Paused))
-    portless  -  -  -  passed over  -  -  it publishes no TCP port
+    paused  -  -  -  skipped  -  -  not running (Up Less than a second (Paused))
+    portless  -  -  -  skipped  -  -  publishes no TCP port
     several  -  -  -  failed  -  -  publishes several ports (8080, 9090): choose one, such as --container-port 8080
-    stopped  -  -  -  passed over  -  -  it is not running (Exited TIME)
-    other  -  -  -  passed over  -  -  it does not match --filter label=scenario=GROUP --filter label=tier=front
+    stopped  -  -  -  skipped  -  -  not running (Exited (2) Less than a second ago)
+    other  -  -  -  skipped  -  -  does not match --filter label=scenario=GROUP --filter label=tier=front
     ");
     let head: Vec<&str> = text.lines().take(2).collect();
     insta::assert_snapshot!(masked(&head.join("\n")).replace(engine.host(), "ENGINE"), @"
@@ -134,10 +134,10 @@ fn shows_what_becomes_of_every_container_and_why() {
     insta::assert_snapshot!(told, @r#"
     normal: {"address":"127.0.0.1:PORT","collected":true,"considered":true,"counters":6,"error":null,"metrics":15,"milliseconds":true,"name":"PORT","port":8080,"warnings":[],"why":"the only published port, bound to 0.0.0.0"}
     several: {"address":null,"collected":false,"considered":true,"counters":0,"error":"publishes several ports (8080, 9090): choose one, such as --container-port 8080","metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"publishes several ports (8080, 9090): choose one, such as --container-port 8080"}
-    portless: {"address":null,"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"it publishes no TCP port"}
-    other: {"address":null,"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"it does not match --filter label=scenario=GROUP --filter label=tier=front"}
-    stopped: {"address":null,"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"it is not running (Exited TIME)"}
-    paused: {"address":null,"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"it is not running (Up TIME (Paused))"}
+    portless: {"address":null,"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"publishes no TCP port"}
+    other: {"address":null,"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"does not match --filter label=scenario=GROUP --filter label=tier=front"}
+    stopped: {"address":null,"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"not running (Exited (2) 1 second ago)"}
+    paused: {"address":null,"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"not running (Up Less than a second (Paused))"}
     "#);
     assert_eq!(agent.state_files(), Vec::<PathBuf>::new(), "something is remembered");
 }
@@ -176,8 +176,8 @@ fn says_which_port_is_asked_and_why() {
     several: null publishes several ports (8080, 9090): choose one, such as --container-port 8080
     local: 8080 the only published port, bound to 127.0.0.1
     six: 8080 the only published port, bound to ::1
-    exposed: null it publishes no TCP port
-    nothing: null it publishes no TCP port
+    exposed: null publishes no TCP port
+    nothing: null publishes no TCP port
     ");
     insta::assert_snapshot!(choices(&agent, &format!("{words} --container-port 8080"), &all), @"
     single: 8080 --container-port, bound to 0.0.0.0
@@ -185,7 +185,7 @@ fn says_which_port_is_asked_and_why() {
     local: 8080 --container-port, bound to 127.0.0.1
     six: 8080 --container-port, bound to ::1
     exposed: 8080 --container-port, not published, so at the container's own address
-    nothing: null it has no TCP port 8080
+    nothing: null has no TCP port 8080
     ");
 }
 
@@ -197,9 +197,9 @@ fn says_how_a_container_on_the_hosts_network_is_asked() {
     let host = group.app_in_host_network("host", number);
     let words = format!("gostats --filter {} --path /stats", group.filter());
     let agent = Agent::beside(engine);
-    insta::assert_snapshot!(choices(&agent, &words, &[&host]), @"host: null it is on the host's network, where --container-port has to name the port");
+    insta::assert_snapshot!(choices(&agent, &words, &[&host]), @"host: null uses the host network: name the port with --container-port");
     let chosen = choices(&agent, &format!("{words} --container-port {number}"), &[&host]);
-    insta::assert_snapshot!(chosen.replace(&number.to_string(), "PORT"), @"host: PORT --container-port, on the host's network");
+    insta::assert_snapshot!(chosen.replace(&number.to_string(), "PORT"), @"host: PORT --container-port, on the host network");
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn shows_the_slots_of_the_last_run_and_changes_nothing() {
     };
     assert_eq!(slots(&explanation), ["2", "1", "3"]);
     let note = explanation["notes"][0].as_str().expect("a note");
-    insta::assert_snapshot!(note.replace(&state.0.display().to_string(), "STATE"), @"gostats: slots are those that STATE has; MACKEREL_PLUGIN_WORKDIR leads there");
+    insta::assert_snapshot!(note.replace(&state.0.display().to_string(), "STATE"), @"gostats: slots are those of the state file STATE (MACKEREL_PLUGIN_WORKDIR)");
     assert_eq!(files(), before, "it was changed");
     run(&["1", "2", "3"]);
     assert_eq!(slots(&explain(&agent, &words)), ["2", "1", "3"]);
@@ -280,13 +280,13 @@ fn of_fixed_targets_shows_what_each_said() {
     insta::assert_snapshot!(masked(&lines(&text(&agent, &words))), @"
     mackerel-plugin-wasm run gostats --target 127.0.0.3:1 --target 127.0.0.1:FAILING --target 127.0.0.2:GOOD
 
-    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS  WHY
+    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS  REASON
     -  -  127.0.0.1:FAILING  FAILING  failed  TIME ms  -  --target
     -  -  127.0.0.2:GOOD  GOOD  collected  TIME ms  15 (6 counters)  --target
     -  -  127.0.0.3:1  1  failed  TIME ms  -  --target
 
-    127.0.0.1:FAILING: answered 500 Internal Server Error instead of 200 OK
-    127.0.0.3:1: no connection: Connection refused (os error 111)
+    127.0.0.1:FAILING: HTTP 500 Internal Server Error instead of 200 OK
+    127.0.0.3:1: connection failed: Connection refused (os error 111)
     ");
 
     let explanation = explain(&agent, &words);
@@ -298,9 +298,9 @@ fn of_fixed_targets_shows_what_each_said() {
         told.extend([&masked(&row.to_string()), "\n"]);
     }
     insta::assert_snapshot!(told, @r#"
-    {"address":"127.0.0.1:FAILING","collected":false,"considered":true,"container":null,"counters":0,"error":"answered 500 Internal Server Error instead of 200 OK","metrics":0,"milliseconds":true,"name":"FAILING","port":null,"warnings":[],"why":"--target"}
+    {"address":"127.0.0.1:FAILING","collected":false,"considered":true,"container":null,"counters":0,"error":"HTTP 500 Internal Server Error instead of 200 OK","metrics":0,"milliseconds":true,"name":"FAILING","port":null,"warnings":[],"why":"--target"}
     {"address":"127.0.0.2:GOOD","collected":true,"considered":true,"container":null,"counters":6,"error":null,"metrics":15,"milliseconds":true,"name":"GOOD","port":null,"warnings":[],"why":"--target"}
-    {"address":"127.0.0.3:1","collected":false,"considered":true,"container":null,"counters":0,"error":"no connection: Connection refused (os error 111)","metrics":0,"milliseconds":true,"name":"1","port":null,"warnings":[],"why":"--target"}
+    {"address":"127.0.0.3:1","collected":false,"considered":true,"container":null,"counters":0,"error":"connection failed: Connection refused (os error 111)","metrics":0,"milliseconds":true,"name":"1","port":null,"warnings":[],"why":"--target"}
     "#);
     assert_eq!(agent.state_files(), Vec::<PathBuf>::new(), "something is remembered");
 }
@@ -323,12 +323,12 @@ fn shows_a_collectors_warnings() {
     mackerel-plugin-wasm run docker --stats-source api --graphs 'memory,restarts,health' --instance-name name
     on the container engine at ENGINE
 
-    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS  WHY
+    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS  REASON
     api  -  -  api  collected  TIME ms  5  the whole container
     bad  -  -  bad  collected  TIME ms  2  the whole container
 
-    bad: the collector wrote: omitted restarts and health: the engine does not tell: it answered 500 on \u{1b}[31mfire
-    bad: no counters, for the engine does not say when the container was started: it answered 500 on \u{1b}[31mfire
+    bad: collector stderr: omitted restarts and health: engine returned HTTP 500 on \u{1b}[31mfire
+    bad: no counters: the start time of the container is unknown: engine returned HTTP 500 on \u{1b}[31mfire
     ");
     let explanation = explain(fleet.agent(), words);
     assert_eq!(row(&explanation, "api")["warnings"], json!([]));
@@ -344,12 +344,12 @@ fn without_an_engine_says_what_run_says() {
     let agent = Agent::alone();
     let explain = agent.values("explain docker").exits(1);
     assert_eq!(explain.stdout, "");
-    insta::assert_snapshot!(explain.stderr, @"mackerel-plugin-wasm: no answer from the container engine at unix:///nonexistent/docker.sock: there is no socket /nonexistent/docker.sock; is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)");
+    insta::assert_snapshot!(explain.stderr, @"mackerel-plugin-wasm: cannot connect to the container engine at unix:///nonexistent/docker.sock: no such socket: is Docker running? (--docker-host or DOCKER_HOST selects another engine)");
     assert_eq!(raw(&["run", "docker"], "unix:///nonexistent/docker.sock").1, explain.stderr);
     let odd = FakeEngine::answering(|_| Reply::Whole(500, json!({"message": "on \u{1b}[31mfire"}).to_string()));
     let agent = Agent::on(&odd.host());
     let explain = agent.values("explain docker").exits(1);
-    insta::assert_snapshot!(explain.stderr.replace(&odd.host(), "ENGINE"), @r"mackerel-plugin-wasm: the container engine at ENGINE answered 500: on \u{1b}[31mfire");
+    insta::assert_snapshot!(explain.stderr.replace(&odd.host(), "ENGINE"), @r"mackerel-plugin-wasm: container engine at ENGINE returned HTTP 500: on \u{1b}[31mfire");
     assert_eq!(agent.values("run docker").exits(1).stderr, explain.stderr);
 }
 
@@ -368,10 +368,10 @@ fn an_engine_that_ends_after_its_list_costs_nothing_but_the_rest() {
     mackerel-plugin-wasm run gostats --instance-name name
     on the container engine at ENGINE
 
-    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS  WHY
+    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS  REASON
     api  8080  127.0.0.1:PORT  api  collected  TIME ms  15 (6 counters)  the only published port, bound to 127.0.0.1
 
-    gostats: which containers do not match is not known: the container engine at ENGINE answered 500: on fire
+    gostats: containers that do not match are unknown: container engine at ENGINE returned HTTP 500: on fire
     ");
 }
 
@@ -383,7 +383,7 @@ fn without_a_container_says_so() {
     mackerel-plugin-wasm run gostats
     on the container engine at ENGINE
 
-    no container runs
+    no running containers
     ");
     assert_eq!(explain(&agent, "gostats")["containers"], json!([]));
 }
@@ -427,7 +427,7 @@ fn steers_no_terminal_and_keeps_its_columns_whatever_a_container_is_called() {
     mackerel-plugin-wasm run gostats --instance-name name
     on the container engine at ENGINE
 
-    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS  WHY
+    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS  REASON
     \u{1b}[31mred  8080  127.0.0.3:PORT  __31mred  collected  TIME ms  15 (6 counters)  the only published port, bound to 127.0.0.3
     a\u{202e}b  8080  127.0.0.6:PORT  a_b  collected  TIME ms  15 (6 counters)  the only published port, bound to 127.0.0.6
     fa\u{1b}iling  8080  127.0.0.1:1  fa_iling  failed  TIME ms  -  the only published port, bound to 127.0.0.1
@@ -436,10 +436,10 @@ fn steers_no_terminal_and_keeps_its_columns_whatever_a_container_is_called() {
     tab\there  8080  127.0.0.5:PORT  tab_here  collected  TIME ms  15 (6 counters)  the only published port, bound to 127.0.0.5
     two words  8080  127.0.0.7:PORT  two_words  collected  TIME ms  15 (6 counters)  the only published port, bound to 127.0.0.7
     容器の名前  8080  127.0.0.2:PORT  _____  collected  TIME ms  15 (6 counters)  the only published port, bound to 127.0.0.2
-    paused  -  -  -  passed over  -  -  it is not running (Up TIME (Paused))
+    paused  -  -  -  skipped  -  -  not running (Up \u{1b}[2J8 minutes\r\n (Paused))
     se\u{7}veral  -  -  -  failed  -  -  publishes several ports (1, 2): choose one, such as --container-port 1
 
-    fa\u{1b}iling: no connection: Connection refused (os error 111)
+    fa\u{1b}iling: connection failed: Connection refused (os error 111)
     ");
 }
 
@@ -477,9 +477,10 @@ fn is_where_every_line_of_run_leads() {
     let (is_well, stderr) = raw(&[&["run"], &options[..]].concat(), engine.host());
     assert!(is_well, "{stderr}");
     insta::assert_snapshot!(group.mask(&mask::ports(&stderr)), @"
-    mackerel-plugin-wasm: gostats: portless: passed over: it publishes no TCP port
+    mackerel-plugin-wasm: gostats: portless: skipped: publishes no TCP port
     mackerel-plugin-wasm: gostats: several: publishes several ports (8080, 9090): choose one, such as --container-port 8080
-    mackerel-plugin-wasm: gostats: status-500 (127.0.0.1:PORT): answered 500 Internal Server Error instead of 200 OK
+    mackerel-plugin-wasm: gostats: status-500 (127.0.0.1:PORT): HTTP 500 Internal Server Error instead of 200 OK
+    mackerel-plugin-wasm: gostats: for details: mackerel-plugin-wasm explain gostats, with the same options
     ");
 
     // The same words with `explain` in place of `run`.

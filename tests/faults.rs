@@ -85,7 +85,7 @@ fn a_bad_target_is_one_line_that_names_address_and_cause() {
 fn a_closed_port_is_refused() {
     let output = Agent::alone().values("run gostats --target 127.0.0.1:1").exits(1);
     assert_eq!(output.stdout, "");
-    insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: gostats: 127.0.0.1:1: no connection: Connection refused (os error 111)");
+    insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: gostats: 127.0.0.1:1: connection failed: Connection refused (os error 111)");
 }
 
 #[test]
@@ -116,8 +116,8 @@ fn targets_that_fail_alike_are_one_line_with_their_number() {
     assert_eq!(output.metrics().instances(), [good.port().to_string()]);
     let port = server.port().to_string();
     insta::assert_snapshot!(mask::ports(&output.stderr).replace(&port, "PORT"), @"
-    mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: answered 500 Internal Server Error instead of 200 OK
-    mackerel-plugin-wasm: gostats: 127.0.1.1:PORT and 99 others: no connection: Connection refused (os error 111)
+    mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: HTTP 500 Internal Server Error instead of 200 OK
+    mackerel-plugin-wasm: gostats: 127.0.1.1:PORT and 99 others: connection failed: Connection refused (os error 111)
     ");
 }
 
@@ -137,7 +137,7 @@ fn at_the_deadline_what_is_ready_is_printed() {
     let output = Agent::alone().values(&command).exits(0);
     assert!((Duration::from_secs(2)..Duration::from_secs(2 + 5)).contains(&output.elapsed), "{output}");
     stats::assert_same(&output.metrics().of(&good.key()), &stats::gauges(&stats::body(1, 1)));
-    insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: no answer when the run's 2s were over (--deadline)");
+    insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: no response when the run's deadline of 2s passed (--deadline)");
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn at_a_signal_what_is_ready_is_printed() {
             stats::assert_same(&output.metrics().of(&app.key()), &stats::gauges(&app.last_served()));
         }
         let stderr = group.mask(&mask::ports(&output.stderr)).replace("SIGTERM", "SIGNAL").replace("SIGINT", "SIGNAL");
-        insta::allow_duplicates! { insta::assert_snapshot!(stderr, @"mackerel-plugin-wasm: gostats: never (127.0.0.1:PORT): no answer when SIGNAL came"); }
+        insta::allow_duplicates! { insta::assert_snapshot!(stderr, @"mackerel-plugin-wasm: gostats: never (127.0.0.1:PORT): no response when the run received SIGNAL"); }
     }
 }
 

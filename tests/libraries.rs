@@ -40,7 +40,7 @@ fn pythons_socket_and_urllib_reach_their_target_alone() {
         ".venv/bin/componentize-py -d wit -w plugin componentize app -o curious.wasm",
     ];
     let Some(line) = look_around(PYTHON, &[app], &commands) else { return };
-    insta::assert_snapshot!(line, @"mackerel-plugin-wasm: curious: 127.0.0.1:OWN: 62 refused, reached by_socket 127.0.0.1:OWN, by_urllib 127.0.0.1:OWN; it was refused 127.0.0.1:OTHER (TCP), 127.0.0.2:OWN (TCP), 127.0.0.2:OTHER (TCP) and 40 more: it reaches its target alone");
+    insta::assert_snapshot!(line, @"mackerel-plugin-wasm: curious: 127.0.0.1:OWN: 62 refused, reached by_socket 127.0.0.1:OWN, by_urllib 127.0.0.1:OWN; denied: 127.0.0.1:OTHER (TCP), 127.0.0.2:OWN (TCP), 127.0.0.2:OTHER (TCP) and 40 more (a collector can only reach its own target)");
 }
 
 #[test]
@@ -50,5 +50,5 @@ fn javascripts_fetch_reaches_its_target_alone() {
         r#"{"private": true, "type": "module", "dependencies": {"@bytecodealliance/componentize-js": "0.23.0"}}"#;
     let commands = ["npm install", "npx componentize-js curious.js -w wit -n plugin -o curious.wasm"];
     let Some(line) = look_around(JAVASCRIPT, &[app, ("package.json", package)], &commands) else { return };
-    insta::assert_snapshot!(line, @"mackerel-plugin-wasm: curious: 127.0.0.1:OWN: 24 refused, reached 127.0.0.1:OWN/ 200, 127.1:OWN/ 200, 0x7f000001:OWN/ 200, [::ffff:127.0.0.1]:OWN/ 200, 127.0.0.1:OWN/redirect 302, 127.1:OWN/redirect 302, 0x7f000001:OWN/redirect 302, [::ffff:127.0.0.1]:OWN/redirect 302; it was refused http://127.0.0.1:OTHER (GET), http://127.0.0.2:OWN (GET), http://127.0.0.2:OTHER (GET) and 14 more: it reaches its target alone");
+    insta::assert_snapshot!(line, @"mackerel-plugin-wasm: curious: 127.0.0.1:OWN: 24 refused, reached 127.0.0.1:OWN/ 200, 127.1:OWN/ 200, 0x7f000001:OWN/ 200, [::ffff:127.0.0.1]:OWN/ 200, 127.0.0.1:OWN/redirect 302, 127.1:OWN/redirect 302, 0x7f000001:OWN/redirect 302, [::ffff:127.0.0.1]:OWN/redirect 302; denied: http://127.0.0.1:OTHER (GET), http://127.0.0.2:OWN (GET), http://127.0.0.2:OTHER (GET) and 14 more (a collector can only reach its own target)");
 }

@@ -40,7 +40,7 @@ fn a_container_without_the_label_is_still_shown() {
     assert_eq!(output.metrics().count(), 9);
     insta::assert_snapshot!(format!("{:?}\n{}", output.metrics().instances(), mask::ports(&output.stderr)), @r#"
     ["e74fc0"]
-    mackerel-plugin-wasm: gostats: --instance-name gives no name of its own to api (127.0.0.1:PORT): the beginning of the container's id is put in
+    mackerel-plugin-wasm: gostats: --instance-name is not unique for api (127.0.0.1:PORT); appended the container id
     "#);
 }
 
@@ -193,7 +193,7 @@ fn of_docker_without_a_name_or_a_label_are_made_of_the_id_and_one_warning_says_s
     assert_eq!(instances.len(), 3, "{instances:?}");
     insta::assert_snapshot!(format!("{}\n{stderr}", instances.join(" ")), @"
     6b5808 904fef web
-    mackerel-plugin-wasm: docker: --instance-name gives no name of its own to 6b5808729ba2 and 1 more: the beginning of the container's id is put in
+    mackerel-plugin-wasm: docker: --instance-name is not unique for 6b5808729ba2 and 1 more container; appended the container id
     ");
     assert_eq!(docker(&agent, "--instance-name label:role"), (instances, stderr), "the same in the next run");
     let (instances, stderr) = docker(&agent, "--instance-name name");
@@ -214,7 +214,7 @@ fn of_docker_that_would_be_alike_are_told_apart_the_same_way_on_every_run() {
     assert_eq!(all.len(), 4, "{all:?}");
     insta::assert_snapshot!(format!("{}\n{stderr}", all.join(" ")), @"
     example_com_team_api_1_2_3_5ea0e1 example_com_team_api_1_2_3_e61d99 example_com_team_api_1_2_3_e6c4a3 example_com_team_api_1_2_3_e74fc0
-    mackerel-plugin-wasm: docker: --instance-name gives no name of its own to a.b and 3 more: the beginning of the container's id is put in
+    mackerel-plugin-wasm: docker: --instance-name is not unique for a.b and 3 more containers; appended the container id
     ");
     assert_eq!(run(&engine, "image"), (all.clone(), stderr), "the same in the next run");
     let (fewer, _) = run(&other, "image");
@@ -223,7 +223,7 @@ fn of_docker_that_would_be_alike_are_told_apart_the_same_way_on_every_run() {
     let (names, stderr) = run(&engine, "name");
     insta::assert_snapshot!(format!("{}\n{stderr}", names.join(" ")), @"
     a_b_e61d99 a_b_e6c4a3 api web
-    mackerel-plugin-wasm: docker: --instance-name gives no name of its own to a.b and 1 more: the beginning of the container's id is put in
+    mackerel-plugin-wasm: docker: --instance-name is not unique for a.b and 1 more container; appended the container id
     ");
 }
 

@@ -110,14 +110,14 @@ fn counts_a_container_that_fails_as_failed_and_not_its_metrics() {
     gostats.#.operation  Gostats.# Operation                 3
     gostats.#.heap       Gostats.# Heap                      4
     gostats.#.gc         Gostats.# GC                        3
-    in all               1 target, 1 failed and not counted  17
+    total                1 target, 1 failed and not counted  17
 
-    a standard host has 200 metrics: 183 left
-    a micro host has 30 metrics: 13 left
+    standard host: 200 metrics, 183 left
+    micro host: 30 metrics, 13 left
 
-    The host's other plugins count too.
+    Other plugins of the host count too.
     ---
-    mackerel-plugin-wasm: gostats: status-500 (127.0.0.1:PORT): answered 500 Internal Server Error instead of 200 OK
+    mackerel-plugin-wasm: gostats: status-500 (127.0.0.1:PORT): HTTP 500 Internal Server Error instead of 200 OK
     ");
     let plan = json_of(&agent.values(&format!("plan {words} --json")).exits(0));
     assert_eq!((&plan["targets"], &plan["failed"], metrics(&plan)), (&json!(1), &json!(1), 15 + 2));
@@ -171,19 +171,19 @@ fn says_which_options_help_a_host_with_too_many_metrics() {
     gostats.#.operation  Gostats.# Operation  60
     gostats.#.heap       Gostats.# Heap       80
     gostats.#.gc         Gostats.# GC         60
-    in all               20 targets           300
+    total                20 targets           300
 
-    a standard host has 200 metrics: 100 over
-    a micro host has 30 metrics: 270 over
+    standard host: 200 metrics, 100 over
+    micro host: 30 metrics, 270 over
 
-    Fewer, by these options in addition:
+    Options that reduce the number:
     METRICS  OPTIONS
     60       --total sum,avg,max,min --total-only
     30       --total sum,max --total-only
     15       --total sum --total-only
     160      --exclude 'heap.*' --exclude 'memory.*'
 
-    The host's other plugins count too.
+    Other plugins of the host count too.
     ");
     assert!(!agent.state_folder().exists(), "a plan remembers something");
     assert!(assert_true(&agent, "gostats --instance-name name") > 0);
@@ -268,12 +268,12 @@ fn suggests_nothing_where_there_is_room() {
     gostats.#.operation  Gostats.# Operation  6
     gostats.#.heap       Gostats.# Heap       8
     gostats.#.gc         Gostats.# GC         6
-    in all               2 targets            30
+    total                2 targets            30
 
-    a standard host has 200 metrics: 170 left
-    a micro host has 30 metrics: 0 left
+    standard host: 200 metrics, 170 left
+    micro host: 30 metrics, 0 left
 
-    The host's other plugins count too.
+    Other plugins of the host count too.
     ");
     let plan = plan(&agent, "gostats --instance-name name");
     assert_eq!(plan["suggestions"], json!([]));
@@ -285,13 +285,13 @@ fn without_targets_counts_none() {
     let agent = Agent::on(&engine.host());
     let output = agent.values("plan gostats").exits(0).without_complaint();
     insta::assert_snapshot!(output.stdout, @"
-    GRAPH   LABEL      METRICS
-    in all  0 targets  0
+    GRAPH  LABEL      METRICS
+    total  0 targets  0
 
-    a standard host has 200 metrics: 200 left
-    a micro host has 30 metrics: 30 left
+    standard host: 200 metrics, 200 left
+    micro host: 30 metrics, 30 left
 
-    The host's other plugins count too.
+    Other plugins of the host count too.
     ");
     let plan = plan(&agent, "gostats");
     assert_eq!((metrics(&plan), &plan["graphs"], &plan["failed"]), (0, &json!([]), &json!(0)));
@@ -308,15 +308,15 @@ fn of_targets_that_fail_counts_them_alone() {
     insta::assert_snapshot!(format!("{}---\n{}", output.stdout, mask::ports(&output.stderr)), @"
     GRAPH            LABEL                                METRICS
     gostats_targets  Gostats Targets                      2
-    in all           0 targets, 2 failed and not counted  2
+    total            0 targets, 2 failed and not counted  2
 
-    a standard host has 200 metrics: 198 left
-    a micro host has 30 metrics: 28 left
+    standard host: 200 metrics, 198 left
+    micro host: 30 metrics, 28 left
 
-    The host's other plugins count too.
+    Other plugins of the host count too.
     ---
-    mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: no connection: Connection refused (os error 111)
-    mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: answered 500 Internal Server Error instead of 200 OK
+    mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection failed: Connection refused (os error 111)
+    mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: HTTP 500 Internal Server Error instead of 200 OK
     ");
 }
 

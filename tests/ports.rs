@@ -75,9 +75,9 @@ fn a_container_without_that_port_is_passed_over_in_silence() {
     let output = run(engine, &group, "--container-port 8080 --verbose").exits(0);
     assert_eq!(output.metrics().instances(), [right.address().port().to_string()]);
     insta::assert_snapshot!(group.mask(&mask::ports(&output.stderr)), @"
-    mackerel-plugin-wasm: gostats: nothing: passed over: it has no TCP port 8080
-    mackerel-plugin-wasm: gostats: udp: passed over: it has no TCP port 8080
-    mackerel-plugin-wasm: gostats: without: passed over: it has no TCP port 8080
+    mackerel-plugin-wasm: gostats: nothing: skipped: has no TCP port 8080
+    mackerel-plugin-wasm: gostats: udp: skipped: has no TCP port 8080
+    mackerel-plugin-wasm: gostats: without: skipped: has no TCP port 8080
     ");
 }
 

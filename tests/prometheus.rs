@@ -157,5 +157,5 @@ fn what_cannot_be_shown_is_one_line_that_says_how_to_go_on() {
 fn inspect_shows_it_before_anything_is_chosen() {
     let output = Agent::alone().values("inspect prometheus").exits(0).without_complaint();
     let (_, graphs) = output.stdout.split_once("\ngraphs\n").expect("a section of graphs");
-    insta::assert_snapshot!(graphs.lines().next().unwrap_or_default(), @"  none with the default options: prometheus: --metric is required, once or more: a name such as go_goroutines, or a prefix such as 'go_*'");
+    insta::assert_snapshot!(graphs.lines().next().unwrap_or_default(), @"  none with the default options: --metric is required, once or more: a name such as go_goroutines, or a prefix such as 'go_*'");
 }

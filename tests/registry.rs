@@ -395,5 +395,5 @@ fn registries_elsewhere_speak_tls_and_are_reached_through_the_proxy() {
     // This machine's own are not looked for elsewhere, whatever proxy there is.
     shipping.agent = shipping.agent.with("HTTP_PROXY", format!("http://{proxy}"));
     let _ = shipping.install(&format!("oci://{}/team/strange:1", registry.address())).exits(0).without_complaint();
-    insta::assert_snapshot!(shipping.mask(&untrusted), @"mackerel-plugin-wasm: oci://registry.example.com/team/strange:1: no answer from registry.example.com: invalid peer certificate: UnknownIssuer");
+    insta::assert_snapshot!(shipping.mask(&untrusted), @"mackerel-plugin-wasm: oci://registry.example.com/team/strange:1: no response from registry.example.com: invalid peer certificate: UnknownIssuer");
 }

@@ -186,7 +186,7 @@ fn a_reader_that_never_reads_is_given_up_after_the_deadline() {
     let (reader, writer) = io::pipe().expect("a pipe");
     let (complaints, stderr) = io::pipe().expect("a pipe");
     let output = agent.start_into(&command, writer, stderr).output().exits(1);
-    insta::assert_snapshot!(rest(complaints), @"mackerel-plugin-wasm: the run hung beyond its deadline and was ended: a disk, a pipe that nobody reads, or a component that takes too long to compile");
+    insta::assert_snapshot!(rest(complaints), @"mackerel-plugin-wasm: ended: the run hung beyond its deadline, in a disk, a pipe without a reader, or the compilation of a component");
     assert_eq!(rest(reader).len(), PIPE, "{output}");
     let after: Vec<_> = agent.state_files().iter().map(|file| fs::read(file).expect("our own file")).collect();
     assert_eq!(before, after);

@@ -145,19 +145,19 @@ fn that_is_garbage_is_a_fresh_start_with_one_warning() {
     });
     insta::assert_snapshot!(complaints.concat(), @r"
 
-        mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: EOF while parsing a value at line 1 column 0
+        mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: EOF while parsing a value at line 1 column 0
     garbage
-        mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: expected value at line 1 column 1
+        mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: expected value at line 1 column 1
     {
-        mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: EOF while parsing an object at line 1 column 1
+        mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: EOF while parsing an object at line 1 column 1
     []
-        mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: invalid length 0, expected this program's state at line 1 column 2
+        mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: invalid length 0, expected the state of a run at line 1 column 2
     {}
-        mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: missing field `format` at line 1 column 2
+        mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: missing field `format` at line 1 column 2
     null
-        mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: invalid type: null, expected this program's state at line 1 column 4
+        mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: invalid type: null, expected the state of a run at line 1 column 4
     \xff\xfe\x00
-        mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: expected value at line 1 column 1
+        mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: expected value at line 1 column 1
     ");
 }
 
@@ -168,7 +168,7 @@ fn that_was_cut_is_a_fresh_start_with_one_warning() {
         // Cut within the first target's name, so that the complaint is the same whatever the numbers are.
         fs::write(file, &whole[..30]).expect("a file that can be written");
     });
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: EOF while parsing a string at line 1 column 30");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: EOF while parsing a string at line 1 column 30");
 }
 
 #[test]
@@ -199,8 +199,8 @@ fn of_an_older_or_newer_format_is_a_fresh_start_with_one_warning() {
         })
     });
     insta::assert_snapshot!(complaints.concat(), @"
-    mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it has the format 0, and this program writes 1
-    mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it has the format 2, and this program writes 1
+    mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: format 0, but this program reads format 1
+    mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: format 2, but this program reads format 1
     ");
 }
 
@@ -210,7 +210,7 @@ fn that_is_enormous_is_a_fresh_start_with_one_warning() {
         let file = fs::File::options().write(true).open(file).expect("a file that can be written");
         file.set_len(1 << 40).expect("a sparse file");
     });
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it is larger than 16 MiB");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: it exceeds 16 MiB");
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn is_not_followed_through_a_symbolic_link() {
         fs::write(&target, state.to_string()).expect("a file that can be written");
     });
     assert_eq!(read(&target)["target"], "untouched");
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it is a symbolic link");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: it is a symbolic link");
 }
 
 #[test]
@@ -252,9 +252,9 @@ fn that_is_no_file_is_a_fresh_start_with_one_warning() {
         scenarios::skip::notice("not root", "a device in place of the state");
     }
     insta::assert_snapshot!(complaints.concat(), @"
-    mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it is no regular file
-    mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: No such device or address (os error 6)
-    mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it is no regular file
+    mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: it is not a regular file
+    mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: No such device or address (os error 6)
+    mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: it is not a regular file
     ");
 }
 
@@ -265,7 +265,7 @@ fn that_may_not_be_read_is_a_fresh_start_with_one_warning() {
     // Root may read everything, unless it is taken from it.
     let agent = if is_root { Agent::alone().through(&launcher) } else { Agent::alone() };
     let close = |file: &Path| fs::set_permissions(file, Permissions::from_mode(0o000)).expect("our own file");
-    insta::assert_snapshot!(Minutes::of(agent).survives(close), @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: Permission denied (os error 13)");
+    insta::assert_snapshot!(Minutes::of(agent).survives(close), @"mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: Permission denied (os error 13)");
 }
 
 /// What another run left half written, or anything else that has its name.
@@ -307,8 +307,8 @@ fn is_left_as_it_is_where_there_is_no_lock() {
         minutes.mask(&output.stderr)
     });
     insta::assert_snapshot!(complaints.concat(), @"
-    mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written: its lock: Is a directory (os error 21)
-    mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written: its lock: Too many levels of symbolic links (os error 40)
+    mackerel-plugin-wasm: gostats: cannot write the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: cannot lock it: Is a directory (os error 21)
+    mackerel-plugin-wasm: gostats: cannot write the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: cannot lock it: Too many levels of symbolic links (os error 40)
     ");
     fs::remove_file(&lock).expect("our own link");
     minutes.run_well();
@@ -340,20 +340,20 @@ fn on_a_disk(options: &str, spoil: impl Fn(&mut Disk), mend: impl Fn(&mut Disk))
 #[test]
 fn stays_as_it_is_where_the_disk_is_full() {
     let Some(complaint) = on_a_disk("size=64k", |disk| disk.fill(), |disk| disk.free()) else { return };
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written, so the old one stays: No space left on device (os error 28)");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: cannot write the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: No space left on device (os error 28); the old one is kept");
 }
 
 #[test]
 fn stays_as_it_is_where_the_disk_can_have_no_more_files() {
     let options = "size=64k,nr_inodes=16";
     let Some(complaint) = on_a_disk(options, |disk| disk.fill_with_files(), |disk| disk.free()) else { return };
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written, so the old one stays: No space left on device (os error 28)");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: cannot write the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: No space left on device (os error 28); the old one is kept");
 }
 
 #[test]
 fn stays_as_it_is_where_the_disk_is_read_only() {
     let Some(complaint) = on_a_disk("size=64k", |disk| disk.remount("ro"), |disk| disk.remount("rw")) else { return };
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written: its lock: Read-only file system (os error 30)");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: cannot write the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: cannot lock it: Read-only file system (os error 30)");
 }
 
 #[test]
@@ -383,12 +383,12 @@ fn is_done_without_where_the_first_run_finds_the_disk_full_or_read_only() {
         minutes.run_well();
     }
     insta::assert_snapshot!(complaints, @"
-    mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written, so the old one stays: No space left on device (os error 28)
-    mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written, so the old one stays: No space left on device (os error 28)
-    mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 cannot be made: No space left on device (os error 28)
-    mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 cannot be made: No space left on device (os error 28)
-    mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 cannot be made: Read-only file system (os error 30)
-    mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 cannot be made: Read-only file system (os error 30)
+    mackerel-plugin-wasm: gostats: cannot write the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: No space left on device (os error 28); the old one is kept
+    mackerel-plugin-wasm: gostats: cannot write the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: No space left on device (os error 28); the old one is kept
+    mackerel-plugin-wasm: gostats: no counters: the state folder WORKDIR/mackerel-plugin-wasm-0 cannot be created: No space left on device (os error 28)
+    mackerel-plugin-wasm: gostats: no counters: the state folder WORKDIR/mackerel-plugin-wasm-0 cannot be created: No space left on device (os error 28)
+    mackerel-plugin-wasm: gostats: no counters: the state folder WORKDIR/mackerel-plugin-wasm-0 cannot be created: Read-only file system (os error 30)
+    mackerel-plugin-wasm: gostats: no counters: the state folder WORKDIR/mackerel-plugin-wasm-0 cannot be created: Read-only file system (os error 30)
     ");
 }
 
@@ -482,7 +482,7 @@ fn without_a_folder(obstruct: impl Fn(&Path)) -> String {
 #[test]
 fn is_done_without_where_a_file_is_in_the_folders_place() {
     let complaint = without_a_folder(|folder| fs::write(folder, "").expect("a file that can be written"));
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 cannot be opened: Not a directory (os error 20)");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no counters: the state folder WORKDIR/mackerel-plugin-wasm-0 cannot be opened: Not a directory (os error 20)");
 }
 
 #[test]
@@ -490,7 +490,7 @@ fn is_done_without_where_the_folder_is_a_symbolic_link() {
     let elsewhere = tempfile::tempdir().expect("a temporary folder");
     let complaint = without_a_folder(|folder| symlink(elsewhere.path(), folder).expect("a link that can be made"));
     assert_eq!(entries(elsewhere.path()).len(), 0);
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 cannot be opened: Not a directory (os error 20)");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no counters: the state folder WORKDIR/mackerel-plugin-wasm-0 cannot be opened: Not a directory (os error 20)");
 }
 
 #[test]
@@ -503,7 +503,7 @@ fn is_done_without_where_the_folder_is_someone_elses() {
         std::os::unix::fs::chown(folder, Some(12345), Some(12345)).expect("root may give it away");
         fs::set_permissions(folder, Permissions::from_mode(0o700)).expect("root may");
     });
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 belongs to another user: remove it");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no counters: the state folder WORKDIR/mackerel-plugin-wasm-0 belongs to another user: remove it");
 }
 
 #[test]
@@ -512,7 +512,7 @@ fn is_done_without_where_others_can_open_the_folder() {
         fs::create_dir(folder).expect("a folder that can be made");
         fs::set_permissions(folder, Permissions::from_mode(0o755)).expect("our own folder");
     });
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 is open to other users: remove it, or chmod it to 700");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no counters: the state folder WORKDIR/mackerel-plugin-wasm-0 is open to other users: remove it, or set its mode to 700");
 }
 
 #[test]
@@ -526,8 +526,8 @@ fn is_done_without_where_there_is_no_work_folder() {
         mask::path(&output.stderr, folder.path(), "FOLDER")
     });
     insta::assert_snapshot!(complaints.concat(), @"
-    mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder FOLDER/missing/mackerel-plugin-wasm-0 cannot be made: No such file or directory (os error 2)
-    mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder FOLDER/file/mackerel-plugin-wasm-0 cannot be made: Not a directory (os error 20)
+    mackerel-plugin-wasm: gostats: no counters: the state folder FOLDER/missing/mackerel-plugin-wasm-0 cannot be created: No such file or directory (os error 2)
+    mackerel-plugin-wasm: gostats: no counters: the state folder FOLDER/file/mackerel-plugin-wasm-0 cannot be created: Not a directory (os error 20)
     ");
 }
 
@@ -542,7 +542,7 @@ fn is_done_without_where_a_folder_is_in_the_files_place() {
     assert!(!minutes.knows_rates(&output));
     assert_eq!(output.stderr.lines().count(), 1, "{output}");
     assert!(file.is_dir());
-    insta::assert_snapshot!(minutes.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: WORKDIR/mackerel-plugin-wasm-0/FILE.json is a folder: remove it");
+    insta::assert_snapshot!(minutes.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: no counters: the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json is a folder: remove it");
     fs::remove_dir(&file).expect("it is empty");
     let _ = minutes.run();
     minutes.run_well();
@@ -558,7 +558,7 @@ fn is_left_as_it_is_where_another_run_holds_it_for_too_long() {
     let output = minutes.run();
     assert!(minutes.knows_rates(&output), "the state can be read all the same: {output}");
     assert_eq!(fs::read(minutes.file()).expect("our own file"), before);
-    insta::assert_snapshot!(minutes.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written: another run has held its lock for too long");
+    insta::assert_snapshot!(minutes.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: cannot write the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: another process has held its lock for more than 2s");
     drop(lock);
     minutes.run_well();
 }

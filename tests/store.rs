@@ -175,8 +175,8 @@ fn installing_again_replaces_and_says_from_what_to_what() {
     let other = operator.install("other.wasm", &padded(named("strange"), 10)).exits(0).without_complaint();
     let first_lines = [again, other].map(|output| operator.mask(output.stdout.lines().next().expect("a line")));
     insta::assert_snapshot!(first_lines.join("\n"), @"
-    installed strange 0.1.0, which was installed already
-    installed strange 0.1.0, in place of 0.1.0 (sha256:DIGEST)
+    installed strange 0.1.0, unchanged
+    installed strange 0.1.0, replacing 0.1.0 (sha256:DIGEST)
     ");
     assert_eq!(operator.runs("strange"), "");
     assert_eq!(operator.files().len(), files.len(), "what was replaced is gone");
@@ -195,10 +195,10 @@ fn removing_leaves_nothing_behind() {
         operator.mask(&output.stderr)
     });
     insta::assert_snapshot!(complaints.concat(), @"
-    mackerel-plugin-wasm: strange is not installed; nothing is
-    mackerel-plugin-wasm: gostats is built in, and cannot be removed
-    mackerel-plugin-wasm: there is no collector 'strange'; there is BUILT-INS, and any component by the path of its .wasm file
-    mackerel-plugin-wasm: there is no collector 'strange'; there is BUILT-INS, and any component by the path of its .wasm file
+    mackerel-plugin-wasm: strange is not installed; installed: none
+    mackerel-plugin-wasm: gostats is built in and cannot be removed
+    mackerel-plugin-wasm: unknown collector 'strange'; available: BUILT-INS; a component can be run by the path of its .wasm file
+    mackerel-plugin-wasm: unknown collector 'strange'; available: BUILT-INS; a component can be run by the path of its .wasm file
     ");
 }
 
@@ -401,7 +401,7 @@ fn a_component_that_was_copied_with_its_content_runs() {
         fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("our own file");
     }
     let said = operator.runs("strange");
-    insta::assert_snapshot!(said, @"mackerel-plugin-wasm: strange: compiled anew, for its compiled form STORE/DIGEST-COMPATIBILITY.code was changed");
+    insta::assert_snapshot!(said, @"mackerel-plugin-wasm: strange: compiled again: its compiled form STORE/DIGEST-COMPATIBILITY.code was changed");
     assert_eq!(operator.runs("strange"), "");
 }
 
@@ -481,7 +481,7 @@ fn a_full_disk_leaves_what_was_installed() {
     disk.free();
     let _ = operator.install("new.wasm", &new).exits(0).without_complaint();
     assert_eq!(operator.runs("strange"), "");
-    insta::assert_snapshot!(operator.mask(&complaint), @"mackerel-plugin-wasm: nothing is installed: STORE cannot be written to: No space left on device (os error 28)");
+    insta::assert_snapshot!(operator.mask(&complaint), @"mackerel-plugin-wasm: not installed: cannot write to STORE: No space left on device (os error 28)");
 }
 
 #[test]
@@ -554,7 +554,7 @@ fn the_first_run_of_a_file_says_that_installing_saves_time() {
     let command = format!("run {} --target {} --path /stats", file.display(), operator.target.target());
     let first = operator.agent.values(&command).exits(0).without_complaint();
     let advice = mask::digits(&operator.mask(&first.advice), "compiling it took ", "TIME");
-    insta::assert_snapshot!(advice, @"mackerel-plugin-wasm: FOLDER/strange.wasm: compiling it took TIME ms, and does at every run until it is installed: mackerel-plugin-wasm install FOLDER/strange.wasm");
+    insta::assert_snapshot!(advice, @"mackerel-plugin-wasm: FOLDER/strange.wasm: compiling took 164 ms and is repeated on every run; to avoid that: mackerel-plugin-wasm install FOLDER/strange.wasm");
     assert_eq!(operator.agent.values(&command).exits(0).without_complaint().advice, "");
     // That of a built-in's name cannot be installed.
     let built_in = format!("run {} --target {} --path /stats", component("gostats"), operator.target.target());
@@ -582,5 +582,5 @@ fn without_a_folder_of_its_own_it_is_among_the_users_data() {
     assert!(folder.path().join("data/mackerel-plugin-wasm/strange.json").exists());
     let homeless = Agent::alone().with("MACKEREL_PLUGIN_WASM_STORE", "").through(&user);
     let complaint = homeless.values(&format!("install {}", file.display())).exits(1).stderr;
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: there is no folder to install into: set HOME or MACKEREL_PLUGIN_WASM_STORE");
+    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: no folder to install into: set HOME or MACKEREL_PLUGIN_WASM_STORE");
 }

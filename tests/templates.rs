@@ -122,14 +122,14 @@ fn a_name_that_no_collector_can_have_is_refused() {
     let names = ["Queue", "1queue", "queue-", "job_queue", "job/queue", "..", "größe", &"q".repeat(65)];
     let complaints = names.map(|name| complaint(&format!("new {name} --lang go --dir {}", folder.path().display()), 2));
     insta::assert_snapshot!(complaints.concat(), @"
-    mackerel-plugin-wasm: 'Queue' cannot be a collector's name: expected a-z, 0-9 and -, a letter first and no - at the end, 64 characters at most
-    mackerel-plugin-wasm: '1queue' cannot be a collector's name: expected a-z, 0-9 and -, a letter first and no - at the end, 64 characters at most
-    mackerel-plugin-wasm: 'queue-' cannot be a collector's name: expected a-z, 0-9 and -, a letter first and no - at the end, 64 characters at most
-    mackerel-plugin-wasm: 'job_queue' cannot be a collector's name: expected a-z, 0-9 and -, a letter first and no - at the end, 64 characters at most
-    mackerel-plugin-wasm: 'job/queue' cannot be a collector's name: expected a-z, 0-9 and -, a letter first and no - at the end, 64 characters at most
-    mackerel-plugin-wasm: '..' cannot be a collector's name: expected a-z, 0-9 and -, a letter first and no - at the end, 64 characters at most
-    mackerel-plugin-wasm: 'größe' cannot be a collector's name: expected a-z, 0-9 and -, a letter first and no - at the end, 64 characters at most
-    mackerel-plugin-wasm: 'qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq' cannot be a collector's name: expected a-z, 0-9 and -, a letter first and no - at the end, 64 characters at most
+    mackerel-plugin-wasm: 'Queue' cannot be a collector's name: expected a-z, 0-9 and -, with a letter first and no - at the end, at most 64 characters
+    mackerel-plugin-wasm: '1queue' cannot be a collector's name: expected a-z, 0-9 and -, with a letter first and no - at the end, at most 64 characters
+    mackerel-plugin-wasm: 'queue-' cannot be a collector's name: expected a-z, 0-9 and -, with a letter first and no - at the end, at most 64 characters
+    mackerel-plugin-wasm: 'job_queue' cannot be a collector's name: expected a-z, 0-9 and -, with a letter first and no - at the end, at most 64 characters
+    mackerel-plugin-wasm: 'job/queue' cannot be a collector's name: expected a-z, 0-9 and -, with a letter first and no - at the end, at most 64 characters
+    mackerel-plugin-wasm: '..' cannot be a collector's name: expected a-z, 0-9 and -, with a letter first and no - at the end, at most 64 characters
+    mackerel-plugin-wasm: 'größe' cannot be a collector's name: expected a-z, 0-9 and -, with a letter first and no - at the end, at most 64 characters
+    mackerel-plugin-wasm: 'qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq' cannot be a collector's name: expected a-z, 0-9 and -, with a letter first and no - at the end, at most 64 characters
     ");
     assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0, "something was written");
 }
@@ -146,8 +146,8 @@ fn nothing_that_exists_is_overwritten() {
     let empty = complaint(&command, 2);
     assert_eq!(fs::read_dir(folder.path().join("queue")).expect("a folder").count(), 0, "something was written");
     insta::assert_snapshot!([file, empty].concat().replace(&folder.path().display().to_string(), "DIR"), @"
-    mackerel-plugin-wasm: DIR/queue is there already: choose another name
-    mackerel-plugin-wasm: DIR/queue is there already: choose another name
+    mackerel-plugin-wasm: DIR/queue exists already: choose another name
+    mackerel-plugin-wasm: DIR/queue exists already: choose another name
     ");
 }
 
@@ -160,9 +160,9 @@ fn a_folder_that_cannot_be_written_to_is_named() {
     // Nobody makes folders there, not even root.
     let kernel = complaint("new queue --lang go --dir /proc", 1);
     insta::assert_snapshot!([nowhere, file, kernel].concat().replace(&folder.path().display().to_string(), "DIR"), @"
-    mackerel-plugin-wasm: there is no folder DIR/nowhere
-    mackerel-plugin-wasm: there is no folder DIR/file
-    mackerel-plugin-wasm: /proc/queue cannot be made: No such file or directory (os error 2)
+    mackerel-plugin-wasm: no such folder: DIR/nowhere
+    mackerel-plugin-wasm: no such folder: DIR/file
+    mackerel-plugin-wasm: cannot create /proc/queue: No such file or directory (os error 2)
     ");
 }
 
@@ -230,15 +230,15 @@ fn what_makes_no_component_is_refused_by_what_it_is() {
         .replace(&component("gostats"), "DIR/gostats.wasm");
     let complaints = complaints.concat().replace(&folder.path().display().to_string(), "DIR");
     insta::assert_snapshot!(complaints.replace(&version(), "VERSION"), @"
-    mackerel-plugin-wasm: DIR/text.wasm: is no WebAssembly module: it does not begin like one
-    mackerel-plugin-wasm: DIR/empty.wasm: is no WebAssembly module: it does not begin like one
-    mackerel-plugin-wasm: DIR/bare.wasm: makes no collector: it does not export mackerel:collector/metrics@VERSION#describe, mackerel:collector/metrics@VERSION#graphs, mackerel:collector/metrics@VERSION#collect
-    mackerel-plugin-wasm: DIR/cut.wasm: is no WebAssembly module: unexpected end-of-file (at offset 0xa)
-    mackerel-plugin-wasm: DIR/graphs.wasm: makes no collector: it does not export mackerel:collector/metrics@VERSION#describe, mackerel:collector/metrics@VERSION#collect
-    mackerel-plugin-wasm: DIR/old.wasm: makes no collector: it does not export mackerel:collector/metrics@VERSION#describe, mackerel:collector/metrics@VERSION#graphs, mackerel:collector/metrics@VERSION#collect
-    mackerel-plugin-wasm: DIR/types.wasm: makes no collector: failed to decode world from module: module was not valid: failed to classify export `mackerel:collector/metrics@VERSION#describe`: failed to validate export for `mackerel:collector/metrics@VERSION`: type mismatch for function `describe`: expected `[] -> [I32]` but found `[] -> []`
-    mackerel-plugin-wasm: DIR/nowhere.wasm: cannot be opened: No such file or directory (os error 2)
-    mackerel-plugin-wasm: DIR/gostats.wasm: is a component already: it can be run as it is
+    mackerel-plugin-wasm: DIR/text.wasm: not a WebAssembly module: no WebAssembly header
+    mackerel-plugin-wasm: DIR/empty.wasm: not a WebAssembly module: no WebAssembly header
+    mackerel-plugin-wasm: DIR/bare.wasm: not a collector: missing exports: mackerel:collector/metrics@VERSION#describe, mackerel:collector/metrics@VERSION#graphs, mackerel:collector/metrics@VERSION#collect
+    mackerel-plugin-wasm: DIR/cut.wasm: not a WebAssembly module: unexpected end-of-file (at offset 0xa)
+    mackerel-plugin-wasm: DIR/graphs.wasm: not a collector: missing exports: mackerel:collector/metrics@VERSION#describe, mackerel:collector/metrics@VERSION#collect
+    mackerel-plugin-wasm: DIR/old.wasm: not a collector: missing exports: mackerel:collector/metrics@VERSION#describe, mackerel:collector/metrics@VERSION#graphs, mackerel:collector/metrics@VERSION#collect
+    mackerel-plugin-wasm: DIR/types.wasm: not a collector: failed to decode world from module: module was not valid: failed to classify export `mackerel:collector/metrics@VERSION#describe`: failed to validate export for `mackerel:collector/metrics@VERSION`: type mismatch for function `describe`: expected `[] -> [I32]` but found `[] -> []`
+    mackerel-plugin-wasm: DIR/nowhere.wasm: No such file or directory (os error 2)
+    mackerel-plugin-wasm: DIR/gostats.wasm: already a component: it can be run as it is
     ");
     let made = fs::read_dir(folder.path()).expect("a folder").flatten();
     assert!(

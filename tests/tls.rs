@@ -68,7 +68,7 @@ fn a_target_whose_certificate_nobody_trusts_is_not_asked() {
     let Some(front) = Front::before_target(&stand_in.target(), "127.0.0.1") else { return };
     let output = ask(&Agent::alone(), &front, "").exits(1);
     assert_eq!((output.stdout.as_str(), stand_in.asked()), ("", 0));
-    insta::assert_snapshot!(front.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: no connection: invalid peer certificate: UnknownIssuer");
+    insta::assert_snapshot!(front.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection failed: invalid peer certificate: UnknownIssuer");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_certificate_for_a_name_is_taken_where_the_operator_gives_the_name() {
     let agent = front.trusted(Agent::alone());
     let output = ask(&agent, &front, "").exits(1);
     assert_eq!((output.stdout.as_str(), stand_in.asked()), ("", 0));
-    insta::assert_snapshot!(front.mask(&output.stderr), @r#"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: no connection: invalid peer certificate: certificate not valid for name "127.0.0.1"; certificate is only valid for DnsName("api.example.com")"#);
+    insta::assert_snapshot!(front.mask(&output.stderr), @r#"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection failed: invalid peer certificate: certificate not valid for name "127.0.0.1"; certificate is only valid for DnsName("api.example.com")"#);
 
     let metrics = ask(&agent, &front, "--tls-server-name api.example.com").exits(0).without_complaint().metrics();
     assert_eq!(metrics.count(), stats::GAUGES.len());
@@ -88,7 +88,7 @@ fn a_certificate_for_a_name_is_taken_where_the_operator_gives_the_name() {
 fn a_target_that_speaks_plainly_is_one_line() {
     let stand_in = StandIn::telling(stats::body(1, 1));
     let output = Agent::alone().values(&format!("run gostats --scheme https --target {}", stand_in.target())).exits(1);
-    insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: no connection: tls handshake eof");
+    insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection failed: tls handshake eof");
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_target_that_speaks_tls_to_a_plain_question_is_one_line() {
     let stand_in = StandIn::telling(stats::body(1, 1));
     let Some(front) = Front::before_target(&stand_in.target(), "127.0.0.1") else { return };
     let output = Agent::alone().values(&format!("run gostats --target {}", front.process.target())).exits(1);
-    insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: no whole answer: the connection was closed before an answer came");
+    insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: incomplete response: connection closed before any response");
 }
 
 #[test]
@@ -130,13 +130,13 @@ fn an_engine_that_cannot_be_trusted_or_does_not_trust_us_is_one_line() {
     });
     insta::assert_snapshot!(complaints.concat(), @r#"
     another authority
-        mackerel-plugin-wasm: no answer from the container engine at tcp://127.0.0.1:PORT: invalid peer certificate: BadSignature; is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
+        mackerel-plugin-wasm: cannot connect to the container engine at tcp://127.0.0.1:PORT: invalid peer certificate: BadSignature: is Docker running? (--docker-host or DOCKER_HOST selects another engine)
     another name
-        mackerel-plugin-wasm: no answer from the container engine at tcp://127.0.0.1:PORT: invalid peer certificate: certificate not valid for name "127.0.0.1"; certificate is only valid for DnsName("docker.example.com"); is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
+        mackerel-plugin-wasm: cannot connect to the container engine at tcp://127.0.0.1:PORT: invalid peer certificate: certificate not valid for name "127.0.0.1"; certificate is only valid for DnsName("docker.example.com"): is Docker running? (--docker-host or DOCKER_HOST selects another engine)
     no certificates
-        mackerel-plugin-wasm: no TLS to the container engine at tcp://127.0.0.1:PORT: cannot read NOTHING/ca.pem: No such file or directory (os error 2) (DOCKER_CERT_PATH names the folder)
+        mackerel-plugin-wasm: cannot use TLS to the container engine at tcp://127.0.0.1:PORT: cannot read NOTHING/ca.pem: No such file or directory (os error 2) (DOCKER_CERT_PATH names the folder)
     no TLS
-        mackerel-plugin-wasm: no answer from the container engine at tcp://127.0.0.1:PORT: connection closed before message completed; is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
+        mackerel-plugin-wasm: no response from the container engine at tcp://127.0.0.1:PORT: connection closed before message completed (--docker-host or DOCKER_HOST selects another engine)
     "#);
 }
 
@@ -176,12 +176,12 @@ fn a_certificate_of_an_engine_that_cannot_be_used_is_one_line() {
     };
     let Some(complaints) = broken.into_iter().map(complaint).collect::<Option<String>>() else { return };
     insta::assert_snapshot!(complaints, @"
-    mackerel-plugin-wasm: no TLS to the container engine at tcp://127.0.0.1:PORT: cannot read CERTIFICATES/ca.pem: no items found (DOCKER_CERT_PATH names the folder)
-    mackerel-plugin-wasm: no TLS to the container engine at tcp://127.0.0.1:PORT: CERTIFICATES/ca.pem cannot be used: invalid peer certificate: BadEncoding (DOCKER_CERT_PATH names the folder)
-    mackerel-plugin-wasm: no TLS to the container engine at tcp://127.0.0.1:PORT: cannot read CERTIFICATES/cert.pem: no items found (DOCKER_CERT_PATH names the folder)
-    mackerel-plugin-wasm: no TLS to the container engine at tcp://127.0.0.1:PORT: cannot read CERTIFICATES/cert.pem: No such file or directory (os error 2) (DOCKER_CERT_PATH names the folder)
-    mackerel-plugin-wasm: no TLS to the container engine at tcp://127.0.0.1:PORT: cannot read CERTIFICATES/key.pem: missing section end marker: [80, 82, 73, 86, 65, 84, 69, 32, 75, 69, 89] (DOCKER_CERT_PATH names the folder)
-    mackerel-plugin-wasm: no TLS to the container engine at tcp://127.0.0.1:PORT: CERTIFICATES/cert.pem with CERTIFICATES/key.pem cannot be used: keys may not be consistent: KeyMismatch (DOCKER_CERT_PATH names the folder)
-    mackerel-plugin-wasm: no TLS to the container engine at tcp://127.0.0.1:PORT: cannot read CERTIFICATES/key.pem: No such file or directory (os error 2) (DOCKER_CERT_PATH names the folder)
+    mackerel-plugin-wasm: cannot use TLS to the container engine at tcp://127.0.0.1:PORT: cannot read CERTIFICATES/ca.pem: no items found (DOCKER_CERT_PATH names the folder)
+    mackerel-plugin-wasm: cannot use TLS to the container engine at tcp://127.0.0.1:PORT: cannot use CERTIFICATES/ca.pem: invalid peer certificate: BadEncoding (DOCKER_CERT_PATH names the folder)
+    mackerel-plugin-wasm: cannot use TLS to the container engine at tcp://127.0.0.1:PORT: cannot read CERTIFICATES/cert.pem: no items found (DOCKER_CERT_PATH names the folder)
+    mackerel-plugin-wasm: cannot use TLS to the container engine at tcp://127.0.0.1:PORT: cannot read CERTIFICATES/cert.pem: No such file or directory (os error 2) (DOCKER_CERT_PATH names the folder)
+    mackerel-plugin-wasm: cannot use TLS to the container engine at tcp://127.0.0.1:PORT: cannot read CERTIFICATES/key.pem: missing section end marker: [80, 82, 73, 86, 65, 84, 69, 32, 75, 69, 89] (DOCKER_CERT_PATH names the folder)
+    mackerel-plugin-wasm: cannot use TLS to the container engine at tcp://127.0.0.1:PORT: cannot use CERTIFICATES/cert.pem: keys may not be consistent: KeyMismatch (DOCKER_CERT_PATH names the folder)
+    mackerel-plugin-wasm: cannot use TLS to the container engine at tcp://127.0.0.1:PORT: cannot read CERTIFICATES/key.pem: No such file or directory (os error 2) (DOCKER_CERT_PATH names the folder)
     ");
 }

@@ -233,7 +233,7 @@ fn leave_out_what_fails_and_the_graph_of_targets_counts_it() {
     ");
     insta::assert_snapshot!(mask::ports(&output.stderr), @"
     mackerel-plugin-wasm: gostats: several: publishes several ports (8080, 9090): choose one, such as --container-port 8080
-    mackerel-plugin-wasm: gostats: closed (127.0.0.1:PORT): no connection: Connection refused (os error 111)
+    mackerel-plugin-wasm: gostats: closed (127.0.0.1:PORT): connection failed: Connection refused (os error 111)
     ");
 }
 

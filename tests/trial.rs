@@ -175,13 +175,13 @@ fn a_containers_figures_are_still_told_when_it_is_gone() {
     let edited = recorded.stdout.replace("docker.restarts.#.count\t0", "docker.restarts.#.count\t17");
     assert_eq!(replay("--graphs all").exits(0).stdout, edited);
     insta::assert_snapshot!(replay("--graphs cpu,health").exits(1).stdout, @"
-    error: replay: the collector asked for the container's use of resources (cpu), which is not recorded; there is use of resources (cpu, throttling, memory, block-io, network, processes), state
-    error: collect: this is not in the recording
-    note: replay: the container's use of resources (cpu, throttling, memory, block-io, network, processes) was not asked for (container.json)
-    note: replay: the container's state was not asked for (container.json)
+    error: replay: collector requested container stats (cpu), which is not recorded; left: stats (cpu, throttling, memory, block-io, network, processes), state
+    error: collect: not in the recording
+    note: replay: container stats (cpu, throttling, memory, block-io, network, processes) not requested (container.json)
+    note: replay: container state not requested (container.json)
     ");
     desk.edit("app", "container.json", |text| text.replace("\"restarts\"", "\"restart\""));
-    insta::assert_snapshot!(desk.stderr(&replay("--graphs all").exits(1)), @r#"mackerel-plugin-wasm: DESK/app/container.json: the field "restart" is none that is known there"#);
+    insta::assert_snapshot!(desk.stderr(&replay("--graphs all").exits(1)), @r#"mackerel-plugin-wasm: DESK/app/container.json: unknown field "restart""#);
 }
 
 // What a recording is made of.
@@ -193,7 +193,7 @@ fn a_request_and_its_answer_are_a_page_that_people_can_read_and_edit() {
     let recorded = test(&format!("{options} --target {} {}", stand_in.target(), desk.record("one"))).exits(0);
     assert_eq!(as_numbers(&metrics(&recorded)), as_numbers(&printed(&stats::body(MINUTE, 7))), "{recorded}");
     insta::assert_snapshot!(desk.stderr(&recorded), @"
-    mackerel-plugin-wasm: gostats: recorded in DESK/one: 1 request by HTTP
+    mackerel-plugin-wasm: gostats: recorded in DESK/one: 1 HTTP request
     mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: used …
     ");
     insta::assert_snapshot!(desk.page("one"), @r#"
@@ -217,7 +217,7 @@ fn a_request_and_its_answer_are_a_page_that_people_can_read_and_edit() {
     assert_eq!(edited.stdout, changed);
     // The status is the target's too.
     desk.edit("one", "001.http", |text| text.replace("< 200", "< 503"));
-    insta::assert_snapshot!(test(&format!("{options} {}", desk.replay("one"))).exits(1).stdout, @"error: collect: answered 503 Service Unavailable instead of 200 OK");
+    insta::assert_snapshot!(test(&format!("{options} {}", desk.replay("one"))).exits(1).stdout, @"error: collect: HTTP 503 Service Unavailable instead of 200 OK");
 }
 
 #[test]
@@ -257,8 +257,8 @@ fn a_protocol_of_its_own_is_recorded_by_its_turns_and_without_its_secret() {
     insta::assert_snapshot!(recorded.stdout, @"
     evil.#.evil.one	11
     evil.#.evil.two	47
-    note: collect: nothing came for evil.#.evil: total
-    note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    note: collect: no metrics for evil.#.evil: total
+    note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     ");
     insta::assert_snapshot!(desk.stderr(&recorded), @"
     mackerel-plugin-wasm: evil.wasm: recorded in DESK/one: 2 connections
@@ -306,14 +306,14 @@ fn connections_come_in_any_order() {
     insta::assert_snapshot!(recorded.stdout, @"
     evil.#.evil.one	2
     evil.#.evil.two	4
-    note: collect: nothing came for evil.#.evil: total
-    note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    note: collect: no metrics for evil.#.evil: total
+    note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     ");
     insta::assert_snapshot!(test_evil(&format!("--say bbbb --say / --say aa {}", desk.replay("one"))).exits(0).stdout, @"
     evil.#.evil.one	4
     evil.#.evil.two	2
-    note: collect: nothing came for evil.#.evil: total
-    note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    note: collect: no metrics for evil.#.evil: total
+    note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     ");
 }
 
@@ -326,7 +326,7 @@ fn requests_by_wasi_http_are_recorded_as_others_are() {
     evil.#.evil.one	200
     evil.#.evil.two	302
     evil.#.evil.total	200	counter, per minute
-    note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     ");
     assert_eq!(
         desk.files("one").keys().map(String::as_str).collect::<Vec<_>>(),
@@ -338,7 +338,7 @@ fn requests_by_wasi_http_are_recorded_as_others_are() {
     evil.#.evil.one	302
     evil.#.evil.two	200
     evil.#.evil.total	200	counter, per minute
-    note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     ");
     assert_eq!(witness.requests().len(), asked);
 }
@@ -356,8 +356,8 @@ fn what_is_encrypted_is_tested_and_not_recorded() {
     assert_eq!(as_numbers(&metrics(&live)), as_numbers(&printed(&stats::body(MINUTE, 7))), "{live}");
     let recorded = agent.values(&format!("{command} {}", desk.record("one"))).exits(1);
     insta::assert_snapshot!(desk.mask(&recorded.stdout), @"
-    error: record: the collector speaks TLS, and what is encrypted cannot be played back: record from a target without TLS
-    error: collect: no connection: tls handshake eof
+    error: record: the collector uses TLS, which cannot be replayed: record from a target without TLS
+    error: collect: connection failed: tls handshake eof
     ");
     assert!(!desk.path("one").exists());
 }
@@ -372,14 +372,14 @@ fn more_than_a_recording_holds_is_not_recorded() {
         desk.mask(&output.stdout)
     };
     insta::assert_snapshot!(record("--say POST:/flood", &witness.target()), @"
-    error: record: POST /flood: no whole answer: it is larger than 16 MiB, which is the limit of a recording
+    error: record: POST /flood: incomplete response: larger than 16 MiB, the limit of a recording
     error: collect: ErrorCode::HttpProtocolError
     ");
     insta::assert_snapshot!(record("--say anything", &database.target()), @"
-    error: record: the target said more than 16 MiB, which is the limit of a recording
-    warning: collect: no metric came
-    note: collect: nothing came for evil.#.evil: one, two, total
-    note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    error: record: the target sent more than 16 MiB, the limit of a recording
+    warning: collect: no metrics
+    note: collect: no metrics for evil.#.evil: one, two, total
+    note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     ");
 }
 
@@ -418,40 +418,40 @@ fn what_was_not_recorded_is_told_with_what_was() {
     }
     insta::assert_snapshot!(page, @r"
     http: --say POST:/a --say POST:/c (1)
-        error: replay: the collector asked for POST /c, which is not recorded; there is POST /a, POST /b
+        error: replay: the collector sent POST /c, which is not recorded; recorded: POST /a, POST /b
         error: collect: ErrorCode::HttpProtocolError
-        note: replay: POST /b was not asked for (002.http)
+        note: replay: POST /b was not requested (002.http)
     http: --say POST:/a --say POST:/a (1)
-        error: replay: the collector asked for POST /a more often than is recorded (1)
+        error: replay: the collector sent POST /a more often than recorded (1)
         error: collect: ErrorCode::HttpProtocolError
-        note: replay: POST /b was not asked for (002.http)
+        note: replay: POST /b was not requested (002.http)
     http: --say POST:/b (0)
-        note: replay: POST /a was not asked for (001.http)
+        note: replay: POST /a was not requested (001.http)
     http: --say one (1)
-        error: replay: the collector opened a connection and sent 'one\r\n', which is not recorded; there is POST /a, POST /b
-        error: collect: unexpected answer: the connection was closed
-        note: replay: POST /a was not asked for (001.http)
-        note: replay: POST /b was not asked for (002.http)
+        error: replay: the collector opened a connection and sent 'one\r\n', which is not recorded; recorded: POST /a, POST /b
+        error: collect: unexpected response: the connection was closed
+        note: replay: POST /a was not requested (001.http)
+        note: replay: POST /b was not requested (002.http)
     http: --attack extreme_values (0)
-        note: replay: POST /a was not asked for (001.http)
-        note: replay: POST /b was not asked for (002.http)
+        note: replay: POST /a was not requested (001.http)
+        note: replay: POST /b was not requested (002.http)
     tcp: --say one --say three (1)
         error: replay: the collector sent 'three\r\n' where 'two\r\n' is recorded (001.tcp)
-        error: collect: unexpected answer: the connection was closed
+        error: collect: unexpected response: the connection was closed
     tcp: --say one --say two --say three (1)
         error: replay: the collector sent 'three\r\n' where the recorded connection ends (001.tcp)
-        error: collect: unexpected answer: the connection was closed
+        error: collect: unexpected response: the connection was closed
     tcp: --say three (1)
-        error: replay: the collector opened a connection and sent 'three\r\n', which is not recorded; there is a connection that sends 'one\r\n'
-        error: collect: unexpected answer: the connection was closed
+        error: replay: the collector opened a connection and sent 'three\r\n', which is not recorded; recorded: a connection that sends 'one\r\n'
+        error: collect: unexpected response: the connection was closed
         note: replay: a recorded connection was not opened (001.tcp)
     tcp: --say one --say two --say / --say one (1)
-        error: replay: the collector opened a connection and sent 'one\r\n', which is not recorded; 001.tcp begins so, and was used already
-        error: collect: unexpected answer: the connection was closed
+        error: replay: the collector opened a connection and sent 'one\r\n', which is not recorded; 001.tcp begins with these bytes and was replayed already
+        error: collect: unexpected response: the connection was closed
     tcp: --say one (0)
-        note: replay: the collector left a recorded connection before its end (001.tcp)
+        note: replay: the collector closed a recorded connection early (001.tcp)
     tcp: --say POST:/a (1)
-        error: replay: the collector asked for POST /a, which is not recorded; there is a connection that sends 'one\r\n'
+        error: replay: the collector sent POST /a, which is not recorded; recorded: a connection that sends 'one\r\n'
         error: collect: ErrorCode::HttpProtocolError
         note: replay: a recorded connection was not opened (001.tcp)
     tcp: --attack extreme_values (0)
@@ -507,20 +507,20 @@ fn a_recording_that_cannot_be_read_is_told_with_file_and_line() {
     let output = test(&format!("docker {}", desk.replay("good"))).exits(1);
     page.push_str(&desk.mask(&output.stderr));
     insta::assert_snapshot!(page, @r#"
-    mackerel-plugin-wasm: DESK/missing: is no recording, for it has no target.json: --record makes one
-    mackerel-plugin-wasm: DESK/empty: is no recording, for it has no target.json: --record makes one
+    mackerel-plugin-wasm: DESK/missing: not a recording: target.json is missing; --record makes one
+    mackerel-plugin-wasm: DESK/empty: not a recording: target.json is missing; --record makes one
     mackerel-plugin-wasm: DESK/torn-head/target.json: cannot be read: EOF while parsing a string at line 3 column 24
     mackerel-plugin-wasm: DESK/newer/target.json: the recording has format 2, and this program reads format 1: a newer one made it
     mackerel-plugin-wasm: DESK/no-format/target.json: its "format" is not 1
     mackerel-plugin-wasm: DESK/more/target.json: cannot be read: unknown field `speed`, expected one of `format`, `collector`, `endpoint`, `container`, `secrets` at line 2 column 22
     mackerel-plugin-wasm: DESK/torn/001.http:2: expected '< STATUS', such as '< 200'
     mackerel-plugin-wasm: DESK/edited/001.http:2: expected '< STATUS', such as '< 200'
-    mackerel-plugin-wasm: DESK/escape/001.http:1: '\y/a' is none of \n, \r, \t, \\, \xNN and \{OPTION}
-    mackerel-plugin-wasm: DESK/secret/001.http:1: '\{password}' is no secret option of the collector
+    mackerel-plugin-wasm: DESK/escape/001.http:1: invalid escape '\y/a': expected \n, \r, \t, \\, \xNN or \{OPTION}
+    mackerel-plugin-wasm: DESK/secret/001.http:1: '\{password}' is not a secret option of the collector
     mackerel-plugin-wasm: DESK/of-a-container/target.json: cannot be read: invalid type: string "127.0.0.1:PORT", expected struct Container at line 4 column 32
-    mackerel-plugin-wasm: DESK/large/001.http: the recording is larger than 16 MiB, which is the limit
-    mackerel-plugin-wasm: DESK/many: holds 301 conversations, 200 are the limit
-    mackerel-plugin-wasm: DESK/good: the recording is of a port, and the collector reads whole containers
+    mackerel-plugin-wasm: DESK/large/001.http: the recording exceeds 16 MiB (fixed limit)
+    mackerel-plugin-wasm: DESK/many: 301 conversations, limit 200
+    mackerel-plugin-wasm: DESK/good: the recording is of a port, but the collector reads whole containers
     "#);
 }
 
@@ -544,7 +544,7 @@ fn a_recording_takes_the_place_of_one_that_is_there_and_of_nothing_else() {
     fs::create_dir(desk.path("other")).expect("a new folder");
     fs::write(desk.path("other").join("notes.txt"), "Mine.").expect("a new file");
     let asked = stand_in.asked();
-    insta::assert_snapshot!(desk.mask(&record("other").exits(1).stderr), @"mackerel-plugin-wasm: DESK/other: there are files in it that are no recording: name a new folder, or one that --record made before");
+    insta::assert_snapshot!(desk.mask(&record("other").exits(1).stderr), @"mackerel-plugin-wasm: DESK/other: has files that are not a recording: name a new folder, or one that --record made");
     assert_eq!(stand_in.asked(), asked, "it is asked before the target is");
     assert_eq!(desk.files("other").len(), 1);
 }
@@ -557,15 +557,15 @@ fn a_collection_that_fails_leaves_the_recording_that_is_there() {
     let before = desk.page("one");
     stand_in.tells(json!("no statistics"));
     let refused = record(&stand_in.target()).exits(1);
-    insta::assert_snapshot!(refused.stdout, @"error: collect: unexpected answer: a string instead of golang-stats-api-handler's JSON object");
+    insta::assert_snapshot!(refused.stdout, @"error: collect: unexpected response: a string instead of golang-stats-api-handler's JSON object");
     insta::assert_snapshot!(desk.stderr(&refused), @"
-    mackerel-plugin-wasm: gostats: nothing was recorded
+    mackerel-plugin-wasm: gostats: not recorded
     mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: used …
     ");
     let nobody = scenarios::port::free();
     insta::assert_snapshot!(desk.mask(&record(&format!("127.0.0.1:{nobody}")).exits(1).stdout), @"
-    error: record: no connection to 127.0.0.1:PORT: Connection refused (os error 111)
-    error: collect: no whole answer: the connection was closed before an answer came
+    error: record: connection to 127.0.0.1:PORT failed: Connection refused (os error 111)
+    error: collect: incomplete response: connection closed before any response
     ");
     assert_eq!(desk.page("one"), before);
 }
@@ -608,55 +608,55 @@ fn a_collector_that_breaks_its_contract_in_collect_is_found_out() {
     ]), @r"
     undeclared_samples (1)
         evil.#.evil.one	1
-        error: collect: left out 4 samples that no graph declares: #.evil.three, …
-        note: collect: nothing came for evil.#.evil: two, total
-        note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+        error: collect: dropped 4 samples without a declared graph: #.evil.three, …
+        note: collect: no metrics for evil.#.evil: two, total
+        note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     illegal_sample_names (1)
         evil.#.evil.two	2
-        error: collect: left out 20 samples that no graph declares: .one, …
-        note: collect: nothing came for evil.#.evil: one, total
-        note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+        error: collect: dropped 20 samples without a declared graph: .one, …
+        note: collect: no metrics for evil.#.evil: one, total
+        note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     escapes_in_sample_names (1)
         evil.#.evil.one	1
-        error: collect: left out a sample that no graph declares: \u{1b}[2J#.evil\r\nmackerel-plugin-wasm: \u{202e}a false message.one
-        note: collect: nothing came for evil.#.evil: two, total
-        note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+        error: collect: dropped a sample without a declared graph: \u{1b}[2J#.evil\r\nmackerel-plugin-wasm: \u{202e}a false message.one
+        note: collect: no metrics for evil.#.evil: two, total
+        note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     values_that_are_not_finite (1)
         evil.#.evil.two	2
-        error: collect: left out 3 samples whose value is not a finite number: #.evil.one, …
-        note: collect: nothing came for evil.#.evil: one, total
-        note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+        error: collect: dropped 3 samples with a value that is not finite: #.evil.one, …
+        note: collect: no metrics for evil.#.evil: one, total
+        note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     the_same_sample_twice (1)
         evil.#.evil.one	1
-        error: collect: left out a sample that came before in the same report: #.evil.one
-        note: collect: nothing came for evil.#.evil: two, total
-        note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+        error: collect: dropped a sample with the key of an earlier one: #.evil.one
+        note: collect: no metrics for evil.#.evil: two, total
+        note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     too_many_samples (1)
-        error: collect: the collector reported more than 10000 samples (a fixed limit)
+        error: collect: collector exceeded 10000 samples (fixed limit)
     panic_with_text (1)
-        error: collect: the collector failed: wasm trap: wasm `unreachable` instruction executed; it wrote: thread '<unnamed>' (1) panicked at guests/evil/src/ends.rs:LINE:5: | the collector does not know wha …
+        error: collect: collector failed: wasm trap: wasm `unreachable` instruction executed; stderr: thread '<unnamed>' (1) panicked at guests/evil/src/ends.rs:LINE:5: | the collector does not know what to d …
     exit_with_failure (1)
-        error: collect: the collector ended itself with the exit status 1
+        error: collect: collector exited with status 1
     an_invalid_status (1)
-        error: collect: answered 65535 instead of 200 OK
+        error: collect: HTTP 65535 instead of 200 OK
     spin (1)
-        error: collect: the collector computed for more than 100ms (--cpu-limit)
+        error: collect: collector exceeded 100ms of CPU time (--cpu-limit)
     sleep (1)
-        error: collect: the collector was not done after 500ms (--timeout)
+        error: collect: collector timed out after 500ms (--timeout)
     memory_bit_by_bit (1)
-        error: collect: the collector needs more than 8 MiB of memory (--memory-limit)
+        error: collect: collector exceeded 8 MiB of memory (--memory-limit)
     a_thousand_requests (1)
-        error: collect: the collector sent more than 100 requests (a fixed limit)
+        error: collect: collector exceeded 100 requests (fixed limit)
     connections_elsewhere_beside_a_good_report (1)
         evil.#.evil.one	1
-        error: collect: the collector was refused 'registry.example' (look-up of a name): it reaches its target alone
-        note: collect: nothing came for evil.#.evil: two, total
-        note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+        error: collect: denied: lookup of 'registry.example' (a collector can only reach its own target)
+        note: collect: no metrics for evil.#.evil: two, total
+        note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     extreme_values (0)
         evil.#.evil.one	1000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 …
         evil.#.evil.two	-0.0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000 …
-        note: collect: nothing came for evil.#.evil: total
-        note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+        note: collect: no metrics for evil.#.evil: total
+        note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     ");
 }
 
@@ -674,23 +674,23 @@ fn a_collector_that_breaks_its_contract_in_graphs_is_found_out() {
         ("graphs_exit", ""),
     ]), @r"
     a_key_without_a_hash_sign (1)
-        error: graphs: the collector broke its contract: the graph's key 'evil' does not hold '#' exactly once
+        error: graphs: collector violated the contract: graph key 'evil' must contain '#' exactly once
     a_key_that_is_illegal (1)
-        error: graphs: the collector broke its contract: the graph's key '#.\u{1b}[2Jevil\n\tevil' is not made of legal components
+        error: graphs: collector violated the contract: graph key '#.\u{1b}[2Jevil\n\tevil' has components that Mackerel does not allow
     the_same_key_twice (1)
-        error: graphs: the collector broke its contract: the graph '#.evil' is declared twice
+        error: graphs: collector violated the contract: graph '#.evil' is declared twice
     a_metric_that_is_illegal (1)
-        error: graphs: the collector broke its contract: the metric 't\u{1b}w\no' of the graph '#.evil' is not a legal name
+        error: graphs: collector violated the contract: metric 't\u{1b}w\no' of graph '#.evil' has a name that Mackerel does not allow
     a_graph_without_metrics (1)
-        error: graphs: the collector broke its contract: the graph '#.evil' has no metrics
+        error: graphs: collector violated the contract: graph '#.evil' has no metrics
     a_thousand_graphs (1)
-        error: graphs: the collector broke its contract: it has 1000 graphs, 200 are the limit
+        error: graphs: collector violated the contract: 1000 graphs, limit 200
     a_label_of_a_mebibyte (1)
-        error: graphs: the collector broke its contract: a label of the graph '#.evil' has 1048576 bytes, 255 are the limit
+        error: graphs: collector violated the contract: 1048576 bytes in a label of graph '#.evil', limit 255
     graphs_panic (1)
-        error: graphs: the collector failed: wasm trap: wasm `unreachable` instruction executed; it wrote: thread '<unnamed>' (1) panicked at guests/evil/src/graphs.rs:LINE:5: | the collector knows no graphs  …
+        error: graphs: collector failed: wasm trap: wasm `unreachable` instruction executed; stderr: thread '<unnamed>' (1) panicked at guests/evil/src/graphs.rs:LINE:5: | the collector knows no graphs | note …
     graphs_exit (1)
-        error: graphs: the collector ended itself with the exit status 0
+        error: graphs: collector exited with status 0
     ");
 }
 
@@ -707,15 +707,15 @@ fn a_collector_that_cannot_describe_itself_is_found_out() {
     }
     insta::assert_snapshot!(page, @"
     describe_traps
-        error: describe: the collector failed: wasm trap: wasm `unreachable` instruction executed
+        error: describe: collector failed: wasm trap: wasm `unreachable` instruction executed
     a_path_as_a_name
-        error: describe: the collector broke its contract: its name '../../etc/cron' is not made of a-z, 0-9 and -
+        error: describe: collector violated the contract: name '../../etc/cron' contains characters other than a-z, 0-9 and -
     the_same_option_twice
-        error: describe: the collector broke its contract: the option 'path' is declared twice
+        error: describe: collector violated the contract: option 'path' is declared twice
     an_option_of_the_host
-        mackerel-plugin-wasm: the collector FILE declares an option --target, which is the host's own: this is a fault of the collector
+        mackerel-plugin-wasm: collector FILE declares --target, which is an option of the host: report this to the collector's author
     a_thousand_options
-        error: describe: the collector broke its contract: it has 1000 options, 100 are the limit
+        error: describe: collector violated the contract: 1000 options, limit 100
     ");
 }
 
@@ -731,31 +731,31 @@ fn a_collector_that_gives_another_answer_each_time_is_found_out() {
     let target = stand_in.target();
     let graphs = test_evil(&format!("--attack random_graphs --target {target}")).exits(1);
     insta::assert_snapshot!(numbers(&graphs.stdout), @"
-    error: graphs: the same options give another '#.evilN' the second time
-    error: collect: left out a sample that no graph declares: #.stats.goroutine_num
-    warning: collect: no metric came
-    note: collect: nothing came for evil.#.evilN: one
+    error: graphs: returns another '#.evilN' the second time for the same options
+    error: collect: dropped a sample without a declared graph: #.stats.goroutine_num
+    warning: collect: no metrics
+    note: collect: no metrics for evil.#.evilN: one
     ");
     // A real target's values are others each time, so nothing is to be said of it.
     let values = test_evil(&format!("--attack random_values --target {target}")).exits(0);
     insta::assert_snapshot!(numbers(&values.stdout), @"
     evil.#.evil.one	N
-    note: collect: nothing came for evil.#.evil: two, total
-    note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    note: collect: no metrics for evil.#.evil: two, total
+    note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     ");
     let recorded = test_evil(&format!("--attack random_values --target {target} {}", desk.record("one"))).exits(1);
     insta::assert_snapshot!(numbers(&recorded.stdout), @"
     evil.#.evil.one	N
-    error: collect: '#.evil.one' is N, and N from the recording, for the same answers of the target
-    note: collect: nothing came for evil.#.evil: two, total
-    note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    error: collect: '#.evil.one' is N, and N from the recording, for the same responses
+    note: collect: no metrics for evil.#.evil: two, total
+    note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     ");
     let replayed = test_evil(&format!("--attack random_values {}", desk.replay("one"))).exits(1);
     insta::assert_snapshot!(numbers(&replayed.stdout), @"
     evil.#.evil.one	N
-    error: collect: '#.evil.one' is N, and N the second time, for the same answers of the target
-    note: collect: nothing came for evil.#.evil: two, total
-    note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
+    error: collect: '#.evil.one' is N, and N the second time, for the same responses
+    note: collect: no metrics for evil.#.evil: two, total
+    note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     ");
 }
 
@@ -778,9 +778,9 @@ fn a_test_takes_one_target() {
         complaint("--target 127.0.0.1:1 --target 127.0.0.1:2", 2),
     ];
     insta::assert_snapshot!(page.concat(), @"
-    mackerel-plugin-wasm: test takes one target, and these are 2: one (127.0.0.1:PORT), two (127.0.0.1:PORT); --filter or --target chooses one
-    mackerel-plugin-wasm: there is no target: no running container fits (-v says why); --filter, --container-port or --target chooses one
-    mackerel-plugin-wasm: test takes one target, and these are 2: 127.0.0.1:PORT, 127.0.0.1:PORT; --filter or --target chooses one
+    mackerel-plugin-wasm: test takes one target, but there are 2: one (127.0.0.1:PORT), two (127.0.0.1:PORT); choose one with --filter or --target
+    mackerel-plugin-wasm: no target: no running container matches (-v lists the reasons); use --filter, --container-port or --target
+    mackerel-plugin-wasm: test takes one target, but there are 2: 127.0.0.1:PORT, 127.0.0.1:PORT; choose one with --filter or --target
     ");
     let tested =
         Agent::beside(engine).values(&format!("test gostats --path /stats --filter {filter} --filter name=two"));
@@ -805,6 +805,6 @@ fn options_that_do_nothing_in_a_test_are_refused() {
     error: the argument '--replay <DIR>' cannot be used with '--record <DIR>'
     error: the argument '--replay <DIR>' cannot be used with '--filter <KEY=VALUE>'
     error: the argument '--replay <DIR>' cannot be used with '--stats-source <SOURCE>'
-    mackerel-plugin-wasm: --instance-name does not go with gostats: its output has '#' in place of the target's name
+    mackerel-plugin-wasm: --instance-name cannot be used with test: it prints '#' instead of the target's name
     ");
 }

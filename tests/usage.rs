@@ -15,8 +15,8 @@ fn an_option_that_does_not_exist_is_refused() {
     error: unexpected argument '--fliter' found
 
       tip: a similar argument exists: '--filter'
-      tip: gostats takes --path, --scheme
-      tip: the host takes --filter, --container-port, --target, --docker-host, --tls-server-name, --metric-key-prefix, --instance-name, --select, --exclude, --total, --total-only, --targets-graph, --timeout, --deadline, --memory-limit, --total-memory, --cpu-limit, --verbose
+      tip: options of gostats: --path, --scheme
+      tip: options of the host: --filter, --container-port, --target, --docker-host, --tls-server-name, --metric-key-prefix, --instance-name, --select, --exclude, --total, --total-only, --targets-graph, --timeout, --deadline, --memory-limit, --total-memory, --cpu-limit, --verbose
 
     Usage: mackerel-plugin-wasm run gostats --filter <KEY=VALUE>
 
@@ -29,8 +29,8 @@ fn a_collector_option_that_does_not_exist_names_those_that_do() {
     insta::assert_snapshot!(complaint("run gostats --uri http://localhost/stats"), @"
     error: unexpected argument '--uri' found
 
-      tip: gostats takes --path, --scheme
-      tip: the host takes --filter, --container-port, --target, --docker-host, --tls-server-name, --metric-key-prefix, --instance-name, --select, --exclude, --total, --total-only, --targets-graph, --timeout, --deadline, --memory-limit, --total-memory, --cpu-limit, --verbose
+      tip: options of gostats: --path, --scheme
+      tip: options of the host: --filter, --container-port, --target, --docker-host, --tls-server-name, --metric-key-prefix, --instance-name, --select, --exclude, --total, --total-only, --targets-graph, --timeout, --deadline, --memory-limit, --total-memory, --cpu-limit, --verbose
 
     Usage: mackerel-plugin-wasm run gostats [OPTIONS]
 
@@ -112,18 +112,18 @@ fn options_that_contradict_each_other_are_refused() {
     --docker-host unix:///var/run/docker.sock
         error: the argument '--target <HOST:PORT>' cannot be used with '--docker-host <URL>'
     --instance-name name
-        mackerel-plugin-wasm: --target goes with --instance-name port alone: it has no container to be named by
+        mackerel-plugin-wasm: --target cannot be used with this --instance-name: a fixed target has no container; use --instance-name port
     ");
 }
 
 #[test]
 fn a_collector_that_does_not_exist_names_those_that_do() {
-    insta::assert_snapshot!(complaint("run gostat"), @"mackerel-plugin-wasm: there is no collector 'gostat'; there is docker, gostats, prometheus, redis, and any component by the path of its .wasm file");
+    insta::assert_snapshot!(complaint("run gostat"), @"mackerel-plugin-wasm: unknown collector 'gostat'; available: docker, gostats, prometheus, redis; a component can be run by the path of its .wasm file");
 }
 
 #[test]
 fn a_file_that_does_not_exist_is_refused() {
-    insta::assert_snapshot!(complaint("run ./nowhere.wasm"), @"mackerel-plugin-wasm: ./nowhere.wasm: there is no such file");
+    insta::assert_snapshot!(complaint("run ./nowhere.wasm"), @"mackerel-plugin-wasm: ./nowhere.wasm: no such file");
 }
 
 #[test]

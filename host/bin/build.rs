@@ -1,4 +1,5 @@
-//! Tells `main.rs` where xtask left the built-in collectors, compiled to native code, and the files that it generated for Go.
+//! Tells `main.rs` where xtask left the built-in collectors, compiled to native code, and the files that it generated
+//! for Go.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! The binary: the library with the built-in collectors embedded. It is a package of its own, so that the library is compiled once,
-//! before the collectors, and not again after them.
+//! The binary: the library with the built-in collectors embedded. It is a package of its own, so that the library is
+//! compiled once, before the collectors, and not again after them.
 //!
 //! Without built-in collectors (`make lint` on a fresh clone) it is still checked, and runs components from files.
 

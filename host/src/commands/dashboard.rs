@@ -1,8 +1,8 @@
 //! `dashboard`: a collector's graphs for a whole role, as a Mackerel dashboard or as addresses to embed.
 //!
-//! Graphs with a wildcard are not role graphs, so their metrics are drawn by expressions; totals are role graphs. The format is that of
-//! <https://mackerel.io/api-docs/entry/dashboards>, which `mkr dashboards push` and the API take. It has no unit for an expression, so
-//! titles contain the units.
+//! Graphs with a wildcard are not role graphs, so their metrics are drawn by expressions; totals are role graphs. The
+//! format is that of <https://mackerel.io/api-docs/entry/dashboards>, which `mkr dashboards push` and the API take. It
+//! has no unit for an expression, so titles contain the units.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -177,7 +177,8 @@ fn drawn(posted: &PostedGraph) -> Vec<Drawn<'_>> {
     }
 }
 
-/// Returns the title of a metric: its label with unit and period. A label that begins with a wildcard's match is replaced.
+/// Returns the title of a metric: its label with unit and period. A label that begins with a wildcard's match is
+/// replaced.
 fn title(posted: &PostedGraph, metric: &Metric) -> String {
     let label = if metric.label.contains('%') || metric.name == "*" {
         // The end of the graph's key, unless that is a wildcard.

@@ -81,7 +81,8 @@ impl From<&Container> for Known {
     }
 }
 
-/// Explains a run. `words` is the collector's name and all options. It writes no state, so the next run is the same as without it.
+/// Explains a run. `words` is the collector's name and all options. It writes no state, so the next run is the same as
+/// without it.
 ///
 /// # Errors
 /// As of [`Job::prepare`] and [`Job::collect`].

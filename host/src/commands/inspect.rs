@@ -62,7 +62,7 @@ pub async fn inspect(session: &Session, name: &str) -> Result<String, Error> {
     }
     let _ = writeln!(text, "\ngraphs");
     if let Err(why) = &definitions {
-        let _ = writeln!(text, "  none with the default options: {}", why);
+        let _ = writeln!(text, "  none with the default options: {why}");
     }
     for graph in definitions.iter().flat_map(Definitions::graphs) {
         let (key, label) = Definitions::title(graph, &prefix);

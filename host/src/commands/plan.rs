@@ -113,8 +113,8 @@ pub fn without_json(words: &[OsString]) -> Vec<OsString> {
     words.iter().filter(|word| *word != "--json").cloned().collect()
 }
 
-/// Counts keys by graph, in the order of the definitions. Keys without a definition come last, by the graph that Mackerel makes of them:
-/// everything before the last dot.
+/// Counts keys by graph, in the order of the definitions. Keys without a definition come last, by the graph that
+/// Mackerel makes of them: everything before the last dot.
 fn rows<'a>(job: &Job, keys: impl Iterator<Item = &'a str>) -> Vec<Row> {
     let row = |key: &str, label: &str| Row { key: key.to_owned(), label: label.to_owned(), metrics: 0 };
     let mut rows: Vec<Row> = job.graphs.iter().map(|graph| row(&graph.key, &graph.label)).collect();

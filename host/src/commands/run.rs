@@ -57,7 +57,8 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
     Ok(if all_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Advises to install a component that was just compiled from a file. On the first run only: mackerel-agent logs stderr every minute.
+/// Advises to install a component that was just compiled from a file. On the first run only: mackerel-agent logs stderr
+/// every minute.
 fn advise_to_install(job: &Job, session: &Session, diagnostics: &mut Diagnostics) {
     let Origin::File(time) = job.component.origin else { return };
     if !session.store.builtins().iter().any(|builtin| builtin.name == job.description.name) {

@@ -1,0 +1,168 @@
+//! A cloud-config: everything that an ECS container instance with Amazon Linux needs, as cloud-init reads it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::flags::{ConfOptions, SUBCOMMAND};
+use super::secret::{Reference, reference, secret_from};
+use super::section::{section, section_name};
+use crate::error::Error;
+use crate::job::Job;
+use crate::store;
+use crate::store::component::{Component, Origin};
+use crate::text::foreign;
+
+/// The path of the program on an instance.
+const PROGRAM: &str = "/usr/local/bin/mackerel-plugin-wasm";
+
+/// The template. Names in capital letters after `@` are filled in.
+const CLOUD_CONFIG: &str = include_str!("../../../templates/cloud-config.yaml");
+
+/// Prints the cloud-config.
+///
+/// # Errors
+/// If an option is wrong, or something is not available on the instance.
+pub fn cloud_config(job: &Job, words: &[OsString], arguments: Vec<String>, own: &ConfOptions) -> Result<String, Error> {
+    let ConfOptions { ecs_cluster: Some(cluster), api_key_from: Some(api_key), plugin_from: Some(url), .. } = own
+    else {
+        return Err(Error::usage("--cloud-init requires --ecs-cluster, --api-key-from and --plugin-from"));
+    };
+    let api_key = reference("--api-key-from", api_key)?;
+    let secrets_from: Vec<(PathBuf, Reference)> =
+        own.secrets_from.iter().map(|text| secret_from(text)).collect::<Result<_, _>>()?;
+    reject_yaml_breaks(&arguments)?;
+    let install = install(&job.component)?;
+    let secrets = secrets(job, &secrets_from)?;
+    let references = [&api_key].into_iter().chain(secrets_from.iter().map(|(_, from)| from));
+    let permissions: Vec<String> = references
+        .filter_map(Reference::permission)
+        .chain(url.strip_prefix("s3://").map(|object| format!("s3:GetObject of {object}")))
+        .collect();
+    let (permissions, aws) = match &permissions[..] {
+        [] => ("none beyond those of ECS".to_owned(), ""),
+        all => (all.join(", "), AWS),
+    };
+    let download = match url.strip_prefix("s3://") {
+        Some(_) => format!("aws s3 cp --only-show-errors '{url}' \"$new\""),
+        None => format!("curl -fsSL --retry 5 -o \"$new\" '{url}'"),
+    };
+    // Without this machine's environment: the instance has another.
+    let conf = section(job, Path::new(PROGRAM), arguments, BTreeMap::new())?;
+    let roles = own.role.as_ref().map(|role| format!("\nroles = [\"{role}\"]")).unwrap_or_default();
+    // Values are not expanded again.
+    let values = [
+        ("@COMMAND", SUBCOMMAND.command_line(words)),
+        ("@PERMISSIONS", permissions),
+        ("@CLUSTER", cluster.clone()),
+        ("@SECTION", section_name(job)),
+        ("@CONF", conf),
+        ("@AWS", aws.to_owned()),
+        ("@API_KEY", api_key.command()),
+        ("@SECRETS", secrets),
+        ("@ROLES", roles),
+        ("@DOWNLOAD", download),
+        ("@DIGEST", own_digest()?),
+        ("@PROGRAM", PROGRAM.to_owned()),
+        ("@INSTALL", install),
+    ];
+    Ok(CLOUD_CONFIG.lines().fold(String::new(), |text, line| text + &filled(line, &values)))
+}
+
+/// Rejects characters that end a line in YAML 1.1, which cloud-init reads, or are not allowed there. TOML keeps them as they are.
+fn reject_yaml_breaks(arguments: &[String]) -> Result<(), Error> {
+    let is_break =
+        |c: char| matches!(c, '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+    match arguments.iter().find(|word| word.contains(is_break)) {
+        Some(word) => Err(Error::usage(format!("cloud-init's YAML cannot contain: {}", foreign(word)))),
+        None => Ok(()),
+    }
+}
+
+/// Returns the command that installs the collector on the instance.
+fn install(component: &Component) -> Result<String, Error> {
+    match &component.origin {
+        Origin::Builtin => Ok(String::new()),
+        Origin::Installed(pin) if pin.source.starts_with("oci://") => {
+            Ok(format!("\n# The collector, by its digest.\n{PROGRAM} install {}\n", quoted(&pin.source)?))
+        }
+        Origin::Installed(_) | Origin::File(_) => Err(Error::usage(format!(
+            "the instance has no file {}: push it to a registry with mackerel-plugin-wasm push, and install it from there",
+            foreign(&component.name)
+        ))),
+    }
+}
+
+/// Returns the commands that write the files of secret options.
+fn secrets(job: &Job, from: &[(PathBuf, Reference)]) -> Result<String, Error> {
+    let mut secrets = String::new();
+    for path in job.options.collector.secret_files() {
+        let (_, from) = from.iter().find(|(of, _)| of == path).ok_or_else(|| {
+            Error::usage(format!(
+                "unknown source of the secret {0}: add --secret-from {0}=ssm:PARAMETER",
+                path.display()
+            ))
+        })?;
+        let file = quoted(path.to_str().unwrap_or_default())?;
+        if !matches!(from, Reference::File(of) if Path::new(of) == path) {
+            // Removed first, so that it gets the permissions of this umask.
+            let command = from.command();
+            let _ = write!(secrets, "\nmkdir -p \"$(dirname {file})\"\nrm -f {file}\n{command} > {file}");
+        }
+        let complaint = quoted(&format!("{}: the secret is empty", path.display()))?;
+        let _ = writeln!(secrets, "\n[ -s {file} ] || {{ echo {complaint} >&2; exit 1; }}");
+    }
+    let is_read = |path: &PathBuf| job.options.collector.secret_files().any(|of| of == path);
+    match from.iter().find(|(path, _)| !is_read(path)) {
+        Some((path, _)) => Err(Error::usage(format!("--secret-from {}: no option reads this file", path.display()))),
+        None => Ok(secrets),
+    }
+}
+
+/// The set-up of the AWS command line.
+const AWS: &str = r"
+# Secrets come by the AWS command line, from where they are kept.
+command -v aws >/dev/null || yum install -y awscli-2 || yum install -y awscli
+AWS_DEFAULT_REGION=$(cloud-init query region)
+export AWS_DEFAULT_REGION
+";
+
+fn quoted(word: &str) -> Result<String, Error> {
+    let quoted = shlex::try_quote(word).map_err(|error| Error::usage(format!("{}: {error}", foreign(word))))?;
+    Ok(quoted.into_owned())
+}
+
+/// Fills in a line of the template. All lines of a value get the indentation of the first.
+fn filled(line: &str, values: &[(&str, String)]) -> String {
+    let indent = &line[..line.len() - line.trim_start().len()];
+    let mut rest = line;
+    let mut filled = String::new();
+    while let Some(at) = rest.find('@') {
+        let name_length = rest[at + 1..].bytes().take_while(|b| b.is_ascii_uppercase() || *b == b'_').count();
+        let (before, name) = (&rest[..at], &rest[at..=at + name_length]);
+        filled.push_str(before);
+        match values.iter().find(|(known, _)| *known == name) {
+            Some((_, value)) => filled.push_str(value.strip_suffix('\n').unwrap_or(value)),
+            None => filled.push_str(name),
+        }
+        rest = &rest[at + name.len()..];
+    }
+    filled.push_str(rest);
+    let mut lines = filled.lines();
+    let first = lines.next().unwrap_or_default().trim_end().to_owned();
+    let further = lines.map(|line| if line.is_empty() { "\n".to_owned() } else { format!("\n{indent}{line}") });
+    // An empty value leaves no blank line.
+    let text = first + &further.collect::<String>();
+    if text.trim().is_empty() && !line.trim().is_empty() { String::new() } else { text + "\n" }
+}
+
+/// Returns the SHA-256 of this program.
+fn own_digest() -> Result<String, Error> {
+    // This path works even if another program has replaced the file.
+    let bytes = fs::read("/proc/self/exe");
+    bytes
+        .map(|bytes| store::digest::digest(&bytes))
+        .map_err(|error| Error::failed(format!("cannot read this program: {error}")))
+}

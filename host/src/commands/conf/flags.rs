@@ -1,0 +1,59 @@
+//! The options of `conf` alone.
+
+// The doc comments of options are their help texts, and no Markdown.
+#![allow(clippy::doc_markdown, rustdoc::bare_urls)]
+
+use clap::Args;
+
+use crate::commands::role::Role;
+use crate::options::Subcommand;
+use crate::text::is_name;
+
+/// `conf` takes all options, and reads no secret: the instance has it, not this machine.
+pub const SUBCOMMAND: Subcommand = Subcommand { name: "conf", unused: &[], reads_secrets: false };
+
+/// The options of `conf` alone.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Cloud-init")]
+pub struct ConfOptions {
+    /// Print a whole cloud-config for an ECS container instance with Amazon Linux
+    #[arg(long, requires_all = ["ecs_cluster", "api_key_from", "plugin_from"])]
+    pub cloud_init: bool,
+
+    /// The ECS cluster that the instance joins
+    #[arg(long, value_name = "NAME", requires = "cloud_init", value_parser = parse_cluster)]
+    pub ecs_cluster: Option<String>,
+
+    /// The service and role of the instance in Mackerel
+    #[arg(long, value_name = "SERVICE:ROLE", requires = "cloud_init")]
+    pub role: Option<Role>,
+
+    /// The reference of Mackerel's API key: ssm:PARAMETER, secretsmanager:SECRET, or file:/PATH
+    #[arg(long, value_name = "REFERENCE", requires = "cloud_init")]
+    pub api_key_from: Option<String>,
+
+    /// The URL of this program: https://… or s3://…; the instance checks its SHA-256
+    #[arg(long, value_name = "URL", requires = "cloud_init", value_parser = parse_url)]
+    pub plugin_from: Option<String>,
+
+    /// The reference of the secret in the file PATH of an option; repeatable
+    #[arg(long = "secret-from", value_name = "PATH=REFERENCE", requires = "cloud_init")]
+    pub secrets_from: Vec<String>,
+}
+
+fn parse_cluster(text: &str) -> Result<String, String> {
+    if text.len() > 255 || !is_name(text) {
+        return Err("expected a cluster name of a-z, A-Z, 0-9, - and _".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn parse_url(text: &str) -> Result<String, String> {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&()*+,;=%".contains(&b);
+    let is_known =
+        ["https://", "s3://"].iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
+    if !is_known || !text.bytes().all(legal) {
+        return Err("expected https://… or s3://BUCKET/KEY".to_owned());
+    }
+    Ok(text.to_owned())
+}
