@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# bench.sh: what a run costs, beside what the plugin replaces (the shell loop, and mackerel-plugin-docker) and beside a bare native
-# program that only lists and fetches, or reads (tests/src/bin/bare.rs). Whole processes, start to end, one after the other on the
-# same targets. Run it by `make bench`; it takes some minutes, and asks nothing but containers and processes of its own, on loopback.
+# bench.sh: what a run costs, beside what the plugin replaces (the shell loop, and mackerel-plugin-docker) and beside a
+# bare native program that only lists and fetches, or reads (tests/src/bin/bare.rs). Whole processes, start to end, one
+# after the other on the same targets. Run it by `make bench`; it takes some minutes, and asks nothing but containers
+# and processes of its own, on loopback.
 #
 # With mackerel-plugin-gostats on PATH the loop calls that, as it does in real life; else curl, which does less. Without
 # mackerel-plugin-docker there are no figures for that.
@@ -60,7 +61,8 @@ END
   measure "$1 containers" "$1" "$2" ours loop bare
 }
 
-# Measures gostats on the first $1 ports of the local process, $2 times. The loop over a thousand would only take minutes.
+# Measures gostats on the first $1 ports of the local process, $2 times. The loop over a thousand would only take
+# minutes.
 targets() {
   local some=("${TARGETS[@]:0:$1}") label="$1 local targets" names=(ours loop bare)
   commands=([ours]="$PLUGIN run gostats --path /stats ${some[*]/#/--target }" [bare]="$BARE --path /stats ${some[*]/#/--target }")
@@ -124,8 +126,8 @@ usage() {
   measure "$1, engine's API" "$1" "$3" "${names[@]}"
 }
 
-# Measures case $1, of $2 targets, by $3 runs of each program that is named behind, by the command that `commands` has for it.
-# Adds a line per program to $WORK/results: case, program, seconds, seconds of CPU, KiB at the peak.
+# Measures case $1, of $2 targets, by $3 runs of each program that is named behind, by the command that `commands` has
+# for it. Adds a line per program to $WORK/results: case, program, seconds, seconds of CPU, KiB at the peak.
 declare -A commands
 measure() {
   local label=$1 count=$2 runs=$3 names=("${@:4}") name

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# demo.sh: shows on three real containers what the plugin does. Where there is no Docker engine, three local processes take
-# their place. Run it by `make demo`; RAW=1 shows the values as mackerel-agent reads them.
+# demo.sh: shows on three real containers what the plugin does. Where there is no Docker engine, three local processes
+# take their place. Run it by `make demo`; RAW=1 shows the values as mackerel-agent reads them.
 #
 # It installs nothing, opens no port to other machines, and removes all that it made, on Ctrl-C too.
 # shellcheck source=scripts/lib.sh
@@ -58,16 +58,16 @@ step() {
   say "$STEP. $*"
 }
 
-# Runs the plugin as mackerel-agent does, with the variable set to $1 (for values it is set, and empty), and keeps what it
-# prints in $WORK/$2. Its state goes into $WORK as well.
+# Runs the plugin as mackerel-agent does, with the variable set to $1 (for values it is set, and empty), and keeps what
+# it prints in $WORK/$2. Its state goes into $WORK as well.
 ask() {
   say "    \$ MACKEREL_AGENT_PLUGIN_META=$1 mackerel-plugin-wasm ${command[*]:1}"
   MACKEREL_AGENT_PLUGIN_META=$1 MACKEREL_PLUGIN_WORKDIR=$WORK "${command[@]}" > "$WORK/$2" ||
     die "The plugin ended with exit status $?."
 }
 
-# The definitions, one graph a line. With the quote as separator, every other record of the JSON is a string, and what comes
-# behind it tells whether that is a name (of an object, or of a value) or a value.
+# The definitions, one graph a line. With the quote as separator, every other record of the JSON is a string, and what
+# comes behind it tells whether that is a name (of an object, or of a value) or a value.
 definitions_table() {
   sed 1d | awk -v RS='"' '
     NR % 2 { next }
@@ -82,8 +82,8 @@ definitions_table() {
     }'
 }
 
-# The values of file $3, one metric a line and one instance a column, under the names of file $1 (NAME<TAB>PORT). What was
-# not in file $2, that of the first run, is a counter; one that fell since has no growth, and no value.
+# The values of file $3, one metric a line and one instance a column, under the names of file $1 (NAME<TAB>PORT). What
+# was not in file $2, that of the first run, is a counter; one that fell since has no growth, and no value.
 values_table() {
   awk -F'\t' '
     function short(number) { return number == "" ? "-" : number ~ /\./ ? sprintf("%.2f", number) : number }

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # engine.sh start|stop DIR: a private Docker engine, for tests and demos on a machine where none is running.
 #
-#   start DIR   starts dockerd with all that it keeps under DIR, and waits until it answers at unix://DIR/docker.sock
-#   stop DIR    ends exactly that dockerd, and removes DIR and what else it left
-#   install     installs Debian's docker.io where there is no dockerd, and its podman, redis-server, docker-registry and shellcheck,
+# start DIR   starts dockerd with all that it keeps under DIR, and waits until it answers at unix://DIR/docker.sock stop
+# DIR    ends exactly that dockerd, and removes DIR and what else it left install     installs Debian's docker.io where
+# there is no dockerd, and its podman, redis-server, docker-registry and shellcheck,
 #               which some tests want, where there are none
 #
 # It lives beside any other engine: it has a bridge of its own, in a range that RFC 2544 keeps for benchmarks, and it

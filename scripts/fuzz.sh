@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# fuzz.sh [KIND]...: tries inputs that libFuzzer makes up on what reads foreign bytes (tests/foreign), each kind for FUZZ_SECONDS (60),
-# all kinds where none is named. Run it by `make fuzz`. It begins with tests/foreign/corpus, keeps what reached new code in
-# target/fuzz/corpus, and fails where something does not hold. Its build is one of its own: the first takes some ten minutes.
+# fuzz.sh [KIND]...: tries inputs that libFuzzer makes up on what reads foreign bytes (tests/foreign), each kind for
+# FUZZ_SECONDS (60), all kinds where none is named. Run it by `make fuzz`. It begins with tests/foreign/corpus, keeps
+# what reached new code in target/fuzz/corpus, and fails where something does not hold. Its build is one of its own: the
+# first takes some ten minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# languages.sh: installs what the tests of new projects want beside Rust and Go, where it is missing: Python with its venv, Node with npm,
-# and make. For machines of CI, as root, from the system's own packages; the tools on top of them come by the projects' own commands,
-# and what they download is kept in target/templates.
+# languages.sh: installs what the tests of new projects want beside Rust and Go, where it is missing: Python with its
+# venv, Node with npm, and make. For machines of CI, as root, from the system's own packages; the tools on top of them
+# come by the projects' own commands, and what they download is kept in target/templates.
 set -euo pipefail
 
 packages=()

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# lib.sh: what demo.sh, test.sh and bench.sh share: a Docker engine, the app in containers and processes, and an end that
-# leaves nothing behind. To be sourced; goes to the repository's root.
+# lib.sh: what demo.sh, test.sh and bench.sh share: a Docker engine, the app in containers and processes, and an end
+# that leaves nothing behind. To be sourced; goes to the repository's root.
 #
 # All that is made carries a name or label with $RUN in it, or lies in $WORK. Nothing else is ever touched.
 set -euo pipefail

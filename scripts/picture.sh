@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# picture.sh [RUNS [SECONDS]]: draws docs/gostats.svg from what the plugin really prints for twelve containers: so many runs (60), with so
-# many seconds between them (5). Run it after `make build`; it needs what `make demo` needs, and a Docker engine.
+# picture.sh [RUNS [SECONDS]]: draws docs/gostats.svg from what the plugin really prints for twelve containers: so many
+# runs (60), with so many seconds between them (5). Run it after `make build`; it needs what `make demo` needs, and a
+# Docker engine.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# soak.sh: 500 runs, or SOAK_RUNS, over 60 containers of which 20 come, go and restart all the time. Run it by `make soak`.
+# soak.sh: 500 runs, or SOAK_RUNS, over 60 containers of which 20 come, go and restart all the time. Run it by `make
+# soak`.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# tools.sh: installs the checkers that `make check` runs, cargo-deny and typos, in fixed versions into target/tools. Nothing outside of
-# that folder changes. The first run compiles cargo-deny, which takes some minutes.
+# tools.sh: installs the checkers that `make check` runs, cargo-deny and typos, in fixed versions into target/tools.
+# Nothing outside of that folder changes. The first run compiles cargo-deny, which takes some minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

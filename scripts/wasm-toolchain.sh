@@ -54,7 +54,8 @@ use_rustup() {
   } | write_guest_cargo
 }
 
-# --- the fallback: Debian's Rust, and a standard library built from Debian's source of it ------------------------------
+# --- the fallback: Debian's Rust, and a standard library built from Debian's source of it
+# ------------------------------
 
 # bookworm's security archive has the Rust that browsers are built with; its backports have a wasi-libc that knows the
 # target. apt works on lists and sources of its own under DIR, so those of the system stay as they are.
@@ -121,8 +122,8 @@ mirror() {
 
 # --- both ways -------------------------------------------------------------------------------------------------------
 
-# Writes guest-cargo; stdin: what is the way's own. A cargo that is called by a cargo inherits the caller's toolchain and
-# flags, none of which are meant for the collectors.
+# Writes guest-cargo; stdin: what is the way's own. A cargo that is called by a cargo inherits the caller's toolchain
+# and flags, none of which are meant for the collectors.
 write_guest_cargo() {
   {
     echo '#!/usr/bin/env bash'

@@ -24,7 +24,8 @@ use crate::session::Session;
 use crate::stop::Watchdog;
 use crate::store::{BUILTIN_NAMES, Store};
 
-/// The first step of reading the command line: the command and, for those that take the options of `run`, the collector.
+/// The first step of reading the command line: the command and, for those that take the options of `run`, the
+/// collector.
 #[derive(Debug, Parser)]
 #[command(name = "mackerel-plugin-wasm", version, about, arg_required_else_help = true)]
 pub struct Cli {
@@ -43,19 +44,20 @@ pub enum Command {
     Run(RunCommand),
     /// Test a collector on one target or on a recording, and check it against the contract
     ///
-    /// Prints the metrics and the findings, identical for the same responses, so that an author can compare them. The collector
-    /// comes first; its options and the host's follow in any order. `test COLLECTOR --help` lists them.
+    /// Prints the metrics and the findings, identical for the same responses, so that an author can compare them. The
+    /// collector comes first; its options and the host's follow in any order. `test COLLECTOR --help` lists them.
     #[command(override_usage = "mackerel-plugin-wasm test COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
     Test(RunCommand),
     /// Count the metrics that a run posts, against Mackerel's limits per host
     ///
-    /// Collects once from all targets, and suggests options that reduce the number. Takes the options of `run`; `plan COLLECTOR --help`
-    /// lists them.
+    /// Collects once from all targets, and suggests options that reduce the number. Takes the options of `run`; `plan
+    /// COLLECTOR --help` lists them.
     #[command(override_usage = "mackerel-plugin-wasm plan COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
     Plan(RunCommand),
     /// Show the outcome of a run for each container, with the reason
     ///
-    /// Collects once from all targets, and writes no state. Takes the options of `run`; `explain COLLECTOR --help` lists them.
+    /// Collects once from all targets, and writes no state. Takes the options of `run`; `explain COLLECTOR --help`
+    /// lists them.
     #[command(override_usage = "mackerel-plugin-wasm explain COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
     Explain(RunCommand),
     /// Print the section of mackerel-agent.conf for a run, or a whole cloud-config
@@ -103,8 +105,8 @@ pub enum Command {
     },
     /// Install or replace a collector, and pin it by its digest
     ///
-    /// It is compiled once and then runs by its name. A tag is resolved once, now: later runs use the component that was installed.
-    /// Registry logins are those of `docker login`.
+    /// It is compiled once and then runs by its name. A tag is resolved once, now: later runs use the component that
+    /// was installed. Registry logins are those of `docker login`.
     Install {
         /// The path of a .wasm file, or oci://REGISTRY/REPOSITORY with :TAG, @sha256:DIGEST or both
         source: String,
@@ -144,8 +146,8 @@ pub enum CollectorAndRest {
     Words(Vec<OsString>),
 }
 
-/// Runs the whole program: reads `arguments`, the first of which is the program's name, and returns the exit status. `builtins` are
-/// the embedded collectors, `go` the files that are generated for collectors in Go.
+/// Runs the whole program: reads `arguments`, the first of which is the program's name, and returns the exit status.
+/// `builtins` are the embedded collectors, `go` the files that are generated for collectors in Go.
 pub fn main(
     arguments: impl IntoIterator<Item = OsString>,
     builtins: &'static [Builtin],
@@ -227,7 +229,7 @@ fn reserved_options() -> BTreeSet<String> {
     let commands = [
         test::TestOptions::augment_args(clap::Command::new("")),
         plan::FormatOptions::augment_args(clap::Command::new("")),
-        conf::ConfOptions::augment_args(clap::Command::new("")),
+        conf::flags::ConfOptions::augment_args(clap::Command::new("")),
         dashboard::DashboardOptions::augment_args(clap::Command::new("")),
     ];
     let names = |command: &clap::Command| -> Vec<String> {

@@ -16,8 +16,8 @@ use crate::text::{Foreign, escape, foreign, is_name, is_word};
 pub struct Prefix(String);
 
 impl Prefix {
-    /// Returns the prefix in title case for labels, as the Go plugins do. A word begins with the first letter at the start or after a
-    /// `-`: `web.go` is `Web.go`, `my-api_v2` is `My-Api_v2`.
+    /// Returns the prefix in title case for labels, as the Go plugins do. A word begins with the first letter at the
+    /// start or after a `-`: `web.go` is `Web.go`, `my-api_v2` is `My-Api_v2`.
     pub fn title(&self) -> String {
         let mut in_word = false;
         let capital = |c: char| {
@@ -114,8 +114,8 @@ pub fn is_component(text: &str) -> bool {
     is_name(text)
 }
 
-/// Checks a collector's description: its name becomes part of metric names and file names, the names of its options become flags, and
-/// their defaults and words are printed as they are.
+/// Checks a collector's description: its name becomes part of metric names and file names, the names of its options
+/// become flags, and their defaults and words are printed as they are.
 ///
 /// # Errors
 /// The first fault.
@@ -221,8 +221,8 @@ impl Definitions {
         (format!("{prefix}.{}", graph.key), format!("{}{instance} {}", prefix.title(), graph.label))
     }
 
-    /// Matches the samples of one target with the definitions. Returns the points in the definitions' order, and one warning for each
-    /// reason for which samples were dropped.
+    /// Matches the samples of one target with the definitions. Returns the points in the definitions' order, and one
+    /// warning for each reason for which samples were dropped.
     pub fn points(&self, samples: &[Sample]) -> (Vec<Point>, Vec<String>) {
         let mut points: Vec<Point> = Vec::with_capacity(samples.len());
         let mut dropped = Dropped::default();

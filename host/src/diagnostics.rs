@@ -1,5 +1,5 @@
-//! Diagnostics: everything that goes to stderr. One printer, so that no text of a third party reaches a terminal or a log unescaped,
-//! and so that a fault of many targets does not fill the log of every minute.
+//! Diagnostics: everything that goes to stderr. One printer, so that no text of a third party reaches a terminal or a
+//! log unescaped, and so that a fault of many targets does not fill the log of every minute.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Write as _;
@@ -36,6 +36,7 @@ impl Diagnostics {
     }
 
     /// Adds a warning about one target.
+    #[allow(clippy::needless_pass_by_value)] // so that texts and errors can be given as they come
     pub fn warn_target(&mut self, target: &(impl ToString + ?Sized), text: impl ToString) {
         self.lines.push((Some(target.to_string()), text.to_string()));
     }
@@ -52,6 +53,7 @@ impl Diagnostics {
     }
 
     /// Adds a warning about the whole run.
+    #[allow(clippy::needless_pass_by_value)] // as above
     pub fn warn(&mut self, text: impl ToString) {
         self.lines.push((None, text.to_string()));
     }

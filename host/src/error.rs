@@ -1,6 +1,7 @@
 //! Errors that end a command, and its exit status.
 //!
-//! Each module has an error type of its own. The `From` implementations beside them decide which of their errors are usage errors.
+//! Each module has an error type of its own. The `From` implementations beside them decide which of their errors are
+//! usage errors.
 
 use std::process::ExitCode;
 
@@ -32,7 +33,8 @@ impl Error {
         Error::Failed(source.into())
     }
 
-    /// Returns the exit status: 2 for usage errors, 1 for failures. mackerel-agent ignores it; people and scripts do not.
+    /// Returns the exit status: 2 for usage errors, 1 for failures. mackerel-agent ignores it; people and scripts do
+    /// not.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Error::Usage(_) => ExitCode::from(2),

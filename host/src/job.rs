@@ -1,4 +1,5 @@
-//! A job: one command line about a collector, checked. The collector is loaded, its options are read, and its graphs are known.
+//! A job: one command line about a collector, checked. The collector is loaded, its options are read, and its graphs
+//! are known.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
@@ -50,8 +51,8 @@ pub struct Collected {
 }
 
 impl Job {
-    /// Checks `words`, the collector's name and all options, for a subcommand with the options `Own` of its own. No target is
-    /// requested.
+    /// Checks `words`, the collector's name and all options, for a subcommand with the options `Own` of its own. No
+    /// target is requested.
     ///
     /// # Errors
     /// If the options are wrong, or the collector cannot be used.
@@ -97,8 +98,8 @@ impl Job {
         StateFile::open(&self.description.name, &self.options.identity(self.component.identity()))
     }
 
-    /// Finds the targets and collects from all of them, for a run that began at `begun`. Sandboxes are prewarmed while the engine
-    /// prepares its list; `last` tells how many.
+    /// Finds the targets and collects from all of them, for a run that began at `begun`. Sandboxes are prewarmed while
+    /// the engine prepares its list; `last` tells how many.
     ///
     /// # Errors
     /// If the engine does not return a list of containers.

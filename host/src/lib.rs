@@ -1,7 +1,8 @@
 //! A metric plugin for mackerel-agent: a native host that finds containers and their ports and speaks Mackerel's plugin
 //! protocol, and collectors, each a sandboxed WebAssembly component that reads one kind of target.
 //!
-//! Start with [`commands`]`/run.rs`: one run, top to bottom. The folders and files, from the top down; each may use those below it:
+//! Start with [`commands`]`/run.rs`: one run, top to bottom. The folders and files, from the top down; each may use
+//! those below it:
 //!
 //! | | |
 //! |---|---|
@@ -19,6 +20,9 @@
 //! | [`contract`] | the check that a file is a collector |
 //! | [`diagnostics`] | everything that goes to stderr |
 //! | [`private_dir`], [`tls`], [`address`], [`moment`], [`text`], [`env`], [`limits`] | used by all of them |
+
+// Document everything that other files can use; clippy.toml leaves out what only one file uses.
+#![warn(clippy::missing_docs_in_private_items)]
 
 mod address;
 mod authors;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use humantime::format_duration;
 
-/// Declares limits on collectors, and [`of_collectors`], which lists them: the label, the unit and the option that raises it.
+/// Declares limits on collectors, and [`of_collectors`], which lists them: the label, the unit and the option that
+/// raises it.
 macro_rules! limits_on_collectors {
     ($($(#[$doc:meta])* $name:ident: $type:ty = $value:expr, $label:literal, $unit:ident, $option:literal;)*) => {
         $($(#[$doc])* pub const $name: $type = $value;)*
@@ -21,24 +22,24 @@ macro_rules! limits_on_collectors {
 }
 
 limits_on_collectors! {
-    /// All linear memories of one sandbox, and the memory that the host holds for it. Python's and JavaScript's runtimes need about
-    /// 30 MB.
+    /// All linear memories of one sandbox, and the memory that the host holds for it. Python's and JavaScript's
+    /// runtimes need about 30 MB.
     SANDBOX_MEMORY: ByteSize = ByteSize::mib(64), "memory of one sandbox", size, "--memory-limit";
 
-    /// Memory of all sandboxes of a run beyond [`SANDBOX_SHARE`]. With it a run stays below 200 MiB, which a machine of 1 GiB can
-    /// spare for a moment; and a Python runtime fits in four times.
+    /// Memory of all sandboxes of a run beyond [`SANDBOX_SHARE`]. With it a run stays below 200 MiB, which a machine of
+    /// 1 GiB can spare for a moment; and a Python runtime fits in four times.
     TOTAL_MEMORY: ByteSize = ByteSize::mib(128), "memory of all sandboxes together", size, "--total-memory";
 
-    /// The memory that each sandbox has of its own: enough for a collector in Rust or C, of which the kernel only provides the touched
-    /// pages.
+    /// The memory that each sandbox has of its own: enough for a collector in Rust or C, of which the kernel only
+    /// provides the touched pages.
     SANDBOX_SHARE: ByteSize = ByteSize::mib(2), "  plus, for each sandbox", size, "";
 
-    /// CPU time of one call, including the host's work for it. A Rust collector takes some milliseconds, the start of a Python runtime
-    /// a tenth of a second.
+    /// CPU time of one call, including the host's work for it. A Rust collector takes some milliseconds, the start of a
+    /// Python runtime a tenth of a second.
     CALL_CPU: Duration = Duration::from_secs(1), "CPU time of one call", time, "--cpu-limit";
 
-    /// One target, from the lookup of its name to the collector's report. A healthy application returns its statistics in
-    /// milliseconds; the deadline leaves room for several timeouts.
+    /// One target, from the lookup of its name to the collector's report. A healthy application returns its statistics
+    /// in milliseconds; the deadline leaves room for several timeouts.
     TARGET_TIMEOUT: Duration = Duration::from_secs(5), "timeout of one target", time, "--timeout";
 
     /// The whole run. mackerel-agent sends SIGTERM after 30 s and SIGKILL 10 s later.
@@ -53,13 +54,15 @@ limits_on_collectors! {
     /// Elements of all tables of one sandbox. A Go or Python component has a few thousand functions.
     SANDBOX_TABLE_ELEMENTS: usize = 100_000, "table elements", number, "";
 
-    /// Core instances, tables and memories of one sandbox, each. A Rust component has five instances, Python's a few dozen.
+    /// Core instances, tables and memories of one sandbox, each. A Rust component has five instances, Python's a few
+    /// dozen.
     SANDBOX_INSTANCES: usize = 100, "instances, tables and memories, each", number, "";
 
     /// Resources that a guest holds, such as streams, of the host and its own. A collector holds a handful.
     SANDBOX_RESOURCES: usize = 1000, "resources", number, "";
 
-    /// Requests of one call: to the target by HTTP, connections to it, and stats of its container. Collectors send one or two.
+    /// Requests of one call: to the target by HTTP, connections to it, and stats of its container. Collectors send one
+    /// or two.
     REQUESTS: usize = 100, "requests and connections of one call", number, "";
 
     /// A response body. gostats reads 700 bytes; a Prometheus page of a large application has some 100 kB.
@@ -68,7 +71,8 @@ limits_on_collectors! {
     /// The status line and the header fields of a response.
     HTTP_HEAD: usize = 64 * 1024, "response head", bytes, "";
 
-    /// Bytes that a guest passes to the host in one call or result. A report of 10,000 samples with names of usual length takes 1 MB.
+    /// Bytes that a guest passes to the host in one call or result. A report of 10,000 samples with names of usual
+    /// length takes 1 MB.
     HANDED_OVER: usize = 4 * 1024 * 1024, "passed to the host in one call", bytes, "";
 
     /// Random bytes that a guest requests at once. A seed is enough.
@@ -77,7 +81,8 @@ limits_on_collectors! {
     /// Samples of one report. Mackerel takes 200 metrics from a standard host.
     SAMPLES: usize = 10_000, "samples of one target", number, "";
 
-    /// Samples of all reports of a run beyond [`SAMPLES_SHARE`]. They are held until its end and take up to 600 bytes each.
+    /// Samples of all reports of a run beyond [`SAMPLES_SHARE`]. They are held until its end and take up to 600 bytes
+    /// each.
     TOTAL_SAMPLES: usize = 100_000, "samples of all targets together", number, "";
 
     /// Samples that each report can have in any case: as many metrics as Mackerel takes from a standard host.
@@ -104,8 +109,8 @@ limits_on_collectors! {
     /// A component's file. The largest known ones, in Python, have 20 MB.
     COMPONENT_SIZE: ByteSize = ByteSize::mib(64), "size of a component", size, "";
 
-    /// Compilation of a component in a run, whose deadline leaves no more. A collector in Rust takes a tenth of a second, one in Python
-    /// 8 s on an idle machine.
+    /// Compilation of a component in a run, whose deadline leaves no more. A collector in Rust takes a tenth of a
+    /// second, one in Python 8 s on an idle machine.
     COMPILE_TIMEOUT: Duration = Duration::from_secs(15), "time to compile a component", time, "";
 }
 
@@ -128,15 +133,15 @@ fn number(number: usize) -> String {
 /// The longest `--timeout` and `--deadline`. It only keeps sums of times within their types.
 pub const LONGEST_DEADLINE: Duration = Duration::from_hours(24);
 
-/// Inspecting one container, such as for its start time: a few milliseconds. Some engines hang on one broken container for ever, while
-/// its application still responds.
+/// Inspecting one container, such as for its start time: a few milliseconds. Some engines hang on one broken container
+/// for ever, while its application still responds.
 pub const ENGINE_INSPECT: Duration = Duration::from_secs(1);
 
 /// The engine's list. One container takes about 1.5 kB, so this is enough for some 20,000.
 pub const ENGINE_LIST: ByteSize = ByteSize::mib(32);
 
-/// The engine's response about one container: its state takes about 10 kB, most of it labels, environment and health checks; its stats
-/// 3 kB. All containers are requested at once, so each response can have this size.
+/// The engine's response about one container: its state takes about 10 kB, most of it labels, environment and health
+/// checks; its stats 3 kB. All containers are requested at once, so each response can have this size.
 pub const ENGINE_CONTAINER: ByteSize = ByteSize::mib(1);
 
 /// The time after the deadline in which a run can write its output and state, before the watchdog ends it.
@@ -148,15 +153,16 @@ pub const LAST_WORD: Duration = Duration::from_secs(1);
 /// CPU time that a call uses before it takes turns with others. A collector in Rust needs less.
 pub const SHORT_CPU: Duration = Duration::from_millis(5);
 
-/// The depth below the root of the cgroups at which a container's is searched. Engines use one to four levels, and engines in
-/// containers twice as many.
+/// The depth below the root of the cgroups at which a container's is searched. Engines use one to four levels, and
+/// engines in containers twice as many.
 pub const CGROUP_DEPTH: usize = 8;
 
-/// Cgroups that are searched for those of containers. A large machine has a thousand; a user with cgroups of their own can make more.
+/// Cgroups that are searched for those of containers. A large machine has a thousand; a user with cgroups of their own
+/// can make more.
 pub const CGROUP_FOLDERS: usize = 10_000;
 
-/// Cgroups of one container that are searched for a process. systemd in a container makes some dozens; a container that can make its
-/// own can make any number.
+/// Cgroups of one container that are searched for a process. systemd in a container makes some dozens; a container that
+/// can make its own can make any number.
 pub const CGROUPS_OF_ONE: usize = 100;
 
 /// A cgroup's file, and `/proc/PID/net/dev`. A hundred block devices or network interfaces take about 10 kB.
@@ -198,10 +204,12 @@ pub const SHIPPING_DEADLINE: Duration = Duration::from_mins(8);
 /// The pin of an installed collector. Its texts are bounded each and have some hundred bytes.
 pub const PIN_SIZE: ByteSize = ByteSize::kib(64);
 
-/// Waiting for another command that writes to the folder of installed collectors: enough to write 100 MB to a slow disk.
+/// Waiting for another command that writes to the folder of installed collectors: enough to write 100 MB to a slow
+/// disk.
 pub const STORE_LOCK: Duration = Duration::from_secs(10);
 
-/// Equal failures that are printed one by one; more of them are folded into one line, because mackerel-agent logs stderr every minute.
+/// Equal failures that are printed one by one; more of them are folded into one line, because mackerel-agent logs
+/// stderr every minute.
 pub const ALIKE: usize = 5;
 
 /// Lines of one run on stderr. A collector could write a different text for every target.
@@ -216,15 +224,17 @@ pub const STATE_SIZE: ByteSize = ByteSize::mib(16);
 /// The time for which counters of a missing target are kept.
 pub const STATE_KEPT: Duration = Duration::from_hours(1);
 
-/// The time for which a slot of a removed container stays reserved (`--instance-name slot`): three of mackerel-agent's minutes, so that
-/// a run that hung or overlapped frees nothing, and no minute in Mackerel has points of two containers.
+/// The time for which a slot of a removed container stays reserved (`--instance-name slot`): three of mackerel-agent's
+/// minutes, so that a run that hung or overlapped frees nothing, and no minute in Mackerel has points of two
+/// containers.
 pub const SLOT_KEPT: Duration = Duration::from_mins(3);
 
-/// The difference between the wall clock and the boot clock that does not count as a step of the wall clock: a leap second.
+/// The difference between the wall clock and the boot clock that does not count as a step of the wall clock: a leap
+/// second.
 pub const CLOCK_STEP: Duration = Duration::from_secs(1);
 
-/// Sandboxes that are made before their targets are known. More would only take memory: the engine's list of a hundred containers takes
-/// as long as a hundred sandboxes.
+/// Sandboxes that are made before their targets are known. More would only take memory: the engine's list of a hundred
+/// containers takes as long as a hundred sandboxes.
 pub const PREWARMED_SANDBOXES: usize = 100;
 
 /// File descriptors that are reserved for everything but targets.
@@ -242,7 +252,8 @@ pub const RECORDING_END: Duration = Duration::from_secs(1);
 /// Names that one error lists. A collector declares a thousand at most.
 pub const LISTED: usize = 100;
 
-/// Metrics that Mackerel bills as one host, by the kind of host (<https://mackerel.io/pricing>, 2026). More count as further hosts.
+/// Metrics that Mackerel bills as one host, by the kind of host (<https://mackerel.io/pricing>, 2026). More count as
+/// further hosts.
 pub const METRICS_OF_HOST: [(&str, usize); 2] = [("standard", 200), ("micro", 30)];
 
 /// mackerel-agent's default timeout of a plugin.

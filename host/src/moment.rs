@@ -30,14 +30,16 @@ impl Moment {
         self.wall / 1_000_000_000
     }
 
-    /// Returns the most time that can have passed since `earlier`; `None` if a clock was set back or the machine restarted.
+    /// Returns the most time that can have passed since `earlier`; `None` if a clock was set back or the machine
+    /// restarted.
     pub fn since(&self, earlier: Moment) -> Option<Duration> {
         let wall = self.wall.checked_sub(earlier.wall)?;
         let boot = self.boot.checked_sub(earlier.boot)?;
         Some(Duration::from_nanos(wall.max(boot)))
     }
 
-    /// Returns true if the wall clock was stepped since `earlier`. After a restart of the machine this is unknown, and false.
+    /// Returns true if the wall clock was stepped since `earlier`. After a restart of the machine this is unknown, and
+    /// false.
     pub fn is_set_since(&self, earlier: Moment) -> bool {
         let Some(boot) = self.boot.checked_sub(earlier.boot) else { return false };
         let wall = i128::from(self.wall) - i128::from(earlier.wall);

@@ -1,8 +1,8 @@
 //! Private folders: folders of this user alone, and the files in them.
 //!
-//! Other users may be able to write to the parent, so a name proves nothing: the folder must belong to this user, be closed to others,
-//! and not be a symlink. Its files are opened through it, by plain names, and never through a symlink. A file is replaced in one
-//! step, so a reader sees the whole old one or the whole new one.
+//! Other users may be able to write to the parent, so a name proves nothing: the folder must belong to this user, be
+//! closed to others, and not be a symlink. Its files are opened through it, by plain names, and never through a
+//! symlink. A file is replaced in one step, so a reader sees the whole old one or the whole new one.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
@@ -18,8 +18,8 @@ use rustix::io::Errno;
 #[derive(Debug)]
 pub struct Folder(OwnedFd);
 
-/// Identifies one version of one file: inode, size, mtime, ctime. ctime cannot be forged. The device is left out, because its number
-/// can change when the machine restarts.
+/// Identifies one version of one file: inode, size, mtime, ctime. ctime cannot be forged. The device is left out,
+/// because its number can change when the machine restarts.
 pub type Stamp = [u64; 6];
 
 /// A folder that cannot be used. The text follows the folder's path.

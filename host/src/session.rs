@@ -14,7 +14,7 @@ pub struct Session {
     pub store: Store,
     /// Ends the process if it outlives its deadline.
     pub watchdog: Arc<Watchdog>,
-    /// The names of options that only some commands have. No collector may declare one of them, so that one command line works for
-    /// `run`, `explain`, `plan` and the others.
+    /// The names of options that only some commands have. No collector may declare one of them, so that one command
+    /// line works for `run`, `explain`, `plan` and the others.
     pub reserved: BTreeSet<String>,
 }

@@ -1,7 +1,7 @@
 //! The end of a run: its deadline, SIGTERM or SIGINT.
 //!
-//! mackerel-agent sends SIGTERM after 30 s and loses the output of a plugin that a signal kills. So a signal is a request to print what
-//! is ready.
+//! mackerel-agent sends SIGTERM after 30 s and loses the output of a plugin that a signal kills. So a signal is a
+//! request to print what is ready.
 
 use std::sync::{Mutex, mpsc};
 use std::thread;
@@ -48,8 +48,8 @@ impl Stop {
     }
 }
 
-/// Ends the process if a run outlives its deadline and a grace period, whatever it hangs in: a disk, a pipe without a reader, the
-/// compilation of a component.
+/// Ends the process if a run outlives its deadline and a grace period, whatever it hangs in: a disk, a pipe without a
+/// reader, the compilation of a component.
 pub struct Watchdog {
     started: Instant,
     end: Mutex<Instant>,

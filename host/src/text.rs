@@ -1,4 +1,5 @@
-//! Text of third parties: guests, targets, engines and registries. It is escaped and cut before a person or a log reads it.
+//! Text of third parties: guests, targets, engines and registries. It is escaped and cut before a person or a log reads
+//! it.
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -102,12 +103,14 @@ pub fn listed(names: &[String]) -> String {
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
-/// Returns true if `name` is made of `a-z`, `0-9` and `-`, as names of collectors and options are: they become file names and flags.
+/// Returns true if `name` is made of `a-z`, `0-9` and `-`, as names of collectors and options are: they become file
+/// names and flags.
 pub fn is_word(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-/// Returns true if `name` is made of the characters that Mackerel allows in a component of a metric name: `a-zA-Z0-9_-`.
+/// Returns true if `name` is made of the characters that Mackerel allows in a component of a metric name:
+/// `a-zA-Z0-9_-`.
 pub fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }

@@ -1,8 +1,8 @@
-//! Generates the Go bindings of the contract from `wit/`, for the project that `new --lang go` writes. The repository has no generated
-//! code, and an author who writes a collector in Go needs no generator.
+//! Generates the Go bindings of the contract from `wit/`, for the project that `new --lang go` writes. The repository
+//! has no generated code, and an author who writes a collector in Go needs no generator.
 //!
-//! The bindings call a runtime package that ships inside the generator's crate, with a licence file of its own. Go's module proxy does
-//! not have it, so it is copied into the project.
+//! The bindings call a runtime package that ships inside the generator's crate, with a licence file of its own. Go's
+//! module proxy does not have it, so it is copied into the project.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,8 +24,8 @@ const BINDINGS: &str = "internal/bindings";
 const RUNTIME: &str = "internal/wit";
 const RUNTIME_PATH: &str = "go.bytecodealliance.org/pkg/wit";
 
-/// The runtime panics on a size that is not a multiple of the alignment. The generator requests such sizes: the largest size of all
-/// results at the largest alignment, which can belong to different results.
+/// The runtime panics on a size that is not a multiple of the alignment. The generator requests such sizes: the largest
+/// size of all results at the largest alignment, which can belong to different results.
 const ALLOCATE: &str = r#"	if size%align != 0 {
 		panic(fmt.Sprintf("size %v is not compatible with alignment %v", size, align))
 	}
@@ -57,8 +57,8 @@ fn bindings(root: &Path) -> Result<Vec<(String, String)>> {
         .collect()
 }
 
-/// Copies the runtime package without its support for futures and streams: the contract has none, and it needs functions that Go's
-/// runtime does not have.
+/// Copies the runtime package without its support for futures and streams: the contract has none, and it needs
+/// functions that Go's runtime does not have.
 fn runtime(root: &Path) -> Result<Vec<(String, String)>> {
     let package = source_of("wit-bindgen-go", root)?.join("src/pkg");
     let read = |path: &Path| fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
@@ -94,7 +94,8 @@ fn localized(text: &str) -> String {
 /// Returns the folder in which cargo keeps the source of a dependency.
 fn source_of(name: &str, root: &Path) -> Result<PathBuf> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // Not offline: on a new machine cargo has only fetched the crates built so far, and metadata needs those of the tests too.
+    // Not offline: on a new machine cargo has only fetched the crates built so far, and metadata needs those of the
+    // tests too.
     let arguments = ["metadata", "--format-version", "1", "--locked", "--filter-platform", "host-tuple"];
     let command = command.current_dir(root).args(arguments);
     let output = command.output().context("cannot run cargo metadata")?;

@@ -1,5 +1,5 @@
-//! Builds the collectors in `guests/` and compiles the built-in ones to native code, with the engine settings of the host, so that
-//! the binary can embed them.
+//! Builds the collectors in `guests/` and compiles the built-in ones to native code, with the engine settings of the
+//! host, so that the binary can embed them.
 //!
 //! | | |
 //! |---|---|

@@ -41,7 +41,8 @@ impl Connection {
         for word in words {
             let _ = write!(command, "${}\r\n{word}\r\n", word.len());
         }
-        // A server that closes the connection may have sent its reason before, so a failed write does not end the call yet.
+        // A server that closes the connection may have sent its reason before, so a failed write does not end the call
+        // yet.
         let sent = self.replies.get_mut().get_mut().write_all(command.as_bytes());
         self.reply().or_else(|error| sent.map_err(CollectError::from).and(Err(error)))
     }

@@ -1,7 +1,8 @@
-//! `componentize`: converts a core WebAssembly module to a component, for compilers that only build modules, such as Go's.
+//! `componentize`: converts a core WebAssembly module to a component, for compilers that only build modules, such as
+//! Go's.
 //!
-//! A module names its imports and exports without their types. The contract has the types, so it is embedded if the module does not
-//! carry it. WASI preview 1 is adapted to that of components.
+//! A module names its imports and exports without their types. The contract has the types, so it is embedded if the
+//! module does not carry it. WASI preview 1 is adapted to that of components.
 
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -1,6 +1,7 @@
 //! `new`: a project for a collector in one language, which the tools of that language build.
 //!
-//! The files are in `host/templates`, a folder for each language; the contract comes from `wit/`, and generated files from xtask.
+//! The files are in `host/templates`, a folder for each language; the contract comes from `wit/`, and generated files
+//! from xtask.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -125,7 +126,8 @@ impl Language {
     }
 }
 
-/// Creates the folder `name` in `parent`, and returns the next commands. `go` are the files that xtask generated for Go.
+/// Creates the folder `name` in `parent`, and returns the next commands. `go` are the files that xtask generated for
+/// Go.
 ///
 /// # Errors
 /// If the name is invalid or taken, or the files cannot be written.

@@ -1,7 +1,7 @@
 //! The contract: checks that a file is a collector that this program can run, before anything of it is compiled.
 //!
-//! Many files that end in `.wasm` are not collectors, so the error names what the file is, and what was expected. This is not a
-//! guard: a file that passes is still checked in full when it is compiled and linked.
+//! Many files that end in `.wasm` are not collectors, so the error names what the file is, and what was expected. This
+//! is not a guard: a file that passes is still checked in full when it is compiled and linked.
 
 pub mod wit;
 

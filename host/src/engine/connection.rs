@@ -66,8 +66,8 @@ impl From<TlsError> for UrlError {
 }
 
 impl Connection {
-    /// Prepares requests to the engine at `url`, and sends nothing yet. As in docker's client, the default port is 2375, or 2376 with
-    /// TLS, and `DOCKER_CERT_PATH` or `DOCKER_TLS_VERIFY` enable TLS.
+    /// Prepares requests to the engine at `url`, and sends nothing yet. As in docker's client, the default port is
+    /// 2375, or 2376 with TLS, and `DOCKER_CERT_PATH` or `DOCKER_TLS_VERIFY` enable TLS.
     ///
     /// # Errors
     /// If `url` is wrong, or the certificates cannot be used.

@@ -19,10 +19,8 @@ pub struct Container {
     pub image_id: String,
     /// All labels.
     pub labels: BTreeMap<String, String>,
-    /// True if it has ended or never started, so that its processes are gone.
-    pub stopped: bool,
-    /// True if its processes run: it is neither paused nor restarting.
-    pub running: bool,
+    /// The state of its processes.
+    pub lifecycle: Lifecycle,
     /// The status, such as `Up 8 minutes (Paused)`.
     pub status: String,
     /// True if it uses the host network.
@@ -35,6 +33,18 @@ pub struct Container {
     pub addresses: Vec<IpAddr>,
 }
 
+/// The state of a container's processes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// They run.
+    Running,
+    /// They are paused or restarting, or the engine reports no known state.
+    #[default]
+    Suspended,
+    /// They have ended, or never started.
+    Ended,
+}
+
 /// A TCP port of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Port {
@@ -45,9 +55,11 @@ pub struct Port {
 }
 
 impl Container {
-    /// Returns the least time for which the container has been up. If the last run is less long ago, it was not restarted since.
+    /// Returns the least time for which the container has been up. If the last run is less long ago, it was not
+    /// restarted since.
     ///
-    /// It is read from the status, such as `Up 8 minutes (healthy)`. The engine rounds hours, and truncates smaller units.
+    /// It is read from the status, such as `Up 8 minutes (healthy)`. The engine rounds hours, and truncates smaller
+    /// units.
     pub fn up_at_least(&self) -> Option<Duration> {
         let mut words = self.status.strip_prefix("Up ")?.split(' ').filter(|word| *word != "About");
         // `About a minute` and `About an hour` mean at least a whole minute and hour.
@@ -87,7 +99,8 @@ struct Listed {
     network_settings: Option<NetworkSettings>,
 }
 
-/// A container's id. Parsing ends at the first missing one, because a small list of empty entries would take much memory.
+/// A container's id. Parsing ends at the first missing one, because a small list of empty entries would take much
+/// memory.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
 struct Id(String);
@@ -155,8 +168,11 @@ impl From<Listed> for Container {
             image: listed.image.unwrap_or_default(),
             image_id: listed.image_id.unwrap_or_default(),
             labels: listed.labels.unwrap_or_default(),
-            stopped: matches!(listed.state.as_deref(), Some("created" | "dead" | "exited" | "removing")),
-            running: listed.state.as_deref() == Some("running"),
+            lifecycle: match listed.state.as_deref() {
+                Some("running") => Lifecycle::Running,
+                Some("created" | "dead" | "exited" | "removing") => Lifecycle::Ended,
+                _ => Lifecycle::Suspended,
+            },
             status: listed.status.unwrap_or_default(),
             host_network: mode.as_deref() == Some("host"),
             // Podman reports no mode, and no networks for a container without any or on the host network.

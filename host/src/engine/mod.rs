@@ -1,8 +1,8 @@
 //! The container engine: Docker, or an engine with its API, such as Podman.
 //!
-//! One list gives everything but the start time of a container. That is requested only if the list cannot rule out a restart since
-//! the last run: see [`Container::up_at_least`]. Paths have no API version, so engines use their newest; the fields that are read
-//! are the same in all.
+//! One list gives everything but the start time of a container. That is requested only if the list cannot rule out a
+//! restart since the last run: see [`Container::up_at_least`]. Paths have no API version, so engines use their newest;
+//! the fields that are read are the same in all.
 
 mod connection;
 mod container;
@@ -19,7 +19,7 @@ use bytesize::ByteSize;
 use serde::de::DeserializeOwned;
 
 use self::connection::{Connection, RequestError, UrlError};
-pub use self::container::{Container, Port, parse_list};
+pub use self::container::{Container, Lifecycle, Port, parse_list};
 use self::tls::TlsError;
 use crate::env;
 use crate::limits;
@@ -209,8 +209,8 @@ impl Engine {
         parse_list(&list).map_err(RequestError::Invalid)
     }
 
-    /// Lists the containers that are not in a list by `filters`, with the reason: stopped ones that match, and running ones that do
-    /// not match.
+    /// Lists the containers that are not in a list by `filters`, with the reason: stopped ones that match, and running
+    /// ones that do not match.
     ///
     /// # Errors
     /// If the engine does not return the lists in time.
@@ -221,7 +221,7 @@ impl Engine {
         };
         let mut matching = list(filters, true).await?;
         let ids: HashSet<String> = matching.iter().map(|container| container.id.clone()).collect();
-        matching.retain(|container| container.stopped);
+        matching.retain(|container| container.lifecycle == Lifecycle::Ended);
         let reason = |container: &Container| format!("not running ({})", container.status);
         let mut unmatched: Vec<(Container, String)> =
             matching.into_iter().map(|container| (container.clone(), reason(&container))).collect();

@@ -33,7 +33,8 @@ pub struct SecretError {
 }
 
 impl CollectorOptions {
-    /// Reads the values that were typed, and fills in the defaults. Secrets are read from their files if `reads_secrets`.
+    /// Reads the values that were typed, and fills in the defaults. Secrets are read from their files if
+    /// `reads_secrets`.
     ///
     /// # Errors
     /// If the file of a secret cannot be read.

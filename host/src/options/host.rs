@@ -40,8 +40,8 @@ pub(super) struct HostFlags {
     #[arg(long, value_name = "URL")]
     pub(super) docker_host: Option<String>,
 
-    /// The source of container stats: cgroup (the kernel's control groups), api (the engine), or auto: cgroup if readable, else api
-    /// [default: auto]
+    /// The source of container stats: cgroup (the kernel's control groups), api (the engine), or auto: cgroup if
+    /// readable, else api [default: auto]
     #[arg(long, value_name = "SOURCE", value_enum, hide_possible_values = true)]
     pub(super) stats_source: Option<AllowedSource>,
 
@@ -53,8 +53,8 @@ pub(super) struct HostFlags {
     #[arg(long, value_name = "PREFIX", help_heading = "Names")]
     pub(super) metric_key_prefix: Option<Prefix>,
 
-    /// The name of a target in metric names: port, name, name_id, id, image, image_id, image_name, label:KEY, or slot: the lowest free
-    /// number, kept while the container exists; slot:label:KEY numbers each value of a label separately
+    /// The name of a target in metric names: port, name, name_id, id, image, image_id, image_name, label:KEY, or slot:
+    /// the lowest free number, kept while the container exists; slot:label:KEY numbers each value of a label separately
     /// [default: port; name_id for collectors of whole containers]
     #[arg(long, value_name = "FORMAT", help_heading = "Names")]
     pub(super) instance_name: Option<InstanceName>,

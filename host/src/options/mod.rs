@@ -1,7 +1,8 @@
-//! Options: a command line about a collector, resolved. What was typed stays private: nothing can read a flag past its check.
+//! Options: a command line about a collector, resolved. What was typed stays private: nothing can read a flag past its
+//! check.
 //!
-//! The command line is read in two steps, because only the collector knows its options: `cli` reads the command and the collector's
-//! name, then (after `describe`) this module reads the rest.
+//! The command line is read in two steps, because only the collector knows its options: `cli` reads the command and the
+//! collector's name, then (after `describe`) this module reads the rest.
 
 mod collector;
 mod host;
@@ -32,7 +33,8 @@ pub struct Subcommand {
     pub name: &'static str,
     /// The host's options that it does not take, by field name, and why.
     pub unused: &'static [(&'static str, &'static str)],
-    /// True if it reads the files of secrets. `conf` and `dashboard` do not: they may run on a machine that has no such file.
+    /// True if it reads the files of secrets. `conf` and `dashboard` do not: they may run on a machine that has no such
+    /// file.
     pub reads_secrets: bool,
 }
 
@@ -136,8 +138,9 @@ impl From<Error> for crate::error::Error {
 const WHOLE_CONTAINERS: &str = "it collects from whole containers, not from ports";
 
 impl Options {
-    /// Reads `words`, which begin with the collector's name, for `subcommand` with the options `Own` of its own. No collector may
-    /// declare an option of a name in `reserved`. `uses_stats` is whether it can ask for its container's stats.
+    /// Reads `words`, which begin with the collector's name, for `subcommand` with the options `Own` of its own. No
+    /// collector may declare an option of a name in `reserved`. `uses_stats` is whether it can ask for its container's
+    /// stats.
     ///
     /// # Errors
     /// If the command line cannot be used, or the collector describes options that cannot be.
@@ -218,9 +221,9 @@ impl Options {
         &self.typed
     }
 
-    /// Returns the key of the state file: every option that changes targets or values, so that two plugin commands never share
-    /// counters. Secrets are left out. `component` is the collector's name or file unless it is built in: a component that takes a
-    /// built-in's name does not get its counters.
+    /// Returns the key of the state file: every option that changes targets or values, so that two plugin commands
+    /// never share counters. Secrets are left out. `component` is the collector's name or file unless it is built in: a
+    /// component that takes a built-in's name does not get its counters.
     pub fn identity(&self, component: Option<&str>) -> Vec<String> {
         // Exhaustive, so that a new option is either part of the key or left out on purpose.
         let Options {
@@ -283,7 +286,8 @@ fn command<Own: Args>(
     Ok(command)
 }
 
-/// Returns the host's options that would do nothing, by field name, and why. They are hidden from the help, and rejected.
+/// Returns the host's options that would do nothing, by field name, and why. They are hidden from the help, and
+/// rejected.
 fn unused(subcommand: &Subcommand, description: &Description, uses_stats: bool) -> Vec<(&'static str, &'static str)> {
     let mut unused = Vec::new();
     if description.scope == Scope::Container {

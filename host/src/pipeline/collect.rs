@@ -103,8 +103,8 @@ pub struct Context<'a> {
     pub samples: Cell<usize>,
 }
 
-/// Collects from all targets until they are done or the run has to stop; unfinished ones are failures then. The outcomes are in the
-/// order of `targets`.
+/// Collects from all targets until they are done or the run has to stop; unfinished ones are failures then. The
+/// outcomes are in the order of `targets`.
 pub async fn all(context: &Context<'_>, targets: &[Target], stop: &mut Stop) -> Vec<Outcome> {
     let activities: Vec<Activity> = targets.iter().map(|_| Activity::new(Waiting::Start)).collect();
     let mut outcomes: BTreeMap<usize, Outcome> = BTreeMap::new();
@@ -184,8 +184,8 @@ fn check(context: &Context<'_>, report: &Report) -> Result<CheckedReport, Exceed
     Ok(CheckedReport { points, warnings, time: report.time })
 }
 
-/// Returns the start time of the target's container. It is read before the counters: if the container is restarted in between, the old
-/// start stands beside new counters, which the next run notices, and never the other way round.
+/// Returns the start time of the target's container. It is read before the counters: if the container is restarted in
+/// between, the old start stands beside new counters, which the next run notices, and never the other way round.
 ///
 /// The engine is asked only if its list does not rule out a restart since the last run.
 async fn start_of(
@@ -204,7 +204,8 @@ async fn start_of(
     engine.started_at(&container.id).await.map(Some)
 }
 
-/// Returns the destination of the sandbox's connections, which is decided outside of it. A name is looked up within the timeout.
+/// Returns the destination of the sandbox's connections, which is decided outside of it. A name is looked up within the
+/// timeout.
 async fn bind(context: &Context<'_>, target: &Target, activity: &Activity) -> Result<Option<Destination>, Cause> {
     let Some(Address { host, port }) = &target.address else { return Ok(None) };
     activity.set(Waiting::Lookup);
@@ -248,8 +249,8 @@ fn facts(target: &Target) -> TargetFacts {
     }
 }
 
-/// Returns the number of targets that can be open at once: the limit of open files, raised as far as possible, because many systems
-/// start with 1,024.
+/// Returns the number of targets that can be open at once: the limit of open files, raised as far as possible, because
+/// many systems start with 1,024.
 fn usable_files() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);

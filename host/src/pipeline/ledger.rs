@@ -1,7 +1,8 @@
 //! The ledger: what this run takes over from the last one and leaves to the next, counters and slots.
 //!
-//! The state is read twice: without the lock before collecting, because the engine's work is planned with it, and again under the
-//! lock, because another run can have written it meanwhile. A run that cannot lock uses what it read first, and writes nothing.
+//! The state is read twice: without the lock before collecting, because the engine's work is planned with it, and again
+//! under the lock, because another run can have written it meanwhile. A run that cannot lock uses what it read first,
+//! and writes nothing.
 
 use crate::diagnostics::Diagnostics;
 use crate::moment::Moment;
@@ -45,8 +46,8 @@ impl<'f> Ledger<'f> {
         }
     }
 
-    /// Names the series. Slots need the lock, and new ones are written at once: otherwise the next run could give an unwritten
-    /// slot to another target, and one series would have points of two containers.
+    /// Names the series. Slots need the lock, and new ones are written at once: otherwise the next run could give an
+    /// unwritten slot to another target, and one series would have points of two containers.
     pub fn name(
         &mut self,
         format: &InstanceName,

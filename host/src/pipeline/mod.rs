@@ -1,7 +1,7 @@
 //! One run, in order. Nothing here knows the command line.
 //!
-//! [`find`] → [`collect`] (one sandbox per target, concurrently) → [`series`] → [`ledger`] ([`name`], [`slot`], [`rate`], [`state`]) →
-//! [`output`] ([`select`], [`total`]) → [`protocol`]
+//! [`find`] → [`collect`] (one sandbox per target, concurrently) → [`series`] → [`ledger`] ([`name`], [`slot`],
+//! [`rate`], [`state`]) → [`output`] ([`select`], [`total`]) → [`protocol`]
 
 pub mod collect;
 pub mod find;

@@ -1,6 +1,7 @@
 //! Names: the component of a metric name that identifies a target.
 //!
-//! Every name is legal, unique within the run, and the same from run to run while the same containers run beside each other.
+//! Every name is legal, unique within the run, and the same from run to run while the same containers run beside each
+//! other.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -85,13 +86,14 @@ impl Format {
 
 /// Names all targets of a run, in their order, and returns a warning if the format does not make the names unique.
 ///
-/// Targets with equal names all get a suffix: the beginning of the container's id, or the address. None of them keeps the bare name,
-/// so that no series passes to another container when one of them goes away.
+/// Targets with equal names all get a suffix: the beginning of the container's id, or the address. None of them keeps
+/// the bare name, so that no series passes to another container when one of them goes away.
 pub fn assign(format: &Format, targets: &[Target]) -> (Vec<String>, Option<String>) {
     let bare: Vec<String> = targets.iter().map(|target| legal(&format.of(target), limits::INSTANCE_LENGTH)).collect();
     let mut names = bare.clone();
     let mut warning = None;
-    // A container can be named like another with its suffix. Whole ids differ, so each further round resolves one more clash.
+    // A container can be named like another with its suffix. Whole ids differ, so each further round resolves one more
+    // clash.
     let whole = std::iter::repeat_n(WHOLE, targets.len());
     for length in SUFFIXES.into_iter().chain(whole) {
         let mut count: HashMap<&str, usize> = HashMap::new();

@@ -8,8 +8,8 @@
 //! | totals (`--total`) | `PREFIX_TOTAL.GRAPH.METRIC`, without the `#` | `gostats_sum.memory.memory_sys` |
 //! | counts of targets (`--targets-graph`) | `PREFIX_targets.METRIC` | `gostats_targets.failed` |
 //!
-//! The latter two have no wildcard, so Mackerel offers them as role graphs. A metric that is declared as `*` has no definition as a
-//! total: Mackerel makes a graph of its values.
+//! The latter two have no wildcard, so Mackerel offers them as role graphs. A metric that is declared as `*` has no
+//! definition as a total: Mackerel makes a graph of its values.
 
 use std::collections::{BTreeMap, HashSet};
 

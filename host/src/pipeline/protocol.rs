@@ -10,8 +10,8 @@ use crate::error::Error;
 use crate::pipeline::output::{PostedGraph, Value};
 use crate::sandbox::{Metric, Unit};
 
-/// Formats one `KEY<TAB>VALUE<TAB>EPOCH` line for each value. `time` is in seconds since 1970. No value has an exponent, and none is
-/// rounded.
+/// Formats one `KEY<TAB>VALUE<TAB>EPOCH` line for each value. `time` is in seconds since 1970. No value has an
+/// exponent, and none is rounded.
 pub fn format_values(values: &[Value], time: u64) -> String {
     let mut lines = String::with_capacity(values.len() * 64);
     for Value { key, value } in values {
@@ -21,7 +21,8 @@ pub fn format_values(values: &[Value], time: u64) -> String {
     lines
 }
 
-/// Formats the graph definitions. A graph without a metric that can be defined is left out: Mackerel creates it from its values.
+/// Formats the graph definitions. A graph without a metric that can be defined is left out: Mackerel creates it from
+/// its values.
 pub fn format_definitions(graphs: &[PostedGraph]) -> String {
     let graphs = graphs.iter().map(|graph| {
         let metric = |metric: &Metric| MetricJson {

@@ -1,7 +1,7 @@
 //! Rates: a counter's growth since the last run, per second or per minute.
 //!
-//! A rate is left out rather than guessed: for a new target, after its restart, if the counter fell, if no time passed, if the wall
-//! clock was stepped, and if the stats had another source.
+//! A rate is left out rather than guessed: for a new target, after its restart, if the counter fell, if no time passed,
+//! if the wall clock was stepped, and if the stats had another source.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,8 @@ pub struct Reading {
     pub time: u64,
     /// The clock of `time`.
     pub clock: Clock,
-    /// The source of the container's stats, if the collector requested them. Counters of two sources are never compared.
+    /// The source of the container's stats, if the collector requested them. Counters of two sources are never
+    /// compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
     /// The counters by the keys of their points.

@@ -1,8 +1,8 @@
 //! Selection: the metrics that are posted, by `--select` and `--exclude`.
 //!
-//! A pattern is matched with `GRAPH.METRIC`: the graph's key without its `#`, and the metric's name. In a pattern `*` matches any
-//! characters, dots included. A declared `*` covers names that only the target knows, so a pattern matches it if it can match one of
-//! them.
+//! A pattern is matched with `GRAPH.METRIC`: the graph's key without its `#`, and the metric's name. In a pattern `*`
+//! matches any characters, dots included. A declared `*` covers names that only the target knows, so a pattern matches
+//! it if it can match one of them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -65,8 +65,8 @@ fn have_common(pattern: &[u8], name: &[u8], open: bool) -> bool {
     fits[0]
 }
 
-/// The selected metrics: those that a pattern of `select` matches, or all if there is none, except those that a pattern of `exclude`
-/// matches.
+/// The selected metrics: those that a pattern of `select` matches, or all if there is none, except those that a pattern
+/// of `exclude` matches.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
     /// `--select`.

@@ -19,7 +19,8 @@ pub struct Series<'a> {
     pub target: &'a Target,
     /// Its name in metric names, or `None` if it has none and only counts in totals.
     pub name: Option<String>,
-    /// The points in the order of the definitions. Counters are as collected until [`Series::rate`] turns them into rates.
+    /// The points in the order of the definitions. Counters are as collected until [`Series::rate`] turns them into
+    /// rates.
     pub points: Vec<Point>,
     /// The counters as collected, or `None` if it is unknown when their container was started.
     pub reading: Option<Reading>,

@@ -2,8 +2,8 @@
 //!
 //! A hundred deployments then use one set of series. The rules:
 //! - A container that the engine lists keeps its slot, also while it is paused and not a target.
-//! - A slot is free again when its container has been gone for [`limits::SLOT_KEPT`], so no minute in Mackerel has points of two
-//!   containers. There are never more slots than containers that existed within that time.
+//! - A slot is free again when its container has been gone for [`limits::SLOT_KEPT`], so no minute in Mackerel has
+//!   points of two containers. There are never more slots than containers that existed within that time.
 //! - Overlapping runs agree, because each assigns slots under the state's lock, and only to targets without one.
 //! - Time is the boot clock, which cannot be set. After a restart of the machine it starts again.
 
@@ -38,8 +38,9 @@ impl Slots {
         self.0.is_empty()
     }
 
-    /// Names the targets by their slots, in their order, and returns true if a slot is new. `label` is the label whose value precedes
-    /// the number. `listed` are the ids of all containers that the engine listed for a run that began at `begun`.
+    /// Names the targets by their slots, in their order, and returns true if a slot is new. `label` is the label whose
+    /// value precedes the number. `listed` are the ids of all containers that the engine listed for a run that began at
+    /// `begun`.
     pub fn assign(
         &mut self,
         label: Option<&str>,

@@ -1,10 +1,10 @@
 //! State: counters and slots, kept on disk between two runs.
 //!
-//! One JSON file for each collector and set of options, in a [private folder](crate::private_dir) below `MACKEREL_PLUGIN_WORKDIR` or
-//! the folder for temporary files.
+//! One JSON file for each collector and set of options, in a [private folder](crate::private_dir) below
+//! `MACKEREL_PLUGIN_WORKDIR` or the folder for temporary files.
 //!
-//! A file is replaced in one step under a lock, so a reader sees the state of one run or of the next, and overlapping runs write one
-//! after the other. It is not synced to disk: a power cut costs one rate.
+//! A file is replaced in one step under a lock, so a reader sees the state of one run or of the next, and overlapping
+//! runs write one after the other. It is not synced to disk: a power cut costs one rate.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -173,7 +173,8 @@ pub struct Locked<'a> {
 }
 
 impl StateFile {
-    /// Opens the private folder of this user, and creates it if it is missing. `identity` is the key of one plugin command.
+    /// Opens the private folder of this user, and creates it if it is missing. `identity` is the key of one plugin
+    /// command.
     ///
     /// # Errors
     /// If the folder does not belong to this user alone.
@@ -233,8 +234,8 @@ impl StateFile {
 }
 
 impl Locked<'_> {
-    /// Returns the state of the last run, which no other run can replace now: `earlier`, unless the file has changed since it was
-    /// read.
+    /// Returns the state of the last run, which no other run can replace now: `earlier`, unless the file has changed
+    /// since it was read.
     ///
     /// # Errors
     /// As of [`StateFile::read`].

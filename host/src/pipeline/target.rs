@@ -3,19 +3,20 @@
 //! The rules, in this order:
 //! - A container that is not running (paused, restarting) is not a target.
 //! - `--container-port` names the port. Without it the container must publish exactly one TCP port.
-//! - A published port is dialled at its bind address: `127.0.0.1` for `0.0.0.0`, `::1` for `::`. The IPv4 and IPv6 bindings of one
-//!   port can have different host ports, so they are never mixed. Of several bindings IPv4 comes first, then the lowest port.
+//! - A published port is dialled at its bind address: `127.0.0.1` for `0.0.0.0`, `::1` for `::`. The IPv4 and IPv6
+//!   bindings of one port can have different host ports, so they are never mixed. Of several bindings IPv4 comes first,
+//!   then the lowest port.
 //! - On the host network the container's port is the host's.
 //! - A port that is exposed but not published is dialled at the container's own address.
-//! - An engine on another machine publishes ports there: that machine's name replaces `0.0.0.0` and `::`. A port that is bound to a
-//!   loopback address, or not published, cannot be reached from here.
+//! - An engine on another machine publishes ports there: that machine's name replaces `0.0.0.0` and `::`. A port that
+//!   is bound to a loopback address, or not published, cannot be reached from here.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::address::Address;
-use crate::engine::{Container, EngineHost, Port};
+use crate::engine::{Container, EngineHost, Lifecycle, Port};
 use crate::sandbox::Scope;
 use crate::text::Foreign;
 
@@ -108,7 +109,7 @@ pub fn choose(
     wanted: Option<u16>,
     engine: &EngineHost,
 ) -> Result<Target, SkipReason> {
-    if !container.running {
+    if container.lifecycle != Lifecycle::Running {
         return Err(SkipReason::NotRunning(Foreign::new(&container.status)));
     }
     let target = |address, container_port, reason| Target {
@@ -189,7 +190,7 @@ mod tests {
         Container {
             id: "5bde56".repeat(10),
             name: "api-1".to_owned(),
-            running: true,
+            lifecycle: Lifecycle::Running,
             status: "Up 8 minutes".to_owned(),
             ports: ports.iter().map(port).collect(),
             addresses: vec!["172.17.0.2".parse().unwrap()],
@@ -244,7 +245,8 @@ mod tests {
         assert_eq!(local(&container(&[]), None), "[publishes no TCP port]");
         assert_eq!(local(&container(&[(8080, None)]), None), "[publishes no TCP port]");
         assert_eq!(local(&container(&[(8080, Some((EVERYWHERE, 1)))]), Some(80)), "[has no TCP port 80]");
-        let paused = Container { running: false, status: "Up 8 minutes (Paused)".to_owned(), ..container(&[]) };
+        let paused =
+            Container { lifecycle: Lifecycle::Suspended, status: "Up 8 minutes (Paused)".to_owned(), ..container(&[]) };
         assert_eq!(local(&paused, None), "[not running (Up 8 minutes (Paused))]");
     }
 

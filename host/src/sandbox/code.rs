@@ -1,11 +1,11 @@
 //! The one unsafe module: loading native code.
 //!
-//! wasmtime runs this code with the host's own rights, and checks little more than the version that compiled it. So code has two
-//! sources only:
+//! wasmtime runs this code with the host's own rights, and checks little more than the version that compiled it. So
+//! code has two sources only:
 //!
 //! - a [`Builtin`], whose bytes are part of this executable: whoever can change them can change the program too;
-//! - an [`OwnCode`], a file that this program wrote into a folder that only its user can read and write, and that is unchanged by its
-//!   stamp. Only that user can change it, who can change the program too.
+//! - an [`OwnCode`], a file that this program wrote into a folder that only its user can read and write, and that is
+//!   unchanged by its stamp. Only that user can change it, who can change the program too.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -35,8 +35,8 @@ pub struct Builtin {
 pub struct OwnCode(File);
 
 impl OwnCode {
-    /// Accepts a file of a [private folder](crate::private_dir::Folder) as this program's own code; `None` if it has changed since
-    /// `written`.
+    /// Accepts a file of a [private folder](crate::private_dir::Folder) as this program's own code; `None` if it has
+    /// changed since `written`.
     ///
     /// # Errors
     /// If it belongs to another user, or is open to others.
@@ -48,8 +48,8 @@ impl OwnCode {
 
 /// Loads a built-in's code. wasmtime checks the version and the settings that it was compiled with.
 pub(super) fn load(engine: &Engine, builtin: &Builtin) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes were written by `Engine::precompile_component` and embedded when this program was built; they are
-    // `&'static` and immutable.
+    // SAFETY: the bytes were written by `Engine::precompile_component` and embedded when this program was built; they
+    // are `&'static` and immutable.
     unsafe { Component::deserialize(engine, builtin.code) }
 }
 
@@ -57,9 +57,9 @@ pub(super) fn load(engine: &Engine, builtin: &Builtin) -> wasmtime::Result<Compo
 pub(super) fn map(engine: &Engine, OwnCode(file): &OwnCode) -> wasmtime::Result<Component> {
     // The file that was checked, even if its name belongs to another file by now.
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    // SAFETY: the bytes are those of `Component::serialize`: the file's stamp is the one that it had when this program had written and
-    // synced it, and every change of its bytes, also through a descriptor opened before, changes the stamp. Nobody changes them
-    // while they are mapped: folder and file are closed to all other users, and this program never writes into a file that has its
-    // name, but replaces it.
+    // SAFETY: the bytes are those of `Component::serialize`: the file's stamp is the one that it had when this program
+    // had written and synced it, and every change of its bytes, also through a descriptor opened before, changes the
+    // stamp. Nobody changes them while they are mapped: folder and file are closed to all other users, and this program
+    // never writes into a file that has its name, but replaces it.
     unsafe { Component::deserialize_file(engine, path) }
 }

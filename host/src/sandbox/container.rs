@@ -1,4 +1,5 @@
-//! The capability `mackerel:collector/container`: stats and state of one container, which is chosen before the guest runs.
+//! The capability `mackerel:collector/container`: stats and state of one container, which is chosen before the guest
+//! runs.
 
 use std::sync::{Arc, OnceLock};
 

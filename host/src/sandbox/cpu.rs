@@ -1,7 +1,8 @@
-//! CPU time: one call's is bounded, and calls that have used much CPU take turns, so that short calls need not wait for all of them.
+//! CPU time: one call's is bounded, and calls that have used much CPU take turns, so that short calls need not wait for
+//! all of them.
 //!
-//! Guests and the host's work for them share one thread. A guest yields at every epoch; the thread's CPU time between two yields
-//! counts. For short calls, which most are, elapsed time counts instead, because reading it is cheaper.
+//! Guests and the host's work for them share one thread. A guest yields at every epoch; the thread's CPU time between
+//! two yields counts. For short calls, which most are, elapsed time counts instead, because reading it is cheaper.
 
 use std::future::poll_fn;
 use std::pin::pin;

@@ -1,4 +1,5 @@
-//! Denied attempts: a guest that reaches for anything but its target gets an error, and the operator reads what it tried.
+//! Denied attempts: a guest that reaches for anything but its target gets an error, and the operator reads what it
+//! tried.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

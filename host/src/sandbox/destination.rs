@@ -6,8 +6,8 @@
 //! | the target's name as it was configured, with the target's port | connects to its addresses |
 //! | any other address, name or port | [`Denied`](super::denied::Denied) |
 //!
-//! The addresses are looked up before the guest runs, and never again: no name of the guest's choice reaches a name server, and a
-//! name that changes its meaning a moment later has no effect.
+//! The addresses are looked up before the guest runs, and never again: no name of the guest's choice reaches a name
+//! server, and a name that changes its meaning a moment later has no effect.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -42,7 +42,8 @@ impl Destination {
         self.addresses.iter().any(|own| (own.ip(), own.port()) == (address.ip().to_canonical(), address.port()))
     }
 
-    /// Returns the known addresses of `host`: the target's for its name, an address for itself, `None` for any other name.
+    /// Returns the known addresses of `host`: the target's for its name, an address for itself, `None` for any other
+    /// name.
     pub fn lookup(&self, host: &str) -> Option<Vec<IpAddr>> {
         if let Ok(address) = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
             return Some(vec![address]);
@@ -79,8 +80,8 @@ enum TlsError {
     Rustls(#[from] rustls::Error),
 }
 
-/// Returns the TLS configuration with the machine's trusted roots. It is made for the first target that needs it, because reading
-/// the roots takes milliseconds.
+/// Returns the TLS configuration with the machine's trusted roots. It is made for the first target that needs it,
+/// because reading the roots takes milliseconds.
 fn tls_config() -> Result<Arc<ClientConfig>, TlsError> {
     static CONFIG: OnceLock<Result<Arc<ClientConfig>, TlsError>> = OnceLock::new();
     let make = || {

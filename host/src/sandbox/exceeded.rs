@@ -1,4 +1,5 @@
-//! Exceeded limits. Exceeding one ends the call, so that the operator reads the limit and not the guest's reaction to it.
+//! Exceeded limits. Exceeding one ends the call, so that the operator reads the limit and not the guest's reaction to
+//! it.
 
 use std::time::Duration;
 
@@ -57,7 +58,8 @@ pub enum Exceeded {
 impl Exceeded {
     /// Returns the limit that ended a call with `trap`, or `None` if it ended for another reason.
     ///
-    /// wasmtime has types for some of its limits only. The others are recognised by their texts; scenarios notice a change.
+    /// wasmtime has types for some of its limits only. The others are recognised by their texts; scenarios notice a
+    /// change.
     pub fn of(trap: &wasmtime::Error) -> Option<Exceeded> {
         if let Some(exceeded) = trap.downcast_ref::<Exceeded>() {
             return Some(*exceeded);

@@ -50,7 +50,8 @@ impl Guest {
         if self.requests > limits::REQUESTS { Err(Exceeded::Requests) } else { Ok(()) }
     }
 
-    /// Counts a connection that the guest opens itself, with the memory that the host holds for it until the sandbox ends.
+    /// Counts a connection that the guest opens itself, with the memory that the host holds for it until the sandbox
+    /// ends.
     ///
     /// # Errors
     /// If it exceeds a limit.

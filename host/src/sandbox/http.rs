@@ -1,7 +1,7 @@
 //! The capability `mackerel:collector/http`: GET requests to one target.
 //!
-//! A guest chooses the path, some headers, and http or https. The [`Destination`] is decided before the guest runs. Redirects are not
-//! followed, and no proxy is used.
+//! A guest chooses the path, some headers, and http or https. The [`Destination`] is decided before the guest runs.
+//! Redirects are not followed, and no proxy is used.
 
 use std::io::ErrorKind;
 use std::pin::{Pin, pin};
@@ -61,8 +61,8 @@ impl From<Exceeded> for End {
 }
 
 impl Destination {
-    /// Sends one request and reads the whole response. Its size is bounded here, the time by the caller. While it is read, the
-    /// response counts towards the sandbox's memory. The inner error is for the guest.
+    /// Sends one request and reads the whole response. Its size is bounded here, the time by the caller. While it is
+    /// read, the response counts towards the sandbox's memory. The inner error is for the guest.
     ///
     /// # Errors
     /// If the memory limit is exceeded, which ends the guest.
@@ -163,7 +163,8 @@ pub async fn driven<T, C: Future>(
     }
 }
 
-/// Returns the reason for which there is no response head. A target that closes the connection resets it or not by chance.
+/// Returns the reason for which there is no response head. A target that closes the connection resets it or not by
+/// chance.
 fn no_response(error: &hyper::Error) -> String {
     let system = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
     let is_reset =

@@ -1,8 +1,8 @@
 //! Memory: the limits of one sandbox and of all sandboxes together.
 //!
-//! All memories and tables of one sandbox are summed, with the memory that the host holds for it. wasmtime's own `StoreLimits` count
-//! each memory separately, and a component has several. Beyond a small share of its own, a sandbox reserves memory from a pool that
-//! all sandboxes of a run share.
+//! All memories and tables of one sandbox are summed, with the memory that the host holds for it. wasmtime's own
+//! `StoreLimits` count each memory separately, and a component has several. Beyond a small share of its own, a sandbox
+//! reserves memory from a pool that all sandboxes of a run share.
 
 use std::sync::Arc;
 
@@ -55,8 +55,8 @@ impl Memory {
         Memory { limit, pool, bytes: 0, reserved: 0, table_elements: 0, usage: Usage::default(), activity }
     }
 
-    /// Reserves `more` bytes. A sandbox that holds no pool memory waits for some; one that already holds some fails at once, because
-    /// two waiting holders would deadlock.
+    /// Reserves `more` bytes. A sandbox that holds no pool memory waits for some; one that already holds some fails at
+    /// once, because two waiting holders would deadlock.
     ///
     /// # Errors
     /// If the limit of the sandbox or of the pool would be exceeded.

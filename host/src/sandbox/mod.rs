@@ -11,12 +11,12 @@
 //! | environment, arguments, standard input, files | nothing |
 //! | standard output | discarded |
 //!
-//! Requests, connections, memory, tables, stack and resources are bounded ([`limits`], [`memory`]), including the memory that the host
-//! holds for a guest. Time is bounded by the caller; a guest that spins is interrupted at every epoch ([`runtime`]), and its CPU time
-//! is bounded ([`cpu`]).
+//! Requests, connections, memory, tables, stack and resources are bounded ([`limits`], [`memory`]), including the
+//! memory that the host holds for a guest. Time is bounded by the caller; a guest that spins is interrupted at every
+//! epoch ([`runtime`]), and its CPU time is bounded ([`cpu`]).
 //!
-//! A guest that exceeds a limit is ended at once, and the limit is the failure ([`exceeded`]). A guest that reaches for anything but
-//! its target gets an error and continues; the operator reads what it tried ([`denied`]).
+//! A guest that exceeds a limit is ended at once, and the limit is the failure ([`exceeded`]). A guest that reaches for
+//! anything but its target gets an error and continues; the operator reads what it tried ([`denied`]).
 
 pub mod activity;
 pub mod code;
@@ -261,8 +261,8 @@ impl Collector {
         Ok(Sandbox { store, plugin })
     }
 
-    /// Makes up to `count` idle sandboxes while `work` waits. The time that the engine takes for its list is enough for most of a
-    /// run's sandboxes.
+    /// Makes up to `count` idle sandboxes while `work` waits. The time that the engine takes for its list is enough for
+    /// most of a run's sandboxes.
     pub async fn prewarm<T>(&self, count: usize, work: impl Future<Output = T>) -> (T, Vec<Sandbox>) {
         let mut work = std::pin::pin!(work);
         let mut idle = Vec::new();

@@ -11,8 +11,8 @@ use crate::limits;
 
 /// Makes an engine with the host's settings.
 ///
-/// `target` is the triple to compile for: the code runs on every processor of that architecture. Without it, code is compiled for
-/// the processor of this machine.
+/// `target` is the triple to compile for: the code runs on every processor of that architecture. Without it, code is
+/// compiled for the processor of this machine.
 ///
 /// # Errors
 /// If wasmtime does not support the target or this machine.
@@ -31,8 +31,8 @@ pub fn engine(target: Option<&str>) -> wasmtime::Result<Engine> {
     Engine::new(&config)
 }
 
-/// Starts a thread that advances the engine's epoch and calls `tick`. It is a thread of its own, so that neither a guest nor the
-/// host's own work can delay it.
+/// Starts a thread that advances the engine's epoch and calls `tick`. It is a thread of its own, so that neither a
+/// guest nor the host's own work can delay it.
 ///
 /// # Errors
 /// If the thread cannot be started.

@@ -1,7 +1,7 @@
 //! `wasi:sockets`: TCP to the target, so that a client library of any language can use its own protocol.
 //!
-//! [`Network`](super::network::Network) says what is allowed. wasmtime-wasi can only allow all name lookups or none, and does not
-//! count sockets, so those functions are replaced here.
+//! [`Network`](super::network::Network) says what is allowed. wasmtime-wasi can only allow all name lookups or none,
+//! and does not count sockets, so those functions are replaced here.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;

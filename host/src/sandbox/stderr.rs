@@ -1,4 +1,5 @@
-//! A guest's standard error: the last bytes are kept. Writing never blocks and never fails, because a full pipe would be a trap.
+//! A guest's standard error: the last bytes are kept. Writing never blocks and never fails, because a full pipe would
+//! be a trap.
 
 use std::collections::VecDeque;
 use std::pin::Pin;

@@ -1,8 +1,8 @@
 //! `wasi:http`: requests of any method to the target, so that an HTTP client library of any language works.
 //!
-//! wasmtime-wasi-http sends a request anywhere, looks names up, and waits for ten minutes. Here a request to any other authority than
-//! the target's is denied ([`Destination`]), the known addresses are used, and the limits of the run hold: timeout, body size,
-//! number of requests. Redirects are not followed, and no proxy is used.
+//! wasmtime-wasi-http sends a request anywhere, looks names up, and waits for ten minutes. Here a request to any other
+//! authority than the target's is denied ([`Destination`]), the known addresses are used, and the limits of the run
+//! hold: timeout, body size, number of requests. Redirects are not followed, and no proxy is used.
 
 use std::io;
 use std::pin::Pin;

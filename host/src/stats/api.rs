@@ -1,7 +1,7 @@
 //! Stats from the engine's API: Docker's `GET /containers/ID/stats`, which Podman has too.
 //!
-//! Fields that engines omit are absent here. Docker names memory differently on versions 1 and 2 of control groups; Podman reports
-//! only usage and limit.
+//! Fields that engines omit are absent here. Docker names memory differently on versions 1 and 2 of control groups;
+//! Podman reports only usage and limit.
 
 use std::collections::HashMap;
 

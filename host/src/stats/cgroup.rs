@@ -1,7 +1,7 @@
 //! Stats from the kernel: the files of the container's control group, and the network's in `/proc`.
 //!
-//! Follows the kernel's documents `cgroup-v1` and `cgroup-v2`. The location of a container's cgroup depends on the engine, its driver,
-//! ECS and `--cgroup-parent`; the name of the folder always ends with the container's id.
+//! Follows the kernel's documents `cgroup-v1` and `cgroup-v2`. The location of a container's cgroup depends on the
+//! engine, its driver, ECS and `--cgroup-parent`; the name of the folder always ends with the container's id.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{self, File};
@@ -116,8 +116,8 @@ impl Cgroups {
         trees.find(|(of, _)| self.version == Version::V2 || *of == controller).map(|(_, tree)| tree)
     }
 
-    /// Reads the traffic of the container's interfaces, which all of its processes share. Not every engine reports whether they are the
-    /// host's; the kernel does, to privileged processes.
+    /// Reads the traffic of the container's interfaces, which all of its processes share. Not every engine reports
+    /// whether they are the host's; the kernel does, to privileged processes.
     fn network(&self, folder: &str) -> Network {
         let is_the_hosts = |pid: &i32| self.network.is_some() && network(&pid.to_string()) == self.network;
         let pid = self.process(folder).filter(|pid| !is_the_hosts(pid));
@@ -178,8 +178,8 @@ fn below(folder: &Path) -> impl Iterator<Item = String> + use<> {
     folders.filter_map(|entry| entry.file_name().into_string().ok())
 }
 
-/// Returns the id of the container whose cgroup has this name: `ID`, `docker-ID.scope`, `libpod-ID`. Podman's `libpod-conmon-ID` belongs
-/// to the container's monitor.
+/// Returns the id of the container whose cgroup has this name: `ID`, `docker-ID.scope`, `libpod-ID`. Podman's
+/// `libpod-conmon-ID` belongs to the container's monitor.
 pub fn container_of(name: &str) -> Option<&str> {
     let name = name.strip_suffix(".scope").unwrap_or(name);
     let (engine, id) = name.rsplit_once('-').unwrap_or(("", name));
@@ -282,8 +282,8 @@ impl Group<'_> {
         }
     }
 
-    /// Reads the operations of version 1, in the order of the engines: those of CFQ, if a device has this scheduler, else those of the
-    /// throttling layer, which older kernels count without child cgroups.
+    /// Reads the operations of version 1, in the order of the engines: those of CFQ, if a device has this scheduler,
+    /// else those of the throttling layer, which older kernels count without child cgroups.
     fn of_devices(&self, what: &str) -> Operations {
         let cfq = self.of_cfq(&format!("blkio.{what}_recursive"));
         cfq.filter(|of_cfq| *of_cfq != operations([]))

@@ -17,14 +17,15 @@ pub fn empty(time: u64) -> Stats {
     }
 }
 
-/// Sums counts over devices or interfaces. Returns `None` if there are no counts, one is missing, or the sum overflows: a partial sum
-/// would be wrong.
+/// Sums counts over devices or interfaces. Returns `None` if there are no counts, one is missing, or the sum overflows:
+/// a partial sum would be wrong.
 pub fn sum(mut counts: impl Iterator<Item = Option<u64>>) -> Option<u64> {
     let first = counts.next()??;
     counts.try_fold(first, |sum, count| sum.checked_add(count?))
 }
 
-/// Sums operations over all devices, by kind. Kinds are capitalised in version 1 of control groups, and lower case in version 2.
+/// Sums operations over all devices, by kind. Kinds are capitalised in version 1 of control groups, and lower case in
+/// version 2.
 pub fn operations<'a>(entries: impl IntoIterator<Item = (&'a str, Option<u64>)>) -> Operations {
     let entries: Vec<_> = entries.into_iter().collect();
     let of = |kind: &str| {

@@ -1,9 +1,11 @@
 //! A container's stats: its resource use, in one form from either of two sources.
 //!
 //! - [`cgroup`]: the kernel's control groups, read from files. Some microseconds per container, without the engine.
-//! - [`api`]: the engine, which samples once a second and delays every request until then. So all containers are requested at once.
+//! - [`api`]: the engine, which samples once a second and delays every request until then. So all containers are
+//!   requested at once.
 //!
-//! Both read the same counters of the kernel. They can differ in rounding and in time, so no rate is computed between the two.
+//! Both read the same counters of the kernel. They can differ in rounding and in time, so no rate is computed between
+//! the two.
 
 pub mod api;
 pub mod cgroup;

@@ -189,7 +189,8 @@ pub enum CompileError {
     Thread(#[from] io::Error),
 }
 
-/// Compiles a component within `timeout`. A compilation that takes longer continues in its thread, which ends with the process.
+/// Compiles a component within `timeout`. A compilation that takes longer continues in its thread, which ends with the
+/// process.
 ///
 /// # Errors
 /// If it is not a collector, or takes too long.

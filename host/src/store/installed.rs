@@ -6,9 +6,9 @@
 //! | `SHA256.wasm` | the component, unchanged |
 //! | `SHA256-COMPATIBILITY.code` | the component, compiled by this program's wasmtime for this processor |
 //!
-//! Installing, replacing or removing a collector is one step, that of its pin; files without a pin are swept. The component's digest is
-//! checked if its file's stamp differs from the pin's. Compiled code is run only if its stamp is the pin's; otherwise the component
-//! is compiled again and the file replaced.
+//! Installing, replacing or removing a collector is one step, that of its pin; files without a pin are swept. The
+//! component's digest is checked if its file's stamp differs from the pin's. Compiled code is run only if its stamp is
+//! the pin's; otherwise the component is compiled again and the file replaced.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -130,7 +130,8 @@ impl Installed {
         let mut pin = pin.clone();
         pin.component = stamp(&stat);
         if let Some(Ok(collector)) = code {
-            // The file was copied or touched. Its new stamp saves reading it next time; if it cannot be written, it is read again.
+            // The file was copied or touched. Its new stamp saves reading it next time; if it cannot be written, it is
+            // read again.
             let _ = self.lock().map(|locked| locked.repin(&pin));
             return Ok(component(collector, Vec::new()));
         }
@@ -240,8 +241,8 @@ impl Locked {
         Ok(())
     }
 
-    /// Removes files without a pin: leftovers of killed commands and replaced components. If a pin cannot be read, only half-written
-    /// files are removed. Files that this program does not write are kept.
+    /// Removes files without a pin: leftovers of killed commands and replaced components. If a pin cannot be read, only
+    /// half-written files are removed. Files that this program does not write are kept.
     fn sweep(&self) {
         let Ok(names) = self.folder.names() else { return };
         let pins = names.iter().filter_map(|name| name.strip_suffix(".json"));

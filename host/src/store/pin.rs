@@ -1,4 +1,5 @@
-//! Pins: the record of an installed collector, which makes sure that the component that runs is the one that was installed.
+//! Pins: the record of an installed collector, which makes sure that the component that runs is the one that was
+//! installed.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,11 +1,12 @@
-//! Registries: components as OCI artifacts of one layer, identified by their digests. The typed faults take most of the lines.
+//! Registries: components as OCI artifacts of one layer, identified by their digests. The typed faults take most of the
+//! lines.
 //!
-//! Responses are untrusted until their digest is checked: each is bounded in size, all of them in time, and their text is shown as
-//! foreign text. oci-client reads responses of any size, so components are fetched here; only the push, to a registry that its user
-//! trusts with a login, uses it.
+//! Responses are untrusted until their digest is checked: each is bounded in size, all of them in time, and their text
+//! is shown as foreign text. oci-client reads responses of any size, so components are fetched here; only the push, to
+//! a registry that its user trusts with a login, uses it.
 //!
-//! Registries on this machine use plain HTTP, as in docker; all others HTTPS, also after a redirect. Logins are those that docker
-//! stores. Proxies of the environment are used.
+//! Registries on this machine use plain HTTP, as in docker; all others HTTPS, also after a redirect. Logins are those
+//! that docker stores. Proxies of the environment are used.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -250,7 +251,8 @@ pub fn parse(text: &str) -> Result<Reference, Error> {
     Ok(reference)
 }
 
-/// Fetches a component. Returns its bytes, and the reference with the digest of its manifest, which the bytes were checked against.
+/// Fetches a component. Returns its bytes, and the reference with the digest of its manifest, which the bytes were
+/// checked against.
 ///
 /// # Errors
 /// If it cannot be fetched, or differs from the digests of the reference or the manifest.

@@ -1,11 +1,11 @@
 //! The layout of `host/src`: no circle between files, and no dependency from a lower layer to a higher one.
 //!
-//! The layers are the rows of the table in `lib.rs`, from the top down. A file or folder may use those of its own row and of lower
-//! rows. An exception is a line `//! Upward: a → b: reason` in `lib.rs`. Dependencies are the paths that begin with `crate::`,
-//! `super::` or `self::`, outside of comments and unit tests.
+//! The layers are the rows of the table in `lib.rs`, from the top down. A file or folder may use those of its own row
+//! and of lower rows. An exception is a line `//! Upward: a → b: reason` in `lib.rs`. Dependencies are the paths that
+//! begin with `crate::`, `super::` or `self::`, outside of comments and unit tests.
 //!
-//! A folder's `mod.rs` is a file like any other: a child that uses its `mod.rs` while that uses the child is a circle. Declaring a
-//! child (`mod child;`) and passing on its items (`pub use self::child::…`) are not uses.
+//! A folder's `mod.rs` is a file like any other: a child that uses its `mod.rs` while that uses the child is a circle.
+//! Declaring a child (`mod child;`) and passing on its items (`pub use self::child::…`) are not uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

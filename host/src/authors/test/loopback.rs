@@ -103,7 +103,8 @@ pub fn protocol(begin: &[u8]) -> Option<Protocol> {
     }
 }
 
-/// Reads from a client until its protocol is known, and appends to `begin`. `None` if it ends before that. A dropped read loses nothing.
+/// Reads from a client until its protocol is known, and appends to `begin`. `None` if it ends before that. A dropped
+/// read loses nothing.
 pub async fn listen(client: &mut TcpStream, begin: &mut Vec<u8>) -> Option<Protocol> {
     loop {
         if let Some(protocol) = protocol(begin) {

@@ -8,8 +8,8 @@
 //!
 //! Its checks take most of the lines, and stay beside the run that they check.
 //!
-//! stdout is the same for the same recording: metrics with `#` instead of the target's name, then the findings. Authors keep and compare
-//! it. Times and usage go to stderr.
+//! stdout is the same for the same recording: metrics with `#` instead of the target's name, then the findings. Authors
+//! keep and compare it. Times and usage go to stderr.
 
 pub mod loopback;
 pub mod played;
@@ -91,7 +91,8 @@ pub struct TestOptions {
 /// Tests a collector. `words` is the collector's name and all options.
 ///
 /// # Errors
-/// If it cannot be tested: wrong options, no target, an unusable recording. Faults of the collector are findings, with exit status 1.
+/// If it cannot be tested: wrong options, no target, an unusable recording. Faults of the collector are findings, with
+/// exit status 1.
 pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Error> {
     let name = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
     let mut component = session.store.load(&name)?;
@@ -440,7 +441,7 @@ impl Findings {
             let (count, count_again) = (definitions.graphs().len(), again.graphs().len());
             match other {
                 Some(key) => {
-                    self.error(format!("graphs: returns another '{key}' the second time for the same options"))
+                    self.error(format!("graphs: returns another '{key}' the second time for the same options"));
                 }
                 None if count != count_again => {
                     self.error(format!(

@@ -1,7 +1,7 @@
 //! The player: a server that replays the responses of a recording, and nothing else.
 //!
-//! HTTP requests are matched by method, path and body; other protocols by the bytes that are sent. Connections come in any order, and
-//! each recorded response is used once.
+//! HTTP requests are matched by method, path and body; other protocols by the bytes that are sent. Connections come in
+//! any order, and each recorded response is used once.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

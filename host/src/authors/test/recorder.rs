@@ -1,7 +1,8 @@
 //! The recorder: a proxy between a sandbox and its target, which keeps the traffic.
 //!
-//! HTTP is forwarded request by request, so that each can be replayed by itself; the `host` header is corrected, because the collector
-//! gets the proxy's address. Other protocols are forwarded byte by byte. TLS is not: it could not be read or replayed.
+//! HTTP is forwarded request by request, so that each can be replayed by itself; the `host` header is corrected,
+//! because the collector gets the proxy's address. Other protocols are forwarded byte by byte. TLS is not: it could not
+//! be read or replayed.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -202,7 +203,8 @@ impl Way {
         Ok(Some(answer))
     }
 
-    /// Forwards bytes both ways. Each piece is kept before it is sent, so that the response comes after it. `None` if it exceeds a recording.
+    /// Forwards bytes both ways. Each piece is kept before it is sent, so that the response comes after it. `None` if
+    /// it exceeds a recording.
     async fn converse(&self, client: TcpStream, begin: Vec<u8>, target: TcpStream) -> Option<()> {
         let place = {
             let mut tape = lock(&self.tape);

@@ -1,5 +1,5 @@
-//! A recording: the responses of one target in one collection, as a folder of text files that an author reads, edits and commits. The
-//! readers and writers of its four kinds of files take most of the lines.
+//! A recording: the responses of one target in one collection, as a folder of text files that an author reads, edits
+//! and commits. The readers and writers of its four kinds of files take most of the lines.
 //!
 //! | file | content |
 //! |---|---|
@@ -141,8 +141,8 @@ pub enum Call {
     },
 }
 
-/// A request and its response. Only the identifying parts of the request are kept; the others can change from run to run, and can be
-/// secret.
+/// A request and its response. Only the identifying parts of the request are kept; the others can change from run to
+/// run, and can be secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exchange {
     /// The method.
@@ -229,7 +229,8 @@ pub fn check_place(folder: &Path) -> Result<(), String> {
     ))
 }
 
-/// Writes a recording into `folder`, and replaces an existing one. The folder is not a recording until all files are written.
+/// Writes a recording into `folder`, and replaces an existing one. The folder is not a recording until all files are
+/// written.
 ///
 /// # Errors
 /// If a file cannot be written.
@@ -394,8 +395,8 @@ fn said(line: &str, who: char) -> Option<&str> {
 }
 
 impl Exchange {
-    /// Formats `> METHOD PATH` and the request body on further such lines; `< STATUS` and `< NAME: VALUE`; then the response body, after an
-    /// empty line as it is, or after a bare `<` on lines of its own.
+    /// Formats `> METHOD PATH` and the request body on further such lines; `< STATUS` and `< NAME: VALUE`; then the
+    /// response body, after an empty line as it is, or after a bare `<` on lines of its own.
     fn write(&self, secrets: &Secrets) -> String {
         let Exchange { method, path, question, status, headers, answer } = self;
         let mut text = format!("> {method} {}\n", text::escape(path.as_bytes(), secrets));

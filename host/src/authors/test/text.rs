@@ -1,7 +1,7 @@
 //! The text form of recordings: any bytes, for people to read, edit and compare.
 //!
-//! Each line begins with its sender (`> ` the collector, `< ` the target) and ends with data. The line's own end is not part of the
-//! data: `\n` writes a line feed.
+//! Each line begins with its sender (`> ` the collector, `< ` the target) and ends with data. The line's own end is not
+//! part of the data: `\n` writes a line feed.
 //!
 //! | text | data |
 //! |---|---|
