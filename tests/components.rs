@@ -476,7 +476,7 @@ fn a_file_that_is_cut_anywhere_is_refused_in_one_line() {
         let output = Agent::alone().values(&format!("run {}", path.display())).exits(1);
         assert_eq!(output.stdout, "", "{length} bytes: {output}");
         let line = mask::path(&one_line(&output), folder.path(), "FOLDER");
-        assert!(line.starts_with("mackerel-plugin-wasm: FOLDER/cut.wasm: is no collector"), "{length} bytes: {line}");
+        assert!(line.starts_with("mackerel-plugin-wasm: FOLDER/cut.wasm: not a collector"), "{length} bytes: {line}");
     }
 }
 

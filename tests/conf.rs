@@ -333,7 +333,7 @@ fn options_with_an_equals_sign_are_conf_s_own_too() {
     let needed = NEEDED.replace("--ecs-cluster ", "--ecs-cluster=").replace("-from ", "-from=");
     let config = CloudConfig::of(&format!("conf gostats {needed} --role=shop:api --path=/role"));
     let plugin = Plugin::read(config.content("/etc/mackerel-agent/conf.d/gostats.conf"));
-    assert_eq!(plugin.arguments(), ["run", "gostats", "--path=/role"]);
+    assert_eq!(plugin.arguments(), ["run", "gostats", "--path", "/role"]);
 }
 
 #[test]

@@ -256,7 +256,7 @@ fn leaves_its_options_to_itself() {
 fn leaves_the_choice_of_a_source_to_itself() {
     for source in ["auto", "cgroup", "api"] {
         let right =
-            "mackerel-plugin-wasm: --stats-source does not go with gostats: it does not ask what containers use\n";
+            "mackerel-plugin-wasm: --stats-source cannot be used with gostats: it does not read container stats\n";
         assert_eq!(complaint(&format!("gostats --stats-source {source}")), right);
     }
 }

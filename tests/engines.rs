@@ -220,7 +220,7 @@ fn a_container_that_vanished_since_the_list_is_one_line() {
 #[test]
 fn a_container_that_the_engine_hangs_on_or_denies_still_prints_its_gauges() {
     for (inspect, cause) in
-        [(None, "no answer after 1s"), (Some(404), "it is gone"), (Some(500), "it answered 500 No such container")]
+        [(None, "no response from the engine after 1s"), (Some(404), "container is gone"), (Some(500), "engine returned HTTP 500 No such container")]
     {
         let stand_in = StandIn::telling(stats::body(1, 1));
         let containers = vec![container("api", "127.0.0.1", stand_in.port())];
@@ -234,7 +234,7 @@ fn a_container_that_the_engine_hangs_on_or_denies_still_prints_its_gauges() {
             let output = agent.values("run gostats").exits(0);
             assert_eq!(output.metrics().count(), 9, "it is not known since when the counters count: {output}");
             let complaint = format!(
-                "mackerel-plugin-wasm: gostats: api (127.0.0.1:{}): no counters, for the engine does not say when the container was started: {cause}",
+                "mackerel-plugin-wasm: gostats: api (127.0.0.1:{}): no counters: the start time of the container is unknown: {cause}",
                 stand_in.port()
             );
             assert!(output.stderr.starts_with(&complaint) && output.stderr.lines().count() == 1, "{output}");

@@ -759,8 +759,7 @@ fn many_beside_five_good(attack: &str, count: u8) -> Output {
 fn targets_that_report_more_than_all_may_together_cost_the_others_nothing() {
     // Eleven are one too many.
     let output = many_beside_five_good("as_many_samples_as_allowed", 11);
-    let refused =
-        " the collector reported more samples than are left of the 100000 of all targets together (a fixed limit)";
+    let refused = " collector exceeded the free rest of 100000 samples for all targets (fixed limit)";
     assert_eq!(output.stderr.lines().filter(|line| line.ends_with(refused)).count(), 1, "{output}");
 }
 

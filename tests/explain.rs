@@ -233,7 +233,7 @@ fn names_targets_as_run_does() {
         // What run complains of is said, too. Of slots it is said where they are from.
         let complaints = run.stderr.lines().map(|line| line.replacen("mackerel-plugin-wasm: ", "", 1));
         let notes = before["notes"].as_array().expect("notes").iter().filter_map(Value::as_str);
-        let notes = notes.filter(|note| !note.contains(": slots are those that "));
+        let notes = notes.filter(|note| !note.contains(": slots are those of "));
         assert_eq!(notes.collect::<Vec<_>>(), complaints.collect::<Vec<_>>(), "{format}");
     }
 }
@@ -451,7 +451,7 @@ fn steers_no_terminal_whatever_a_components_file_is_called() {
     let engine = FakeEngine::with_containers(Vec::new());
     let agent = Agent::on(&engine.host());
     let text = text(&agent, &format!("{} --instance-name slot", file.display()));
-    assert!(text.contains("slots are those that "), "{text}");
+    assert!(text.contains("slots are those of "), "{text}");
     assert!(text.chars().all(|letter| letter == '\n' || !letter.is_control()), "{text:?}");
 }
 
@@ -505,7 +505,7 @@ fn shows_all_that_run_complains_of() {
     for line in run.stderr.lines() {
         let (_, said) = line.split_once("gostats: ").expect("the collector");
         let (_, why) = said.split_once(": ").expect("the container");
-        let why = why.trim_start_matches("passed over: ");
+        let why = why.trim_start_matches("skipped: ");
         assert!(text.contains(why), "no word of {why:?}:\n{text}");
     }
 }

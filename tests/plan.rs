@@ -221,18 +221,18 @@ fn tells_people_and_programs_the_same() {
         for row in plan["graphs"].as_array().expect("graphs") {
             told.push(format!("{}|{}|{}", text_of(&row["key"]), text_of(&row["label"]), row["metrics"]));
         }
-        told.push(format!("in all|{} targets|{}", plan["targets"], plan["metrics"]));
+        told.push(format!("total|{} targets|{}", plan["targets"], plan["metrics"]));
         for host in plan["hosts"].as_array().expect("hosts") {
             let (limit, over) = (number(&host["limit"]), number(&host["over"]));
             let verdict = if over > 0 { format!("{over} over") } else { format!("{} left", limit - metrics(&plan)) };
             assert_eq!(over, metrics(&plan).saturating_sub(limit), "{plan}");
-            told.push(format!("a {} host has {limit} metrics: {verdict}", text_of(&host["kind"])));
+            told.push(format!("{} host: {limit} metrics, {verdict}", text_of(&host["kind"])));
         }
         for suggestion in plan["suggestions"].as_array().expect("suggestions") {
             told.push(format!("{}|{}", suggestion["metrics"], text_of(&suggestion["options"])));
         }
         let headings = ["GRAPH|LABEL|METRICS", "METRICS|OPTIONS"];
-        let prose = |line: &str| line.starts_with("Fewer, by ") || line.starts_with("The host's other plugins ");
+        let prose = |line: &str| line.starts_with("Options that reduce ") || line.starts_with("Other plugins ");
         let lines: Vec<String> = text.lines().map(cells).collect();
         let lines: Vec<String> = lines
             .into_iter()

@@ -24,13 +24,13 @@ const HOUR: u64 = 3_600_000_000_000;
 
 /// What can be said of a container that goes or comes during the run.
 const GOING: [&str; 3] = [
-    "no connection: Connection refused (os error 111)",
-    "no whole answer: the connection was closed before an answer came",
-    "no counters, for the engine does not say when the container was started: it is gone",
+    "connection failed: Connection refused (os error 111)",
+    "incomplete response: connection closed before any response",
+    "no counters: the start time of the container is unknown: container is gone",
 ];
 
 /// What is said of any container while the engine is busier than it may be.
-const BUSY: &str = "no counters, for the engine does not say when the container was started: no answer after 1s";
+const BUSY: &str = "no counters: the start time of the container is unknown: no response from the engine after 1s";
 
 /// `SOAK_RUNS`, else a minute's worth.
 fn runs() -> usize {

@@ -9,7 +9,7 @@ use scenarios::relay::{Passing, Relay};
 
 const SOURCES: [&str; 3] = ["cgroup", "api", "auto"];
 
-const GONE: &str = "mackerel-plugin-wasm: docker: gone: it was stopped or removed since the engine listed it\n";
+const GONE: &str = "mackerel-plugin-wasm: docker: gone: container stopped or removed since the engine listed it\n";
 
 /// Runs with three containers, of which one is done away with at the first moment that is the right one for its id.
 /// Gives the keys that the two others are to have, too.
