@@ -322,7 +322,7 @@ pub enum InstalledError {
         source: io::Error,
     },
     /// A collector was not removed.
-    #[error("{name} is not removed from {}: {source}", path.display())]
+    #[error("cannot remove {name} from {}: {source}", path.display())]
     Remove {
         /// The collector's name.
         name: String,
@@ -379,7 +379,7 @@ pub enum Fault {
         digest: String,
     },
     /// It cannot be compiled any more.
-    #[error("is {0}")]
+    #[error("cannot be used: {0}")]
     Compile(CompileError),
 }
 
@@ -438,4 +438,20 @@ fn find_code(engine: &Engine, folder: &Folder, pin: &Pin, code: &Code) -> Result
     let (file, stat) = folder.find(&pin.code_name(&code.compatibility))?.ok_or(CodeFault::Missing)?;
     let code = OwnCode::unchanged(file, &stat, &code.file)?.ok_or(CodeFault::Changed)?;
     Collector::mapped(engine, &code).map_err(|error| CodeFault::Load(foreign(&format!("{error:#}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_that_does_not_compile_is_described_in_one_sentence() {
+        let pin = Pin::new("a".to_owned(), "1".to_owned(), String::new(), "a.wasm".to_owned(), "0".repeat(64), 1);
+        let fault = Fault::Compile(CompileError::Timeout(limits::COMPILE_TIMEOUT));
+        assert_eq!(
+            InstalledError::broken(&pin, fault).to_string(),
+            "a: the installed component cannot be used: compilation exceeded 15s (fixed limit); install it again: \
+             mackerel-plugin-wasm install a.wasm"
+        );
+    }
 }
