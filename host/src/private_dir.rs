@@ -36,10 +36,10 @@ pub enum FolderError {
     Removed,
     /// It belongs to another user.
     #[error("belongs to another user: remove it")]
-    Foreign,
+    OtherOwner,
     /// Other users can read or write it.
     #[error("is open to other users: remove it, or set its mode to 700")]
-    Open700,
+    OpenToOthers,
 }
 
 /// A file that cannot be used. The text follows the file's path.
@@ -53,10 +53,10 @@ pub enum FileError {
     NotRegular,
     /// It belongs to another user.
     #[error("it belongs to another user")]
-    Foreign,
+    OtherOwner,
     /// Other users can read or write it.
     #[error("it is open to other users")]
-    Open,
+    OpenToOthers,
     /// It is larger than the limit.
     #[error("it exceeds {:.0}", .0.display().iec())]
     TooLarge(ByteSize),
@@ -107,11 +107,11 @@ pub fn stamp(stat: &Stat) -> Stamp {
 ///
 /// # Errors
 /// If it belongs to another user, or is open to others.
-pub fn is_own(stat: &Stat) -> Result<(), FileError> {
+pub fn check_owner(stat: &Stat) -> Result<(), FileError> {
     if stat.st_uid != rustix::process::geteuid().as_raw() {
-        return Err(FileError::Foreign);
+        return Err(FileError::OtherOwner);
     }
-    if stat.st_mode & 0o077 != 0 { Err(FileError::Open) } else { Ok(()) }
+    if stat.st_mode & 0o077 != 0 { Err(FileError::OpenToOthers) } else { Ok(()) }
 }
 
 /// Reads a whole file of at most `limit`.
@@ -128,7 +128,7 @@ impl Folder {
     /// Opens the folder, and creates it if it is missing.
     ///
     /// # Errors
-    /// If it does not belong to this user alone.
+    /// If it does not belong to this user alone, or cannot be created.
     pub fn make(path: &Path) -> Result<Folder, FolderError> {
         match rustix::fs::mkdir(path, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -140,7 +140,7 @@ impl Folder {
     /// Opens the folder; `None` if it does not exist.
     ///
     /// # Errors
-    /// As of [`Folder::make`].
+    /// If it does not belong to this user alone, or cannot be opened.
     pub fn open(path: &Path) -> Result<Option<Folder>, FolderError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = match rustix::fs::open(path, flags, Mode::empty()) {
@@ -150,10 +150,10 @@ impl Folder {
         };
         let stat = rustix::fs::fstat(&folder).map_err(|error| FolderError::Open(error.into()))?;
         if stat.st_uid != rustix::process::geteuid().as_raw() {
-            return Err(FolderError::Foreign);
+            return Err(FolderError::OtherOwner);
         }
         if stat.st_mode & 0o077 != 0 {
-            return Err(FolderError::Open700);
+            return Err(FolderError::OpenToOthers);
         }
         Ok(Some(Folder(folder)))
     }

@@ -23,7 +23,7 @@ use wasmtime::Engine;
 
 use crate::env;
 use crate::limits;
-use crate::private_dir::{FileError, Folder, FolderError, LockError, is_own, lock_within, read_bounded, stamp};
+use crate::private_dir::{FileError, Folder, FolderError, LockError, check_owner, lock_within, read_bounded, stamp};
 use crate::sandbox::Collector;
 use crate::sandbox::code::OwnCode;
 use crate::store::component::{CompileError, Component, Origin, compile, read_component};
@@ -408,14 +408,14 @@ fn find_pin(folder: &Folder, path: &Path, name: &str) -> Result<Option<Pin>, Ins
     let file_name = format!("{name}.json");
     let failed = |fault: PinFault| InstalledError::Pin { name: name.to_owned(), path: path.join(&file_name), fault };
     let Some((file, stat)) = folder.find(&file_name).map_err(|error| failed(error.into()))? else { return Ok(None) };
-    is_own(&stat).map_err(|error| failed(error.into()))?;
+    check_owner(&stat).map_err(|error| failed(error.into()))?;
     let bytes = read_bounded(file, limits::PIN_SIZE).map_err(|error| failed(error.into()))?;
     Pin::parse(name, &bytes).map(Some).map_err(|error| failed(error.into()))
 }
 
 /// Returns true if the component's file is still the one whose digest was checked.
 fn is_unchanged(folder: &Folder, pin: &Pin) -> bool {
-    folder.stat(&pin.component_name()).is_some_and(|stat| is_own(&stat).is_ok() && stamp(&stat) == pin.component)
+    folder.stat(&pin.component_name()).is_some_and(|stat| check_owner(&stat).is_ok() && stamp(&stat) == pin.component)
 }
 
 /// Reads the component and checks its digest.
@@ -424,7 +424,7 @@ fn read_pinned(folder: &Folder, path: &Path, pin: &Pin) -> Result<(Vec<u8>, Stat
     let unusable = |source: FileError| InstalledError::broken(pin, Fault::File { path: path.clone(), source });
     let found = folder.find(&pin.component_name()).map_err(unusable)?;
     let (file, stat) = found.ok_or_else(|| InstalledError::broken(pin, Fault::Missing(path.clone())))?;
-    is_own(&stat).map_err(unusable)?;
+    check_owner(&stat).map_err(unusable)?;
     let bytes = read_component(file).map_err(unusable)?;
     let digest = digest(&bytes);
     if digest != pin.digest {
