@@ -119,7 +119,12 @@ pub fn check_owner(stat: &Stat) -> Result<(), FileError> {
 /// # Errors
 /// If it is larger, or cannot be read.
 pub fn read_bounded(file: File, limit: ByteSize) -> Result<Vec<u8>, FileError> {
-    let mut bytes = Vec::with_capacity(1024);
+    let size = file.metadata().map(|file| file.len()).unwrap_or_default();
+    if size > limit.as_u64() {
+        return Err(FileError::TooLarge(limit));
+    }
+    // One buffer of the right size. A pipe reports no size, and a file can grow, so the limit is checked again.
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
     file.take(limit.as_u64() + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit.as_u64() { Err(FileError::TooLarge(limit)) } else { Ok(bytes) }
 }
@@ -243,5 +248,23 @@ impl Folder {
 impl AsFd for Folder {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_limit_is_read_and_a_larger_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for (size, is_read) in [(0, true), (1000, true), (1001, false)] {
+            std::fs::write(&path, vec![7; size]).unwrap();
+            let bytes = read_bounded(File::open(&path).unwrap(), ByteSize::b(1000));
+            assert_eq!(bytes.ok().map(|bytes| bytes.len()), is_read.then_some(size));
+        }
+        let endless = read_bounded(File::open("/dev/zero").unwrap(), ByteSize::b(1000));
+        assert!(matches!(endless, Err(FileError::TooLarge(_))), "{endless:?}");
     }
 }
