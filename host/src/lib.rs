@@ -18,7 +18,7 @@
 //! | [`sandbox`] | a fresh WebAssembly instance for every call of a collector, and its limits |
 //! | [`contract`] | the check that a file is a collector |
 //! | [`diagnostics`] | everything that goes to stderr |
-//! | [`private_dir`], [`tls`], [`address`], [`moment`], [`text`], [`env`], [`limits`] | used by all of them |
+//! | [`private_dir`], [`tls`], [`address`], [`moment`], [`mutex`], [`text`], [`env`], [`limits`] | used by all |
 
 mod address;
 mod authors;
@@ -33,6 +33,7 @@ mod error;
 mod job;
 mod limits;
 mod moment;
+mod mutex;
 mod options;
 mod pipeline;
 mod private_dir;
