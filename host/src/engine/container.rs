@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_status_tells_the_least_time_that_a_container_has_been_up() {
+    fn the_least_uptime_is_read_from_the_status() {
         let hour = 3600;
         for (status, seconds) in [
             ("Up 1 second", Some(1)),
