@@ -301,6 +301,7 @@ pub enum InstalledError {
         /// The pin's file.
         path: PathBuf,
         /// The fault.
+        #[source]
         fault: PinFault,
     },
     /// A component cannot run as it was installed.
@@ -309,6 +310,7 @@ pub enum InstalledError {
         /// The collector's name.
         name: String,
         /// The fault.
+        #[source]
         fault: Fault,
         /// The source that it was installed from.
         from: Foreign,
@@ -380,7 +382,7 @@ pub enum Fault {
     },
     /// It cannot be compiled any more.
     #[error("cannot be used: {0}")]
-    Compile(CompileError),
+    Compile(#[source] CompileError),
 }
 
 /// A compiled form that cannot be used. The text follows the file's path.

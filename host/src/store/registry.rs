@@ -92,6 +92,7 @@ pub enum Error {
         /// The reference.
         reference: String,
         /// The fault.
+        #[source]
         fault: Fault,
     },
 }
