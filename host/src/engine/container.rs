@@ -155,7 +155,8 @@ impl From<Listed> for Container {
             image: listed.image.unwrap_or_default(),
             image_id: listed.image_id.unwrap_or_default(),
             labels: listed.labels.unwrap_or_default(),
-            stopped: matches!(listed.state.as_deref(), Some("created" | "dead" | "exited" | "removing")),
+            // Podman reports `stopped` until it has cleaned up.
+            stopped: matches!(listed.state.as_deref(), Some("created" | "dead" | "exited" | "stopped")),
             running: listed.state.as_deref() == Some("running"),
             status: listed.status.unwrap_or_default(),
             host_network: mode.as_deref() == Some("host"),
@@ -182,6 +183,21 @@ pub fn parse_list(list: &[u8]) -> Result<Vec<Container>, serde_json::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stopped_container_is_known_by_its_state() {
+        let parse = |state: &str| {
+            let list =
+                format!(r#"[{{"Id": "{}", "State": "{state}", "Status": "Exited (0) 1 minute ago"}}]"#, "a".repeat(64));
+            parse_list(list.as_bytes()).unwrap().remove(0).stopped
+        };
+        for state in ["created", "dead", "exited", "stopped"] {
+            assert!(parse(state), "{state}");
+        }
+        for state in ["running", "paused", "restarting", "removing", "stopping", "unknown", ""] {
+            assert!(!parse(state), "{state}");
+        }
+    }
 
     #[test]
     fn the_least_uptime_is_read_from_the_status() {
