@@ -19,7 +19,7 @@
 //! | [`sandbox`] | a fresh WebAssembly instance for every call of a collector, and its limits |
 //! | [`contract`] | the check that a file is a collector |
 //! | [`diagnostics`] | everything that goes to stderr |
-//! | [`private_dir`], [`tls`], [`address`], [`moment`], [`text`], [`env`], [`limits`] | used by all of them |
+//! | [`private_dir`], [`tls`], [`address`], [`moment`], [`mutex`], [`text`], [`env`], [`limits`] | used by all |
 
 // Document everything that other files can use; clippy.toml leaves out what only one file uses.
 #![warn(clippy::missing_docs_in_private_items)]
@@ -37,6 +37,7 @@ mod error;
 mod job;
 mod limits;
 mod moment;
+mod mutex;
 mod options;
 mod pipeline;
 mod private_dir;

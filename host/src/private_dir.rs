@@ -36,10 +36,10 @@ pub enum FolderError {
     Removed,
     /// It belongs to another user.
     #[error("belongs to another user: remove it")]
-    Foreign,
+    OtherOwner,
     /// Other users can read or write it.
     #[error("is open to other users: remove it, or set its mode to 700")]
-    Open700,
+    OpenToOthers,
 }
 
 /// A file that cannot be used. The text follows the file's path.
@@ -53,10 +53,10 @@ pub enum FileError {
     NotRegular,
     /// It belongs to another user.
     #[error("it belongs to another user")]
-    Foreign,
+    OtherOwner,
     /// Other users can read or write it.
     #[error("it is open to other users")]
-    Open,
+    OpenToOthers,
     /// It is larger than the limit.
     #[error("it exceeds {:.0}", .0.display().iec())]
     TooLarge(ByteSize),
@@ -107,11 +107,11 @@ pub fn stamp(stat: &Stat) -> Stamp {
 ///
 /// # Errors
 /// If it belongs to another user, or is open to others.
-pub fn is_own(stat: &Stat) -> Result<(), FileError> {
+pub fn check_owner(stat: &Stat) -> Result<(), FileError> {
     if stat.st_uid != rustix::process::geteuid().as_raw() {
-        return Err(FileError::Foreign);
+        return Err(FileError::OtherOwner);
     }
-    if stat.st_mode & 0o077 != 0 { Err(FileError::Open) } else { Ok(()) }
+    if stat.st_mode & 0o077 != 0 { Err(FileError::OpenToOthers) } else { Ok(()) }
 }
 
 /// Reads a whole file of at most `limit`.
@@ -119,7 +119,12 @@ pub fn is_own(stat: &Stat) -> Result<(), FileError> {
 /// # Errors
 /// If it is larger, or cannot be read.
 pub fn read_bounded(file: File, limit: ByteSize) -> Result<Vec<u8>, FileError> {
-    let mut bytes = Vec::with_capacity(1024);
+    let size = file.metadata().map(|file| file.len()).unwrap_or_default();
+    if size > limit.as_u64() {
+        return Err(FileError::TooLarge(limit));
+    }
+    // One buffer of the right size. A pipe reports no size, and a file can grow, so the limit is checked again.
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
     file.take(limit.as_u64() + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit.as_u64() { Err(FileError::TooLarge(limit)) } else { Ok(bytes) }
 }
@@ -128,7 +133,7 @@ impl Folder {
     /// Opens the folder, and creates it if it is missing.
     ///
     /// # Errors
-    /// If it does not belong to this user alone.
+    /// If it does not belong to this user alone, or cannot be created.
     pub fn make(path: &Path) -> Result<Folder, FolderError> {
         match rustix::fs::mkdir(path, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -140,7 +145,7 @@ impl Folder {
     /// Opens the folder; `None` if it does not exist.
     ///
     /// # Errors
-    /// As of [`Folder::make`].
+    /// If it does not belong to this user alone, or cannot be opened.
     pub fn open(path: &Path) -> Result<Option<Folder>, FolderError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = match rustix::fs::open(path, flags, Mode::empty()) {
@@ -150,10 +155,10 @@ impl Folder {
         };
         let stat = rustix::fs::fstat(&folder).map_err(|error| FolderError::Open(error.into()))?;
         if stat.st_uid != rustix::process::geteuid().as_raw() {
-            return Err(FolderError::Foreign);
+            return Err(FolderError::OtherOwner);
         }
         if stat.st_mode & 0o077 != 0 {
-            return Err(FolderError::Open700);
+            return Err(FolderError::OpenToOthers);
         }
         Ok(Some(Folder(folder)))
     }
@@ -243,5 +248,23 @@ impl Folder {
 impl AsFd for Folder {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_limit_is_read_and_a_larger_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for (size, is_read) in [(0, true), (1000, true), (1001, false)] {
+            std::fs::write(&path, vec![7; size]).unwrap();
+            let bytes = read_bounded(File::open(&path).unwrap(), ByteSize::b(1000));
+            assert_eq!(bytes.ok().map(|bytes| bytes.len()), is_read.then_some(size));
+        }
+        let endless = read_bounded(File::open("/dev/zero").unwrap(), ByteSize::b(1000));
+        assert!(matches!(endless, Err(FileError::TooLarge(_))), "{endless:?}");
     }
 }

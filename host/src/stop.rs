@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::diagnostics;
 use crate::error::Error;
 use crate::limits;
+use crate::mutex::lock;
 
 /// The deadline and the signals of a run.
 pub struct Stop {
@@ -69,14 +70,12 @@ impl Watchdog {
 
     /// Sets the deadline, counted from the start.
     pub fn set_deadline(&self, deadline: Duration) {
-        if let Ok(mut end) = self.end.lock() {
-            *end = self.started + deadline + limits::DEADLINE_GRACE;
-        }
+        *lock(&self.end) = self.started + deadline + limits::DEADLINE_GRACE;
     }
 
     /// Ends the process if it is late.
     pub fn check(&self) {
-        if self.end.lock().is_ok_and(|end| Instant::now() > *end) {
+        if Instant::now() > *lock(&self.end) {
             print_in_time(
                 "ended: the run hung beyond its deadline, in a disk, a pipe without a reader, or the compilation of a component",
             );

@@ -19,7 +19,7 @@ use tokio::net::{TcpStream, UnixStream};
 use super::tls::{self, Tls, TlsError};
 use crate::address::Address;
 use crate::limits;
-use crate::text::root_cause;
+use crate::text::{Foreign, foreign, root_cause};
 
 /// The way to an engine. Each request opens a connection of its own.
 pub struct Connection {
@@ -34,20 +34,26 @@ enum Place {
 }
 
 /// A request without a successful response.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// There is no connection.
-    Connect(io::Error),
+    /// There is no connection. With TLS, the cause can quote the certificate of the other side.
+    #[error("no connection to the engine: {}", foreign(&root_cause(.0)))]
+    Connect(#[source] io::Error),
     /// There is no response.
-    NoResponse(String),
+    #[error("no response from the engine: {0}")]
+    NoResponse(Foreign),
     /// The response ended early or is not HTTP.
-    Truncated(String),
+    #[error("response of the engine ended early")]
+    Truncated(Foreign),
     /// The response exceeds this limit.
+    #[error("response of the engine exceeds {:.0}", .0.display().iec())]
     TooLarge(ByteSize),
     /// The status is not a success; the text is the engine's message.
+    #[error("{}", format!("engine returned HTTP {_0} {}", foreign(_1)).trim_end())]
     Status(u16, String),
     /// The response is not the expected JSON.
-    Invalid(serde_json::Error),
+    #[error("invalid response of the engine: {}", foreign(&.0.to_string()))]
+    Invalid(#[source] serde_json::Error),
 }
 
 /// A URL to which no request can be sent.
@@ -97,12 +103,12 @@ impl Connection {
     /// # Errors
     /// If there is no such response, or its body exceeds `limit`.
     pub async fn get(&self, path: &str, limit: ByteSize) -> Result<Vec<u8>, RequestError> {
-        let no_response = |error: hyper::Error| RequestError::NoResponse(root_cause(&error));
+        let no_response = |error: hyper::Error| RequestError::NoResponse(root_cause(&error).into());
         let stream = self.connect().await?;
         let request = Request::get(path)
             .header(HOST, self.host.clone())
             .body(Empty::<Bytes>::new())
-            .map_err(|error| RequestError::NoResponse(error.to_string()))?;
+            .map_err(|error| RequestError::NoResponse(error.to_string().into()))?;
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(limits::HTTP_HEAD)
             .handshake(TokioIo::new(stream))
@@ -111,7 +117,7 @@ impl Connection {
         // It ends with the response, or when this request is dropped.
         tokio::spawn(connection);
         let truncated = |error: hyper::Error| {
-            if error.is_parse() { RequestError::Truncated(root_cause(&error)) } else { no_response(error) }
+            if error.is_parse() { RequestError::Truncated(root_cause(&error).into()) } else { no_response(error) }
         };
         let response = sender.send_request(request).await.map_err(truncated)?;
         let status = response.status();
@@ -138,7 +144,7 @@ async fn read(body: Incoming, limit: ByteSize) -> Result<Vec<u8>, RequestError> 
     let mut body = pin!(body);
     let mut all = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| RequestError::Truncated(root_cause(&error)))?;
+        let frame = frame.map_err(|error| RequestError::Truncated(root_cause(&error).into()))?;
         let piece = frame.into_data().unwrap_or_default();
         if u64::try_from(all.len() + piece.len()).is_ok_and(|size| size > limit.as_u64()) {
             return Err(RequestError::TooLarge(limit));
@@ -162,3 +168,17 @@ fn message(body: &[u8]) -> String {
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_request_is_one_bounded_line() {
+        assert_eq!(RequestError::Status(500, String::new()).to_string(), "engine returned HTTP 500");
+        assert_eq!(RequestError::Status(500, "a\nb".to_owned()).to_string(), r"engine returned HTTP 500 a\nb");
+        let certificate = RequestError::Connect(io::Error::other("\u{1b}[31m".repeat(1000)));
+        let text = certificate.to_string();
+        assert!(text.starts_with(r"no connection to the engine: \u{1b}[31m") && text.ends_with('…'), "{text}");
+    }
+}

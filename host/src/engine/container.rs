@@ -170,7 +170,8 @@ impl From<Listed> for Container {
             labels: listed.labels.unwrap_or_default(),
             lifecycle: match listed.state.as_deref() {
                 Some("running") => Lifecycle::Running,
-                Some("created" | "dead" | "exited" | "removing") => Lifecycle::Ended,
+                // Podman reports `stopped` until it has cleaned up.
+                Some("created" | "dead" | "exited" | "stopped") => Lifecycle::Ended,
                 _ => Lifecycle::Suspended,
             },
             status: listed.status.unwrap_or_default(),
@@ -200,7 +201,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_status_tells_the_least_time_that_a_container_has_been_up() {
+    fn a_stopped_container_is_known_by_its_state() {
+        let parse = |state: &str| {
+            let list =
+                format!(r#"[{{"Id": "{}", "State": "{state}", "Status": "Exited (0) 1 minute ago"}}]"#, "a".repeat(64));
+            parse_list(list.as_bytes()).unwrap().remove(0).lifecycle == Lifecycle::Ended
+        };
+        for state in ["created", "dead", "exited", "stopped"] {
+            assert!(parse(state), "{state}");
+        }
+        for state in ["running", "paused", "restarting", "removing", "stopping", "unknown", ""] {
+            assert!(!parse(state), "{state}");
+        }
+    }
+
+    #[test]
+    fn the_least_uptime_is_read_from_the_status() {
         let hour = 3600;
         for (status, seconds) in [
             ("Up 1 second", Some(1)),

@@ -123,7 +123,7 @@ impl From<Error> for crate::error::Error {
 }
 
 /// A request about one container without a result.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum ContainerError {
     /// The container does not run any more.
     #[error("container is gone")]
@@ -134,24 +134,17 @@ pub enum ContainerError {
     /// The response has no start time.
     #[error("response of the engine has no start time")]
     NoStartTime,
-    /// Any other fault.
-    #[error("{0}")]
-    Other(String),
+    /// The request failed.
+    #[error(transparent)]
+    Request(RequestError),
 }
 
 impl From<RequestError> for ContainerError {
     fn from(error: RequestError) -> ContainerError {
-        ContainerError::Other(match error {
-            RequestError::Status(404 | 409, _) => return ContainerError::Gone,
-            RequestError::Status(status, message) => {
-                format!("engine returned HTTP {status} {}", foreign(&message)).trim_end().to_owned()
-            }
-            RequestError::Connect(error) => format!("no connection to the engine: {error}"),
-            RequestError::NoResponse(reason) => format!("no response from the engine: {}", foreign(&reason)),
-            RequestError::Truncated(_) => "response of the engine ended early".to_owned(),
-            RequestError::TooLarge(limit) => format!("response of the engine exceeds {:.0}", limit.display().iec()),
-            RequestError::Invalid(error) => format!("invalid response of the engine: {}", foreign(&error.to_string())),
-        })
+        match error {
+            RequestError::Status(404 | 409, _) => ContainerError::Gone,
+            error => ContainerError::Request(error),
+        }
     }
 }
 
@@ -302,8 +295,8 @@ impl Engine {
         match error {
             RequestError::Connect(error) if error.kind() == ErrorKind::PermissionDenied => Error::Permission(url),
             RequestError::Connect(error) => Error::Connect { url, reason: connect_reason(&error) },
-            RequestError::NoResponse(reason) => Error::NoResponse { url, reason: reason.into() },
-            RequestError::Truncated(reason) => Error::Unexpected { url, reason: reason.into() },
+            RequestError::NoResponse(reason) => Error::NoResponse { url, reason },
+            RequestError::Truncated(reason) => Error::Unexpected { url, reason },
             RequestError::Invalid(error) => Error::Unexpected { url, reason: error.to_string().into() },
             RequestError::TooLarge(limit) => Error::TooLarge { url, limit },
             RequestError::Status(400, message) if !message.contains("version") => {

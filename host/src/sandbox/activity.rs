@@ -1,6 +1,8 @@
 //! Activities: what a target's collection waits for, so that a timeout names it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::mutex::lock;
 
 /// An event or a resource that is being waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +80,6 @@ impl Activity {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

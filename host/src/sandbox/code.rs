@@ -15,7 +15,7 @@ use rustix::fs::Stat;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::private_dir::{FileError, Stamp, is_own, stamp};
+use crate::private_dir::{FileError, Stamp, check_owner, stamp};
 
 /// A collector that is part of the program. Only the list that xtask writes for `main.rs` makes one.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl OwnCode {
     /// # Errors
     /// If it belongs to another user, or is open to others.
     pub fn unchanged(file: File, stat: &Stat, written: &Stamp) -> Result<Option<OwnCode>, FileError> {
-        is_own(stat)?;
+        check_owner(stat)?;
         Ok((stamp(stat) == *written).then_some(OwnCode(file)))
     }
 }

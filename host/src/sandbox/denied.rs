@@ -2,9 +2,10 @@
 //! tried.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::limits;
+use crate::mutex::lock;
 use crate::text::Foreign;
 
 /// The denied attempts of one sandbox. Clones share them.
@@ -40,7 +41,7 @@ impl Denied {
     }
 
     fn attempts(&self) -> MutexGuard<'_, Attempts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use crate::limits;
+use crate::mutex::lock;
 
 /// The end of a guest's output. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -21,12 +22,12 @@ pub struct Stderr(Arc<Mutex<VecDeque<u8>>>);
 impl Stderr {
     /// Takes the output. A character that was cut in two is replaced.
     pub fn take(&self) -> String {
-        let mut tail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tail = lock(&self.0);
         String::from_utf8_lossy(tail.make_contiguous()).into_owned()
     }
 
     fn keep(&self, bytes: &[u8]) {
-        let mut tail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tail = lock(&self.0);
         let new = &bytes[bytes.len().saturating_sub(limits::GUEST_STDERR)..];
         let excess = (tail.len() + new.len()).saturating_sub(limits::GUEST_STDERR);
         tail.drain(..excess);

@@ -37,7 +37,7 @@ pub enum Version {
 const CONTROLLERS: [&str; 5] = ["cpuacct", "cpu", "memory", "blkio", "pids"];
 
 impl Version {
-    /// Returns the tree in which containers and their processes are searched.
+    /// Returns the tree that has containers and their processes.
     fn tree(self, root: &Path) -> PathBuf {
         match self {
             Version::V1 => root.join(CONTROLLERS[0]),
@@ -60,11 +60,11 @@ pub struct Cgroups {
     /// All memory of the machine, which a container without a limit can use.
     machine: Option<u64>,
     /// The network namespace of this process.
-    network: Option<u64>,
+    namespace: Option<u64>,
 }
 
 impl Cgroups {
-    /// Searches the containers' folders, level by level until all are found. They are usually in the first two levels.
+    /// Searches for the containers' folders, level by level until all are found. Most are in the first two levels.
     pub fn find(root: &Path, ids: &[String]) -> Cgroups {
         let version = if root.join("cgroup.controllers").exists() { Version::V2 } else { Version::V1 };
         let folders = folders(&version.tree(root), ids);
@@ -77,7 +77,7 @@ impl Cgroups {
         let has_cfq = |folder: &String| root.join("blkio").join(folder).join("blkio.io_serviced_recursive").exists();
         let cfq = folders.values().next().is_some_and(has_cfq);
         let machine = Meminfo::current().ok().map(|info| info.mem_total);
-        Cgroups { root: root.to_owned(), version, trees, folders, cfq, machine, network: network("self") }
+        Cgroups { root: root.to_owned(), version, trees, folders, cfq, machine, namespace: network_namespace("self") }
     }
 
     /// Reads the stats of a container now.
@@ -110,7 +110,7 @@ impl Cgroups {
         Error::Gone
     }
 
-    /// The root of a controller's tree.
+    /// Returns the root of a controller's tree.
     fn tree(&self, controller: &str) -> Option<&OwnedFd> {
         let mut trees = self.trees.iter();
         trees.find(|(of, _)| self.version == Version::V2 || *of == controller).map(|(_, tree)| tree)
@@ -119,7 +119,8 @@ impl Cgroups {
     /// Reads the traffic of the container's interfaces, which all of its processes share. Not every engine reports
     /// whether they are the host's; the kernel does, to privileged processes.
     fn network(&self, folder: &str) -> Network {
-        let is_the_hosts = |pid: &i32| self.network.is_some() && network(&pid.to_string()) == self.network;
+        let is_the_hosts =
+            |pid: &i32| self.namespace.is_some() && network_namespace(&pid.to_string()) == self.namespace;
         let pid = self.process(folder).filter(|pid| !is_the_hosts(pid));
         let devices = pid.and_then(|pid| text(CWD, &format!("/proc/{pid}/net/dev")));
         traffic(&devices.unwrap_or_default())
@@ -145,7 +146,7 @@ impl Cgroups {
     }
 }
 
-/// Searches the folders of `ids` in `tree`, level by level until all are found.
+/// Searches for the folders of `ids` in `tree`, level by level until all are found.
 fn folders(tree: &Path, ids: &[String]) -> HashMap<String, String> {
     let mut missing: HashSet<&str> = ids.iter().map(String::as_str).collect();
     let mut found = HashMap::new();
@@ -311,12 +312,12 @@ impl Group<'_> {
         Processes { current: self.number("pids", "pids.current"), limit: self.number("pids", "pids.max") }
     }
 
-    /// The only number of a file.
+    /// Reads a file with one number.
     fn number(&self, controller: &str, file: &str) -> Option<u64> {
         self.text(controller, file)?.trim().parse().ok()
     }
 
-    /// A file of the group.
+    /// Reads a file of the cgroup.
     fn text(&self, controller: &str, file: &str) -> Option<String> {
         (self.read)(controller, file)
     }
@@ -344,7 +345,7 @@ pub fn traffic(net_dev: &str) -> Network {
 }
 
 /// Identifies the network namespace of a process, if this one is allowed to read it.
-fn network(process: &str) -> Option<u64> {
+fn network_namespace(process: &str) -> Option<u64> {
     fs::metadata(format!("/proc/{process}/ns/net")).map(|namespace| namespace.ino()).ok()
 }
 

@@ -7,7 +7,6 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use bytesize::ByteSize;
 use wasmtime::Engine;
 
 use crate::contract;
@@ -168,11 +167,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, ReadError> {
 /// # Errors
 /// If they exceed [`limits::COMPONENT_SIZE`], or cannot be read.
 pub fn read_component(file: File) -> Result<Vec<u8>, FileError> {
-    let limit: ByteSize = limits::COMPONENT_SIZE;
-    if file.metadata().is_ok_and(|file| file.len() > limit.as_u64()) {
-        return Err(FileError::TooLarge(limit));
-    }
-    read_bounded(file, limit)
+    read_bounded(file, limits::COMPONENT_SIZE)
 }
 
 /// A component that cannot be compiled. The text follows the file's name.

@@ -23,7 +23,7 @@ use wasmtime::Engine;
 
 use crate::env;
 use crate::limits;
-use crate::private_dir::{FileError, Folder, FolderError, LockError, is_own, lock_within, read_bounded, stamp};
+use crate::private_dir::{FileError, Folder, FolderError, LockError, check_owner, lock_within, read_bounded, stamp};
 use crate::sandbox::Collector;
 use crate::sandbox::code::OwnCode;
 use crate::store::component::{CompileError, Component, Origin, compile, read_component};
@@ -302,6 +302,7 @@ pub enum InstalledError {
         /// The pin's file.
         path: PathBuf,
         /// The fault.
+        #[source]
         fault: PinFault,
     },
     /// A component cannot run as it was installed.
@@ -310,6 +311,7 @@ pub enum InstalledError {
         /// The collector's name.
         name: String,
         /// The fault.
+        #[source]
         fault: Fault,
         /// The source that it was installed from.
         from: Foreign,
@@ -323,7 +325,7 @@ pub enum InstalledError {
         source: io::Error,
     },
     /// A collector was not removed.
-    #[error("{name} is not removed from {}: {source}", path.display())]
+    #[error("cannot remove {name} from {}: {source}", path.display())]
     Remove {
         /// The collector's name.
         name: String,
@@ -380,8 +382,8 @@ pub enum Fault {
         digest: String,
     },
     /// It cannot be compiled any more.
-    #[error("is {0}")]
-    Compile(CompileError),
+    #[error("cannot be used: {0}")]
+    Compile(#[source] CompileError),
 }
 
 /// A compiled form that cannot be used. The text follows the file's path.
@@ -409,14 +411,14 @@ fn find_pin(folder: &Folder, path: &Path, name: &str) -> Result<Option<Pin>, Ins
     let file_name = format!("{name}.json");
     let failed = |fault: PinFault| InstalledError::Pin { name: name.to_owned(), path: path.join(&file_name), fault };
     let Some((file, stat)) = folder.find(&file_name).map_err(|error| failed(error.into()))? else { return Ok(None) };
-    is_own(&stat).map_err(|error| failed(error.into()))?;
+    check_owner(&stat).map_err(|error| failed(error.into()))?;
     let bytes = read_bounded(file, limits::PIN_SIZE).map_err(|error| failed(error.into()))?;
     Pin::parse(name, &bytes).map(Some).map_err(|error| failed(error.into()))
 }
 
 /// Returns true if the component's file is still the one whose digest was checked.
 fn is_unchanged(folder: &Folder, pin: &Pin) -> bool {
-    folder.stat(&pin.component_name()).is_some_and(|stat| is_own(&stat).is_ok() && stamp(&stat) == pin.component)
+    folder.stat(&pin.component_name()).is_some_and(|stat| check_owner(&stat).is_ok() && stamp(&stat) == pin.component)
 }
 
 /// Reads the component and checks its digest.
@@ -425,7 +427,7 @@ fn read_pinned(folder: &Folder, path: &Path, pin: &Pin) -> Result<(Vec<u8>, Stat
     let unusable = |source: FileError| InstalledError::broken(pin, Fault::File { path: path.clone(), source });
     let found = folder.find(&pin.component_name()).map_err(unusable)?;
     let (file, stat) = found.ok_or_else(|| InstalledError::broken(pin, Fault::Missing(path.clone())))?;
-    is_own(&stat).map_err(unusable)?;
+    check_owner(&stat).map_err(unusable)?;
     let bytes = read_component(file).map_err(unusable)?;
     let digest = digest(&bytes);
     if digest != pin.digest {
@@ -439,4 +441,20 @@ fn find_code(engine: &Engine, folder: &Folder, pin: &Pin, code: &Code) -> Result
     let (file, stat) = folder.find(&pin.code_name(&code.compatibility))?.ok_or(CodeFault::Missing)?;
     let code = OwnCode::unchanged(file, &stat, &code.file)?.ok_or(CodeFault::Changed)?;
     Collector::mapped(engine, &code).map_err(|error| CodeFault::Load(foreign(&format!("{error:#}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_that_does_not_compile_is_described_in_one_sentence() {
+        let pin = Pin::new("a".to_owned(), "1".to_owned(), String::new(), "a.wasm".to_owned(), "0".repeat(64), 1);
+        let fault = Fault::Compile(CompileError::Timeout(limits::COMPILE_TIMEOUT));
+        assert_eq!(
+            InstalledError::broken(&pin, fault).to_string(),
+            "a: the installed component cannot be used: compilation exceeded 15s (fixed limit); install it again: \
+             mackerel-plugin-wasm install a.wasm"
+        );
+    }
 }

@@ -93,6 +93,7 @@ pub enum Error {
         /// The reference.
         reference: String,
         /// The fault.
+        #[source]
         fault: Fault,
     },
 }

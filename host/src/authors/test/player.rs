@@ -4,7 +4,7 @@
 //! any order, and each recorded response is used once.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -17,6 +17,7 @@ use super::loopback::{self, Loopback, Protocol};
 use super::played::Played;
 use super::recording::{self, Conversation, Exchange, Recording, Turn};
 use crate::address::Address;
+use crate::mutex::lock;
 use crate::sandbox::http::is_connection_header;
 use crate::text::foreign;
 
@@ -84,10 +85,6 @@ impl Player {
         }
         Played { wrong: play.wrong.iter().cloned().collect(), unused }
     }
-}
-
-fn lock(play: &Mutex<Play>) -> MutexGuard<'_, Play> {
-    play.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn serve(mut client: TcpStream, play: Arc<Mutex<Play>>) {

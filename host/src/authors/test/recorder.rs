@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -22,6 +22,7 @@ use super::loopback::{self, Loopback, Protocol};
 use super::recording::{Conversation, Exchange};
 use crate::address::Address;
 use crate::limits;
+use crate::mutex::lock;
 use crate::sandbox::http::is_connection_header;
 use crate::text::{foreign, root_cause};
 
@@ -69,10 +70,6 @@ impl Relay {
     }
 }
 
-fn lock(tape: &Mutex<Tape>) -> MutexGuard<'_, Tape> {
-    tape.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Tape {
     /// Counts kept bytes; `None` if they exceed a recording.
     fn room(&mut self, bytes: usize) -> Option<()> {
@@ -118,7 +115,7 @@ impl Way {
                 // The first request uses the open connection.
                 let open = Mutex::new(Some(target));
                 loopback::serve_http(client, begin, async |request| {
-                    let open = open.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    let open = lock(&open).take();
                     let answer = self.exchange(open, request).await;
                     answer.map_err(|why| self.problem(why)).ok().flatten()
                 })

@@ -1,11 +1,12 @@
 //! Container stats in a test: recorded while they are read, and replayed.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use wasmtime_wasi::async_trait;
 
 use super::played::Played;
 use super::recording::Call;
+use crate::mutex::lock;
 use crate::sandbox::container::{Error, Parts, Source, State, Stats, StatsReader, StatsRequest};
 
 /// Returns the names of parts, as in the contract.
@@ -37,10 +38,6 @@ impl Recorder {
     pub fn calls(&self) -> Vec<Call> {
         lock(&self.calls).clone()
     }
-}
-
-fn lock<T>(calls: &Mutex<T>) -> MutexGuard<'_, T> {
-    calls.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
