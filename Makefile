@@ -34,8 +34,8 @@ check: tools lint ## check format, lints, documentation, layout, prose, spelling
 	cargo run --quiet -p source-check
 	cargo test --quiet -p source-check
 	scripts/tools.sh
-	target/tools/typos
-	target/tools/cargo-deny check licenses bans sources
+	target/tools/bin/typos
+	target/tools/bin/cargo-deny check licenses bans sources
 
 test: build ## run all tests, on a Docker engine if there is one
 	target/release/xtask tests

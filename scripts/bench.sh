@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# bench.sh: what a run costs, beside what the plugin replaces (the shell loop, and mackerel-plugin-docker) and beside a
-# bare native program that only lists and fetches, or reads (tests/src/bin/bare.rs). Whole processes, start to end, one
-# after the other on the same targets. Run it by `make bench`; it takes some minutes, and asks nothing but containers
-# and processes of its own, on loopback.
+# bench.sh: compares the time and memory of a run with the programs that the plugin replaces (the shell loop and
+# mackerel-plugin-docker) and with a bare native program that only lists and fetches, or reads (tests/src/bin/bare.rs).
+# It measures whole processes, one after the other, on the same targets. `make bench` runs it. It takes some minutes,
+# and connects only to containers and processes that it starts itself, on loopback.
 #
-# With mackerel-plugin-gostats on PATH the loop calls that, as it does in real life; else curl, which does less. Without
-# mackerel-plugin-docker there are no figures for that.
+# The loop calls mackerel-plugin-gostats if it is on PATH, as in real use, or else curl, which does less. Without
+# mackerel-plugin-docker, that comparison is omitted.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -13,22 +13,22 @@ ROUNDS=5
 
 main() {
   BARE=$PWD/target/release/bare
-  if [ ! -x "$PLUGIN" ] || [ ! -x "$BARE" ]; then die "$PLUGIN is not built yet: make build"; fi
-  have go || die "The targets are Go programs, and Go is not installed."
-  if ! have hyperfine || [ ! -x /usr/bin/time ]; then die "To measure with: sudo apt-get install hyperfine time"; fi
-  # A thousand connections at once, at both ends.
+  if [ ! -x "$PLUGIN" ] || [ ! -x "$BARE" ]; then die "$PLUGIN is not built: make build"; fi
+  have go || die "Go is missing; the targets are Go programs."
+  if ! have hyperfine || [ ! -x /usr/bin/time ]; then die "hyperfine or GNU time is missing: sudo apt-get install hyperfine time"; fi
+  # A thousand simultaneous connections, with both ends on this machine.
   ulimit -n 4096
   if have mackerel-plugin-gostats; then
     tool=gostats
     one="mackerel-plugin-gostats -port \$PORT -path=/stats -metric-key-prefix=gostats.\$PORT"
   else
-    say "mackerel-plugin-gostats is not on PATH, so curl takes its place."
+    say "mackerel-plugin-gostats is not on PATH; using curl instead."
     tool=curl
     one="curl -s http://localhost:\$PORT/stats"
   fi
   export MACKEREL_AGENT_PLUGIN_META='' MACKEREL_PLUGIN_WORKDIR=$WORK
 
-  # A hundred apps that work would take most of the time that is measured.
+  # A hundred busy apps would dominate the measured time.
   APP_OPTIONS=(-idle)
   build_app
   if find_docker; then
@@ -39,7 +39,7 @@ main() {
     usage 100 50 10
     remove_containers
   else
-    say "  So there are no figures for containers."
+    say "  Skipping the cases with containers."
   fi
   start_process 1000
   targets 1 200
@@ -49,7 +49,7 @@ main() {
   table
 }
 
-# Measures gostats on all $1 containers that run, $2 times.
+# Measures gostats on all $1 running containers, $2 times.
 containers() {
   local filter="--filter label=$LABEL"
   cat > "$WORK/loop.sh" <<END
@@ -61,8 +61,8 @@ END
   measure "$1 containers" "$1" "$2" ours loop bare
 }
 
-# Measures gostats on the first $1 ports of the local process, $2 times. The loop over a thousand would only take
-# minutes.
+# Measures gostats on the first $1 ports of the local process, $2 times. The shell loop is left out for a thousand
+# ports, because it would take minutes.
 targets() {
   local some=("${TARGETS[@]:0:$1}") label="$1 local targets" names=(ours loop bare)
   commands=([ours]="$PLUGIN run gostats --path /stats ${some[*]/#/--target }" [bare]="$BARE --path /stats ${some[*]/#/--target }")
@@ -78,26 +78,26 @@ targets() {
   measure "$label" "$1" "$2" "${names[@]}"
 }
 
-# Measures gostats on one port, $1 times: as it is built in, and as an installed stranger of its own size and of 20 MB.
+# Measures gostats on one port, $1 times: built in, installed, and installed with a size of 20 MB.
 installed() {
   local name options="--path /stats --target ${TARGETS[0]}"
   export MACKEREL_PLUGIN_WASM_STORE=$WORK/store
-  # The same code under two other names, one of them with a section behind it that nobody reads.
-  for name in strange padding; do
+  # The same code under two other names of the same length; `pad` adds an unused section to one of them.
+  for name in regular padding; do
     LC_ALL=C sed "s/gostats/$name/" target/collectors/gostats.wasm > "$WORK/$name.wasm"
   done
   pad "$WORK/padding.wasm" 20000000
-  for name in strange padding; do
-    "$PLUGIN" install "$WORK/$name.wasm" > "$WORK/installed" || die "A component cannot be installed."
+  for name in regular padding; do
+    "$PLUGIN" install "$WORK/$name.wasm" > "$WORK/installed" || die "installing $WORK/$name.wasm failed"
   done
-  commands=([ours]="$PLUGIN run gostats $options" [strange]="$PLUGIN run strange $options" [padding]="$PLUGIN run padding $options")
-  measure "1 target, installed" 1 "$1" ours strange padding
+  commands=([ours]="$PLUGIN run gostats $options" [regular]="$PLUGIN run regular $options" [padding]="$PLUGIN run padding $options")
+  measure "1 target, installed" 1 "$1" ours regular padding
 }
 
-# Appends a custom section to the component $1, which then has $2 bytes.
+# Appends a custom section to the component $1, so that its size becomes $2 bytes.
 pad() {
   local size octets='' shift
-  # Its length takes four bytes, and its name, `pad`, four more.
+  # The length field takes four bytes, and the name, `pad`, four more.
   size=$(($2 - $(stat -c %s "$1") - 5))
   for shift in 0 7 14 21; do
     octets+=$(printf '\\x%02x' $(((size >> shift & 127) | (shift < 21 ? 128 : 0))))
@@ -106,28 +106,28 @@ pad() {
   { printf "\\0$octets\\3pad"; head -c $((size - 4)) /dev/zero; } >> "$1"
 }
 
-# Measures docker on all $1 containers that run: from control groups $2 times, through the engine $3 times.
+# Measures docker on all $1 running containers: from cgroups (control groups) $2 times, through the engine $3 times.
 usage() {
   local filter="--filter label=$LABEL" id folder names=(ours)
   id=$(docker ps --quiet --no-trunc --filter "label=$LABEL" | head -n 1)
   folder=$(find /sys/fs/cgroup/cpuacct/ /sys/fs/cgroup/ -maxdepth 5 -type d -name "*$id*" -printf '%P\n' 2>/dev/null | head -n 1)
-  [ -n "$folder" ] || die "The containers have no control groups here."
+  [ -n "$folder" ] || die "no cgroup found for container $id"
   commands=(
     [ours]="$PLUGIN run docker --stats-source cgroup $filter"
     [bare]="$BARE --cgroup ${folder/$id/ID} $filter"
   )
-  measure "$1, control groups" "$1" "$2" ours bare
+  measure "$1, cgroups" "$1" "$2" ours bare
   if have mackerel-plugin-docker; then
     names=(ours plugin)
   else
-    say "mackerel-plugin-docker is not on PATH, so there are no figures for it."
+    say "mackerel-plugin-docker is not on PATH; skipping it."
   fi
   commands=([ours]="$PLUGIN run docker --stats-source api $filter" [plugin]="mackerel-plugin-docker -host $DOCKER_HOST")
   measure "$1, engine's API" "$1" "$3" "${names[@]}"
 }
 
-# Measures case $1, of $2 targets, by $3 runs of each program that is named behind, by the command that `commands` has
-# for it. Adds a line per program to $WORK/results: case, program, seconds, seconds of CPU, KiB at the peak.
+# Measures the case $1 with $2 targets: $3 runs of each program named in the further arguments, with its command in
+# `commands`. Adds one line per program to $WORK/results: case, program, seconds, CPU seconds, peak memory in KiB.
 declare -A commands
 measure() {
   local label=$1 count=$2 runs=$3 names=("${@:4}") name
@@ -136,12 +136,12 @@ measure() {
   local seen
   ${commands[ours]} > /dev/null
   seen=$(${commands[ours]} | grep -oE '^(gostats|docker\.memory)\.[^.]+' | sort -u | wc -l)
-  [ "$seen" = "$count" ] || die "Only $seen of them give metrics."
-  [ -z "${commands[bare]:-}" ] || [[ $(${commands[bare]}) = "$count bodies"* ]] || die "The bare program does not reach all of them."
+  [ "$seen" = "$count" ] || die "$label: metrics of $seen targets instead of $count"
+  [ -z "${commands[bare]:-}" ] || [[ $(${commands[bare]}) = "$count bodies"* ]] || die "$label: the bare program does not reach all $count targets"
 
   local arguments=() round
   for name in "${names[@]}"; do arguments+=(--command-name "$name" "${commands[$name]}"); done
-  # In rounds, for a machine is not as fast in one minute as in the next.
+  # In rounds, because the speed of a machine changes from minute to minute.
   : > "$WORK/rounds"
   for ((round = 0; round < ROUNDS; round++)); do
     hyperfine --shell none --style none --warmup 1 --runs $((runs / ROUNDS)) --export-csv "$WORK/times" "${arguments[@]}" \
@@ -157,15 +157,16 @@ measure() {
   done
 }
 
-# The middle one of all rounds' values $2 (of hyperfine's columns) for the program $1.
+# Prints the median over all rounds of $2, an expression of hyperfine's columns, for the program $1.
 middle() {
   awk -F , -v name="$1" "\$1 == name {print $2}" "$WORK/rounds" | sort -g | awk '{value[NR] = $1} END {print value[int((NR + 1) / 2)]}'
 }
 
-# Ours beside the others. The goals stand beside the figures that they are about; none decides on the exit status.
+# Prints the plugin beside the other programs. A goal that is missed does not change the exit status.
 table() {
   say
-  say "Wall is the median of $ROUNDS rounds' medians, CPU that of their means. Ratios are ours to theirs; a goal is the most they should be."
+  say "WALL is the median of the medians of $ROUNDS rounds, CPU the median of their means. A ratio is the plugin's value divided by"
+  say "the other program's; a goal is its upper limit."
   say
   awk -F '\t' -v tool="$tool" '
     function ms(seconds) { return sprintf("%.1f ms", seconds * 1000) }
@@ -182,24 +183,24 @@ table() {
       printf "%-22s %-23s %10s %10s %9s%8s%7s   %s\n", "", "", "WALL", "CPU", "PEAK", "WALL", "CPU", "GOAL"
       for (i = 1; i <= count; i++) {
         label = on = cases[i]; all = on == "100 containers"; one = on == "1 local target"
-        groups = on ~ /control groups/; engine = on ~ /API/
+        groups = on ~ /cgroups/; engine = on ~ /API/
         row("mackerel-plugin-wasm", "ours", all || groups ? "peak 25 MiB" : engine ? "wall 1.3 s, peak 25 MiB" : "")
         if ((on, "loop") in wall) row((one ? "" : "shell loop, ") tool, "loop", all ? "wall 0.17, CPU 0.10" : one ? "wall 1.50" : "")
         if ((on, "plugin") in wall) row("mackerel-plugin-docker", "plugin", "")
-        if ((on, "strange") in wall) { row("installed, 0.1 MB", "strange", ""); row("installed, 20 MB", "padding", "") }
+        if ((on, "regular") in wall) { row("installed, 0.1 MB", "regular", ""); row("installed, 20 MB", "padding", "") }
         if ((on, "bare") in wall) row("bare native program", "bare", all ? "wall 1.15" : groups ? "wall 1.30" : "")
       }
-      printf "\n1000 local targets take %.1f times the wall and %.1f times the CPU of 100. The goal is 12 at most.\n",
+      printf "\n1000 local targets take %.1f times the wall time and %.1f times the CPU time of 100 (goal: at most 12).\n",
         wall[on, "ours"] / wall["100 local targets", "ours"], cpu[on, "ours"] / cpu["100 local targets", "ours"]
       further = (cpu[on, "ours"] - cpu["100 local targets", "ours"]) / 900 * 1e6
       bare = (cpu[on, "bare"] - cpu["100 local targets", "bare"]) / 900 * 1e6
-      printf "A further local target takes %.0f us of CPU, and %.0f in the bare program: the sandbox, its guards and all that is done with the\n" \
-        "answer take %.0f us. The goal is 100 us at most.\n", further, bare, further - bare
+      printf "One more local target takes %.0f us of CPU time, and %.0f us in the bare program: the sandbox and the checks of the\n" \
+        "response take %.0f us (goal: at most 100 us).\n", further, bare, further - bare
       on = "1 target, installed"
-      printf "An installed collector takes %.2f ms more than a built-in one, and one of 20 MB %.2f ms. The goal is 1 ms at most.\n",
-        (wall[on, "strange"] - wall[on, "ours"]) * 1000, (wall[on, "padding"] - wall[on, "ours"]) * 1000
-      ours = wall["100, control groups", "ours"]; plugin = wall["100, engine\047s API", "plugin"]
-      if (plugin) printf "mackerel-plugin-docker takes %.0f times the wall of control groups. The goal is 30 at least.\n", plugin / ours
+      printf "An installed collector takes %.2f ms more than a built-in one, and one of 20 MB %.2f ms (goal: at most 1 ms).\n",
+        (wall[on, "regular"] - wall[on, "ours"]) * 1000, (wall[on, "padding"] - wall[on, "ours"]) * 1000
+      ours = wall["100, cgroups", "ours"]; plugin = wall["100, engine\047s API", "plugin"]
+      if (plugin) printf "mackerel-plugin-docker takes %.0f times the wall time of cgroups (goal: at least 30).\n", plugin / ours
     }' "$WORK/results"
 }
 

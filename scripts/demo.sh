@@ -1,54 +1,54 @@
 #!/usr/bin/env bash
-# demo.sh: shows on three real containers what the plugin does. Where there is no Docker engine, three local processes
-# take their place. Run it by `make demo`; RAW=1 shows the values as mackerel-agent reads them.
+# demo.sh: runs the plugin on three containers, or on three local processes if there is no Docker engine. `make demo`
+# calls it; RAW=1 prints all values in the format that mackerel-agent reads.
 #
-# It installs nothing, opens no port to other machines, and removes all that it made, on Ctrl-C too.
+# It installs nothing, opens no port to other machines, and removes everything that it creates, on Ctrl-C too.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 main() {
-  [ -x "$PLUGIN" ] || die "$PLUGIN is not built yet: make build"
+  [ -x "$PLUGIN" ] || die "$PLUGIN is not built: make build"
   local targets=()
-  step "Something to watch"
+  step "Start the targets"
   if find_docker; then
     build_app
     start_containers api-1 api-2 api-3
     targets=(--filter "label=$LABEL")
     docker ps --filter "label=$LABEL" --format '{{.Names}}\t{{.Ports}}' | sort > "$WORK/list"
     sed -E 's/\t.*:([0-9]+)->.*/\t\1/' "$WORK/list" > "$WORK/names"
-    say "Three containers of it:"
+    say "Three containers of the app:"
   else
-    say "  So three local processes take the place of containers, and --target that of discovery."
+    say "  Using three local processes instead of containers, and --target instead of discovery."
     build_app
     for _ in 1 2 3; do start_process 1; done
     targets=("${TARGETS[@]/#/--target=}")
     printf '%s\n' "${TARGETS[@]}" | awk -F: '{printf "process %d\t%s\n", NR, $0}' > "$WORK/list"
     sed 's/\t.*:/\t/' "$WORK/list" > "$WORK/names"
-    say "Three processes of it:"
+    say "Three processes of the app:"
   fi
   sed 's/^/    /' "$WORK/list"
   command=("$PLUGIN" run gostats "${targets[@]}" --path /stats)
 
-  step "mackerel-agent starts, and asks for the graph definitions"
+  step "mackerel-agent starts and reads the graph definitions"
   ask 1 definitions
   definitions_table < "$WORK/definitions"
 
-  step "It asks for values, every minute; here twice within 3 seconds"
+  step "mackerel-agent reads values every minute; here twice, 3 seconds apart"
   ask "" first
-  say "First: $(wc -l < "$WORK/first") values. Counters are missing yet: what is shown of them is their growth."
+  say "First run: $(wc -l < "$WORK/first") values, without counters: a counter is reported as its growth since the last run."
   sleep 3
   ask "" second
-  say "Then: $(wc -l < "$WORK/second") values:"
+  say "Second run: $(wc -l < "$WORK/second") values:"
   values_table "$WORK/names" "$WORK/first" "$WORK/second"
   if [ -n "${RAW:-}" ]; then
-    say "As mackerel-agent reads them:"
+    say "In the format that mackerel-agent reads:"
     cat "$WORK/second"
   else
-    say "As mackerel-agent reads them, the first three (RAW=1 make demo shows all):"
+    say "In the format that mackerel-agent reads, the first three lines (all of them: RAW=1 make demo):"
     head -n 3 "$WORK/second"
   fi
 
-  step "That was it: all that was made for the demo is removed"
+  step "Remove everything that the demo created"
 }
 
 STEP=0
@@ -58,16 +58,16 @@ step() {
   say "$STEP. $*"
 }
 
-# Runs the plugin as mackerel-agent does, with the variable set to $1 (for values it is set, and empty), and keeps what
-# it prints in $WORK/$2. Its state goes into $WORK as well.
+# Runs the plugin as mackerel-agent does, with the variable set to $1 (empty for values), and writes its output to
+# $WORK/$2. Its state file is in $WORK too.
 ask() {
   say "    \$ MACKEREL_AGENT_PLUGIN_META=$1 mackerel-plugin-wasm ${command[*]:1}"
   MACKEREL_AGENT_PLUGIN_META=$1 MACKEREL_PLUGIN_WORKDIR=$WORK "${command[@]}" > "$WORK/$2" ||
-    die "The plugin ended with exit status $?."
+    die "the plugin exited with status $?"
 }
 
-# The definitions, one graph a line. With the quote as separator, every other record of the JSON is a string, and what
-# comes behind it tells whether that is a name (of an object, or of a value) or a value.
+# Prints the definitions, one graph per line. With the quotation mark as the record separator, every second record is a
+# string of the JSON text, and the record after it shows if the string is a name (of an object or a value) or a value.
 definitions_table() {
   sed 1d | awk -v RS='"' '
     NR % 2 { next }
@@ -82,8 +82,8 @@ definitions_table() {
     }'
 }
 
-# The values of file $3, one metric a line and one instance a column, under the names of file $1 (NAME<TAB>PORT). What
-# was not in file $2, that of the first run, is a counter; one that fell since has no growth, and no value.
+# Prints the values in file $3, with one line per metric and one column per instance, titled by file $1 (NAME<TAB>PORT).
+# A metric that is missing in file $2, the output of the first run, is a counter.
 values_table() {
   awk -F'\t' '
     function short(number) { return number == "" ? "-" : number ~ /\./ ? sprintf("%.2f", number) : number }

@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
-# fuzz-rustc.sh RUSTC ARGUMENTS: what `make fuzz` has cargo call for the crates of this workspace. It has them count,
-# for libFuzzer, which code ran and what was compared, and find sums that overflow. Nothing that a stable rustc does not
-# take.
+# fuzz-rustc.sh RUSTC ARGUMENTS: the compiler that `make fuzz` uses for the crates of this workspace. It adds
+# libFuzzer's counters of executed code and comparisons, and checks for overflows. All options work with a stable rustc.
 case " $* " in
-  # It runs while building, and is not linked with libFuzzer.
+  # A build script is not linked with libFuzzer.
   *" --crate-name build_script_build "*) exec "$@" ;;
 esac
 exec "$@" \

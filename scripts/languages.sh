@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# languages.sh: installs what the tests of new projects want beside Rust and Go, where it is missing: Python with its
-# venv, Node with npm, and make. For machines of CI, as root, from the system's own packages; the tools on top of them
-# come by the projects' own commands, and what they download is kept in target/templates.
+# languages.sh: installs the languages that the tests of project templates need in addition to Rust and Go, if they are
+# missing: Python with venv, Node with npm, and make. It is for CI machines: it needs root, and uses Debian's packages.
+# The templates' own commands download their tools into target/templates.
 set -euo pipefail
 
 packages=()

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# lib.sh: what demo.sh, test.sh and bench.sh share: a Docker engine, the app in containers and processes, and an end
-# that leaves nothing behind. To be sourced; goes to the repository's root.
+# lib.sh: functions that the other scripts share: find a Docker engine, run the app in containers and processes, and
+# clean up at exit. It is sourced, and changes to the repository's root.
 #
-# All that is made carries a name or label with $RUN in it, or lies in $WORK. Nothing else is ever touched.
+# Everything that the scripts create has $RUN in its name or label, or is in $WORK. They touch nothing else.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,10 +17,10 @@ say() { echo "$*"; }
 die() { say "$@" >&2; exit 1; }
 have() { command -v "$1" >/dev/null; }
 
-# Runs a command out of the reach of Ctrl-C, for what has to be whole: an engine started, a container removed.
+# Runs a command that Ctrl-C must not interrupt halfway, such as the start of an engine or the removal of a container.
 whole() { setsid --wait "$@"; }
 
-# Every end comes through here, and goes on to the end whatever fails on the way.
+# Runs at every exit. A command that fails does not stop it.
 clean_up() {
   set +e
   trap '' INT TERM
@@ -38,8 +38,8 @@ trap 'exit 143' TERM
 
 # --- a Docker engine -------------------------------------------------------------------------------------------------
 
-# Finds the engine that the docker command would use, else starts a private one where that is possible. Sets DOCKER_HOST
-# for all that follows, and says which one it is. Fails, and says why, where there is none.
+# Finds the engine that the docker command would use, or starts a private one if possible. Sets DOCKER_HOST and prints
+# the engine. Prints the reason and fails if there is none.
 find_engine() {
   if have docker && [ -z "${DOCKER_HOST:-}" ]; then
     DOCKER_HOST=$(docker context inspect --format '{{.Endpoints.docker.Host}}')
@@ -48,17 +48,18 @@ find_engine() {
   if engine_answers; then
     say "Docker engine: the one at $DOCKER_HOST."
   elif ! have dockerd || [ "$(id -u)" != 0 ]; then
-    say "Docker engine: none of this machine answers at $DOCKER_HOST, and to start a private one takes root and dockerd."
-    say "  To have one, on Debian and Ubuntu: sudo apt-get install docker.io"
+    say "Docker engine: no local engine responds at $DOCKER_HOST. Starting a private one needs root and dockerd."
+    say "  To install it on Debian or Ubuntu: sudo apt-get install docker.io"
     return 1
   else
-    say "Docker engine: none of this machine answers at $DOCKER_HOST, so a private one is started, and ended with this run."
+    say "Docker engine: no local engine responds at $DOCKER_HOST. Starting a private one, which stops at the end."
     whole scripts/engine.sh start "$WORK/engine" || return 1
     export DOCKER_HOST=unix://$WORK/engine/docker.sock
   fi
 }
 
-# One of another machine would publish its ports there. Without the docker command, a socket is taken at its word.
+# An engine on another machine is not used, because it would publish ports there. Without the docker command, a socket
+# that can be written to is assumed to work.
 engine_answers() {
   case $DOCKER_HOST in
     unix://* | *://127.0.0.1:* | *://localhost:* | *://\[::1\]:*) ;;
@@ -67,28 +68,28 @@ engine_answers() {
   if have docker; then timeout 10 docker version >/dev/null 2>&1; else [ -w "${DOCKER_HOST#unix://}" ]; fi
 }
 
-# The same for who starts containers by the docker command.
-find_docker() { find_engine && { have docker || { say "  But there is no docker command."; return 1; }; }; }
+# Finds an engine for scripts that start containers with the docker command.
+find_docker() { find_engine && { have docker || { say "  The docker command is missing."; return 1; }; }; }
 
 # --- the app ---------------------------------------------------------------------------------------------------------
 
-# Builds the app, as a static program that runs in an empty image: $WORK/app/app.
+# Builds the app as a static program, $WORK/app/app, which runs in an empty image.
 build_app() {
   mkdir -p "$WORK/app"
   if have go; then
     say "App: the Go program of tests/app, with real runtime.MemStats."
     (cd tests/app && CGO_ENABLED=0 go build -buildvcs=false -o "$WORK/app/app" .)
   else
-    say "App: Go is not installed, so a small stand-in (tests/src/bin/stand-in.rs) with figures of its own takes its place."
+    say "App: Go is missing; using a small stand-in with invented values (tests/src/bin/stand-in.rs)."
     rustc --edition 2024 -O -C target-feature=+crt-static -o "$WORK/app/app" tests/src/bin/stand-in.rs
   fi
 }
 
-# Further options of the app, for all that is started.
+# Options of the app, for every container and process.
 APP_OPTIONS=()
 
-# Starts containers of the app, named $1-RUN and so on, each on a port that the engine chooses, and waits until they
-# listen. On loopback alone, for no one else has to reach them; ports are chosen in the same way.
+# Starts one container of the app for each argument, named NAME-RUN, on a dynamic port of loopback, and waits until all
+# of them listen.
 start_containers() {
   if [ ! -e "$WORK/image" ]; then
     touch "$WORK/image"
@@ -97,7 +98,8 @@ start_containers() {
   fi
   local names=("${@/%/-$RUN}") name
   printf '%s\n' "${names[@]}" | xargs -P 4 -I {} docker create --name {} -p 127.0.0.1::8080 "$IMAGE" "${APP_OPTIONS[@]}" >/dev/null
-  # An engine gives up after ten ports that are taken, for it knows only its own. It goes on behind them the next time.
+  # An engine does not know the ports of other programs, and gives up after ten ports that are in use. The next attempt
+  # continues after them.
   start "${names[@]}" 2>/dev/null || start "${names[@]}" 2>/dev/null || start "${names[@]}"
   for name in "${names[@]}"; do
     wait_for "container $name listens" listening "$name"
@@ -110,12 +112,11 @@ remove_containers() { docker ps -aq --filter "label=$LABEL" | whole xargs -r doc
 
 listening() { [ -n "$(docker logs "$1" 2>/dev/null)" ]; }
 
-# Starts the app as a process of this machine, on $1 ports of its own that the kernel chooses. Adds them to TARGETS, as
-# HOST:PORT.
+# Starts the app as a local process on $1 dynamic ports, and adds them to TARGETS as HOST:PORT.
 TARGETS=()
 start_process() {
   local addresses=$WORK/addresses.${#PROCESSES[@]} ports=()
-  # The stand-in has one port, and no option for it.
+  # The stand-in always has one port, and no such option.
   [ "$1" = 1 ] || ports=(-ports "$1")
   : > "$addresses"
   "$WORK/app/app" -listen 127.0.0.1:0 "${ports[@]}" "${APP_OPTIONS[@]}" > "$addresses" &
@@ -126,7 +127,7 @@ start_process() {
 
 has_lines() { [ "$(wc -l < "$2")" = "$1" ]; }
 
-# Waits until the command after $1 is true, for 20 s. $1 says what that means.
+# Waits until the command in the further arguments succeeds, at most 20 s. $1 describes it.
 wait_for() {
   local what=$1
   shift
@@ -134,5 +135,5 @@ wait_for() {
     if "$@"; then return; fi
     sleep 0.1
   done
-  die "waited for 20 s in vain: $what"
+  die "timed out after 20s: $what"
 }

@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# picture.sh [RUNS [SECONDS]]: draws docs/gostats.svg from what the plugin really prints for twelve containers: so many
-# runs (60), with so many seconds between them (5). Run it after `make build`; it needs what `make demo` needs, and a
-# Docker engine.
+# picture.sh [RUNS [SECONDS]]: draws docs/gostats.svg from the plugin's output for twelve containers. It runs the plugin
+# RUNS (60) times, SECONDS (5) apart. It needs `make build` and a Docker engine.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 runs=${1:-60} pause=${2:-5}
-find_docker || die "The picture is of containers."
+find_docker || die "the picture needs containers"
 build_app
 names=()
 for number in {01..12}; do names+=("api-$number"); done
@@ -18,7 +17,7 @@ for ((run = 0; run < runs; run++)); do
   MACKEREL_PLUGIN_WORKDIR=$WORK "${command[@]}" | sed "s/^/$run\t/" >> "$WORK/values"
 done
 
-# Two panels side by side: each target, and all of them together. Heights are to scale, from zero.
+# Two panels side by side: each container, and the sum of all. The vertical axes begin at zero.
 awk -F'\t' -v runs="$runs" -v pause="$pause" '
   {
     panel = $2 ~ /_sum\./ ? 2 : 1

@@ -1,23 +1,18 @@
 #!/usr/bin/env bash
-# tools.sh: installs the checkers that `make check` runs, cargo-deny and typos, in fixed versions into target/tools.
-# Nothing outside of that folder changes. The first run compiles cargo-deny, which takes some minutes.
+# tools.sh: installs the checkers that `make check` runs into target/tools/bin: cargo-deny and typos, in the versions of
+# scripts/tools.txt. Nothing outside target/tools changes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+LIST=scripts/tools.txt
 TOOLS=target/tools
-DENY=0.20.2
-TYPOS=1.52.0
 
-is_version() { [ -x "$TOOLS/$1" ] && [[ $("$TOOLS/$1" --version) = *" $2" ]]; }
+die() { echo "tools: $*" >&2; exit 1; }
 
-mkdir -p $TOOLS
-if ! is_version typos $TYPOS; then
-  # On PyPI as a binary.
-  python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps --upgrade \
-    --target "$TOOLS/python" "typos==$TYPOS"
-  ln -sf python/bin/typos "$TOOLS/typos"
-fi
-if ! is_version cargo-deny $DENY; then
-  cargo install --quiet --locked --root "$TOOLS/cargo" "cargo-deny@$DENY"
-  ln -sf cargo/bin/cargo-deny "$TOOLS/cargo-deny"
-fi
+# A copy of the list is written last: it marks a complete installation.
+cmp -s $LIST $TOOLS/installed && exit
+python3 -m pip --version >/dev/null 2>&1 || die "pip is missing: sudo apt-get install python3-pip"
+rm -rf $TOOLS
+python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore \
+  --only-binary :all: --require-hashes --requirement $LIST --target $TOOLS
+cp $LIST $TOOLS/installed

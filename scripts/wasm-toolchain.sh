@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# wasm-toolchain.sh [DIR]: makes this machine able to build the collectors, which are WebAssembly components.
+# wasm-toolchain.sh [DIR]: sets up the compiler for the collectors, which are WebAssembly components.
 #
-# The normal way is one line, and `make build` needs no more than that where it works:
+# Usually one command is enough:
 #
 #     rustup target add wasm32-wasip2
 #
-# Where rustup's server does not answer, or rustup is not what brought Rust here, the fallback below takes a Rust with
-# that target from Debian's packages. They are unpacked under DIR: nothing is installed, and root is not needed.
+# If rustup or its server is not available, the fallback uses a Rust with that target from Debian's packages. It unpacks
+# them into DIR, installs nothing, and does not need root.
 #
-# DIR (default: .wasm-toolchain) gets `guest-cargo`, a cargo that builds for wasm32-wasip2 whichever way it was. Running
-# this again changes nothing. WASM_TOOLCHAIN=rustup or =debian forces one way.
+# Both ways write DIR/guest-cargo, a cargo that builds for wasm32-wasip2. The default of DIR is .wasm-toolchain. A
+# second call changes nothing. WASM_TOOLCHAIN=rustup or WASM_TOOLCHAIN=debian selects one way.
 set -euo pipefail
 
 TARGET=wasm32-wasip2
@@ -26,25 +26,25 @@ main() {
       if has_target; then use_rustup
       elif [ -e "$DEBIAN/.complete" ]; then use_debian
       elif add_target; then use_rustup
-      else say "falling back to Debian's packages"; unpack_debian; use_debian
+      else say "using Debian's packages instead"; unpack_debian; use_debian
       fi ;;
-    *) die "WASM_TOOLCHAIN is neither rustup nor debian: $WASM_TOOLCHAIN" ;;
+    *) die "invalid WASM_TOOLCHAIN '$WASM_TOOLCHAIN': expected rustup or debian" ;;
   esac
 }
 
 say() { echo "wasm-toolchain: $*" >&2; }
 die() { say "$@"; exit 1; }
 
-# --- the normal way --------------------------------------------------------------------------------------------------
+# --- rustup ----------------------------------------------------------------------------------------------------------
 
-# True where the active Rust has the target's standard library, wherever that came from.
+# Succeeds if the active Rust has the standard library of the target, from whatever source.
 has_target() { compgen -G "$(rustc --print target-libdir --target $TARGET)/libstd-*.rlib" >/dev/null; }
 
-# Retries are cut and a clock is set: a server that does not answer should cost seconds, not minutes.
+# No retries and a timeout: a server that does not respond should cost seconds, not minutes.
 add_target() {
-  command -v rustup >/dev/null || { say "there is no rustup here"; return 1; }
+  command -v rustup >/dev/null || { say "rustup is missing"; return 1; }
   say "rustup target add $TARGET"
-  RUSTUP_MAX_RETRIES=0 timeout 90 rustup target add $TARGET >&2 || { say "that failed"; return 1; }
+  RUSTUP_MAX_RETRIES=0 timeout 90 rustup target add $TARGET >&2 || { say "rustup failed"; return 1; }
 }
 
 use_rustup() {
@@ -54,21 +54,20 @@ use_rustup() {
   } | write_guest_cargo
 }
 
-# --- the fallback: Debian's Rust, and a standard library built from Debian's source of it
-# ------------------------------
+# --- the fallback: Debian's Rust, with a standard library built from Debian's source package --------------------------
 
-# bookworm's security archive has the Rust that browsers are built with; its backports have a wasi-libc that knows the
-# target. apt works on lists and sources of its own under DIR, so those of the system stay as they are.
+# bookworm's security archive has the Rust that browsers are built with; its backports have a wasi-libc that supports
+# the target. apt uses its own lists and sources in DIR, so that those of the system do not change.
 unpack_debian() {
   [ -e "$DEBIAN/.complete" ] && return
-  command -v apt-get >/dev/null || die "this is no Debian, so there is no fallback; what is needed: rustup target add $TARGET"
-  case $DIR in *[[:space:]]*) die "the folder goes into compiler flags and must not have spaces in it: $DIR" ;; esac
+  command -v apt-get >/dev/null || die "apt-get is missing, so the fallback is not available: run rustup target add $TARGET"
+  case $DIR in *[[:space:]]*) die "the folder $DIR has a space in its name, which compiler flags cannot contain" ;; esac
   find_linkers
   local release archive security key=/usr/share/keyrings/debian-archive-keyring.gpg apt=$DIR/apt debs=$DIR/debs
   # shellcheck source=/dev/null
   release=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
   archive=$(mirror "$release") security=$(mirror "$release-security")
-  if [ -z "$archive" ] || [ -z "$security" ]; then die "apt's sources name no $release or no $release-security"; fi
+  if [ -z "$archive" ] || [ -z "$security" ]; then die "apt's sources do not list $release and $release-security"; fi
 
   rm -rf "$DEBIAN" "$debs"
   mkdir -p "$DEBIAN" "$debs" "$apt/lists/partial" "$apt/cache"
@@ -77,11 +76,12 @@ unpack_debian() {
   local apt_get=(apt-get -qq -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=/nonexistent
     -o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o Debug::NoLocking=1
     -o "APT::Sandbox::User=$(id -un)" -o Acquire::Retries=3)
-  # In container images a hook cleans the system's cache after an update, and fails without root: the lists decide.
+  # In container images a hook cleans the system's cache after an update, and fails without root. Such a failure does
+  # not matter if the lists were downloaded.
   say "reading Debian's lists"
   "${apt_get[@]}" update >&2 || compgen -G "$apt/lists/*-security_*Packages*" >/dev/null || die "apt-get update failed"
 
-  # What the system has already is used from there, but the three that are wanted have to lie in DIR.
+  # Dependencies that are already installed are used from the system, but these three must be in DIR.
   local wanted=(rustc-web cargo-web rust-web-src) packages
   packages=$("${apt_get[@]}" -s install --no-install-recommends "${wanted[@]}" | awk '/^Inst / {print $2}')
   mapfile -t packages < <(printf '%s\n' "${wanted[@]}" "$packages" | sort -u)
@@ -93,7 +93,7 @@ unpack_debian() {
   touch "$DEBIAN/.complete"
 }
 
-# build-std builds the standard library along with the collector; RUSTC_BOOTSTRAP allows it on a stable Rust.
+# build-std builds the standard library together with the collector; RUSTC_BOOTSTRAP allows it on a stable Rust.
 use_debian() {
   find_linkers
   write_guest_cargo <<END
@@ -107,14 +107,15 @@ exec $DEBIAN/usr/bin/cargo "\$@"
 END
 }
 
-# Debian packages no component linker, but the toolchain that builds the host carries it, and the wasm-ld that it calls.
+# Debian has no package of the component linker, but the toolchain that builds the host contains it, and the wasm-ld
+# that it calls.
 find_linkers() {
   LINKERS=$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin
   [ -x "$LINKERS/wasm-component-ld" ] ||
-    die "there is no wasm-component-ld in $LINKERS; a Rust installed by rustup has one"
+    die "no wasm-component-ld in $LINKERS: install Rust with rustup, which includes it"
 }
 
-# The address from which the system's own apt sources take release $1. Works before any `apt-get update`.
+# Prints the server from which the system's apt sources get the release $1. It works before the first `apt-get update`.
 mirror() {
   { apt-get -o Debug::NoLocking=1 update --print-uris 2>/dev/null || true; } |
     sed -nE "s#^'([^']+)/dists/$1/InRelease'.*#\1#p" | sed -n 1p
@@ -122,8 +123,8 @@ mirror() {
 
 # --- both ways -------------------------------------------------------------------------------------------------------
 
-# Writes guest-cargo; stdin: what is the way's own. A cargo that is called by a cargo inherits the caller's toolchain
-# and flags, none of which are meant for the collectors.
+# Writes guest-cargo; stdin is the part that differs between the two ways. A cargo that is called by a cargo inherits
+# the toolchain and flags of its caller, which are not meant for the collectors.
 write_guest_cargo() {
   {
     echo '#!/usr/bin/env bash'
@@ -134,7 +135,7 @@ write_guest_cargo() {
     cat
   } > "$DIR/guest-cargo.new"
   chmod +x "$DIR/guest-cargo.new"
-  # In one step: who builds meanwhile sees the old one or the new one.
+  # In one step: a build that runs meanwhile uses the old file or the new one.
   mv "$DIR/guest-cargo.new" "$DIR/guest-cargo"
 }
 
