@@ -219,9 +219,11 @@ fn a_container_that_vanished_since_the_list_is_one_line() {
 
 #[test]
 fn a_container_that_the_engine_hangs_on_or_denies_still_prints_its_gauges() {
-    for (inspect, cause) in
-        [(None, "no response from the engine after 1s"), (Some(404), "container is gone"), (Some(500), "engine returned HTTP 500 No such container")]
-    {
+    for (inspect, cause) in [
+        (None, "no response from the engine after 1s"),
+        (Some(404), "container is gone"),
+        (Some(500), "engine returned HTTP 500 No such container"),
+    ] {
         let stand_in = StandIn::telling(stats::body(1, 1));
         let containers = vec![container("api", "127.0.0.1", stand_in.port())];
         let engine = FakeEngine::answering(move |path| match (path.contains("/containers/json"), inspect) {

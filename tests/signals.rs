@@ -114,7 +114,8 @@ fn end_a_run_at_any_moment_with_whole_lines_and_a_right_state() {
             // What was printed is remembered. Who was asked and is not ready is named.
             let printed: Vec<_> = programs.iter().map(|program| program.check(&output)).collect();
             let complaints: Vec<_> = output.stderr.lines().collect();
-            let word = if signal == Signal::TERM { " when the run received SIGTERM" } else { " when the run received SIGINT" };
+            let word =
+                if signal == Signal::TERM { " when the run received SIGTERM" } else { " when the run received SIGINT" };
             assert!(complaints.iter().all(|line| line.ends_with(word)), "{output}");
             assert_eq!(end == 0, printed.contains(&true), "{output}");
             if end != 2 {
