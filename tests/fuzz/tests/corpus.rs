@@ -4,7 +4,7 @@ use std::fs;
 use std::panic::catch_unwind;
 use std::path::Path;
 
-use foreign::KINDS;
+use fuzz::KINDS;
 
 #[test]
 fn what_holds_of_every_kind_holds_of_its_corpus() {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use foreign::{Kind, kind};
+use fuzz::{Kind, kind};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestRunner};

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use foreign::{KINDS, Kind, kind};
+use fuzz::{KINDS, Kind, kind};
 
 static KIND: LazyLock<&Kind> = LazyLock::new(|| {
     let name = std::env::var("FUZZ_KIND").unwrap_or_default();
