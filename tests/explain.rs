@@ -345,10 +345,7 @@ fn without_an_engine_says_what_run_says() {
     let explain = agent.values("explain docker").exits(1);
     assert_eq!(explain.stdout, "");
     insta::assert_snapshot!(explain.stderr, @"mackerel-plugin-wasm: no answer from the container engine at unix:///nonexistent/docker.sock: there is no socket /nonexistent/docker.sock; is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)");
-    assert_eq!(
-        raw(&["run", "docker"], "unix:///nonexistent/docker.sock").1,
-        explain.stderr
-    );
+    assert_eq!(raw(&["run", "docker"], "unix:///nonexistent/docker.sock").1, explain.stderr);
     let odd = FakeEngine::answering(|_| Reply::Whole(500, json!({"message": "on \u{1b}[31mfire"}).to_string()));
     let agent = Agent::on(&odd.host());
     let explain = agent.values("explain docker").exits(1);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::mem;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
@@ -199,7 +200,7 @@ fn the_login_is_that_of_docker() {
 fn registry(answer: impl Fn(&str) -> Reply + Send + Sync + 'static) -> SocketAddr {
     let listener = port::listen();
     let port = listener.local_addr().expect("a bound listener has an address").port();
-    http::serve_tcp(listener, Arc::new(answer));
+    mem::forget(http::serve(listener, answer));
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
@@ -301,7 +302,7 @@ fn a_permission_is_fetched_where_the_registry_sends_for_it() {
              Content-Length: 0\r\nConnection: close\r\n\r\n"
         ))
     };
-    http::serve_tcp(listener, Arc::new(answer));
+    let _server = http::serve(listener, answer);
     let shipping = Shipping::new();
     let complaint = shipping.install(&format!("oci://{address}/team/thing:1")).exits(1).stderr;
     insta::assert_snapshot!(shipping.mask(&complaint), @"mackerel-plugin-wasm: oci://127.0.0.1:PORT/team/thing:1: 127.0.0.1:PORT has no such repository, tag or digest");

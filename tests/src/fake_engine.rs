@@ -1,16 +1,17 @@
 //! An engine for what no real one does on demand: faults, refusals and odd containers.
 
 use std::os::unix::net::UnixListener;
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::http::{self, Reply};
+use crate::server::Server;
 
 /// The fake. It answers on a Unix socket of its own.
 pub struct FakeEngine {
     folder: TempDir,
+    _server: Server,
 }
 
 impl FakeEngine {
@@ -46,8 +47,7 @@ impl FakeEngine {
     pub fn answering(answer: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let listener = UnixListener::bind(folder.path().join("docker.sock")).expect("a socket in a new folder");
-        http::serve_unix(listener, Arc::new(answer));
-        Self { folder }
+        Self { folder, _server: http::serve(listener, answer) }
     }
 
     /// Where it is, as `DOCKER_HOST` has it.

@@ -1,11 +1,11 @@
 //! The little HTTP that scenarios need: one GET, and a server whose answers can go wrong.
 
 use std::io::{self, BufRead as _, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::net::UnixListener;
-use std::sync::Arc;
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
+
+use crate::server::{Listener, Server};
 
 /// What a registry does not show to who does not name it.
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -48,25 +48,15 @@ pub enum Reply {
     Silence,
 }
 
-/// Decides on the answer to a path with its query.
-pub type Answer = dyn Fn(&str) -> Reply + Send + Sync;
-
-/// Answers everything that connects to a TCP listener, until the process ends.
-pub fn serve_tcp(listener: TcpListener, answer: Arc<Answer>) {
-    thread::spawn(move || listener.incoming().flatten().for_each(|stream| answer_in_background(stream, &answer)));
+/// Answers every request with the reply for its path and query.
+pub fn serve<L: Listener<Stream: Read + Write>>(
+    listener: L,
+    reply: impl Fn(&str) -> Reply + Send + Sync + 'static,
+) -> Server {
+    Server::start(listener, move |stream| drop(answer_one(stream, &reply)))
 }
 
-/// Answers everything that connects to a Unix socket, until the process ends.
-pub fn serve_unix(listener: UnixListener, answer: Arc<Answer>) {
-    thread::spawn(move || listener.incoming().flatten().for_each(|stream| answer_in_background(stream, &answer)));
-}
-
-fn answer_in_background(stream: impl Read + Write + Send + 'static, answer: &Arc<Answer>) {
-    let answer = Arc::clone(answer);
-    thread::spawn(move || answer_one(stream, &*answer));
-}
-
-fn answer_one(stream: impl Read + Write, answer: &Answer) -> io::Result<()> {
+fn answer_one(stream: impl Read + Write, reply: impl Fn(&str) -> Reply) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut request = String::new();
     stream.read_line(&mut request)?;
@@ -80,7 +70,7 @@ fn answer_one(stream: impl Read + Write, answer: &Answer) -> io::Result<()> {
             "HTTP/1.1 {status} Status\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
         )
     };
-    match answer(path) {
+    match reply(path) {
         Reply::Whole(status, body) => write!(stream.get_mut(), "{}{body}", head(status, body.len())),
         Reply::Half(body) => {
             let half: String = body.chars().take(body.chars().count() / 2).collect();

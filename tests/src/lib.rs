@@ -16,7 +16,7 @@
 //! - [`third_party`] is a stranger's component, [`registry`] a real registry that keeps such, with a login or without.
 //! - [`stats`] knows gostats' metrics: what is to be printed for which answer.
 //! - [`local`] runs the Go programs beside the scenario, without containers.
-//! - [`go`] builds them, [`http`] is the little HTTP that the others need, [`port`] finds free ports, [`wait`] waits,
+//! - [`go`] builds them, [`server`] accepts connections, [`http`] is the little HTTP that the others need, [`port`] finds free ports, [`wait`] waits,
 //!   [`mask`] hides what changes from run to run, [`skip`] says what was not tested where something is missing.
 
 pub mod agent;
@@ -36,6 +36,7 @@ pub mod port;
 pub mod project;
 pub mod registry;
 pub mod relay;
+pub mod server;
 pub mod skip;
 pub mod soak;
 pub mod stand_in;

@@ -1,18 +1,17 @@
 //! A server of a protocol of lines, in place of a database: it answers what a scenario wants it to answer.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use crate::port;
-
-type Answer = dyn Fn(&str) -> Option<String> + Send + Sync;
+use crate::server::Server;
 
 /// The server, on a free port of this machine.
 pub struct Lines {
     port: u16,
     heard: Arc<Mutex<Vec<String>>>,
+    _server: Server,
 }
 
 impl Lines {
@@ -28,9 +27,9 @@ impl Lines {
         let listener = port::listen();
         let port = listener.local_addr().expect("a bound listener has an address").port();
         let heard = Arc::new(Mutex::new(Vec::new()));
-        let (answer, ears): (Arc<Answer>, _) = (Arc::new(answer), Arc::clone(&heard));
-        thread::spawn(move || serve(&listener, greeting, &answer, &ears));
-        Self { port, heard }
+        let ears = Arc::clone(&heard);
+        let server = Server::start(listener, move |stream| drop(converse(stream, greeting, &answer, &ears)));
+        Self { port, heard, _server: server }
     }
 
     /// Its address, as `--target` takes it.
@@ -48,22 +47,10 @@ fn lock(heard: &Mutex<Vec<String>>) -> MutexGuard<'_, Vec<String>> {
     heard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn serve(
-    listener: &TcpListener,
-    greeting: Option<&'static str>,
-    answer: &Arc<Answer>,
-    heard: &Arc<Mutex<Vec<String>>>,
-) {
-    for stream in listener.incoming().flatten() {
-        let (answer, heard) = (Arc::clone(answer), Arc::clone(heard));
-        thread::spawn(move || converse(stream, greeting, &*answer, &heard));
-    }
-}
-
 fn converse(
     mut stream: TcpStream,
     greeting: Option<&str>,
-    answer: &Answer,
+    answer: impl Fn(&str) -> Option<String>,
     heard: &Mutex<Vec<String>>,
 ) -> io::Result<()> {
     if let Some(greeting) = greeting {

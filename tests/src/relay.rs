@@ -4,12 +4,13 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use tempfile::TempDir;
 
 use crate::engine::Engine;
+use crate::server::Server;
 
 /// What goes through, with the path that is asked for.
 pub enum Passing<'a> {
@@ -24,6 +25,7 @@ type Hook = dyn Fn(Passing) + Send + Sync;
 /// The relay. It listens on a Unix socket of its own.
 pub struct Relay {
     folder: TempDir,
+    _server: Server,
 }
 
 impl Relay {
@@ -36,14 +38,8 @@ impl Relay {
         let engine = engine.socket().expect("an engine on a Unix socket").to_owned();
         let folder = TempDir::new().expect("a temporary folder");
         let listener = UnixListener::bind(folder.path().join("docker.sock")).expect("a socket in a new folder");
-        let hook: Arc<Hook> = Arc::new(hook);
-        thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let (engine, hook) = (engine.clone(), Arc::clone(&hook));
-                thread::spawn(move || relay(&client, &engine, &*hook));
-            }
-        });
-        Self { folder }
+        let server = Server::start(listener, move |client| drop(relay(&client, &engine, &hook)));
+        Self { folder, _server: server }
     }
 
     /// Where it is, as `DOCKER_HOST` has it.

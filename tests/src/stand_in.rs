@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::http::{self, Reply};
 use crate::port;
+use crate::server::Server;
 
 type Answer = dyn Fn() -> Value + Send;
 
@@ -15,6 +16,7 @@ pub struct StandIn {
     port: u16,
     answer: Arc<Mutex<Box<Answer>>>,
     asked: Arc<AtomicUsize>,
+    _server: Server,
 }
 
 impl StandIn {
@@ -37,13 +39,12 @@ impl StandIn {
         let port = listener.local_addr().expect("a bound listener has an address").port();
         let answer: Arc<Mutex<Box<Answer>>> = Arc::new(Mutex::new(Box::new(answer)));
         let asked = Arc::new(AtomicUsize::new(0));
-        let stand_in = Self { port, answer: Arc::clone(&answer), asked: Arc::clone(&asked) };
-        let reply = move |_: &str| {
-            asked.fetch_add(1, Ordering::Relaxed);
-            Reply::Whole(200, lock(&answer)().to_string())
-        };
-        http::serve_tcp(listener, Arc::new(reply));
-        stand_in
+        let (current, count) = (Arc::clone(&answer), Arc::clone(&asked));
+        let server = http::serve(listener, move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Reply::Whole(200, lock(&current)().to_string())
+        });
+        Self { port, answer, asked, _server: server }
     }
 
     /// From now on, answers this.

@@ -4,11 +4,11 @@
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use serde_json::{Value, json};
 
 use crate::http::FLOOD;
+use crate::server::Server;
 use crate::{mask, port};
 
 /// The witness. It answers every request alike.
@@ -17,6 +17,7 @@ pub struct Witness {
     seen: Arc<Mutex<Seen>>,
     elsewhere: TcpListener,
     datagrams: UdpSocket,
+    _server: Server,
 }
 
 struct Seen {
@@ -42,13 +43,8 @@ impl Witness {
         let answer = Some(json!({"own": port, "other": other}));
         let seen = Arc::new(Mutex::new(Seen { answer, requests: Vec::new() }));
         let shared = Arc::clone(&seen);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let seen = Arc::clone(&shared);
-                thread::spawn(move || see(stream, &seen, other));
-            }
-        });
-        Self { port, seen, elsewhere, datagrams }
+        let server = Server::start(listener, move |stream| drop(see(stream, &shared, other)));
+        Self { port, seen, elsewhere, datagrams, _server: server }
     }
 
     /// From now on, answers this.
