@@ -7,7 +7,7 @@ use scenarios::agent::{Agent, Output, component};
 use scenarios::attack::{lines, one_line, targets};
 use scenarios::stand_in::StandIn;
 use scenarios::third_party::leb;
-use scenarios::{mask, stats};
+use scenarios::{load, mask, stats};
 use serde_json::json;
 
 include!("../guests/evil/components/list.rs");
@@ -542,6 +542,7 @@ fn a_file_that_is_too_large_is_refused() {
 
 #[test]
 fn components_that_fail_cost_another_collector_beside_them_nothing() {
+    let _load = load::timed();
     let good: Vec<StandIn> = (0..5).map(|_| StandIn::telling(json!({"goroutine_num": 2}))).collect();
     let all = targets(good.iter().map(StandIn::target));
     let agent = Agent::alone();

@@ -9,7 +9,7 @@ use scenarios::fake_engine::{self, FakeEngine, container};
 use scenarios::fleet::{Fleet, Question, figures};
 use scenarios::http::{FLOOD, Reply};
 use scenarios::stand_in::StandIn;
-use scenarios::{mask, stats};
+use scenarios::{load, mask, stats};
 use serde_json::{Value, json};
 
 /// Runs beside a fake and shows its stderr.
@@ -83,6 +83,7 @@ fn a_file_in_the_sockets_place_is_one_line() {
 
 #[test]
 fn an_engine_that_never_answers_is_given_up_at_the_deadline() {
+    let _load = load::timed();
     let engine = FakeEngine::answering(|_| Reply::Silence);
     let output = Agent::on(&engine.host()).values("run gostats --filter name=api --deadline 2s").exits(1);
     assert!(output.elapsed < Duration::from_secs(2 + 5), "{output}");
@@ -92,6 +93,7 @@ fn an_engine_that_never_answers_is_given_up_at_the_deadline() {
 
 #[test]
 fn an_engine_that_never_answers_is_given_up_at_a_signal() {
+    let _load = load::timed();
     let engine = FakeEngine::answering(|_| Reply::Silence);
     let agent = Agent::on(&engine.host());
     let running = agent.start("run gostats --filter name=api");
@@ -219,6 +221,7 @@ fn a_container_that_vanished_since_the_list_is_one_line() {
 
 #[test]
 fn a_container_that_the_engine_hangs_on_or_denies_still_prints_its_gauges() {
+    let _load = load::timed();
     for (inspect, cause) in
         [(None, "no answer after 1s"), (Some(404), "it is gone"), (Some(500), "it answered 500 No such container")]
     {
@@ -299,6 +302,7 @@ fn complaint_of_a_small_run(engine: &FakeEngine) -> String {
 
 #[test]
 fn a_list_without_end_is_one_line_and_takes_little_memory() {
+    let _load = load::timed();
     let entry = format!("{},", container("api", "127.0.0.1", 1));
     let complaints = floods("[", &entry).map(|(what, flood)| {
         let engine = FakeEngine::answering(move |_| flood.clone());
@@ -444,6 +448,7 @@ fn the_run_after_one_in_which_the_engine_died_is_right_and_shows_its_counters() 
 
 #[test]
 fn an_engine_whose_answers_come_byte_by_byte_is_given_up_in_time() {
+    let _load = load::timed();
     let stand_in = StandIn::telling(stats::body(1, 1));
     let containers = vec![container("api", "127.0.0.1", stand_in.port())];
     let engine = FakeEngine::answering(move |path| match fake_engine::well_behaved(&containers, path) {

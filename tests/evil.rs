@@ -8,7 +8,7 @@ use scenarios::attack::{Good, Scene, lines, one_line, targets};
 use scenarios::engine::{Container, Engine};
 use scenarios::stand_in::StandIn;
 use scenarios::witness::Witness;
-use scenarios::{mask, stats};
+use scenarios::{load, mask, stats};
 use serde_json::{Value, json};
 
 include!("../guests/evil/src/attacks.rs");
@@ -696,6 +696,7 @@ fn an_error_of_a_mebibyte() {
 
 #[test]
 fn collectors_that_fail_before_any_target_cost_another_nothing() {
+    let _load = load::timed();
     let good: Vec<StandIn> = (0..5).map(|_| StandIn::telling(json!({"gc_num": 1, "goroutine_num": 2}))).collect();
     let targets = targets(good.iter().map(StandIn::target));
     let agent = Agent::alone();
@@ -711,6 +712,7 @@ fn collectors_that_fail_before_any_target_cost_another_nothing() {
 
 #[test]
 fn sandboxes_that_hold_all_memory_together_cost_small_ones_nothing() {
+    let _load = load::timed();
     // Three times 40 MiB is there, and not five times. Nobody who waits for his target gives it back.
     let evil: Vec<Witness> = (0..5).map(|_| Witness::new()).collect();
     evil.iter().for_each(Witness::is_silent);
@@ -737,6 +739,7 @@ fn sandboxes_that_hold_all_memory_together_cost_small_ones_nothing() {
 /// One run of an attack at so many targets, which come before five good ones in every order. The good ones are printed whole.
 #[track_caller]
 fn many_beside_five_good(attack: &str, count: u8) -> Output {
+    let _load = load::timed();
     // Addresses of one stand-in.
     let evil = StandIn::telling(json!({}));
     let good = Good::many(5);

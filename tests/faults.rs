@@ -8,7 +8,7 @@ use scenarios::engine::Engine;
 use scenarios::go::Program;
 use scenarios::local::Local;
 use scenarios::stand_in::StandIn;
-use scenarios::{mask, stats, wait};
+use scenarios::{load, mask, stats, wait};
 
 /// Every way in which `tests/faults` misbehaves.
 const BEHAVIOURS: [&str; 22] = [
@@ -66,6 +66,7 @@ fn a_bad_container_costs_no_other_its_metrics() {
 
 #[test]
 fn a_bad_target_is_one_line_that_names_address_and_cause() {
+    let _load = load::timed();
     let mut complaints = String::new();
     for behaviour in BEHAVIOURS {
         if behaviour == "closed" {
@@ -130,6 +131,7 @@ fn five_that_fail_alike_are_five_lines() {
 
 #[test]
 fn at_the_deadline_what_is_ready_is_printed() {
+    let _load = load::timed();
     let Some(never) = Local::start(Program::Faults, &["never"]) else { return };
     let good = StandIn::telling(stats::body(1, 1));
     let command =
@@ -164,6 +166,7 @@ fn at_a_signal_what_is_ready_is_printed() {
 
 #[test]
 fn what_was_printed_at_a_signal_is_remembered() {
+    let _load = load::timed();
     let Some(never) = Local::start(Program::Faults, &["never"]) else { return };
     let good = StandIn::telling(stats::body(1_000_000_000, 1000));
     let agent = Agent::alone();

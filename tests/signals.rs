@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use scenarios::agent::{Agent, Output};
 use scenarios::stand_in::StandIn;
-use scenarios::stats;
+use scenarios::{load, stats};
 use serde_json::Value;
 
 const MINUTE: u64 = 60_000_000_000;
@@ -90,6 +90,7 @@ fn programs(delays: &[u64]) -> Vec<Squares> {
 
 #[test]
 fn end_a_run_at_any_moment_with_whole_lines_and_a_right_state() {
+    let _load = load::timed();
     for signal in [Signal::TERM, Signal::INT] {
         let programs = programs(&[4, 5, 10, 20, 40]);
         let (agent, command) = (Agent::alone(), command(&programs));
@@ -171,6 +172,7 @@ fn a_reader_that_closes_early_is_one_line_and_exit_1_and_the_state_stays() {
 
 #[test]
 fn a_reader_that_never_reads_is_given_up_after_the_deadline() {
+    let _load = load::timed();
     let programs = programs(&[0, 0, 0]);
     // Long names: more than a pipe holds.
     let agent = Agent::alone();
@@ -194,6 +196,7 @@ fn a_reader_that_never_reads_is_given_up_after_the_deadline() {
 
 #[test]
 fn a_stderr_that_nobody_reads_is_given_up_after_the_deadline() {
+    let _load = load::timed();
     let programs = programs(&[0, 0, 0]);
     let agent = Agent::alone();
     let command = format!("{} --target 127.0.0.1:1 --deadline 500ms", command(&programs));

@@ -14,7 +14,7 @@ use scenarios::disk::Disk;
 use scenarios::go::Program;
 use scenarios::local::Local;
 use scenarios::stand_in::StandIn;
-use scenarios::{mask, stats, wait};
+use scenarios::{load, mask, stats, wait};
 use serde_json::{Value, json};
 
 const MINUTE: u64 = 60_000_000_000;
@@ -582,6 +582,7 @@ fn is_kept_apart_by_collector_options_and_prefix() {
 
 #[test]
 fn is_right_when_a_run_overlaps_a_slow_one() {
+    let _load = load::timed();
     let Some(never) = Local::start(Program::Faults, &["never"]) else { return };
     let stand_in = StandIn::telling(stats::body(MINUTE, 7));
     let agent = Agent::alone();
@@ -602,6 +603,7 @@ fn is_right_when_a_run_overlaps_a_slow_one() {
 
 #[test]
 fn is_whole_and_right_when_ten_runs_overlap() {
+    let _load = load::timed();
     // Tells the number of each answer, and its square as every counter: the growth per minute between two answers is the sum of
     // their numbers.
     let number = AtomicU64::new(0);

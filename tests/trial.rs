@@ -11,7 +11,7 @@ use scenarios::lines::Lines;
 use scenarios::local::Local;
 use scenarios::stand_in::StandIn;
 use scenarios::witness::Witness;
-use scenarios::{mask, stats};
+use scenarios::{load, mask, stats};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -574,6 +574,7 @@ fn a_collection_that_fails_leaves_the_recording_that_is_there() {
 
 /// What a test of the evil collector finds, for each of its faults.
 fn findings(faults: &[(&str, &str)]) -> String {
+    let _load = load::timed();
     let mut page = String::new();
     for (fault, options) in faults {
         let target = StandIn::telling(json!({"goroutine_num": 1}));

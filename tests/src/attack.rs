@@ -4,6 +4,7 @@
 use serde_json::json;
 
 use crate::agent::{Agent, Output, component};
+use crate::load::{self, Guard};
 use crate::mask;
 use crate::stand_in::StandIn;
 use crate::stats::Values;
@@ -51,12 +52,13 @@ pub struct Scene {
     /// The target that is attacked.
     pub target: Witness,
     good: Good,
+    _load: Guard,
 }
 
 impl Scene {
     /// A new one.
     pub fn new() -> Self {
-        Self { agent: Agent::alone(), target: Witness::new(), good: Good::default() }
+        Self { agent: Agent::alone(), target: Witness::new(), good: Good::default(), _load: load::timed() }
     }
 
     /// Runs an attack in `collect`, with further options. However it goes, the run ends well.
@@ -66,7 +68,7 @@ impl Scene {
     /// When it does not.
     #[track_caller]
     pub fn attack(&self, name: &str, options: &str) -> Attacked<'_> {
-        let Self { agent, target, good } = self;
+        let Self { agent, target, good, .. } = self;
         let targets = targets([target.target(), good.target()]);
         let command =
             format!("run {} --attack {name} --at {} {targets} {options}", component("evil"), self.target.port());

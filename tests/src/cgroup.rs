@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Once;
 
-use crate::skip;
+use crate::{load, skip};
 
 /// Where control groups are mounted.
 const ROOT: &str = "/sys/fs/cgroup";
@@ -39,12 +39,14 @@ pub fn scenario<S: FnOnce(&Files)>(scenario: S) {
     // The closure's type is named after the scenario's function: `cgroups::are_read::{{closure}}`.
     let name = any::type_name::<S>().trim_end_matches("::{{closure}}");
     let name = name.split_once("::").map_or(name, |(_, name)| name);
+    let load = load::timed();
     let again = in_own_mounts("exec \"$@\"")
         .arg(env::current_exe().expect("a test is a program"))
         .args(["--exact", name, "--nocapture"])
         .env(INSIDE, "1")
         .output()
         .expect("it could be started before");
+    drop(load);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (stdout, stderr) = (text(&again.stdout), text(&again.stderr));
     assert!(stdout.contains("1 passed"), "{name} failed where it sees files\n{stdout}\n{stderr}");

@@ -14,6 +14,7 @@ use std::{fs, thread};
 use serde_json::Value;
 
 use crate::go::Program;
+use crate::load::{self, Guard};
 use crate::{http, skip, wait};
 
 /// An engine that answers, and the Docker command line to drive it. Clones are the same one.
@@ -124,11 +125,20 @@ impl Engine {
         &self.host
     }
 
-    /// A group of containers for one scenario.
+    /// A group of containers for one scenario. No heavy work runs while it exists.
     pub fn group(&self) -> Group<'_> {
+        self.group_with(load::timed())
+    }
+
+    /// A group of containers that keep the engine busy. No timed work runs while it exists.
+    pub fn heavy_group(&self) -> Group<'_> {
+        self.group_with(load::heavy())
+    }
+
+    fn group_with(&self, load: Guard) -> Group<'_> {
         static GROUPS: AtomicUsize = AtomicUsize::new(0);
         let number = GROUPS.fetch_add(1, Ordering::Relaxed);
-        Group { engine: self, name: format!("scenario-{}-{number}", std::process::id()) }
+        Group { engine: self, name: format!("scenario-{}-{number}", std::process::id()), _load: load }
     }
 
     #[track_caller]
@@ -209,6 +219,7 @@ impl Engine {
 pub struct Group<'e> {
     engine: &'e Engine,
     name: String,
+    _load: Guard,
 }
 
 impl<'e> Group<'e> {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::agent::{Agent, Output};
 use crate::fake_engine::{self, FakeEngine, container};
 use crate::http::Reply;
+use crate::load::{self, Guard};
 use crate::stats::Values;
 
 /// The containers behind one fake engine, and the agent beside it. What nobody said otherwise is as [`fake_engine::well_behaved`]
@@ -16,6 +17,7 @@ pub struct Fleet {
     engine: FakeEngine,
     agent: Agent,
     told: Arc<Mutex<Told>>,
+    _load: Guard,
 }
 
 /// A question of the engine's API about one container.
@@ -66,7 +68,7 @@ impl Fleet {
         let answer = Arc::clone(&told);
         let engine = FakeEngine::answering(move |path| lock(&answer).answer(path));
         let agent = Agent::on(&engine.host());
-        Self { engine, agent, told }
+        Self { engine, agent, told, _load: load::timed() }
     }
 
     /// From now on, the container tells this when it is asked for its stats.

@@ -17,6 +17,7 @@
 //! - [`stats`] knows gostats' metrics: what is to be printed for which answer.
 //! - [`local`] runs the Go programs beside the scenario, without containers.
 //! - [`go`] builds them, [`server`] accepts connections, [`http`] is the little HTTP that the others need, [`port`] finds free ports, [`wait`] waits,
+//!   [`load`] keeps heavy scenarios apart from those that measure time,
 //!   [`mask`] hides what changes from run to run, [`skip`] says what was not tested where something is missing.
 
 pub mod agent;
@@ -29,6 +30,7 @@ pub mod fleet;
 pub mod go;
 pub mod http;
 pub mod lines;
+pub mod load;
 pub mod local;
 pub mod mask;
 pub mod podman;

@@ -7,7 +7,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::agent::program;
-use crate::{go, skip};
+use crate::{go, load, skip};
 
 /// A project in a folder of its own, which is removed with it.
 pub struct Project {
@@ -97,13 +97,14 @@ impl Project {
         fs::set_permissions(&command, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("permissions");
     }
 
-    /// Types a command in its folder.
+    /// Types a command in its folder. No timed work runs meanwhile.
     ///
     /// # Panics
     ///
     /// When it fails.
     #[track_caller]
     pub fn run(&self, command: &str) {
+        let _load = load::heavy();
         let (succeeded, output) = self.try_run(command, &self.path());
         assert!(succeeded, "{command}: {output}");
     }
