@@ -9,6 +9,7 @@ use scenarios::cgroup::{self, Files};
 use scenarios::fake_engine::docker_on_v1;
 use scenarios::fleet::{Fleet, Question, figures, values};
 use scenarios::http::Reply;
+use scenarios::skip;
 use scenarios::stats::{Values, assert_same, keys};
 use serde_json::json;
 
@@ -649,6 +650,9 @@ const TWO_PAIRS: &str = "
 
 #[test]
 fn lead_to_the_traffic_of_all_interfaces_but_lo() {
+    if !skip::has_commands(&["ip", "bash", "nsenter"], "the traffic of network namespaces") {
+        return;
+    }
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
@@ -699,6 +703,9 @@ fn lead_to_the_traffic_of_all_interfaces_but_lo() {
 
 #[test]
 fn of_a_container_without_a_network_of_its_own_give_none() {
+    if !skip::has_commands(&["ip", "bash", "nsenter"], "the traffic of network namespaces") {
+        return;
+    }
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));

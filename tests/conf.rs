@@ -339,10 +339,7 @@ fn options_with_an_equals_sign_are_conf_s_own_too() {
 #[test]
 fn the_script_has_no_fault_that_a_shell_or_shellcheck_finds() {
     let folder = TempDir::new().expect("a temporary folder");
-    let is_there = Command::new("shellcheck").arg("--version").output().is_ok();
-    if !is_there {
-        skip::notice("there is no shellcheck", "the style of the script that sets an instance up");
-    }
+    let is_there = skip::has_commands(&["shellcheck"], "the style of the script that sets an instance up");
     for command in [ALL, LEAST] {
         let config = CloudConfig::of(command);
         let path = folder.path().join("setup");
@@ -405,7 +402,7 @@ impl Instance {
         let mut probe = Command::new("unshare");
         probe.args(["--mount", "--net", "mount", "-t", "tmpfs", "none", "/mnt"]).stderr(Stdio::null());
         if !probe.status().is_ok_and(|status| status.success()) {
-            skip::notice("only root can mount in a namespace", "that an instance sets itself up");
+            skip::notice("cannot mount in a namespace of mounts: not root?", "that an instance sets itself up");
             return None;
         }
         let instance = Self { stage: TempDir::new().expect("a temporary folder"), script: config.script().to_owned() };

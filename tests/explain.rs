@@ -13,7 +13,7 @@ use scenarios::go::Program;
 use scenarios::http::Reply;
 use scenarios::local::Local;
 use scenarios::stand_in::StandIn;
-use scenarios::{mask, port, stats};
+use scenarios::{mask, port, skip, stats};
 use serde_json::{Value, json};
 
 /// What is explained for the words behind `run`, as JSON.
@@ -161,6 +161,9 @@ fn choices(agent: &Agent, words: &str, containers: &[&Container]) -> String {
 #[test]
 fn says_which_port_is_asked_and_why() {
     let Some(engine) = Engine::find() else { return };
+    if !skip::has_ipv6("a port that is bound to IPv6") {
+        return;
+    }
     let group = engine.group();
     let single = group.app("single");
     let several = group.app_with("several", "--publish 9090 --publish 8080");

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use scenarios::agent::Agent;
+use scenarios::cgroup::is_version_1;
 use scenarios::engine::{Container, Engine};
 use scenarios::stats::Values;
 use scenarios::watch::{self, Around, Look, NANOSECONDS, PERCENT, ROUNDING, Watch, let_it_work};
@@ -124,10 +125,6 @@ fn two_devices_are_shown_as_one_sum() {
     }
 }
 
-fn is_version_1() -> bool {
-    !fs::exists("/sys/fs/cgroup/cgroup.controllers").expect("/sys/fs/cgroup can be read")
-}
-
 /// Whether a source tells numbers of operations: Docker tells bytes alone under version 2 of the control groups.
 fn counts_operations(source: &str) -> bool {
     source == "cgroup" || is_version_1()
@@ -153,23 +150,24 @@ struct LoopDevice {
 }
 
 impl LoopDevice {
-    /// One of so many MiB. `None` where none can be had, which is then said.
+    /// Sets up a device of this size. Reports it if that is not possible.
     fn of(mebibytes: u64) -> Option<Self> {
+        let untested = "the sum over several devices";
+        if !skip::has_commands(&["losetup"], untested) {
+            return None;
+        }
         // In memory, for a file on a disk would have its writes counted a second time.
         let folder = TempDir::new_in("/dev/shm").expect("a temporary folder");
         let file = folder.path().join("device");
         fs::File::create(&file).and_then(|file| file.set_len(mebibytes << 20)).expect("a file in a new folder");
-        let output = Command::new("losetup").args(["--find", "--show"]).arg(&file).output();
-        match output {
-            Ok(output) if output.status.success() => {
-                let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-                Some(Self { path, _folder: folder })
-            }
-            _ => {
-                skip::notice("no loop device can be set up", "the sum over several devices");
-                None
-            }
+        let output =
+            Command::new("losetup").args(["--find", "--show"]).arg(&file).output().expect("losetup can be started");
+        if !output.status.success() {
+            let cause = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            skip::notice(&format!("cannot set up a loop device: {cause}"), untested);
+            return None;
         }
+        Some(Self { path: String::from_utf8_lossy(&output.stdout).trim().to_owned(), _folder: folder })
     }
 }
 
@@ -185,7 +183,7 @@ fn bytes_sent_are_bytes_shown_headers_and_all() {
     let group = engine.group();
     let container = group.work("sender", "", "");
     // Somebody has to take them, or each is answered with a complaint.
-    let sink = UdpSocket::bind((engine.gateway(), 0)).expect("an address of this machine");
+    let sink = UdpSocket::bind((container.host_address(), 0)).expect("an address of this machine");
     let address = sink.local_addr().expect("a bound socket has an address");
     let watches = Watch::both(engine, &group, &container, "--graphs network");
     let arounds = Around::all(&watches, || container.does(&format!("-send 1000000 -address {address}")));
@@ -211,7 +209,7 @@ fn both_sources_count_the_same_work_alike() {
     let Some(disk) = engine.disk() else { return };
     let group = engine.group();
     let container = group.work("worker", &counting_writes_to(&[&disk]), "-hold 64");
-    let sink = UdpSocket::bind((engine.gateway(), 0)).expect("an address of this machine");
+    let sink = UdpSocket::bind((container.host_address(), 0)).expect("an address of this machine");
     let address = sink.local_addr().expect("a bound socket has an address");
     let watches = Watch::both(engine, &group, &container, "--graphs all");
     let arounds =

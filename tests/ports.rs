@@ -2,7 +2,7 @@
 
 use scenarios::agent::{Agent, Output};
 use scenarios::engine::{Engine, Group};
-use scenarios::{mask, port, stats};
+use scenarios::{mask, port, skip, stats};
 
 fn run(engine: &Engine, group: &Group, options: &str) -> Output {
     Agent::beside(engine).values(&format!("run gostats --filter {} --path /stats {options}", group.filter()))
@@ -11,6 +11,9 @@ fn run(engine: &Engine, group: &Group, options: &str) -> Output {
 #[test]
 fn ipv4_and_ipv6_bindings_with_different_ports_are_one_target_each_at_its_own_address() {
     let Some(engine) = Engine::find() else { return };
+    if !skip::has_ipv6("ports that are bound to IPv6") {
+        return;
+    }
     let group = engine.group();
     let [four, six] = [port::free(), port::free()];
     // Crosswise: who takes the one family's port to the other's address asks the wrong container.
@@ -26,6 +29,9 @@ fn ipv4_and_ipv6_bindings_with_different_ports_are_one_target_each_at_its_own_ad
 #[test]
 fn a_port_that_is_bound_to_ipv6_alone_is_asked_there() {
     let Some(engine) = Engine::find() else { return };
+    if !skip::has_ipv6("ports that are bound to IPv6") {
+        return;
+    }
     let group = engine.group();
     let app = group.app_with("six", &format!("--publish [::1]:{}:8080", port::free()));
     assert!(app.address().is_ipv6());

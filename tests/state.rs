@@ -14,7 +14,7 @@ use scenarios::disk::Disk;
 use scenarios::go::Program;
 use scenarios::local::Local;
 use scenarios::stand_in::StandIn;
-use scenarios::{load, mask, stats, wait};
+use scenarios::{load, mask, skip, stats, wait};
 use serde_json::{Value, json};
 
 const MINUTE: u64 = 60_000_000_000;
@@ -245,11 +245,9 @@ fn that_is_no_file_is_a_fresh_start_with_one_warning() {
             std::os::unix::net::UnixListener::bind(file).expect("a socket");
         }),
     ];
-    if rustix::process::getuid().is_root() {
+    if skip::is_root("a device in place of the state") {
         // Zeros without end.
         complaints.push(Minutes::new().survives(node(FileType::CharacterDevice, true)));
-    } else {
-        scenarios::skip::notice("not root", "a device in place of the state");
     }
     insta::assert_snapshot!(complaints.concat(), @"
     mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it is no regular file
@@ -495,8 +493,8 @@ fn is_done_without_where_the_folder_is_a_symbolic_link() {
 
 #[test]
 fn is_done_without_where_the_folder_is_someone_elses() {
-    if !rustix::process::getuid().is_root() {
-        return scenarios::skip::notice("not root", "a state folder that is someone else's");
+    if !skip::is_root("a state folder of another user") {
+        return;
     }
     let complaint = without_a_folder(|folder| {
         fs::create_dir(folder).expect("a folder that can be made");

@@ -33,7 +33,7 @@ impl Disk {
         let mounted =
             disk.order(&format!("mount -t tmpfs -o mode=755,{options} disk {}", disk.folder.path().display()));
         if !mounted {
-            skip::notice("only root can mount in a namespace", "a disk that is full or read-only");
+            skip::notice("cannot mount in a namespace of mounts: not root?", "a disk that is full or read-only");
         }
         mounted.then_some(disk)
     }

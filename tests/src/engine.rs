@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -34,41 +34,52 @@ enum Check {
 }
 
 impl Engine {
-    /// The engine of `DOCKER_HOST`, else of the local socket. `None` where none answers or where there is no Go, which
-    /// is then said once.
+    /// Returns the engine of `DOCKER_HOST`, by default that of the local socket. Reports a missing engine, command or Go.
     pub fn find() -> Option<&'static Self> {
         static ENGINE: OnceLock<Option<Engine>> = OnceLock::new();
         ENGINE.get_or_init(Self::connect).as_ref()
     }
 
     fn connect() -> Option<Self> {
+        let untested = "scenarios with real containers";
+        if !skip::has_commands(&["docker", "tar"], untested) {
+            return None;
+        }
         Program::App.executable()?;
         let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
         let engine = Self::at(host, Vec::new());
         if let Err(cause) = engine.try_docker(&["version"]) {
-            let what = format!("no Docker engine at {}: {cause}", engine.host);
-            skip::notice(&what, "all that needs real containers");
+            skip::notice(&format!("no Docker engine at {}: {cause}", engine.host), untested);
             return None;
         }
         Some(engine)
     }
 
-    /// The engine, where it is this machine's own: on a Unix socket, with its containers among this machine's processes,
-    /// so that the kernel's own numbers can be read. `None` where it is not, which is then said once.
+    /// Returns the engine if it is on this machine and can limit containers, so that the kernel's own numbers can be read.
+    /// Reports what is missing.
     pub fn find_here() -> Option<&'static Self> {
-        static HERE: OnceLock<bool> = OnceLock::new();
+        static MISSING: OnceLock<Option<String>> = OnceLock::new();
         let engine = Self::find()?;
-        let here = HERE.get_or_init(|| {
-            let version = engine.docker(&["info", "--format", "{{.KernelVersion}}"]);
-            let ours = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-            let here = engine.socket().is_some() && version == ours.trim() && Path::new("/sys/fs/cgroup").exists();
-            if !here {
-                let what = format!("the engine at {} is not on this machine", engine.host);
-                skip::notice(&what, "all that reads control groups");
-            }
-            here
-        });
-        here.then_some(engine)
+        let missing = MISSING.get_or_init(|| engine.missing_here()).as_ref();
+        if let Some(missing) = missing {
+            skip::notice(missing, "scenarios that compare with the kernel's control groups");
+        }
+        missing.is_none().then_some(engine)
+    }
+
+    fn missing_here(&self) -> Option<String> {
+        let info = self.docker(&["info", "--format", "{{json .}}"]);
+        let info: Value = serde_json::from_str(&info).expect("docker info prints JSON");
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        if self.socket().is_none() || info["KernelVersion"].as_str() != Some(kernel.trim()) {
+            return Some(format!("the engine at {} is not on this machine", self.host));
+        }
+        if !Path::new("/sys/fs/cgroup").exists() {
+            return Some("no control groups at /sys/fs/cgroup".to_owned());
+        }
+        let limits = [("MemoryLimit", "memory"), ("CpuCfsQuota", "CPU time"), ("PidsLimit", "processes")];
+        let missing = limits.into_iter().find(|(field, _)| info[*field].as_bool() == Some(false));
+        missing.map(|(_, resource)| format!("the engine at {} cannot limit {resource}", self.host))
     }
 
     /// Removes the container of this id.
@@ -89,16 +100,6 @@ impl Engine {
     /// The path of its Unix socket.
     pub(crate) fn socket(&self) -> Option<&Path> {
         self.host.strip_prefix("unix://").map(Path::new)
-    }
-
-    /// This machine's address on the engine's bridge.
-    ///
-    /// # Panics
-    ///
-    /// When it has none.
-    pub fn gateway(&self) -> IpAddr {
-        let gateway = self.docker(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]);
-        gateway.parse().unwrap_or_else(|_| panic!("the bridge's gateway is {gateway:?}"))
     }
 
     /// The disk, as a file of `/dev`, that the engine keeps its containers and volumes on. `None` where that is no
@@ -380,6 +381,19 @@ impl Container<'_> {
         self.address.unwrap_or_else(|| panic!("{} has no address", self.name))
     }
 
+    /// Returns this machine's address on the container's network: the source address of packets to the container.
+    ///
+    /// The engine is not asked, because Docker 20.10 lists no gateway for the bridge that its first start made.
+    ///
+    /// # Panics
+    ///
+    /// If the container has no address, or this machine has no route to it.
+    pub fn host_address(&self) -> IpAddr {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a free port");
+        socket.connect(self.address()).unwrap_or_else(|error| panic!("no route to {}: {error}", self.name));
+        socket.local_addr().expect("a connected socket has an address").ip()
+    }
+
     /// What the keys of its metrics begin with, under the default prefix and instance name.
     pub fn key(&self) -> String {
         format!("gostats.{}", self.address().port())
@@ -541,15 +555,20 @@ impl Container<'_> {
     }
 }
 
-/// What Debian's redis-server is linked to, as `ldd` lists it. `None` where there is none, which is then said once.
+/// Returns the libraries that Debian's redis-server is linked to, as `ldd` lists them. Reports it if there is no Redis.
 fn redis_server() -> Option<&'static str> {
     static LINKED: OnceLock<Option<String>> = OnceLock::new();
     let find = || {
-        let ldd = Command::new("ldd").arg("/usr/bin/redis-server").output().ok().filter(|ldd| ldd.status.success());
-        if ldd.is_none() {
-            skip::notice("no /usr/bin/redis-server", "the collector redis, on a real Redis");
+        let untested = "the collector redis with a real Redis";
+        if !skip::has_commands(&["redis-cli", "ldd"], untested) {
+            return None;
         }
-        ldd.map(|ldd| String::from_utf8_lossy(&ldd.stdout).into_owned())
+        let ldd = Command::new("ldd").arg("/usr/bin/redis-server").output().expect("ldd can be started");
+        if !ldd.status.success() {
+            skip::notice("no /usr/bin/redis-server", untested);
+            return None;
+        }
+        Some(String::from_utf8_lossy(&ldd.stdout).into_owned())
     };
     LINKED.get_or_init(find).as_deref()
 }

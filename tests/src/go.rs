@@ -39,23 +39,12 @@ impl Program {
     ///
     /// When Go is there and the program does not build.
     pub fn executable(self) -> Option<PathBuf> {
-        has_go().then(|| {
+        skip::has_commands(&["go"], "scenarios that collect from real Go programs").then(|| {
             let path = target().join("scenarios").join(self.name());
             build(self, &path);
             path
         })
     }
-}
-
-fn has_go() -> bool {
-    static GO: OnceLock<bool> = OnceLock::new();
-    *GO.get_or_init(|| {
-        let found = Command::new("go").arg("version").output().is_ok_and(|output| output.status.success());
-        if !found {
-            skip::notice("no Go on PATH", "all that collects from real Go programs");
-        }
-        found
-    })
 }
 
 fn build(program: Program, path: &Path) {

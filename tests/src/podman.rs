@@ -13,12 +13,22 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::cgroup::is_version_1;
 use crate::engine::Engine;
 use crate::go::Program;
 use crate::{skip, wait};
 
 /// Numbers for what has to be unlike what others take.
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
+
+/// Programs that connect a container to a bridge: netavark of current packages, else a plugin of CNI, such as Debian 12's.
+const NETWORK_PLUGINS: [&str; 5] = [
+    "/usr/lib/podman/netavark",
+    "/usr/libexec/podman/netavark",
+    "/usr/lib/cni/bridge",
+    "/usr/libexec/cni/bridge",
+    "/opt/cni/bin/bridge",
+];
 
 /// A Podman that keeps all that it has in a folder of its own, with one network. Nothing is left of it afterwards but
 /// empty chains of the firewall, which all of its kind share.
@@ -30,20 +40,16 @@ pub struct Podman {
 }
 
 impl Podman {
-    /// Starts one and waits until it answers. `None` where there is none, which is then said.
+    /// Starts one and waits until it responds. Reports a missing precondition.
     ///
     /// # Panics
     ///
-    /// When it does not start.
+    /// If it does not start.
     pub fn start() -> Option<Self> {
-        Program::App.executable()?;
-        let root = rustix::process::getuid().is_root();
-        let found = Command::new("podman").arg("--version").output().is_ok_and(|output| output.status.success());
-        let docker = Command::new("docker").arg("--version").output().is_ok_and(|output| output.status.success());
-        if !(found && docker && root) {
-            skip::notice("no podman, no docker command to drive it with, or not root", "all that needs a real Podman");
+        if !is_possible("scenarios with a real Podman") {
             return None;
         }
+        Program::App.executable()?;
         let folder = TempDir::new().expect("a temporary folder");
         let name = format!("scenario-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let service = serve(folder.path());
@@ -92,10 +98,25 @@ impl Podman {
     }
 }
 
+/// Checks all preconditions of a Podman with containers of its own.
+fn is_possible(untested: &str) -> bool {
+    // crun refuses version 1 of the control groups, alone or in hybrid mode.
+    let runtime: &[&str] = if is_version_1() { &["runc"] } else { &[] };
+    // The docker command drives it, and `ip` finds a free range of addresses.
+    let commands = [&["podman", "docker", "tar", "ip"], runtime].concat();
+    let has_network = NETWORK_PLUGINS.iter().any(|plugin| Path::new(plugin).exists());
+    let is_possible = skip::has_commands(&commands, untested) && skip::is_root(untested);
+    if is_possible && !has_network {
+        skip::notice("neither netavark nor the CNI plugins: no network for Podman", untested);
+    }
+    is_possible && has_network
+}
+
 /// Starts the service. Its configuration takes the place of the machine's.
 fn serve(folder: &Path) -> Child {
     let path = folder.display();
     // The limits are the machine's own or lower: Podman's may be beyond what it may set here.
+    let runtime = if is_version_1() { "runtime = \"runc\"" } else { "" };
     let containers = format!(
         r#"
 [containers]
@@ -106,6 +127,7 @@ cgroup_manager = "cgroupfs"
 events_logger = "none"
 lock_type = "file"
 tmp_dir = "{path}/tmp"
+{runtime}
 [network]
 network_config_dir = "{path}/networks"
 "#

@@ -43,6 +43,9 @@ impl Registry {
     }
 
     fn with(auth: &str) -> Option<Self> {
+        if !skip::has_commands(&["docker-registry"], "a real registry") {
+            return None;
+        }
         let folder = TempDir::new().expect("a temporary folder");
         let config = format!(
             "version: 0.1\nstorage: {{filesystem: {{rootdirectory: FOLDER/data}}}}\nhttp: {{addr: '127.0.0.1:0', relativeurls: true}}\n{auth}\n"
@@ -52,14 +55,7 @@ impl Registry {
         fs::write(folder.path().join("htpasswd"), HTPASSWD).expect("a file");
         let mut command = Command::new("docker-registry");
         command.arg("serve").arg(&path).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut process = match command.spawn() {
-            Ok(process) => process,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                skip::notice("there is no docker-registry", "a real registry");
-                return None;
-            }
-            Err(error) => panic!("docker-registry: {error}"),
-        };
+        let mut process = command.spawn().expect("docker-registry can be started");
         let mut log = BufReader::new(process.stderr.take().expect("stderr is piped"));
         let address = loop {
             let mut line = String::new();
