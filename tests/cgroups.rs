@@ -209,7 +209,7 @@ fn assert_grows(fleet: &Fleet, later: impl FnOnce(), gauges: &Values, growth: &[
 }
 
 #[test]
-fn of_version_2_are_found_wherever_the_engine_put_them() {
+fn v2_folder_is_found_below_any_parent() {
     cgroup::scenario(|files| {
         let id = Fleet::of(&["api"]).id("api");
         is_version_2(files);
@@ -235,7 +235,7 @@ fn of_version_2_are_found_wherever_the_engine_put_them() {
 }
 
 #[test]
-fn of_version_2_are_read_in_full() {
+fn v2_files_are_read_completely() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("system.slice/docker-{}.scope", fleet.id("api"));
@@ -247,7 +247,7 @@ fn of_version_2_are_read_in_full() {
 }
 
 #[test]
-fn of_version_1_are_found_wherever_the_engine_put_them() {
+fn v1_folder_is_found_below_any_parent() {
     cgroup::scenario(|files| {
         let id = Fleet::of(&["api"]).id("api");
         for folder in [
@@ -266,7 +266,7 @@ fn of_version_1_are_found_wherever_the_engine_put_them() {
 }
 
 #[test]
-fn of_version_1_are_read_in_full() {
+fn v1_files_are_read_completely() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
@@ -278,7 +278,7 @@ fn of_version_1_are_read_in_full() {
 }
 
 #[test]
-fn of_version_1_can_share_a_mount_behind_links() {
+fn v1_controllers_can_share_a_mount() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("system.slice/docker-{}.scope", fleet.id("api"));
@@ -293,7 +293,7 @@ fn of_version_1_can_share_a_mount_behind_links() {
 }
 
 #[test]
-fn beside_a_monitors_are_the_containers() {
+fn folder_of_podmans_monitor_is_ignored() {
     cgroup::scenario(|files| {
         let id = Fleet::of(&["api"]).id("api");
         is_version_2(files);
@@ -319,7 +319,7 @@ fn beside_a_monitors_are_the_containers() {
 }
 
 #[test]
-fn without_a_limit_have_the_machines_memory_as_theirs() {
+fn memory_limit_defaults_to_the_machines_memory() {
     let machine = std::fs::read_to_string("/proc/meminfo").expect("/proc/meminfo");
     let machine = machine.lines().find_map(|line| line.strip_prefix("MemTotal:")).expect("MemTotal");
     let kib: f64 = machine.trim().trim_end_matches(" kB").parse().expect("a number");
@@ -338,7 +338,7 @@ fn without_a_limit_have_the_machines_memory_as_theirs() {
 }
 
 #[test]
-fn without_a_limit_of_processes_have_none() {
+fn process_limit_max_is_omitted() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
@@ -417,7 +417,7 @@ fn assert_absent_one_by_one(files: &Files, fleet: &Fleet, write: &dyn Fn(bool), 
 }
 
 #[test]
-fn of_version_2_without_a_file_or_with_garbage_lack_its_figures_alone() {
+fn v2_missing_or_invalid_file_omits_only_its_metrics() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
@@ -443,7 +443,7 @@ fn of_version_2_without_a_file_or_with_garbage_lack_its_figures_alone() {
 }
 
 #[test]
-fn of_version_1_without_a_file_or_with_garbage_lack_its_figures_alone() {
+fn v1_missing_or_invalid_file_omits_only_its_metrics() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
@@ -471,7 +471,7 @@ fn of_version_1_without_a_file_or_with_garbage_lack_its_figures_alone() {
 }
 
 #[test]
-fn of_version_1_without_a_controller_lack_its_figures_alone() {
+fn v1_missing_controller_omits_only_its_metrics() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
@@ -485,7 +485,7 @@ fn of_version_1_without_a_controller_lack_its_figures_alone() {
 }
 
 #[test]
-fn of_numbers_in_lines_that_are_no_numbers_lack_those_figures_alone() {
+fn invalid_number_omits_only_its_metric() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
@@ -500,7 +500,7 @@ fn of_numbers_in_lines_that_are_no_numbers_lack_those_figures_alone() {
 }
 
 #[test]
-fn of_block_devices_are_read_from_the_first_file_that_counts() {
+fn block_io_comes_from_the_first_file_with_counts() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
@@ -546,7 +546,7 @@ fn of_block_devices_are_read_from_the_first_file_that_counts() {
 }
 
 #[test]
-fn with_nothing_to_tell_of_what_is_shown_are_no_failure() {
+fn cgroup_without_any_chosen_stats_is_not_a_failure() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
@@ -569,7 +569,7 @@ fn with_nothing_to_tell_of_what_is_shown_are_no_failure() {
 }
 
 #[test]
-fn of_version_2_before_the_first_operation_are_zero_and_the_first_operations_are_shown() {
+fn v2_block_io_is_zero_before_the_first_operation() {
     cgroup::scenario(|files| {
         is_version_2(files);
         for before in ["", "254:0 \n"] {
@@ -649,7 +649,7 @@ const TWO_PAIRS: &str = "
     done";
 
 #[test]
-fn lead_to_the_traffic_of_all_interfaces_but_lo() {
+fn network_traffic_is_the_sum_of_all_interfaces_except_lo() {
     if !skip::has_commands(&["ip", "bash", "nsenter"], "the traffic of network namespaces") {
         return;
     }
@@ -702,7 +702,7 @@ fn lead_to_the_traffic_of_all_interfaces_but_lo() {
 }
 
 #[test]
-fn of_a_container_without_a_network_of_its_own_give_none() {
+fn container_without_its_own_network_has_no_network_metrics() {
     if !skip::has_commands(&["ip", "bash", "nsenter"], "the traffic of network namespaces") {
         return;
     }
@@ -736,7 +736,7 @@ fn of_a_container_without_a_network_of_its_own_give_none() {
 }
 
 #[test]
-fn that_are_not_there_are_one_line_where_nothing_else_is_allowed() {
+fn missing_cgroup_is_one_line_if_the_api_is_not_allowed() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api", "bad"]);
         is_version_2(files);
@@ -765,7 +765,7 @@ fn that_are_not_there_are_one_line_where_nothing_else_is_allowed() {
 }
 
 #[test]
-fn are_taken_where_they_are_and_the_engine_is_asked_for_the_others() {
+fn auto_source_asks_the_engine_only_for_missing_cgroups() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api", "web", "empty"]);
         for name in ["web", "empty"] {
@@ -791,7 +791,7 @@ fn are_taken_where_they_are_and_the_engine_is_asked_for_the_others() {
 }
 
 #[test]
-fn that_come_or_go_give_no_counters_once() {
+fn change_of_source_omits_counters_once() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
@@ -831,7 +831,7 @@ fn that_come_or_go_give_no_counters_once() {
 }
 
 #[test]
-fn of_a_container_that_went_away_are_one_line() {
+fn removed_container_is_one_line() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api", "bad"]);
         is_version_2(files);
@@ -849,7 +849,7 @@ fn of_a_container_that_went_away_are_one_line() {
 }
 
 #[test]
-fn of_many_containers_and_folders_are_all_found() {
+fn all_of_many_containers_are_found_among_many_folders() {
     cgroup::scenario(|files| {
         let names: Vec<_> = (0..100).map(|number| format!("app{number}")).collect();
         let names: Vec<_> = names.iter().map(String::as_str).collect();

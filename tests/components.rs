@@ -27,7 +27,7 @@ macro_rules! scenarios {
 with_components!(scenarios);
 
 #[test]
-fn a_file_prints_what_the_built_in_prints() {
+fn component_file_prints_the_values_of_the_built_in() {
     let stand_in = StandIn::telling(stats::body(MINUTE, 7));
     let file = component("gostats");
     let run = |agent: &Agent, collector: &str| {
@@ -45,7 +45,7 @@ fn a_file_prints_what_the_built_in_prints() {
 }
 
 #[test]
-fn a_file_has_the_definitions_and_the_help_of_the_built_in() {
+fn component_file_has_the_definitions_and_help_of_the_built_in() {
     let agent = Agent::alone();
     let file = component("gostats");
     let [built_in, from_file] = ["gostats", &file]
@@ -60,7 +60,7 @@ fn a_file_has_the_definitions_and_the_help_of_the_built_in() {
 }
 
 #[test]
-fn files_that_are_no_collectors_are_refused_with_their_reason() {
+fn files_that_are_not_collectors_are_rejected_with_the_reason() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let complaint = |name: &str, content: &[u8]| {
         let path = folder.path().join(name);
@@ -98,7 +98,7 @@ fn files_that_are_no_collectors_are_refused_with_their_reason() {
 }
 
 #[test]
-fn every_text_has_its_scenario() {
+fn every_wat_file_has_a_scenario() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests/evil/components");
     for folder_name in ["whole", "inside", "beside"] {
         let entries = fs::read_dir(folder.join(folder_name)).expect("a folder of texts");
@@ -133,7 +133,7 @@ fn refusal(name: &str) -> String {
 }
 
 #[test]
-fn a_collector_of_text_can_be_honest() {
+fn valid_wat_collector_runs() {
     let output = run_text("honest").exits(0).without_complaint();
     let keys: Vec<_> = output.metrics().keys().iter().map(|key| mask::digits(key, "text.", "PORT")).collect();
     assert_eq!(keys, ["text.PORT.text.one"]);
@@ -467,7 +467,7 @@ fn escapes_in_the_description() {
 // Files that are damaged.
 
 #[test]
-fn a_file_that_is_cut_anywhere_is_refused_in_one_line() {
+fn file_truncated_anywhere_is_rejected_in_one_line() {
     let whole = fs::read(text("honest")).expect("a file that can be read");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("cut.wasm");
@@ -481,7 +481,7 @@ fn a_file_that_is_cut_anywhere_is_refused_in_one_line() {
 }
 
 #[test]
-fn a_file_with_bytes_changed_never_breaks_the_program() {
+fn file_with_changed_bytes_never_crashes_the_program() {
     let whole = fs::read(text("honest")).expect("a file that can be read");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("changed.wasm");
@@ -509,7 +509,7 @@ fn a_file_with_bytes_changed_never_breaks_the_program() {
 }
 
 #[test]
-fn a_header_with_noise_behind_it_is_refused_in_one_line() {
+fn header_before_random_bytes_is_rejected_in_one_line() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("noise.wasm");
     let mut state = 7_u32;
@@ -527,7 +527,7 @@ fn a_header_with_noise_behind_it_is_refused_in_one_line() {
 }
 
 #[test]
-fn a_file_that_is_too_large_is_refused() {
+fn file_that_is_too_large_is_rejected() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("large.wasm");
     fs::write(&path, b"\0asm\x0d\0\x01\0").expect("a file in a new folder");
@@ -541,7 +541,7 @@ fn a_file_that_is_too_large_is_refused() {
 }
 
 #[test]
-fn components_that_fail_cost_another_collector_beside_them_nothing() {
+fn failing_components_do_not_affect_another_collector() {
     let _load = load::timed();
     let good: Vec<StandIn> = (0..5).map(|_| StandIn::telling(json!({"goroutine_num": 2}))).collect();
     let all = targets(good.iter().map(StandIn::target));

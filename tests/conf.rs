@@ -104,7 +104,7 @@ fn conf_of(words: &[&str]) -> String {
 }
 
 #[test]
-fn a_run_becomes_a_section_of_the_agents_configuration() {
+fn run_command_becomes_a_section_of_the_agents_configuration() {
     let agent = Agent::alone();
     let output = agent.values("conf gostats --filter name=api --path /stats").exits(0).without_complaint();
     insta::assert_snapshot!(mask::path(&output.stdout, &program(), "PROGRAM"), @r#"
@@ -124,7 +124,7 @@ fn a_run_becomes_a_section_of_the_agents_configuration() {
 }
 
 #[test]
-fn the_section_is_called_as_the_metrics_without_dots() {
+fn section_is_named_after_the_metric_prefix_without_dots() {
     let plugin = Plugin::of(&Agent::alone(), "gostats --metric-key-prefix web.go");
     assert_eq!(plugin.section, "web_go");
 }
@@ -148,7 +148,7 @@ const AWKWARD: [&str; 14] = [
 ];
 
 #[test]
-fn words_arrive_as_they_were_typed() {
+fn arguments_arrive_unchanged() {
     let words: Vec<_> =
         ["gostats"].into_iter().chain(AWKWARD.into_iter().flat_map(|word| ["--filter", word])).collect();
     let expected = [vec!["run"], words.clone()].concat();
@@ -159,14 +159,14 @@ fn words_arrive_as_they_were_typed() {
 }
 
 #[test]
-fn a_word_that_yaml_cannot_hold_is_refused() {
+fn argument_that_yaml_cannot_hold_is_rejected() {
     let output = Agent::alone().values(&format!("conf gostats --filter label=a\u{feff}b {NEEDED}")).exits(2);
     insta::assert_snapshot!(output.stderr, @r"mackerel-plugin-wasm: cloud-init's YAML cannot hold this: label=a\u{feff}b");
     assert_eq!(output.stdout, "");
 }
 
 #[test]
-fn paths_hold_in_every_folder() {
+fn relative_paths_become_absolute() {
     let folder = TempDir::new().expect("a temporary folder");
     fs::write(folder.path().join("strange.wasm"), named("strange")).expect("a file");
     let (path, whole) =
@@ -189,7 +189,7 @@ fn paths_hold_in_every_folder() {
 }
 
 #[test]
-fn what_the_run_needs_of_the_environment_goes_with_it() {
+fn required_environment_variables_are_included() {
     let engine = "tcp://engine.example:2376";
     let tls = || Agent::on(engine).with("DOCKER_TLS_VERIFY", "1").with("DOCKER_CERT_PATH", "/etc/docker");
     let env = |agent: Agent, words: &str| {
@@ -211,7 +211,7 @@ fn what_the_run_needs_of_the_environment_goes_with_it() {
 }
 
 #[test]
-fn an_installed_collector_is_found_where_it_was_installed() {
+fn store_folder_of_an_installed_collector_is_included() {
     let folder = TempDir::new().expect("a temporary folder");
     let file = folder.path().join("strange.wasm");
     fs::write(&file, named("strange")).expect("a file");
@@ -230,7 +230,7 @@ fn an_installed_collector_is_found_where_it_was_installed() {
 }
 
 #[test]
-fn a_run_that_may_take_longer_than_the_agent_waits_says_so() {
+fn timeout_is_set_if_the_run_may_outlast_the_agents_default() {
     let agent = Agent::alone();
     let timeout = |words: &str| Plugin::of(&agent, &format!("gostats {words}")).timeout_seconds;
     assert_eq!(timeout(""), None);
@@ -240,7 +240,7 @@ fn a_run_that_may_take_longer_than_the_agent_waits_says_so() {
 }
 
 #[test]
-fn the_agent_runs_from_it_what_was_typed() {
+fn agent_runs_the_typed_command() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let _apps = group.apps(2);
@@ -300,7 +300,7 @@ impl CloudConfig {
 }
 
 #[test]
-fn a_cloud_config_looks_like_this() {
+fn cloud_config_snapshot() {
     let agent = Agent::alone();
     let text = |command: &str| mask::digests(&agent.values(command).exits(0).without_complaint().stdout);
     insta::assert_snapshot!("cloud_config_with_all", text(ALL));
@@ -308,7 +308,7 @@ fn a_cloud_config_looks_like_this() {
 }
 
 #[test]
-fn a_cloud_config_writes_what_the_agent_reads() {
+fn cloud_config_writes_the_agents_files() {
     let config = CloudConfig::of(ALL);
     let paths: Vec<_> = config.files().into_iter().map(|[path, permissions, _]| (path, permissions)).collect();
     let expected = [
@@ -329,7 +329,7 @@ fn a_cloud_config_writes_what_the_agent_reads() {
 }
 
 #[test]
-fn options_with_an_equals_sign_are_conf_s_own_too() {
+fn options_of_conf_accept_an_equals_sign() {
     let needed = NEEDED.replace("--ecs-cluster ", "--ecs-cluster=").replace("-from ", "-from=");
     let config = CloudConfig::of(&format!("conf gostats {needed} --role=shop:api --path=/role"));
     let plugin = Plugin::read(config.content("/etc/mackerel-agent/conf.d/gostats.conf"));
@@ -337,7 +337,7 @@ fn options_with_an_equals_sign_are_conf_s_own_too() {
 }
 
 #[test]
-fn the_script_has_no_fault_that_a_shell_or_shellcheck_finds() {
+fn setup_script_passes_sh_and_shellcheck() {
     let folder = TempDir::new().expect("a temporary folder");
     let is_there = skip::has_commands(&["shellcheck"], "the style of the script that sets an instance up");
     for command in [ALL, LEAST] {
@@ -500,7 +500,7 @@ PATH=$STAGE/bin exec "$0""#;
 }
 
 #[test]
-fn an_instance_sets_itself_up() {
+fn instance_sets_itself_up() {
     let Some(instance) = Instance::with(&CloudConfig::of(ALL)) else { return };
     instance.write("etc/ecs/ecs.config", "644", "ECS_ENABLE_TASK_IAM_ROLE=true\n");
     instance.is_set_up();
@@ -533,7 +533,7 @@ fn an_instance_sets_itself_up() {
 }
 
 #[test]
-fn an_instance_with_all_at_hand_asks_aws_for_nothing() {
+fn instance_with_all_files_does_not_call_aws() {
     let Some(instance) = Instance::with(&CloudConfig::of(LEAST)) else { return };
     fs::remove_file(instance.path("bin/aws")).expect("our own file");
     instance.write("etc/api-key", "600", "another-key");
@@ -551,7 +551,7 @@ fn an_instance_with_all_at_hand_asks_aws_for_nothing() {
 }
 
 #[test]
-fn an_instance_without_the_aws_command_line_gets_it() {
+fn instance_installs_a_missing_aws_command() {
     let Some(instance) = Instance::with(&CloudConfig::of(ALL)) else { return };
     fs::rename(instance.path("bin/aws"), instance.path("stand-ins/aws")).expect("our own file");
     instance.is_set_up();
@@ -564,7 +564,7 @@ fn an_instance_without_the_aws_command_line_gets_it() {
 }
 
 #[test]
-fn an_instance_installs_no_other_program() {
+fn instance_rejects_a_program_with_another_digest() {
     let said = [ALL, LEAST].map(|command| {
         let instance = Instance::with(&CloudConfig::of(command))?;
         fs::remove_file(instance.path("program")).expect("our own file");
@@ -586,7 +586,7 @@ fn an_instance_installs_no_other_program() {
 }
 
 #[test]
-fn an_instance_without_its_secrets_gets_no_agent() {
+fn instance_without_its_secrets_starts_no_agent() {
     let spoils: [fn(&Instance); 4] = [
         |instance| fs::remove_file(instance.path("program")).expect("our own file"),
         |instance| fs::remove_file(instance.path("secrets/mackerel/api-key")).expect("our own file"),
@@ -607,7 +607,7 @@ fn an_instance_without_its_secrets_gets_no_agent() {
 }
 
 #[test]
-fn no_secret_is_in_it() {
+fn cloud_config_contains_no_secret() {
     let folder = TempDir::new().expect("a temporary folder");
     let file = folder.path().join("password");
     fs::write(&file, "open sesame").expect("a file");
@@ -621,7 +621,7 @@ fn no_secret_is_in_it() {
 }
 
 #[test]
-fn a_collector_of_a_registry_is_installed_by_its_digest() {
+fn registry_collector_is_installed_by_digest() {
     let Some(registry) = Registry::start() else { return };
     let folder = TempDir::new().expect("a temporary folder");
     let file = folder.path().join("strange.wasm");
@@ -647,7 +647,7 @@ fn a_collector_of_a_registry_is_installed_by_its_digest() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_with_its_reason() {
+fn invalid_options_are_rejected_with_the_reason() {
     let other = |from: &str, to: &str| NEEDED.replace(from, to);
     let file = component("gostats");
     let complaints = [

@@ -74,7 +74,7 @@ fn printed<const COUNT: usize>(options: &str, bodies: [&Value; COUNT]) -> Values
 }
 
 #[test]
-fn of_docker_20_10_are_read_in_full() {
+fn docker_20_10_stats_are_read_completely() {
     let first = docker_on_v1(START);
     let gauges = [
         ("blkio.io_queued.async", 44.0),
@@ -151,7 +151,7 @@ fn of_docker_20_10_are_read_in_full() {
 }
 
 #[test]
-fn of_docker_28_on_version_2_are_read_in_full() {
+fn docker_28_stats_on_cgroup_v2_are_read_completely() {
     let first = docker_on_v2(START);
     let gauges = [
         ("health.failing_streak", 0.0),
@@ -200,7 +200,7 @@ fn of_docker_28_on_version_2_are_read_in_full() {
 }
 
 #[test]
-fn of_docker_29_on_version_2_have_numbers_of_operations() {
+fn docker_29_stats_on_cgroup_v2_include_operation_counts() {
     let place = "/blkio_stats/io_serviced_recursive";
     let counts = |read: u64, write: u64| {
         let entry = |minor: u64, op: &str, value: u64| json!({"major": 259, "minor": minor, "op": op, "value": value});
@@ -214,7 +214,7 @@ fn of_docker_29_on_version_2_have_numbers_of_operations() {
 }
 
 #[test]
-fn of_podman_4_3_are_printed_as_far_as_it_tells() {
+fn podman_4_3_stats_omit_what_it_does_not_report() {
     let first = podman(START);
     let second = grown(podman("2026-11-22T03:01:00Z"), [(USER, 30_000_000_000), ("/networks/network/rx_bytes", 600)]);
     let fleet = Fleet::of(&["api"]);
@@ -246,7 +246,7 @@ fn of_podman_4_3_are_printed_as_far_as_it_tells() {
 }
 
 #[test]
-fn give_cpu_in_percent_of_one_core_by_their_own_time() {
+fn cpu_percentage_uses_the_time_of_the_stats() {
     for (read, user, system, percent) in [
         ("2026-11-22T03:00:30Z", 6_000_000_000, 1_500_000_000, (20.0, 5.0)),
         ("2026-11-22T03:01:00Z", 6_000_000_000, 1_500_000_000, (10.0, 2.5)),
@@ -265,7 +265,7 @@ fn give_cpu_in_percent_of_one_core_by_their_own_time() {
 }
 
 #[test]
-fn give_cpu_in_nanoseconds_a_minute_where_usage_is_wanted() {
+fn cpu_format_usage_prints_nanoseconds_per_minute() {
     for (read, user, system) in [
         ("2026-11-22T03:00:30Z", 12_000_000_000.0, 3_000_000_000.0),
         ("2026-11-22T03:01:00Z", 6_000_000_000.0, 1_500_000_000.0),
@@ -279,7 +279,7 @@ fn give_cpu_in_nanoseconds_a_minute_where_usage_is_wanted() {
 }
 
 #[test]
-fn have_a_time_in_any_form_of_rfc_3339() {
+fn time_can_have_any_rfc_3339_form() {
     // The container is busy with one core all the time: 100 % whatever the times are, if they are read right.
     for (first, second, nanoseconds) in [
         ("2026-11-22T12:00:00+09:00", "2026-11-22T03:00:30Z", 30_000_000_000),
@@ -302,7 +302,7 @@ fn have_a_time_in_any_form_of_rfc_3339() {
 }
 
 #[test]
-fn of_a_time_that_stands_still_or_goes_back_give_no_counters() {
+fn unchanged_or_earlier_time_omits_counters() {
     for read in [START, "2026-11-22T02:59:59Z"] {
         let second = grown(docker_on_v1(read), [(USER, 6_000_000_000)]);
         assert_eq!(
@@ -314,7 +314,7 @@ fn of_a_time_that_stands_still_or_goes_back_give_no_counters() {
 }
 
 #[test]
-fn are_not_disturbed_by_what_they_say_of_the_last_time() {
+fn previous_stats_in_the_response_are_ignored() {
     let first = docker_on_v1(START);
     let second = grown(docker_on_v1("2026-11-22T03:01:00Z"), [(USER, 6_000_000_000)]);
     let right = printed(ALL, [&first, &second]);
@@ -327,7 +327,7 @@ fn are_not_disturbed_by_what_they_say_of_the_last_time() {
 }
 
 #[test]
-fn that_are_not_told_are_absent_and_never_zero() {
+fn missing_stats_are_omitted_not_zero() {
     let second = |first: &Value| with(first.clone(), [("/read", json!("2026-11-22T03:01:00Z"))]);
     let whole = docker_on_v1(START);
     let all = printed(ALL, [&whole, &second(&whole)]);
@@ -373,7 +373,7 @@ fn that_are_not_told_are_absent_and_never_zero() {
 }
 
 #[test]
-fn that_are_zero_are_printed() {
+fn zero_is_printed() {
     let zero = with(
         docker_on_v1(START),
         [
@@ -398,7 +398,7 @@ fn that_are_zero_are_printed() {
 }
 
 #[test]
-fn of_memory_of_which_more_is_inactive_than_used_show_all_of_it_as_used() {
+fn inactive_memory_above_usage_is_not_subtracted() {
     for (inactive, used) in [(104_857_599, 1.0), (104_857_600, 104_857_600.0), (104_857_601, 104_857_600.0)] {
         let body = with(docker_on_v1(START), [("/memory_stats/stats/total_inactive_file", json!(inactive))]);
         let printed = printed("--stats-source api --graphs memory-limit", [&body]);
@@ -407,14 +407,14 @@ fn of_memory_of_which_more_is_inactive_than_used_show_all_of_it_as_used() {
 }
 
 #[test]
-fn with_a_memory_limit_of_zero_give_no_percentage() {
+fn memory_limit_of_zero_omits_the_percentage() {
     let body = with(docker_on_v1(START), [("/memory_stats/limit", json!(0))]);
     let printed = printed("--stats-source api --graphs memory-limit", [&body]);
     assert!(!printed.contains_key("memory_percentage.used"), "{printed:?}");
 }
 
 #[test]
-fn know_operations_in_any_case_and_pass_over_others() {
+fn operations_match_in_any_case_and_unknown_ones_are_ignored() {
     // Of the synchronous and the asynchronous ones one number is missing, and so is the sum.
     let entry = |op: &str, value: u64| json!({"major": 8, "minor": 0, "op": op, "value": value});
     let list = json!([
@@ -439,7 +439,7 @@ fn know_operations_in_any_case_and_pass_over_others() {
 }
 
 #[test]
-fn of_counters_that_fell_are_left_out_and_of_no_other() {
+fn counter_that_fell_is_omitted() {
     let first = docker_on_v1(START);
     let second = with(
         grown(docker_on_v1("2026-11-22T03:01:00Z"), [(SYSTEM, 600_000_000)]),
@@ -456,7 +456,7 @@ fn of_counters_that_fell_are_left_out_and_of_no_other() {
 }
 
 #[test]
-fn of_a_restarted_container_give_no_counters_once() {
+fn restarted_container_omits_counters_once() {
     let later = |read: &str, growth: u64| grown(docker_on_v1(read), [(USER, growth)]);
     let lower = with(docker_on_v1("2026-11-22T03:01:00Z"), [(USER, json!(1_000_000)), (SYSTEM, json!(1_000_000))]);
     for (what, restarted) in [("lower", lower), ("higher", later("2026-11-22T03:01:00Z", 6_000_000_000))] {
@@ -477,7 +477,7 @@ fn of_a_restarted_container_give_no_counters_once() {
 }
 
 #[test]
-fn of_a_container_on_the_hosts_network_have_no_network() {
+fn host_network_container_has_no_network_metrics() {
     let fleet = Fleet::of(&["api"]);
     fleet.lists("api", |container| container["HostConfig"]["NetworkMode"] = json!("host"));
     for read in [START, "2026-11-22T03:01:00Z"] {
@@ -508,7 +508,7 @@ fn message(text: &str) -> String {
 }
 
 #[test]
-fn of_a_container_that_went_away_are_one_line_and_the_others_print_everything() {
+fn removed_container_is_one_line_and_others_are_complete() {
     let replies = [
         Reply::Whole(404, message("No such container: bad")),
         Reply::Whole(200, stopped().to_string()),
@@ -526,17 +526,17 @@ fn of_a_container_that_went_away_are_one_line_and_the_others_print_everything() 
 }
 
 #[test]
-fn that_never_come_cost_the_containers_time_and_no_more() {
+fn stats_that_never_arrive_time_out_alone() {
     insta::assert_snapshot!(complaint(Reply::Silence, "--timeout 1s"), @"mackerel-plugin-wasm: docker: bad: no answer from the engine after 1s (--timeout)");
 }
 
 #[test]
-fn that_have_not_come_when_the_run_ends_cost_the_others_nothing() {
+fn stats_missing_at_the_deadline_do_not_affect_others() {
     insta::assert_snapshot!(complaint(Reply::Silence, "--deadline 2s"), @"mackerel-plugin-wasm: docker: bad: no answer from the engine when the run's 2s were over (--deadline)");
 }
 
 #[test]
-fn that_the_engine_refuses_are_told_with_its_words() {
+fn engine_error_is_quoted() {
     let replies = [
         Reply::Whole(500, message("the daemon is on fire")),
         Reply::Whole(500, "<html>on fire</html>".to_owned()),
@@ -553,7 +553,7 @@ fn that_the_engine_refuses_are_told_with_its_words() {
 }
 
 #[test]
-fn that_are_no_stats_are_one_line() {
+fn response_that_is_not_stats_is_one_line() {
     let bodies = ["nonsense", "[]", "null", "{}", "1", "\"stats\"", "[null]", "{\"read\": null}", "{\"read\": 1}"];
     let complaints = bodies.map(|body| format!("{body}\n    {}", complaint(Reply::Whole(200, body.to_owned()), "")));
     insta::assert_snapshot!(complaints.concat(), @r#"
@@ -579,7 +579,7 @@ fn that_are_no_stats_are_one_line() {
 }
 
 #[test]
-fn that_break_off_are_one_line() {
+fn incomplete_stats_are_one_line() {
     // The first half, and the head alone.
     let replies = [docker_on_v1(START).to_string(), "{".to_owned()].map(Reply::Half);
     insta::assert_snapshot!(replies.map(|reply| complaint(reply, "")).concat(), @"
@@ -589,7 +589,7 @@ fn that_break_off_are_one_line() {
 }
 
 #[test]
-fn without_a_time_that_can_be_read_are_one_line() {
+fn stats_without_a_valid_time_are_one_line() {
     let times = ["", "yesterday", "2026-11-22", "2026-11-22T03:00:00", "2026-13-22T03:00:00Z", "9999999"];
     let complaints = times.map(|read| {
         let body = docker_on_v1(read).to_string();
@@ -612,7 +612,7 @@ fn without_a_time_that_can_be_read_are_one_line() {
 }
 
 #[test]
-fn with_numbers_that_are_none_are_one_line() {
+fn stats_with_invalid_numbers_are_one_line() {
     let numbers = [
         json!(1e30),
         json!(-1),
@@ -648,7 +648,7 @@ fn with_numbers_that_are_none_are_one_line() {
 }
 
 #[test]
-fn of_another_shape_within_are_one_line() {
+fn stats_of_another_shape_are_one_line() {
     let places =
         ["/cpu_stats", "/memory_stats/stats", "/blkio_stats/io_queue_recursive", "/networks", "/networks/eth0"];
     let complaints = places.map(|place| {
@@ -670,7 +670,7 @@ fn of_another_shape_within_are_one_line() {
 }
 
 #[test]
-fn as_large_as_numbers_get_are_printed_or_left_out_and_never_overflow() {
+fn largest_numbers_are_printed_or_omitted_without_overflow() {
     let max = json!(u64::MAX);
     let body = with(
         docker_on_v1(START),
@@ -704,7 +704,7 @@ fn as_large_as_numbers_get_are_printed_or_left_out_and_never_overflow() {
 }
 
 #[test]
-fn refused_in_words_that_steer_a_terminal_or_fill_a_log_are_escaped_and_cut() {
+fn engine_error_is_escaped_and_truncated() {
     let forged = "a\nmackerel-plugin-wasm: all is well\u{1b}[2J\u{202e}\0";
     insta::assert_snapshot!(complaint(Reply::Whole(500, message(forged)), ""), @r"mackerel-plugin-wasm: docker: bad: the engine does not tell: it answered 500 a\nmackerel-plugin-wasm: all is well\u{1b}[2J\u{202e}\0");
     let endless = complaint(Reply::Whole(500, message(&"fire ".repeat(200_000))), "");
@@ -712,7 +712,7 @@ fn refused_in_words_that_steer_a_terminal_or_fill_a_log_are_escaped_and_cut() {
 }
 
 #[test]
-fn all_of_which_fail_are_a_failed_run() {
+fn run_fails_if_all_containers_fail() {
     let fleet = Fleet::of(&["api", "web"]);
     for name in ["api", "web"] {
         fleet.replies(name, Question::Stats, Reply::Whole(404, message("No such container")));
@@ -726,7 +726,7 @@ fn all_of_which_fail_are_a_failed_run() {
 }
 
 #[test]
-fn are_served_by_engines_of_all_versions() {
+fn stats_work_with_every_api_version() {
     for (oldest, newest) in [("1.12", "1.41"), ("1.24", "1.48"), ("1.44", "1.52")] {
         let engine = FakeEngine::speaking(oldest, newest, vec![container("api", "127.0.0.1", 1)]);
         let agent = scenarios::agent::Agent::on(&engine.host());
@@ -736,7 +736,7 @@ fn are_served_by_engines_of_all_versions() {
 }
 
 #[test]
-fn are_asked_for_once_a_container_and_restarts_only_where_one_is_possible() {
+fn stats_are_requested_once_and_start_times_only_if_needed() {
     let fleet = Fleet::of(&["api", "db", "web"]);
     let stats = ["api", "db", "web"].map(|name| format!("/containers/{name}/stats"));
     let inspections = ["api", "db", "web"].map(|name| format!("/containers/{name}/json"));
@@ -781,7 +781,7 @@ fn are_asked_for_once_a_container_and_restarts_only_where_one_is_possible() {
 }
 
 #[test]
-fn of_health_are_what_the_check_says() {
+fn health_metrics_follow_the_health_check() {
     let health = |health: Value| {
         let fleet = Fleet::of(&["api"]);
         let mut inspected = fleet.inspected("api");
@@ -804,7 +804,7 @@ fn of_health_are_what_the_check_says() {
 }
 
 #[test]
-fn of_restarts_are_the_engines_count() {
+fn restart_metric_is_the_engines_count() {
     let restarts = |change: fn(&mut Value)| {
         let fleet = Fleet::of(&["api"]);
         let mut inspected = fleet.inspected("api");
@@ -818,7 +818,7 @@ fn of_restarts_are_the_engines_count() {
 }
 
 #[test]
-fn of_restarts_and_health_that_the_engine_does_not_tell_are_one_line() {
+fn missing_restarts_and_health_are_one_line() {
     let replies =
         [Reply::Whole(404, message("No such container")), Reply::Whole(500, message("on fire")), Reply::Silence];
     let complaints = replies.map(|reply| {

@@ -19,7 +19,7 @@ fn outgrow(app: &Container, before: &Value) {
 }
 
 #[test]
-fn ten_containers_print_their_gauges_first_and_their_rates_from_then_on() {
+fn ten_containers_print_gauges_at_first_and_rates_afterwards() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let apps = group.apps(10);
@@ -39,7 +39,7 @@ fn ten_containers_print_their_gauges_first_and_their_rates_from_then_on() {
 }
 
 #[test]
-fn lines_come_in_the_same_order_on_every_run() {
+fn lines_have_the_same_order_in_every_run() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let apps = group.apps(3);
@@ -63,7 +63,7 @@ fn lines_come_in_the_same_order_on_every_run() {
 }
 
 #[test]
-fn a_restarted_container_prints_its_gauges_and_no_counter() {
+fn restarted_container_prints_gauges_and_omits_counters() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let other = group.app("other");
@@ -87,7 +87,7 @@ fn a_restarted_container_prints_its_gauges_and_no_counter() {
 }
 
 #[test]
-fn a_port_that_another_container_took_over_prints_gauges_and_no_counter() {
+fn reused_port_prints_gauges_and_omits_counters() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let other = group.app("other");
@@ -107,7 +107,7 @@ fn a_port_that_another_container_took_over_prints_gauges_and_no_counter() {
 }
 
 #[test]
-fn a_container_that_comes_back_after_a_run_without_it_keeps_its_rates() {
+fn container_missed_by_one_run_keeps_its_rates() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let [always, paused] = ["always", "paused"].map(|name| group.app(name));
@@ -125,7 +125,7 @@ fn a_container_that_comes_back_after_a_run_without_it_keeps_its_rates() {
 }
 
 #[test]
-fn no_matching_container_prints_nothing_and_is_no_failure() {
+fn no_matching_container_is_not_a_failure() {
     let Some(engine) = Engine::find() else { return };
     let output = Agent::beside(engine).values("run gostats --filter name=there-is-no-such-container");
     assert_eq!(output.exits(0).without_complaint().stdout, "");
@@ -158,7 +158,7 @@ fn filters_are_those_of_docker_ps() {
 }
 
 #[test]
-fn a_filter_that_the_engine_does_not_know_is_told_with_the_engines_words() {
+fn unknown_filter_is_rejected_with_the_engines_message() {
     let Some(engine) = Engine::find() else { return };
     let output = Agent::beside(engine).values("run gostats --filter nmae=api").exits(2);
     assert_eq!(output.stdout, "");
@@ -166,7 +166,7 @@ fn a_filter_that_the_engine_does_not_know_is_told_with_the_engines_words() {
 }
 
 #[test]
-fn a_stopped_container_is_none() {
+fn stopped_container_is_ignored() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let [running, stopped] = ["running", "stopped"].map(|name| group.app(name));
@@ -176,7 +176,7 @@ fn a_stopped_container_is_none() {
 }
 
 #[test]
-fn entries_with_other_prefixes_filters_and_paths_do_not_disturb_each_other() {
+fn plugins_with_different_options_do_not_share_state() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let [one, two] = ["one", "two"].map(|name| group.app(name));

@@ -45,7 +45,7 @@ fn printed(resolve: &Resolve, package: PackageId, has_docs: bool) -> String {
 }
 
 #[test]
-fn a_contract_that_changed_has_another_version() {
+fn changed_contract_has_a_new_version() {
     let mut resolve = Resolve::default();
     let package = read(&mut resolve, Path::new(CURRENT));
     let version = in_words(version(&resolve, package));
@@ -68,7 +68,7 @@ fn a_contract_that_changed_has_another_version() {
 }
 
 #[test]
-fn a_version_only_adds_to_the_older_ones_of_its_line() {
+fn version_only_adds_to_older_compatible_ones() {
     let mut alone = Resolve::default();
     let current = read(&mut alone, Path::new(CURRENT));
     let current = version(&alone, current);
@@ -95,7 +95,7 @@ fn a_version_only_adds_to_the_older_ones_of_its_line() {
 }
 
 #[test]
-fn a_component_of_version_0_1_0_runs_unchanged() {
+fn component_of_version_0_1_0_runs_unchanged() {
     let agent = Agent::alone();
     let bytes = fs::read(component("old")).expect("the old collector");
     assert!(bytes.windows(32).any(|name| name == b"mackerel:collector/metrics@0.1.0"), "it is no old collector");

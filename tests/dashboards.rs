@@ -144,7 +144,7 @@ fn graphs(dashboard: &Value) -> (Vec<&str>, Vec<&str>) {
 }
 
 #[test]
-fn mackerel_takes_them() {
+fn dashboards_match_mackerels_schema() {
     let schema = fs::read_to_string("golden/dashboard.schema.json").expect("the schema");
     let schema: Value = serde_json::from_str(&schema).expect("the schema is JSON");
     let validator = jsonschema::validator_for(&schema).expect("a schema");
@@ -169,7 +169,7 @@ fn mackerel_takes_them() {
 }
 
 #[test]
-fn widgets_stand_on_the_grid_and_on_no_other() {
+fn widgets_fill_the_grid_without_overlap() {
     for command in commands() {
         let dashboard = dashboard(&command);
         let rectangle = |widget: &Value| {
@@ -192,7 +192,7 @@ fn widgets_stand_on_the_grid_and_on_no_other() {
 }
 
 #[test]
-fn every_graph_has_a_title_and_every_declared_graph_its_section() {
+fn every_graph_has_a_title_and_a_section() {
     for command in commands() {
         let dashboard = dashboard(&command);
         for widget in widgets(&dashboard, "graph").chain(widgets(&dashboard, "markdown")) {
@@ -210,7 +210,7 @@ fn every_graph_has_a_title_and_every_declared_graph_its_section() {
 }
 
 #[test]
-fn every_graph_draws_what_a_run_posts() {
+fn every_graph_draws_posted_metrics() {
     for command in commands() {
         let dashboard = dashboard(&command);
         let (expressions, role_graphs) = graphs(&dashboard);
@@ -225,7 +225,7 @@ fn every_graph_draws_what_a_run_posts() {
 }
 
 #[test]
-fn every_metric_that_a_run_posts_is_drawn_once() {
+fn every_posted_metric_is_drawn_once() {
     for command in commands() {
         let dashboard = dashboard(&command);
         let (expressions, role_graphs) = graphs(&dashboard);
@@ -238,7 +238,7 @@ fn every_metric_that_a_run_posts_is_drawn_once() {
 }
 
 #[test]
-fn one_of_each_kind_looks_like_this() {
+fn dashboard_snapshots() {
     let agent = Agent::alone();
     let with_totals = agent.values("dashboard gostats --role shop:api --total sum,avg --targets-graph");
     insta::assert_snapshot!("gostats_with_totals", with_totals.exits(0).without_complaint().stdout);
@@ -271,7 +271,7 @@ impl Embedded {
 }
 
 #[test]
-fn addresses_are_those_of_the_dashboards_graphs() {
+fn urls_are_those_of_the_dashboards_graphs() {
     for command in commands() {
         let dashboard = dashboard(&command);
         let (expressions, role_graphs) = graphs(&dashboard);
@@ -305,13 +305,13 @@ fn addresses_are_those_of_the_dashboards_graphs() {
 }
 
 #[test]
-fn addresses_look_like_this() {
+fn urls_snapshot() {
     let command = "dashboard gostats --role shop:api --total sum --select gc.* --urls example-org";
     insta::assert_snapshot!(Agent::alone().values(command).exits(0).without_complaint().stdout);
 }
 
 #[test]
-fn neither_an_engine_nor_a_secret_is_needed() {
+fn dashboard_needs_no_engine_and_no_secret() {
     let command = "dashboard redis --role shop:cache --password-file /nonexistent/password";
     let output = Agent::alone().values(command).exits(0).without_complaint();
     let with: Value = serde_json::from_str(&output.stdout).expect("JSON");
@@ -321,7 +321,7 @@ fn neither_an_engine_nor_a_secret_is_needed() {
 }
 
 #[test]
-fn one_that_is_there_is_replaced_by_its_id() {
+fn existing_dashboard_is_replaced_by_id() {
     let mut replacing = dashboard("gostats --dashboard-id 2u4PP3TJqbu");
     let id = replacing.as_object_mut().expect("an object").remove("id");
     assert_eq!(id, Some(Value::from("2u4PP3TJqbu")));
@@ -334,7 +334,7 @@ fn one_that_is_there_is_replaced_by_its_id() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_with_its_reason() {
+fn invalid_options_are_rejected_with_the_reason() {
     let complaints = [
         "",
         "--role shop",

@@ -14,7 +14,7 @@ fn graphs(output: &Output) -> Value {
 }
 
 #[test]
-fn are_those_of_mackerel_plugin_gostats() {
+fn definitions_are_those_of_mackerel_plugin_gostats() {
     let output = Agent::alone().definitions("run gostats").exits(0).without_complaint();
     let golden = fs::read_to_string("golden/gostats.meta.txt").expect("the golden file");
     let (_, golden) = golden.split_once('\n').expect("two lines");
@@ -23,7 +23,7 @@ fn are_those_of_mackerel_plugin_gostats() {
 }
 
 #[test]
-fn stand_below_the_prefix_and_show_it_in_title_case() {
+fn definitions_use_the_prefix_and_its_title_case() {
     let agent = Agent::alone();
     let titles = ["web.go", "my-api_v2", "X"].map(|prefix| {
         let output =
@@ -54,7 +54,7 @@ fn stand_below_the_prefix_and_show_it_in_title_case() {
 }
 
 #[test]
-fn are_the_same_whatever_the_other_options_are() {
+fn definitions_do_not_depend_on_other_options() {
     let agent = Agent::alone();
     let plain = agent.definitions("run gostats").exits(0);
     let options =
@@ -64,7 +64,7 @@ fn are_the_same_whatever_the_other_options_are() {
 }
 
 #[test]
-fn leave_no_state_behind() {
+fn definitions_leave_no_state() {
     let agent = Agent::alone();
     let _ = agent.definitions("run gostats").exits(0);
     assert!(!agent.state_folder().exists());

@@ -25,7 +25,7 @@ fn run_with(containers: Vec<Value>, options: &str) -> Output {
 }
 
 #[test]
-fn no_engine_is_one_line_that_says_what_was_tried_and_what_to_do() {
+fn missing_engine_is_one_line_with_the_address_and_the_fix() {
     let hosts = [
         "unix:///nonexistent/docker.sock",
         "tcp://127.0.0.1:1",
@@ -47,14 +47,14 @@ fn no_engine_is_one_line_that_says_what_was_tried_and_what_to_do() {
 }
 
 #[test]
-fn an_address_that_is_none_is_refused() {
+fn invalid_address_is_rejected() {
     let output = Agent::on("nonsense").values("run gostats").exits(2);
     assert_eq!(output.stdout, "");
     insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: 'nonsense' is no engine's address: expected unix:///PATH or tcp://HOST:PORT in --docker-host or DOCKER_HOST");
 }
 
 #[test]
-fn the_option_wins_over_the_environment() {
+fn docker_host_option_overrides_the_environment() {
     let stand_in = StandIn::telling(stats::body(1, 1));
     let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stand_in.port())]);
     let output = Agent::alone().values(&format!("run gostats --docker-host {}", engine.host()));
@@ -62,7 +62,7 @@ fn the_option_wins_over_the_environment() {
 }
 
 #[test]
-fn a_socket_without_an_engine_behind_it_is_one_line() {
+fn socket_without_an_engine_is_one_line() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("docker.sock");
     drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket in a new folder"));
@@ -72,7 +72,7 @@ fn a_socket_without_an_engine_behind_it_is_one_line() {
 }
 
 #[test]
-fn a_file_in_the_sockets_place_is_one_line() {
+fn file_in_place_of_the_socket_is_one_line() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("docker.sock");
     fs::write(&path, "").expect("a file in a new folder");
@@ -82,7 +82,7 @@ fn a_file_in_the_sockets_place_is_one_line() {
 }
 
 #[test]
-fn an_engine_that_never_answers_is_given_up_at_the_deadline() {
+fn silent_engine_is_given_up_at_the_deadline() {
     let _load = load::timed();
     let engine = FakeEngine::answering(|_| Reply::Silence);
     let output = Agent::on(&engine.host()).values("run gostats --filter name=api --deadline 2s").exits(1);
@@ -92,7 +92,7 @@ fn an_engine_that_never_answers_is_given_up_at_the_deadline() {
 }
 
 #[test]
-fn an_engine_that_never_answers_is_given_up_at_a_signal() {
+fn silent_engine_is_given_up_at_a_signal() {
     let _load = load::timed();
     let engine = FakeEngine::answering(|_| Reply::Silence);
     let agent = Agent::on(&engine.host());
@@ -105,19 +105,19 @@ fn an_engine_that_never_answers_is_given_up_at_a_signal() {
 }
 
 #[test]
-fn an_engine_that_fails_is_told_with_its_words() {
+fn engine_error_is_quoted() {
     let fails = |_: &str| Reply::Whole(500, json!({"message": "the daemon is on fire"}).to_string());
     insta::assert_snapshot!(complaint(&FakeEngine::answering(fails), 1), @"mackerel-plugin-wasm: the container engine at ENGINE answered 500: the daemon is on fire");
 }
 
 #[test]
-fn an_engine_that_speaks_html_is_told() {
+fn html_response_is_one_line() {
     let speaks_html = |_: &str| Reply::Whole(200, "<html>Sign in</html>".to_owned());
     insta::assert_snapshot!(complaint(&FakeEngine::answering(speaks_html), 1), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: expected value at line 1 column 1");
 }
 
 #[test]
-fn half_a_list_is_no_list() {
+fn half_a_list_is_rejected() {
     let containers = vec![container("api", "127.0.0.1", 1), container("web", "127.0.0.1", 2)];
     let engine = FakeEngine::answering(move |path| match fake_engine::well_behaved(&containers, path) {
         Reply::Whole(200, list) if list.starts_with('[') => Reply::Half(list),
@@ -127,7 +127,7 @@ fn half_a_list_is_no_list() {
 }
 
 #[test]
-fn an_engine_that_finds_the_program_too_old_or_too_new_is_told_with_its_words() {
+fn api_version_mismatch_is_quoted() {
     let refuses = |words: &'static str| {
         let engine = FakeEngine::answering(move |path| {
             if path.contains("/containers/") {
@@ -151,7 +151,7 @@ fn an_engine_that_finds_the_program_too_old_or_too_new_is_told_with_its_words() 
 }
 
 #[test]
-fn the_api_version_is_one_that_the_engine_takes() {
+fn api_version_is_one_that_the_engine_supports() {
     for (oldest, newest) in [("1.12", "1.41"), ("1.24", "1.30"), ("1.44", "1.52")] {
         let stand_in = StandIn::telling(stats::body(1, 1));
         let containers = vec![container("api", "127.0.0.1", stand_in.port())];
@@ -162,7 +162,7 @@ fn the_api_version_is_one_that_the_engine_takes() {
 }
 
 #[test]
-fn what_a_container_does_not_tell_is_done_without() {
+fn missing_and_unknown_fields_of_a_container_are_tolerated() {
     let stand_in = StandIn::telling(stats::body(1, 1));
     let port = stand_in.port();
     let with = |change: fn(&mut Value)| {
@@ -189,7 +189,7 @@ fn what_a_container_does_not_tell_is_done_without() {
 }
 
 #[test]
-fn containers_without_ports_are_passed_over() {
+fn containers_without_ports_are_skipped() {
     let stand_in = StandIn::telling(stats::body(1, 1));
     let mut null = container("null", "127.0.0.1", 1);
     null["Ports"] = json!(null);
@@ -203,7 +203,7 @@ fn containers_without_ports_are_passed_over() {
 }
 
 #[test]
-fn a_container_that_vanished_since_the_list_is_one_line() {
+fn container_removed_after_the_list_is_one_line() {
     let stand_in = StandIn::telling(stats::body(1, 1));
     let containers = vec![container("gone", "127.0.0.1", 1), container("api", "127.0.0.1", stand_in.port())];
     let gone = containers[0]["Id"].as_str().expect("an id").to_owned();
@@ -220,7 +220,7 @@ fn a_container_that_vanished_since_the_list_is_one_line() {
 }
 
 #[test]
-fn a_container_that_the_engine_hangs_on_or_denies_still_prints_its_gauges() {
+fn failed_inspection_omits_counters_and_keeps_gauges() {
     let _load = load::timed();
     for (inspect, cause) in
         [(None, "no answer after 1s"), (Some(404), "it is gone"), (Some(500), "it answered 500 No such container")]
@@ -246,7 +246,7 @@ fn a_container_that_the_engine_hangs_on_or_denies_still_prints_its_gauges() {
 }
 
 #[test]
-fn names_cannot_forge_lines_or_steer_a_terminal() {
+fn names_cannot_forge_lines_or_control_a_terminal() {
     let mut containers: Vec<_> = ["a\nmackerel-plugin-wasm: all is well", "\u{1b}[2Jb", "c\u{202e}d", "e\tf\r"]
         .into_iter()
         .map(|name| container(name, "127.0.0.1", 1))
@@ -301,7 +301,7 @@ fn complaint_of_a_small_run(engine: &FakeEngine) -> String {
 }
 
 #[test]
-fn a_list_without_end_is_one_line_and_takes_little_memory() {
+fn endless_list_is_one_line_and_takes_little_memory() {
     let _load = load::timed();
     let entry = format!("{},", container("api", "127.0.0.1", 1));
     let complaints = floods("[", &entry).map(|(what, flood)| {
@@ -327,14 +327,14 @@ fn a_list_without_end_is_one_line_and_takes_little_memory() {
 }
 
 #[test]
-fn a_head_without_end_is_one_line_and_takes_little_memory() {
+fn endless_response_head_is_one_line_and_takes_little_memory() {
     let flood = Reply::Flood("HTTP/1.1 200 OK\r\n".to_owned(), "Field: value\r\n".to_owned());
     let engine = FakeEngine::answering(move |_| flood.clone());
     insta::assert_snapshot!(complaint_of_a_small_run(&engine), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: message head is too large");
 }
 
 #[test]
-fn one_containers_answer_without_end_costs_the_others_nothing_and_takes_little_memory() {
+fn endless_response_for_one_container_does_not_affect_others() {
     let complaints = floods("{\"Tomorrow\":[", "{\"a\":1},").map(|(what, flood)| {
         let of = |question: Question, options: &str| {
             let fleet = Fleet::of(&["api", "bad", "web"]);
@@ -384,7 +384,7 @@ fn one_containers_answer_without_end_costs_the_others_nothing_and_takes_little_m
 }
 
 #[test]
-fn the_run_after_one_in_which_the_engine_died_is_right_and_shows_its_counters() {
+fn run_after_a_dropped_connection_keeps_its_rates() {
     let list = |containers: &[Value]| json!(containers).to_string();
     let stand_in = StandIn::telling(stats::body(0, 1));
     let containers = vec![container("api", "127.0.0.1", stand_in.port()), container("web", "127.0.0.1", 1)];
@@ -447,7 +447,7 @@ fn the_run_after_one_in_which_the_engine_died_is_right_and_shows_its_counters() 
 }
 
 #[test]
-fn an_engine_whose_answers_come_byte_by_byte_is_given_up_in_time() {
+fn slow_engine_is_given_up_in_time() {
     let _load = load::timed();
     let stand_in = StandIn::telling(stats::body(1, 1));
     let containers = vec![container("api", "127.0.0.1", stand_in.port())];
@@ -506,7 +506,7 @@ fn nested(depth: usize) -> String {
 }
 
 #[test]
-fn what_is_no_list_is_one_line() {
+fn response_that_is_not_a_list_is_one_line() {
     let lists = [
         ("nothing", ""),
         ("null", "null"),
@@ -542,7 +542,7 @@ fn what_is_no_list_is_one_line() {
 }
 
 #[test]
-fn a_list_of_odd_containers_is_one_line_or_the_others_are_right() {
+fn odd_container_fails_the_list_or_is_skipped() {
     let stand_in = StandIn::telling(stats::body(1, 1));
     let good = container("api", "127.0.0.1", stand_in.port());
     let with = |place: &str, value: Value| {
@@ -620,7 +620,7 @@ fn a_list_of_odd_containers_is_one_line_or_the_others_are_right() {
 }
 
 #[test]
-fn a_million_entries_with_next_to_nothing_in_them_are_one_line_and_take_little_memory() {
+fn million_nearly_empty_entries_are_one_line_and_take_little_memory() {
     let entries: Vec<_> = (0..1_000_000).map(|number| format!("{{\"Id\":\"{number}\"}}")).collect();
     let list = format!("[{}]", entries.join(","));
     let engine = FakeEngine::answering(move |_| Reply::Whole(200, list.clone()));
@@ -628,7 +628,7 @@ fn a_million_entries_with_next_to_nothing_in_them_are_one_line_and_take_little_m
 }
 
 #[test]
-fn ten_thousand_containers_are_listed_and_the_one_that_is_meant_is_asked() {
+fn matching_container_is_found_among_ten_thousand() {
     let stand_in = StandIn::telling(stats::body(1, 1));
     let containers = (0..10_000).map(|number| {
         let mut other = container(&format!("other-{number}"), "127.0.0.1", 1);

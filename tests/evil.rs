@@ -695,7 +695,7 @@ fn an_error_of_a_mebibyte() {
 // Many at once.
 
 #[test]
-fn collectors_that_fail_before_any_target_cost_another_nothing() {
+fn collectors_that_fail_before_any_target_do_not_affect_another() {
     let _load = load::timed();
     let good: Vec<StandIn> = (0..5).map(|_| StandIn::telling(json!({"gc_num": 1, "goroutine_num": 2}))).collect();
     let targets = targets(good.iter().map(StandIn::target));
@@ -711,7 +711,7 @@ fn collectors_that_fail_before_any_target_cost_another_nothing() {
 }
 
 #[test]
-fn sandboxes_that_hold_all_memory_together_cost_small_ones_nothing() {
+fn sandboxes_that_exhaust_the_memory_pool_do_not_affect_small_ones() {
     let _load = load::timed();
     // Three times 40 MiB is there, and not five times. Nobody who waits for his target gives it back.
     let evil: Vec<Witness> = (0..5).map(|_| Witness::new()).collect();
@@ -759,7 +759,7 @@ fn many_beside_five_good(attack: &str, count: u8) -> Output {
 }
 
 #[test]
-fn targets_that_report_more_than_all_may_together_cost_the_others_nothing() {
+fn targets_beyond_the_sample_limit_of_a_run_do_not_affect_others() {
     // Eleven are one too many.
     let output = many_beside_five_good("as_many_samples_as_allowed", 11);
     let refused =
@@ -768,14 +768,14 @@ fn targets_that_report_more_than_all_may_together_cost_the_others_nothing() {
 }
 
 #[test]
-fn a_hundred_that_spin_cost_the_others_nothing() {
+fn hundred_spinning_sandboxes_do_not_affect_others() {
     let output = many_beside_five_good("spin", 100);
     assert_eq!(output.metrics().count(), 5, "{output}");
     insta::assert_snapshot!(lines(&output), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT and 99 others: the collector was not done after 5s (--timeout)");
 }
 
 #[test]
-fn ten_evil_containers_cost_twenty_good_ones_nothing() {
+fn ten_evil_containers_do_not_affect_twenty_good_ones() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let evil = [

@@ -83,7 +83,7 @@ fn short(container: &Container) -> String {
 }
 
 #[test]
-fn shows_what_becomes_of_every_container_and_why() {
+fn every_container_is_listed_with_its_outcome_and_reason() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let start = |name: &str, options: &str| group.app_with(name, &format!("{options} --label tier=front"));
@@ -159,7 +159,7 @@ fn choices(agent: &Agent, words: &str, containers: &[&Container]) -> String {
 }
 
 #[test]
-fn says_which_port_is_asked_and_why() {
+fn chosen_port_is_shown_with_the_reason() {
     let Some(engine) = Engine::find() else { return };
     if !skip::has_ipv6("a port that is bound to IPv6") {
         return;
@@ -193,7 +193,7 @@ fn says_which_port_is_asked_and_why() {
 }
 
 #[test]
-fn says_how_a_container_on_the_hosts_network_is_asked() {
+fn host_network_container_is_shown_with_its_address() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let number = port::free();
@@ -206,7 +206,7 @@ fn says_how_a_container_on_the_hosts_network_is_asked() {
 }
 
 #[test]
-fn names_targets_as_run_does() {
+fn targets_have_the_names_of_run() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let _front = group.app_with("front", "--publish 8080 --label com.example.role=web/front");
@@ -242,7 +242,7 @@ fn names_targets_as_run_does() {
 }
 
 #[test]
-fn shows_the_slots_of_the_last_run_and_changes_nothing() {
+fn slots_of_the_last_run_are_shown_and_unchanged() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let first = group.app("b-first");
@@ -273,7 +273,7 @@ fn shows_the_slots_of_the_last_run_and_changes_nothing() {
 }
 
 #[test]
-fn of_fixed_targets_shows_what_each_said() {
+fn fixed_targets_are_shown_with_their_result() {
     let Some(server) = Local::start(Program::Faults, &["status-500"]) else { return };
     let good = StandIn::telling(stats::body(1, 1));
     let agent = Agent::alone();
@@ -309,7 +309,7 @@ fn of_fixed_targets_shows_what_each_said() {
 }
 
 #[test]
-fn counts_what_is_selected() {
+fn selected_metrics_are_counted() {
     let good = StandIn::telling(stats::body(1, 1));
     let words = format!("gostats --target {} --select memory.* --select gc.gc_num", good.target());
     let explanation = explain(&Agent::alone(), &words);
@@ -318,7 +318,7 @@ fn counts_what_is_selected() {
 }
 
 #[test]
-fn shows_a_collectors_warnings() {
+fn warnings_of_a_collector_are_shown() {
     let fleet = Fleet::of(&["api", "bad"]);
     fleet.replies("bad", Question::Inspect, Reply::Whole(500, json!({"message": "on \u{1b}[31mfire"}).to_string()));
     let words = "docker --stats-source api --graphs memory,restarts,health --instance-name name";
@@ -343,7 +343,7 @@ fn shows_a_collectors_warnings() {
 }
 
 #[test]
-fn without_an_engine_says_what_run_says() {
+fn missing_engine_is_the_error_of_run() {
     let agent = Agent::alone();
     let explain = agent.values("explain docker").exits(1);
     assert_eq!(explain.stdout, "");
@@ -357,7 +357,7 @@ fn without_an_engine_says_what_run_says() {
 }
 
 #[test]
-fn an_engine_that_ends_after_its_list_costs_nothing_but_the_rest() {
+fn engine_that_stops_after_the_list_loses_only_the_rest() {
     let stand_in = StandIn::telling(stats::body(1, 1));
     let containers = vec![container("api", "127.0.0.1", stand_in.port())];
     let engine = FakeEngine::answering(move |path| {
@@ -379,7 +379,7 @@ fn an_engine_that_ends_after_its_list_costs_nothing_but_the_rest() {
 }
 
 #[test]
-fn without_a_container_says_so() {
+fn no_containers_are_reported() {
     let engine = FakeEngine::with_containers(Vec::new());
     let agent = Agent::on(&engine.host());
     insta::assert_snapshot!(text(&agent, "gostats").replace(&engine.host(), "ENGINE"), @"
@@ -397,7 +397,7 @@ fn width(text: &str) -> usize {
 }
 
 #[test]
-fn steers_no_terminal_and_keeps_its_columns_whatever_a_container_is_called() {
+fn container_names_cannot_control_the_terminal_or_break_columns() {
     let stand_in = StandIn::telling(stats::body(1, 1));
     let names = ["größe", "容器の名前", "\u{1b}[31mred", "line\nend", "tab\there", "a\u{202e}b", "two words"];
     let mut containers: Vec<_> =
@@ -447,7 +447,7 @@ fn steers_no_terminal_and_keeps_its_columns_whatever_a_container_is_called() {
 }
 
 #[test]
-fn steers_no_terminal_whatever_a_components_file_is_called() {
+fn component_file_names_cannot_control_the_terminal() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("a\u{1b}[31mred.wasm");
     fs::copy(component("gostats"), &file).expect("a file");
@@ -468,7 +468,7 @@ fn raw(words: &[&str], docker_host: &str) -> (bool, String) {
 }
 
 #[test]
-fn is_where_every_line_of_run_leads() {
+fn every_run_with_diagnostics_points_to_explain() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let _good = group.app("good");
@@ -492,7 +492,7 @@ fn is_where_every_line_of_run_leads() {
 }
 
 #[test]
-fn shows_all_that_run_complains_of() {
+fn all_diagnostics_of_run_are_shown() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let _good = group.app("good");
@@ -513,7 +513,7 @@ fn shows_all_that_run_complains_of() {
 }
 
 #[test]
-fn is_refused_what_run_is_refused() {
+fn invalid_options_are_rejected_as_by_run() {
     let engine = FakeEngine::with_containers(Vec::new());
     let agent = Agent::on(&engine.host());
     for words in [
@@ -534,7 +534,7 @@ fn is_refused_what_run_is_refused() {
 }
 
 #[test]
-fn says_the_command_that_it_is_of() {
+fn printed_command_matches_the_options() {
     let good = StandIn::telling(stats::body(1, 1));
     let explanation = explain(&Agent::alone(), &format!("gostats --target {} --select memory.*", good.target()));
     let command = explanation["command"].as_str().expect("a text");

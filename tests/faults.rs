@@ -37,7 +37,7 @@ const BEHAVIOURS: [&str; 22] = [
 ];
 
 #[test]
-fn a_bad_container_costs_no_other_its_metrics() {
+fn bad_container_does_not_affect_others() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let good = group.apps(3);
@@ -65,7 +65,7 @@ fn a_bad_container_costs_no_other_its_metrics() {
 }
 
 #[test]
-fn a_bad_target_is_one_line_that_names_address_and_cause() {
+fn bad_target_is_one_line_with_address_and_cause() {
     let _load = load::timed();
     let mut complaints = String::new();
     for behaviour in BEHAVIOURS {
@@ -83,21 +83,21 @@ fn a_bad_target_is_one_line_that_names_address_and_cause() {
 }
 
 #[test]
-fn a_closed_port_is_refused() {
+fn closed_port_is_one_line() {
     let output = Agent::alone().values("run gostats --target 127.0.0.1:1").exits(1);
     assert_eq!(output.stdout, "");
     insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: gostats: 127.0.0.1:1: no connection: Connection refused (os error 111)");
 }
 
 #[test]
-fn a_host_name_that_does_not_exist_is_one_line() {
+fn unknown_host_name_is_one_line() {
     let output = Agent::alone().values("run gostats --target there-is-no-such-host.invalid:80").exits(1);
     assert_eq!(output.stdout, "");
     insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: gostats: there-is-no-such-host.invalid:80: cannot look up 'there-is-no-such-host.invalid': failed to lookup address information: Name or service not known");
 }
 
 #[test]
-fn a_body_without_end_is_not_read_to_its_end() {
+fn endless_body_is_not_read_completely() {
     for behaviour in ["huge", "huge-unsized", "header-flood"] {
         let Some(server) = Local::start(Program::Faults, &[behaviour]) else { return };
         let _ = Agent::alone().values(&format!("run gostats --target {}", server.target())).exits(1);
@@ -107,7 +107,7 @@ fn a_body_without_end_is_not_read_to_its_end() {
 }
 
 #[test]
-fn targets_that_fail_alike_are_one_line_with_their_number() {
+fn many_equal_failures_are_one_line_with_their_number() {
     let Some(server) = Local::start(Program::Faults, &["status-500"]) else { return };
     let good = StandIn::telling(stats::body(1, 1));
     // The whole of 127.0.0.0/8 is this machine, and only 127.0.0.1 listens.
@@ -123,14 +123,14 @@ fn targets_that_fail_alike_are_one_line_with_their_number() {
 }
 
 #[test]
-fn five_that_fail_alike_are_five_lines() {
+fn five_equal_failures_are_five_lines() {
     let command = "run gostats --target 127.0.0.1:1 --target 127.0.0.1:2 --target 127.0.0.1:3 --target 127.0.0.1:4 --target 127.0.0.1:5";
     let output = Agent::alone().values(command).exits(1);
     assert_eq!(output.stderr.lines().count(), 5, "{output}");
 }
 
 #[test]
-fn at_the_deadline_what_is_ready_is_printed() {
+fn ready_targets_are_printed_at_the_deadline() {
     let _load = load::timed();
     let Some(never) = Local::start(Program::Faults, &["never"]) else { return };
     let good = StandIn::telling(stats::body(1, 1));
@@ -143,7 +143,7 @@ fn at_the_deadline_what_is_ready_is_printed() {
 }
 
 #[test]
-fn at_a_signal_what_is_ready_is_printed() {
+fn ready_targets_are_printed_at_a_signal() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let good = group.apps(2);
@@ -165,7 +165,7 @@ fn at_a_signal_what_is_ready_is_printed() {
 }
 
 #[test]
-fn what_was_printed_at_a_signal_is_remembered() {
+fn values_printed_at_a_signal_are_kept_in_the_state() {
     let _load = load::timed();
     let Some(never) = Local::start(Program::Faults, &["never"]) else { return };
     let good = StandIn::telling(stats::body(1_000_000_000, 1000));
@@ -182,7 +182,7 @@ fn what_was_printed_at_a_signal_is_remembered() {
 }
 
 #[test]
-fn a_bad_target_keeps_its_counters_for_when_it_is_good_again() {
+fn recovered_target_keeps_its_rates() {
     let Some(server) = Local::start(Program::Faults, &["status-500"]) else { return };
     let good = StandIn::telling(stats::body(1_000_000_000, 1000));
     let agent = Agent::alone();

@@ -22,7 +22,7 @@ fn assert_near(left: f64, right: f64, most: f64) {
 }
 
 #[test]
-fn a_busy_loop_held_to_half_a_core_shows_50_percent() {
+fn busy_loop_limited_to_half_a_core_shows_50_percent() {
     let Some(engine) = Engine::find_here() else { return };
     let group = engine.group();
     let container = group.work("half", "--cpus 0.5", "-spin");
@@ -51,7 +51,7 @@ fn a_busy_loop_held_to_half_a_core_shows_50_percent() {
 }
 
 #[test]
-fn memory_held_is_memory_shown() {
+fn allocated_memory_is_shown() {
     let Some(engine) = Engine::find_here() else { return };
     let group = engine.group();
     let container = group.work("holder", "--memory 256m", "-hold 64");
@@ -79,7 +79,7 @@ fn memory_held_is_memory_shown() {
 }
 
 #[test]
-fn bytes_written_are_bytes_shown() {
+fn written_bytes_are_shown() {
     let Some(engine) = Engine::find_here() else { return };
     let Some(disk) = engine.disk() else { return };
     let group = engine.group();
@@ -102,7 +102,7 @@ fn bytes_written_are_bytes_shown() {
 }
 
 #[test]
-fn two_devices_are_shown_as_one_sum() {
+fn two_devices_are_summed() {
     let Some(engine) = Engine::find_here() else { return };
     let Some(disk) = engine.disk() else { return };
     let Some(second) = LoopDevice::of(16) else { return };
@@ -178,7 +178,7 @@ impl Drop for LoopDevice {
 }
 
 #[test]
-fn bytes_sent_are_bytes_shown_headers_and_all() {
+fn sent_bytes_are_shown_with_headers() {
     let Some(engine) = Engine::find_here() else { return };
     let group = engine.group();
     let container = group.work("sender", "", "");
@@ -204,7 +204,7 @@ fn bytes_sent_are_bytes_shown_headers_and_all() {
 }
 
 #[test]
-fn both_sources_count_the_same_work_alike() {
+fn both_sources_agree_about_the_same_work() {
     let Some(engine) = Engine::find_here() else { return };
     let Some(disk) = engine.disk() else { return };
     let group = engine.group();
@@ -245,7 +245,7 @@ fn counters(values: &Values) -> usize {
 }
 
 #[test]
-fn a_restarted_container_prints_no_counter_once_and_then_right_ones() {
+fn restarted_container_omits_counters_once() {
     let Some(engine) = Engine::find_here() else { return };
     let group = engine.group();
     let container = group.work("restarted", "--cpus 0.5", "-spin");
@@ -268,7 +268,7 @@ fn a_restarted_container_prints_no_counter_once_and_then_right_ones() {
 }
 
 #[test]
-fn a_container_made_anew_under_the_same_name_prints_no_counter_once() {
+fn recreated_container_omits_counters_once() {
     let Some(engine) = Engine::find_here() else { return };
     for source in ["cgroup", "api"] {
         let group = engine.group();
@@ -288,7 +288,7 @@ fn a_container_made_anew_under_the_same_name_prints_no_counter_once() {
 }
 
 #[test]
-fn a_container_on_the_hosts_network_prints_all_but_network() {
+fn host_network_container_prints_all_metrics_except_network() {
     let Some(engine) = Engine::find_here() else { return };
     let Some(disk) = engine.disk() else { return };
     let seen = ["bridge", "host"].map(|network| {
@@ -313,7 +313,7 @@ fn a_container_on_the_hosts_network_prints_all_but_network() {
 }
 
 #[test]
-fn a_change_of_source_costs_the_counters_once() {
+fn change_of_source_omits_counters_once() {
     let Some(engine) = Engine::find_here() else { return };
     let group = engine.group();
     let container = group.work("worker", "", "-spin");
@@ -356,7 +356,7 @@ fn keys_are_those_of_mackerel_plugin_docker() {
 }
 
 #[test]
-fn health_and_restarts_are_what_the_engine_says() {
+fn health_and_restarts_are_those_of_the_engine() {
     let Some(engine) = Engine::find_here() else { return };
     let group = engine.group();
     // It fails the first time, and the engine starts it again.

@@ -33,7 +33,7 @@ fn look_around(language: Language, files: &[(&str, &str)], commands: &[&str]) ->
 }
 
 #[test]
-fn pythons_socket_and_urllib_reach_their_target_alone() {
+fn python_socket_and_urllib_reach_only_their_target() {
     let app = ("app.py", include_str!("libraries/curious.py"));
     let commands = [
         "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt",
@@ -44,7 +44,7 @@ fn pythons_socket_and_urllib_reach_their_target_alone() {
 }
 
 #[test]
-fn javascripts_fetch_reaches_its_target_alone() {
+fn javascript_fetch_reaches_only_its_target() {
     let app = ("curious.js", include_str!("libraries/curious.js"));
     let package =
         r#"{"private": true, "type": "module", "dependencies": {"@bytecodealliance/componentize-js": "0.23.0"}}"#;

@@ -10,7 +10,7 @@ use scenarios::{mask, stats};
 use serde_json::json;
 
 #[test]
-fn each_format_shows_its_part_of_the_container() {
+fn each_format_names_by_its_property() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let app = group.app_with("api", "--publish 8080 --label com.example.role=web/front");
@@ -33,7 +33,7 @@ fn each_format_shows_its_part_of_the_container() {
 }
 
 #[test]
-fn a_container_without_the_label_is_still_shown() {
+fn container_without_the_label_is_still_printed() {
     let stand_in = StandIn::telling(stats::body(1, 1));
     let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stand_in.port())]);
     let output = Agent::on(&engine.host()).values("run gostats --instance-name label:role").exits(0);
@@ -45,7 +45,7 @@ fn a_container_without_the_label_is_still_shown() {
 }
 
 #[test]
-fn containers_that_would_share_a_name_are_told_apart_the_same_way_on_every_run() {
+fn containers_with_equal_names_get_stable_suffixes() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let mut apps = group.apps(3);
@@ -65,7 +65,7 @@ fn containers_that_would_share_a_name_are_told_apart_the_same_way_on_every_run()
 }
 
 #[test]
-fn targets_on_the_same_port_of_two_hosts_are_told_apart() {
+fn equal_ports_of_two_hosts_get_different_names() {
     let stand_in = StandIn::telling(stats::body(1, 1));
     let port = stand_in.port();
     let command = format!("run gostats --target 127.0.0.1:{port} --target 127.0.0.2:{port}");
@@ -75,7 +75,7 @@ fn targets_on_the_same_port_of_two_hosts_are_told_apart() {
 }
 
 #[test]
-fn a_target_that_is_given_twice_is_one() {
+fn repeated_target_counts_once() {
     let stand_in = StandIn::telling(stats::body(1, 1));
     let target = stand_in.target();
     let metrics = Agent::alone().values(&format!("run gostats --target {target} --target {target}")).exits(0).metrics();
@@ -84,7 +84,7 @@ fn a_target_that_is_given_twice_is_one() {
 }
 
 #[test]
-fn keys_are_legal_whatever_a_container_is_called() {
+fn keys_are_valid_for_any_container_name() {
     let stand_in = StandIn::telling(stats::body(1, 1));
     let long = "long".repeat(2500);
     let names = [
@@ -158,7 +158,7 @@ fn docker(agent: &Agent, options: &str) -> (Vec<String>, String) {
 }
 
 #[test]
-fn of_docker_are_those_of_mackerel_plugin_docker() {
+fn docker_names_are_those_of_mackerel_plugin_docker() {
     let mut api = container("shop-api.1", "127.0.0.1", 1);
     api["Labels"] = json!({"com.example.role": "web/front"});
     let id = api["Id"].as_str().expect("an id").to_owned();
@@ -180,7 +180,7 @@ fn of_docker_are_those_of_mackerel_plugin_docker() {
 }
 
 #[test]
-fn of_docker_without_a_name_or_a_label_are_made_of_the_id_and_one_warning_says_so() {
+fn docker_name_falls_back_to_the_id_with_one_warning() {
     let mut nameless = container("nameless", "127.0.0.1", 1);
     nameless["Names"] = json!([]);
     let mut empty = container("empty", "127.0.0.1", 1);
@@ -201,7 +201,7 @@ fn of_docker_without_a_name_or_a_label_are_made_of_the_id_and_one_warning_says_s
 }
 
 #[test]
-fn of_docker_that_would_be_alike_are_told_apart_the_same_way_on_every_run() {
+fn docker_containers_with_equal_names_get_stable_suffixes() {
     let of = |names: &[&str]| {
         FakeEngine::with_containers(names.iter().map(|name| container(name, "127.0.0.1", 1)).collect())
     };
@@ -228,7 +228,7 @@ fn of_docker_that_would_be_alike_are_told_apart_the_same_way_on_every_run() {
 }
 
 #[test]
-fn of_docker_are_legal_whatever_a_container_is_called() {
+fn docker_keys_are_valid_for_any_container_name() {
     let names =
         ["größe", "容器", "two words", "line\nend", "\u{1b}[31mred", "a.b", "..", "#", "*", "%1", "", "-", "a/b", "\0"];
     let containers = names.map(|name| container(name, "127.0.0.1", 1)).to_vec();

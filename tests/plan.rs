@@ -69,7 +69,7 @@ fn assert_counted(agent: &Agent, words: &str) {
 }
 
 #[test]
-fn counts_what_real_runs_post_of_real_containers() {
+fn plan_counts_the_metrics_of_real_containers() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let _apps = group.apps(3);
@@ -84,7 +84,7 @@ fn counts_what_real_runs_post_of_real_containers() {
 }
 
 #[test]
-fn counts_what_real_runs_of_docker_post() {
+fn plan_counts_the_metrics_of_docker() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let _apps = group.apps(2);
@@ -94,7 +94,7 @@ fn counts_what_real_runs_of_docker_post() {
 }
 
 #[test]
-fn counts_a_container_that_fails_as_failed_and_not_its_metrics() {
+fn failed_container_counts_as_failed_without_metrics() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let _good = group.app("good");
@@ -160,7 +160,7 @@ fn assert_true(agent: &Agent, words: &str) -> usize {
 }
 
 #[test]
-fn says_which_options_help_a_host_with_too_many_metrics() {
+fn too_many_metrics_suggests_options() {
     let (_stand_in, engine) = fleet(20);
     let agent = Agent::on(&engine.host());
     let output = agent.values("plan gostats --instance-name name").exits(0).without_complaint();
@@ -190,7 +190,7 @@ fn says_which_options_help_a_host_with_too_many_metrics() {
 }
 
 #[test]
-fn suggests_what_is_true_beside_other_options() {
+fn suggestions_respect_other_options() {
     let (_stand_in, engine) = fleet(20);
     let agent = Agent::on(&engine.host());
     for options in [
@@ -207,7 +207,7 @@ fn suggests_what_is_true_beside_other_options() {
 }
 
 #[test]
-fn tells_people_and_programs_the_same() {
+fn text_and_json_agree() {
     let (_stand_in, engine) = fleet(20);
     let agent = Agent::on(&engine.host());
     for options in ["", "--total sum,max --targets-graph", "--total sum --total-only --select memory.*"] {
@@ -247,7 +247,7 @@ fn text_of(value: &Value) -> &str {
 }
 
 #[test]
-fn says_the_command_that_it_is_of() {
+fn printed_command_matches_the_options() {
     let (_stand_in, engine) = fleet(1);
     let agent = Agent::on(&engine.host());
     let plan = plan(&agent, "gostats --instance-name name --select memory.*");
@@ -257,7 +257,7 @@ fn says_the_command_that_it_is_of() {
 }
 
 #[test]
-fn suggests_nothing_where_there_is_room() {
+fn few_metrics_suggest_nothing() {
     let (_stand_in, engine) = fleet(2);
     let agent = Agent::on(&engine.host());
     let output = agent.values("plan gostats --instance-name name").exits(0).without_complaint();
@@ -280,7 +280,7 @@ fn suggests_nothing_where_there_is_room() {
 }
 
 #[test]
-fn without_targets_counts_none() {
+fn no_targets_count_zero() {
     let engine = FakeEngine::with_containers(Vec::new());
     let agent = Agent::on(&engine.host());
     let output = agent.values("plan gostats").exits(0).without_complaint();
@@ -299,7 +299,7 @@ fn without_targets_counts_none() {
 }
 
 #[test]
-fn of_targets_that_fail_counts_them_alone() {
+fn failed_targets_are_counted_separately() {
     let Some(server) = Local::start(Program::Faults, &["status-500"]) else { return };
     let agent = Agent::alone();
     let output =
@@ -321,7 +321,7 @@ fn of_targets_that_fail_counts_them_alone() {
 }
 
 #[test]
-fn is_refused_what_run_is_refused() {
+fn invalid_options_are_rejected_as_by_run() {
     let (_stand_in, engine) = fleet(1);
     let agent = Agent::on(&engine.host());
     for words in [
@@ -349,7 +349,7 @@ fn is_refused_what_run_is_refused() {
 }
 
 #[test]
-fn without_an_engine_says_what_run_says() {
+fn missing_engine_is_the_error_of_run() {
     let agent = Agent::alone();
     let plan = agent.values("plan docker").exits(1);
     assert!(!agent.state_folder().exists(), "a plan remembers something");

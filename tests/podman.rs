@@ -13,7 +13,7 @@ fn keys(look: &Look) -> Vec<&str> {
 }
 
 #[test]
-fn control_groups_tell_of_podmans_containers_what_they_tell_of_dockers() {
+fn cgroups_report_the_same_stats_as_for_docker() {
     let Some(podman) = Podman::start() else { return };
     let group = podman.group();
     let busy = group.work("busy", "--cpus 0.5 --memory 256m", "-spin -hold 64");
@@ -27,7 +27,7 @@ fn control_groups_tell_of_podmans_containers_what_they_tell_of_dockers() {
 }
 
 #[test]
-fn the_api_tells_less_and_nothing_is_made_up_for_it() {
+fn api_stats_omit_what_podman_does_not_report() {
     let Some(podman) = Podman::start() else { return };
     let group = podman.group();
     let busy = group.work("busy", "--cpus 0.5 --memory 256m", "-spin -hold 64");
@@ -41,7 +41,7 @@ fn the_api_tells_less_and_nothing_is_made_up_for_it() {
 }
 
 #[test]
-fn a_container_on_the_hosts_network_prints_no_network() {
+fn host_network_container_has_no_network_metrics() {
     let Some(podman) = Podman::start() else { return };
     let group = podman.group();
     let host = group.work("host", "--network host", "");
@@ -54,7 +54,7 @@ fn a_container_on_the_hosts_network_prints_no_network() {
 }
 
 #[test]
-fn a_published_port_is_found() {
+fn published_port_is_found() {
     let Some(podman) = Podman::start() else { return };
     let group = podman.group();
     let app = group.app("app");

@@ -9,7 +9,7 @@ fn run(engine: &Engine, group: &Group, options: &str) -> Output {
 }
 
 #[test]
-fn ipv4_and_ipv6_bindings_with_different_ports_are_one_target_each_at_its_own_address() {
+fn different_ipv4_and_ipv6_ports_are_each_dialled_at_their_address() {
     let Some(engine) = Engine::find() else { return };
     if !skip::has_ipv6("ports that are bound to IPv6") {
         return;
@@ -27,7 +27,7 @@ fn ipv4_and_ipv6_bindings_with_different_ports_are_one_target_each_at_its_own_ad
 }
 
 #[test]
-fn a_port_that_is_bound_to_ipv6_alone_is_asked_there() {
+fn ipv6_only_port_is_dialled_over_ipv6() {
     let Some(engine) = Engine::find() else { return };
     if !skip::has_ipv6("ports that are bound to IPv6") {
         return;
@@ -40,7 +40,7 @@ fn a_port_that_is_bound_to_ipv6_alone_is_asked_there() {
 }
 
 #[test]
-fn a_port_that_is_published_twice_is_one_target() {
+fn port_published_twice_is_one_target() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let app = group.app_with("twice", &format!("--publish 8080 --publish 127.0.0.1:{}:8080", port::free()));
@@ -50,7 +50,7 @@ fn a_port_that_is_published_twice_is_one_target() {
 }
 
 #[test]
-fn of_several_ports_one_must_be_chosen() {
+fn several_ports_require_a_choice() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let several = group.app_with("several", "--publish 9090 --publish 8080 --publish 5353/udp");
@@ -66,7 +66,7 @@ fn of_several_ports_one_must_be_chosen() {
 }
 
 #[test]
-fn a_container_without_that_port_is_passed_over_in_silence() {
+fn container_without_the_port_is_skipped_silently() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let right = group.app("right");
@@ -88,7 +88,7 @@ fn a_container_without_that_port_is_passed_over_in_silence() {
 }
 
 #[test]
-fn a_paused_container_is_passed_over_in_silence() {
+fn paused_container_is_skipped_silently() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let [awake, paused] = ["awake", "paused"].map(|name| group.app(name));
@@ -101,7 +101,7 @@ fn a_paused_container_is_passed_over_in_silence() {
 }
 
 #[test]
-fn a_container_in_the_hosts_network_is_asked_at_the_hosts_port() {
+fn host_network_container_is_dialled_at_the_hosts_port() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let port = port::free();
@@ -114,7 +114,7 @@ fn a_container_in_the_hosts_network_is_asked_at_the_hosts_port() {
 }
 
 #[test]
-fn an_exposed_port_that_is_not_published_is_asked_at_the_containers_own_address() {
+fn exposed_port_is_dialled_at_the_containers_address() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let app = group.app_with("exposed", "--expose 8080");

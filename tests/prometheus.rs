@@ -46,7 +46,7 @@ fn told(page: &str, series: &str) -> f64 {
 }
 
 #[test]
-fn values_are_those_that_the_app_serves() {
+fn values_are_those_of_the_app() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let apps = ["one", "two"].map(|name| group.prometheus_app(name));
@@ -89,7 +89,7 @@ fn values_are_those_that_the_app_serves() {
 }
 
 #[test]
-fn a_label_can_hold_anything_and_series_stay_apart() {
+fn label_values_can_be_any_text_and_series_stay_distinct() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let app = group.prometheus_app("odd");
@@ -126,7 +126,7 @@ fn definitions_are_those_of_the_chosen_metrics() {
 }
 
 #[test]
-fn what_cannot_be_shown_is_one_line_that_says_how_to_go_on() {
+fn metrics_that_cannot_be_printed_are_one_line_with_the_fix() {
     let Some(app) = Local::start(Program::PromApp, &[]) else { return };
     let agent = Agent::alone();
     let address = app.target().parse().expect("an address");
@@ -154,7 +154,7 @@ fn what_cannot_be_shown_is_one_line_that_says_how_to_go_on() {
 }
 
 #[test]
-fn inspect_shows_it_before_anything_is_chosen() {
+fn inspect_works_before_metrics_are_chosen() {
     let output = Agent::alone().values("inspect prometheus").exits(0).without_complaint();
     let (_, graphs) = output.stdout.split_once("\ngraphs\n").expect("a section of graphs");
     insta::assert_snapshot!(graphs.lines().next().unwrap_or_default(), @"  none with the default options: prometheus: --metric is required, once or more: a name such as go_goroutines, or a prefix such as 'go_*'");

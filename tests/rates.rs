@@ -53,48 +53,48 @@ fn assert_is(printed: f64, right: f64) {
 }
 
 #[test]
-fn are_absent_at_the_first_sight() {
+fn first_run_has_no_rates() {
     let pair = Pair::telling(stats::body(NOON, 1000));
     assert_eq!(pair.counters(&stats::body(NOON, 1000)), [""; 0]);
 }
 
 #[test]
-fn after_30_seconds_are_twice_the_growth() {
+fn rate_after_30_seconds_is_twice_the_growth() {
     let pair = Pair::telling(stats::body(NOON, 1000));
     pair.run();
     assert_is(pair.growth(&stats::body(NOON + 30 * SECOND, 1007)), 14.0);
 }
 
 #[test]
-fn after_60_seconds_are_the_growth() {
+fn rate_after_60_seconds_is_the_growth() {
     let pair = Pair::telling(stats::body(NOON, 1000));
     pair.run();
     assert_is(pair.growth(&stats::body(NOON + 60 * SECOND, 1007)), 7.0);
 }
 
 #[test]
-fn after_90_seconds_are_two_thirds_of_the_growth() {
+fn rate_after_90_seconds_is_two_thirds_of_the_growth() {
     let pair = Pair::telling(stats::body(NOON, 1000));
     pair.run();
     assert_is(pair.growth(&stats::body(NOON + 90 * SECOND, 1007)), 4.666_666_666_666_667);
 }
 
 #[test]
-fn after_half_a_second_are_120_times_the_growth() {
+fn rate_after_half_a_second_is_120_times_the_growth() {
     let pair = Pair::telling(stats::body(NOON, 1000));
     pair.run();
     assert_is(pair.growth(&stats::body(NOON + SECOND / 2, 1007)), 840.0);
 }
 
 #[test]
-fn after_5_hours_are_a_300th_of_the_growth() {
+fn rate_after_5_hours_is_a_300th_of_the_growth() {
     let pair = Pair::telling(stats::body(NOON, 1000));
     pair.run();
     assert_is(pair.growth(&stats::body(NOON + 5 * 60 * 60 * SECOND, 1007)), 0.023_333_333_333_333_334);
 }
 
 #[test]
-fn of_a_few_nanoseconds_and_of_large_counts_are_exact() {
+fn short_times_and_large_counts_are_exact() {
     let pair = Pair::telling(stats::body(NOON, 9_007_199_254_740_000));
     pair.run();
     // 100,000,001 ns apart: 600 times the growth, less one part in a hundred million.
@@ -102,14 +102,14 @@ fn of_a_few_nanoseconds_and_of_large_counts_are_exact() {
 }
 
 #[test]
-fn of_a_counter_that_stands_still_are_zero() {
+fn unchanged_counter_is_zero() {
     let pair = Pair::telling(stats::body(NOON, 1000));
     pair.run();
     assert_is(pair.growth(&stats::body(NOON + 60 * SECOND, 1000)), 0.0);
 }
 
 #[test]
-fn are_between_each_run_and_the_one_before_it() {
+fn rate_is_relative_to_the_previous_run() {
     let pair = Pair::telling(stats::body(NOON, 1000));
     pair.run();
     assert_is(pair.growth(&stats::body(NOON + 60 * SECOND, 1010)), 10.0);
@@ -118,7 +118,7 @@ fn are_between_each_run_and_the_one_before_it() {
 }
 
 #[test]
-fn of_a_counter_that_fell_are_left_out_and_of_no_other() {
+fn counter_that_fell_is_omitted() {
     let pair = Pair::telling(stats::body(NOON, 1000));
     pair.run();
     let mut fallen = stats::body(NOON + 60 * SECOND, 1060);
@@ -139,7 +139,7 @@ fn of_a_counter_that_fell_are_left_out_and_of_no_other() {
 }
 
 #[test]
-fn are_left_out_when_the_targets_clock_goes_back() {
+fn rates_are_omitted_if_the_targets_clock_goes_back() {
     let pair = Pair::telling(stats::body(NOON, 1000));
     pair.run();
     assert_eq!(pair.counters(&stats::body(NOON - 60 * SECOND, 1060)), [""; 0]);
@@ -147,7 +147,7 @@ fn are_left_out_when_the_targets_clock_goes_back() {
 }
 
 #[test]
-fn are_left_out_when_the_targets_clock_stands_still() {
+fn rates_are_omitted_if_the_targets_clock_stands_still() {
     let pair = Pair::telling(stats::body(NOON, 1000));
     pair.run();
     assert_eq!(pair.counters(&stats::body(NOON, 1060)), [""; 0]);
@@ -156,7 +156,7 @@ fn are_left_out_when_the_targets_clock_stands_still() {
 }
 
 #[test]
-fn are_by_the_hosts_clock_when_the_target_tells_no_time() {
+fn rates_use_the_hosts_clock_if_the_target_has_no_time() {
     let mut body = stats::body(NOON, 1000);
     body.as_object_mut().expect("an object").remove("time");
     let pair = Pair::telling(body.clone());
@@ -173,7 +173,7 @@ fn are_by_the_hosts_clock_when_the_target_tells_no_time() {
 }
 
 #[test]
-fn of_metrics_that_the_target_does_not_tell_are_absent_and_the_others_are_there() {
+fn missing_metric_is_omitted_and_others_are_printed() {
     let mut old = stats::body(NOON, 1000);
     for unknown in ["gc_num", "heap_sys"] {
         old.as_object_mut().expect("an object").remove(unknown);
@@ -189,7 +189,7 @@ fn of_metrics_that_the_target_does_not_tell_are_absent_and_the_others_are_there(
 }
 
 #[test]
-fn and_gauges_are_printed_in_plain_decimals_however_large_or_small() {
+fn values_are_printed_as_plain_decimals() {
     let mut body = stats::body(NOON, 1000);
     body["memory_alloc"] = serde_json::json!(1e30);
     body["memory_sys"] = u64::MAX.into();

@@ -19,7 +19,7 @@ fn count(text: &str, start: &str) -> usize {
 }
 
 #[test]
-fn both_languages_have_the_same_commands_and_parts() {
+fn languages_have_the_same_commands_and_sections() {
     let [english, japanese] = both();
     assert!(blocks(&english).len() > 10, "{:?}", blocks(&english));
     assert_eq!(blocks(&english), blocks(&japanese));
@@ -29,7 +29,7 @@ fn both_languages_have_the_same_commands_and_parts() {
 }
 
 #[test]
-fn both_languages_list_each_option_of_run() {
+fn languages_list_every_option_of_run() {
     let help = Agent::alone().values("run gostats --help").exits(0).without_complaint().stdout;
     let flag = |line: &str| line.split_whitespace().find(|word| word.starts_with("--")).map(str::to_owned);
     let flags: Vec<String> = help.lines().filter(|line| line.trim_start().starts_with('-')).filter_map(flag).collect();
@@ -41,7 +41,7 @@ fn both_languages_list_each_option_of_run() {
 }
 
 #[test]
-fn the_commands_that_need_no_container_work_as_they_stand() {
+fn commands_without_containers_work_as_written() {
     let [english, _] = both();
     let commands = blocks(&english).into_iter().flat_map(str::lines);
     let commands = commands.filter_map(|line| line.strip_prefix("mackerel-plugin-wasm "));
@@ -56,7 +56,7 @@ fn the_commands_that_need_no_container_work_as_they_stand() {
 }
 
 #[test]
-fn the_picture_is_there() {
+fn image_exists() {
     let picture = fs::read_to_string("../docs/gostats.svg").expect("the picture");
     // Twelve targets and their sum.
     assert_eq!(picture.matches("fill=\"none\"").count(), 13);

@@ -49,7 +49,7 @@ fn secret(text: &str) -> NamedTempFile {
 }
 
 #[test]
-fn values_are_those_that_info_tells() {
+fn values_are_those_of_info() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let Some(small) = group.redis("small", "") else { return };
@@ -98,7 +98,7 @@ fn values_are_those_that_info_tells() {
 }
 
 #[test]
-fn a_replica_and_a_cluster_are_told_too() {
+fn replica_and_cluster_are_reported() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let Some(cluster) = group.redis("cluster", "--cluster-enabled yes") else { return };
@@ -120,7 +120,7 @@ fn a_replica_and_a_cluster_are_told_too() {
 }
 
 #[test]
-fn a_password_opens_and_is_shown_nowhere() {
+fn password_is_accepted_and_never_shown() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let Some(_one) = group.redis("one", &format!("--requirepass {PASSWORD}")) else { return };
@@ -157,7 +157,7 @@ fn a_password_opens_and_is_shown_nowhere() {
 }
 
 #[test]
-fn a_user_needs_no_more_than_info() {
+fn user_needs_only_the_permission_for_info() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let user = format!("--user default off --user monitor on >{PASSWORD} +info");
@@ -169,7 +169,7 @@ fn a_user_needs_no_more_than_info() {
 }
 
 #[test]
-fn a_password_that_nobody_asked_for_is_told() {
+fn unexpected_password_is_reported() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let Some(_redis) = group.redis("open", "") else { return };
@@ -211,7 +211,7 @@ fn read_rest(mut stream: TcpStream) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_no_redis_is_one_line_and_gets_no_password() {
+fn server_that_is_not_redis_is_one_line_and_gets_no_password() {
     let file = secret(PASSWORD);
     let password = format!("--password-file {}", file.path().display());
     let agent = Agent::alone();
@@ -268,7 +268,7 @@ fn definitions_are_those_of_mackerel_plugin_redis() {
 }
 
 #[test]
-fn a_user_name_without_a_password_is_refused() {
+fn user_name_without_a_password_is_rejected() {
     let output = Agent::alone().values("run redis --target 127.0.0.1:1 --username monitor").exits(2);
     insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: redis: --username 'monitor' requires --password-file");
 }

@@ -90,7 +90,7 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_tag_is_resolved_once_and_what_runs_is_what_was_installed() {
+fn tag_is_resolved_at_install_time() {
     let Some(registry) = Registry::start() else { return };
     let shipping = Shipping::new();
     let tag = format!("{}/team/strange:1", registry.address());
@@ -124,7 +124,7 @@ fn a_tag_is_resolved_once_and_what_runs_is_what_was_installed() {
 }
 
 #[test]
-fn what_a_registry_keeps_is_what_others_understand() {
+fn pushed_artifact_follows_the_oci_conventions() {
     let Some(registry) = Registry::start() else { return };
     let shipping = Shipping::new();
     let _ = shipping.push("strange.wasm", &format!("{}/strange:1", registry.address())).exits(0);
@@ -151,7 +151,7 @@ fn what_a_registry_keeps_is_what_others_understand() {
 }
 
 #[test]
-fn the_login_is_that_of_docker() {
+fn login_is_that_of_docker() {
     let Some(registry) = Registry::with_login() else { return };
     let shipping = Shipping::new();
     let address = registry.address();
@@ -212,7 +212,7 @@ fn manifest(kind: &str, digest: &str, size: usize) -> Value {
 }
 
 #[test]
-fn what_a_registry_does_wrong_is_one_line_and_installs_nothing() {
+fn faulty_registry_is_one_line_and_installs_nothing() {
     let text = "no component at all";
     let digest = format!("sha256:{}", sha256(text.as_bytes()));
     let good = manifest("application/wasm", &digest, text.len());
@@ -282,7 +282,7 @@ fn what_a_registry_does_wrong_is_one_line_and_installs_nothing() {
 }
 
 #[test]
-fn a_permission_is_fetched_where_the_registry_sends_for_it() {
+fn token_is_fetched_from_the_realm() {
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
     let has_token = Arc::new(AtomicBool::new(false));
     let listener = port::listen();
@@ -312,7 +312,7 @@ fn a_permission_is_fetched_where_the_registry_sends_for_it() {
 }
 
 #[test]
-fn what_is_no_collector_is_not_pushed() {
+fn file_that_is_not_a_collector_is_not_pushed() {
     let Some(registry) = Registry::start() else { return };
     let shipping = Shipping::new();
     let address = registry.address();
@@ -372,7 +372,7 @@ fn proxy(to: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
 }
 
 #[test]
-fn registries_elsewhere_speak_tls_and_are_reached_through_the_proxy() {
+fn remote_registries_use_tls_and_the_proxy() {
     let Some(registry) = Registry::start() else { return };
     let certificates = TempDir::new().expect("a temporary folder");
     let folder = certificates.path().display().to_string();

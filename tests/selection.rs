@@ -45,7 +45,7 @@ fn chosen(agent: &Agent, command: &str, options: &str, target: &str) -> String {
 }
 
 #[test]
-fn values_and_definitions_hold_the_same_metrics() {
+fn values_and_definitions_have_the_same_metrics() {
     let minute = AtomicU64::new(0);
     let stand_in = StandIn::telling_live(move || {
         let minute = minute.fetch_add(1, Ordering::Relaxed) + 1;
@@ -94,7 +94,7 @@ fn values_and_definitions_hold_the_same_metrics() {
 }
 
 #[test]
-fn values_and_definitions_of_whole_containers_hold_the_same_metrics() {
+fn values_and_definitions_of_docker_have_the_same_metrics() {
     let containers = vec![container("api", "127.0.0.1", 1)];
     let second = AtomicU64::new(0);
     let engine = FakeEngine::answering(move |path| {
@@ -138,7 +138,7 @@ fn values_and_definitions_of_whole_containers_hold_the_same_metrics() {
 }
 
 #[test]
-fn of_real_containers_nothing_else_is_printed() {
+fn only_selected_metrics_of_real_containers_are_printed() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let apps = group.apps(2);
@@ -173,7 +173,7 @@ fn refusal(command: &str, last: &str) -> String {
 }
 
 #[test]
-fn patterns_that_fit_nothing_or_leave_nothing_are_refused_with_all_that_there_is() {
+fn patterns_that_match_nothing_are_rejected_with_all_names() {
     let gostats = |last: &str| refusal("run gostats --target 127.0.0.1:1", last);
     let refusals = [
         gostats("--select 'memry.*'"),
@@ -206,7 +206,7 @@ fn patterns_that_fit_nothing_or_leave_nothing_are_refused_with_all_that_there_is
 }
 
 #[test]
-fn patterns_that_no_name_can_fit_are_refused_with_what_is_expected() {
+fn invalid_patterns_are_rejected_with_the_expected_form() {
     let refusals = ["'a b'", "''", "'memory.#'", "'größe'", "'a,b'", "'memory.{rss,cache}'"]
         .map(|pattern| refusal("run gostats --target 127.0.0.1:1", &format!("--select {pattern}")));
     let of_exclude = refusal("run gostats --target 127.0.0.1:1", "--exclude 'gc/*'");
@@ -243,7 +243,7 @@ fn patterns_that_no_name_can_fit_are_refused_with_what_is_expected() {
 }
 
 #[test]
-fn totals_hold_what_is_chosen() {
+fn totals_include_only_selected_metrics() {
     let stand_in = StandIn::telling(stats::body(MINUTE, 7));
     let agent = Agent::alone();
     let options = "--total sum,max --select memory.* --select gc.* --exclude *_stack --exclude gc.gc_num";
@@ -268,7 +268,7 @@ fn totals_hold_what_is_chosen() {
 }
 
 #[test]
-fn a_series_that_only_the_target_knows_is_chosen_by_its_own_name() {
+fn wildcard_series_is_selected_by_its_name() {
     let Some(app) = Local::start(Program::PromApp, &[]) else { return };
     let address = app.target().parse().expect("an address");
     for code in [200, 404] {
@@ -317,7 +317,7 @@ fn a_series_that_only_the_target_knows_is_chosen_by_its_own_name() {
 }
 
 #[test]
-fn a_chosen_counter_keeps_its_rate_and_two_choices_keep_their_state_apart() {
+fn selected_counter_keeps_its_rate_and_selections_do_not_share_state() {
     let stand_in = StandIn::telling(stats::body(MINUTE, 10));
     let agent = Agent::alone();
     let run = |minute: u64, count: u64, choice: &str| {

@@ -89,7 +89,7 @@ fn programs(delays: &[u64]) -> Vec<Squares> {
 }
 
 #[test]
-fn end_a_run_at_any_moment_with_whole_lines_and_a_right_state() {
+fn signal_at_any_moment_leaves_whole_lines_and_a_valid_state() {
     let _load = load::timed();
     for signal in [Signal::TERM, Signal::INT] {
         let programs = programs(&[4, 5, 10, 20, 40]);
@@ -154,7 +154,7 @@ fn rest(mut pipe: PipeReader) -> String {
 }
 
 #[test]
-fn a_reader_that_closes_early_is_one_line_and_exit_1_and_the_state_stays() {
+fn closed_stdout_pipe_is_one_line_and_keeps_the_state() {
     let programs = programs(&[0, 0, 0]);
     let (agent, command) = (Agent::alone(), command(&programs));
     assert_undisturbed(&agent, &command, &programs);
@@ -171,7 +171,7 @@ fn a_reader_that_closes_early_is_one_line_and_exit_1_and_the_state_stays() {
 }
 
 #[test]
-fn a_reader_that_never_reads_is_given_up_after_the_deadline() {
+fn unread_stdout_pipe_is_given_up_after_the_deadline() {
     let _load = load::timed();
     let programs = programs(&[0, 0, 0]);
     // Long names: more than a pipe holds.
@@ -195,7 +195,7 @@ fn a_reader_that_never_reads_is_given_up_after_the_deadline() {
 }
 
 #[test]
-fn a_stderr_that_nobody_reads_is_given_up_after_the_deadline() {
+fn unread_stderr_pipe_is_given_up_after_the_deadline() {
     let _load = load::timed();
     let programs = programs(&[0, 0, 0]);
     let agent = Agent::alone();
@@ -210,7 +210,7 @@ fn a_stderr_that_nobody_reads_is_given_up_after_the_deadline() {
 }
 
 #[test]
-fn standard_streams_that_are_closed_harm_nothing() {
+fn closed_standard_streams_are_harmless() {
     for (closed, is_printed) in [("<&-", true), ("2>&-", true), (">&-", false), ("<&- >&- 2>&-", false)] {
         let programs = programs(&[0, 0]);
         let command = command(&programs);
@@ -229,7 +229,7 @@ fn standard_streams_that_are_closed_harm_nothing() {
 }
 
 #[test]
-fn standard_streams_without_a_reader_harm_nothing() {
+fn standard_streams_without_a_reader_are_harmless() {
     let programs = programs(&[0, 0]);
     let (agent, command) = (Agent::alone(), command(&programs));
     assert_undisturbed(&agent, &command, &programs);

@@ -82,7 +82,7 @@ fn run_docker(agent: &Agent, group: &Group) -> BTreeMap<usize, usize> {
 }
 
 #[test]
-fn ten_containers_that_are_replaced_one_a_minute_have_twelve_slots_for_ever() {
+fn rolling_replacement_of_ten_containers_needs_twelve_slots() {
     let Some(engine) = Engine::find() else { return };
     let Some(times) = Times::on(engine.host()) else { return };
     let group = engine.group();
@@ -121,7 +121,7 @@ fn ten_containers_that_are_replaced_one_a_minute_have_twelve_slots_for_ever() {
 }
 
 #[test]
-fn a_container_keeps_its_slot_over_a_restart_and_while_others_come_and_go() {
+fn container_keeps_its_slot_across_restarts() {
     let Some(engine) = Engine::find() else { return };
     let Some(times) = Times::on(engine.host()) else { return };
     let group = engine.group();
@@ -147,7 +147,7 @@ fn a_container_keeps_its_slot_over_a_restart_and_while_others_come_and_go() {
 }
 
 #[test]
-fn a_paused_container_keeps_its_slot_for_as_long_as_it_is_paused() {
+fn paused_container_keeps_its_slot() {
     let Some(engine) = Engine::find() else { return };
     let Some(times) = Times::on(engine.host()) else { return };
     let group = engine.group();
@@ -170,7 +170,7 @@ fn a_paused_container_keeps_its_slot_for_as_long_as_it_is_paused() {
 }
 
 #[test]
-fn a_new_containers_counters_are_absent_and_the_others_rates_are_their_own() {
+fn new_container_in_a_slot_has_no_rates_at_first() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let apps = group.apps(3);
@@ -239,7 +239,7 @@ fn age_slots(file: &Path) {
 }
 
 #[test]
-fn a_slot_that_changes_hands_carries_no_rate_over() {
+fn reassigned_slot_has_no_rates_at_first() {
     let [low, high] = [(); 2].map(|()| StandIn::telling(json!({})));
     let container = |name: &str, stand_in: &StandIn| container(name, "127.0.0.1", stand_in.port());
     let engine = Changing::with(vec![container("low", &low)]);
@@ -289,7 +289,7 @@ fn goroutines(output: &Output) -> BTreeMap<String, f64> {
 }
 
 #[test]
-fn runs_that_overlap_agree_also_where_one_saw_a_container_more() {
+fn overlapping_runs_agree_about_slots() {
     let (_stand_ins, containers) = numbered(["a", "b", "c", "d"]);
     for _ in 0..5 {
         // Both runs have read the state before either is told anything. One of them does not know the first container, so by itself it
@@ -320,7 +320,7 @@ fn runs_that_overlap_agree_also_where_one_saw_a_container_more() {
 }
 
 #[test]
-fn behind_a_label_count_for_each_of_its_values() {
+fn slots_are_numbered_for_each_label_value() {
     let (_stand_ins, mut containers) = numbered(["a", "b", "c", "d", "e", "f"]);
     let labels = [Some("web"), Some("web"), Some("db"), None, Some("shop/eu"), Some("")];
     for (container, label) in containers.iter_mut().zip(labels) {
@@ -346,7 +346,7 @@ fn behind_a_label_count_for_each_of_its_values() {
 }
 
 #[test]
-fn that_cannot_be_kept_are_not_given_and_totals_are_there_all_the_same() {
+fn unsaved_slots_are_not_assigned_and_totals_remain() {
     let (_stand_ins, containers) = numbered(["a", "b", "c"]);
     let (two, three) = (containers[..2].to_vec(), containers.clone());
     let command = "run gostats --instance-name slot --select *.goroutine_num --total sum,avg --targets-graph";
@@ -387,7 +387,7 @@ fn that_cannot_be_kept_are_not_given_and_totals_are_there_all_the_same() {
 }
 
 #[test]
-fn with_nothing_but_slots_nothing_is_printed_where_they_cannot_be_kept() {
+fn unsaved_slots_alone_print_nothing() {
     let (_stand_ins, containers) = numbered(["a", "b"]);
     let engine = FakeEngine::with_containers(containers);
     let agent = Agent::on(&engine.host());
@@ -398,7 +398,7 @@ fn with_nothing_but_slots_nothing_is_printed_where_they_cannot_be_kept() {
 }
 
 #[test]
-fn are_kept_apart_by_what_they_count() {
+fn slots_of_different_filters_are_separate() {
     let (_stand_ins, containers) = numbered(["a", "b", "c"]);
     let engine = Changing::with(containers.clone());
     let agent = Agent::on(&engine.engine.host());
@@ -416,7 +416,7 @@ fn are_kept_apart_by_what_they_count() {
 }
 
 #[test]
-fn are_of_containers_and_no_other_word_stands_for_them() {
+fn slots_require_containers() {
     let complaint = |options: &str| {
         let output = Agent::alone().values(&format!("run gostats {options}")).exits(2);
         assert_eq!(output.stdout, "", "{output}");

@@ -38,7 +38,7 @@ fn runs() -> usize {
 }
 
 #[test]
-fn every_value_of_many_runs_is_right_while_containers_come_and_go() {
+fn every_value_is_right_while_containers_come_and_go() {
     let Some(engine) = Engine::find_here() else { return };
     let begin = Instant::now();
     let group = engine.heavy_group();

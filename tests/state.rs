@@ -112,7 +112,7 @@ fn entries(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn is_private_and_nothing_else_is_left_behind() {
+fn state_is_private_and_the_only_file() {
     let mut minutes = Minutes::new();
     let _ = minutes.run().without_complaint();
     minutes.run_well();
@@ -128,7 +128,7 @@ fn is_private_and_nothing_else_is_left_behind() {
 }
 
 #[test]
-fn lies_in_the_temp_folder_where_the_agent_names_none() {
+fn state_defaults_to_the_temporary_folder() {
     let temp = tempfile::tempdir().expect("a temporary folder");
     let mut minutes = Minutes::of(Agent::alone().with("MACKEREL_PLUGIN_WORKDIR", "").with("TMPDIR", temp.path()));
     let _ = minutes.run().without_complaint();
@@ -138,7 +138,7 @@ fn lies_in_the_temp_folder_where_the_agent_names_none() {
 }
 
 #[test]
-fn that_is_garbage_is_a_fresh_start_with_one_warning() {
+fn garbage_is_ignored_with_one_warning() {
     let complaints = [&b""[..], b"garbage", b"{", b"[]", b"{}", b"null", b"\xff\xfe\x00"].map(|content| {
         let complaint = Minutes::new().survives(|file| fs::write(file, content).expect("a file that can be written"));
         format!("{}\n    {complaint}", content.escape_ascii())
@@ -162,7 +162,7 @@ fn that_is_garbage_is_a_fresh_start_with_one_warning() {
 }
 
 #[test]
-fn that_was_cut_is_a_fresh_start_with_one_warning() {
+fn truncated_state_is_ignored_with_one_warning() {
     let complaint = Minutes::new().survives(|file| {
         let whole = fs::read(file).expect("a file that can be read");
         // Cut within the first target's name, so that the complaint is the same whatever the numbers are.
@@ -172,7 +172,7 @@ fn that_was_cut_is_a_fresh_start_with_one_warning() {
 }
 
 #[test]
-fn that_was_cut_anywhere_is_a_fresh_start_with_one_warning() {
+fn state_truncated_anywhere_is_ignored_with_one_warning() {
     let mut minutes = Minutes::new();
     let _ = minutes.run().without_complaint();
     let whole = fs::metadata(minutes.file()).expect("our own file").len();
@@ -188,7 +188,7 @@ fn that_was_cut_anywhere_is_a_fresh_start_with_one_warning() {
 }
 
 #[test]
-fn of_an_older_or_newer_format_is_a_fresh_start_with_one_warning() {
+fn other_formats_are_ignored_with_one_warning() {
     let complaints = [0, 2].map(|format| {
         Minutes::new().survives(|file| {
             let mut state = read(file);
@@ -205,7 +205,7 @@ fn of_an_older_or_newer_format_is_a_fresh_start_with_one_warning() {
 }
 
 #[test]
-fn that_is_enormous_is_a_fresh_start_with_one_warning() {
+fn enormous_state_is_ignored_with_one_warning() {
     let complaint = Minutes::new().survives(|file| {
         let file = fs::File::options().write(true).open(file).expect("a file that can be written");
         file.set_len(1 << 40).expect("a sparse file");
@@ -214,7 +214,7 @@ fn that_is_enormous_is_a_fresh_start_with_one_warning() {
 }
 
 #[test]
-fn is_not_followed_through_a_symbolic_link() {
+fn symbolic_link_is_not_followed() {
     let elsewhere = tempfile::tempdir().expect("a temporary folder");
     let target = elsewhere.path().join("target");
     let complaint = Minutes::new().survives(|file| {
@@ -230,7 +230,7 @@ fn is_not_followed_through_a_symbolic_link() {
 }
 
 #[test]
-fn that_is_no_file_is_a_fresh_start_with_one_warning() {
+fn special_file_is_ignored_with_one_warning() {
     let node = |of: FileType, device| {
         move |file: &Path| {
             fs::remove_file(file).expect("our own file");
@@ -257,7 +257,7 @@ fn that_is_no_file_is_a_fresh_start_with_one_warning() {
 }
 
 #[test]
-fn that_may_not_be_read_is_a_fresh_start_with_one_warning() {
+fn unreadable_state_is_ignored_with_one_warning() {
     let launcher = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
     let is_root = rustix::process::getuid().is_root();
     // Root may read everything, unless it is taken from it.
@@ -268,7 +268,7 @@ fn that_may_not_be_read_is_a_fresh_start_with_one_warning() {
 
 /// What another run left half written, or anything else that has its name.
 #[test]
-fn is_written_whatever_is_in_the_new_files_place() {
+fn leftover_temporary_file_is_replaced() {
     let new = |minutes: &Minutes| minutes.file().with_extension("json.new");
     let elsewhere = tempfile::NamedTempFile::new().expect("a temporary file");
     let mut minutes = Minutes::new();
@@ -288,7 +288,7 @@ fn is_written_whatever_is_in_the_new_files_place() {
 }
 
 #[test]
-fn is_left_as_it_is_where_there_is_no_lock() {
+fn state_is_unchanged_without_a_lock() {
     let elsewhere = tempfile::NamedTempFile::new().expect("a temporary file");
     let mut minutes = Minutes::new();
     let _ = minutes.run().without_complaint();
@@ -336,26 +336,26 @@ fn on_a_disk(options: &str, spoil: impl Fn(&mut Disk), mend: impl Fn(&mut Disk))
 }
 
 #[test]
-fn stays_as_it_is_where_the_disk_is_full() {
+fn state_is_unchanged_on_a_full_disk() {
     let Some(complaint) = on_a_disk("size=64k", |disk| disk.fill(), |disk| disk.free()) else { return };
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written, so the old one stays: No space left on device (os error 28)");
 }
 
 #[test]
-fn stays_as_it_is_where_the_disk_can_have_no_more_files() {
+fn state_is_unchanged_on_a_disk_without_inodes() {
     let options = "size=64k,nr_inodes=16";
     let Some(complaint) = on_a_disk(options, |disk| disk.fill_with_files(), |disk| disk.free()) else { return };
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written, so the old one stays: No space left on device (os error 28)");
 }
 
 #[test]
-fn stays_as_it_is_where_the_disk_is_read_only() {
+fn state_is_unchanged_on_a_read_only_disk() {
     let Some(complaint) = on_a_disk("size=64k", |disk| disk.remount("ro"), |disk| disk.remount("rw")) else { return };
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written: its lock: Read-only file system (os error 30)");
 }
 
 #[test]
-fn is_done_without_where_the_first_run_finds_the_disk_full_or_read_only() {
+fn first_run_on_a_full_or_read_only_disk_has_no_state() {
     let options = "size=64k,nr_inodes=16";
     let spoils: [&dyn Fn(&mut Disk); 3] =
         [&|disk| disk.fill(), &|disk| disk.fill_with_files(), &|disk| disk.remount("ro")];
@@ -411,7 +411,7 @@ fn with_the_clock_set(by: Duration, forward: bool) {
 }
 
 #[test]
-fn gives_no_false_rates_when_the_machines_clock_was_set_back() {
+fn clock_set_back_omits_rates() {
     // A little: there is still some time between the two, but not the time that passed.
     for seconds in [20, 30, 60, 3600, 400_000_000] {
         with_the_clock_set(Duration::from_secs(seconds), false);
@@ -419,14 +419,14 @@ fn gives_no_false_rates_when_the_machines_clock_was_set_back() {
 }
 
 #[test]
-fn gives_no_false_rates_when_the_machines_clock_was_set_forward() {
+fn clock_set_forward_omits_rates() {
     for seconds in [20, 3600, 400_000_000] {
         with_the_clock_set(Duration::from_secs(seconds), true);
     }
 }
 
 #[test]
-fn gives_no_rates_where_both_clocks_are_ahead() {
+fn state_from_the_future_omits_rates() {
     let mut minutes = Minutes::new();
     let _ = minutes.run();
     minutes.edit(|target| {
@@ -440,7 +440,7 @@ fn gives_no_rates_where_both_clocks_are_ahead() {
 }
 
 #[test]
-fn is_whole_whenever_a_run_is_killed() {
+fn state_is_whole_whenever_a_run_is_killed() {
     let mut minutes = Minutes::new();
     let _ = minutes.run().without_complaint();
     let command = format!("run gostats --target {}", minutes.stand_in.target());
@@ -478,13 +478,13 @@ fn without_a_folder(obstruct: impl Fn(&Path)) -> String {
 }
 
 #[test]
-fn is_done_without_where_a_file_is_in_the_folders_place() {
+fn file_in_place_of_the_folder_disables_the_state() {
     let complaint = without_a_folder(|folder| fs::write(folder, "").expect("a file that can be written"));
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 cannot be opened: Not a directory (os error 20)");
 }
 
 #[test]
-fn is_done_without_where_the_folder_is_a_symbolic_link() {
+fn linked_folder_disables_the_state() {
     let elsewhere = tempfile::tempdir().expect("a temporary folder");
     let complaint = without_a_folder(|folder| symlink(elsewhere.path(), folder).expect("a link that can be made"));
     assert_eq!(entries(elsewhere.path()).len(), 0);
@@ -492,7 +492,7 @@ fn is_done_without_where_the_folder_is_a_symbolic_link() {
 }
 
 #[test]
-fn is_done_without_where_the_folder_is_someone_elses() {
+fn folder_of_another_user_disables_the_state() {
     if !skip::is_root("a state folder of another user") {
         return;
     }
@@ -505,7 +505,7 @@ fn is_done_without_where_the_folder_is_someone_elses() {
 }
 
 #[test]
-fn is_done_without_where_others_can_open_the_folder() {
+fn folder_open_to_others_disables_the_state() {
     let complaint = without_a_folder(|folder| {
         fs::create_dir(folder).expect("a folder that can be made");
         fs::set_permissions(folder, Permissions::from_mode(0o755)).expect("our own folder");
@@ -514,7 +514,7 @@ fn is_done_without_where_others_can_open_the_folder() {
 }
 
 #[test]
-fn is_done_without_where_there_is_no_work_folder() {
+fn missing_work_folder_disables_the_state() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::write(folder.path().join("file"), "").expect("a file in a new folder");
     let complaints = ["missing", "file"].map(|name| {
@@ -530,7 +530,7 @@ fn is_done_without_where_there_is_no_work_folder() {
 }
 
 #[test]
-fn is_done_without_where_a_folder_is_in_the_files_place() {
+fn folder_in_place_of_the_file_disables_the_state() {
     let mut minutes = Minutes::new();
     let _ = minutes.run().without_complaint();
     let file = minutes.file();
@@ -547,7 +547,7 @@ fn is_done_without_where_a_folder_is_in_the_files_place() {
 }
 
 #[test]
-fn is_left_as_it_is_where_another_run_holds_it_for_too_long() {
+fn state_is_unchanged_while_another_run_holds_the_lock() {
     let mut minutes = Minutes::new();
     let _ = minutes.run().without_complaint();
     let before = fs::read(minutes.file()).expect("our own file");
@@ -562,7 +562,7 @@ fn is_left_as_it_is_where_another_run_holds_it_for_too_long() {
 }
 
 #[test]
-fn is_kept_apart_by_collector_options_and_prefix() {
+fn state_is_separate_for_each_prefix_and_collector_option() {
     let mut minutes = Minutes::new();
     let _ = minutes.run();
     let target = minutes.stand_in.target();
@@ -579,7 +579,7 @@ fn is_kept_apart_by_collector_options_and_prefix() {
 }
 
 #[test]
-fn is_right_when_a_run_overlaps_a_slow_one() {
+fn run_that_overlaps_a_slow_one_keeps_rates_right() {
     let _load = load::timed();
     let Some(never) = Local::start(Program::Faults, &["never"]) else { return };
     let stand_in = StandIn::telling(stats::body(MINUTE, 7));
@@ -600,7 +600,7 @@ fn is_right_when_a_run_overlaps_a_slow_one() {
 }
 
 #[test]
-fn is_whole_and_right_when_ten_runs_overlap() {
+fn ten_overlapping_runs_keep_the_state_right() {
     let _load = load::timed();
     // Tells the number of each answer, and its square as every counter: the growth per minute between two answers is the sum of
     // their numbers.

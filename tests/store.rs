@@ -100,7 +100,7 @@ fn built_ins() -> Vec<String> {
 }
 
 #[test]
-fn an_installed_collector_prints_what_the_built_in_prints_under_its_own_name() {
+fn installed_collector_prints_under_its_own_name() {
     let operator = Operator::with_strange();
     let both = |minute: u64| {
         operator.target.tells(stats::body(minute * MINUTE, 7 * minute));
@@ -120,7 +120,7 @@ fn an_installed_collector_prints_what_the_built_in_prints_under_its_own_name() {
 }
 
 #[test]
-fn installing_shows_what_was_installed_and_how_it_is_run() {
+fn install_shows_the_collector_and_how_to_run_it() {
     let operator = Operator::new();
     let output = operator.install("strange.wasm", &named("strange")).exits(0).without_complaint();
     let shown = mask::digits(&operator.mask(&output.stdout), "compiled  in ", "TIME");
@@ -140,7 +140,7 @@ fn installing_shows_what_was_installed_and_how_it_is_run() {
 }
 
 #[test]
-fn list_and_inspect_show_what_is_installed() {
+fn list_and_inspect_show_installed_collectors() {
     let operator = Operator::with_strange();
     let list = operator.agent.values("list").exits(0).without_complaint().stdout;
     let (rest, line) = list.trim_end().rsplit_once('\n').expect("lines");
@@ -168,7 +168,7 @@ fn list_and_inspect_show_what_is_installed() {
 }
 
 #[test]
-fn installing_again_replaces_and_says_from_what_to_what() {
+fn reinstall_shows_the_old_and_new_digests() {
     let operator = Operator::with_strange();
     let again = operator.install("strange.wasm", &named("strange")).exits(0).without_complaint();
     let files = operator.files();
@@ -184,7 +184,7 @@ fn installing_again_replaces_and_says_from_what_to_what() {
 }
 
 #[test]
-fn removing_leaves_nothing_behind() {
+fn remove_leaves_nothing() {
     let operator = Operator::with_strange();
     let output = operator.agent.values("remove strange").exits(0).without_complaint();
     assert_eq!(output.stdout, "removed strange\n");
@@ -203,7 +203,7 @@ fn removing_leaves_nothing_behind() {
 }
 
 #[test]
-fn what_is_no_collector_for_this_program_is_not_installed() {
+fn file_that_is_not_a_collector_is_not_installed() {
     let operator = Operator::with_strange();
     let before = operator.content();
     let complaint = |name: &str, bytes: &[u8]| {
@@ -268,7 +268,7 @@ fn foreign_code() -> Vec<u8> {
 }
 
 #[test]
-fn compiled_code_that_was_changed_is_never_run() {
+fn changed_compiled_code_is_never_run() {
     let other = foreign_code();
     let write = |code: &Path, bytes: &[u8]| fs::write(code, bytes).expect("our own file");
     let complaints = [
@@ -310,7 +310,7 @@ fn compiled_code_that_was_changed_is_never_run() {
 }
 
 #[test]
-fn compiled_code_is_not_run_through_a_link_or_from_what_is_no_file() {
+fn compiled_code_must_be_a_regular_file() {
     let elsewhere = TempDir::new().expect("a temporary folder");
     let away = elsewhere.path().join("code");
     let complaints = [
@@ -328,7 +328,7 @@ fn compiled_code_is_not_run_through_a_link_or_from_what_is_no_file() {
 }
 
 #[test]
-fn what_another_user_owns_is_not_run() {
+fn files_of_another_user_are_not_run() {
     if !skip::is_root("files of another user among the installed collectors") {
         return;
     }
@@ -346,7 +346,7 @@ fn what_another_user_owns_is_not_run() {
 }
 
 #[test]
-fn code_of_another_wasmtime_is_compiled_anew_without_a_word() {
+fn code_of_another_wasmtime_is_recompiled_silently() {
     let operator = Operator::with_strange();
     let old = operator.file("code");
     // As an older program would have left it: under another name, which its pin knows.
@@ -365,7 +365,7 @@ fn code_of_another_wasmtime_is_compiled_anew_without_a_word() {
 }
 
 #[test]
-fn a_component_that_was_changed_is_not_run() {
+fn changed_component_is_not_run() {
     let complaints = [
         (|file: &Path| fs::write(file, named("another")).expect("our own file")) as fn(&Path),
         |file| fs::remove_file(file).expect("our own file"),
@@ -391,7 +391,7 @@ fn a_component_that_was_changed_is_not_run() {
 }
 
 #[test]
-fn a_component_that_was_copied_with_its_content_runs() {
+fn copied_store_runs() {
     let operator = Operator::with_strange();
     for extension in ["wasm", "code"] {
         let file = operator.file(extension);
@@ -406,7 +406,7 @@ fn a_component_that_was_copied_with_its_content_runs() {
 }
 
 #[test]
-fn a_pin_that_cannot_be_read_is_one_line_and_can_be_removed() {
+fn invalid_pin_is_one_line_and_can_be_removed() {
     let spoils: [fn(&Path); 5] = [
         |pin| fs::write(pin, "{").expect("our own file"),
         |pin| {
@@ -440,7 +440,7 @@ fn a_pin_that_cannot_be_read_is_one_line_and_can_be_removed() {
 }
 
 #[test]
-fn the_folder_is_this_users_alone() {
+fn store_folder_is_private() {
     let elsewhere = TempDir::new().expect("a temporary folder");
     let puts: [&dyn Fn(&Path); 3] = [
         &|store| symlink(elsewhere.path(), store).expect("a link"),
@@ -464,7 +464,7 @@ fn the_folder_is_this_users_alone() {
 }
 
 #[test]
-fn a_full_disk_leaves_what_was_installed() {
+fn full_disk_keeps_the_installed_collector() {
     let Some(disk) = Disk::with("size=2m") else { return };
     let operator = Operator::installing_into(TempDir::new().expect("a temporary folder"), disk.path().join("store"));
     let _ = operator.install("strange.wasm", &named("strange")).exits(0).without_complaint();
@@ -485,7 +485,7 @@ fn a_full_disk_leaves_what_was_installed() {
 }
 
 #[test]
-fn a_read_only_disk_is_enough_to_run() {
+fn installed_collector_runs_from_a_read_only_disk() {
     let Some(mut disk) = Disk::with("size=2m") else { return };
     let operator = Operator::installing_into(TempDir::new().expect("a temporary folder"), disk.path().join("store"));
     let _ = operator.install("strange.wasm", &named("strange")).exits(0).without_complaint();
@@ -504,7 +504,7 @@ fn a_read_only_disk_is_enough_to_run() {
 }
 
 #[test]
-fn commands_at_once_leave_one_of_them() {
+fn concurrent_installs_leave_one_of_them() {
     let operator = Operator::with_strange();
     let commands: Vec<_> = (0..4)
         .map(|number| {
@@ -525,7 +525,7 @@ fn commands_at_once_leave_one_of_them() {
 }
 
 #[test]
-fn what_a_killed_command_left_is_swept_and_nothing_else() {
+fn leftovers_of_a_killed_install_are_removed() {
     let operator = Operator::with_strange();
     let kept = operator.files();
     let orphan = "0".repeat(64);
@@ -547,7 +547,7 @@ fn what_a_killed_command_left_is_swept_and_nothing_else() {
 }
 
 #[test]
-fn the_first_run_of_a_file_says_that_installing_saves_time() {
+fn slow_compilation_suggests_to_install() {
     let operator = Operator::new();
     let file = operator.folder.path().join("strange.wasm");
     fs::write(&file, named("strange")).expect("a file");
@@ -562,7 +562,7 @@ fn the_first_run_of_a_file_says_that_installing_saves_time() {
 }
 
 #[test]
-fn without_a_folder_of_its_own_it_is_among_the_users_data() {
+fn store_defaults_to_the_users_data_folder() {
     let folder = TempDir::new().expect("a temporary folder");
     let untested = "where other users' collectors are installed";
     if !(skip::has_commands(&["setpriv"], untested) && skip::is_root(untested)) {

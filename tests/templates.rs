@@ -90,22 +90,22 @@ fn say(text: &str) -> String {
 }
 
 #[test]
-fn a_project_in_rust_builds_with_cargo_and_collects() {
+fn rust_project_builds_and_collects() {
     collects_from_a_container(RUST);
 }
 
 #[test]
-fn a_project_in_go_builds_with_go_alone_and_collects() {
+fn go_project_builds_and_collects() {
     collects_from_a_container(GO);
 }
 
 #[test]
-fn a_project_in_python_builds_with_componentize_py_and_collects() {
+fn python_project_builds_and_collects() {
     collects_from_a_container(PYTHON);
 }
 
 #[test]
-fn a_project_in_javascript_builds_with_npm_and_collects() {
+fn javascript_project_builds_and_collects() {
     collects_from_a_container(JAVASCRIPT);
 }
 
@@ -117,7 +117,7 @@ fn complaint(arguments: &str, code: i32) -> String {
 }
 
 #[test]
-fn a_name_that_no_collector_can_have_is_refused() {
+fn invalid_names_are_rejected() {
     let folder = TempDir::new().expect("a temporary folder");
     let names = ["Queue", "1queue", "queue-", "job_queue", "job/queue", "..", "größe", &"q".repeat(65)];
     let complaints = names.map(|name| complaint(&format!("new {name} --lang go --dir {}", folder.path().display()), 2));
@@ -135,7 +135,7 @@ fn a_name_that_no_collector_can_have_is_refused() {
 }
 
 #[test]
-fn nothing_that_exists_is_overwritten() {
+fn existing_files_are_not_overwritten() {
     let folder = TempDir::new().expect("a temporary folder");
     let command = format!("new queue --lang go --dir {}", folder.path().display());
     fs::write(folder.path().join("queue"), "mine").expect("a file");
@@ -152,7 +152,7 @@ fn nothing_that_exists_is_overwritten() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_to_is_named() {
+fn unwritable_folder_is_named() {
     let folder = TempDir::new().expect("a temporary folder");
     fs::write(folder.path().join("file"), "").expect("a file");
     let nowhere = complaint(&format!("new queue --lang go --dir {}/nowhere", folder.path().display()), 2);
@@ -167,7 +167,7 @@ fn a_folder_that_cannot_be_written_to_is_named() {
 }
 
 #[test]
-fn a_language_that_there_is_no_project_for_names_those_that_there_are() {
+fn unknown_language_lists_the_supported_ones() {
     insta::assert_snapshot!(complaint("new queue --lang cobol", 2), @"
     error: invalid value 'cobol' for '--lang <LANGUAGE>'
       [possible values: rust, go, python, javascript]
@@ -185,7 +185,7 @@ fn a_language_that_there_is_no_project_for_names_those_that_there_are() {
 }
 
 #[test]
-fn a_project_carries_the_contract_letter_for_letter_and_says_what_to_type_next() {
+fn project_contains_the_contract_and_prints_the_next_steps() {
     let folder = TempDir::new().expect("a temporary folder");
     for language in ["rust", "go", "python", "javascript"] {
         let name = format!("in-{language}");
@@ -207,7 +207,7 @@ fn a_project_carries_the_contract_letter_for_letter_and_says_what_to_type_next()
 }
 
 #[test]
-fn what_makes_no_component_is_refused_by_what_it_is() {
+fn componentize_rejects_other_files_with_the_reason() {
     let folder = TempDir::new().expect("a temporary folder");
     let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).expect("a file");
     // A module without anything, one that is cut, one whose only export has another name, and one of the right names and wrong types.
@@ -276,7 +276,7 @@ fn module(exports: &[&str]) -> Vec<u8> {
 }
 
 #[test]
-fn all_that_the_contract_has_passes_through_the_package_for_go() {
+fn go_package_covers_the_whole_contract() {
     let (Some(engine), Some(project)) = (Engine::find(), Project::new("everything", GO)) else { return };
     fs::write(project.path().join("main.go"), include_str!("everything/main.go")).expect("a file");
     project.run("make");

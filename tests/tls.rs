@@ -54,7 +54,7 @@ fn ask(agent: &Agent, front: &Front, options: &str) -> Output {
 }
 
 #[test]
-fn a_target_is_asked_through_tls_where_the_machine_trusts_its_certificate() {
+fn target_with_a_trusted_certificate_is_read() {
     let stand_in = StandIn::telling(stats::body(1, 1));
     let Some(front) = Front::before_target(&stand_in.target(), "127.0.0.1") else { return };
     let agent = front.trusted(Agent::alone());
@@ -63,7 +63,7 @@ fn a_target_is_asked_through_tls_where_the_machine_trusts_its_certificate() {
 }
 
 #[test]
-fn a_target_whose_certificate_nobody_trusts_is_not_asked() {
+fn untrusted_certificate_is_rejected() {
     let stand_in = StandIn::telling(stats::body(1, 1));
     let Some(front) = Front::before_target(&stand_in.target(), "127.0.0.1") else { return };
     let output = ask(&Agent::alone(), &front, "").exits(1);
@@ -72,7 +72,7 @@ fn a_target_whose_certificate_nobody_trusts_is_not_asked() {
 }
 
 #[test]
-fn a_certificate_for_a_name_is_taken_where_the_operator_gives_the_name() {
+fn tls_server_name_selects_the_expected_name() {
     let stand_in = StandIn::telling(stats::body(1, 1));
     let Some(front) = Front::before_target(&stand_in.target(), "api.example.com") else { return };
     let agent = front.trusted(Agent::alone());
@@ -85,14 +85,14 @@ fn a_certificate_for_a_name_is_taken_where_the_operator_gives_the_name() {
 }
 
 #[test]
-fn a_target_that_speaks_plainly_is_one_line() {
+fn https_to_a_plain_target_is_one_line() {
     let stand_in = StandIn::telling(stats::body(1, 1));
     let output = Agent::alone().values(&format!("run gostats --scheme https --target {}", stand_in.target())).exits(1);
     insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: no connection: tls handshake eof");
 }
 
 #[test]
-fn a_target_that_speaks_tls_to_a_plain_question_is_one_line() {
+fn http_to_a_tls_target_is_one_line() {
     let stand_in = StandIn::telling(stats::body(1, 1));
     let Some(front) = Front::before_target(&stand_in.target(), "127.0.0.1") else { return };
     let output = Agent::alone().values(&format!("run gostats --target {}", front.process.target())).exits(1);
@@ -100,7 +100,7 @@ fn a_target_that_speaks_tls_to_a_plain_question_is_one_line() {
 }
 
 #[test]
-fn an_engine_is_reached_with_the_certificates_of_docker_cert_path() {
+fn engine_uses_the_certificates_of_docker_cert_path() {
     let stand_in = StandIn::telling(stats::body(1, 1));
     let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stand_in.port())]);
     let Some(front) = Front::before_engine(&engine, "127.0.0.1") else { return };
@@ -109,7 +109,7 @@ fn an_engine_is_reached_with_the_certificates_of_docker_cert_path() {
 }
 
 #[test]
-fn an_engine_that_cannot_be_trusted_or_does_not_trust_us_is_one_line() {
+fn untrusted_engine_or_client_is_one_line() {
     let engine = FakeEngine::with_containers(vec![]);
     let Some(front) = Front::before_engine(&engine, "127.0.0.1") else { return };
     let Some(stranger) = Front::before_engine(&engine, "127.0.0.1") else { return };
@@ -141,7 +141,7 @@ fn an_engine_that_cannot_be_trusted_or_does_not_trust_us_is_one_line() {
 }
 
 #[test]
-fn an_engine_that_wants_no_certificate_is_reached_without_one() {
+fn engine_without_client_certificates_works() {
     let stand_in = StandIn::telling(stats::body(1, 1));
     let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stand_in.port())]);
     let Some(front) = Front::start(&engine.host().replace("unix://", "unix:"), "127.0.0.1", &[]) else { return };
@@ -153,7 +153,7 @@ fn an_engine_that_wants_no_certificate_is_reached_without_one() {
 }
 
 #[test]
-fn a_certificate_of_an_engine_that_cannot_be_used_is_one_line() {
+fn unusable_engine_certificate_is_one_line() {
     let engine = FakeEngine::with_containers(vec![]);
     let Some(other) = Front::before_engine(&engine, "127.0.0.1") else { return };
     let another_key = fs::read_to_string(other.certificates.path().join("key.pem")).expect("a file of the front's");

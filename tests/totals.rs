@@ -72,7 +72,7 @@ fn pretty(output: &Output) -> String {
 }
 
 #[test]
-fn are_those_of_the_values_in_the_same_output_to_the_last_digit() {
+fn totals_match_the_values_of_the_same_output() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let apps = group.apps(12);
@@ -94,7 +94,7 @@ fn are_those_of_the_values_in_the_same_output_to_the_last_digit() {
 }
 
 #[test]
-fn of_whole_containers_are_those_of_the_values_in_the_same_output_to_the_last_digit() {
+fn totals_of_docker_match_the_values_of_the_same_output() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let apps = group.apps(3);
@@ -124,7 +124,7 @@ fn of_whole_containers_are_those_of_the_values_in_the_same_output_to_the_last_di
 }
 
 #[test]
-fn have_definitions_without_a_wildcard_and_with_the_function_in_the_label() {
+fn definitions_of_totals_have_no_wildcard() {
     let agent = Agent::alone();
     let output = agent.definitions("run gostats --total sum,avg --targets-graph").exits(0).without_complaint();
     insta::assert_snapshot!("definitions_gostats", pretty(&output));
@@ -144,7 +144,7 @@ fn have_definitions_without_a_wildcard_and_with_the_function_in_the_label() {
 }
 
 #[test]
-fn are_stacked_where_the_sum_means_something() {
+fn only_sums_are_stacked() {
     let output = Agent::alone().definitions("run docker --total sum,avg,max,min").exits(0).without_complaint();
     let graphs = graphs(&output);
     let stacked = |graph: &Value| {
@@ -163,7 +163,7 @@ fn are_stacked_where_the_sum_means_something() {
 }
 
 #[test]
-fn alone_leave_no_other_series() {
+fn total_only_omits_all_other_series() {
     let [one, two] = [(); 2].map(|()| StandIn::telling(stats::body(MINUTE, 7)));
     let agent = Agent::alone();
     let prefixes = |options: &str| {
@@ -182,7 +182,7 @@ fn alone_leave_no_other_series() {
 }
 
 #[test]
-fn alone_have_rates_from_the_second_run_on() {
+fn total_only_has_rates_from_the_second_run() {
     let stand_ins = [(); 2].map(|()| StandIn::telling(stats::body(MINUTE, 7)));
     let agent = Agent::alone();
     let targets = stand_ins.each_ref().map(|stand_in| format!("--target {}", stand_in.target())).join(" ");
@@ -205,7 +205,7 @@ fn with_goroutines(number: u64) -> StandIn {
 }
 
 #[test]
-fn leave_out_what_fails_and_the_graph_of_targets_counts_it() {
+fn totals_exclude_failed_targets_and_the_targets_graph_counts_them() {
     let (one, two) = (with_goroutines(10), with_goroutines(20));
     let mut several = container("several", "127.0.0.1", one.port());
     let ports = several["Ports"].as_array_mut().expect("ports");
@@ -238,7 +238,7 @@ fn leave_out_what_fails_and_the_graph_of_targets_counts_it() {
 }
 
 #[test]
-fn of_nothing_are_absent_and_the_counts_are_there() {
+fn totals_without_values_are_omitted_and_counts_remain() {
     let closed = [(); 3].map(|()| format!("--target 127.0.0.1:{}", port::free())).join(" ");
     let options = "--total sum,avg,max,min --targets-graph";
     let failed = Agent::alone().values(&format!("run gostats {closed} {options}")).exits(1);
@@ -267,7 +267,7 @@ fn of_nothing_are_absent_and_the_counts_are_there() {
 }
 
 #[test]
-fn of_metrics_that_are_declared_by_a_wildcard_have_bare_names_and_no_definitions() {
+fn totals_of_wildcard_metrics_have_no_definitions() {
     let apps = [Local::start(Program::PromApp, &[]), Local::start(Program::PromApp, &[])];
     let [Some(one), Some(two)] = &apps else { return };
     let work = |app: &Local, times: u32| {
@@ -310,7 +310,7 @@ fn of_metrics_that_are_declared_by_a_wildcard_have_bare_names_and_no_definitions
 }
 
 #[test]
-fn come_in_one_order_and_once_however_they_are_asked_for() {
+fn totals_have_one_order_and_no_duplicates() {
     let [one, two] = [with_goroutines(10), with_goroutines(20)];
     let agent = Agent::alone();
     let targets = format!("--target {} --target {}", one.target(), two.target());
@@ -336,7 +336,7 @@ fn come_in_one_order_and_once_however_they_are_asked_for() {
 }
 
 #[test]
-fn that_there_are_not_are_usage_errors() {
+fn unknown_totals_are_usage_errors() {
     let agent = Agent::alone();
     let complaint = |options: &str| {
         let command = format!("run gostats --target 127.0.0.1:1 {options}");

@@ -134,7 +134,7 @@ fn as_numbers(metrics: &BTreeMap<String, String>) -> BTreeMap<String, (f64, Stri
 // From a real container, and without it.
 
 #[test]
-fn a_go_app_that_is_gone_is_still_told_by_its_recording() {
+fn recording_replays_a_stopped_go_app() {
     let Some(engine) = Engine::find() else { return };
     let (group, desk) = (engine.group(), Desk::new());
     let app = group.app("app");
@@ -156,7 +156,7 @@ fn a_go_app_that_is_gone_is_still_told_by_its_recording() {
 }
 
 #[test]
-fn a_containers_figures_are_still_told_when_it_is_gone() {
+fn recording_replays_the_stats_of_a_removed_container() {
     let Some(engine) = Engine::find() else { return };
     let (group, desk) = (engine.group(), Desk::new());
     let app = group.app("app");
@@ -187,7 +187,7 @@ fn a_containers_figures_are_still_told_when_it_is_gone() {
 // What a recording is made of.
 
 #[test]
-fn a_request_and_its_answer_are_a_page_that_people_can_read_and_edit() {
+fn recording_is_readable_and_editable_text() {
     let (stand_in, desk) = (StandIn::telling(stats::body(MINUTE, 7)), Desk::new());
     let options = "gostats --path /stats?full=1";
     let recorded = test(&format!("{options} --target {} {}", stand_in.target(), desk.record("one"))).exits(0);
@@ -221,7 +221,7 @@ fn a_request_and_its_answer_are_a_page_that_people_can_read_and_edit() {
 }
 
 #[test]
-fn while_it_is_recorded_a_target_sees_what_it_would_see_of_a_run() {
+fn recording_sends_the_requests_of_a_run() {
     let (witness, desk) = (Witness::new(), Desk::new());
     // Another address of this machine than that on which recordings are made.
     let options = format!("gostats --target 127.0.0.2:{}", witness.port());
@@ -245,7 +245,7 @@ fn database() -> Lines {
 }
 
 #[test]
-fn a_protocol_of_its_own_is_recorded_by_its_turns_and_without_its_secret() {
+fn custom_protocol_is_recorded_by_turns_without_the_secret() {
     let (desk, database) = (Desk::new(), database());
     let file = |name: &str, secret: &str| {
         fs::write(desk.path(name), secret).expect("a new file");
@@ -298,7 +298,7 @@ fn a_protocol_of_its_own_is_recorded_by_its_turns_and_without_its_secret() {
 }
 
 #[test]
-fn connections_come_in_any_order() {
+fn connections_replay_in_any_order() {
     let desk = Desk::new();
     let database = Lines::answering(None, |line| Some(line.len().to_string()));
     let record = |words: &str| test_evil(&format!("{words} --target {} {}", database.target(), desk.record("one")));
@@ -318,7 +318,7 @@ fn connections_come_in_any_order() {
 }
 
 #[test]
-fn requests_by_wasi_http_are_recorded_as_others_are() {
+fn requests_by_wasi_http_are_recorded() {
     let (witness, desk) = (Witness::new(), Desk::new());
     let words = "--say POST:/a --say POST:/redirect --say POST:/a";
     let recorded = test_evil(&format!("{words} --target {} {}", witness.target(), desk.record("one"))).exits(0);
@@ -344,7 +344,7 @@ fn requests_by_wasi_http_are_recorded_as_others_are() {
 }
 
 #[test]
-fn what_is_encrypted_is_tested_and_not_recorded() {
+fn encrypted_connections_are_tested_and_not_recorded() {
     let (stand_in, desk, certificates) = (StandIn::telling(stats::body(MINUTE, 7)), Desk::new(), Desk::new());
     let folder = certificates.0.path().display().to_string();
     let to = format!("tcp:{}", stand_in.target());
@@ -363,7 +363,7 @@ fn what_is_encrypted_is_tested_and_not_recorded() {
 }
 
 #[test]
-fn more_than_a_recording_holds_is_not_recorded() {
+fn recording_beyond_the_limit_is_not_written() {
     let (witness, desk) = (Witness::new(), Desk::new());
     let database = Lines::answering(None, |_| Some("x".repeat(17 << 20)));
     let record = |words: &str, target: &str| {
@@ -386,7 +386,7 @@ fn more_than_a_recording_holds_is_not_recorded() {
 // What a recording does not have.
 
 #[test]
-fn what_was_not_recorded_is_told_with_what_was() {
+fn unrecorded_request_is_shown_with_the_recorded_ones() {
     let (desk, witness) = (Desk::new(), Witness::new());
     let answers = |line: &str| Some(line.len().to_string());
     let database = Lines::answering(None, answers);
@@ -462,7 +462,7 @@ fn what_was_not_recorded_is_told_with_what_was() {
 // What is no recording.
 
 #[test]
-fn a_recording_that_cannot_be_read_is_told_with_file_and_line() {
+fn invalid_recording_is_shown_with_file_and_line() {
     let (stand_in, desk) = (StandIn::telling(stats::body(MINUTE, 7)), Desk::new());
     let _ = test(&format!("gostats --target {} {}", stand_in.target(), desk.record("good"))).exits(0);
     fs::create_dir(desk.path("empty")).expect("a new folder");
@@ -525,7 +525,7 @@ fn a_recording_that_cannot_be_read_is_told_with_file_and_line() {
 }
 
 #[test]
-fn a_recording_takes_the_place_of_one_that_is_there_and_of_nothing_else() {
+fn recording_replaces_only_an_older_recording() {
     let (stand_in, desk) = (StandIn::telling(stats::body(MINUTE, 7)), Desk::new());
     let record = |name: &str| test(&format!("gostats --target {} {}", stand_in.target(), desk.record(name)));
     let _ = record("one").exits(0);
@@ -550,7 +550,7 @@ fn a_recording_takes_the_place_of_one_that_is_there_and_of_nothing_else() {
 }
 
 #[test]
-fn a_collection_that_fails_leaves_the_recording_that_is_there() {
+fn failed_collection_keeps_the_older_recording() {
     let (stand_in, desk) = (StandIn::telling(stats::body(MINUTE, 7)), Desk::new());
     let record = |target: &str| test(&format!("gostats --target {target} {}", desk.record("one")));
     let _ = record(&stand_in.target()).exits(0);
@@ -589,7 +589,7 @@ fn findings(faults: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn a_collector_that_breaks_its_contract_in_collect_is_found_out() {
+fn contract_violations_in_collect_are_found() {
     insta::assert_snapshot!(findings(&[
         ("undeclared_samples", ""),
         ("illegal_sample_names", ""),
@@ -662,7 +662,7 @@ fn a_collector_that_breaks_its_contract_in_collect_is_found_out() {
 }
 
 #[test]
-fn a_collector_that_breaks_its_contract_in_graphs_is_found_out() {
+fn contract_violations_in_graphs_are_found() {
     insta::assert_snapshot!(findings(&[
         ("a_key_without_a_hash_sign", ""),
         ("a_key_that_is_illegal", ""),
@@ -696,7 +696,7 @@ fn a_collector_that_breaks_its_contract_in_graphs_is_found_out() {
 }
 
 #[test]
-fn a_collector_that_cannot_describe_itself_is_found_out() {
+fn contract_violations_in_describe_are_found() {
     let names =
         ["describe_traps", "a_path_as_a_name", "the_same_option_twice", "an_option_of_the_host", "a_thousand_options"];
     let mut page = String::new();
@@ -721,7 +721,7 @@ fn a_collector_that_cannot_describe_itself_is_found_out() {
 }
 
 #[test]
-fn a_collector_that_gives_another_answer_each_time_is_found_out() {
+fn varying_results_are_found() {
     let (stand_in, desk) = (StandIn::telling(json!({"goroutine_num": 1})), Desk::new());
     let numbers = |text: &str| {
         let mask = |text: String, before: &str| mask::digits(&text, before, "N");
@@ -763,7 +763,7 @@ fn a_collector_that_gives_another_answer_each_time_is_found_out() {
 // Which target.
 
 #[test]
-fn a_test_takes_one_target() {
+fn test_takes_one_target() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let (_one, _two) = (group.app("one"), group.app("two"));
@@ -789,7 +789,7 @@ fn a_test_takes_one_target() {
 }
 
 #[test]
-fn options_that_do_nothing_in_a_test_are_refused() {
+fn options_without_effect_on_a_test_are_rejected() {
     let complaint = |options: &str| {
         let output = test(options).exits(2);
         output.stderr.lines().next().unwrap_or_default().to_owned() + "\n"

@@ -10,7 +10,7 @@ fn complaint(arguments: &str) -> String {
 }
 
 #[test]
-fn an_option_that_does_not_exist_is_refused() {
+fn unknown_option_is_rejected() {
     insta::assert_snapshot!(complaint("run gostats --fliter name=api"), @"
     error: unexpected argument '--fliter' found
 
@@ -25,7 +25,7 @@ fn an_option_that_does_not_exist_is_refused() {
 }
 
 #[test]
-fn a_collector_option_that_does_not_exist_names_those_that_do() {
+fn unknown_collector_option_lists_the_known_ones() {
     insta::assert_snapshot!(complaint("run gostats --uri http://localhost/stats"), @"
     error: unexpected argument '--uri' found
 
@@ -39,7 +39,7 @@ fn a_collector_option_that_does_not_exist_names_those_that_do() {
 }
 
 #[test]
-fn a_choice_lists_its_words() {
+fn choice_lists_its_values() {
     insta::assert_snapshot!(complaint("run gostats --scheme ftp"), @"
     error: invalid value 'ftp' for '--scheme <SCHEME>'
       [possible values: http, https]
@@ -51,7 +51,7 @@ fn a_choice_lists_its_words() {
 }
 
 #[test]
-fn an_option_without_its_value_is_refused() {
+fn option_without_its_value_is_rejected() {
     insta::assert_snapshot!(complaint("run gostats --path"), @"
     error: a value is required for '--path <PATH>' but none was supplied
 
@@ -60,7 +60,7 @@ fn an_option_without_its_value_is_refused() {
 }
 
 #[test]
-fn values_that_make_no_sense_are_refused_with_their_reason() {
+fn invalid_values_are_rejected_with_the_reason() {
     let complaints = [
         "--filter api",
         "--filter =api",
@@ -93,7 +93,7 @@ fn values_that_make_no_sense_are_refused_with_their_reason() {
 }
 
 #[test]
-fn options_that_contradict_each_other_are_refused() {
+fn conflicting_options_are_rejected() {
     let complaints = [
         "--filter name=api",
         "--container-port 8080",
@@ -117,22 +117,22 @@ fn options_that_contradict_each_other_are_refused() {
 }
 
 #[test]
-fn a_collector_that_does_not_exist_names_those_that_do() {
+fn unknown_collector_lists_the_known_ones() {
     insta::assert_snapshot!(complaint("run gostat"), @"mackerel-plugin-wasm: there is no collector 'gostat'; there is docker, gostats, prometheus, redis, and any component by the path of its .wasm file");
 }
 
 #[test]
-fn a_file_that_does_not_exist_is_refused() {
+fn missing_file_is_rejected() {
     insta::assert_snapshot!(complaint("run ./nowhere.wasm"), @"mackerel-plugin-wasm: ./nowhere.wasm: there is no such file");
 }
 
 #[test]
-fn no_collector_and_no_command_are_refused() {
+fn missing_collector_and_command_are_rejected() {
     insta::assert_snapshot!([complaint(""), complaint("run")].join("\n---\n"));
 }
 
 #[test]
-fn help_shows_the_options_of_the_host_and_of_the_collector() {
+fn help_shows_the_options_of_host_and_collector() {
     let output = Agent::alone().values("run gostats --help").exits(0).without_complaint();
     insta::assert_snapshot!(output.stdout);
 }
@@ -155,7 +155,7 @@ fn list_shows_the_collectors() {
 }
 
 #[test]
-fn inspect_shows_what_a_collector_offers_and_asks_for() {
+fn inspect_shows_the_capabilities_of_a_collector() {
     let output = Agent::alone().values("inspect gostats").exits(0).without_complaint();
     // What changes with the compiler: the size, the digest, and what of WASI its standard library links.
     let changes = |line: &&str| ["origin ", "digest ", "  wasi:"].iter().any(|start| line.starts_with(start));
@@ -167,7 +167,7 @@ fn inspect_shows_what_a_collector_offers_and_asks_for() {
 }
 
 #[test]
-fn the_reference_shows_the_limits_that_hold() {
+fn reference_lists_the_enforced_limits() {
     let output = Agent::alone().values("inspect gostats").exits(0).without_complaint();
     let (_, limits) = output.stdout.split_once("\nlimits\n").expect("a section of limits");
     assert!(limits.lines().count() > 20, "{limits}");
@@ -179,7 +179,7 @@ fn the_reference_shows_the_limits_that_hold() {
 }
 
 #[test]
-fn durations_are_numbers_of_seconds_or_carry_a_unit() {
+fn durations_are_seconds_or_have_a_unit() {
     let agent = Agent::alone();
     for timeout in ["3", "0.5", "500ms", "10s", "1m"] {
         // Nothing listens on port 1: the options are read, then the one target fails.

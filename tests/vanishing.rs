@@ -48,7 +48,7 @@ fn asked_for_stats(passing: &Passing, id: &str) -> bool {
 }
 
 #[test]
-fn one_that_is_stopped_or_removed_after_the_list_is_one_line_and_costs_the_others_nothing() {
+fn container_removed_after_the_list_is_one_line() {
     let Some(engine) = Engine::find_here() else { return };
     for how in [Engine::remove, Engine::stop] {
         for source in SOURCES {
@@ -60,7 +60,7 @@ fn one_that_is_stopped_or_removed_after_the_list_is_one_line_and_costs_the_other
 }
 
 #[test]
-fn one_that_is_removed_while_the_engine_counts_is_one_line_or_is_there() {
+fn container_removed_during_its_stats_is_one_line_or_complete() {
     let Some(engine) = Engine::find_here() else { return };
     let (output, others) = run_and_do_away_with_one(engine, "api", Engine::remove, asked_for_stats);
     println!("{output}");
@@ -73,7 +73,7 @@ fn one_that_is_removed_while_the_engine_counts_is_one_line_or_is_there() {
 }
 
 #[test]
-fn one_that_is_removed_from_podman_is_one_line_and_costs_the_others_nothing() {
+fn container_removed_from_podman_is_one_line() {
     let Some(podman) = Podman::start() else { return };
     for source in ["api", "auto"] {
         let (output, others) = run_and_do_away_with_one(&podman, source, Engine::remove, listed);
@@ -83,7 +83,7 @@ fn one_that_is_removed_from_podman_is_one_line_and_costs_the_others_nothing() {
 }
 
 #[test]
-fn paused_and_stopped_ones_are_passed_over() {
+fn paused_and_stopped_containers_are_skipped() {
     let Some(engine) = Engine::find_here() else { return };
     let group = engine.group();
     let [one, paused, stopped] = ["one", "paused", "stopped"].map(|name| group.work(name, "", ""));
