@@ -1,10 +1,10 @@
-//! Addresses: what can be dialled, a target or an engine.
+//! Addresses of targets and engines.
 
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-/// An address to dial: an IP address or a host name, and a port.
+/// An IP address or a host name, and a port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Address {
     /// An IPv4 address, an IPv6 address without brackets, or a name.

@@ -171,7 +171,9 @@ fn execute(
     let watchdog = Arc::new(Watchdog::new());
     let engine = runtime::engine(None)
         .map_err(|error| Error::failed(format!("WebAssembly is not supported on this machine: {error:#}")))?;
-    runtime::start_clock(&engine, Arc::clone(&watchdog))?;
+    let watch = Arc::clone(&watchdog);
+    runtime::start_clock(&engine, move || watch.check())
+        .map_err(|error| Error::failed(format!("cannot start a thread: {error}")))?;
     let session = Session { store: Store::new(engine, builtins), watchdog, reserved: reserved_options() };
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_all()

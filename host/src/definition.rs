@@ -1,4 +1,4 @@
-//! Graph definitions: what a collector declares, checked once; every sample is then held against it.
+//! Graph definitions: the declarations of a collector, checked once. Every sample is then matched with them.
 //!
 //! Follows Mackerel's rules for custom metric names: components in `-a-zA-Z0-9_` joined by dots, a wildcard is a whole
 //! component, and `#` appears once.
@@ -9,15 +9,15 @@ use std::str::FromStr;
 
 use crate::limits;
 use crate::sandbox::{Description, Graph, Metric, MetricKind, OptionKind, OptionSpec, Sample};
-use crate::text::{escape, foreign};
+use crate::text::{Foreign, escape, foreign, is_name, is_word};
 
-/// What all metric names of a run begin with: one or more legal components.
+/// The prefix of all metric names of a run: one or more legal components.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prefix(String);
 
 impl Prefix {
-    /// The prefix as labels show it: every word with a capital letter, as the Go plugins write it. A word begins at the
-    /// start and behind a `-`, with its first letter: `web.go` is `Web.go`, `my-api_v2` is `My-Api_v2`.
+    /// Returns the prefix in title case for labels, as the Go plugins do. A word begins with the first letter at the start or after a
+    /// `-`: `web.go` is `Web.go`, `my-api_v2` is `My-Api_v2`.
     pub fn title(&self) -> String {
         let mut in_word = false;
         let capital = |c: char| {
@@ -34,11 +34,11 @@ impl FromStr for Prefix {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.contains('#') || text.contains('*') {
-            return Err("wildcards do not belong here: the place of the target's name is put in by itself".to_owned());
+            return Err("wildcards are not allowed: the target's name is inserted automatically".to_owned());
         }
         if text.len() > limits::KEY_LENGTH || !text.split('.').all(is_component) {
             return Err(format!(
-                "expected words of the characters a-z, A-Z, 0-9, - and _, joined by dots, {} characters at most",
+                "expected components of a-z, A-Z, 0-9, - and _, joined by dots, at most {} characters",
                 limits::KEY_LENGTH
             ));
         }
@@ -52,132 +52,153 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// Whether `text` is a component of a metric name that is no wildcard.
-pub fn is_component(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+/// A declaration that breaks the contract: the collector's fault, never the operator's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The collector's name cannot be a file name and a part of metric names.
+    #[error("name '{0}' contains characters other than a-z, 0-9 and -")]
+    Name(Foreign),
+    /// An option's name cannot be a flag.
+    #[error("option name '{0}' contains characters other than a-z, 0-9 and -, or begins with -")]
+    OptionName(Foreign),
+    /// There are too many of something.
+    #[error("{count} {of}, limit {limit}")]
+    TooMany {
+        /// The number.
+        count: usize,
+        /// The counted things.
+        of: String,
+        /// The limit.
+        limit: usize,
+    },
+    /// A name is declared twice.
+    #[error("{what} '{name}' is declared twice")]
+    Twice {
+        /// The kind of thing, with its graph.
+        what: String,
+        /// The name.
+        name: Foreign,
+    },
+    /// The default of an option is not one of its words.
+    #[error("default of option '{0}' is not one of its words")]
+    Default(Foreign),
+    /// A word or default of an option has control characters or other invisible ones.
+    #[error("option '{option}' has a word or default with invisible characters: '{text}'")]
+    Invisible {
+        /// The option.
+        option: Foreign,
+        /// The text.
+        text: Foreign,
+    },
+    /// A graph's key has illegal components.
+    #[error("graph key '{0}' has components that Mackerel does not allow")]
+    Key(Foreign),
+    /// A graph's key has no place for the target's name, or several.
+    #[error("graph key '{0}' must contain '#' exactly once")]
+    Instance(Foreign),
+    /// A graph has no metrics.
+    #[error("graph '{0}' has no metrics")]
+    NoMetrics(Foreign),
+    /// A metric's name is illegal.
+    #[error("metric '{name}' of graph '{graph}' has a name that Mackerel does not allow")]
+    MetricName {
+        /// The name.
+        name: Foreign,
+        /// The graph's key.
+        graph: Foreign,
+    },
 }
 
-/// Checks what a collector says of itself: its name becomes part of metric names and of a file's name, its options' names become
-/// flags, and their defaults and words are shown as they are.
+/// Returns true for a component of a metric name that is not a wildcard.
+pub fn is_component(text: &str) -> bool {
+    is_name(text)
+}
+
+/// Checks a collector's description: its name becomes part of metric names and file names, the names of its options become flags, and
+/// their defaults and words are printed as they are.
 ///
 /// # Errors
-/// What is wrong. It is the collector's fault, never the operator's.
-pub fn check(description: &Description) -> Result<(), String> {
-    let is_word = |text: &str| {
-        let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        text.len() <= limits::KEY_LENGTH && text.bytes().all(legal) && !text.trim_matches('-').is_empty()
-    };
+/// The first fault.
+pub fn check(description: &Description) -> Result<(), Error> {
+    let is_legal = |text: &str| text.len() <= limits::KEY_LENGTH && is_word(text);
     let Description { name, version, summary, options, .. } = description;
-    if !is_word(name) {
-        return Err(format!("its name '{name}' is not made of a-z, 0-9 and -"));
+    if !is_legal(name) || name.trim_matches('-').is_empty() {
+        return Err(Error::Name(foreign(name)));
     }
-    is_short("its version", version)?;
-    is_short("its summary", summary)?;
-    if options.len() > limits::OPTIONS {
-        return Err(format!("it has {} options, {} are the limit", options.len(), limits::OPTIONS));
-    }
+    at_most(version.chars().count(), limits::FOREIGN_TEXT, || "characters in the version".to_owned())?;
+    at_most(summary.chars().count(), limits::FOREIGN_TEXT, || "characters in the summary".to_owned())?;
+    at_most(options.len(), limits::OPTIONS, || "options".to_owned())?;
     let mut names = HashSet::new();
-    for OptionSpec { name, help, kind, default } in options {
-        if !is_word(name) {
-            return Err(format!("the option's name '{name}' is not made of a-z, 0-9 and -"));
+    for option in options {
+        if !is_legal(&option.name) || option.name.starts_with('-') {
+            return Err(Error::OptionName(foreign(&option.name)));
         }
-        if !names.insert(name) {
-            return Err(format!("the option '{name}' is declared twice"));
+        if !names.insert(&option.name) {
+            return Err(Error::Twice { what: "option".to_owned(), name: foreign(&option.name) });
         }
-        is_short(&format!("the help of the option '{name}'"), help)?;
-        let words = if let OptionKind::Choice(words) = kind { words.as_slice() } else { &[] };
-        if words.len() > limits::OPTIONS {
-            return Err(format!("the option '{name}' allows {} words, {} are the limit", words.len(), limits::OPTIONS));
-        }
-        if matches!(kind, OptionKind::Choice(_)) && default.as_ref().is_some_and(|default| !words.contains(default)) {
-            return Err(format!("the default of the option '{name}' is none of its words"));
-        }
-        for text in words.iter().chain(default) {
-            is_short(&format!("a word or default of the option '{name}'"), text)?;
-            if escape(text) != *text {
-                return Err(format!("the option '{name}' has a word or default that cannot be shown: '{text}'"));
-            }
+        check_option(option)?;
+    }
+    Ok(())
+}
+
+fn check_option(OptionSpec { name, help, kind, default }: &OptionSpec) -> Result<(), Error> {
+    let shown = || foreign(name);
+    at_most(help.chars().count(), limits::FOREIGN_TEXT, || format!("characters in the help of option '{}'", shown()))?;
+    let words = if let OptionKind::Choice(words) = kind { words.as_slice() } else { &[] };
+    at_most(words.len(), limits::OPTIONS, || format!("words for option '{}'", shown()))?;
+    if matches!(kind, OptionKind::Choice(_)) && default.as_ref().is_some_and(|default| !words.contains(default)) {
+        return Err(Error::Default(shown()));
+    }
+    for text in words.iter().chain(default) {
+        let of = || format!("characters in a word or default of option '{}'", shown());
+        at_most(text.chars().count(), limits::FOREIGN_TEXT, of)?;
+        if escape(text) != *text {
+            return Err(Error::Invisible { option: shown(), text: foreign(text) });
         }
     }
     Ok(())
 }
 
-fn is_short(what: &str, text: &str) -> Result<(), String> {
-    let length = text.chars().count();
-    if length <= limits::FOREIGN_TEXT {
-        return Ok(());
-    }
-    Err(format!("{what} has {length} characters, {} are the limit", limits::FOREIGN_TEXT))
+fn at_most(count: usize, limit: usize, of: impl FnOnce() -> String) -> Result<(), Error> {
+    if count <= limit { Ok(()) } else { Err(Error::TooMany { count, of: of(), limit }) }
 }
 
-/// A name within a graph's key without the place of the target's: `memory.rss` of `memory.#.rss`.
+/// Removes the component of the target's name: `memory.#.rss` becomes `memory.rss`.
 pub fn bare(key: &str) -> String {
     key.split('.').filter(|part| *part != "#").collect::<Vec<_>>().join(".")
 }
 
-/// All graphs of a collector, checked, in the collector's order.
+/// All graphs of a collector, checked, in their declared order.
 #[derive(Debug, Clone)]
 pub struct Definitions(Vec<Graph>);
 
-/// A sample that a definition covers.
+/// A sample with its definition.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {
-    /// The places of graph and metric among the definitions: what output is ordered by.
+    /// The positions of graph and metric among the definitions; output is sorted by them.
     pub order: (usize, usize),
-    /// The graph's key with its `#` still in place, and the metric's name, joined by a dot.
+    /// The graph's key, with its `#`, and the metric's name, joined by a dot.
     pub key: String,
-    /// What the value means.
+    /// Gauge or counter.
     pub kind: MetricKind,
     /// The value as collected: finite.
     pub value: f64,
 }
 
 impl Definitions {
-    /// Checks what a collector declares.
+    /// Checks a collector's graphs.
     ///
     /// # Errors
-    /// What is wrong, with the graph and the name. It is the collector's fault, never the operator's.
-    pub fn new(graphs: Vec<Graph>) -> Result<Definitions, String> {
-        if graphs.len() > limits::GRAPHS {
-            return Err(format!("it has {} graphs, {} are the limit", graphs.len(), limits::GRAPHS));
-        }
-        let metrics: usize = graphs.iter().map(|graph| graph.metrics.len()).sum();
-        if metrics > limits::METRICS {
-            return Err(format!("its graphs have {metrics} metrics, {} are the limit", limits::METRICS));
-        }
+    /// The first fault.
+    pub fn new(graphs: Vec<Graph>) -> Result<Definitions, Error> {
+        at_most(graphs.len(), limits::GRAPHS, || "graphs".to_owned())?;
+        let metrics = graphs.iter().map(|graph| graph.metrics.len()).sum();
+        at_most(metrics, limits::METRICS, || "metrics of all graphs".to_owned())?;
         let mut keys = HashSet::new();
         for graph in &graphs {
-            let key = &graph.key;
-            if key.len() > limits::KEY_LENGTH {
-                return Err(format!("a graph's key has {} bytes, {} are the limit", key.len(), limits::KEY_LENGTH));
-            }
-            if !key.split('.').all(|part| is_component(part) || part == "#" || part == "*") {
-                return Err(format!("the graph's key '{key}' is not made of legal components"));
-            }
-            if key.split('.').filter(|part| *part == "#").count() != 1 {
-                return Err(format!("the graph's key '{key}' does not hold '#' exactly once"));
-            }
-            if !keys.insert(key) {
-                return Err(format!("the graph '{key}' is declared twice"));
-            }
-            if graph.metrics.is_empty() {
-                return Err(format!("the graph '{key}' has no metrics"));
-            }
-            let labels = graph.metrics.iter().map(|metric| &metric.label).chain([&graph.label]);
-            if let Some(long) = labels.map(String::len).find(|length| *length > limits::KEY_LENGTH) {
-                return Err(format!(
-                    "a label of the graph '{key}' has {long} bytes, {} are the limit",
-                    limits::KEY_LENGTH
-                ));
-            }
-            let mut names = HashSet::new();
-            for Metric { name, .. } in &graph.metrics {
-                if name.len() > limits::KEY_LENGTH || !(is_component(name) || name == "*") {
-                    return Err(format!("the metric '{name}' of the graph '{key}' is not a legal name"));
-                }
-                if !names.insert(name) {
-                    return Err(format!("the metric '{name}' of the graph '{key}' is declared twice"));
-                }
+            check_graph(graph)?;
+            if !keys.insert(&graph.key) {
+                return Err(Error::Twice { what: "graph".to_owned(), name: foreign(&graph.key) });
             }
         }
         Ok(Definitions(graphs))
@@ -188,28 +209,28 @@ impl Definitions {
         &self.0
     }
 
-    /// All declared metrics: the graph's key without its `#`, and the metric's name.
+    /// The names of all declared metrics: the graph's key without its `#`, and the metric's name.
     pub fn names(&self) -> impl Iterator<Item = String> {
         let of = |graph: &Graph, metric: &Metric| bare(&format!("{}.{}", graph.key, metric.name));
         self.0.iter().flat_map(move |graph| graph.metrics.iter().map(move |metric| of(graph, metric)))
     }
 
-    /// The graph's key and label as Mackerel gets them under `prefix`.
+    /// Returns the key and the label of a graph under `prefix`, as Mackerel gets them.
     pub fn title(graph: &Graph, prefix: &Prefix) -> (String, String) {
         let instance = if graph.key.starts_with('#') { ".#" } else { "" };
         (format!("{prefix}.{}", graph.key), format!("{}{instance} {}", prefix.title(), graph.label))
     }
 
-    /// Holds one target's samples against the definitions: the points in the definitions' order, and a warning for each
-    /// kind of sample that had to be left out.
+    /// Matches the samples of one target with the definitions. Returns the points in the definitions' order, and one warning for each
+    /// reason for which samples were dropped.
     pub fn points(&self, samples: &[Sample]) -> (Vec<Point>, Vec<String>) {
         let mut points: Vec<Point> = Vec::with_capacity(samples.len());
-        let mut refused = Refused::default();
+        let mut dropped = Dropped::default();
         for sample in samples {
             let key = || format!("{}.{}", sample.graph, sample.metric);
             match self.find(sample) {
-                None => refused.add("that no graph declares", key),
-                Some(_) if !sample.value.is_finite() => refused.add("whose value is not a finite number", key),
+                None => dropped.add("without a declared graph", key),
+                Some(_) if !sample.value.is_finite() => dropped.add("with a value that is not finite", key),
                 Some(order) => {
                     let kind = self.0[order.0].metrics[order.1].kind;
                     points.push(Point { order, key: key(), kind, value: sample.value });
@@ -217,18 +238,18 @@ impl Definitions {
             }
         }
         points.sort_by(|a, b| (a.order, &a.key).cmp(&(b.order, &b.key)));
-        // The sort is stable, so the first of two stays.
+        // The sort is stable, so the first of two is kept.
         points.dedup_by(|later, first| {
             let twice = later.key == first.key;
             if twice {
-                refused.add("that came before in the same report", || later.key.clone());
+                dropped.add("with the key of an earlier one", || later.key.clone());
             }
             twice
         });
-        (points, refused.warnings())
+        (points, dropped.warnings())
     }
 
-    /// The graph and the metric that a sample belongs to: the first declared that fit.
+    /// Returns the positions of the first graph and metric that match a sample.
     fn find(&self, sample: &Sample) -> Option<(usize, usize)> {
         self.0.iter().enumerate().filter(|(_, graph)| fits(&graph.key, &sample.graph)).find_map(|(g, graph)| {
             let m = graph.metrics.iter().position(|metric| fits(&metric.name, &sample.metric))?;
@@ -237,12 +258,40 @@ impl Definitions {
     }
 }
 
-/// Whether a sample's name fits a declared one, and is no longer than one may be.
+fn check_graph(graph: &Graph) -> Result<(), Error> {
+    let key = &graph.key;
+    let shown = || foreign(key);
+    at_most(key.len(), limits::KEY_LENGTH, || "bytes in a graph key".to_owned())?;
+    if !key.split('.').all(|part| is_component(part) || part == "#" || part == "*") {
+        return Err(Error::Key(shown()));
+    }
+    if key.split('.').filter(|part| *part == "#").count() != 1 {
+        return Err(Error::Instance(shown()));
+    }
+    if graph.metrics.is_empty() {
+        return Err(Error::NoMetrics(shown()));
+    }
+    for label in graph.metrics.iter().map(|metric| &metric.label).chain([&graph.label]) {
+        at_most(label.len(), limits::KEY_LENGTH, || format!("bytes in a label of graph '{}'", shown()))?;
+    }
+    let mut names = HashSet::new();
+    for Metric { name, .. } in &graph.metrics {
+        if name.len() > limits::KEY_LENGTH || !(is_component(name) || name == "*") {
+            return Err(Error::MetricName { name: foreign(name), graph: shown() });
+        }
+        if !names.insert(name) {
+            return Err(Error::Twice { what: format!("metric of graph '{}'", shown()), name: foreign(name) });
+        }
+    }
+    Ok(())
+}
+
+/// Returns true if a sample's name matches a declared one and is not too long.
 fn fits(declared: &str, given: &str) -> bool {
     given.len() <= limits::KEY_LENGTH && fits_pattern(declared, given)
 }
 
-/// Whether a name fits a pattern: component by component, where `*` stands for any legal component.
+/// Returns true if a name matches a pattern, component by component. `*` matches any legal component.
 pub fn fits_pattern(declared: &str, given: &str) -> bool {
     let (mut declared, mut given) = (declared.split('.'), given.split('.'));
     loop {
@@ -255,12 +304,12 @@ pub fn fits_pattern(declared: &str, given: &str) -> bool {
     }
 }
 
-/// Samples that were left out, counted by the reason.
+/// Dropped samples, counted by reason.
 #[derive(Default)]
-struct Refused(Vec<(&'static str, String, usize)>);
+struct Dropped(Vec<(&'static str, String, usize)>);
 
-impl Refused {
-    /// Of each reason the first key is kept, as it is shown.
+impl Dropped {
+    /// Counts a sample. The first key of each reason is kept.
     fn add(&mut self, why: &'static str, key: impl Fn() -> String) {
         match self.0.iter_mut().find(|(known, ..)| *known == why) {
             Some((.., count)) => *count += 1,
@@ -270,8 +319,8 @@ impl Refused {
 
     fn warnings(self) -> Vec<String> {
         let warning = |(why, key, count)| match count {
-            1 => format!("left out a sample {why}: {key}"),
-            _ => format!("left out {count} samples {why}: {key}, …"),
+            1 => format!("dropped a sample {why}: {key}"),
+            _ => format!("dropped {count} samples {why}: {key}, …"),
         };
         self.0.into_iter().map(warning).collect()
     }
@@ -302,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_writes_the_prefix_as_the_go_plugins_do() {
+    fn a_label_has_the_title_case_of_the_go_plugins() {
         // What the Go plugins' title case gives for the same prefixes.
         let cases = [
             ("gostats", "Gostats"),
@@ -328,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn the_label_names_the_instance_where_the_key_begins_with_it() {
+    fn the_label_names_the_instance_if_the_key_begins_with_it() {
         let prefix = "web".parse().unwrap();
         assert_eq!(
             Definitions::title(&graph("#.load", &[]), &prefix),
@@ -348,27 +397,27 @@ mod tests {
     }
 
     #[test]
-    fn a_declaration_that_mackerel_would_refuse_is_refused_by_name() {
+    fn a_declaration_that_mackerel_would_reject_is_rejected_by_name() {
         let cases = [
-            (graph("load", &["a"]), "the graph's key 'load' does not hold '#' exactly once"),
-            (graph("#.#", &["a"]), "the graph's key '#.#' does not hold '#' exactly once"),
-            (graph("#.lo ad", &["a"]), "the graph's key '#.lo ad' is not made of legal components"),
-            (graph("#..x", &["a"]), "the graph's key '#..x' is not made of legal components"),
-            (graph("x#", &["a"]), "the graph's key 'x#' is not made of legal components"),
-            (graph("#.load", &[]), "the graph '#.load' has no metrics"),
-            (graph("#.load", &["a.b"]), "the metric 'a.b' of the graph '#.load' is not a legal name"),
-            (graph("#.load", &["#"]), "the metric '#' of the graph '#.load' is not a legal name"),
-            (graph("#.load", &["a", "a"]), "the metric 'a' of the graph '#.load' is declared twice"),
+            (graph("load", &["a"]), "graph key 'load' must contain '#' exactly once"),
+            (graph("#.#", &["a"]), "graph key '#.#' must contain '#' exactly once"),
+            (graph("#.lo ad", &["a"]), "graph key '#.lo ad' has components that Mackerel does not allow"),
+            (graph("#..x", &["a"]), "graph key '#..x' has components that Mackerel does not allow"),
+            (graph("x#", &["a"]), "graph key 'x#' has components that Mackerel does not allow"),
+            (graph("#.load", &[]), "graph '#.load' has no metrics"),
+            (graph("#.load", &["a.b"]), "metric 'a.b' of graph '#.load' has a name that Mackerel does not allow"),
+            (graph("#.load", &["#"]), "metric '#' of graph '#.load' has a name that Mackerel does not allow"),
+            (graph("#.load", &["a", "a"]), "metric of graph '#.load' 'a' is declared twice"),
         ];
         for (graph, expected) in cases {
-            assert_eq!(Definitions::new(vec![graph]).unwrap_err(), expected);
+            assert_eq!(Definitions::new(vec![graph]).unwrap_err().to_string(), expected);
         }
         let twice = Definitions::new(vec![graph("#.load", &["a"]), graph("#.load", &["b"])]);
-        assert_eq!(twice.unwrap_err(), "the graph '#.load' is declared twice");
+        assert_eq!(twice.unwrap_err().to_string(), "graph '#.load' is declared twice");
     }
 
     #[test]
-    fn names_that_would_become_paths_or_no_flags_are_refused() {
+    fn names_that_would_become_paths_or_bad_flags_are_rejected() {
         use crate::sandbox::{OptionKind, OptionSpec, Scope};
         let description = |name: &str, option: &str| Description {
             name: name.to_owned(),
@@ -405,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_graph_covers_is_left_out_with_one_warning_for_each_reason() {
+    fn undeclared_samples_are_dropped_with_one_warning_per_reason() {
         let definitions = Definitions::new(vec![graph("#.load", &["one"]), graph("#.*", &["*"])]).unwrap();
         let samples = [
             sample("#.load", "one", f64::NAN),
@@ -422,9 +471,9 @@ mod tests {
         assert_eq!(
             warnings,
             [
-                "left out a sample whose value is not a finite number: #.load.one",
-                "left out 5 samples that no graph declares: load.one, …",
-                "left out a sample that came before in the same report: #.load.one",
+                "dropped a sample with a value that is not finite: #.load.one",
+                "dropped 5 samples without a declared graph: load.one, …",
+                "dropped a sample with the key of an earlier one: #.load.one",
             ]
         );
     }

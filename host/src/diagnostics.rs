@@ -19,7 +19,7 @@ pub struct Diagnostics {
     /// The target, or `None` for the whole run, and the text; in order of occurrence.
     lines: Vec<(Option<String>, String)>,
     failures: usize,
-    /// Whether a last line names `explain`.
+    /// True if a last line names `explain`.
     points_to_explain: bool,
 }
 

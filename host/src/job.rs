@@ -15,13 +15,13 @@ use crate::options::{Options, Subcommand};
 use crate::pipeline::collect::{self, Context, Outcome};
 use crate::pipeline::find::Found;
 use crate::pipeline::output::PostedGraph;
-use crate::pipeline::state::{State, StateFile};
+use crate::pipeline::state::{State, StateError, StateFile};
 use crate::sandbox::Description;
 use crate::sandbox::container::StatsReader;
 use crate::session::Session;
-use crate::stats::Sources;
+use crate::stats;
 use crate::stop::Stop;
-use crate::store::Component;
+use crate::store::component::Component;
 use crate::text::foreign;
 
 /// The subcommand `run`, which takes all options. Other commands print its command line too.
@@ -63,7 +63,7 @@ impl Job {
         let name = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
         let mut component = session.store.load(&name)?;
         let description = component.describe().await?;
-        let uses_stats = component.collector.asks_of_containers();
+        let uses_stats = component.collector.uses_stats();
         let (options, own): (Options, Own) =
             Options::parse(subcommand, &session.reserved, words, &description, uses_stats)?;
         session.watchdog.set_deadline(options.deadline);
@@ -72,7 +72,7 @@ impl Job {
         let graphs = options
             .output
             .graphs(&definitions)
-            .map_err(|why| Error::usage(format!("{}: {why}", foreign(&component.name))))?;
+            .map_err(|error| Error::usage(format!("{}: {error}", foreign(&component.name))))?;
         Ok((Job { component, description, options, definitions, graphs }, own))
     }
 
@@ -82,9 +82,9 @@ impl Job {
         for warning in &self.component.warnings {
             diagnostics.warn(warning);
         }
-        let refused = self.component.collector.refused();
-        if !refused.is_empty() {
-            diagnostics.warn(format!("collector {refused}"));
+        let denied = self.component.collector.denied();
+        if !denied.is_empty() {
+            diagnostics.warn(denied);
         }
         diagnostics
     }
@@ -93,7 +93,7 @@ impl Job {
     ///
     /// # Errors
     /// As of [`StateFile::open`].
-    pub fn state_file(&self) -> Result<StateFile, String> {
+    pub fn state_file(&self) -> Result<StateFile, StateError> {
         StateFile::open(&self.description.name, &self.options.identity(self.component.identity()))
     }
 
@@ -110,7 +110,7 @@ impl Job {
         let found = found?;
         let containers = || found.targets.iter().filter_map(|target| target.container.as_ref());
         let allowed = self.options.settings.stats_source;
-        let reader = |engine| Arc::new(Sources::new(allowed, engine, containers())) as Arc<dyn StatsReader>;
+        let reader = |engine| Arc::new(stats::Reader::new(allowed, engine, containers())) as Arc<dyn StatsReader>;
         let context = Context {
             collector,
             settings: &self.options.settings,

@@ -10,14 +10,15 @@
 //! | [`job`], [`session`] | one command line, checked; the context that all commands of a process share |
 //! | [`options`] | the command line about a collector, resolved |
 //! | [`pipeline`] | one run, in order: find, collect, name, rate, select, total, print |
-//! | [`store`] | where collectors come from: built in, installed, a file, a registry |
-//! | [`stats`] | a container's resource use, from control groups or from the engine |
+//! | [`store`] | the sources of collectors: built in, installed, a file, a registry |
+//! | [`stats`] | container stats, from control groups or from the engine |
 //! | [`engine`] | the container engine's API |
 //! | [`error`], [`stop`] | the errors that end a command; deadline, signals and watchdog |
+//! | [`definition`] | the declarations of collectors, checked |
 //! | [`sandbox`] | a fresh WebAssembly instance for every call of a collector, and its limits |
-//! | [`definition`], [`contract`] | what collectors declare, checked; what is a collector |
+//! | [`contract`] | the check that a file is a collector |
 //! | [`diagnostics`] | everything that goes to stderr |
-//! | [`private_dir`], [`tls`], [`address`], [`moment`], [`text`], [`env`], [`limits`] | what all of them use |
+//! | [`private_dir`], [`tls`], [`address`], [`moment`], [`text`], [`env`], [`limits`] | used by all of them |
 
 mod address;
 mod authors;
@@ -51,7 +52,7 @@ pub mod internals {
     pub use crate::contract::check as check_component;
     pub use crate::definition::{Definitions, Point, Prefix, check as check_description};
     pub use crate::diagnostics::Diagnostics;
-    pub use crate::engine::{Container, EngineHost, containers as parse_containers};
+    pub use crate::engine::{Container, EngineHost, parse_list as parse_containers};
     pub use crate::error::Error;
     pub use crate::moment::Moment;
     pub use crate::options::{Options, Subcommand};
@@ -65,16 +66,16 @@ pub mod internals {
     pub use crate::pipeline::target::{SkipReason, Target, choose as choose_target};
     pub use crate::pipeline::total::Total;
     pub use crate::sandbox::container::{Parts, Stats};
+    pub use crate::sandbox::denied::Denied;
     pub use crate::sandbox::failure::{Cause, Failure};
-    pub use crate::sandbox::refused::Refused;
     pub use crate::sandbox::runtime::engine as wasm_engine;
     pub use crate::sandbox::{
         CollectError, Description, Graph, HttpError, Metric, MetricKind, OptionKind, OptionSpec, Period, Sample, Scope,
         Unit,
     };
-    pub use crate::stats::api::{figures as parse_stats, restarts_and_health as parse_state};
+    pub use crate::stats::api::{parse_state, parse_stats};
     pub use crate::stats::cgroup::{Group, Version, container_of, traffic};
-    pub use crate::stats::empty as empty_stats;
+    pub use crate::stats::count::empty as empty_stats;
     pub use crate::store::BUILTIN_NAMES;
     pub use crate::store::digest::digest;
     pub use crate::store::pin::Pin;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits;
 
-/// A moment by two clocks: one that survives a restart of the machine, and one that cannot be set.
+/// A time by two clocks: one that survives a restart of the machine, and one that cannot be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moment {
     /// Nanoseconds since 1970.
@@ -16,7 +16,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// This moment.
+    /// Returns the current moment.
     pub fn now() -> Moment {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
@@ -30,15 +30,14 @@ impl Moment {
         self.wall / 1_000_000_000
     }
 
-    /// The most time that can have passed since `earlier`; none where a clock was set back or the machine was restarted.
+    /// Returns the most time that can have passed since `earlier`; `None` if a clock was set back or the machine restarted.
     pub fn since(&self, earlier: Moment) -> Option<Duration> {
         let wall = self.wall.checked_sub(earlier.wall)?;
         let boot = self.boot.checked_sub(earlier.boot)?;
         Some(Duration::from_nanos(wall.max(boot)))
     }
 
-    /// Whether this machine's clock was set since `earlier`: then no difference of its times is the time that passed. Where the
-    /// machine was restarted since, that is not known, and not said.
+    /// Returns true if the wall clock was stepped since `earlier`. After a restart of the machine this is unknown, and false.
     pub fn is_set_since(&self, earlier: Moment) -> bool {
         let Some(boot) = self.boot.checked_sub(earlier.boot) else { return false };
         let wall = i128::from(self.wall) - i128::from(earlier.wall);
@@ -51,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_since_a_moment_is_never_too_short() {
+    fn elapsed_time_is_never_too_short() {
         let earlier = Moment { wall: 1_000, boot: 500 };
         let since = |wall, boot| Moment { wall, boot }.since(earlier);
         assert_eq!(since(1_060, 560), Some(Duration::from_nanos(60)));
@@ -62,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_is_set_when_the_other_one_says_so() {
+    fn a_step_of_the_wall_clock_shows_in_the_boot_clock() {
         const SECOND: u64 = 1_000_000_000;
         let earlier = Moment { wall: 1_000 * SECOND, boot: 500 * SECOND };
         let is_set = |wall, boot| Moment { wall: wall * SECOND, boot: boot * SECOND }.is_set_since(earlier);

@@ -1,141 +1,225 @@
-//! Folders of this user alone, and the files in them.
+//! Private folders: folders of this user alone, and the files in them.
 //!
-//! Others may write where such a folder lies, so nothing is trusted by its name: the folder must be this user's, closed to others, and
-//! no symlink. Its files are opened through it, by plain names, and never through a symlink. A file is replaced in one step, so a
-//! reader sees the old one or the new one whole.
+//! Other users may be able to write to the parent, so a name proves nothing: the folder must belong to this user, be closed to others,
+//! and not be a symlink. Its files are opened through it, by plain names, and never through a symlink. A file is replaced in one
+//! step, so a reader sees the whole old one or the whole new one.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use bytesize::ByteSize;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-/// A folder of this user alone, open.
+/// An open folder of this user alone.
 #[derive(Debug)]
 pub struct Folder(OwnedFd);
 
-/// What tells a file from every other that was or will be in its place, and from itself after a change: its number, size, and the
-/// times of the last changes to its content and to anything of it, which nobody can set. Not its device, whose number may be another
-/// after the machine's restart.
+/// Identifies one version of one file: inode, size, mtime, ctime. ctime cannot be forged. The device is left out, because its number
+/// can change when the machine restarts.
 pub type Stamp = [u64; 6];
 
-/// The stamp of a file.
+/// A folder that cannot be used. The text follows the folder's path.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// It cannot be created.
+    #[error("cannot be created: {0}")]
+    Create(io::Error),
+    /// It cannot be opened.
+    #[error("cannot be opened: {0}")]
+    Open(io::Error),
+    /// It was removed while it was being opened.
+    #[error("was removed by another process")]
+    Removed,
+    /// It belongs to another user.
+    #[error("belongs to another user: remove it")]
+    Foreign,
+    /// Other users can read or write it.
+    #[error("is open to other users: remove it, or set its mode to 700")]
+    Open700,
+}
+
+/// A file that cannot be used. The text follows the file's path.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It is a symbolic link.
+    #[error("it is a symbolic link")]
+    Symlink,
+    /// It is a folder, a pipe or a device.
+    #[error("it is not a regular file")]
+    NotRegular,
+    /// It belongs to another user.
+    #[error("it belongs to another user")]
+    Foreign,
+    /// Other users can read or write it.
+    #[error("it is open to other users")]
+    Open,
+    /// It is larger than the limit.
+    #[error("it exceeds {:.0}", .0.display().iec())]
+    TooLarge(ByteSize),
+    /// The system's error.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// A lock that another process holds, or that cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process has held it for too long.
+    #[error("another process has held its lock for more than {}", humantime::format_duration(*.0))]
+    Timeout(Duration),
+    /// The system's error.
+    #[error("cannot lock it: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Tries to lock `file` until `timeout` has passed, and calls `wait` between two attempts.
+///
+/// # Errors
+/// If another process holds the lock for that time, or the system does not lock.
+pub async fn lock_within(file: File, timeout: Duration, wait: impl AsyncFn(Duration)) -> Result<File, LockError> {
+    let begin = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if begin.elapsed() < timeout => wait(LOCK_INTERVAL).await,
+            Err(TryLockError::WouldBlock) => return Err(LockError::Timeout(timeout)),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+    }
+}
+
+/// The time between two attempts to lock.
+const LOCK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Returns the stamp of a file.
 pub fn stamp(stat: &Stat) -> Stamp {
-    // Before 1970 there were no such files.
+    // No file is older than 1970.
     let positive = |number: i64| u64::try_from(number).unwrap_or_default();
     let (modified, changed) = (positive(stat.st_mtime), positive(stat.st_ctime));
     [stat.st_ino, positive(stat.st_size), modified, stat.st_mtime_nsec, changed, stat.st_ctime_nsec]
 }
 
-/// Whether a file is this user's alone.
+/// Checks that a file belongs to this user alone.
 ///
 /// # Errors
-/// In what way it is not.
-pub fn is_own(stat: &Stat) -> Result<(), &'static str> {
+/// If it belongs to another user, or is open to others.
+pub fn is_own(stat: &Stat) -> Result<(), FileError> {
     if stat.st_uid != rustix::process::geteuid().as_raw() {
-        return Err("belongs to another user");
+        return Err(FileError::Foreign);
     }
-    if stat.st_mode & 0o077 != 0 { Err("is open to other users") } else { Ok(()) }
+    if stat.st_mode & 0o077 != 0 { Err(FileError::Open) } else { Ok(()) }
+}
+
+/// Reads a whole file of at most `limit`.
+///
+/// # Errors
+/// If it is larger, or cannot be read.
+pub fn read_bounded(file: File, limit: ByteSize) -> Result<Vec<u8>, FileError> {
+    let mut bytes = Vec::with_capacity(1024);
+    file.take(limit.as_u64() + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit.as_u64() { Err(FileError::TooLarge(limit)) } else { Ok(bytes) }
 }
 
 impl Folder {
-    /// Opens the folder, and makes it where it is missing.
+    /// Opens the folder, and creates it if it is missing.
     ///
     /// # Errors
-    /// Where it does not belong to this user alone: what is wrong with it, and what to do, as the end of a sentence.
-    pub fn make(path: &Path) -> Result<Folder, String> {
+    /// If it does not belong to this user alone.
+    pub fn make(path: &Path) -> Result<Folder, FolderError> {
         match rustix::fs::mkdir(path, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(format!("cannot be made: {error}")),
+            Err(error) => return Err(FolderError::Create(error.into())),
         }
-        Folder::open(path)?.ok_or_else(|| "was removed again".to_owned())
+        Folder::open(path)?.ok_or(FolderError::Removed)
     }
 
-    /// Opens the folder; none where there is none.
+    /// Opens the folder; `None` if it does not exist.
     ///
     /// # Errors
     /// As of [`Folder::make`].
-    pub fn open(path: &Path) -> Result<Option<Folder>, String> {
+    pub fn open(path: &Path) -> Result<Option<Folder>, FolderError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = match rustix::fs::open(path, flags, Mode::empty()) {
             Ok(folder) => folder,
             Err(Errno::NOENT) => return Ok(None),
-            Err(error) => return Err(format!("cannot be opened: {error}")),
+            Err(error) => return Err(FolderError::Open(error.into())),
         };
-        let stat = rustix::fs::fstat(&folder).map_err(|error| format!("cannot be looked at: {error}"))?;
+        let stat = rustix::fs::fstat(&folder).map_err(|error| FolderError::Open(error.into()))?;
         if stat.st_uid != rustix::process::geteuid().as_raw() {
-            return Err("belongs to another user: remove it".to_owned());
+            return Err(FolderError::Foreign);
         }
         if stat.st_mode & 0o077 != 0 {
-            return Err("is open to other users: remove it, or chmod it to 700".to_owned());
+            return Err(FolderError::Open700);
         }
         Ok(Some(Folder(folder)))
     }
 
-    /// Opens a file to read; none where there is none. Whose it is, is the caller's to look at.
+    /// Opens a file for reading; `None` if it does not exist. The caller checks its owner.
     ///
     /// # Errors
-    /// Where it is no regular file, or cannot be opened: why, as a sentence about it.
-    pub fn find(&self, name: &str) -> Result<Option<(File, Stat)>, String> {
+    /// If it is not a regular file, or cannot be opened.
+    pub fn find(&self, name: &str) -> Result<Option<(File, Stat)>, FileError> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = match rustix::fs::openat(&self.0, name, flags, Mode::empty()) {
             Ok(file) => File::from(file),
             Err(Errno::NOENT) => return Ok(None),
-            Err(Errno::LOOP) => return Err("it is a symbolic link".to_owned()),
-            Err(error) => return Err(error.to_string()),
+            Err(Errno::LOOP) => return Err(FileError::Symlink),
+            Err(error) => return Err(FileError::Io(error.into())),
         };
-        let stat = rustix::fs::fstat(&file).map_err(|error| error.to_string())?;
+        let stat = rustix::fs::fstat(&file).map_err(io::Error::from)?;
         if !FileType::from_raw_mode(stat.st_mode).is_file() {
-            return Err("it is no regular file".to_owned());
+            return Err(FileError::NotRegular);
         }
         Ok(Some((file, stat)))
     }
 
-    /// What is there under a name; none where nothing is.
-    pub fn look(&self, name: &str) -> Option<Stat> {
+    /// Returns the metadata of anything with this name.
+    pub fn stat(&self, name: &str) -> Option<Stat> {
         rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW).ok()
     }
 
-    /// Replaces a file, or makes it, in one step. `is_lasting` is whether it has to be whole after a power cut too.
+    /// Creates or replaces a file in one step. With `durable` it is whole after a power cut too.
     ///
     /// # Errors
-    /// The system's. The old file stays.
-    pub fn replace(&self, name: &str, bytes: &[u8], is_lasting: bool) -> io::Result<Stat> {
+    /// The system's error. The old file is kept.
+    pub fn replace(&self, name: &str, bytes: &[u8], durable: bool) -> io::Result<Stat> {
         let new = format!("{name}.new");
         let write = || -> io::Result<Stat> {
-            // What a killed run left there goes, and so does anything else: nothing that is there is opened.
+            // Remove the leftover of a killed run, or anything else: nothing that exists is opened.
             let _ = self.remove(&new);
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             let mut file = File::from(rustix::fs::openat(&self.0, new.as_str(), flags, Mode::RUSR | Mode::WUSR)?);
             file.write_all(bytes)?;
-            if is_lasting {
+            if durable {
                 file.sync_all()?;
             }
             rustix::fs::renameat(&self.0, new.as_str(), &self.0, name)?;
-            if is_lasting {
+            if durable {
                 rustix::fs::fsync(&self.0)?;
             }
-            // Only now: to be renamed counts as a change.
+            // Only now, because renaming changes the stamp.
             Ok(rustix::fs::fstat(&file)?)
         };
-        // What was half written must not lie around; where nothing was, this fails and that is well.
+        // Remove a half-written file. If there is none, this fails without harm.
         write().inspect_err(|_| drop(self.remove(&new)))
     }
 
     /// Removes a file.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     pub fn remove(&self, name: &str) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::empty())?)
     }
 
-    /// The names of everything in it, sorted. What is no text is left out.
+    /// Lists all names that are UTF-8, sorted.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     pub fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in rustix::fs::Dir::read_from(&self.0)? {
@@ -146,10 +230,10 @@ impl Folder {
         Ok(names)
     }
 
-    /// Opens a file to be locked, and makes it where it is missing.
+    /// Opens a lock file, and creates it if it is missing.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     pub fn lock_file(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         Ok(File::from(rustix::fs::openat(&self.0, name, flags, Mode::RUSR | Mode::WUSR)?))

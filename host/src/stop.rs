@@ -1,7 +1,7 @@
-//! What ends a run before all targets have answered: its deadline, SIGTERM or SIGINT.
+//! The end of a run: its deadline, SIGTERM or SIGINT.
 //!
-//! mackerel-agent sends SIGTERM after 30 s and loses the output of a plugin that a signal kills. So a signal is taken as a
-//! request to print what is ready.
+//! mackerel-agent sends SIGTERM after 30 s and loses the output of a plugin that a signal kills. So a signal is a request to print what
+//! is ready.
 
 use std::sync::{Mutex, mpsc};
 use std::thread;
@@ -13,7 +13,7 @@ use crate::diagnostics;
 use crate::error::Error;
 use crate::limits;
 
-/// The end of a run, as it was given.
+/// The deadline and the signals of a run.
 pub struct Stop {
     deadline: Duration,
     at: tokio::time::Instant,
@@ -22,12 +22,12 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// For a run that began at `started` and has `deadline`. From here on signals do not kill the process.
+    /// Starts listening for signals, for a run that began at `started`. From here on signals do not kill the process.
     ///
     /// # Errors
-    /// Where signals cannot be had.
+    /// If the signals cannot be handled.
     pub fn new(started: Instant, deadline: Duration) -> Result<Stop, Error> {
-        let listen = |kind| signal(kind).map_err(|error| Error::failed(format!("cannot listen for signals: {error}")));
+        let listen = |kind| signal(kind).map_err(|error| Error::failed(format!("cannot handle signals: {error}")));
         Ok(Stop {
             deadline,
             at: (started + deadline).into(),
@@ -36,64 +36,64 @@ impl Stop {
         })
     }
 
-    /// Waits until the run has to end, and says why.
+    /// Waits until the run has to end, and returns the words after "when": the reason.
     pub async fn wait(&mut self) -> String {
         tokio::select! {
             () = tokio::time::sleep_until(self.at) => {
-                format!("the run's {} were over (--deadline)", humantime::format_duration(self.deadline))
+                format!("the run's deadline of {} passed (--deadline)", humantime::format_duration(self.deadline))
             }
-            _ = self.terminate.recv() => "SIGTERM came".to_owned(),
-            _ = self.interrupt.recv() => "SIGINT came".to_owned(),
+            _ = self.terminate.recv() => "the run received SIGTERM".to_owned(),
+            _ = self.interrupt.recv() => "the run received SIGINT".to_owned(),
         }
     }
 }
 
-/// Ends the process when a run outlives its deadline by more than a grace, whatever it hangs in: a disk, a pipe that nobody
-/// reads, the compilation of a component.
+/// Ends the process if a run outlives its deadline and a grace period, whatever it hangs in: a disk, a pipe without a reader, the
+/// compilation of a component.
 pub struct Watchdog {
     started: Instant,
     end: Mutex<Instant>,
 }
 
 impl Watchdog {
-    /// A watch over a run that begins now, by the default deadline until another one is set.
+    /// Starts now, with the default deadline until another one is set.
     pub fn new() -> Watchdog {
         let started = Instant::now();
         Watchdog { started, end: Mutex::new(started + limits::RUN_DEADLINE + limits::DEADLINE_GRACE) }
     }
 
-    /// When the run began.
+    /// The start of the run.
     pub fn started(&self) -> Instant {
         self.started
     }
 
-    /// Sets the run's deadline, counted from its begin.
+    /// Sets the deadline, counted from the start.
     pub fn set_deadline(&self, deadline: Duration) {
         if let Ok(mut end) = self.end.lock() {
             *end = self.started + deadline + limits::DEADLINE_GRACE;
         }
     }
 
-    /// Looks at the clock, and ends the process when it is time.
+    /// Ends the process if it is late.
     pub fn check(&self) {
         if self.end.lock().is_ok_and(|end| Instant::now() > *end) {
-            say_in_time(
-                "the run hung beyond its deadline and was ended: a disk, a pipe that nobody reads, or a component that takes too long to compile",
+            print_in_time(
+                "ended: the run hung beyond its deadline, in a disk, a pipe without a reader, or the compilation of a component",
             );
             std::process::exit(1);
         }
     }
 }
 
-/// Says something on a stderr that can be the very pipe that nobody reads.
-fn say_in_time(line: &'static str) {
-    let (said, is_said) = mpsc::channel();
-    let say = move || {
+/// Prints a last line to a stderr that can itself be the pipe without a reader.
+fn print_in_time(line: &'static str) {
+    let (done, is_done) = mpsc::channel();
+    let print = move || {
         diagnostics::print(line);
-        let _ = said.send(());
+        let _ = done.send(());
     };
-    if thread::Builder::new().spawn(say).is_ok() {
-        let _ = is_said.recv_timeout(limits::LAST_WORD);
+    if thread::Builder::new().spawn(print).is_ok() {
+        let _ = is_done.recv_timeout(limits::LAST_WORD);
     }
 }
 

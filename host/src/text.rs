@@ -29,7 +29,7 @@ impl Foreign {
         }
     }
 
-    /// Whether there is any text.
+    /// Returns true if there is no text.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -102,12 +102,12 @@ pub fn listed(names: &[String]) -> String {
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
-/// Whether `name` is made of `a-z`, `0-9` and `-`: a name of a collector or an option that is a file name and a flag too.
+/// Returns true if `name` is made of `a-z`, `0-9` and `-`, as names of collectors and options are: they become file names and flags.
 pub fn is_word(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-/// Whether `name` is made of the characters that Mackerel allows in a component of a metric name: `a-zA-Z0-9_-`.
+/// Returns true if `name` is made of the characters that Mackerel allows in a component of a metric name: `a-zA-Z0-9_-`.
 pub fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }

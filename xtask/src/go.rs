@@ -51,7 +51,10 @@ fn bindings(root: &Path) -> Result<Vec<(String, String)>> {
     let options = Opts { pkg_name: Some(format!("{MODULE}/{BINDINGS}")), ..Opts::default() };
     let mut files = Files::default();
     options.build().generate(&mut resolve, world, &mut files)?;
-    files.iter().map(|(path, bytes)| Ok((format!("{BINDINGS}/{path}"), localized(std::str::from_utf8(bytes)?)))).collect()
+    files
+        .iter()
+        .map(|(path, bytes)| Ok((format!("{BINDINGS}/{path}"), localized(std::str::from_utf8(bytes)?))))
+        .collect()
 }
 
 /// Copies the runtime package without its support for futures and streams: the contract has none, and it needs functions that Go's
@@ -71,7 +74,11 @@ fn runtime(root: &Path) -> Result<Vec<(String, String)>> {
                 is_changed = true;
             }
             if !text.contains(&format!("{RUNTIME_PATH}/async")) {
-                ensure!(!text.contains(RUNTIME_PATH), "{}: imports a package that is not copied", entry.path().display());
+                ensure!(
+                    !text.contains(RUNTIME_PATH),
+                    "{}: imports a package that is not copied",
+                    entry.path().display()
+                );
                 files.push((format!("{RUNTIME}/{part}/{}", entry.file_name().to_string_lossy()), text));
             }
         }

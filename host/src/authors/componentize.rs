@@ -1,12 +1,11 @@
-//! `componentize`: makes a component of a core WebAssembly module, which is what compilers give that know nothing of components,
-//! such as Go's.
+//! `componentize`: converts a core WebAssembly module to a component, for compilers that only build modules, such as Go's.
 //!
-//! A module says by the names of its imports and exports which functions they are, but not of which types. The contract says that, so
-//! it is put in where the module does not carry it itself. WASI of the old kind (preview 1) is wrapped into that of components.
+//! A module names its imports and exports without their types. The contract has the types, so it is embedded if the module does not
+//! carry it. WASI preview 1 is adapted to that of components.
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use wasi_preview1_component_adapter_provider::{
@@ -16,97 +15,128 @@ use wasmparser::{Encoding, Parser, Payload};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::WorldItem;
 
-use crate::contract::wit;
-use crate::error::Error;
-use crate::store;
-use crate::text::foreign;
+use crate::contract::wit::{self, WitError};
+use crate::private_dir::FileError;
+use crate::store::component::read_component;
+use crate::text::{Foreign, foreign};
 
-/// Reads the module, writes the component beside it or to `output`, and says what it wrote.
+/// A module that cannot be converted. The text follows the file's name.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be opened or read.
+    #[error(transparent)]
+    Read(#[from] FileError),
+    /// The file is not a module.
+    #[error("not a WebAssembly module: {0}")]
+    NotAModule(Foreign),
+    /// The file is a component.
+    #[error("already a component: it can be run as it is")]
+    Component,
+    /// The contract cannot be embedded.
+    #[error("cannot embed the contract: {0}")]
+    Embed(Foreign),
+    /// The embedded contract is wrong: a fault of the program.
+    #[error(transparent)]
+    Wit(#[from] WitError),
+    /// The module lacks exports of a collector.
+    #[error("not a collector: missing exports: {0}")]
+    MissingExports(String),
+    /// The module cannot be encoded as a component.
+    #[error("not a collector: {0}")]
+    Encode(Foreign),
+    /// The component cannot be written.
+    #[error("cannot write it: {0}")]
+    Write(io::Error),
+}
+
+/// Reads the module, and writes the component beside it or to `output`.
 ///
 /// # Errors
-/// Where the file cannot be read, is no module, lacks what a collector exports, or the component cannot be written.
-pub fn componentize(module: &Path, output: Option<&Path>) -> Result<String, Error> {
+/// If the file is not the module of a collector, or the component cannot be written.
+pub fn componentize(module: &Path, output: Option<&Path>) -> Result<String, crate::error::Error> {
     let output = output.map_or_else(|| module.with_extension("component.wasm"), Path::to_owned);
-    let component = read(module).and_then(component);
-    let component = component.map_err(|why| Error::failed(format!("{}: {why}", module.display())))?;
-    write(&output, &component).map_err(|why| Error::failed(format!("{}: {why}", output.display())))?;
+    let named = |path: &Path| {
+        let path = path.display().to_string();
+        move |error: Error| crate::error::Error::failed(format!("{path}: {error}"))
+    };
+    let component = read(module).and_then(encode).map_err(named(module))?;
+    write(&output, &component).map_err(Error::Write).map_err(named(&output))?;
     Ok(format!("{}: {} bytes\n", output.display(), component.len()))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    store::read_whole(File::open(path).map_err(|error| format!("cannot be opened: {error}"))?)
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let file = File::open(path).map_err(FileError::from)?;
+    Ok(read_component(file)?)
 }
 
-/// In one step, so that nobody who builds again and again runs half a component.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
+/// Writes a file in one step, so that a repeated build never leaves half a component.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or(".".into(), PathBuf::from);
-    let written = tempfile::Builder::new()
+    let mut file = tempfile::Builder::new()
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(folder)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.persist(path).map_err(|error| error.error)
-        });
-    written.map(|_| ()).map_err(|error| format!("cannot be written: {error}"))
+        .tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
 }
 
-/// The component that a module makes.
-fn component(mut module: Vec<u8>) -> Result<Vec<u8>, String> {
-    let inside = inside(&module)?;
+/// Encodes a module as a component.
+fn encode(mut module: Vec<u8>) -> Result<Vec<u8>, Error> {
+    let outline = Outline::read(&module)?;
     let (resolve, world) = wit::resolve()?;
-    if !inside.has_contract {
-        let embedded = embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8);
-        embedded.map_err(|error| format!("the contract cannot be put in: {}", foreign(&format!("{error:#}"))))?;
+    if !outline.has_contract {
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
+            .map_err(|error| Error::Embed(foreign(&format!("{error:#}"))))?;
     }
     let encoded = ComponentEncoder::default().validate(true).module(&module).and_then(|encoder| {
         encoder.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER)?.encode()
     });
     encoded.map_err(|error| {
-        let wanted = resolve.worlds[world].exports.values().filter_map(|item| match item {
+        let interfaces = resolve.worlds[world].exports.values().filter_map(|item| match item {
             WorldItem::Interface { id, .. } => Some(*id),
             _ => None,
         });
-        let wanted = wanted.flat_map(|id| {
+        let functions = interfaces.flat_map(|id| {
             let interface = resolve.id_of(id).unwrap_or_default();
             resolve.interfaces[id].functions.keys().map(move |function| format!("{interface}#{function}"))
         });
-        let missing: Vec<String> = wanted.filter(|name| !inside.exports.contains(name)).collect();
+        let missing: Vec<String> = functions.filter(|name| !outline.exports.contains(name)).collect();
         if missing.is_empty() {
-            format!("makes no collector: {}", foreign(&format!("{error:#}")))
+            Error::Encode(foreign(&format!("{error:#}")))
         } else {
-            format!("makes no collector: it does not export {}", missing.join(", "))
+            Error::MissingExports(missing.join(", "))
         }
     })
 }
 
-/// What is to be known of a module.
-struct Inside {
-    /// Whether it carries types of its own, as modules do whose compiler read the contract.
+/// The parts of a module that matter here.
+struct Outline {
+    /// True if it carries the types of the contract, as modules of compilers that read the contract do.
     has_contract: bool,
     exports: BTreeSet<String>,
 }
 
-fn inside(module: &[u8]) -> Result<Inside, String> {
-    if !module.starts_with(b"\0asm") {
-        return Err("is no WebAssembly module: it does not begin like one".to_owned());
-    }
-    let mut inside = Inside { has_contract: false, exports: BTreeSet::new() };
-    for payload in Parser::new(0).parse_all(module) {
-        match payload.map_err(|error| format!("is no WebAssembly module: {}", foreign(&error.to_string())))? {
-            Payload::Version { encoding: Encoding::Component, .. } => {
-                return Err("is a component already: it can be run as it is".to_owned());
-            }
-            Payload::CustomSection(section) if section.name().starts_with("component-type") => {
-                inside.has_contract = true;
-            }
-            Payload::ExportSection(exports) => {
-                for export in exports {
-                    let export = export.map_err(|error| format!("is no WebAssembly module: {error}"))?;
-                    inside.exports.insert(export.name.to_owned());
-                }
-            }
-            _ => {}
+impl Outline {
+    fn read(module: &[u8]) -> Result<Outline, Error> {
+        if !module.starts_with(b"\0asm") {
+            return Err(Error::NotAModule(foreign("no WebAssembly header")));
         }
+        let invalid = |error: wasmparser::BinaryReaderError| Error::NotAModule(foreign(&error.to_string()));
+        let mut outline = Outline { has_contract: false, exports: BTreeSet::new() };
+        for payload in Parser::new(0).parse_all(module) {
+            match payload.map_err(invalid)? {
+                Payload::Version { encoding: Encoding::Component, .. } => return Err(Error::Component),
+                Payload::CustomSection(section) if section.name().starts_with("component-type") => {
+                    outline.has_contract = true;
+                }
+                Payload::ExportSection(exports) => {
+                    for export in exports {
+                        outline.exports.insert(export.map_err(invalid)?.name.to_owned());
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(outline)
     }
-    Ok(inside)
 }

@@ -1,4 +1,4 @@
-//! Commands for authors of collectors.
+//! Commands for authors of collectors: one file or folder per subcommand.
 
 pub mod componentize;
 pub mod new;

@@ -1,7 +1,6 @@
-//! `new`: a project for a collector in one of the languages, which builds with that language's own tools.
+//! `new`: a project for a collector in one language, which the tools of that language build.
 //!
-//! What it is made of lies in `host/templates`, a folder for each language; the contract comes from `wit/`, and what is generated from
-//! it comes from xtask.
+//! The files are in `host/templates`, a folder for each language; the contract comes from `wit/`, and generated files from xtask.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,7 +13,7 @@ use crate::error::Error;
 use crate::limits;
 use crate::text::foreign;
 
-/// The path of a file in a project, and its text.
+/// A file of a project: path and text.
 pub type File = (&'static str, &'static str);
 
 /// A file of `host/templates`.
@@ -24,7 +23,7 @@ macro_rules! files {
     };
 }
 
-/// What nearly every collector in Rust needs, from `guests/sdk`.
+/// The SDK, from `guests/sdk`.
 macro_rules! sdk {
     ($($path:literal),* $(,)?) => {
         &[$((concat!("sdk/", $path), include_str!(concat!("../../../guests/sdk/", $path)))),*]
@@ -45,7 +44,7 @@ const SDK: &[File] = sdk!(
     "src/target.rs",
 );
 
-/// The languages that there are projects for.
+/// The languages with a project template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Language {
     /// Rust, for wasm32-wasip2
@@ -107,7 +106,7 @@ impl Language {
         }
     }
 
-    /// What to type next, in the project's folder.
+    /// The commands to run next, in the project's folder.
     fn commands(self) -> &'static [&'static str] {
         match self {
             Language::Rust => &[
@@ -126,28 +125,28 @@ impl Language {
     }
 }
 
-/// Writes the folder `name` into `parent`, and says what to type next. `go` is what xtask generated for Go.
+/// Creates the folder `name` in `parent`, and returns the next commands. `go` are the files that xtask generated for Go.
 ///
 /// # Errors
-/// A usage error for a name that a collector cannot have, or one that is taken; otherwise why nothing can be written.
+/// If the name is invalid or taken, or the files cannot be written.
 pub fn create(name: &str, language: Language, parent: &Path, go: &[File]) -> Result<String, Error> {
     check(name).map_err(Error::usage)?;
     let folder = parent.join(name);
     if !parent.is_dir() {
-        return Err(Error::usage(format!("there is no folder {}", parent.display())));
+        return Err(Error::usage(format!("no such folder: {}", parent.display())));
     }
     fs::create_dir(&folder).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => {
-            Error::usage(format!("{} is there already: choose another name", folder.display()))
+            Error::usage(format!("{} exists already: choose another name", folder.display()))
         }
-        _ => Error::failed(format!("{} cannot be made: {error}", folder.display())),
+        _ => Error::failed(format!("cannot create {}: {error}", folder.display())),
     })?;
     write(&folder, name, language, go).map_err(|(path, error)| {
-        // Half a project is none, and this folder was not there before.
+        // Remove the incomplete project; this call created the folder.
         let _ = fs::remove_dir_all(&folder);
-        Error::failed(format!("{} cannot be written: {error}", folder.join(path).display()))
+        Error::failed(format!("cannot write {}: {error}", folder.join(path).display()))
     })?;
-    let mut next = format!("{} is written. What to type next:\n\n    cd {0}\n", folder.display());
+    let mut next = format!("created {}; next:\n\n    cd {0}\n", folder.display());
     for command in language.commands() {
         let _ = writeln!(next, "    {}", fill(command, name));
     }
@@ -155,14 +154,14 @@ pub fn create(name: &str, language: Language, parent: &Path, go: &[File]) -> Res
     Ok(next)
 }
 
-/// Fills in what a template leaves open.
+/// Fills in a template.
 fn fill(text: &str, name: &str) -> String {
     text.replace("{{name}}", name)
         .replace("{{crate}}", &name.replace('-', "_"))
         .replace("{{contract}}", contract::VERSION)
 }
 
-/// Whether a collector, and a package of every language, can have this name.
+/// Checks that a collector, and a package of every language, can have this name.
 fn check(name: &str) -> Result<(), String> {
     let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let is_word = name.bytes().all(legal) && name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.ends_with('-');
@@ -170,7 +169,7 @@ fn check(name: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "'{}' cannot be a collector's name: expected a-z, 0-9 and -, a letter first and no - at the end, {} characters at most",
+        "'{}' cannot be a collector's name: expected a-z, 0-9 and -, with a letter first and no - at the end, at most {} characters",
         foreign(name),
         limits::PROJECT_NAME
     ))
@@ -202,7 +201,7 @@ mod tests {
 
     use super::*;
 
-    /// All files below a folder, as paths from there.
+    /// Lists all files below a folder, as relative paths.
     fn below(folder: &Path) -> BTreeSet<PathBuf> {
         let mut files = BTreeSet::new();
         let mut folders = vec![folder.to_owned()];

@@ -1,8 +1,8 @@
-//! `dashboard`: what a collector's graphs look like for a whole role, as a dashboard of Mackerel's or as addresses to embed.
+//! `dashboard`: a collector's graphs for a whole role, as a Mackerel dashboard or as addresses to embed.
 //!
-//! Graphs with a wildcard are no role graphs, so their metrics are drawn by expressions; totals are role graphs by themselves. What comes
-//! out follows <https://mackerel.io/api-docs/entry/dashboards>: `mkr dashboards push` and the API take it. That knows no unit for an
-//! expression, so units stand in the titles.
+//! Graphs with a wildcard are not role graphs, so their metrics are drawn by expressions; totals are role graphs. The format is that of
+//! <https://mackerel.io/api-docs/entry/dashboards>, which `mkr dashboards push` and the API take. It has no unit for an expression, so
+//! titles contain the units.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -32,15 +32,15 @@ pub const SUBCOMMAND: Subcommand = Subcommand { name: "dashboard", unused: &[], 
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Dashboard")]
 pub struct DashboardOptions {
-    /// The service and role whose hosts are shown
+    /// The service and role whose hosts are drawn
     #[arg(long, value_name = "SERVICE:ROLE")]
     pub role: Role,
 
-    /// Write no dashboard but addresses of single graphs, for pages that embed them, of this organization
+    /// Print the addresses of single graphs of this organization instead of a dashboard, to embed in pages
     #[arg(long, value_name = "ORG", value_parser = parse_organization)]
     pub urls: Option<String>,
 
-    /// Replace the dashboard with this id, which `mkr dashboards` tells
+    /// Replace the dashboard with this id, which `mkr dashboards` lists
     #[arg(long, value_name = "ID", conflicts_with = "urls")]
     pub dashboard_id: Option<String>,
 }
@@ -92,25 +92,25 @@ struct Layout {
     height: u32,
 }
 
-/// A section: the graphs that belong together, drawn.
+/// A section: the graphs that belong together.
 struct Section<'a> {
     title: String,
     unit: &'static str,
     drawn: Vec<Drawn<'a>>,
 }
 
-/// One graph as it is drawn.
+/// A graph on the dashboard.
 struct Drawn<'a> {
     title: String,
     posted: &'a PostedGraph,
-    /// The metric; none for all of the graph's.
+    /// The metric, or `None` for all metrics of the graph.
     metric: Option<&'a Metric>,
 }
 
-/// Writes the dashboard, or the addresses. `words` is the collector's name and all options.
+/// Prints the dashboard, or the addresses. `words` is the collector's name and all options.
 ///
 /// # Errors
-/// A usage error, or why the collector cannot be used.
+/// If the options are wrong, or the collector cannot be used.
 pub async fn dashboard(session: &Session, words: &[OsString]) -> Result<String, Error> {
     let (job, further): (Job, DashboardOptions) = Job::prepare(session, &SUBCOMMAND, words).await?;
     let DashboardOptions { role, urls, dashboard_id } = &further;
@@ -137,7 +137,7 @@ pub async fn dashboard(session: &Session, words: &[OsString]) -> Result<String, 
     Ok(serde_json::to_string_pretty(&dashboard).unwrap_or_default() + "\n")
 }
 
-/// All graphs, those of one declared graph together. Totals come first: they tell the most.
+/// Groups the graphs by declared graph. Totals come first.
 fn sections(job: &Job) -> Vec<Section<'_>> {
     let title = &job.options.output.prefix.title();
     let mut sections: Vec<(Option<usize>, Section<'_>)> = Vec::new();
@@ -160,7 +160,7 @@ fn sections(job: &Job) -> Vec<Section<'_>> {
     sections.into_iter().map(|(_, section)| section).collect()
 }
 
-/// A graph of totals is drawn as it is, one with a wildcard metric by metric.
+/// Draws a graph of totals as it is, and one with a wildcard metric by metric.
 fn drawn(posted: &PostedGraph) -> Vec<Drawn<'_>> {
     match posted.of {
         Of::Targets => vec![Drawn { title: posted.label.clone(), posted, metric: None }],
@@ -177,10 +177,10 @@ fn drawn(posted: &PostedGraph) -> Vec<Drawn<'_>> {
     }
 }
 
-/// A metric's title: its label with what it counts, as a rate with its period. A label that begins with a wildcard's place says nothing.
+/// Returns the title of a metric: its label with unit and period. A label that begins with a wildcard's match is replaced.
 fn title(posted: &PostedGraph, metric: &Metric) -> String {
     let label = if metric.label.contains('%') || metric.name == "*" {
-        // The end of the graph's key, unless that is a wildcard too.
+        // The end of the graph's key, unless that is a wildcard.
         let graph = bare(&posted.key);
         match graph.split_once('.') {
             Some((_, graph)) if !graph.contains('*') => graph.to_owned(),
@@ -194,7 +194,7 @@ fn title(posted: &PostedGraph, metric: &Metric) -> String {
         MetricKind::Counter(Period::Second) => " per second",
         MetricKind::Counter(Period::Minute) => " per minute",
     };
-    // A unit of Mackerel's that says so itself needs no period, and a plain number no unit.
+    // Units with a period need no other, and plain numbers no unit.
     match protocol::unit(posted.unit) {
         "integer" | "float" => format!("{label}{period}"),
         unit if unit.ends_with("/sec") || unit == "iops" || unit == "percentage" => format!("{label} ({unit})"),
@@ -209,13 +209,13 @@ impl Drawn<'_> {
             None => Graph::Role {
                 role_fullname: role.to_string(),
                 name: self.posted.pattern("*"),
-                // Sums of hosts add up to that of the role.
+                // Sums of hosts add up to the sum of the role.
                 is_stacked: matches!(self.posted.of, Of::Targets | Of::Total(_, Total::Sum)),
             },
         }
     }
 
-    /// The same as an expression, which addresses have for all graphs.
+    /// Returns the graph as an expression, which addresses use for all graphs.
     fn expression(&self, role: &Role) -> String {
         let name = self.posted.pattern(self.metric.map_or("*", |metric| &metric.name));
         format!("role('{role}', '{name}')")
@@ -223,7 +223,7 @@ impl Drawn<'_> {
 }
 
 impl Section<'_> {
-    /// Puts the section's widgets below those that are there: a title over the grid's whole width, and rows of graphs.
+    /// Appends the section's widgets: a title over the whole width, and rows of graphs.
     fn widgets(&self, role: &Role, y: &mut u32, widgets: &mut Vec<Widget>) {
         let layout = Layout { x: 0, y: *y, width: limits::GRID_WIDTH, height: limits::TITLE_HEIGHT };
         let keys: BTreeSet<String> = self.drawn.iter().map(|drawn| format!("`custom.{}`", drawn.posted.key)).collect();
@@ -248,10 +248,10 @@ impl Section<'_> {
     }
 }
 
-/// The addresses of all graphs, for an hour, a day and a week each.
+/// Lists the addresses of all graphs, for an hour, a day and a week each.
 fn addresses(sections: &[Section<'_>], role: &Role, organization: &str) -> String {
     let mut text = String::new();
-    // What a form does not encode, and a plus, which stands for a space there, are encoded all the same: nothing is left to guess.
+    // Characters that a form does not encode are encoded too, and a plus is not used for a space.
     let encoded = |text: &str| {
         let encoded: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
         encoded.replace('+', "%20").replace('*', "%2A")
@@ -280,7 +280,7 @@ fn addresses(sections: &[Section<'_>], role: &Role, organization: &str) -> Strin
 fn parse_organization(text: &str) -> Result<String, String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if text.is_empty() || !text.chars().all(legal) {
-        return Err("expected the organization's name, as it stands in Mackerel's addresses".to_owned());
+        return Err("expected the organization's name, as in Mackerel's addresses".to_owned());
     }
     Ok(text.to_owned())
 }

@@ -1,4 +1,4 @@
-//! `explain`: what a run does with each container of the engine's, and why.
+//! `explain`: the outcome of a run for each container of the engine, with the reason.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
@@ -28,41 +28,41 @@ use crate::text::{escape, foreign};
 /// `explain` takes all options.
 pub const SUBCOMMAND: Subcommand = Subcommand::new("explain");
 
-/// What a run does.
+/// The outcome of a run. The field names are those of the JSON output.
 #[derive(Debug, Serialize)]
 struct Explanation {
     command: String,
-    /// The engine that was asked; none for `--target`.
+    /// The engine's URL; `None` for `--target`.
     engine: Option<String>,
-    /// What is to be said of the run as a whole.
+    /// Diagnostics about the whole run.
     notes: Vec<String>,
     containers: Vec<Row>,
 }
 
-/// What becomes of one container, or of a target without one.
+/// The outcome of one container, or of a target without one.
 #[derive(Debug, Serialize)]
 struct Row {
     container: Option<Known>,
-    /// Whether it is a target, or should be one.
+    /// True if it is a target, or should be one.
     considered: bool,
     /// The container's port.
     port: Option<u16>,
-    /// Where it is reached.
+    /// The address that was requested.
     address: Option<String>,
-    /// Why it is passed over, or why at this port and address.
+    /// The reason for which it was skipped, or for this port and address.
     why: String,
-    /// What stands for it in metric names.
+    /// Its name in metric names.
     name: Option<String>,
-    /// Whether it gave metrics; none for what is no target.
+    /// True if it has metrics; `None` if it is not a target.
     collected: Option<bool>,
-    /// Why it gave none.
+    /// The reason for which it has none.
     error: Option<String>,
-    /// What else is said of it.
+    /// Other diagnostics about it.
     warnings: Vec<String>,
     milliseconds: Option<f64>,
-    /// The metrics that it posts, growth of counters among them.
+    /// The metrics that it posts, counters included.
     metrics: usize,
-    /// Those of them that need a run before.
+    /// The metrics that need an earlier run.
     counters: usize,
 }
 
@@ -81,10 +81,10 @@ impl From<&Container> for Known {
     }
 }
 
-/// Explains. `words` is the collector's name and all options. Nothing is remembered of it, so the next run is as it would be without.
+/// Explains a run. `words` is the collector's name and all options. It writes no state, so the next run is the same as without it.
 ///
 /// # Errors
-/// As of [`run::run`].
+/// As of [`Job::prepare`] and [`Job::collect`].
 pub async fn explain(session: &Session, words: &[OsString]) -> Result<String, Error> {
     let (job, FormatOptions { json }) = Job::prepare(session, &SUBCOMMAND, words).await?;
     let mut stop = Stop::new(session.watchdog.started(), job.options.deadline)?;
@@ -97,7 +97,7 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<String, Er
     let names = diagnostics.with_warning(names(&job, found, last, begun));
     if let (InstanceName::Slot(_), Some(file)) = (&job.options.instance_name, &state_file) {
         diagnostics
-            .warn(format!("slots are those that {} has; MACKEREL_PLUGIN_WORKDIR leads there", file.path().display()));
+            .warn(format!("slots are those of the state file {} (MACKEREL_PLUGIN_WORKDIR)", file.path().display()));
     }
 
     let mut rows: Vec<Row> = found
@@ -115,7 +115,7 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<String, Er
     }
     let others = match &found.engine {
         Some(engine) => engine.unmatched(&job.options.discovery.filters).await.unwrap_or_else(|why| {
-            diagnostics.warn(format!("which containers do not match is not known: {why}"));
+            diagnostics.warn(format!("containers that do not match are unknown: {why}"));
             Vec::new()
         }),
         None => Vec::new(),
@@ -137,7 +137,7 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<String, Er
     Ok(explanation.text())
 }
 
-/// What the targets are called, as the next run would call them.
+/// Names the targets as the next run would.
 fn names(job: &Job, found: &Found, mut last: State, begun: Moment) -> (Vec<String>, Option<String>) {
     match &job.options.instance_name {
         InstanceName::Slot(label) => {
@@ -193,14 +193,14 @@ fn skipped(container: &Container, why: String) -> Row {
     }
 }
 
-/// Tenths are as exact as such a time is.
+/// Rounds to tenths.
 fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 10_000.0).round() / 10.0
 }
 
 impl Explanation {
     fn text(&self) -> String {
-        let mut table = Table::new(["CONTAINER", "PORT", "ADDRESS", "NAME", "OUTCOME", "TIME", "METRICS", "WHY"]);
+        let mut table = Table::new(["CONTAINER", "PORT", "ADDRESS", "NAME", "OUTCOME", "TIME", "METRICS", "REASON"]);
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         let mut notes: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for row in &self.containers {

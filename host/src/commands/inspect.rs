@@ -14,13 +14,13 @@ use crate::options::Options;
 use crate::pipeline::protocol;
 use crate::sandbox::{MetricKind, OptionKind, OptionSpec, Period, Scope};
 use crate::session::Session;
-use crate::store::Origin;
+use crate::store::component::{CallError, Origin};
 use crate::text::{escape, foreign};
 
-/// One collector in full: description, options, graphs with the default options or why there are none, imports, size and digest.
+/// Describes a collector: options, graphs with the default options, imports, size, digest and limits.
 ///
 /// # Errors
-/// Where it cannot be loaded, or breaks its contract.
+/// If it cannot be loaded, or breaks the contract.
 pub async fn inspect(session: &Session, name: &str) -> Result<String, Error> {
     let component = session.store.load(name)?;
     for warning in &component.warnings {
@@ -28,12 +28,12 @@ pub async fn inspect(session: &Session, name: &str) -> Result<String, Error> {
     }
     let description = component.describe().await?;
     let words = [name.into()];
-    let uses_stats = component.collector.asks_of_containers();
+    let uses_stats = component.collector.uses_stats();
     let (options, NoOptions {}) = Options::parse(&RUN, &session.reserved, &words, &description, uses_stats)?;
     let prefix: Prefix = options.output.prefix;
-    // Some have no graphs before the operator has chosen.
+    // Some collectors have no graphs without options.
     let definitions = match component.definitions(options.collector.values()).await {
-        Err(Error::Usage(why)) => Err(why),
+        Err(CallError::Options { reason, .. }) => Err(reason),
         other => Ok(other?),
     };
 
@@ -62,7 +62,7 @@ pub async fn inspect(session: &Session, name: &str) -> Result<String, Error> {
     }
     let _ = writeln!(text, "\ngraphs");
     if let Err(why) = &definitions {
-        let _ = writeln!(text, "  none with the default options: {}", escape(&why.to_string()));
+        let _ = writeln!(text, "  none with the default options: {}", why);
     }
     for graph in definitions.iter().flat_map(Definitions::graphs) {
         let (key, label) = Definitions::title(graph, &prefix);

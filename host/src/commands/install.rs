@@ -14,14 +14,14 @@ use crate::limits;
 use crate::options::Options;
 use crate::sandbox::{Collector, Description};
 use crate::session::Session;
+use crate::store::component::{CallError, Component, Origin, compile, read};
 use crate::store::digest::digest;
 use crate::store::pin::Pin;
 use crate::store::registry;
-use crate::store::{Component, Origin, compile, read};
 use crate::text::foreign;
 use crate::text::milliseconds;
 
-/// A component that is not installed yet, checked as far as that can be done without a target.
+/// A component that is not installed yet, checked without a target.
 pub struct Checked {
     /// The component.
     pub component: Component,
@@ -33,13 +33,13 @@ pub struct Checked {
     pub compiled_in: Duration,
 }
 
-/// Installs the collector in a file or of a registry, in place of one of the same name, and says what was installed.
+/// Installs or replaces the collector in a file or a registry, and describes it.
 ///
 /// # Errors
-/// Where it cannot be had, is no collector, or breaks its contract. What was installed before stays.
+/// If it cannot be fetched, is not a collector, or breaks the contract. An installed one is kept then.
 pub async fn install(session: &Session, source: &str) -> Result<String, Error> {
     let (bytes, source) = match Source::of(source)? {
-        // A path has to lead there from everywhere.
+        // The path must be valid from every folder.
         Source::File(path) => (read(&path)?, std::path::absolute(&path).unwrap_or(path).display().to_string()),
         Source::Registry(reference) => registry::pull(&reference).await?,
     };
@@ -47,7 +47,7 @@ pub async fn install(session: &Session, source: &str) -> Result<String, Error> {
     let Description { name, version, summary, .. } = &description;
     if session.store.builtins().iter().any(|builtin| builtin.name == name) {
         return Err(Error::failed(format!(
-            "{}: calls itself {name}, which is built in: a collector that is installed needs a name of its own",
+            "{}: its name {name} is that of a built-in collector: an installed collector needs another name",
             foreign(&source)
         )));
     }
@@ -63,9 +63,9 @@ pub async fn install(session: &Session, source: &str) -> Result<String, Error> {
     let mut text = String::new();
     let from = before.map(|before| {
         if before.digest == pin.digest {
-            return ", which was installed already".to_owned();
+            return ", unchanged".to_owned();
         }
-        format!(", in place of {} (sha256:{})", foreign(&before.version), before.digest)
+        format!(", replacing {} (sha256:{})", foreign(&before.version), before.digest)
     });
     let _ = writeln!(text, "installed {name} {}{}", foreign(version), from.unwrap_or_default());
     let _ = writeln!(text, "collects  {}", foreign(summary));
@@ -79,13 +79,13 @@ pub async fn install(session: &Session, source: &str) -> Result<String, Error> {
     }
     let _ = writeln!(
         text,
-        "\nIts line in mackerel-agent.conf, with what `mackerel-plugin-wasm run {name} --help` shows:\n"
+        "\nSection of mackerel-agent.conf; `mackerel-plugin-wasm run {name} --help` lists the options:\n"
     );
     let _ = writeln!(text, "[plugin.metrics.{name}]\ncommand = [\"mackerel-plugin-wasm\", \"run\", \"{name}\"]");
     Ok(text)
 }
 
-/// Compiles a component and calls it as `run` would before it knows its targets.
+/// Compiles a component, and calls it as `run` does before it knows the targets.
 pub async fn check(session: &Session, bytes: Vec<u8>, source: &str) -> Result<Checked, Error> {
     let begin = Instant::now();
     let name = foreign(source);
@@ -96,38 +96,35 @@ pub async fn check(session: &Session, bytes: Vec<u8>, source: &str) -> Result<Ch
     let (origin, warnings) = (Origin::File(compiled_in), Vec::new());
     let component = Component { name: name.to_string(), collector, size, digest, origin, warnings };
     let description = component.describe().await?;
-    let uses_stats = component.collector.asks_of_containers();
+    let uses_stats = component.collector.uses_stats();
     let words = [name.to_string().into()];
     let (options, NoOptions {}) = Options::parse(&RUN, &session.reserved, &words, &description, uses_stats)?;
     match component.definitions(options.collector.values()).await {
-        // Some have no graphs before the operator has chosen.
-        Ok(_) | Err(Error::Usage(_)) => {}
-        Err(error) => return Err(error),
+        // Some collectors have no graphs without options.
+        Ok(_) | Err(CallError::Options { .. }) => {}
+        Err(error) => return Err(error.into()),
     }
     Ok(Checked { component, description, bytes, compiled_in })
 }
 
-/// Where `install` takes a component from.
+/// The source of a component.
 enum Source {
     File(PathBuf),
     Registry(Reference),
 }
 
 impl Source {
-    /// What is meant: a reference where it says so or is no file, else a file.
+    /// Returns the source that a text means: a reference if it says so or is not a file, else a file.
     fn of(text: &str) -> Result<Source, Error> {
         let path = Path::new(text);
         if text.starts_with(registry::SCHEME) {
-            return registry::parse(text).map(Source::Registry);
+            return Ok(Source::Registry(registry::parse(text)?));
         }
         if path.extension().is_some_and(|extension| extension == "wasm") || path.exists() {
             return Ok(Source::File(path.to_owned()));
         }
         registry::parse(text).map(Source::Registry).map_err(|_| {
-            let shown = foreign(text);
-            Error::usage(format!(
-                "{shown}: there is no such file, and no reference oci://REGISTRY/REPOSITORY:TAG reads like this"
-            ))
+            Error::usage(format!("{}: no such file, and not a reference oci://REGISTRY/REPOSITORY:TAG", foreign(text)))
         })
     }
 }

@@ -6,10 +6,10 @@ use crate::store::Store;
 use crate::store::pin::Pin;
 use crate::text::{escape, foreign};
 
-/// All collectors, a line each: name, version, what it collects, where it comes from. One that is broken is a line that says so.
+/// Lists all collectors, a line each: name, version, summary, source. A broken one has a line with the reason.
 ///
 /// # Errors
-/// Where a built-in cannot be loaded, or the folder of installed ones not be used.
+/// If a built-in cannot be loaded, or the folder of installed ones cannot be used.
 pub async fn list(store: &Store) -> Result<String, Error> {
     let mut rows = Vec::new();
     for builtin in store.builtins() {
@@ -18,9 +18,9 @@ pub async fn list(store: &Store) -> Result<String, Error> {
         rows.push(row(&name, &version, &summary, "built in"));
     }
     for name in store.installed().names()? {
-        match store.installed().look(&name) {
+        match store.installed().pin(&name) {
             Ok(Some(Pin { name, version, summary, source, .. })) => rows.push(row(&name, &version, &summary, &source)),
-            // It was just removed.
+            // It was removed just now.
             Ok(None) => {}
             Err(error) => {
                 let error = escape(&error.to_string());

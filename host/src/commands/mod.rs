@@ -1,4 +1,4 @@
-//! Commands for operators: one file for each subcommand.
+//! Commands for operators: one file per subcommand.
 
 pub mod conf;
 pub mod dashboard;

@@ -1,4 +1,4 @@
-//! `plan`: how many metrics a command posts from this machine now, against what Mackerel counts per host.
+//! `plan`: the number of metrics that a command posts from this machine now, against Mackerel's limits per host.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -34,7 +34,7 @@ pub struct FormatOptions {
     pub json: bool,
 }
 
-/// What a command posts.
+/// The metrics of a command. The field names are those of the JSON output.
 #[derive(Debug, Serialize)]
 struct Plan {
     command: String,
@@ -54,7 +54,7 @@ struct Row {
     metrics: usize,
 }
 
-/// A kind of host, and the metrics that it has room for.
+/// A kind of host, and its number of metrics.
 #[derive(Debug, Serialize)]
 struct Host {
     kind: &'static str,
@@ -62,17 +62,17 @@ struct Host {
     over: usize,
 }
 
-/// Options to add, and the metrics that there are then.
+/// Options to add, and the resulting number of metrics.
 #[derive(Debug, Serialize)]
 struct Suggestion {
     options: String,
     metrics: usize,
 }
 
-/// Counts. `words` is the collector's name and all options.
+/// Counts the metrics. `words` is the collector's name and all options.
 ///
 /// # Errors
-/// As of [`run::run`].
+/// As of [`Job::prepare`] and [`Job::collect`].
 pub async fn plan(session: &Session, words: &[OsString]) -> Result<String, Error> {
     let (job, FormatOptions { json }) = Job::prepare(session, &SUBCOMMAND, words).await?;
     let mut stop = Stop::new(session.watchdog.started(), job.options.deadline)?;
@@ -108,13 +108,13 @@ pub async fn plan(session: &Session, words: &[OsString]) -> Result<String, Error
     Ok(plan.text())
 }
 
-/// Drops `--json`, which `run` does not have, from a command line that is shown as one of `run`.
+/// Drops `--json`, which `run` does not have, from a command line that is printed as one of `run`.
 pub fn without_json(words: &[OsString]) -> Vec<OsString> {
     words.iter().filter(|word| *word != "--json").cloned().collect()
 }
 
-/// The keys counted by their graphs, in the order of the definitions. Those without a definition come last, by what Mackerel makes of
-/// them: a graph of all that is alike up to the last dot.
+/// Counts keys by graph, in the order of the definitions. Keys without a definition come last, by the graph that Mackerel makes of them:
+/// everything before the last dot.
 fn rows<'a>(job: &Job, keys: impl Iterator<Item = &'a str>) -> Vec<Row> {
     let row = |key: &str, label: &str| Row { key: key.to_owned(), label: label.to_owned(), metrics: 0 };
     let mut rows: Vec<Row> = job.graphs.iter().map(|graph| row(&graph.key, &graph.label)).collect();
@@ -131,14 +131,14 @@ fn rows<'a>(job: &Job, keys: impl Iterator<Item = &'a str>) -> Vec<Row> {
     rows
 }
 
-/// What brings a host under a limit that it is over: totals in place of each target, and fewer graphs.
+/// Suggests options that bring a host below a limit: totals instead of single targets, and fewer graphs.
 fn suggestions(job: &Job, metrics: usize, count: &impl Fn(&Output) -> usize) -> Vec<Suggestion> {
     let output = &job.options.output;
     let limits: Vec<usize> =
         limits::METRICS_OF_HOST.map(|(_, limit)| limit).into_iter().filter(|limit| metrics > *limit).collect();
     let mut suggestions: Vec<Suggestion> = Vec::new();
     let mut suggest = |options: String, metrics: usize| {
-        // What helps with the larger limit is said even where it does not help with the smaller.
+        // A suggestion for the larger limit is printed even if it does not meet the smaller one.
         if limits.iter().any(|limit| metrics <= *limit) && !suggestions.iter().any(|other| other.options == options) {
             suggestions.push(Suggestion { options, metrics });
         }
@@ -146,7 +146,7 @@ fn suggestions(job: &Job, metrics: usize, count: &impl Fn(&Output) -> usize) -> 
     if output.each_target {
         for totals in [&[Total::Sum, Total::Avg, Total::Max, Total::Min][..], &[Total::Sum, Total::Max], &[Total::Sum]]
         {
-            // They come in addition to those that there are.
+            // In addition to the totals that are already printed.
             let all: BTreeSet<Total> = output.totals.iter().chain(totals).copied().collect();
             let fewer = Output { totals: all.into_iter().collect(), each_target: false, ..output.clone() };
             let words: Vec<&str> =
@@ -155,7 +155,7 @@ fn suggestions(job: &Job, metrics: usize, count: &impl Fn(&Output) -> usize) -> 
             suggest(format!("{more}--total-only"), count(&fewer));
         }
     }
-    // Graphs are given up from the one with the most metrics on, until the limit is met.
+    // Graphs are excluded, the one with the most metrics first, until the limit is met.
     for limit in &limits {
         let mut fewer = output.clone();
         let mut options = Vec::new();
@@ -190,25 +190,25 @@ impl Plan {
         }
         let targets = if self.targets == 1 { "1 target".to_owned() } else { format!("{} targets", self.targets) };
         let failed = if self.failed > 0 { format!(", {} failed and not counted", self.failed) } else { String::new() };
-        table.row(["in all".to_owned(), format!("{targets}{failed}"), self.metrics.to_string()]);
+        table.row(["total".to_owned(), format!("{targets}{failed}"), self.metrics.to_string()]);
         let mut text = format!("{table}\n");
         for Host { kind, limit, over } in &self.hosts {
             let verdict = if *over > 0 { format!("{over} over") } else { format!("{} left", limit - self.metrics) };
-            let _ = writeln!(text, "a {kind} host has {limit} metrics: {verdict}");
+            let _ = writeln!(text, "{kind} host: {limit} metrics, {verdict}");
         }
         if self.hosts.iter().any(|host| host.over > 0) {
-            text.push_str("\nFewer, by these options in addition:\n");
+            text.push_str("\nOptions that reduce the number:\n");
             let mut table = Table::new(["METRICS", "OPTIONS"]);
             for Suggestion { options, metrics } in &self.suggestions {
                 table.row([metrics.to_string(), options.clone()]);
             }
             text.push_str(&if self.suggestions.is_empty() {
-                "none that this command knows; --filter makes the list of targets shorter\n".to_owned()
+                "no suggestion; --filter reduces the number of targets\n".to_owned()
             } else {
                 table.to_string()
             });
         }
-        text.push_str("\nThe host's other plugins count too.\n");
+        text.push_str("\nOther plugins of the host count too.\n");
         text
     }
 }

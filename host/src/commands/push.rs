@@ -1,4 +1,4 @@
-//! `push`: a collector from a file to a registry.
+//! `push`: pushes a collector from a file to a registry.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -6,17 +6,18 @@ use std::path::Path;
 use crate::commands::install::{Checked, check};
 use crate::error::Error;
 use crate::session::Session;
-use crate::store::{read, registry};
+use crate::store::component::read;
+use crate::store::registry;
 use crate::text::foreign;
 
-/// Puts the collector in a file into a registry, and says how it is installed from there.
+/// Pushes the collector in a file, and returns the command that installs it.
 ///
 /// # Errors
-/// Where it is no collector, breaks its contract, or the registry does not take it.
+/// If it is not a collector, breaks the contract, or the registry does not accept it.
 pub async fn push(session: &Session, file: &Path, reference: &str) -> Result<String, Error> {
     let reference = registry::parse(reference)?;
     if reference.digest().is_some() {
-        return Err(Error::usage(format!("{reference}: a push takes a tag, and gives the digest")));
+        return Err(Error::usage(format!("{reference}: push takes a tag, not a digest")));
     }
     let source = file.display().to_string();
     let Checked { component, description, bytes, .. } = check(session, read(file)?, &source).await?;
@@ -26,7 +27,7 @@ pub async fn push(session: &Session, file: &Path, reference: &str) -> Result<Str
     let _ = writeln!(text, "pushed {name} {version} to oci://{reference}");
     let _ = writeln!(text, "digest    {manifest}");
     let _ = writeln!(text, "component sha256:{}", component.digest);
-    let _ = writeln!(text, "\nTo install it, whatever the tag leads to later:\n");
+    let _ = writeln!(text, "\nTo install exactly this component:\n");
     let _ = writeln!(text, "mackerel-plugin-wasm install oci://{reference}@{manifest}");
     Ok(text)
 }

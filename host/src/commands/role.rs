@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A service and a role of it, by Mackerel's rules for both names.
+/// A service and one of its roles, by Mackerel's rules for both names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
     /// The service.

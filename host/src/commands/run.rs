@@ -15,7 +15,7 @@ use crate::pipeline::protocol;
 use crate::pipeline::series::Series;
 use crate::session::Session;
 use crate::stop::Stop;
-use crate::store::Origin;
+use crate::store::component::Origin;
 use crate::text::{foreign, milliseconds};
 
 /// `run` has no options of its own.
@@ -68,7 +68,7 @@ fn advise_to_install(job: &Job, session: &Session, diagnostics: &mut Diagnostics
     }
 }
 
-/// Whether mackerel-agent asks for graph definitions. For values it sets the variable to an empty string.
+/// Returns true if mackerel-agent asks for graph definitions. For values it sets the variable to an empty string.
 fn wants_definitions() -> bool {
     env::variable_os("MACKEREL_AGENT_PLUGIN_META").is_some()
 }

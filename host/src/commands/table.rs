@@ -1,4 +1,4 @@
-//! Tables for people: columns that stay in line whatever stands in them.
+//! Tables: aligned columns for people.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use comfy_table::{ContentArrangement, presets};
 pub struct Table(comfy_table::Table);
 
 impl Table {
-    /// An empty table. It is as wide as its content: who reads it can scroll, and who cuts it up finds whole lines.
+    /// Makes an empty table. It is as wide as its content, so that lines stay whole.
     pub fn new<const COLUMNS: usize>(heading: [&str; COLUMNS]) -> Table {
         let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(heading);
@@ -18,7 +18,7 @@ impl Table {
         Table(table)
     }
 
-    /// Adds a row. Text of others in it has to be escaped before.
+    /// Adds a row. Text of third parties must be escaped.
     pub fn row<const COLUMNS: usize>(&mut self, row: [String; COLUMNS]) {
         self.0.add_row(row);
     }

@@ -1,21 +1,21 @@
-//! The contract: whether a file is a collector that this program can run, told before anything of it is compiled.
+//! The contract: checks that a file is a collector that this program can run, before anything of it is compiled.
 //!
-//! People ship what their tools made, and there is much that ends in `.wasm` and is no collector. So what a file is instead is said,
-//! and what was expected. This is no guard: what passes is still checked whole when it is compiled and linked.
+//! Many files that end in `.wasm` are not collectors, so the error names what the file is, and what was expected. This is not a
+//! guard: a file that passes is still checked in full when it is compiled and linked.
 
 pub mod wit;
 
 use wasmparser::{ComponentExternalKind, Encoding, Parser, Payload};
 
-use crate::text::foreign;
+use crate::text::Foreign;
 
-/// The contract's version, from the package's line in `wit/world.wit`. Components of an older patch version run too.
+/// The contract's version, from the package line in `wit/world.wit`. Components of an older patch version run too.
 pub const VERSION: &str = env!("CONTRACT_VERSION");
 
 /// The contract's package.
 const PACKAGE: &str = "mackerel:collector";
 
-/// What collectors may import: these packages, or these interfaces of them.
+/// The packages, or their interfaces, that collectors can import.
 const OFFERED: &[&str] = &[
     "mackerel:collector/",
     "wasi:cli/",
@@ -28,51 +28,74 @@ const OFFERED: &[&str] = &[
     "wasi:sockets/",
 ];
 
-/// What a collector is, for who handed in something else.
-pub fn expected() -> String {
-    format!("a collector is a component of the world {PACKAGE}/plugin@{VERSION}")
+/// A file that is not a collector, or one that this program cannot run. The text follows the file's name.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file is not WebAssembly, or not a collector's component.
+    #[error("not a collector: {found}; expected {EXPECTED}")]
+    NotACollector {
+        /// A description of the file.
+        found: Foreign,
+    },
+    /// The file is a core module.
+    #[error(
+        "not a collector but a core module; expected {EXPECTED}: build for a component target such as Rust's wasm32-wasip2, or \
+         convert it with: mackerel-plugin-wasm componentize"
+    )]
+    CoreModule,
+    /// The component is made for another version of the contract.
+    #[error("made for version {version} of {PACKAGE}, but this program runs {}: {fix}", accepted())]
+    Version {
+        /// The component's version.
+        version: Foreign,
+        /// The next step.
+        fix: &'static str,
+    },
+    /// The file ends early or is damaged.
+    #[error("not a collector, or an incomplete one: {0}; expected {EXPECTED}")]
+    Damaged(Foreign),
+    /// The component cannot be compiled or linked.
+    #[error("not a collector: {0}; expected {EXPECTED}")]
+    Invalid(Foreign),
+    /// The component imports something that collectors do not get.
+    #[error("unsupported imports: {0}; collectors can import {PACKAGE} and WASI 0.2")]
+    UnsupportedImports(Foreign),
 }
 
-/// Looks at what a file is.
+/// The description of a collector in error texts.
+const EXPECTED: &str = concat!("a component of the world mackerel:collector/plugin@", env!("CONTRACT_VERSION"));
+
+/// Checks that a file is a collector.
 ///
 /// # Errors
-/// Where it is no collector, or one that this program cannot run: what it is, and what was expected or is to be done.
-pub fn check(bytes: &[u8]) -> Result<(), String> {
+/// If it is not a collector, or one that this program cannot run.
+pub fn check(bytes: &[u8]) -> Result<(), Error> {
+    let not_a_collector = |found: &str| Error::NotACollector { found: Foreign::new(found) };
     if !bytes.starts_with(b"\0asm") {
-        return Err(format!("is no collector: {}; {}", without_wasm(bytes), expected()));
+        return Err(not_a_collector(describe_other_file(bytes)));
     }
     let Outline { encoding, imports, exports, damage } = Outline::read(bytes);
     match encoding {
         Some(Encoding::Component) => {}
-        Some(Encoding::Module) => {
-            return Err(format!(
-                "is no collector but a core module: {}; build it for a target of components, such as Rust's wasm32-wasip2, \
-                 or make it one by `mackerel-plugin-wasm componentize`",
-                expected()
-            ));
-        }
-        None => return Err(format!("is no collector: it is WebAssembly of an unknown version; {}", expected())),
+        Some(Encoding::Module) => return Err(Error::CoreModule),
+        None => return Err(not_a_collector("WebAssembly of an unknown version")),
     }
     let of_contract = |name: &str| name.strip_prefix(PACKAGE)?.split_once('@').map(|(_, version)| version.to_owned());
     let all = exports.iter().map(|(name, _)| name).chain(&imports);
     if let Some(version) = all.filter_map(|name| of_contract(name)).find(|version| !runs(version)) {
-        return Err(format!(
-            "is made for version {} of {PACKAGE}, and this program runs {}: {}",
-            foreign(&version),
-            accepted(),
-            if is_newer(&version) { "update this program" } else { "build the component against that" }
-        ));
+        let fix = if is_newer(&version) { "update this program" } else { "build the component against that" };
+        return Err(Error::Version { version: version.into(), fix });
     }
     let metrics = format!("{PACKAGE}/metrics@");
     let is_metrics =
         |(name, kind): &(String, _)| *kind == ComponentExternalKind::Instance && name.starts_with(&metrics);
-    if !exports.iter().any(is_metrics) {
-        if let Some(damage) = damage {
-            return Err(format!("is no collector, or not the whole of one: {}; {}", foreign(&damage), expected()));
-        }
-        return Err(format!("is no collector{}; {}", instead(&exports), expected()));
+    if exports.iter().any(is_metrics) {
+        return Ok(());
     }
-    Ok(())
+    Err(match damage {
+        Some(damage) => Error::Damaged(damage.into()),
+        None => not_a_collector(&describe_other_component(&exports)),
+    })
 }
 
 /// Returns the names of a component's imports and exports.
@@ -81,60 +104,60 @@ pub fn names(bytes: &[u8]) -> (Vec<String>, Vec<String>) {
     (imports, exports.into_iter().map(|(name, _)| name).collect())
 }
 
-/// Which of a component's imports no collector gets.
-pub fn strangers(imports: &[String]) -> Vec<&str> {
-    let is_strange = |name: &&str| !OFFERED.iter().any(|offered| is_of(name, offered));
-    imports.iter().map(String::as_str).filter(is_strange).collect()
+/// Returns the imports that collectors do not get.
+pub fn unsupported(imports: &[String]) -> Vec<&str> {
+    let is_unsupported = |name: &&str| !OFFERED.iter().any(|offered| is_of(name, offered));
+    imports.iter().map(String::as_str).filter(is_unsupported).collect()
 }
 
-/// Whether `name` is one of `offered`: anything below a package, else the interface in any version.
+/// Returns true if `name` is covered by `offered`: anything in a package, or an interface in any version.
 fn is_of(name: &str, offered: &str) -> bool {
     name.strip_prefix(offered).is_some_and(|rest| offered.ends_with('/') || rest.is_empty() || rest.starts_with('@'))
 }
 
-/// What a file is that is no WebAssembly.
-fn without_wasm(bytes: &[u8]) -> &'static str {
+/// Describes a file that is not WebAssembly.
+fn describe_other_file(bytes: &[u8]) -> &'static str {
     let is_text = |bytes: &[u8]| {
         let control = |b: &u8| b.is_ascii_control() && !b.is_ascii_whitespace();
         let cut = |error: std::str::Utf8Error| error.error_len().is_none();
         !bytes.iter().any(control) && std::str::from_utf8(bytes).map_or_else(cut, |_| true)
     };
     match bytes {
-        [] => "it is empty",
-        [b'(', ..] => "it is WebAssembly as text, which has to be made binary first",
-        [0x7f, b'E', b'L', b'F', ..] => "it is a native program",
-        [0x1f, 0x8b, ..] | [b'P', b'K', 3, 4, ..] => "it is an archive",
-        _ if is_text(&bytes[..bytes.len().min(512)]) => "it is a text file",
-        _ => "it does not begin like a WebAssembly file",
+        [] => "an empty file",
+        [b'(', ..] => "WebAssembly text, which must be converted to binary first",
+        [0x7f, b'E', b'L', b'F', ..] => "a native program",
+        [0x1f, 0x8b, ..] | [b'P', b'K', 3, 4, ..] => "an archive",
+        _ if is_text(&bytes[..bytes.len().min(512)]) => "a text file",
+        _ => "a file without the WebAssembly header",
     }
 }
 
-/// What a component is that exports no `metrics`, as a part of a sentence.
-fn instead(exports: &[(String, ComponentExternalKind)]) -> String {
-    let has = |interface: &str| exports.iter().find(|(name, _)| is_of(name, interface)).map(|(name, _)| foreign(name));
+/// Describes a component that does not export `metrics`.
+fn describe_other_component(exports: &[(String, ComponentExternalKind)]) -> String {
+    let has = |interface: &str| exports.iter().find(|(name, _)| is_of(name, interface)).map(|(name, _)| name);
     if let Some(name) = has("wasi:http/incoming-handler") {
-        return format!(" but an HTTP server: it exports {name}");
+        return format!("an HTTP server, which exports {name}");
     }
     if let Some(name) = has("wasi:cli/run") {
-        return format!(" but a program for the command line: it exports {name}");
+        return format!("a command-line program, which exports {name}");
     }
     if exports.is_empty() {
-        return ": it is a component that exports nothing".to_owned();
+        return "a component without exports".to_owned();
     }
     if exports.iter().all(|(_, kind)| *kind == ComponentExternalKind::Type) {
-        return " but a WIT package: it describes interfaces, and has no code".to_owned();
+        return "a WIT package, which describes interfaces and has no code".to_owned();
     }
     let names: Vec<&str> = exports.iter().map(|(name, _)| name.as_str()).collect();
-    format!(": it is a component that exports {}", foreign(&names.join(", ")))
+    format!("a component that exports {}", names.join(", "))
 }
 
-/// A version's three numbers.
+/// Returns the three numbers of a version.
 fn numbers(version: &str) -> Option<[u64; 3]> {
     let parts: Vec<u64> = version.split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
     parts.try_into().ok()
 }
 
-/// Whether this program runs components of that version of the contract: its own, and older ones that differ in the patch alone.
+/// Returns true for versions of the contract that this program runs: its own, and older ones with a lower patch number.
 fn runs(version: &str) -> bool {
     match (numbers(version), numbers(VERSION)) {
         (Some([major, minor, patch]), Some(own)) => [major, minor] == own[..2] && patch <= own[2],
@@ -146,7 +169,7 @@ fn is_newer(version: &str) -> bool {
     numbers(version) > numbers(VERSION)
 }
 
-/// The versions that run, for people.
+/// Formats the versions that run.
 fn accepted() -> String {
     match VERSION.rsplit_once('.') {
         Some((_, "0")) | None => VERSION.to_owned(),
@@ -154,18 +177,18 @@ fn accepted() -> String {
     }
 }
 
-/// A WebAssembly file's outermost imports and exports.
+/// The outermost imports and exports of a WebAssembly file.
 #[derive(Default)]
 struct Outline {
     encoding: Option<Encoding>,
     imports: Vec<String>,
     exports: Vec<(String, ComponentExternalKind)>,
-    /// Why no more of it can be read.
+    /// The error that ended reading.
     damage: Option<String>,
 }
 
 impl Outline {
-    /// What can be read of it.
+    /// Reads as much as can be read.
     fn read(bytes: &[u8]) -> Outline {
         let mut outline = Outline::default();
         let mut depth = 0_usize;
@@ -218,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn the_contract_is_found_in_its_package() {
+    fn the_version_is_that_of_the_wit_package() {
         let world = include_str!("../../../wit/world.wit");
         assert_eq!(world.matches(&format!("package {PACKAGE}@{VERSION};")).count(), 1);
     }

@@ -1,5 +1,4 @@
-//! The contract with collectors as text, from `wit/`: what a new project of [`scaffold`](mod@crate::authors::new) carries, and what
-//! [`componentize`](mod@crate::authors::componentize) wraps a module by.
+//! The contract as text, from `wit/`: `new` writes it into projects, and `componentize` wraps modules with it.
 
 use wit_parser::{Resolve, SourceMap, WorldId};
 
@@ -15,20 +14,24 @@ pub const FILES: &[(&str, &str)] = &[
     ("world.wit", include_str!("../../../wit/world.wit")),
 ];
 
-/// The contract as tools take it, and its world.
+/// A contract that cannot be parsed.
+#[derive(Debug, thiserror::Error)]
+#[error("invalid WIT files: {0}")]
+pub struct WitError(String);
+
+/// Parses the contract, and returns it with its world.
 ///
 /// # Errors
-/// Where the files contradict each other, which a test diagnostics.
-pub fn resolve() -> Result<(Resolve, WorldId), String> {
+/// If the files contradict each other, which a test notices.
+pub fn resolve() -> Result<(Resolve, WorldId), WitError> {
     let mut sources = SourceMap::new();
     for (name, text) in FILES {
         sources.push_str(name, *text);
     }
     let mut resolve = Resolve::default();
-    let group = sources.parse().map_err(|(_, error)| format!("the contract cannot be read: {error}"))?;
-    let package = resolve.push_group(group).map_err(|error| format!("the contract cannot be read: {error}"))?;
-    let world = resolve.select_world(&[package], Some(WORLD));
-    let world = world.map_err(|error| format!("the contract has no world {WORLD}: {error:#}"))?;
+    let group = sources.parse().map_err(|(_, error)| WitError(format!("{error}")))?;
+    let package = resolve.push_group(group).map_err(|error| WitError(format!("{error}")))?;
+    let world = resolve.select_world(&[package], Some(WORLD)).map_err(|error| WitError(format!("{error:#}")))?;
     Ok((resolve, world))
 }
 

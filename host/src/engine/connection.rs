@@ -1,6 +1,6 @@
-//! Dialling: one connection to the container engine for each question, and a bound on what comes back by it.
+//! Connections to the container engine: one for each request, with a limit for the response.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
 
@@ -16,108 +16,116 @@ use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::tls::{self, Tls, TlsError};
 use crate::address::Address;
-use crate::error::Error;
 use crate::limits;
 use crate::text::root_cause;
 
-/// How an engine is reached.
-pub struct Dial {
+/// The way to an engine. Each request opens a connection of its own.
+pub struct Connection {
     place: Place,
-    /// What the `host` header says.
+    /// The `Host` header.
     host: HeaderValue,
 }
 
 enum Place {
     Socket(PathBuf),
-    Port(Address, Option<super::tls::Peer>),
+    Port(Address, Option<Tls>),
 }
 
-/// Why a question has no answer.
+/// A request without a successful response.
 #[derive(Debug)]
-pub enum Unanswered {
-    /// None came, for this reason.
-    Silence(String),
-    /// It broke off or is no HTTP, for this reason.
-    Cut(String),
-    /// It is larger than this.
+pub enum RequestError {
+    /// There is no connection.
+    Connect(io::Error),
+    /// There is no response.
+    NoResponse(String),
+    /// The response ended early or is not HTTP.
+    Truncated(String),
+    /// The response exceeds this limit.
     TooLarge(ByteSize),
-    /// Another status than success, and the engine's words for it.
-    Refused(u16, String),
-    /// It is not what was asked for.
-    Unreadable(serde_json::Error),
+    /// The status is not a success; the text is the engine's message.
+    Status(u16, String),
+    /// The response is not the expected JSON.
+    Invalid(serde_json::Error),
 }
 
-impl Dial {
-    /// Makes ready to reach the engine at `url`, and sends nothing yet. As with docker's own client, a port that is left out is 2375,
-    /// with TLS 2376, and `DOCKER_CERT_PATH` or `DOCKER_TLS_VERIFY` turn TLS on.
+/// A URL to which no request can be sent.
+#[derive(Debug)]
+pub enum UrlError {
+    /// It is not the URL of an engine.
+    Form,
+    /// The certificates cannot be used.
+    Tls(TlsError),
+}
+
+impl From<TlsError> for UrlError {
+    fn from(error: TlsError) -> UrlError {
+        UrlError::Tls(error)
+    }
+}
+
+impl Connection {
+    /// Prepares requests to the engine at `url`, and sends nothing yet. As in docker's client, the default port is 2375, or 2376 with
+    /// TLS, and `DOCKER_CERT_PATH` or `DOCKER_TLS_VERIFY` enable TLS.
     ///
     /// # Errors
-    /// Where `url` is no address, or the certificates for TLS cannot be used.
-    pub fn new(url: &str) -> Result<Dial, Error> {
-        let no_address = || {
-            let expected = "expected unix:///PATH or tcp://HOST:PORT in --docker-host or DOCKER_HOST";
-            Error::usage(format!("'{url}' is no engine's address: {expected}"))
-        };
-        let (scheme, rest) = url.split_once("://").ok_or_else(no_address)?;
-        let speaks_tls = match scheme {
+    /// If `url` is wrong, or the certificates cannot be used.
+    pub fn new(url: &str) -> Result<Connection, UrlError> {
+        let (scheme, rest) = url.split_once("://").ok_or(UrlError::Form)?;
+        let uses_tls = match scheme {
             "unix" => {
-                return Ok(Dial { place: Place::Socket(rest.into()), host: HeaderValue::from_static("localhost") });
+                let host = HeaderValue::from_static("localhost");
+                return Ok(Connection { place: Place::Socket(rest.into()), host });
             }
-            "tcp" => super::tls::is_wanted(),
+            "tcp" => tls::is_enabled(),
             "http" => false,
             "https" => true,
-            _ => return Err(no_address()),
+            _ => return Err(UrlError::Form),
         };
         let authority = rest.split('/').next().unwrap_or_default();
-        let with_port = || format!("{authority}:{}", if speaks_tls { 2376 } else { 2375 });
-        let address: Result<Address, _> = authority.parse().or_else(|_| with_port().parse());
-        let address = address.map_err(|_| no_address())?;
-        let host = HeaderValue::try_from(address.to_string()).map_err(|_| no_address())?;
-        let no_tls = |why| {
-            let folder = "DOCKER_CERT_PATH names the folder";
-            Error::failed(format!("no TLS to the container engine at {url}: {why} ({folder})"))
-        };
-        let peer = speaks_tls.then(|| super::tls::Peer::new(&address.host)).transpose().map_err(no_tls)?;
-        Ok(Dial { place: Place::Port(address, peer), host })
+        let with_port = || format!("{authority}:{}", if uses_tls { 2376 } else { 2375 });
+        let address: Address =
+            authority.parse().or_else(|_| with_port().parse()).map_err(|_: String| UrlError::Form)?;
+        let host = HeaderValue::try_from(address.to_string()).map_err(|_| UrlError::Form)?;
+        let tls = uses_tls.then(|| Tls::new(&address.host)).transpose()?;
+        Ok(Connection { place: Place::Port(address, tls), host })
     }
 
-    /// Asks for `path`, and gives the body of an answer that is a success.
+    /// Sends a GET request, and returns the body of a successful response.
     ///
     /// # Errors
-    /// What came in place of it.
-    pub async fn get(&self, path: &str, limit: ByteSize) -> Result<Vec<u8>, Unanswered> {
-        let silence = |error: hyper::Error| Unanswered::Silence(root_cause(&error));
+    /// If there is no such response, or its body exceeds `limit`.
+    pub async fn get(&self, path: &str, limit: ByteSize) -> Result<Vec<u8>, RequestError> {
+        let no_response = |error: hyper::Error| RequestError::NoResponse(root_cause(&error));
         let stream = self.connect().await?;
-        let request = Request::get(path).header(HOST, self.host.clone()).body(Empty::<Bytes>::new());
-        let request = request.map_err(|error| Unanswered::Silence(error.to_string()))?;
+        let request = Request::get(path)
+            .header(HOST, self.host.clone())
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| RequestError::NoResponse(error.to_string()))?;
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(limits::HTTP_HEAD)
             .handshake(TokioIo::new(stream))
             .await
-            .map_err(silence)?;
-        // It ends with the answer, or when nobody wants that any more.
+            .map_err(no_response)?;
+        // It ends with the response, or when this request is dropped.
         tokio::spawn(connection);
-        let answer = sender
-            .send_request(request)
-            .await
-            .map_err(|error| if error.is_parse() { Unanswered::Cut(root_cause(&error)) } else { silence(error) })?;
-        let status = answer.status();
-        let body = read(answer.into_body(), limit).await?;
-        if status.is_success() { Ok(body) } else { Err(Unanswered::Refused(status.as_u16(), words(&body))) }
+        let truncated = |error: hyper::Error| {
+            if error.is_parse() { RequestError::Truncated(root_cause(&error)) } else { no_response(error) }
+        };
+        let response = sender.send_request(request).await.map_err(truncated)?;
+        let status = response.status();
+        let body = read(response.into_body(), limit).await?;
+        if status.is_success() { Ok(body) } else { Err(RequestError::Status(status.as_u16(), message(&body))) }
     }
 
-    async fn connect(&self) -> Result<Box<dyn Stream>, Unanswered> {
-        let silence = |error: io::Error| Unanswered::Silence(root_cause(&error));
+    async fn connect(&self) -> Result<Box<dyn Stream>, RequestError> {
         Ok(match &self.place {
-            Place::Socket(path) => Box::new(UnixStream::connect(path).await.map_err(|error| match error.kind() {
-                ErrorKind::NotFound => Unanswered::Silence(format!("there is no socket {}", path.display())),
-                _ => silence(error),
-            })?),
-            Place::Port(Address { host, port }, peer) => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(silence)?;
-                match peer {
-                    Some(peer) => Box::new(peer.connect(stream).await.map_err(silence)?),
+            Place::Socket(path) => Box::new(UnixStream::connect(path).await.map_err(RequestError::Connect)?),
+            Place::Port(Address { host, port }, tls) => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(RequestError::Connect)?;
+                match tls {
+                    Some(tls) => Box::new(tls.connect(stream).await.map_err(RequestError::Connect)?),
                     None => Box::new(stream),
                 }
             }
@@ -125,32 +133,32 @@ impl Dial {
     }
 }
 
-/// Reads a body into one piece of memory, for one of many small pieces would take far more than its size.
-async fn read(body: Incoming, limit: ByteSize) -> Result<Vec<u8>, Unanswered> {
+/// Reads a body into one buffer: many small pieces would take far more memory than their sum.
+async fn read(body: Incoming, limit: ByteSize) -> Result<Vec<u8>, RequestError> {
     let mut body = pin!(body);
     let mut all = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Unanswered::Cut(root_cause(&error)))?;
+        let frame = frame.map_err(|error| RequestError::Truncated(root_cause(&error)))?;
         let piece = frame.into_data().unwrap_or_default();
         if u64::try_from(all.len() + piece.len()).is_ok_and(|size| size > limit.as_u64()) {
-            return Err(Unanswered::TooLarge(limit));
+            return Err(RequestError::TooLarge(limit));
         }
         all.extend_from_slice(&piece);
     }
     Ok(all)
 }
 
-/// An engine's words for a refusal: a message in JSON, or whatever it is.
-fn words(body: &[u8]) -> String {
+/// Returns an engine's message: the field `message` of JSON, or the whole body.
+fn message(body: &[u8]) -> String {
     #[derive(Deserialize)]
-    struct Refusal {
+    struct Message {
         message: String,
     }
-    let message = serde_json::from_slice(body).map(|Refusal { message }| message);
+    let message = serde_json::from_slice(body).map(|Message { message }| message);
     message.unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned())
 }
 
-/// What a connection is made of.
+/// A connection's stream.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}

@@ -1,6 +1,5 @@
 //! TLS to an engine, set up as docker's own client is: by `DOCKER_CERT_PATH`, a folder of certificates.
 
-use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,52 +12,91 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::env;
+use crate::text::{Foreign, foreign};
 use crate::tls;
 
-/// Whether an address that leaves it open is meant to be spoken to by TLS.
-pub(super) fn is_wanted() -> bool {
+/// A fault of the certificates.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The engine's host cannot be a server name.
+    #[error("'{0}' is not a valid server name")]
+    ServerName(Foreign),
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A file is not PEM, or has no certificate or key.
+    #[error("cannot read {}: {source}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// The fault.
+        source: PemError,
+    },
+    /// A certificate or key is unusable.
+    #[error("cannot use {}: {source}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// The fault.
+        source: rustls::Error,
+    },
+    /// The ciphers support no version of TLS.
+    #[error(transparent)]
+    Rustls(#[from] rustls::Error),
+}
+
+/// Returns true if the environment enables TLS for a `tcp` URL.
+pub fn is_enabled() -> bool {
     ["DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"].into_iter().any(|name| env::variable(name).is_some())
 }
 
-/// An engine that speaks TLS.
-pub(super) struct Peer {
+/// TLS to one engine.
+pub struct Tls {
     connector: TlsConnector,
     name: ServerName<'static>,
 }
 
-impl Peer {
-    /// One whose certificate is for `host`, and which `ca.pem` or this machine vouches for. It is shown `cert.pem` where there is one.
-    pub(super) fn new(host: &str) -> Result<Peer, String> {
-        let name = ServerName::try_from(host.to_owned()).map_err(|error| format!("'{host}': {error}"))?;
+impl Tls {
+    /// Trusts `ca.pem` and this machine's roots for a certificate of `host`, and presents `cert.pem` if it exists.
+    pub fn new(host: &str) -> Result<Tls, TlsError> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::ServerName(foreign(host)))?;
         let home = || PathBuf::from(env::variable("HOME").unwrap_or_default()).join(".docker");
         let folder = env::variable("DOCKER_CERT_PATH").map_or_else(home, PathBuf::from);
         let [ca, cert, key] = ["ca.pem", "cert.pem", "key.pem"].map(|file| folder.join(file));
+        let unusable = |path: &Path| {
+            let path = path.to_owned();
+            |source| TlsError::Unusable { path, source }
+        };
         let mut roots = tls::native_roots();
         for certificate in read(&ca, certificates)? {
-            roots.add(certificate).map_err(|error| format!("{} cannot be used: {error}", ca.display()))?;
+            roots.add(certificate).map_err(unusable(&ca))?;
         }
         let config = tls::client(roots)?;
         let config = if cert.exists() || key.exists() {
-            let own =
-                config.with_client_auth_cert(read(&cert, certificates)?, read(&key, PrivateKeyDer::from_pem_slice)?);
-            own.map_err(|error| format!("{} with {} cannot be used: {error}", cert.display(), key.display()))?
+            config
+                .with_client_auth_cert(read(&cert, certificates)?, read(&key, PrivateKeyDer::from_pem_slice)?)
+                .map_err(unusable(&cert))?
         } else {
             config.with_no_client_auth()
         };
-        Ok(Peer { connector: TlsConnector::from(Arc::new(config)), name })
+        Ok(Tls { connector: TlsConnector::from(Arc::new(config)), name })
     }
 
-    /// Shakes hands.
-    pub(super) async fn connect(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    /// Shakes hands over `stream`.
+    pub async fn connect(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         self.connector.connect(self.name.clone(), stream).await
     }
 }
 
-/// What is in a file.
-fn read<T>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, PemError>) -> Result<T, String> {
-    let cannot = |error: &dyn Display| format!("cannot read {}: {error}", path.display());
-    let pem = fs::read(path).map_err(|error| cannot(&error))?;
-    parse(&pem).map_err(|error| cannot(&error))
+/// Reads and parses a file.
+fn read<T>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, PemError>) -> Result<T, TlsError> {
+    let pem = fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })?;
+    parse(&pem).map_err(|source| TlsError::Pem { path: path.to_owned(), source })
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {

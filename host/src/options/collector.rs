@@ -94,7 +94,7 @@ impl CollectorOptions {
         }
     }
 
-    /// Whether `--FLAG` takes the path of a file with a secret.
+    /// Returns true if `--FLAG` takes the path of a file with a secret.
     pub(super) fn is_secret_file(&self, flag: &str) -> bool {
         flag.strip_suffix(FILE).is_some_and(|name| self.secrets.contains(name))
     }

@@ -15,7 +15,7 @@ use crate::limits;
 use crate::pipeline::name::InstanceName;
 use crate::pipeline::select::Pattern;
 use crate::pipeline::total::Total;
-use crate::stats::Allowed;
+use crate::stats::AllowedSource;
 
 /// The host's options of `run`, as typed. Their doc comments are the help texts.
 #[derive(Debug, Clone, Args)]
@@ -43,7 +43,7 @@ pub(super) struct HostFlags {
     /// The source of container stats: cgroup (the kernel's control groups), api (the engine), or auto: cgroup if readable, else api
     /// [default: auto]
     #[arg(long, value_name = "SOURCE", value_enum, hide_possible_values = true)]
-    pub(super) stats_source: Option<Allowed>,
+    pub(super) stats_source: Option<AllowedSource>,
 
     /// The server name in the targets' certificates, for collectors that use https [default: the target's address]
     #[arg(long, value_name = "NAME", value_parser = parse_server_name)]

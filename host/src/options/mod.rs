@@ -32,7 +32,7 @@ pub struct Subcommand {
     pub name: &'static str,
     /// The host's options that it does not take, by field name, and why.
     pub unused: &'static [(&'static str, &'static str)],
-    /// Whether it reads the files of secrets. `conf` and `dashboard` do not: they may run on a machine that has no such file.
+    /// True if it reads the files of secrets. `conf` and `dashboard` do not: they may run on a machine that has no such file.
     pub reads_secrets: bool,
 }
 
@@ -54,11 +54,11 @@ impl Subcommand {
 /// Everything that a run was asked for, checked.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where targets come from.
+    /// The source of targets.
     pub discovery: Discovery,
     /// How each target is collected.
     pub settings: Settings,
-    /// What is printed.
+    /// The options of the output.
     pub output: Output,
     /// The format of instance names.
     pub instance_name: InstanceName,
@@ -66,7 +66,7 @@ pub struct Options {
     pub bounds: Bounds,
     /// The deadline of the whole run.
     pub deadline: Duration,
-    /// Whether to list skipped containers.
+    /// True to list skipped containers.
     pub verbose: bool,
     /// The options of the collector.
     pub collector: CollectorOptions,
@@ -80,7 +80,7 @@ pub struct Typed {
     pub flag: String,
     /// The value of a flag that takes one.
     pub value: Option<OsString>,
-    /// Whether the value is the path of a file with a secret.
+    /// True if the value is the path of a file with a secret.
     pub is_secret_file: bool,
 }
 

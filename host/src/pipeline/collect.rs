@@ -11,22 +11,23 @@ use rustls::pki_types::ServerName;
 
 use crate::address::Address;
 use crate::definition::{Definitions, Point};
-use crate::engine::Engine;
+use crate::engine::{ContainerError, Engine};
 use crate::limits;
 use crate::moment::Moment;
 use crate::pipeline::state::State;
 use crate::pipeline::target::Target;
-use crate::sandbox::activity::{Activity, COLLECTING};
-use crate::sandbox::container::{Container, StatsReader};
+use crate::sandbox::activity::{Activity, Waiting};
+use crate::sandbox::container::{Container, Source, StatsReader};
+use crate::sandbox::denied::Denied;
 use crate::sandbox::destination::Destination;
 use crate::sandbox::exceeded::Exceeded;
 use crate::sandbox::failure::{Cause, Failure};
-use crate::sandbox::refused::Refused;
 use crate::sandbox::stderr::Stderr;
 use crate::sandbox::usage::Usage;
 use crate::sandbox::{Collector, ContainerFacts, Endpoint, OptionValue, Report, Sandbox, TargetFacts};
-use crate::stats::{Allowed, Source};
+use crate::stats::AllowedSource;
 use crate::stop::Stop;
+use crate::text::Foreign;
 
 /// How each target of a run is collected.
 #[derive(Debug, Clone)]
@@ -34,7 +35,7 @@ pub struct Settings {
     /// The timeout of one target, from the lookup of its name to its report.
     pub timeout: Duration,
     /// The source of container stats that the operator allows.
-    pub stats_source: Allowed,
+    pub stats_source: AllowedSource,
     /// The server name in the targets' certificates, or `None` for the targets' addresses.
     pub tls_server_name: Option<ServerName<'static>>,
 }
@@ -45,25 +46,25 @@ pub struct Outcome {
     /// The report, or the reason for which there is none.
     pub report: Result<CheckedReport, Failure>,
     /// The start time of the container, `None` for fixed targets.
-    pub start: Result<Option<String>, String>,
-    /// When its collection began.
+    pub start: Result<Option<String>, ContainerError>,
+    /// The start of its collection.
     pub seen: Moment,
-    /// Where its container's stats came from, where its collector asked for them.
+    /// The source of its container's stats, if its collector requested them.
     pub source: Option<Source>,
-    /// The end of what its collector wrote to stderr, where that did not fail.
+    /// The end of the collector's stderr, if it did not fail.
     pub stderr: String,
-    /// What its collector tried to reach besides it, where that did not fail.
-    pub refused: Refused,
-    /// What its collector used; nothing where it was not begun.
+    /// The denied attempts of the collector, if it did not fail.
+    pub denied: Denied,
+    /// The usage of the sandbox.
     pub usage: Usage,
-    /// How long it took; nothing where the run ended before.
+    /// The duration; zero if the run ended first.
     pub took: Duration,
 }
 
 impl Outcome {
     fn failed(failure: Failure, seen: Moment, usage: Usage, took: Duration) -> Outcome {
-        let (stderr, refused) = (String::new(), Refused::default());
-        Outcome { report: Err(failure), start: Ok(None), seen, source: None, stderr, refused, usage, took }
+        let (stderr, denied) = (String::new(), Denied::default());
+        Outcome { report: Err(failure), start: Ok(None), seen, source: None, stderr, denied, usage, took }
     }
 }
 
@@ -86,26 +87,26 @@ pub struct Context<'a> {
     pub settings: &'a Settings,
     /// The options that the collector gets.
     pub options: &'a [OptionValue],
-    /// What the collector declares.
+    /// The graphs that the collector declares.
     pub definitions: &'a Definitions,
-    /// The engine behind the targets, where there is one.
+    /// The engine of the targets, if there is one.
     pub engine: Option<&'a Engine>,
-    /// What tells the resource use of the targets' containers, where there are any.
+    /// Reads the stats of the targets' containers.
     pub stats: Option<Arc<dyn StatsReader>>,
-    /// When the run began, before the engine was asked for its list.
+    /// The start of the run, before the engine was asked for its list.
     pub begun: Moment,
-    /// What the last run left.
+    /// The state of the last run.
     pub last: &'a State,
-    /// Sandboxes that were made beforehand.
+    /// Prewarmed sandboxes.
     pub idle: RefCell<Vec<Sandbox>>,
-    /// The number of samples that all targets have reported, beyond each one's share.
+    /// The number of samples of all reports beyond each one's share.
     pub samples: Cell<usize>,
 }
 
-/// Collects from all targets until all have answered or the run has to stop: then those that have not are failures. The
-/// outcomes are in the order of `targets`.
+/// Collects from all targets until they are done or the run has to stop; unfinished ones are failures then. The outcomes are in the
+/// order of `targets`.
 pub async fn all(context: &Context<'_>, targets: &[Target], stop: &mut Stop) -> Vec<Outcome> {
-    let activities: Vec<Activity> = targets.iter().map(|_| Activity::new("not begun")).collect();
+    let activities: Vec<Activity> = targets.iter().map(|_| Activity::new(Waiting::Start)).collect();
     let mut outcomes: BTreeMap<usize, Outcome> = BTreeMap::new();
     let mut waiting = targets.iter().zip(&activities).enumerate();
     let mut running = FuturesUnordered::new();
@@ -123,7 +124,7 @@ pub async fn all(context: &Context<'_>, targets: &[Target], stop: &mut Stop) -> 
                     Some((index, outcome)) => { outcomes.insert(index, outcome); }
                     None => break None,
                 },
-                why = &mut end => break Some(why),
+                reason = &mut end => break Some(reason),
             }
         }
     };
@@ -135,25 +136,25 @@ pub async fn all(context: &Context<'_>, targets: &[Target], stop: &mut Stop) -> 
     (0..targets.len()).map(|index| outcomes.remove(&index).unwrap_or_else(|| unfinished(index))).collect()
 }
 
-/// Collects from one target, within its time.
+/// Collects from one target, within its timeout.
 pub async fn one(context: &Context<'_>, target: &Target, activity: &Activity) -> Outcome {
     let seen = Moment::now();
     let begin = Instant::now();
     let timeout = context.settings.timeout;
     let container = container(context, target, activity);
-    let settled = container.as_ref().map(|container| Arc::clone(&container.settled));
-    let sandbox_of = OnceCell::new();
+    let source = container.as_ref().map(|container| Arc::clone(&container.source));
+    let used = OnceCell::new();
     let work = async {
         let start = start_of(context, target, activity).await;
         let destination = bind(context, target, activity).await?;
-        activity.set(COLLECTING);
+        activity.set(Waiting::Collector);
         let calls = async {
             let idle = context.idle.borrow_mut().pop();
             let sandbox = match idle {
                 Some(sandbox) => sandbox,
                 None => context.collector.sandbox(activity.clone()).await?,
             };
-            sandbox_of.get_or_init(|| (sandbox.stderr(), sandbox.refused(), sandbox.usage()));
+            used.get_or_init(|| (sandbox.stderr(), sandbox.denied(), sandbox.usage()));
             sandbox.collect(destination, container, activity.clone(), &facts(target), context.options).await
         };
         let report = context.collector.bounded(calls).await??;
@@ -161,18 +162,18 @@ pub async fn one(context: &Context<'_>, target: &Target, activity: &Activity) ->
     };
     let late = || Err(Cause::Timeout { waiting: activity.get(), timeout });
     let result = tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| late());
-    let (stderr, refused, usage): (Stderr, Refused, Usage) = sandbox_of.into_inner().unwrap_or_default();
-    let (wrote, took) = (stderr.take(), begin.elapsed());
+    let (stderr, denied, usage): (Stderr, Denied, Usage) = used.into_inner().unwrap_or_default();
+    let (stderr, took) = (stderr.take(), begin.elapsed());
     match result {
         Ok((report, start)) => {
-            let source = settled.and_then(|settled| settled.get().copied());
-            Outcome { report: Ok(report), start, seen, source, stderr: wrote, refused, usage, took }
+            let source = source.and_then(|source| source.get().copied());
+            Outcome { report: Ok(report), start, seen, source, stderr, denied, usage, took }
         }
-        Err(cause) => Outcome::failed(Failure { cause, wrote, refused }, seen, usage, took),
+        Err(cause) => Outcome::failed(Failure { cause, stderr, denied }, seen, usage, took),
     }
 }
 
-/// Holds a report against the definitions, where it still fits into what a run holds.
+/// Validates a report, unless the run's sample limit is reached.
 fn check(context: &Context<'_>, report: &Report) -> Result<CheckedReport, Exceeded> {
     let samples = context.samples.get() + report.samples.len().saturating_sub(limits::SAMPLES_SHARE);
     if samples > limits::TOTAL_SAMPLES {
@@ -183,11 +184,15 @@ fn check(context: &Context<'_>, report: &Report) -> Result<CheckedReport, Exceed
     Ok(CheckedReport { points, warnings, time: report.time })
 }
 
-/// When the target's container was started. Known before its counters are read: a container that is restarted in between
-/// then has the old start beside new counters, which the next run finds out, and never the other way round.
+/// Returns the start time of the target's container. It is read before the counters: if the container is restarted in between, the old
+/// start stands beside new counters, which the next run notices, and never the other way round.
 ///
-/// The engine is asked only where its list does not rule out a restart since the last run.
-async fn start_of(context: &Context<'_>, target: &Target, activity: &Activity) -> Result<Option<String>, String> {
+/// The engine is asked only if its list does not rule out a restart since the last run.
+async fn start_of(
+    context: &Context<'_>,
+    target: &Target,
+    activity: &Activity,
+) -> Result<Option<String>, ContainerError> {
     let (Some(engine), Some(container)) = (context.engine, &target.container) else { return Ok(None) };
     if let Some(last) = context.last.get(&target.identity()) {
         let ago = Moment::now().since(last.seen);
@@ -195,38 +200,39 @@ async fn start_of(context: &Context<'_>, target: &Target, activity: &Activity) -
             return Ok(last.reading.start.clone());
         }
     }
-    activity.set("no answer from the engine");
+    activity.set(Waiting::Engine);
     engine.started_at(&container.id).await.map(Some)
 }
 
-/// Where the sandbox's connections go: decided here, outside the sandbox. A name is looked up within the target's own time.
+/// Returns the destination of the sandbox's connections, which is decided outside of it. A name is looked up within the timeout.
 async fn bind(context: &Context<'_>, target: &Target, activity: &Activity) -> Result<Option<Destination>, Cause> {
     let Some(Address { host, port }) = &target.address else { return Ok(None) };
-    activity.set("no answer to the look-up of its name");
-    let unknown = |why: String| Cause::Name { host: host.clone(), why };
-    let addresses = tokio::net::lookup_host((host.as_str(), *port)).await;
-    let addresses: Vec<SocketAddr> = addresses.map_err(|error| unknown(error.to_string()))?.collect();
+    activity.set(Waiting::Lookup);
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), *port))
+        .await
+        .map_err(|source| Cause::Lookup { host: Foreign::new(host), source })?
+        .collect();
     let server_name = match &context.settings.tls_server_name {
         Some(name) => name.clone(),
-        None => ServerName::try_from(host.clone()).map_err(|error| unknown(error.to_string()))?,
+        None => ServerName::try_from(host.clone()).map_err(|_| Cause::ServerName(Foreign::new(host)))?,
     };
     let address = Address { host: host.clone(), port: *port };
     Ok(Some(Destination { address, addresses, server_name, activity: activity.clone() }))
 }
 
-/// The container that the collector can ask about.
+/// Returns the container whose stats the collector can request.
 fn container(context: &Context<'_>, target: &Target, activity: &Activity) -> Option<Container> {
     let container = target.container.as_ref()?;
     Some(Container {
         id: container.id.clone(),
         has_interfaces: container.has_interfaces,
-        figures: Arc::clone(context.stats.as_ref()?),
-        settled: Arc::new(OnceLock::new()),
+        stats: Arc::clone(context.stats.as_ref()?),
+        source: Arc::new(OnceLock::new()),
         activity: activity.clone(),
     })
 }
 
-/// What the collector is told of its target.
+/// Returns the description of the target that the collector gets.
 fn facts(target: &Target) -> TargetFacts {
     let Target { address, container, container_port, .. } = target;
     TargetFacts {
@@ -242,8 +248,8 @@ fn facts(target: &Target) -> TargetFacts {
     }
 }
 
-/// How many targets can be open at once: as many as this process may have files. The limit is raised as far as it goes, for
-/// many systems begin with 1,024.
+/// Returns the number of targets that can be open at once: the limit of open files, raised as far as possible, because many systems
+/// start with 1,024.
 fn usable_files() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);

@@ -4,13 +4,12 @@ use std::collections::{BTreeSet, HashSet};
 
 use crate::address::Address;
 use crate::diagnostics::Diagnostics;
-use crate::engine::{Container, Engine};
-use crate::error::Error;
+use crate::engine::{self, Container, Engine};
 use crate::pipeline::target::{self, SkipReason, Target};
 use crate::sandbox::Scope;
 use crate::stop::Stop;
 
-/// Where targets come from.
+/// The source of targets.
 #[derive(Debug, Clone, Default)]
 pub struct Discovery {
     /// Fixed endpoints. If there are any, no engine is used.
@@ -37,7 +36,7 @@ pub struct Found {
 pub struct Skipped {
     /// The container.
     pub container: Container,
-    /// Why it was skipped.
+    /// The reason.
     pub reason: SkipReason,
 }
 
@@ -46,7 +45,7 @@ impl Discovery {
     ///
     /// # Errors
     /// If the engine does not return a list of containers.
-    pub async fn find(&self, scope: Scope, stop: &mut Stop) -> Result<Found, Error> {
+    pub async fn find(&self, scope: Scope, stop: &mut Stop) -> Result<Found, engine::Error> {
         let mut found = Found { engine: None, targets: Vec::new(), skipped: Vec::new() };
         if !self.fixed.is_empty() {
             let addresses: BTreeSet<&Address> = self.fixed.iter().collect();

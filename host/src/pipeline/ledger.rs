@@ -30,7 +30,7 @@ impl<'f> Ledger<'f> {
         &self.state
     }
 
-    /// Whether there is a state file to write, and no run before this one wrote it.
+    /// Returns true if there is a state file that no run has written.
     pub fn is_first_run(&self) -> bool {
         self.file.is_some() && self.state.is_new()
     }

@@ -1,74 +1,92 @@
-//! The output: which graphs and values Mackerel gets, of each target and of all together.
+//! The output: the graphs and values that Mackerel gets, of each target and of all together.
 //!
-//! Definitions and values both come from here, so what is posted is what is defined.
+//! Definitions and values both come from here, so that every posted metric is defined.
 //!
-//! | | key | with `gostats`, for `#.memory` |
+//! | values | key | example with `gostats` and `#.memory` |
 //! |---|---|---|
-//! | of each target | `PREFIX.GRAPH.METRIC`, the target's name in place of `#` | `gostats.32768.memory.memory_sys` |
-//! | in total (`--total`) | `PREFIX_TOTAL.GRAPH.METRIC`, without the `#` | `gostats_sum.memory.memory_sys` |
+//! | of each target | `PREFIX.GRAPH.METRIC`, the target's name instead of `#` | `gostats.32768.memory.memory_sys` |
+//! | totals (`--total`) | `PREFIX_TOTAL.GRAPH.METRIC`, without the `#` | `gostats_sum.memory.memory_sys` |
 //! | counts of targets (`--targets-graph`) | `PREFIX_targets.METRIC` | `gostats_targets.failed` |
 //!
-//! The latter two hold no wildcard, so Mackerel offers them as role graphs by itself. A metric that is declared as `*` has no definition
-//! in total: its values make a graph of their own there, under their bare names.
+//! The latter two have no wildcard, so Mackerel offers them as role graphs. A metric that is declared as `*` has no definition as a
+//! total: Mackerel makes a graph of its values.
 
 use std::collections::{BTreeMap, HashSet};
 
 use crate::definition::{Definitions, Point, Prefix, bare};
-use crate::pipeline::select::Selection;
+use crate::pipeline::select::{Selection, SelectionError};
 use crate::pipeline::series::Series;
 use crate::pipeline::total::Total;
 use crate::sandbox::{Metric, MetricKind, Unit};
 
-/// What a run prints.
+/// The options of the output.
 #[derive(Debug, Clone)]
 pub struct Output {
-    /// What all keys begin with.
+    /// The prefix of all keys.
     pub prefix: Prefix,
-    /// Which metrics.
+    /// The selected metrics.
     pub selection: Selection,
-    /// Which totals, in their order, each once.
+    /// The totals, in their order, each once.
     pub totals: Vec<Total>,
-    /// Whether the values of each target are printed too.
+    /// True to print the values of each target.
     pub each_target: bool,
-    /// Whether the targets are counted.
+    /// True to print the numbers of collected and failed targets.
     pub targets_graph: bool,
 }
 
-/// A graph as Mackerel gets it.
+/// A graph, as Mackerel gets it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PostedGraph {
-    /// What its values are of.
+    /// The values that it shows.
     pub of: Of,
-    /// The whole key, without `custom.` in front; the target's name is still `#`.
+    /// The key without `custom.`, with `#` for the target's name.
     pub key: String,
     /// The title.
     pub label: String,
     /// The unit of all its metrics.
     pub unit: Unit,
-    /// Its metrics; the name `*` stands for those that only the targets know.
+    /// Its metrics; `*` covers names that only the targets know.
     pub metrics: Vec<Metric>,
 }
 
-/// What a graph's values are of.
+/// The values that a graph shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Of {
-    /// Of each target by itself, for the collector's graph in this place.
+    /// Each target's, of the collector's graph at this position.
     EachTarget(usize),
-    /// Of all targets together, for the collector's graph in this place.
+    /// A total over all targets, of the collector's graph at this position.
     Total(usize, Total),
-    /// The targets' number.
+    /// The numbers of targets.
     Targets,
 }
 
+/// Options that give no consistent output.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OutputError {
+    /// The patterns select nothing.
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
+    /// The totals of two graphs would have one key.
+    #[error("the totals of two graphs would both be '{key}': --exclude one of {first} and {second}")]
+    SameTotal {
+        /// The key.
+        key: String,
+        /// The name of the first graph.
+        first: String,
+        /// The key of the second graph.
+        second: String,
+    },
+}
+
 impl PostedGraph {
-    /// The metrics that a definition can hold. Totals keep to those without a wildcard.
+    /// The metrics that a definition can contain: for totals only those without a wildcard.
     pub fn defined(&self) -> impl Iterator<Item = &Metric> {
         let all = matches!(self.of, Of::EachTarget(_));
         let is_open = self.key.contains('*');
         self.metrics.iter().filter(move |metric| all || !is_open && metric.name != "*")
     }
 
-    /// The name of a metric as Mackerel's expressions have it: `*` in place of all that only a run knows.
+    /// Returns the name of a metric for Mackerel's expressions, with `*` for names that only a run knows.
     pub fn pattern(&self, metric: &str) -> String {
         format!("custom.{}.{metric}", self.key.replacen('#', "*", 1))
     }
@@ -84,11 +102,11 @@ pub struct Value {
 }
 
 impl Output {
-    /// The graphs, in the collector's order: that of each target, then its totals.
+    /// Returns the graphs, in the collector's order: that of each target, then its totals.
     ///
     /// # Errors
-    /// Where patterns fit nothing, or the totals of two graphs would be one: what to do. It is a usage error.
-    pub fn graphs(&self, definitions: &Definitions) -> Result<Vec<PostedGraph>, String> {
+    /// If patterns match nothing, or two graphs would have the same totals.
+    pub fn graphs(&self, definitions: &Definitions) -> Result<Vec<PostedGraph>, OutputError> {
         self.selection.check(definitions)?;
         let mut graphs = Vec::new();
         if self.targets_graph {
@@ -106,10 +124,8 @@ impl Output {
             for total in &self.totals {
                 let key = self.total_key(*total, &bare(&graph.key));
                 if !keys.insert(key.clone()) {
-                    let (first, second) = (bare(&graph.key), &graph.key);
-                    return Err(format!(
-                        "the totals of two graphs would both be '{key}': --exclude one of {first} and {second}"
-                    ));
+                    let (first, second) = (bare(&graph.key), graph.key.clone());
+                    return Err(OutputError::SameTotal { key, first, second });
                 }
                 let stack =
                     |metric: &Metric| Metric { stacked: metric.stacked && total.is_stackable(), ..metric.clone() };
@@ -128,7 +144,7 @@ impl Output {
         Ok(graphs)
     }
 
-    /// The values: of each target, in total, and the number of targets.
+    /// Returns the values: of each target, the totals, and the numbers of targets.
     pub fn values(&self, series: &[Series<'_>], failed: usize) -> Vec<Value> {
         let keeps = |point: &&Point| self.selection.is_empty() || self.selection.keeps(&bare(&point.key));
         let mut values = Vec::new();
@@ -154,7 +170,7 @@ impl Output {
             }
         }
         if self.targets_graph {
-            // A run has fewer targets than a float counts exactly.
+            // A float counts the targets of a run exactly.
             #[allow(clippy::cast_precision_loss)]
             let counts = [series.len(), failed].map(|count| count as f64);
             let metrics = self.targets().metrics.into_iter().zip(counts);
@@ -164,7 +180,7 @@ impl Output {
         values
     }
 
-    /// The graph of the targets' number.
+    /// Returns the graph of the numbers of targets.
     fn targets(&self) -> PostedGraph {
         let metric = |name: &str, label: &str| Metric {
             name: name.to_owned(),
@@ -181,7 +197,7 @@ impl Output {
         }
     }
 
-    /// The key of a total of what is called `name` without its `#`: empty where the graph's key is nothing else.
+    /// Returns the key of a total. `name` is the graph's key without its `#`, which can be empty.
     fn total_key(&self, total: Total, name: &str) -> String {
         let dot = if name.is_empty() { "" } else { "." };
         format!("{}_{}{dot}{name}", self.prefix, total.word())
@@ -221,17 +237,20 @@ mod tests {
     }
 
     #[test]
-    fn two_graphs_whose_totals_would_be_one_are_refused_until_one_is_excluded() {
+    fn graphs_with_one_total_key_are_rejected_until_one_is_excluded() {
         let definitions = definitions(&[("#.load", &["a"]), ("load.#", &["b"]), ("#.other", &["a"])]);
-        let why = sums().graphs(&definitions).unwrap_err();
-        assert_eq!(why, "the totals of two graphs would both be 'web_sum.load': --exclude one of load and load.#");
+        let error = sums().graphs(&definitions).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the totals of two graphs would both be 'web_sum.load': --exclude one of load and load.#"
+        );
         let exclude = vec!["load.b".parse().unwrap()];
         let fewer = Output { selection: Selection { exclude, ..Selection::default() }, ..sums() };
         assert_eq!(fewer.graphs(&definitions).unwrap().len(), 2);
     }
 
     #[test]
-    fn a_total_is_defined_without_what_is_a_wildcard() {
+    fn a_total_is_defined_without_wildcards() {
         let definitions = definitions(&[("#", &["a"]), ("#.some", &["a", "*"]), ("#.all", &["*"]), ("#.x.*", &["a"])]);
         let defined = sums().graphs(&definitions).unwrap();
         let defined = defined.iter().map(|graph| (graph.key.as_str(), graph.defined().count()));
@@ -240,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_without_a_name_is_in_totals_alone() {
+    fn a_target_without_a_name_only_counts_in_totals() {
         let point = |value| Point { order: (0, 0), key: "#.load.a".to_owned(), kind: MetricKind::Gauge, value };
         let (one, two) = (point(1.0), point(2.0));
         let target = Target::fixed("127.0.0.1:1".parse().unwrap());

@@ -1,43 +1,43 @@
 //! Rates: a counter's growth since the last run, per second or per minute.
 //!
-//! A point is left out rather than guessed: at the first sight of a target, after its restart, when the count fell, when no time
-//! passed, when this machine's clock was set, and when the count came from elsewhere the last time.
+//! A rate is left out rather than guessed: for a new target, after its restart, if the counter fell, if no time passed, if the wall
+//! clock was stepped, and if the stats had another source.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::sandbox::Period;
-use crate::stats::Source;
+use crate::sandbox::container::Source;
 
-/// A target's counters, as one run read them.
+/// The counters of a target in one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
-    /// When the container behind the target was started, as its engine words it; none for fixed targets.
+    /// The start time of the container, as the engine formats it; `None` for fixed targets.
     pub start: Option<String>,
-    /// When the counters were read, in nanoseconds since 1970.
+    /// The time of the counters in nanoseconds since 1970.
     pub time: u64,
-    /// Whose clock `time` is of.
+    /// The clock of `time`.
     pub clock: Clock,
-    /// Where a container's figures came from; none where its collector asked for none. Counts of two sources are never compared.
+    /// The source of the container's stats, if the collector requested them. Counters of two sources are never compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// The counts by the points' keys.
+    /// The counters by the keys of their points.
     pub counters: BTreeMap<String, f64>,
 }
 
-/// The clock that a reading's time comes from. Times of two clocks are never compared.
+/// The clock of a reading. Times of two clocks are never compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Clock {
     /// This machine's.
     Host,
-    /// The target's own, handed on by its collector.
+    /// The target's own, reported by its collector.
     Target,
 }
 
 impl Reading {
-    /// The growth of the counter `key` since `last`, per `period`.
+    /// Returns the growth of the counter `key` since `last`, per `period`.
     pub fn rate(&self, last: Option<&Reading>, key: &str, period: Period) -> Option<f64> {
         let last =
             last.filter(|last| last.start == self.start && last.clock == self.clock && last.source == self.source)?;
@@ -47,7 +47,7 @@ impl Reading {
             Period::Second => 1e9,
             Period::Minute => 60e9,
         };
-        // Nanoseconds up to 104 days are exact as a float, and longer ones good to 16 digits.
+        // Nanoseconds up to 104 days are exact as a float, and longer times to 16 digits.
         #[allow(clippy::cast_precision_loss)]
         let rate = growth * periods / nanoseconds as f64;
         (growth >= 0.0 && rate.is_finite()).then_some(rate)
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_the_growth_over_the_time_that_passed() {
+    fn a_rate_is_growth_over_elapsed_time() {
         let last = reading(0.0, 100.0);
         for (seconds, count, expected) in [
             (30.0, 110.0, 20.0),
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_point_is_left_out_where_the_growth_is_not_known() {
+    fn a_rate_with_unknown_growth_is_left_out() {
         let last = reading(0.0, 100.0);
         let now = reading(60.0, 160.0);
         let restarted = Reading { start: Some("2026-01-01T00:00:01Z".to_owned()), ..now.clone() };

@@ -1,7 +1,7 @@
-//! Selection: which of a collector's metrics are posted, by `--select` and `--exclude`.
+//! Selection: the metrics that are posted, by `--select` and `--exclude`.
 //!
-//! A pattern is held against `GRAPH.METRIC`: the graph's key without its `#`, and the metric's name. In a pattern `*` stands for any
-//! characters, dots among them. A declared `*` stands for names that only the target knows, so a pattern fits it where it fits one of
+//! A pattern is matched with `GRAPH.METRIC`: the graph's key without its `#`, and the metric's name. In a pattern `*` matches any
+//! characters, dots included. A declared `*` covers names that only the target knows, so a pattern matches it if it can match one of
 //! them.
 
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::definition::Definitions;
 use crate::limits;
 use crate::text::listed;
 
-/// What `--select` and `--exclude` take.
+/// A pattern of `--select` or `--exclude`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern(String);
 
@@ -34,20 +34,20 @@ impl fmt::Display for Pattern {
 }
 
 impl Pattern {
-    /// Whether the pattern fits all of `name`: a `*` in it is a character like any other, which only a `*` fits.
+    /// Returns true if the pattern matches `name`, in which `*` is an ordinary character.
     fn covers(&self, name: &str) -> bool {
         have_common(self.0.as_bytes(), name.as_bytes(), false)
     }
 
-    /// Whether the pattern fits something that `declared` stands for.
+    /// Returns true if the pattern matches a name that `declared` covers.
     fn meets(&self, declared: &str) -> bool {
         have_common(self.0.as_bytes(), declared.as_bytes(), true)
     }
 }
 
-/// Whether there is a text that both fit, where `*` stands for any characters: in `name` only where it is `open`.
+/// Returns true if a text matches both patterns. In `name`, `*` matches any characters only if it is `open`.
 fn have_common(pattern: &[u8], name: &[u8], open: bool) -> bool {
-    // `fits[n]` is whether the pattern from `p` on and the name from `n` on have a text in common; `p` goes from the end.
+    // `fits[n]`: a text matches both the pattern from `p` and the name from `n`. `p` runs from the end.
     let mut fits = vec![false; name.len() + 1];
     for p in (0..=pattern.len()).rev() {
         let shorter = fits.clone();
@@ -65,8 +65,8 @@ fn have_common(pattern: &[u8], name: &[u8], open: bool) -> bool {
     fits[0]
 }
 
-/// Which metrics are posted: those that some pattern of `select` fits, all where there is none, but for those that a pattern of
-/// `exclude` fits.
+/// The selected metrics: those that a pattern of `select` matches, or all if there is none, except those that a pattern of `exclude`
+/// matches.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
     /// `--select`.
@@ -75,30 +75,51 @@ pub struct Selection {
     pub exclude: Vec<Pattern>,
 }
 
+/// Patterns that select nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SelectionError {
+    /// A pattern matches no declared metric.
+    #[error("{option} {pattern} matches no metric; available: {available}")]
+    NoMatch {
+        /// The option.
+        option: &'static str,
+        /// The pattern.
+        pattern: String,
+        /// The declared metrics.
+        available: String,
+    },
+    /// The patterns together leave no metric.
+    #[error("--select and --exclude leave no metric; available: {available}")]
+    NothingLeft {
+        /// The declared metrics.
+        available: String,
+    },
+}
+
 impl Selection {
-    /// Whether a metric is posted. `name` is its graph's key without the `#`, and its own name.
+    /// Returns true if a metric is posted. `name` is its graph's key without the `#`, and its own name.
     pub fn keeps(&self, name: &str) -> bool {
         let is_selected = self.select.is_empty() || self.select.iter().any(|pattern| pattern.covers(name));
         is_selected && !self.exclude.iter().any(|pattern| pattern.covers(name))
     }
 
-    /// Whether a declared metric is defined: what it stands for can be posted.
+    /// Returns true if a declared metric is defined: some name that it covers can be posted.
     pub fn defines(&self, declared: &str) -> bool {
         let is_selected = self.select.is_empty() || self.select.iter().any(|pattern| pattern.meets(declared));
         is_selected && !self.exclude.iter().any(|pattern| pattern.covers(declared))
     }
 
-    /// Whether something is chosen at all.
+    /// Returns true if there are no patterns.
     pub fn is_empty(&self) -> bool {
         self.select.is_empty() && self.exclude.is_empty()
     }
 
-    /// Holds the patterns against what a collector declares.
+    /// Checks the patterns against the declared metrics.
     ///
     /// # Errors
-    /// Where a pattern fits nothing, or all of them leave nothing: what there is.
-    pub fn check(&self, definitions: &Definitions) -> Result<(), String> {
-        // A collector may declare nothing at all.
+    /// If a pattern matches nothing, or all of them leave nothing.
+    pub fn check(&self, definitions: &Definitions) -> Result<(), SelectionError> {
+        // A collector can declare nothing at all.
         if self.is_empty() {
             return Ok(());
         }
@@ -107,13 +128,17 @@ impl Selection {
         let patterns = options.into_iter().flat_map(|(option, all)| all.iter().map(move |pattern| (option, pattern)));
         for (option, pattern) in patterns {
             if !names.iter().any(|name| pattern.meets(name)) {
-                return Err(format!("{option} {pattern} fits no metric; there is {}", listed(&names)));
+                return Err(SelectionError::NoMatch {
+                    option,
+                    pattern: pattern.to_string(),
+                    available: listed(&names),
+                });
             }
         }
         if names.iter().any(|name| self.defines(name)) {
             return Ok(());
         }
-        Err(format!("--select and --exclude leave no metric; there is {}", listed(&names)))
+        Err(SelectionError::NothingLeft { available: listed(&names) })
     }
 }
 
@@ -127,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stands_for_any_characters() {
+    fn a_star_matches_any_characters() {
         for (pattern, name, fits) in [
             ("memory.rss", "memory.rss", true),
             ("memory.rss", "memory.rss2", false),
@@ -148,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_declared_star_is_defined_while_something_of_it_can_be_posted() {
+    fn a_declared_star_is_defined_if_a_name_that_it_covers_can_be_posted() {
         for (select, exclude, is_defined) in [
             (&["http.rate.code_200"][..], &[][..], true),
             (&["http.*"], &[], true),
@@ -165,14 +190,15 @@ mod tests {
     }
 
     #[test]
-    fn a_collector_without_graphs_needs_no_choice_and_allows_none() {
+    fn a_collector_without_graphs_rejects_every_pattern() {
         let nothing = Definitions::new(Vec::new()).unwrap();
         assert_eq!(selection(&[], &[]).check(&nothing), Ok(()));
-        assert_eq!(selection(&["a"], &[]).check(&nothing).unwrap_err(), "--select a fits no metric; there is none");
+        let error = selection(&["a"], &[]).check(&nothing).unwrap_err();
+        assert_eq!(error.to_string(), "--select a matches no metric; available: none");
     }
 
     #[test]
-    fn patterns_that_could_take_long_do_not() {
+    fn many_stars_match_in_polynomial_time() {
         let (pattern, name) = ("*a".repeat(200), "a".repeat(500) + "b");
         assert!(!selection(&[&pattern], &[]).keeps(&name));
     }

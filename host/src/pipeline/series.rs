@@ -7,7 +7,7 @@ use crate::pipeline::collect::{CheckedReport, Outcome};
 use crate::pipeline::rate::{Clock, Reading};
 use crate::pipeline::target::Target;
 use crate::sandbox::MetricKind;
-use crate::stats::Source;
+use crate::sandbox::container::Source;
 use crate::text::Foreign;
 
 /// The points of one target.
@@ -65,13 +65,13 @@ impl<'a> Series<'a> {
 
 /// Returns the warnings about a target that has metrics.
 pub fn warnings(outcome: &Outcome) -> Vec<String> {
-    let Outcome { report: Ok(report), start, stderr, refused, .. } = outcome else { return Vec::new() };
+    let Outcome { report: Ok(report), start, stderr, denied, .. } = outcome else { return Vec::new() };
     let mut warnings = Vec::new();
     if !stderr.is_empty() {
         warnings.push(format!("collector stderr: {}", Foreign::tail(stderr)));
     }
-    if !refused.is_empty() {
-        warnings.push(format!("collector {refused}"));
+    if !denied.is_empty() {
+        warnings.push(denied.to_string());
     }
     warnings.extend(report.warnings.iter().cloned());
     if let Err(error) = start {

@@ -1,11 +1,11 @@
 //! Slots: the smallest free number for each target, kept while its container lives.
 //!
-//! A hundred deploys then do not make a hundred sets of series. What holds:
-//! - A container that the engine lists keeps its slot, also while it is paused and no target.
-//! - A slot is free again when its container has been gone for [`limits::SLOT_KEPT`]: no minute of Mackerel's has points of two. So there
-//!   are never more slots than containers that were there at some moment within that time.
-//! - Runs that overlap agree, for each gives slots under the state's lock, to what the state does not hold yet.
-//! - Time is the machine's since its start, which cannot be set. After a restart it counts anew.
+//! A hundred deployments then use one set of series. The rules:
+//! - A container that the engine lists keeps its slot, also while it is paused and not a target.
+//! - A slot is free again when its container has been gone for [`limits::SLOT_KEPT`], so no minute in Mackerel has points of two
+//!   containers. There are never more slots than containers that existed within that time.
+//! - Overlapping runs agree, because each assigns slots under the state's lock, and only to targets without one.
+//! - Time is the boot clock, which cannot be set. After a restart of the machine it starts again.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -24,34 +24,34 @@ pub struct Slots(BTreeMap<String, Slot>);
 /// A target's slot.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Slot {
-    /// What stands in front of the number: a label's value in legal characters. Numbers count within it.
+    /// The label's value in legal characters, before the number. Each group has numbers of its own.
     group: String,
-    /// From 1 on.
+    /// The number, from 1.
     number: u32,
-    /// When a run began whose engine still had the container.
+    /// The start of the last run whose engine listed the container.
     seen: Moment,
 }
 
 impl Slots {
-    /// Whether there are none.
+    /// Returns true if there are no slots.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Gives every target its name, in their order, and says whether one is new. `label` is the key of the label whose value stands in
-    /// front. `living` are the ids of all containers that the engine listed, to a run that began at `begun`; it is `now`.
+    /// Names the targets by their slots, in their order, and returns true if a slot is new. `label` is the label whose value precedes
+    /// the number. `listed` are the ids of all containers that the engine listed for a run that began at `begun`.
     pub fn assign(
         &mut self,
         label: Option<&str>,
         targets: &[Target],
-        living: &HashSet<&str>,
+        listed: &HashSet<&str>,
         begun: Moment,
         now: Moment,
     ) -> (Vec<String>, bool) {
         self.0.retain(|identity, slot| {
             let id = identity.split(':').next().unwrap_or_default();
-            if living.contains(id) {
-                // A run that overlaps can have seen it later.
+            if listed.contains(id) {
+                // An overlapping run can have seen it later.
                 if slot.seen.boot < begun.boot || slot.seen.boot > now.boot {
                     slot.seen = begun;
                 }
@@ -85,7 +85,7 @@ impl Slots {
     }
 }
 
-/// The place that a name leaves for the underscore and the number.
+/// The characters that a name reserves for the underscore and the number.
 const NUMBER_LENGTH: usize = 11;
 
 #[cfg(test)]

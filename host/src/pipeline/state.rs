@@ -1,16 +1,15 @@
-//! State: the counters of the last run, on disk between two runs.
+//! State: counters and slots, kept on disk between two runs.
 //!
-//! One JSON file for each collector, prefix and set of options, in a folder of this user alone, below `MACKEREL_PLUGIN_WORKDIR`
-//! or the folder for temporary files ([`private`](crate::private_dir)).
+//! One JSON file for each collector and set of options, in a [private folder](crate::private_dir) below `MACKEREL_PLUGIN_WORKDIR` or
+//! the folder for temporary files.
 //!
-//! A file is replaced in one step under a lock, so a reader sees one run's state or the next's, and two runs that overlap write
-//! one after the other. It is not synced to disk: what a power cut takes costs one rate.
+//! A file is replaced in one step under a lock, so a reader sees the state of one run or of the next, and overlapping runs write one
+//! after the other. It is not synced to disk: a power cut costs one rate.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
@@ -21,22 +20,22 @@ use crate::limits;
 use crate::moment::Moment;
 use crate::pipeline::rate::Reading;
 use crate::pipeline::slot::Slots;
-use crate::private_dir::{Folder, Stamp, stamp};
-use crate::text::foreign;
+use crate::private_dir::{FileError, Folder, FolderError, LockError, Stamp, lock_within, read_bounded, stamp};
+use crate::text::{Foreign, foreign};
 
-/// The version of the file's form. A file of another one is not read.
+/// The version of the file format. Files of other versions are not read.
 const FORMAT: u32 = 1;
 
-/// What a run remembers for the next.
+/// The state that a run leaves to the next.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(expecting = "this program's state")]
+#[serde(expecting = "the state of a run")]
 pub struct State {
     format: u32,
     targets: BTreeMap<String, Remembered>,
-    /// The targets' slots, where they are named by them.
+    /// The slots of targets, if they are named by slot.
     #[serde(default, skip_serializing_if = "Slots::is_empty")]
     pub slots: Slots,
-    /// The file that it was read from: its number and the time of its last change. Every replacement is another file.
+    /// The stamp of the file that it was read from. Every replacement is another file.
     #[serde(skip)]
     file: Option<Stamp>,
 }
@@ -47,63 +46,64 @@ impl Default for State {
     }
 }
 
-/// What is remembered of one target.
+/// The state of one target.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Remembered {
-    /// When the run began that last collected from it: before its engine was asked for anything.
+    /// The start of the run that last collected from it, before the engine was asked for anything.
     pub seen: Moment,
-    /// What it read.
+    /// Its counters.
     pub reading: Reading,
 }
 
 impl State {
-    /// Reads what a state file holds.
+    /// Parses a state file.
     ///
     /// # Errors
-    /// Where that is not this program's state: in what way.
-    pub fn parse(bytes: &[u8]) -> Result<State, String> {
-        let state: State = serde_json::from_slice(bytes).map_err(|error| foreign(&error.to_string()))?;
+    /// If it is not this program's state.
+    pub fn parse(bytes: &[u8]) -> Result<State, ReadFault> {
+        let state: State =
+            serde_json::from_slice(bytes).map_err(|error| ReadFault::Json(foreign(&error.to_string())))?;
         if state.format != FORMAT {
-            return Err(format!("it has the format {}, and this program writes {FORMAT}", state.format));
+            return Err(ReadFault::Format(state.format));
         }
         Ok(state)
     }
 
-    /// What a state file is to hold.
+    /// Formats a state file.
     ///
     /// # Errors
-    /// None that a state can have: all its numbers are finite.
+    /// None: all numbers of a state are finite.
     pub fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
         serde_json::to_vec(self)
     }
 
-    /// Whether it is of no run before.
+    /// Returns true if no run has written it.
     pub fn is_new(&self) -> bool {
         self.file.is_none()
     }
 
-    /// How many targets are remembered.
+    /// The number of targets.
     pub fn targets(&self) -> usize {
         self.targets.len()
     }
 
-    /// What is remembered of the target.
+    /// Returns the state of a target.
     pub fn get(&self, target: &str) -> Option<&Remembered> {
         self.targets.get(target)
     }
 
-    /// Remembers a target for the next run.
+    /// Stores the state of a target for the next run.
     pub fn insert(&mut self, target: String, remembered: Remembered) {
         self.targets.insert(target, remembered);
     }
 
-    /// Forgets targets that were last seen long before `now`.
+    /// Drops targets that were last seen long before `now`.
     pub fn forget_old(&mut self, now: Moment) {
         self.targets.retain(|_, target| now.since(target.seen).is_none_or(|ago| ago < limits::STATE_KEPT));
     }
 }
 
-/// Where the state of one plugin command is.
+/// The state file of one plugin command.
 #[derive(Debug)]
 pub struct StateFile {
     folder: Folder,
@@ -111,7 +111,61 @@ pub struct StateFile {
     path: PathBuf,
 }
 
-/// The right to write a state file, held by one process at a time.
+/// A state that cannot be kept. The run prints what it can without it.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The folder cannot be used.
+    #[error("no counters: the state folder {} {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The fault.
+        source: FolderError,
+    },
+    /// There is a folder with the name of the file.
+    #[error("no counters: the state file {} is a folder: remove it", .0.display())]
+    IsFolder(PathBuf),
+    /// The file cannot be read.
+    #[error("no counters in this run: cannot read the state file {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The fault.
+        source: ReadFault,
+    },
+    /// The file cannot be locked.
+    #[error("cannot write the state file {}: {source}", path.display())]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: LockError,
+    },
+    /// The file cannot be written.
+    #[error("cannot write the state file {}: {source}; the old one is kept", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: FileError,
+    },
+}
+
+/// The fault of a state file.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadFault {
+    /// It cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It is not the JSON of a state.
+    #[error("{0}")]
+    Json(Foreign),
+    /// It has another format.
+    #[error("format {0}, but this program reads format {FORMAT}")]
+    Format(u32),
+}
+
+/// A locked state file: only one process at a time can write it.
 #[derive(Debug)]
 pub struct Locked<'a> {
     file: &'a StateFile,
@@ -119,18 +173,15 @@ pub struct Locked<'a> {
 }
 
 impl StateFile {
-    /// Opens the folder of this user, and makes it where it is missing. `identity` tells the state of one plugin command from that
-    /// of another.
+    /// Opens the private folder of this user, and creates it if it is missing. `identity` is the key of one plugin command.
     ///
     /// # Errors
-    /// Where there is no folder that belongs to this user alone: says which, and what to do.
-    pub fn open(collector: &str, identity: &[String]) -> Result<StateFile, String> {
+    /// If the folder does not belong to this user alone.
+    pub fn open(collector: &str, identity: &[String]) -> Result<StateFile, StateError> {
         let base = env::variable_os("MACKEREL_PLUGIN_WORKDIR");
         let base = base.map_or_else(std::env::temp_dir, PathBuf::from);
         let path = base.join(format!("mackerel-plugin-wasm-{}", rustix::process::geteuid().as_raw()));
-        let explain =
-            |why: String| format!("no state is kept, so counters are not shown: the folder {} {why}", path.display());
-        let folder = Folder::make(&path).map_err(explain)?;
+        let folder = Folder::make(&path).map_err(|source| StateError::Folder { path: path.clone(), source })?;
         let mut hash = Sha256::new();
         for part in identity {
             hash.update(part.as_bytes());
@@ -139,76 +190,57 @@ impl StateFile {
         let hash = hex::encode(&hash.finalize()[..8]);
         let name = format!("{collector}-{hash}.json");
         let path = path.join(&name);
-        // Anything else in the file's place is replaced, after a warning; a folder cannot be.
-        if folder.look(&name).is_some_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir()) {
-            let what = "no state is kept, so counters are not shown";
-            return Err(format!("{what}: {} is a folder: remove it", path.display()));
+        // Anything else with the file's name is replaced after a warning; a folder cannot be replaced.
+        if folder.stat(&name).is_some_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir()) {
+            return Err(StateError::IsFolder(path));
         }
         Ok(StateFile { folder, name, path })
     }
 
-    /// The file.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The state of the last run; an empty one where there is none.
+    /// Reads the state of the last run; an empty state if there is none.
     ///
     /// # Errors
-    /// Where there is a file that is not this program's state. The run goes on as after a fresh start, and replaces it.
-    pub fn read(&self) -> Result<State, String> {
-        let explain = |why: String| {
-            format!(
-                "the state in {} is not read, so counters are shown from the next run on: {why}",
-                self.path.display()
-            )
-        };
-        let Some((file, stat)) = self.folder.find(&self.name).map_err(explain)? else { return Ok(State::default()) };
-        let mut bytes = Vec::new();
-        file.take(limits::STATE_SIZE.as_u64() + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| explain(error.to_string()))?;
-        if bytes.len() as u64 > limits::STATE_SIZE.as_u64() {
-            return Err(explain(format!("it is larger than {:.0}", limits::STATE_SIZE.display().iec())));
-        }
-        let mut state = State::parse(&bytes).map_err(explain)?;
+    /// If the file is not this program's state. The run continues as the first one, and replaces it.
+    pub fn read(&self) -> Result<State, StateError> {
+        let unreadable = |source: ReadFault| StateError::Read { path: self.path.clone(), source };
+        let found = self.folder.find(&self.name).map_err(|error| unreadable(error.into()))?;
+        let Some((file, stat)) = found else { return Ok(State::default()) };
+        let bytes = read_bounded(file, limits::STATE_SIZE).map_err(|error| unreadable(error.into()))?;
+        let mut state = State::parse(&bytes).map_err(unreadable)?;
         state.file = Some(stamp(&stat));
         Ok(state)
     }
 
-    /// Waits for the right to write.
+    /// Locks the file for writing.
     ///
     /// # Errors
-    /// Where another run holds it for too long, or the lock cannot be made.
-    pub async fn lock(&self) -> Result<Locked<'_>, String> {
-        let explain = |why: String| format!("the state in {} is not written: {why}", self.path.display());
-        let lock = self.folder.lock_file(&format!("{}.lock", self.name));
-        let lock = lock.map_err(|error| explain(format!("its lock: {error}")))?;
-        let begin = Instant::now();
-        loop {
-            match lock.try_lock() {
-                Ok(()) => return Ok(Locked { file: self, _lock: lock }),
-                Err(std::fs::TryLockError::WouldBlock) if begin.elapsed() < limits::STATE_LOCK => {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-                Err(std::fs::TryLockError::WouldBlock) => {
-                    return Err(explain("another run has held its lock for too long".to_owned()));
-                }
-                Err(std::fs::TryLockError::Error(error)) => return Err(explain(format!("its lock: {error}"))),
-            }
+    /// If another run holds the lock for too long, or the lock cannot be made.
+    pub async fn lock(&self) -> Result<Locked<'_>, StateError> {
+        let locked = async {
+            let file = self.folder.lock_file(&format!("{}.lock", self.name))?;
+            lock_within(file, limits::STATE_LOCK, tokio::time::sleep).await
+        };
+        match locked.await {
+            Ok(lock) => Ok(Locked { file: self, _lock: lock }),
+            Err(source) => Err(StateError::Lock { path: self.path.clone(), source }),
         }
     }
 }
 
 impl Locked<'_> {
-    /// The state that the last run left, which none other can replace now: `earlier`, unless the file changed since that was
+    /// Returns the state of the last run, which no other run can replace now: `earlier`, unless the file has changed since it was
     /// read.
     ///
     /// # Errors
     /// As of [`StateFile::read`].
-    pub fn read_since(&self, earlier: State) -> Result<State, String> {
+    pub fn read_since(&self, earlier: State) -> Result<State, StateError> {
         let StateFile { folder, name, .. } = self.file;
-        if earlier.file.is_some() && folder.look(name).as_ref().map(stamp) == earlier.file {
+        if earlier.file.is_some() && folder.stat(name).as_ref().map(stamp) == earlier.file {
             return Ok(earlier);
         }
         self.file.read()
@@ -217,19 +249,18 @@ impl Locked<'_> {
     /// Replaces the state in one step.
     ///
     /// # Errors
-    /// Where it cannot be written: the old state stays.
-    pub fn replace(&self, state: &State) -> Result<(), String> {
+    /// If it cannot be written. The old state is kept.
+    pub fn replace(&self, state: &State) -> Result<(), StateError> {
         let StateFile { folder, name, path } = self.file;
-        let write = || -> std::io::Result<()> {
-            let bytes = state.to_bytes()?;
+        let write = || -> Result<(), FileError> {
+            let bytes = state.to_bytes().map_err(io::Error::from)?;
             if bytes.len() as u64 > limits::STATE_SIZE.as_u64() {
                 // The next run would not read it.
-                let limit = limits::STATE_SIZE.display().iec();
-                return Err(std::io::Error::other(format!("it would be larger than {limit:.0}")));
+                return Err(FileError::TooLarge(limits::STATE_SIZE));
             }
-            folder.replace(name, &bytes, false).map(drop)
+            folder.replace(name, &bytes, false)?;
+            Ok(())
         };
-        write()
-            .map_err(|error| format!("the state in {} is not written, so the old one stays: {error}", path.display()))
+        write().map_err(|source| StateError::Write { path: path.clone(), source })
     }
 }

@@ -88,7 +88,7 @@ pub enum SkipReason {
 }
 
 impl SkipReason {
-    /// Whether the container should be a target, and the operator has to choose.
+    /// Returns true if the container should be a target, and the operator has to choose.
     pub fn is_failure(&self) -> bool {
         matches!(self, SkipReason::SeveralPorts(_))
     }

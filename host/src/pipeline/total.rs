@@ -1,13 +1,13 @@
-//! Totals: one value of all targets' values.
+//! Totals: one value over all targets.
 
 use clap::ValueEnum;
 
-/// `--total`: how several values become one.
+/// `--total`: a function of several values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Total {
-    /// All added up, in the order in which they are printed.
+    /// The sum, in the order of printing.
     Sum,
-    /// The sum divided by their number.
+    /// The sum divided by the number of values.
     Avg,
     /// The largest.
     Max,
@@ -16,7 +16,7 @@ pub enum Total {
 }
 
 impl Total {
-    /// Its word on the command line, in keys and in labels.
+    /// Returns its name on the command line, in keys and in labels.
     pub fn word(self) -> &'static str {
         match self {
             Total::Sum => "sum",
@@ -26,12 +26,12 @@ impl Total {
         }
     }
 
-    /// Whether totals of stacked metrics can be stacked: the largest of each metric need not be of one target.
+    /// Returns true if totals of stacked metrics can be stacked: the maxima of two metrics can be those of two targets.
     pub fn is_stackable(self) -> bool {
         matches!(self, Total::Sum | Total::Avg)
     }
 
-    /// The total of `values`, of which there is one at least. None where it is more than a float holds.
+    /// Returns the total of at least one value; `None` if it overflows.
     pub fn of(self, values: &[f64]) -> Option<f64> {
         let total = match self {
             Total::Sum => values.iter().sum(),
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_total_is_of_all_values_in_their_order() {
+    fn a_total_takes_all_values_in_their_order() {
         let values = [0.1, 0.2, 0.3, -1.0];
         let totals = [Total::Sum, Total::Avg, Total::Max, Total::Min].map(|total| total.of(&values));
         let sum = 0.1 + 0.2 + 0.3 - 1.0;
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_total_that_no_float_holds_is_left_out() {
+    fn a_total_that_overflows_is_left_out() {
         assert_eq!(Total::Sum.of(&[1e308, 1e308]), None);
         assert_eq!(Total::Max.of(&[1e308, 1e308]), Some(1e308));
     }

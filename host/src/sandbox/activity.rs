@@ -1,27 +1,83 @@
-//! What a target's collection is doing: so that a timeout can say what did not come.
+//! Activities: what a target's collection waits for, so that a timeout names it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The guest computes, or waits for what only it knows.
-pub const COLLECTING: &str = "the collector was not done";
+/// An event or a resource that is being waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// A free file descriptor: nothing was started yet.
+    Start,
+    /// The lookup of the target's name.
+    Lookup,
+    /// The container engine.
+    Engine,
+    /// The guest itself.
+    Collector,
+    /// A connection to the target.
+    Connection,
+    /// The head of the target's response.
+    Response,
+    /// The rest of the target's response.
+    Body,
+    /// A conversation over TCP that the guest itself leads.
+    Tcp,
+    /// Memory that other sandboxes hold.
+    Memory,
+}
 
-/// The phrase that completes "… after 5s". Clones share it.
+impl Waiting {
+    /// Returns the words before "after 5s (--timeout)".
+    pub fn timed_out(self) -> &'static str {
+        match self {
+            Waiting::Start => "not started",
+            Waiting::Lookup => "lookup of the name timed out",
+            Waiting::Engine => "no response from the engine",
+            Waiting::Collector => "collector timed out",
+            Waiting::Connection => "connection timed out",
+            Waiting::Response => "no response",
+            Waiting::Body => "incomplete response",
+            Waiting::Tcp => "TCP exchange timed out",
+            Waiting::Memory => "no free memory (--total-memory)",
+        }
+    }
+
+    /// Returns the words before "when the run received SIGTERM".
+    pub fn unfinished(self) -> &'static str {
+        match self {
+            Waiting::Start => "not started",
+            Waiting::Lookup => "lookup of the name not finished",
+            Waiting::Engine => "no response from the engine",
+            Waiting::Collector => "collector not finished",
+            Waiting::Connection => "no connection",
+            Waiting::Response => "no response",
+            Waiting::Body => "incomplete response",
+            Waiting::Tcp => "TCP exchange not finished",
+            Waiting::Memory => "no free memory (--total-memory)",
+        }
+    }
+}
+
+/// The current activity of one target. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Activity(Arc<Mutex<&'static str>>);
+pub struct Activity(Arc<Mutex<Waiting>>);
 
 impl Activity {
-    /// Begins with `phrase`.
-    pub fn new(phrase: &'static str) -> Activity {
-        Activity(Arc::new(Mutex::new(phrase)))
+    /// Starts with `waiting`.
+    pub fn new(waiting: Waiting) -> Activity {
+        Activity(Arc::new(Mutex::new(waiting)))
     }
 
-    /// From here on, `phrase` is what is being done.
-    pub fn set(&self, phrase: &'static str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = phrase;
+    /// Replaces the activity.
+    pub fn set(&self, waiting: Waiting) {
+        *self.waiting() = waiting;
     }
 
-    /// What is being done.
-    pub fn get(&self) -> &'static str {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns the activity.
+    pub fn get(&self) -> Waiting {
+        *self.waiting()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,11 +1,11 @@
 //! The one unsafe module: loading native code.
 //!
-//! wasmtime runs what it is given here with the host's own rights, and looks at little more than whether the same version wrote it. So
-//! code comes from two places alone:
+//! wasmtime runs this code with the host's own rights, and checks little more than the version that compiled it. So code has two
+//! sources only:
 //!
-//! - a [`Builtin`], whose bytes are part of this very executable: who can change them can change the program as well;
-//! - an [`OwnCode`], a file that this program wrote into a folder that nobody but its user can look into or write to, and that is, by
-//!   its stamp or its digest, what was written. Who can change it is that user, who can change what runs anyway.
+//! - a [`Builtin`], whose bytes are part of this executable: whoever can change them can change the program too;
+//! - an [`OwnCode`], a file that this program wrote into a folder that only its user can read and write, and that is unchanged by its
+//!   stamp. Only that user can change it, who can change the program too.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -15,12 +15,12 @@ use rustix::fs::Stat;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::private_dir::{Stamp, is_own, stamp};
+use crate::private_dir::{FileError, Stamp, is_own, stamp};
 
-/// A collector that is part of the program. The only place that makes one is the list that xtask writes for `main.rs`.
+/// A collector that is part of the program. Only the list that xtask writes for `main.rs` makes one.
 #[derive(Debug)]
 pub struct Builtin {
-    /// Its name on the command line.
+    /// The name on the command line.
     pub name: &'static str,
     /// The SHA-256 of the component it was compiled from, in hexadecimal.
     pub digest: &'static str,
@@ -30,39 +30,36 @@ pub struct Builtin {
     pub code: &'static [u8],
 }
 
-/// A file of compiled code that this program wrote itself.
+/// A file of compiled code that this program wrote.
 #[derive(Debug)]
 pub struct OwnCode(File);
 
 impl OwnCode {
-    /// Takes a file for this program's own code: one of a [private folder](crate::private_dir::Folder), which is closed to others and
-    /// opens no symlinks. It must be this user's and closed to others itself, and not have changed since `written`.
+    /// Accepts a file of a [private folder](crate::private_dir::Folder) as this program's own code; `None` if it has changed since
+    /// `written`.
     ///
     /// # Errors
-    /// In what way it is not.
-    pub fn unchanged(file: File, stat: &Stat, written: &Stamp) -> Result<OwnCode, &'static str> {
+    /// If it belongs to another user, or is open to others.
+    pub fn unchanged(file: File, stat: &Stat, written: &Stamp) -> Result<Option<OwnCode>, FileError> {
         is_own(stat)?;
-        if stamp(stat) != *written {
-            return Err("was changed");
-        }
-        Ok(OwnCode(file))
+        Ok((stamp(stat) == *written).then_some(OwnCode(file)))
     }
 }
 
-/// Loads a built-in's code. wasmtime checks that it was compiled by the same version and with fitting settings.
+/// Loads a built-in's code. wasmtime checks the version and the settings that it was compiled with.
 pub(super) fn load(engine: &Engine, builtin: &Builtin) -> wasmtime::Result<Component> {
     // SAFETY: the bytes were written by `Engine::precompile_component` and embedded when this program was built; they are
     // `&'static` and immutable.
     unsafe { Component::deserialize(engine, builtin.code) }
 }
 
-/// Maps a file's code, of which only what is used is then read. wasmtime checks as it does in [`load`].
+/// Maps a file's code, so that only the used pages are read. wasmtime checks it as in [`load`].
 pub(super) fn map(engine: &Engine, OwnCode(file): &OwnCode) -> wasmtime::Result<Component> {
-    // The very file that was looked at, whatever its name leads to by now.
+    // The file that was checked, even if its name belongs to another file by now.
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    // SAFETY: the bytes are those that `Component::serialize` gave: the file's stamp is that which it had when this program had
-    // written it, whole and synced, and every change of its bytes, also by a write through a descriptor opened before, changes the stamp.
-    // Nobody changes them while they are mapped: the folder and the file are closed to all other users, and this program
-    // never writes into a file that has its name, but puts another in its place.
+    // SAFETY: the bytes are those of `Component::serialize`: the file's stamp is the one that it had when this program had written and
+    // synced it, and every change of its bytes, also through a descriptor opened before, changes the stamp. Nobody changes them
+    // while they are mapped: folder and file are closed to all other users, and this program never writes into a file that has its
+    // name, but replaces it.
     unsafe { Component::deserialize_file(engine, path) }
 }

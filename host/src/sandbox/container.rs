@@ -1,71 +1,89 @@
-//! The capability `mackerel:collector/container`: what is known of one container. Which one is decided before the guest runs.
+//! The capability `mackerel:collector/container`: stats and state of one container, which is chosen before the guest runs.
 
 use std::sync::{Arc, OnceLock};
 
+use serde::{Deserialize, Serialize};
 use wasmtime_wasi::async_trait;
 
-use super::activity::{Activity, COLLECTING};
-use crate::stats::Source;
+use super::activity::{Activity, Waiting};
 
 pub use super::wire::mackerel::collector::container::{
     BlockIo, ContainerState as State, ContainerStats as Stats, Cpu, Error, Health, HealthStatus, Memory, Network,
     Operations, Parts, Processes, Throttling, Traffic,
 };
 
-/// What tells of containers: the kernel and the engine, or a recording of what they told.
+/// The source of a container's stats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// The kernel's control groups.
+    Cgroup,
+    /// The engine's API.
+    Api,
+}
+
+/// A request for the stats of one container.
+#[derive(Debug, Clone, Copy)]
+pub struct StatsRequest<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// The requested parts.
+    pub parts: Parts,
+    /// True if the container can have network interfaces of its own, by the engine's list.
+    pub has_interfaces: bool,
+    /// The only source to use, if an earlier request of the same call has settled on it.
+    pub source: Option<Source>,
+}
+
+/// A reader of container stats: from the kernel and the engine, or from a recording.
 #[async_trait]
 pub trait StatsReader: Send + Sync {
-    /// The use of resources of the container `id`, and where the figures came from. Where `settled` names a source, none other is
-    /// taken. `has_interfaces` is what the engine's list tells of its network.
+    /// Reads the stats of a container, and returns their source.
     ///
     /// # Errors
-    /// Where the container is gone, or nobody tells of it.
-    async fn stats(
-        &self,
-        id: &str,
-        parts: Parts,
-        has_interfaces: bool,
-        settled: Option<Source>,
-    ) -> Result<(Stats, Source), Error>;
+    /// If the container is gone, or no source has its stats.
+    async fn stats(&self, request: StatsRequest<'_>) -> Result<(Stats, Source), Error>;
 
-    /// What the engine knows of the container `id` beyond its list.
+    /// Reads restarts and health of the container `id`.
     ///
     /// # Errors
-    /// Where the container is gone, or nobody tells of it.
+    /// If the container is gone, or the engine does not report it.
     async fn state(&self, id: &str) -> Result<State, Error>;
 }
 
-/// The one container that a sandbox's calls are about. Clones share what was read from where.
+/// The container of a sandbox. Clones share the source of its stats.
 #[derive(Clone)]
 pub struct Container {
     /// The container's id.
     pub id: String,
-    /// Whether it can have network interfaces of its own.
+    /// True if it can have network interfaces of its own.
     pub has_interfaces: bool,
-    /// What tells its figures.
-    pub figures: Arc<dyn StatsReader>,
-    /// Where its figures came from, once they were asked for: further ones come from there too.
-    pub settled: Arc<OnceLock<Source>>,
-    /// Told what is being waited for.
+    /// Reads its stats.
+    pub stats: Arc<dyn StatsReader>,
+    /// The source of its stats once they were read: further ones come from there too.
+    pub source: Arc<OnceLock<Source>>,
+    /// Set while the engine is being waited for.
     pub activity: Activity,
 }
 
 impl Container {
-    /// The container's use of resources. Bounded in time by the caller.
+    /// Reads the stats. The caller bounds the time.
     pub async fn stats(&self, parts: Parts) -> Result<Stats, Error> {
-        self.activity.set("no answer from the engine");
-        let stats = self.figures.stats(&self.id, parts, self.has_interfaces, self.settled.get().copied()).await;
-        self.activity.set(COLLECTING);
+        self.activity.set(Waiting::Engine);
+        let source = self.source.get().copied();
+        let request = StatsRequest { id: &self.id, parts, has_interfaces: self.has_interfaces, source };
+        let stats = self.stats.stats(request).await;
+        self.activity.set(Waiting::Collector);
         let (stats, source) = stats?;
-        self.settled.get_or_init(|| source);
+        self.source.get_or_init(|| source);
         Ok(stats)
     }
 
-    /// The container's restarts and health. Bounded in time by the caller.
+    /// Reads restarts and health. The caller bounds the time.
     pub async fn state(&self) -> Result<State, Error> {
-        self.activity.set("no answer from the engine");
-        let state = self.figures.state(&self.id).await;
-        self.activity.set(COLLECTING);
+        self.activity.set(Waiting::Engine);
+        let state = self.stats.state(&self.id).await;
+        self.activity.set(Waiting::Collector);
         state
     }
 }

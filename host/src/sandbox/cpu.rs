@@ -1,7 +1,7 @@
-//! CPU time: a call's own is bounded, and those that compute for long take turns, so that the others need not wait for all of them.
+//! CPU time: one call's is bounded, and calls that have used much CPU take turns, so that short calls need not wait for all of them.
 //!
-//! Guests and the host's work for them share one thread. A guest that computes gives way at every epoch, and what is counted is the
-//! thread's time between two such moments; of calls that are short, which most are, the time that passed: that is cheaper to ask for.
+//! Guests and the host's work for them share one thread. A guest yields at every epoch; the thread's CPU time between two yields
+//! counts. For short calls, which most are, elapsed time counts instead, because reading it is cheaper.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -13,20 +13,20 @@ use tokio::sync::Semaphore;
 use super::exceeded::Exceeded;
 use crate::limits;
 
-/// The turn to compute, of which there is one: calls that have computed for long wait for it.
+/// A gate with one permit: calls that have used much CPU take turns.
 #[derive(Debug)]
 pub struct Gate(Semaphore);
 
 impl Gate {
-    /// A turn that nobody has.
+    /// An open gate.
     pub fn new() -> Gate {
         Gate(Semaphore::new(1))
     }
 
-    /// Waits for `call`, as long as it computes for no longer than `limit`.
+    /// Runs `call` until it ends or has used `limit` of CPU time.
     ///
     /// # Errors
-    /// `exceeded`, where it does.
+    /// `exceeded`, if it uses more.
     pub async fn bounded<T>(
         &self,
         call: impl Future<Output = T>,
@@ -34,20 +34,20 @@ impl Gate {
         exceeded: Exceeded,
     ) -> Result<T, Exceeded> {
         let mut call = pin!(call);
-        let mut computed = Duration::ZERO;
+        let mut used = Duration::ZERO;
         loop {
-            let is_long = computed >= limits::SHORT_CPU;
+            let is_long = used >= limits::SHORT_CPU;
             let gate = if is_long { self.0.acquire().await.ok() } else { None };
             let (begin, begin_of_thread) = (Instant::now(), is_long.then(time_of_thread));
             let result = poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
-            computed += match begin_of_thread {
+            used += match begin_of_thread {
                 Some(begin) => time_of_thread().saturating_sub(begin),
                 None => begin.elapsed().min(limits::EPOCH),
             };
             drop(gate);
             match result {
                 Poll::Ready(result) => return Ok(result),
-                Poll::Pending if computed > limit => return Err(exceeded),
+                Poll::Pending if used > limit => return Err(exceeded),
                 Poll::Pending => woken().await,
             }
         }
@@ -60,27 +60,27 @@ impl Default for Gate {
     }
 }
 
-/// Waits for `work`, and tells for how long it computed.
+/// Runs `work`, and returns the CPU time that it used.
 pub async fn metered<T>(work: impl Future<Output = T>) -> (T, Duration) {
     let mut work = pin!(work);
-    let mut computed = Duration::ZERO;
+    let mut used = Duration::ZERO;
     let result = poll_fn(|context| {
         let begin = time_of_thread();
         let result = work.as_mut().poll(context);
-        computed += time_of_thread().saturating_sub(begin);
+        used += time_of_thread().saturating_sub(begin);
         result
     })
     .await;
-    (result, computed)
+    (result, used)
 }
 
-/// What this thread has computed so far. A busy machine makes it no longer.
+/// Returns the CPU time of this thread. It does not grow while the machine runs other work.
 fn time_of_thread() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()
 }
 
-/// Waits until somebody wakes this task. Who does knows it from the poll before.
+/// Waits until the waker of the previous poll is called.
 async fn woken() {
     let mut is_woken = false;
     poll_fn(|_| if std::mem::replace(&mut is_woken, true) { Poll::Ready(()) } else { Poll::Pending }).await;

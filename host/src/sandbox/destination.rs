@@ -1,13 +1,13 @@
-//! The one place that a sandbox reaches over the network: by the capability `http`, by `wasi:http` or by `wasi:sockets`.
+//! The destination: the one place that a sandbox reaches over the network, by `http`, `wasi:http` or `wasi:sockets`.
 //!
-//! | asked for | |
+//! | request | result |
 //! |---|---|
-//! | one of the target's addresses, with the target's port | dialled |
-//! | the target's name as it was fed in, with the target's port | its addresses are dialled |
-//! | any other address, name or port | refused ([`Refused`](super::refused::Refused)) |
+//! | one of the target's addresses, with the target's port | connects |
+//! | the target's name as it was configured, with the target's port | connects to its addresses |
+//! | any other address, name or port | [`Denied`](super::denied::Denied) |
 //!
-//! The addresses are looked up before the guest runs, and never again: no name of the guest's choosing reaches a name server, and a
-//! name that means something else a moment later is of no use.
+//! The addresses are looked up before the guest runs, and never again: no name of the guest's choice reaches a name server, and a
+//! name that changes its meaning a moment later has no effect.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -19,50 +19,50 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::activity::Activity;
+use super::activity::{Activity, Waiting};
 use crate::address::Address;
 use crate::tls;
 
-/// Where a sandbox's connections go. Decided before the guest runs.
+/// The target of a sandbox's connections, decided before the guest runs.
 #[derive(Debug, Clone)]
 pub struct Destination {
-    /// The address as the guest is told it: an IP address or the name that the operator gave, and the port.
+    /// The address that the guest gets: an IP address or the configured name, and the port.
     pub address: Address,
-    /// What it stands for: one address, or those that its name has.
+    /// The addresses that it was looked up to.
     pub addresses: Vec<SocketAddr>,
-    /// The name in the target's certificate.
+    /// The server name in the target's certificate.
     pub server_name: ServerName<'static>,
-    /// Told what is being waited for.
+    /// Set while a connection is made.
     pub activity: Activity,
 }
 
 impl Destination {
-    /// Whether `address` is the target's.
+    /// Returns true if `address` belongs to the target.
     pub fn is_at(&self, address: SocketAddr) -> bool {
         self.addresses.iter().any(|own| (own.ip(), own.port()) == (address.ip().to_canonical(), address.port()))
     }
 
-    /// The addresses that `host` stands for: the target's own by its name, and an address by itself. None for any other name.
-    pub fn look_up(&self, host: &str) -> Option<Vec<IpAddr>> {
+    /// Returns the known addresses of `host`: the target's for its name, an address for itself, `None` for any other name.
+    pub fn lookup(&self, host: &str) -> Option<Vec<IpAddr>> {
         if let Ok(address) = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
             return Some(vec![address]);
         }
         host.eq_ignore_ascii_case(&self.address.host).then(|| self.addresses.iter().map(SocketAddr::ip).collect())
     }
 
-    /// A connection to the target: to the first of its addresses that takes it.
+    /// Connects to the first address of the target that accepts.
     ///
     /// # Errors
-    /// What the system says of the last one.
+    /// The system's error for the last address.
     pub async fn connect(&self) -> io::Result<TcpStream> {
-        self.activity.set("no connection");
+        self.activity.set(Waiting::Connection);
         TcpStream::connect(self.addresses.as_slice()).await
     }
 
-    /// A connection over TLS, with a certificate that this machine trusts.
+    /// Connects over TLS, and checks the certificate against the machine's trusted roots.
     ///
     /// # Errors
-    /// Why there is none, in words.
+    /// If the connection or the handshake fails.
     pub async fn connect_by_tls(&self) -> io::Result<TlsStream<TcpStream>> {
         let stream = self.connect().await?;
         let connector = TlsConnector::from(tls_config().map_err(io::Error::other)?);
@@ -70,13 +70,23 @@ impl Destination {
     }
 }
 
-/// TLS with the machine's trusted roots, made when the first target wants it: reading them takes milliseconds.
-fn tls_config() -> Result<Arc<ClientConfig>, String> {
-    static CONFIG: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
+/// A TLS configuration that cannot be made.
+#[derive(Debug, Clone, thiserror::Error)]
+enum TlsError {
+    #[error("no trusted root certificates on this machine: set SSL_CERT_FILE")]
+    NoRoots,
+    #[error(transparent)]
+    Rustls(#[from] rustls::Error),
+}
+
+/// Returns the TLS configuration with the machine's trusted roots. It is made for the first target that needs it, because reading
+/// the roots takes milliseconds.
+fn tls_config() -> Result<Arc<ClientConfig>, TlsError> {
+    static CONFIG: OnceLock<Result<Arc<ClientConfig>, TlsError>> = OnceLock::new();
     let make = || {
         let roots = tls::native_roots();
         if roots.is_empty() {
-            return Err("this machine has no trusted root certificates (SSL_CERT_FILE names them)".to_owned());
+            return Err(TlsError::NoRoots);
         }
         Ok(Arc::new(tls::client(roots)?.with_no_client_auth()))
     };
@@ -86,19 +96,19 @@ fn tls_config() -> Result<Arc<ClientConfig>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::activity::COLLECTING;
+    use crate::sandbox::activity::Waiting;
 
     fn destination(host: &str, addresses: &[&str]) -> Destination {
         Destination {
             address: Address { host: host.to_owned(), port: 80 },
             addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
             server_name: ServerName::try_from("a").unwrap(),
-            activity: Activity::new(COLLECTING),
+            activity: Activity::new(Waiting::Collector),
         }
     }
 
     #[test]
-    fn only_the_targets_own_addresses_and_port_are_the_targets() {
+    fn only_the_addresses_and_the_port_of_the_target_belong_to_it() {
         let own = destination("db", &["10.0.0.1:80", "[fd00::1]:80"]);
         for address in ["10.0.0.1:80", "[::ffff:10.0.0.1]:80", "[fd00::1]:80"] {
             assert!(own.is_at(address.parse().unwrap()), "{address}");
@@ -109,17 +119,17 @@ mod tests {
     }
 
     #[test]
-    fn a_look_up_knows_the_targets_name_and_addresses_as_they_are_written() {
+    fn a_lookup_knows_the_name_of_the_target_and_literal_addresses() {
         let own = destination("db", &["10.0.0.1:80", "[fd00::1]:80"]);
         let both: Vec<IpAddr> = vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()];
-        assert_eq!(own.look_up("db"), Some(both.clone()));
-        assert_eq!(own.look_up("DB"), Some(both));
+        assert_eq!(own.lookup("db"), Some(both.clone()));
+        assert_eq!(own.lookup("DB"), Some(both));
         for address in ["127.0.0.1", "::1", "[::1]"] {
             let plain = address.trim_matches(['[', ']']).parse().unwrap();
-            assert_eq!(own.look_up(address), Some(vec![plain]), "to connect there is another question");
+            assert_eq!(own.lookup(address), Some(vec![plain]), "connecting to it is checked separately");
         }
         for name in ["db.", "db.example", "localhost", "", "0x7f000001", "127.1"] {
-            assert_eq!(own.look_up(name), None, "{name}");
+            assert_eq!(own.lookup(name), None, "{name}");
         }
     }
 }

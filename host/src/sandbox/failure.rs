@@ -1,148 +1,150 @@
-//! Failures: why one target gave no metrics. Its text stands behind the target's name on one line of stderr.
+//! Failures: the reason for which one target has no metrics. The text follows the target's name on one line of stderr.
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use hyper::StatusCode;
 use wasmtime_wasi::I32Exit;
 
-use crate::sandbox::container::Error as ContainerError;
-use crate::sandbox::exceeded::Exceeded;
-use crate::sandbox::refused::Refused;
-use crate::sandbox::{CollectError, HttpError};
+use super::activity::Waiting;
+use super::container::Error as ContainerError;
+use super::denied::Denied;
+use super::exceeded::Exceeded;
+use super::wire::mackerel::collector::http::Error as HttpError;
+use super::wire::mackerel::collector::types::CollectError;
 use crate::text::{Foreign, foreign};
 
-/// Why one target, or one call of a collector, gave nothing, and what the collector did before.
+/// A failed call of a collector, with what it did before.
 #[derive(Debug)]
 pub struct Failure {
-    /// Why.
+    /// The cause.
     pub cause: Cause,
-    /// The end of what the collector wrote to stderr.
-    pub wrote: String,
-    /// What it tried to reach besides its target.
-    pub refused: Refused,
+    /// The end of the collector's stderr.
+    pub stderr: String,
+    /// The denied attempts to reach anything but the target.
+    pub denied: Denied,
 }
+
+impl std::error::Error for Failure {}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.cause.fmt(f)?;
-        if !self.refused.is_empty() {
-            write!(f, "; it {}", self.refused)?;
+        if !self.denied.is_empty() {
+            write!(f, "; {}", self.denied)?;
         }
-        match Foreign::tail(&self.wrote) {
-            wrote if wrote.is_empty() => Ok(()),
-            wrote => write!(f, "; it wrote: {wrote}"),
+        match Foreign::tail(&self.stderr) {
+            stderr if stderr.is_empty() => Ok(()),
+            stderr => write!(f, "; stderr: {stderr}"),
         }
     }
 }
 
 impl From<Cause> for Failure {
     fn from(cause: Cause) -> Failure {
-        Failure { cause, wrote: String::new(), refused: Refused::default() }
+        Failure { cause, stderr: String::new(), denied: Denied::default() }
     }
 }
 
-/// Why one target, or one call of a collector, gave nothing.
+/// The cause of a failed call.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
-    /// Its time was up.
-    #[error("{waiting} after {} (--timeout)", humantime::format_duration(*.timeout))]
+    /// The target's timeout passed.
+    #[error("{} after {} (--timeout)", waiting.timed_out(), humantime::format_duration(*.timeout))]
     Timeout {
-        /// What was being done: a whole phrase.
-        waiting: &'static str,
-        /// The time that it had.
+        /// The activity at that time.
+        waiting: Waiting,
+        /// The timeout.
         timeout: Duration,
     },
-    /// A call that asks no target took too long.
-    #[error("the collector did not come to an end within {} (a fixed limit)", humantime::format_duration(*.0))]
-    Silent(Duration),
-    /// The run ended before it.
-    #[error("{waiting} when {stop}")]
+    /// The timeout of a call that does not use a target passed.
+    #[error("collector timed out after {} (fixed limit)", humantime::format_duration(*.0))]
+    CallTimeout(Duration),
+    /// The run ended first.
+    #[error("{} when {stop}", waiting.unfinished())]
     Stopped {
-        /// What was being done: a whole phrase.
-        waiting: &'static str,
-        /// Why the run ended.
+        /// The activity at that time.
+        waiting: Waiting,
+        /// The reason for which the run ended.
         stop: String,
     },
-    /// The target's name leads nowhere.
-    #[error("cannot look up '{}': {}", foreign(.host), foreign(.why))]
-    Name {
+    /// The target's name has no address.
+    #[error("cannot look up '{host}': {source}")]
+    Lookup {
         /// The name.
-        host: String,
-        /// The resolver's words.
-        why: String,
+        host: Foreign,
+        /// The resolver's error.
+        source: io::Error,
     },
-    /// The collector's own word.
-    #[error("{}", word(.0))]
+    /// The target's name cannot be a server name for TLS.
+    #[error("'{0}' is not a valid server name for TLS (--tls-server-name)")]
+    ServerName(Foreign),
+    /// The collector's own error.
+    #[error("{}", format_error(.0))]
     Collector(CollectError),
-    /// The collector passed a limit.
-    #[error("the collector {0}")]
-    Limit(Exceeded),
-    /// The collector ended its own process, which a collector is not.
-    #[error("the collector ended itself with the exit status {0}")]
+    /// The collector exceeded a limit.
+    #[error(transparent)]
+    Limit(#[from] Exceeded),
+    /// The collector ended itself, as a program does.
+    #[error("collector exited with status {0}")]
     Exit(i32),
     /// The collector failed in itself.
-    #[error("the collector failed: {}", foreign(.0))]
-    Trap(String),
-    /// The collector's answer is outside the contract.
-    #[error("the collector broke its contract: {}", foreign(.0))]
-    Contract(String),
+    #[error("collector failed: {0}")]
+    Trap(Foreign),
+    /// The collector returned something outside the contract.
+    #[error("collector violated the contract: {0}")]
+    Contract(Foreign),
 }
 
 impl Cause {
-    /// Why a call ended in a trap.
+    /// Returns the cause of a trap.
     pub fn of(trap: &wasmtime::Error) -> Cause {
         match (Exceeded::of(trap), trap.downcast_ref::<I32Exit>()) {
             (Some(exceeded), _) => Cause::Limit(exceeded),
             (None, Some(I32Exit(status))) => Cause::Exit(*status),
-            (None, None) => Cause::Trap(trap.root_cause().to_string()),
+            (None, None) => Cause::Trap(Foreign::new(&trap.root_cause().to_string())),
         }
     }
 }
 
-impl From<Exceeded> for Cause {
-    fn from(exceeded: Exceeded) -> Cause {
-        Cause::Limit(exceeded)
-    }
-}
-
-/// Words what a collector says of a target.
-fn word(error: &CollectError) -> String {
+/// Formats a collector's error about its target.
+fn format_error(error: &CollectError) -> String {
     match error {
-        CollectError::Http(error) => word_http(error),
-        CollectError::Container(error) => word_container(error),
-        CollectError::Status(status) => word_status(*status),
-        CollectError::Unexpected(text) => format!("unexpected answer: {}", foreign(text)),
+        CollectError::Http(error) => format_http_error(error),
+        CollectError::Container(error) => format_container_error(error),
+        CollectError::Status(status) => format_status(*status),
+        CollectError::Unexpected(text) => format!("unexpected response: {}", foreign(text)),
         CollectError::Other(text) => foreign(text).to_string(),
     }
 }
 
-fn word_http(error: &HttpError) -> String {
+fn format_http_error(error: &HttpError) -> String {
     match error {
-        HttpError::InvalidRequest(why) => format!("this request cannot be sent: {}", foreign(why)),
-        HttpError::Connect(why) => format!("no connection: {}", foreign(why)),
-        HttpError::Protocol(why) => format!("no whole answer: {}", foreign(why)),
+        HttpError::InvalidRequest(reason) => format!("invalid request: {}", foreign(reason)),
+        HttpError::Connect(reason) => format!("connection failed: {}", foreign(reason)),
+        HttpError::Protocol(reason) => format!("incomplete response: {}", foreign(reason)),
         HttpError::BodyTooLarge(limit) => {
-            format!("the answer's body is larger than {:.0}, which is the limit", ByteSize::b(*limit).display().iec())
+            format!("response body exceeds {:.0} (fixed limit)", ByteSize::b(*limit).display().iec())
         }
-        HttpError::NoEndpoint => "the collector asked for HTTP where there is no address".to_owned(),
+        HttpError::NoEndpoint => "collector sent an HTTP request, but the target has no port".to_owned(),
     }
 }
 
-fn word_container(error: &ContainerError) -> String {
+fn format_container_error(error: &ContainerError) -> String {
     match error {
         ContainerError::NoContainer => {
-            "the collector asked for a container's figures where there is no container".to_owned()
+            "collector requested container stats, but the target has no container".to_owned()
         }
-        ContainerError::Gone => "it was stopped or removed since the engine listed it".to_owned(),
-        ContainerError::Unavailable(why) => foreign(why).to_string(),
+        ContainerError::Gone => "container stopped or removed since the engine listed it".to_owned(),
+        ContainerError::Unavailable(reason) => foreign(reason).to_string(),
     }
 }
 
-fn word_status(status: u16) -> String {
+fn format_status(status: u16) -> String {
     let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     let reason = reason.map(|reason| format!(" {reason}")).unwrap_or_default();
     let hint = if (300..400).contains(&status) { "; redirects are not followed" } else { "" };
-    format!("answered {status}{reason} instead of 200 OK{hint}")
+    format!("HTTP {status}{reason} instead of 200 OK{hint}")
 }

@@ -1,7 +1,7 @@
 //! The capability `mackerel:collector/http`: GET requests to one target.
 //!
-//! What a guest can choose is the path, some headers, and whether TLS is spoken. Where the request goes is decided before the
-//! guest runs ([`Destination`]). No redirect is followed, no proxy asked.
+//! A guest chooses the path, some headers, and http or https. The [`Destination`] is decided before the guest runs. Redirects are not
+//! followed, and no proxy is used.
 
 use std::io::ErrorKind;
 use std::pin::{Pin, pin};
@@ -15,7 +15,7 @@ use hyper::http::uri::PathAndQuery;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
 
-use super::activity::COLLECTING;
+use super::activity::Waiting;
 use super::destination::Destination;
 use super::exceeded::Exceeded;
 use super::memory::Memory;
@@ -23,8 +23,8 @@ use super::wire::mackerel::collector::http::{Error, Request, Response, Scheme};
 use crate::limits;
 use crate::text::{foreign, root_cause};
 
-/// Headers that belong to a connection, and not to what is said over it.
-const OF_CONNECTIONS: [HeaderName; 8] = [
+/// Headers that describe a connection, and not the message.
+const CONNECTION_HEADERS: [HeaderName; 8] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,
     header::TRANSFER_ENCODING,
@@ -35,16 +35,16 @@ const OF_CONNECTIONS: [HeaderName; 8] = [
     HeaderName::from_static("keep-alive"),
 ];
 
-/// Whether a header says something of a connection alone.
-pub fn is_of_connection(name: &HeaderName) -> bool {
-    OF_CONNECTIONS.contains(name)
+/// Returns true if a header describes a connection.
+pub fn is_connection_header(name: &HeaderName) -> bool {
+    CONNECTION_HEADERS.contains(name)
 }
 
-/// Why there is no answer.
+/// The end of a request without a response.
 enum End {
     /// An error for the guest.
     Error(Error),
-    /// A limit that ends the guest.
+    /// An exceeded limit, which ends the guest.
     Limit(Exceeded),
 }
 
@@ -61,65 +61,65 @@ impl From<Exceeded> for End {
 }
 
 impl Destination {
-    /// Sends one request and reads the whole answer. Bounded in size here, and in time by the caller. While it is read, the answer
-    /// counts as the sandbox's memory.
+    /// Sends one request and reads the whole response. Its size is bounded here, the time by the caller. While it is read, the
+    /// response counts towards the sandbox's memory. The inner error is for the guest.
     ///
     /// # Errors
-    /// The limit on that memory, where it is passed: that ends the guest. What else goes wrong is for the guest to know.
+    /// If the memory limit is exceeded, which ends the guest.
     pub async fn get(&self, request: Request, memory: &mut Memory) -> Result<Result<Response, Error>, Exceeded> {
         let before = memory.bytes();
-        let answer = self.answer(request, memory).await;
-        memory.give_back_to(before);
-        match answer {
+        let result = self.request(request, memory).await;
+        memory.shrink_to(before);
+        match result {
             Ok(response) => Ok(Ok(response)),
             Err(End::Error(error)) => Ok(Err(error)),
             Err(End::Limit(exceeded)) => Err(exceeded),
         }
     }
 
-    async fn answer(&self, request: Request, memory: &mut Memory) -> Result<Response, End> {
+    async fn request(&self, request: Request, memory: &mut Memory) -> Result<Response, End> {
         let scheme = request.scheme;
         let request = self.checked(request)?;
-        let no_connection = |error: std::io::Error| Error::Connect(root_cause(&error));
+        let connect = |error: std::io::Error| Error::Connect(root_cause(&error));
         let response = match scheme {
             Scheme::Http => {
-                let stream = self.connect().await.map_err(no_connection)?;
+                let stream = self.connect().await.map_err(connect)?;
                 self.exchange(TokioIo::new(stream), request, memory).await
             }
-            // Boxed, for it is large, and would take its place on the stack of every sandbox.
+            // Boxed, because it is large and would take stack of every sandbox.
             Scheme::Https => {
                 Box::pin(async {
-                    let stream = self.connect_by_tls().await.map_err(no_connection)?;
+                    let stream = self.connect_by_tls().await.map_err(connect)?;
                     self.exchange(TokioIo::new(stream), request, memory).await
                 })
                 .await
             }
         };
-        self.activity.set(COLLECTING);
+        self.activity.set(Waiting::Collector);
         response
     }
 
-    /// The request as it goes onto the wire.
+    /// Checks the request, and makes the one that is sent.
     fn checked(&self, request: Request) -> Result<hyper::Request<Empty<Bytes>>, Error> {
         let invalid = |why: String| Error::InvalidRequest(why);
         let path = request.path;
         if !path.starts_with('/') || path.contains('#') {
-            return Err(invalid(format!("the path '{}' does not begin with '/', or has a fragment", foreign(&path))));
+            return Err(invalid(format!("path '{}' does not begin with '/', or has a fragment", foreign(&path))));
         }
         let path: PathAndQuery =
-            path.parse().map_err(|error| invalid(format!("the path '{}': {error}", foreign(&path))))?;
+            path.parse().map_err(|error| invalid(format!("path '{}': {error}", foreign(&path))))?;
         let mut wire = hyper::Request::new(Empty::new());
         *wire.uri_mut() = path.into();
         let authority = HeaderValue::from_str(&self.address.to_string()).map_err(|error| invalid(error.to_string()))?;
         wire.headers_mut().insert(header::HOST, authority);
         for (name, value) in request.headers {
             let field: HeaderName =
-                name.parse().map_err(|_| invalid(format!("'{}' is no header's name", foreign(&name))))?;
-            if is_of_connection(&field) || field == header::HOST || field == "proxy-connection" {
-                return Err(invalid(format!("the header '{name}' is the host's own")));
+                name.parse().map_err(|_| invalid(format!("'{}' is not a header name", foreign(&name))))?;
+            if is_connection_header(&field) || field == header::HOST || field == "proxy-connection" {
+                return Err(invalid(format!("header '{name}' is set by the host")));
             }
             let value = HeaderValue::from_str(&value)
-                .map_err(|_| invalid(format!("the header '{}' has an illegal value", foreign(&name))))?;
+                .map_err(|_| invalid(format!("header '{}' has an illegal value", foreign(&name))))?;
             wire.headers_mut().try_append(field, value).map_err(|error| invalid(error.to_string()))?;
         }
         Ok(wire)
@@ -134,22 +134,22 @@ impl Destination {
     where
         T: Read + Write + Unpin + Send,
     {
-        self.activity.set("no answer");
+        self.activity.set(Waiting::Response);
         let protocol = |error: hyper::Error| Error::Protocol(root_cause(&error));
         let mut builder = http1::Builder::new();
         let (mut sender, connection) = builder.max_buf_size(limits::HTTP_HEAD).handshake(io).await.map_err(protocol)?;
         let exchange = async move {
-            let answer = sender.send_request(request).await.map_err(|error| Error::Protocol(no_answer(&error)))?;
-            self.activity.set("no whole answer");
-            read(answer, memory).await
+            let response = sender.send_request(request).await.map_err(|error| Error::Protocol(no_response(&error)))?;
+            self.activity.set(Waiting::Body);
+            read(response, memory).await
         };
-        // The connection is dropped with the exchange: what a target still wants to send is not read.
+        // The connection is dropped with the exchange: further data of the target is not read.
         driven(exchange, pin!(connection)).await.0
     }
 }
 
-/// Waits for `work`, and drives its connection meanwhile. Gives the connection's end too, where that came before.
-pub(super) async fn driven<T, C: Future>(
+/// Runs `work` and drives its connection. Returns the connection's result too if it ended first.
+pub async fn driven<T, C: Future>(
     work: impl Future<Output = T>,
     mut connection: Pin<&mut C>,
 ) -> (T, Option<C::Output>) {
@@ -163,21 +163,21 @@ pub(super) async fn driven<T, C: Future>(
     }
 }
 
-/// Why not even the head of an answer came. Whether a target that closes the connection resets it is a matter of chance.
-fn no_answer(error: &hyper::Error) -> String {
+/// Returns the reason for which there is no response head. A target that closes the connection resets it or not by chance.
+fn no_response(error: &hyper::Error) -> String {
     let system = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
     let is_reset =
         system.is_some_and(|cause| matches!(cause.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe));
     if is_reset || error.is_canceled() || error.is_closed() || error.is_incomplete_message() {
-        return "the connection was closed before an answer came".to_owned();
+        return "connection closed before any response".to_owned();
     }
     root_cause(error)
 }
 
-/// Reads an answer whole, within its limit.
-async fn read(answer: hyper::Response<Incoming>, memory: &mut Memory) -> Result<Response, End> {
+/// Reads a whole response, within its limit.
+async fn read(response: hyper::Response<Incoming>, memory: &mut Memory) -> Result<Response, End> {
     let limit = limits::HTTP_BODY.as_u64();
-    let (head, mut incoming) = answer.into_parts();
+    let (head, mut incoming) = response.into_parts();
     let mut body = Vec::new();
     if incoming.size_hint().lower() > limit {
         return Err(Error::BodyTooLarge(limit).into());
@@ -188,7 +188,7 @@ async fn read(answer: hyper::Response<Incoming>, memory: &mut Memory) -> Result<
         if (body.len() + data.len()) as u64 > limit {
             return Err(Error::BodyTooLarge(limit).into());
         }
-        memory.take(data.len()).await?;
+        memory.reserve(data.len()).await?;
         body.extend_from_slice(data);
     }
     let header = |(name, value): (&HeaderName, &HeaderValue)| {

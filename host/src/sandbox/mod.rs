@@ -1,39 +1,40 @@
 //! The sandbox: a fresh WebAssembly instance for every call of a collector.
 //!
-//! What a guest gets, and what not:
-//!
-//! | capability | |
+//! | capability | a guest gets |
 //! |---|---|
-//! | `mackerel:collector/http` | GET to the one target ([`http`]) |
-//! | `wasi:http` | requests of any method to the one target ([`wasi_http`]) |
-//! | `wasi:sockets` | TCP to the one target ([`sockets`]); UDP, listening and look-ups of other names are refused |
-//! | `mackerel:collector/container` | resource use of the one container ([`container`]) |
-//! | `wasi:cli/stderr` | its last bytes are kept ([`stderr`]) |
-//! | clocks, random numbers | the machine's |
-//! | environment, arguments, standard input, files | empty |
-//! | standard output | leads nowhere |
-//! | requests and connections | so many |
-//! | memory, tables, stack, resources | bounded ([`memory`], [`limits`]), and with them what the host holds for the guest |
-//! | time | bounded by the caller; a guest that spins is interrupted at every epoch ([`runtime`]) and computes for so long ([`cpu`]) |
+//! | `mackerel:collector/http` | GET to its target ([`http`]) |
+//! | `wasi:http` | requests of any method to its target ([`wasi_http`]) |
+//! | `wasi:sockets` | TCP to its target ([`network`]); UDP, listening and lookups of other names are denied |
+//! | `mackerel:collector/container` | stats of its target's container ([`container`]) |
+//! | `wasi:cli/stderr` | the last bytes are kept ([`stderr`]) |
+//! | clocks, random numbers | those of the machine |
+//! | environment, arguments, standard input, files | nothing |
+//! | standard output | discarded |
 //!
-//! A guest that passes a limit is ended at once, with the limit as its failure ([`exceeded`]). One that reaches for anything but its
-//! target gets an error, and goes on; the operator reads what it tried ([`refused`]).
+//! Requests, connections, memory, tables, stack and resources are bounded ([`limits`], [`memory`]), including the memory that the host
+//! holds for a guest. Time is bounded by the caller; a guest that spins is interrupted at every epoch ([`runtime`]), and its CPU time
+//! is bounded ([`cpu`]).
+//!
+//! A guest that exceeds a limit is ended at once, and the limit is the failure ([`exceeded`]). A guest that reaches for anything but
+//! its target gets an error and continues; the operator reads what it tried ([`denied`]).
 
 pub mod activity;
 pub mod code;
 pub mod container;
 pub mod cpu;
+pub mod denied;
 pub mod destination;
 pub mod exceeded;
 pub mod failure;
+mod guest;
 pub mod http;
 pub mod memory;
-pub mod refused;
+mod network;
 pub mod runtime;
-pub mod sockets;
+mod sockets;
 pub mod stderr;
 pub mod usage;
-pub mod wasi_http;
+mod wasi_http;
 mod wire;
 
 use std::time::Duration;
@@ -42,26 +43,26 @@ use bytesize::ByteSize;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
 use wasmtime::{Engine, Result, Store};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi_http::WasiHttpCtx;
 
-use self::activity::{Activity, COLLECTING};
+use self::activity::{Activity, Waiting};
 use self::code::{Builtin, OwnCode};
 use self::container::Container;
 use self::cpu::Gate;
+use self::denied::Denied;
 use self::destination::Destination;
 use self::exceeded::Exceeded;
+use self::failure::{Cause, Failure};
+use self::guest::Guest;
 use self::memory::{Memory, Pool};
-use self::refused::Refused;
-use self::sockets::Network;
+use self::network::Network;
 use self::stderr::Stderr;
 use self::usage::Usage;
-use self::wire::mackerel::collector::{container as wit_container, http as wit_http, types};
 use self::wire::{Plugin, PluginPre};
 use crate::contract;
 use crate::limits;
-use crate::sandbox::failure::{Cause, Failure};
-use crate::text::foreign;
+use crate::text::Foreign;
 
 pub use self::wire::mackerel::collector::http::Error as HttpError;
 pub use self::wire::mackerel::collector::types::{
@@ -77,15 +78,15 @@ pub struct Collector {
     bounds: Bounds,
     pool: Pool,
     gate: Gate,
-    refused: Refused,
+    denied: Denied,
 }
 
-/// What an operator can bound of a sandbox.
+/// The bounds of sandboxes that an operator can set.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// Memory of one sandbox.
     pub memory: ByteSize,
-    /// Memory of all sandboxes together, beyond each one's share.
+    /// Memory of all sandboxes together, beyond each one's own share.
     pub total_memory: ByteSize,
     /// CPU time of one call.
     pub cpu: Duration,
@@ -97,91 +98,25 @@ impl Default for Bounds {
     }
 }
 
-/// A fresh instance of a collector. It serves one call, and is gone with it.
+/// A fresh instance of a collector. It serves one call and is dropped with it.
 pub struct Sandbox {
     store: Store<Guest>,
     plugin: Plugin,
 }
 
-/// The state of one sandbox.
-struct Guest {
-    wasi: WasiCtx,
-    wasi_http: WasiHttpCtx,
-    table: ResourceTable,
-    memory: Memory,
-    stderr: Stderr,
-    requests: usize,
-    network: Network,
-    container: Option<Container>,
-}
-
-impl WasiView for Guest {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-impl Guest {
-    /// Counts one more request, to the target or about the container.
-    fn count_request(&mut self) -> Result<(), Exceeded> {
-        self.requests += 1;
-        self.memory.usage.has_sent(self.requests);
-        if self.requests > limits::REQUESTS { Err(Exceeded::Requests) } else { Ok(()) }
-    }
-
-    /// Counts one more connection that the guest holds itself, with what the host holds for it until the sandbox ends.
-    fn count_connection(&mut self) -> Result<(), Exceeded> {
-        self.count_request()?;
-        self.memory.take_now(limits::CONNECTION_MEMORY)
-    }
-}
-
-impl types::Host for Guest {}
-
-impl wit_http::Host for Guest {
-    async fn get(&mut self, request: wit_http::Request) -> Result<Result<wit_http::Response, wit_http::Error>> {
-        self.count_request()?;
-        match self.network.destination() {
-            Some(target) => Ok(target.get(request, &mut self.memory).await?),
-            None => Ok(Err(wit_http::Error::NoEndpoint)),
-        }
-    }
-}
-
-impl wit_container::Host for Guest {
-    async fn stats(
-        &mut self,
-        parts: wit_container::Parts,
-    ) -> Result<Result<wit_container::ContainerStats, wit_container::Error>> {
-        self.count_request()?;
-        Ok(match &self.container {
-            Some(container) => container.stats(parts).await,
-            None => Err(wit_container::Error::NoContainer),
-        })
-    }
-
-    async fn state(&mut self) -> Result<Result<wit_container::ContainerState, wit_container::Error>> {
-        self.count_request()?;
-        Ok(match &self.container {
-            Some(container) => container.state().await,
-            None => Err(wit_container::Error::NoContainer),
-        })
-    }
-}
-
 impl Collector {
-    /// A collector that is part of the program.
+    /// Loads a collector that is part of the program.
     ///
     /// # Errors
-    /// Where the code is not of this program's wasmtime, which a rebuild mends.
+    /// If the code is not of this program's wasmtime; a rebuild fixes that.
     pub fn builtin(engine: &Engine, builtin: &Builtin) -> Result<Collector> {
         Collector::new(code::load(engine, builtin)?)
     }
 
-    /// A collector that was compiled before, into a file that nobody else could write since.
+    /// Maps a collector that was compiled before, from a file that no other user could write.
     ///
     /// # Errors
-    /// Where the code is not of this program's wasmtime, or not for this machine.
+    /// If the code is not of this program's wasmtime, or not for this machine.
     pub fn mapped(engine: &Engine, code: &OwnCode) -> Result<Collector> {
         Collector::new(code::map(engine, code)?)
     }
@@ -189,27 +124,22 @@ impl Collector {
     /// Compiles a collector from a component's bytes.
     ///
     /// # Errors
-    /// Where the bytes are no component, or no collector: what they are, as the end of a sentence about the file.
-    pub fn compile(engine: &Engine, bytes: &[u8]) -> Result<Collector, String> {
+    /// If the bytes are not a component, or not a collector.
+    pub fn compile(engine: &Engine, bytes: &[u8]) -> Result<Collector, contract::Error> {
         contract::check(bytes)?;
-        let refused = |error: wasmtime::Error| {
-            format!("is no collector: {}; {}", foreign(&format!("{error:#}")), contract::expected())
-        };
-        let component = Component::from_binary(engine, bytes).map_err(refused)?;
+        let invalid = |error: wasmtime::Error| contract::Error::Invalid(Foreign::new(&format!("{error:#}")));
+        let component = Component::from_binary(engine, bytes).map_err(invalid)?;
         let imports = imports_of(&component);
-        Collector::new(component).map_err(|error| match contract::strangers(&imports)[..] {
-            [] => refused(error),
-            ref strangers => format!(
-                "needs what no collector gets: it imports {}; of WASI, version 0.2 is offered",
-                foreign(&strangers.join(", "))
-            ),
+        Collector::new(component).map_err(|error| match contract::unsupported(&imports)[..] {
+            [] => invalid(error),
+            ref names => contract::Error::UnsupportedImports(Foreign::new(&names.join(", "))),
         })
     }
 
-    /// The compiled form, for [`OwnCode`].
+    /// Serializes the compiled form, for [`OwnCode`].
     ///
     /// # Errors
-    /// Where there is no memory for it.
+    /// If there is no memory for it.
     pub fn code(&self) -> Result<Vec<u8>> {
         self.component.serialize()
     }
@@ -218,7 +148,7 @@ impl Collector {
         let mut linker = Linker::new(component.engine());
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         sockets::link(&mut linker)?;
-        // Most collectors do without, and to link it takes 0.3 ms of a run's 5.
+        // Most collectors do not use it, and linking it takes 0.3 of the 5 ms of a run.
         let imports = imports_of(&component);
         if imports.iter().any(|import| import.starts_with("wasi:http/")) {
             wasi_http::link(&mut linker)?;
@@ -233,35 +163,35 @@ impl Collector {
             bounds,
             pool: Pool::new(bounds.total_memory),
             gate: Gate::new(),
-            refused: Refused::default(),
+            denied: Denied::default(),
         })
     }
 
-    /// Bounds the sandboxes from here on.
+    /// Sets the bounds of all further sandboxes.
     pub fn set_bounds(&mut self, bounds: Bounds) {
         self.pool = Pool::new(bounds.total_memory);
         self.bounds = bounds;
     }
 
-    /// The interfaces of which the component imports more than types, sorted.
+    /// The interfaces from which the component imports more than types, sorted.
     pub fn imports(&self) -> &[String] {
         &self.imports
     }
 
-    /// Whether the collector can ask about the containers behind its targets.
-    pub fn asks_of_containers(&self) -> bool {
+    /// Returns true if the collector can request container stats.
+    pub fn uses_stats(&self) -> bool {
         self.imports.iter().any(|import| import.starts_with("mackerel:collector/container@"))
     }
 
-    /// What the collector tried to reach in calls that ask no target.
-    pub fn refused(&self) -> &Refused {
-        &self.refused
+    /// The denied attempts in calls without a target.
+    pub fn denied(&self) -> &Denied {
+        &self.denied
     }
 
-    /// What the collector says of itself.
+    /// Calls `describe`.
     ///
     /// # Errors
-    /// Where it fails or takes too long.
+    /// If the call fails or times out.
     pub async fn describe(&self) -> Result<Description, Failure> {
         let describe = async |Sandbox { store, plugin }: &mut Sandbox| {
             plugin.mackerel_collector_metrics().call_describe(store).await
@@ -269,10 +199,10 @@ impl Collector {
         self.call_without_target(describe).await
     }
 
-    /// The graphs that `options` give, or why these options give none.
+    /// Calls `graphs` with `options`. The inner error is the collector's, about the options.
     ///
     /// # Errors
-    /// Where it fails or takes too long.
+    /// If the call fails or times out.
     pub async fn graphs(&self, options: &[OptionValue]) -> Result<Result<Vec<Graph>, String>, Failure> {
         let graphs = async |Sandbox { store, plugin }: &mut Sandbox| {
             plugin.mackerel_collector_metrics().call_graphs(store, options).await
@@ -280,35 +210,35 @@ impl Collector {
         self.call_without_target(graphs).await
     }
 
-    /// Makes a call that asks no target, in a sandbox and a time of its own.
+    /// Makes a call without a target, in a sandbox of its own and with a fixed timeout.
     async fn call_without_target<T>(&self, call: impl AsyncFnOnce(&mut Sandbox) -> Result<T>) -> Result<T, Failure> {
-        let (stderr, refused) = (Stderr::default(), self.refused.clone());
+        let (stderr, denied) = (Stderr::default(), self.denied.clone());
         let work = async {
-            let network = Network::refusing(refused.clone());
-            let mut sandbox = self.sandbox_with(stderr.clone(), network, Activity::new(COLLECTING)).await?;
+            let network = Network::closed(denied.clone());
+            let mut sandbox = self.sandbox_with(stderr.clone(), network, Activity::new(Waiting::Collector)).await?;
             call(&mut sandbox).await.map_err(|trap| Cause::of(&trap))
         };
         let bounded = self.gate.bounded(work, limits::CALL_CPU, Exceeded::FixedCpu);
         let result = match tokio::time::timeout(limits::DESCRIBE_TIMEOUT, bounded).await {
             Ok(Ok(result)) => result,
             Ok(Err(exceeded)) => Err(Cause::Limit(exceeded)),
-            Err(_) => Err(Cause::Silent(limits::DESCRIBE_TIMEOUT)),
+            Err(_) => Err(Cause::CallTimeout(limits::DESCRIBE_TIMEOUT)),
         };
-        result.map_err(|cause| Failure { cause, wrote: stderr.take(), refused })
+        result.map_err(|cause| Failure { cause, stderr: stderr.take(), denied })
     }
 
-    /// Waits for the calls to sandboxes of one target, as long as they compute for no longer than a call may.
+    /// Runs the calls of one target, within the CPU limit of one call.
     ///
     /// # Errors
-    /// The limit, where they do.
+    /// If they exceed the limit.
     pub async fn bounded<T>(&self, calls: impl Future<Output = T>) -> Result<T, Exceeded> {
         self.gate.bounded(calls, self.bounds.cpu, Exceeded::Cpu(self.bounds.cpu)).await
     }
 
-    /// A fresh sandbox, in which nothing has been called yet. `activity` is told what is being waited for.
+    /// Makes a fresh sandbox, in which nothing has been called. It sets `activity` to what it waits for.
     ///
     /// # Errors
-    /// Where the component's own start fails.
+    /// If the component's own start fails.
     pub async fn sandbox(&self, activity: Activity) -> Result<Sandbox, Cause> {
         self.sandbox_with(Stderr::default(), Network::default(), activity).await
     }
@@ -316,7 +246,7 @@ impl Collector {
     async fn sandbox_with(&self, stderr: Stderr, network: Network, activity: Activity) -> Result<Sandbox, Cause> {
         let mut wasi = WasiCtx::builder();
         wasi.stderr(stderr.clone()).max_random_size(limits::RANDOM_BYTES as u64);
-        network.open(&mut wasi);
+        network.configure(&mut wasi);
         let (wasi, wasi_http) = (wasi.build(), WasiHttpCtx::new());
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits::SANDBOX_RESOURCES);
@@ -331,63 +261,62 @@ impl Collector {
         Ok(Sandbox { store, plugin })
     }
 
-    /// Makes sandboxes beforehand, at most `count`, in the time that `work` waits for others. What the engine takes for its list
-    /// is enough for most of a run's sandboxes.
+    /// Makes up to `count` idle sandboxes while `work` waits. The time that the engine takes for its list is enough for most of a
+    /// run's sandboxes.
     pub async fn prewarm<T>(&self, count: usize, work: impl Future<Output = T>) -> (T, Vec<Sandbox>) {
         let mut work = std::pin::pin!(work);
         let mut idle = Vec::new();
         loop {
             let make = async {
                 tokio::task::yield_now().await;
-                self.bounded(self.sandbox(Activity::new(COLLECTING))).await
+                self.bounded(self.sandbox(Activity::new(Waiting::Collector))).await
             };
             tokio::select! {
                 biased;
                 result = &mut work => return (result, idle),
-                // A failure comes again where the sandbox is wanted, and is told there.
+                // A failure occurs again when the sandbox is needed, and is reported there.
                 Ok(Ok(sandbox)) = make, if idle.len() < count => idle.push(sandbox),
             }
         }
     }
 }
 
-/// The interfaces of which a component imports more than types, sorted.
+/// Returns the interfaces from which a component imports more than types, sorted.
 fn imports_of(component: &Component) -> Vec<String> {
     let engine = component.engine();
     let kind = component.component_type();
-    let is_called = |item: &ComponentItem| match item {
+    let has_functions = |item: &ComponentItem| match item {
         ComponentItem::ComponentInstance(interface) => interface
             .exports(engine)
             .any(|(_, of)| matches!(of.ty, ComponentItem::ComponentFunc(_) | ComponentItem::Resource(_))),
         _ => true,
     };
-    let imports = kind.imports(engine).filter(|(_, import)| is_called(&import.ty));
+    let imports = kind.imports(engine).filter(|(_, import)| has_functions(&import.ty));
     let mut names: Vec<String> = imports.map(|(name, _)| name.to_owned()).collect();
     names.sort_unstable();
     names
 }
 
 impl Sandbox {
-    /// What its guest writes to stderr.
+    /// The guest's stderr.
     pub fn stderr(&self) -> Stderr {
         self.store.data().stderr.clone()
     }
 
-    /// What its guest tried to reach besides its target.
-    pub fn refused(&self) -> Refused {
-        self.store.data().network.refused.clone()
+    /// The guest's denied attempts.
+    pub fn denied(&self) -> Denied {
+        self.store.data().network.denied.clone()
     }
 
-    /// What its guest uses.
+    /// The guest's usage.
     pub fn usage(&self) -> Usage {
         self.store.data().memory.usage.clone()
     }
 
-    /// Collects from one target, which `destination` and `container` lead to. The time is the caller's to bound; `activity` is told what is
-    /// being waited for.
+    /// Calls `collect` for one target, which `destination` and `container` give access to. The caller bounds the time.
     ///
     /// # Errors
-    /// The collector's own, or why it failed.
+    /// The collector's own error, or the reason for which the call failed.
     pub async fn collect(
         self,
         destination: Option<Destination>,
@@ -399,7 +328,7 @@ impl Sandbox {
         let Sandbox { mut store, plugin } = self;
         let guest = store.data_mut();
         if let Some(destination) = destination {
-            guest.network.lead_to(destination);
+            guest.network.allow(destination);
         }
         (guest.container, guest.memory.activity) = (container, activity);
         let result = plugin.mackerel_collector_metrics().call_collect(&mut store, target, options).await;

@@ -1,106 +1,29 @@
-//! `wasi:sockets`: TCP to the target, so that an ordinary library of any language can speak its own protocol.
+//! `wasi:sockets`: TCP to the target, so that a client library of any language can use its own protocol.
 //!
-//! | asked for | |
-//! |---|---|
-//! | connect over TCP to the target | done |
-//! | bind to `0.0.0.0:0` or `[::]:0` | done: a connection asks for it first |
-//! | connect elsewhere, bind otherwise, listen | refused |
-//! | UDP | refused |
-//! | look up the target's own name, or an address | answered with what is known already |
-//! | look up any other name | refused, and nobody is asked |
-//!
-//! wasmtime-wasi refuses all of it unless it is told otherwise. It has no word about names but "all" or "none" and counts no sockets,
-//! so those functions are this module's own.
+//! [`Network`](super::network::Network) says what is allowed. wasmtime-wasi can only allow all name lookups or none, and does not
+//! count sockets, so those functions are replaced here.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::net::IpAddr;
 
 use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime::{Result, StoreContextMut};
+use wasmtime_wasi::async_trait;
 use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress, IpAddressFamily, Network as WasiNetwork};
 use wasmtime_wasi::p2::bindings::sockets::tcp_create_socket::Host as _;
 use wasmtime_wasi::p2::{DynPollable, Pollable, TcpSocket, UdpSocket, subscribe};
-use wasmtime_wasi::sockets::{SocketAddrUse, WasiSocketsView};
-use wasmtime_wasi::{WasiCtxBuilder, async_trait};
+use wasmtime_wasi::sockets::WasiSocketsView;
 
-use super::Guest;
-use super::destination::Destination;
-use super::refused::Refused;
+use super::guest::Guest;
 
-/// The version of `wasi:sockets` whose functions are replaced: wasmtime-wasi's.
+/// The version of `wasi:sockets` in wasmtime-wasi, whose functions are replaced.
 const VERSION: &str = "0.2.12";
 
-/// What one sandbox has of the network. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct Network {
-    /// Where it may go; unset where there is nowhere to go.
-    destination: Arc<OnceLock<Destination>>,
-    /// Where it wanted to go besides.
-    pub refused: Refused,
-}
-
-impl Network {
-    /// Nothing of it; what is tried is told to `refused`.
-    pub fn refusing(refused: Refused) -> Network {
-        Network { destination: Arc::default(), refused }
-    }
-
-    /// From here on, `destination` is reached.
-    pub fn lead_to(&self, destination: Destination) {
-        // A sandbox serves one call, and leads to one place in its life.
-        let _ = self.destination.set(destination);
-    }
-
-    /// Where the sandbox may go.
-    pub fn destination(&self) -> Option<&Destination> {
-        self.destination.get()
-    }
-
-    /// Opens the sockets of a sandbox that far.
-    pub fn open(&self, wasi: &mut WasiCtxBuilder) {
-        let network = self.clone();
-        wasi.allow_tcp(true).socket_addr_check(move |address, purpose| {
-            let is_allowed = network.allows(address, purpose);
-            Box::pin(std::future::ready(is_allowed))
-        });
-    }
-
-    fn allows(&self, address: SocketAddr, purpose: SocketAddrUse) -> bool {
-        let way = match purpose {
-            SocketAddrUse::TcpBind if address.ip().is_unspecified() && address.port() == 0 => return true,
-            SocketAddrUse::TcpConnect => match self.destination() {
-                Some(destination) if destination.is_at(address) => {
-                    destination.activity.set("the exchange over TCP was not done");
-                    return true;
-                }
-                _ => "TCP",
-            },
-            SocketAddrUse::TcpBind | SocketAddrUse::TcpListen | SocketAddrUse::TcpAccept => "TCP, to listen",
-            SocketAddrUse::UdpBind | SocketAddrUse::UdpSend | SocketAddrUse::UdpReceive => "UDP",
-        };
-        self.refused.add(&format!("{address} ({way})"));
-        false
-    }
-
-    /// The addresses of `name`, as far as they are known already.
-    fn look_up(&self, name: &str) -> Result<VecDeque<IpAddr>, ErrorCode> {
-        let known = match self.destination() {
-            Some(destination) => destination.look_up(name),
-            None => None,
-        };
-        known.map(VecDeque::from).ok_or_else(|| {
-            self.refused.add(&format!("'{name}' (look-up of a name)"));
-            ErrorCode::PermanentResolverFailure
-        })
-    }
-}
-
-/// Puts this module's functions in the place of wasmtime-wasi's.
+/// Replaces functions of wasmtime-wasi by those of this module.
 ///
 /// # Errors
-/// Where that cannot be done.
-pub(super) fn link(linker: &mut Linker<Guest>) -> Result<()> {
+/// If an interface is missing.
+pub fn link(linker: &mut Linker<Guest>) -> Result<()> {
     linker.allow_shadowing(true);
     let interface = |name: &str| format!("wasi:sockets/{name}@{VERSION}");
     linker.instance(&interface("tcp-create-socket"))?.func_wrap("create-tcp-socket", create_tcp_socket)?;
@@ -117,13 +40,13 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> Result<()> {
     Ok(())
 }
 
-/// The results of functions, as the component model passes them.
-type Answer<T> = Result<(Result<T, ErrorCode>,)>;
+/// The result of a function, as the component model passes it.
+type Returned<T> = Result<(Result<T, ErrorCode>,)>;
 
 fn create_tcp_socket(
     mut store: StoreContextMut<'_, Guest>,
     (family,): (IpAddressFamily,),
-) -> Answer<Resource<TcpSocket>> {
+) -> Returned<Resource<TcpSocket>> {
     let guest = store.data_mut();
     guest.count_connection()?;
     match guest.sockets().create_tcp_socket(family) {
@@ -132,13 +55,16 @@ fn create_tcp_socket(
     }
 }
 
-#[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps)] // as the linker calls it
-fn create_udp_socket(store: StoreContextMut<'_, Guest>, (_family,): (IpAddressFamily,)) -> Answer<Resource<UdpSocket>> {
-    store.data().network.refused.add("a socket (UDP)");
+#[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps)] // the linker fixes the signature
+fn create_udp_socket(
+    store: StoreContextMut<'_, Guest>,
+    (_family,): (IpAddressFamily,),
+) -> Returned<Resource<UdpSocket>> {
+    store.data().network.denied.add("UDP socket");
     Ok((Err(ErrorCode::AccessDenied),))
 }
 
-/// The addresses of a name that the guest has not taken yet.
+/// The addresses of a name that the guest has not read yet.
 struct Addresses(VecDeque<IpAddr>);
 
 #[async_trait]
@@ -149,9 +75,9 @@ impl Pollable for Addresses {
 fn resolve_addresses(
     mut store: StoreContextMut<'_, Guest>,
     (_network, name): (Resource<WasiNetwork>, String),
-) -> Answer<Resource<Addresses>> {
+) -> Returned<Resource<Addresses>> {
     let guest = store.data_mut();
-    Ok((match guest.network.look_up(&name) {
+    Ok((match guest.network.lookup(&name) {
         Ok(addresses) => Ok(guest.table.push(Addresses(addresses))?),
         Err(code) => Err(code),
     },))
@@ -160,7 +86,7 @@ fn resolve_addresses(
 fn next_address(
     mut store: StoreContextMut<'_, Guest>,
     (addresses,): (Resource<Addresses>,),
-) -> Answer<Option<IpAddress>> {
+) -> Returned<Option<IpAddress>> {
     let Addresses(addresses) = store.data_mut().table.get_mut(&addresses)?;
     Ok((Ok(addresses.pop_front().map(IpAddress::from)),))
 }

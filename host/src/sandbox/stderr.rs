@@ -1,5 +1,4 @@
-//! A guest's standard error: its last bytes are kept, the rest is cut. Writing never blocks and never fails, for a full
-//! pipe would be a trap.
+//! A guest's standard error: the last bytes are kept. Writing never blocks and never fails, because a full pipe would be a trap.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -14,12 +13,12 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use crate::limits;
 
-/// The end of what a guest wrote. Clones share it.
+/// The end of a guest's output. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Stderr(Arc<Mutex<VecDeque<u8>>>);
 
 impl Stderr {
-    /// Takes what was written; a character that was cut in two is replaced.
+    /// Takes the output. A character that was cut in two is replaced.
     pub fn take(&self) -> String {
         let mut tail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(tail.make_contiguous()).into_owned()

@@ -1,9 +1,9 @@
-//! What a sandbox has used, for those who want to know how far from its limits it stays.
+//! Usage: how much of its limits a sandbox has used.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Counts what one sandbox uses. Clones share it.
+/// The usage of one sandbox. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Usage(Arc<Counts>);
 
@@ -14,22 +14,22 @@ struct Counts {
 }
 
 impl Usage {
-    /// The sandbox has so many bytes of memory now.
-    pub fn has(&self, bytes: u64) {
+    /// Records the current memory in bytes.
+    pub fn record_memory(&self, bytes: u64) {
         self.0.peak.fetch_max(bytes, Ordering::Relaxed);
     }
 
-    /// The sandbox has sent so many requests.
-    pub fn has_sent(&self, requests: usize) {
+    /// Records the number of requests so far.
+    pub fn record_requests(&self, requests: usize) {
         self.0.requests.store(requests, Ordering::Relaxed);
     }
 
-    /// The most memory that it had, in bytes: what the host held for it counts too.
+    /// The peak of memory in bytes, including what the host held for the sandbox.
     pub fn peak(&self) -> u64 {
         self.0.peak.load(Ordering::Relaxed)
     }
 
-    /// How many requests it sent, to the target or about the container.
+    /// The number of requests to the target or about the container.
     pub fn requests(&self) -> usize {
         self.0.requests.load(Ordering::Relaxed)
     }

@@ -1,8 +1,8 @@
-//! `wasi:http`: requests of any method to the target, so that an ordinary HTTP library of any language works.
+//! `wasi:http`: requests of any method to the target, so that an HTTP client library of any language works.
 //!
-//! wasmtime-wasi-http would send a request anywhere, look its name up, and wait for ten minutes. Here a request for any other
-//! authority than the target's is refused ([`Destination`]), the known addresses are dialled, and the run's own limits
-//! hold: the time of the target, the size of a body, the number of requests. No redirect is followed, no proxy asked.
+//! wasmtime-wasi-http sends a request anywhere, looks names up, and waits for ten minutes. Here a request to any other authority than
+//! the target's is denied ([`Destination`]), the known addresses are used, and the limits of the run hold: timeout, body size,
+//! number of requests. Redirects are not followed, and no proxy is used.
 
 use std::io;
 use std::pin::Pin;
@@ -25,21 +25,21 @@ use wasmtime_wasi_http::p2::bindings::http::types::{self, ErrorCode};
 use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
-use super::Guest;
-use super::activity::COLLECTING;
+use super::activity::Waiting;
 use super::destination::Destination;
+use super::guest::Guest;
 use super::http::driven;
-use super::sockets::Network;
+use super::network::Network;
 use crate::limits;
 
-/// The interface whose function is replaced, as wasmtime-wasi-http names it.
+/// The interface of wasmtime-wasi-http whose function is replaced.
 const HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
 
-/// Adds the interfaces of `wasi:http` that a client needs.
+/// Links the interfaces of `wasi:http` that a client needs.
 ///
 /// # Errors
-/// Where something else has these names.
-pub(super) fn link(linker: &mut Linker<Guest>) -> Result<()> {
+/// If a name is taken.
+pub fn link(linker: &mut Linker<Guest>) -> Result<()> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     linker.allow_shadowing(true);
     linker.instance(HANDLER)?.func_wrap("handle", handle)?;
@@ -53,7 +53,7 @@ impl WasiHttpView for Guest {
     }
 }
 
-/// wasmtime-wasi-http's own, for a request that counts.
+/// Counts a request, and passes it to wasmtime-wasi-http.
 fn handle(
     mut store: StoreContextMut<'_, Guest>,
     (request, options): (Resource<HostOutgoingRequest>, Option<Resource<types::RequestOptions>>),
@@ -61,15 +61,15 @@ fn handle(
     let guest = store.data_mut();
     guest.count_connection()?;
     match guest.http().handle(request, options) {
-        Ok(answer) => Ok((Ok(answer),)),
+        Ok(response) => Ok((Ok(response),)),
         Err(error) => Ok((Err(error.downcast()?),)),
     }
 }
 
-/// What wasmtime-wasi-http drives a connection with.
+/// The future that drives a connection, as wasmtime-wasi-http takes it.
 type Connection = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
-type Answer = Result<(hyper::Response<WasiBody>, Connection), Error>;
+type Sent = Result<(hyper::Response<WasiBody>, Connection), Error>;
 
 impl WasiHttpHooks for Network {
     fn send_request(
@@ -77,7 +77,7 @@ impl WasiHttpHooks for Network {
         request: hyper::Request<WasiBody>,
         options: Option<RequestOptions>,
         _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
-    ) -> Box<dyn Future<Output = Answer> + Send> {
+    ) -> Box<dyn Future<Output = Sent> + Send> {
         let scheme = request.uri().scheme().cloned().unwrap_or(Scheme::HTTP);
         let authority = request.uri().authority();
         let host = authority.map(|authority| authority.host().to_owned()).unwrap_or_default();
@@ -85,10 +85,10 @@ impl WasiHttpHooks for Network {
         let port = authority.and_then(Authority::port_u16).unwrap_or(default_port);
         let own = self.destination().filter(|destination| {
             let is_own = |ip| destination.is_at((ip, port).into());
-            destination.look_up(&host).is_some_and(|addresses| addresses.into_iter().any(is_own))
+            destination.lookup(&host).is_some_and(|addresses| addresses.into_iter().any(is_own))
         });
         let Some(destination) = own.cloned() else {
-            self.refused.add(&format!("{scheme}://{host}:{port} ({})", request.method()));
+            self.denied.add(&format!("{scheme}://{host}:{port} ({})", request.method()));
             return Box::new(std::future::ready(Err(Error::HttpRequestDenied)));
         };
         Box::new(async move { destination.send(request, scheme == Scheme::HTTPS, options.unwrap_or_default()).await })
@@ -98,19 +98,19 @@ impl WasiHttpHooks for Network {
         Some(Scheme::HTTP)
     }
 
-    /// It is set from what is known, not from what the guest says.
+    /// The host sets it to the target, not the guest.
     fn set_host_header(&mut self) -> bool {
         false
     }
 
-    /// The host's memory for one request is the smaller by it.
+    /// Bounds the memory of the host for one request.
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
         limits::HTTP_HEAD
     }
 }
 
 impl Destination {
-    async fn send(&self, mut request: hyper::Request<WasiBody>, by_tls: bool, options: RequestOptions) -> Answer {
+    async fn send(&self, mut request: hyper::Request<WasiBody>, by_tls: bool, options: RequestOptions) -> Sent {
         let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         *request.uri_mut() = path.into();
         let host = HeaderValue::from_str(&self.address.to_string()).map_err(|_| Error::HttpRequestUriInvalid)?;
@@ -126,26 +126,27 @@ impl Destination {
         }
     }
 
-    async fn drive<T>(&self, io: T, request: hyper::Request<WasiBody>, options: RequestOptions) -> Answer
+    async fn drive<T>(&self, io: T, request: hyper::Request<WasiBody>, options: RequestOptions) -> Sent
     where
         T: Read + Write + Unpin + Send + 'static,
     {
-        self.activity.set("no answer");
+        self.activity.set(Waiting::Response);
         let mut builder = http1::Builder::new();
         let (mut sender, connection) = builder.max_buf_size(limits::HTTP_HEAD).handshake(io).await?;
         let mut connection = Box::pin(connection);
         let patience = options.first_byte_timeout.unwrap_or(limits::LONGEST_DEADLINE);
-        let answer = timeout(patience, driven(sender.send_request(request), connection.as_mut())).await;
-        let (answer, end) = answer.map_err(|_| Error::ConnectionReadTimeout)?;
-        let answer = answer?;
-        self.activity.set("no whole answer");
+        let (response, end) = timeout(patience, driven(sender.send_request(request), connection.as_mut()))
+            .await
+            .map_err(|_| Error::ConnectionReadTimeout)?;
+        let response = response?;
+        self.activity.set(Waiting::Body);
         let body = |incoming: Incoming| {
             let patience = options.between_bytes_timeout.unwrap_or(limits::LONGEST_DEADLINE);
             let left = limits::HTTP_BODY.as_u64();
             let clock = Box::pin(sleep(patience));
-            UnsyncBoxBody::new(Answered { incoming, left, patience, clock, destination: self.clone() })
+            UnsyncBoxBody::new(BoundedBody { incoming, left, patience, clock, destination: self.clone() })
         };
-        // The sender stays until the connection ends: dropped, it would end it.
+        // Dropping the sender would end the connection.
         let connection = async move {
             let result = match end {
                 Some(result) => result,
@@ -154,7 +155,7 @@ impl Destination {
             drop(sender);
             result.map_err(Error::from)
         };
-        Ok((answer.map(body), Box::new(connection)))
+        Ok((response.map(body), Box::new(connection)))
     }
 }
 
@@ -168,8 +169,8 @@ fn not_connected(error: io::Error) -> Error {
     }
 }
 
-/// An answer's body, within its limit of size and the guest's own of time.
-struct Answered {
+/// A response body, within its size limit and the guest's own timeouts.
+struct BoundedBody {
     incoming: Incoming,
     left: u64,
     patience: Duration,
@@ -177,7 +178,7 @@ struct Answered {
     destination: Destination,
 }
 
-impl Body for Answered {
+impl Body for BoundedBody {
     type Data = Bytes;
     type Error = Error;
 
@@ -204,7 +205,7 @@ impl Body for Answered {
             }
             Some(Err(error)) => Some(Err(error.into())),
             None => {
-                self.destination.activity.set(COLLECTING);
+                self.destination.activity.set(Waiting::Collector);
                 None
             }
         })

@@ -1,7 +1,7 @@
-//! StatsReader of a container as the engine's API gives them: Docker's `GET /containers/ID/stats`, which Podman speaks too.
+//! Stats from the engine's API: Docker's `GET /containers/ID/stats`, which Podman has too.
 //!
-//! What engines leave out is absent here. Docker on version 1 of control groups names memory otherwise than on version 2; Podman
-//! tells no more of memory than usage and limit.
+//! Fields that engines omit are absent here. Docker names memory differently on versions 1 and 2 of control groups; Podman reports
+//! only usage and limit.
 
 use std::collections::HashMap;
 
@@ -11,30 +11,28 @@ use bollard_stubs::models::{
 };
 use jiff::Timestamp;
 
-use super::{empty, operations, sum, used};
-use crate::engine::{Engine, Refusal};
+use super::count::{empty, operations, sum, used};
+use crate::engine::{ContainerError, Engine};
 use crate::sandbox::container::{
-    BlockIo, Cpu, Error, Health, HealthStatus, Memory, Network, Operations, Parts, Processes, State, Stats, Throttling,
-    Traffic,
+    BlockIo, Cpu, Error, Health, HealthStatus, Memory, Network, Operations, Parts, Processes, State, Stats,
+    StatsRequest, Throttling, Traffic,
 };
 
-/// The figures of the container `id` at the engine's next count.
-pub async fn stats(engine: &Engine, id: &str, parts: Parts, has_interfaces: bool) -> Result<Stats, Error> {
-    figures(engine.stats(id).await?, parts, has_interfaces)
+/// Requests the stats of a container at the engine's next sample.
+pub async fn stats(engine: &Engine, request: StatsRequest<'_>) -> Result<Stats, Error> {
+    parse_stats(engine.stats(request.id).await?, request.parts, request.has_interfaces)
 }
 
-/// The figures that an answer of the engine holds.
+/// Takes the requested parts out of the engine's response.
 ///
 /// # Errors
-/// Where it tells no time, or that of a container that is stopped.
-pub fn figures(response: ContainerStatsResponse, parts: Parts, has_interfaces: bool) -> Result<Stats, Error> {
-    // A container that was just stopped has an answer of zeros, taken in the year 1.
+/// If it has no time, or the time of a stopped container.
+pub fn parse_stats(response: ContainerStatsResponse, parts: Parts, has_interfaces: bool) -> Result<Stats, Error> {
+    // A container that was just stopped has zeros, from the year 1.
     let time = match response.read.as_deref().map(str::parse::<Timestamp>) {
         Some(Ok(time)) => u64::try_from(time.as_nanosecond()).map_err(|_| Error::Gone)?,
         Some(Err(_)) | None => {
-            return Err(Error::Unavailable(
-                "the engine does not tell: its answer has no time that can be read".to_owned(),
-            ));
+            return Err(Error::Unavailable("engine reports no stats: its response has no valid time".to_owned()));
         }
     };
     let mut stats = empty(time);
@@ -64,13 +62,13 @@ pub fn figures(response: ContainerStatsResponse, parts: Parts, has_interfaces: b
     }
     if parts.contains(Parts::PROCESSES) {
         let ContainerPidsStats { current, limit } = response.pids_stats.unwrap_or_default();
-        // The largest number there is stands for no limit.
+        // The largest number means no limit.
         stats.processes = Processes { current, limit: limit.filter(|limit| *limit < u64::MAX) };
     }
     Ok(stats)
 }
 
-/// Version 1 of control groups sums over the groups below the container's in fields of their own; version 2 always does.
+/// Version 1 of control groups has separate fields with the sums over child groups; version 2 always sums.
 fn memory(stats: &ContainerMemoryStats) -> Memory {
     let either = |version_1: &str, version_2: &str| {
         let detail = stats.stats.as_ref()?;
@@ -106,7 +104,7 @@ fn of_interfaces(networks: &HashMap<String, ContainerNetworkStats>) -> Network {
             dropped: sum(|of| of.tx_dropped),
         },
     };
-    // Bytes without packets are Podman's, which counts nothing else.
+    // Bytes without packets come from Podman, which counts nothing else.
     let is_bare = |traffic: &Traffic| traffic.bytes > Some(0) && traffic.packets == Some(0);
     if is_bare(&network.received) || is_bare(&network.sent) {
         for traffic in [&mut network.received, &mut network.sent] {
@@ -116,13 +114,13 @@ fn of_interfaces(networks: &HashMap<String, ContainerNetworkStats>) -> Network {
     network
 }
 
-/// Restarts and health of the container `id`.
+/// Requests restarts and health of the container `id`.
 pub async fn state(engine: &Engine, id: &str) -> Result<State, Error> {
-    Ok(restarts_and_health(engine.inspect(id).await?))
+    Ok(parse_state(engine.inspect(id).await?))
 }
 
-/// The restarts and the health that an answer of the engine holds.
-pub fn restarts_and_health(response: ContainerInspectResponse) -> State {
+/// Takes restarts and health out of the engine's response.
+pub fn parse_state(response: ContainerInspectResponse) -> State {
     let health = response.state.and_then(|state| state.health).and_then(|health| {
         let status = match health.status? {
             HealthStatusEnum::STARTING => HealthStatus::Starting,
@@ -139,11 +137,11 @@ fn natural(number: Option<i64>) -> Option<u64> {
     number.and_then(|number| u64::try_from(number).ok())
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Error {
-        match refusal {
-            Refusal::NoContainer => Error::Gone,
-            Refusal::Other(why) => Error::Unavailable(format!("the engine does not tell: {why}")),
+impl From<ContainerError> for Error {
+    fn from(error: ContainerError) -> Error {
+        match error {
+            ContainerError::Gone => Error::Gone,
+            error => Error::Unavailable(error.to_string()),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! StatsReader of a container as the kernel keeps them: its control group's files, and the network's in `/proc`.
+//! Stats from the kernel: the files of the container's control group, and the network's in `/proc`.
 //!
-//! Follows the kernel's documents `cgroup-v1` and `cgroup-v2`. Where an engine puts a container's control group depends on the
-//! engine, its driver, ECS and `--cgroup-parent`; what all have in common is that the folder's name ends with the container's id.
+//! Follows the kernel's documents `cgroup-v1` and `cgroup-v2`. The location of a container's cgroup depends on the engine, its driver,
+//! ECS and `--cgroup-parent`; the name of the folder always ends with the container's id.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{self, File};
@@ -14,17 +14,17 @@ use procfs::net::{DeviceStatus, InterfaceDeviceStatus};
 use procfs::{Current as _, FromRead as _, Meminfo};
 use rustix::fs::{CWD, Mode, OFlags};
 
-use super::{empty, operations, sum, used};
+use super::count::{empty, operations, sum, used};
 use crate::limits;
 use crate::moment::Moment;
 use crate::sandbox::container::{
-    BlockIo, Cpu, Error, Memory, Network, Operations, Parts, Processes, Stats, Throttling, Traffic,
+    BlockIo, Cpu, Error, Memory, Network, Operations, Parts, Processes, Stats, StatsRequest, Throttling, Traffic,
 };
 
-/// Where systems mount control groups.
+/// The usual mount point of control groups.
 pub const ROOT: &str = "/sys/fs/cgroup";
 
-/// The kernel's two forms of control groups.
+/// The two versions of control groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
     /// A tree for each controller, with the same folders in each.
@@ -33,11 +33,11 @@ pub enum Version {
     V2,
 }
 
-/// The version 1 controllers that files are read of. Each is mounted under its name, or there is a link of its name.
+/// The controllers of version 1 that are read. Each is mounted under its name, or has a link of its name.
 const CONTROLLERS: [&str; 5] = ["cpuacct", "cpu", "memory", "blkio", "pids"];
 
 impl Version {
-    /// The tree in which containers and their processes are looked for.
+    /// Returns the tree in which containers and their processes are searched.
     fn tree(self, root: &Path) -> PathBuf {
         match self {
             Version::V1 => root.join(CONTROLLERS[0]),
@@ -51,20 +51,20 @@ impl Version {
 pub struct Cgroups {
     root: PathBuf,
     version: Version,
-    /// The roots of the trees, by controller; one for all in version 2. Open, for a path from there is a short one.
+    /// The open roots of the trees, by controller; one for all in version 2. Paths below an open root are short.
     trees: Vec<(&'static str, OwnedFd)>,
     /// Each container's folder below the root of its tree, by its id.
     folders: HashMap<String, String>,
-    /// Whether the kernel has CFQ, the I/O scheduler with counters of its own. Kernels from 5.0 on do not.
+    /// True if the kernel has CFQ, the I/O scheduler with counters of its own. Kernels from 5.0 on do not have it.
     cfq: bool,
     /// All memory of the machine, which a container without a limit can use.
     machine: Option<u64>,
-    /// The network that this process is on.
+    /// The network namespace of this process.
     network: Option<u64>,
 }
 
 impl Cgroups {
-    /// Looks for the containers' folders, level by level until all are found: the usual places are in the first two.
+    /// Searches the containers' folders, level by level until all are found. They are usually in the first two levels.
     pub fn find(root: &Path, ids: &[String]) -> Cgroups {
         let version = if root.join("cgroup.controllers").exists() { Version::V2 } else { Version::V1 };
         let folders = folders(&version.tree(root), ids);
@@ -80,8 +80,9 @@ impl Cgroups {
         Cgroups { root: root.to_owned(), version, trees, folders, cfq, machine, network: network("self") }
     }
 
-    /// The figures of the container `id` at this moment.
-    pub fn stats(&self, id: &str, parts: Parts, has_interfaces: bool) -> Result<Stats, Error> {
+    /// Reads the stats of a container now.
+    pub fn stats(&self, request: StatsRequest<'_>) -> Result<Stats, Error> {
+        let StatsRequest { id, parts, has_interfaces, .. } = request;
         let Some(folder) = self.folders.get(id) else { return Err(self.not_found()) };
         let read = |controller: &str, file: &str| text(self.tree(controller)?, &format!("{folder}{file}"));
         let nothing = empty(Moment::now().wall);
@@ -90,7 +91,7 @@ impl Cgroups {
         if parts.contains(Parts::NETWORK) && has_interfaces {
             stats.network = self.network(folder);
         }
-        // Nothing is also what a group tells in which nothing happened yet.
+        // A new cgroup has no counts either.
         let is_there = || text(self.tree(CONTROLLERS[0])?, &format!("{folder}cgroup.procs"));
         if stats == nothing && is_there().is_none() {
             return Err(Error::Gone);
@@ -98,11 +99,11 @@ impl Cgroups {
         Ok(stats)
     }
 
-    /// Why a container has no control group here: it is gone, unless none of them has.
+    /// Explains why a container has no cgroup here: it is gone, unless no container has one.
     fn not_found(&self) -> Error {
         if self.folders.is_empty() {
             return Error::Unavailable(format!(
-                "no container has a control group below {}; does the engine run elsewhere? (--stats-source api asks it)",
+                "no container has a cgroup below {}: does the engine run on another machine? (--stats-source api)",
                 self.root.display()
             ));
         }
@@ -115,8 +116,8 @@ impl Cgroups {
         trees.find(|(of, _)| self.version == Version::V2 || *of == controller).map(|(_, tree)| tree)
     }
 
-    /// The traffic that one of the container's processes sees: all of them share its interfaces. Not every engine says whether those are
-    /// the host's; the kernel does, to those who may ask.
+    /// Reads the traffic of the container's interfaces, which all of its processes share. Not every engine reports whether they are the
+    /// host's; the kernel does, to privileged processes.
     fn network(&self, folder: &str) -> Network {
         let is_the_hosts = |pid: &i32| self.network.is_some() && network(&pid.to_string()) == self.network;
         let pid = self.process(folder).filter(|pid| !is_the_hosts(pid));
@@ -124,7 +125,7 @@ impl Cgroups {
         traffic(&devices.unwrap_or_default())
     }
 
-    /// A process of the container. They can be in groups below its own, as Podman's and systemd's are.
+    /// Returns a process of the container. It can be in a child cgroup, as with Podman and systemd.
     fn process(&self, folder: &str) -> Option<i32> {
         let tree = self.tree(CONTROLLERS[0])?;
         let root = self.version.tree(&self.root);
@@ -132,7 +133,7 @@ impl Cgroups {
         for _ in 0..limits::CGROUPS_OF_ONE {
             let folder = waiting.pop_front()?;
             let processes = text(tree, &format!("{folder}cgroup.procs")).unwrap_or_default();
-            // A process that is outside this one's namespace is shown as 0.
+            // A process outside this one's namespace appears as 0.
             let process = processes.lines().next().and_then(|pid| pid.parse().ok()).filter(|pid| *pid > 0);
             if process.is_some() {
                 return process;
@@ -144,7 +145,7 @@ impl Cgroups {
     }
 }
 
-/// The folders of `ids` in `tree`, level by level until all are found.
+/// Searches the folders of `ids` in `tree`, level by level until all are found.
 fn folders(tree: &Path, ids: &[String]) -> HashMap<String, String> {
     let mut missing: HashSet<&str> = ids.iter().map(String::as_str).collect();
     let mut found = HashMap::new();
@@ -170,35 +171,35 @@ fn folders(tree: &Path, ids: &[String]) -> HashMap<String, String> {
     found
 }
 
-/// The names of the folders in a folder.
+/// Lists the folders in a folder.
 fn below(folder: &Path) -> impl Iterator<Item = String> + use<> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     folders.filter_map(|entry| entry.file_name().into_string().ok())
 }
 
-/// The id of the container whose control group has this name: `ID`, `docker-ID.scope`, `libpod-ID`. Podman's `libpod-conmon-ID` is
-/// that of the container's monitor.
+/// Returns the id of the container whose cgroup has this name: `ID`, `docker-ID.scope`, `libpod-ID`. Podman's `libpod-conmon-ID` belongs
+/// to the container's monitor.
 pub fn container_of(name: &str) -> Option<&str> {
     let name = name.strip_suffix(".scope").unwrap_or(name);
     let (engine, id) = name.rsplit_once('-').unwrap_or(("", name));
     (id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()) && !engine.ends_with("conmon")).then_some(id)
 }
 
-/// One container's control group.
+/// The cgroup of one container.
 pub struct Group<'a> {
-    /// The form of its files.
+    /// Its version.
     pub version: Version,
-    /// Whether the kernel has CFQ.
+    /// True if the kernel has CFQ.
     pub cfq: bool,
     /// All memory of the machine.
     pub machine: Option<u64>,
-    /// Reads one of its files, by the version 1 controller and the file's name.
+    /// Reads one of its files, by the controller of version 1 and the file's name.
     pub read: &'a dyn Fn(&str, &str) -> Option<String>,
 }
 
 impl Group<'_> {
-    /// Fills in those of `parts` that the group tells: all but the network.
+    /// Fills in `parts`, except the network.
     pub fn fill(&self, stats: &mut Stats, parts: Parts) {
         if parts.contains(Parts::CPU) {
             stats.cpu = self.cpu();
@@ -219,7 +220,7 @@ impl Group<'_> {
 
     fn cpu(&self) -> Cpu {
         let (usage, [text, user, system], unit) = match self.version {
-            // Of the two kinds of time, version 1 counts ticks.
+            // Version 1 counts both kinds of time in ticks.
             Version::V1 => {
                 let tick = 1_000_000_000 / procfs::ticks_per_second().max(1);
                 (self.number("cpuacct", "cpuacct.usage"), ["cpuacct.stat", "user", "system"], tick)
@@ -247,7 +248,7 @@ impl Group<'_> {
             ),
             Version::V2 => (["anon", "file", "inactive_file"], ["memory.current", "memory.max"]),
         };
-        // Without a limit of its own the file has a word in version 2, and in version 1 a number that no machine has.
+        // Without a limit, the file has a word in version 2, and a number above all memory in version 1.
         let own = self.text("memory", limit).and_then(|text| match text.trim() {
             "max" => Some(u64::MAX),
             number => number.parse().ok(),
@@ -268,7 +269,7 @@ impl Group<'_> {
             Version::V2 => {
                 let lines = self.text("", "io.stat").and_then(|text| io_lines(&text));
                 let of = |keys: [&'static str; 2]| {
-                    // A device has a line from the first operation on: before that there were none.
+                    // A device has a line after its first operation.
                     let none = lines.is_some().then_some([("read", Some(0)), ("write", Some(0))]);
                     let lines = lines.iter().flatten().filter_map(|(key, number)| {
                         let kind = keys.iter().position(|known| known == key)?;
@@ -281,8 +282,8 @@ impl Group<'_> {
         }
     }
 
-    /// The operations that version 1 counts, in the order in which engines look: those of CFQ, where a device has this scheduler,
-    /// else those on their way to any. Older kernels count the latter without the groups below alone.
+    /// Reads the operations of version 1, in the order of the engines: those of CFQ, if a device has this scheduler, else those of the
+    /// throttling layer, which older kernels count without child cgroups.
     fn of_devices(&self, what: &str) -> Operations {
         let cfq = self.of_cfq(&format!("blkio.{what}_recursive"));
         cfq.filter(|of_cfq| *of_cfq != operations([]))
@@ -295,7 +296,7 @@ impl Group<'_> {
         if self.cfq { self.operations(file) } else { None }
     }
 
-    /// The operations that a file tells of, in lines such as `254:0 Read 14`.
+    /// Parses operations in lines such as `254:0 Read 14`.
     fn operations(&self, file: &str) -> Option<Operations> {
         let text = self.text("blkio", file)?;
         Some(operations(text.lines().filter_map(|line| {
@@ -306,7 +307,7 @@ impl Group<'_> {
     }
 
     fn processes(&self) -> Processes {
-        // The word for no limit is no number.
+        // The word for no limit is not a number.
         Processes { current: self.number("pids", "pids.current"), limit: self.number("pids", "pids.max") }
     }
 
@@ -321,7 +322,7 @@ impl Group<'_> {
     }
 }
 
-/// The traffic that a process's `/proc/PID/net/dev` tells of, summed over all interfaces but `lo`.
+/// Parses `/proc/PID/net/dev`, and sums the traffic of all interfaces except `lo`.
 pub fn traffic(net_dev: &str) -> Network {
     let devices = InterfaceDeviceStatus::from_read(net_dev.as_bytes()).map(|all| all.0).unwrap_or_default();
     let devices: Vec<DeviceStatus> = devices.into_values().filter(|device| device.name != "lo").collect();
@@ -342,22 +343,22 @@ pub fn traffic(net_dev: &str) -> Network {
     }
 }
 
-/// What tells the network that a process is on from all others, where this one may ask.
+/// Identifies the network namespace of a process, if this one is allowed to read it.
 fn network(process: &str) -> Option<u64> {
     fs::metadata(format!("/proc/{process}/ns/net")).map(|namespace| namespace.ino()).ok()
 }
 
-/// A whole file, unless it is larger than any that the kernel writes.
+/// Reads a file, unless it is larger than any that the kernel writes.
 fn text(tree: impl AsFd, path: &str) -> Option<String> {
     let limit = limits::CGROUP_FILE.as_u64();
     let file = File::from(rustix::fs::openat(tree, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?);
-    // Most files are read at once: without their size asked for, and without growing.
+    // Most files are read with one call, without asking for their size.
     let mut bytes = Vec::with_capacity(4096);
     file.take(limit).read_to_end(&mut bytes).ok()?;
     String::from_utf8(bytes).ok().filter(|text| (text.len() as u64) < limit)
 }
 
-/// All `KEY=NUMBER` of a file with lines such as `254:0 rbytes=0 wbytes=4096 rios=0 wios=1`; nothing where a line has no device.
+/// Parses all `KEY=NUMBER` of lines such as `254:0 rbytes=0 wbytes=4096 rios=0 wios=1`; `None` if a line has no device.
 fn io_lines(text: &str) -> Option<Vec<(String, Option<u64>)>> {
     let mut fields = Vec::new();
     for line in text.lines() {
@@ -370,7 +371,7 @@ fn io_lines(text: &str) -> Option<Vec<(String, Option<u64>)>> {
     Some(fields)
 }
 
-/// The number behind `key`, on a line of its own.
+/// Parses the number after `key` on a line of its own.
 fn field(text: Option<&str>, key: &str) -> Option<u64> {
     let line = text?.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;
     line.trim().parse().ok()

@@ -1,48 +1,47 @@
-//! The installed collectors: a folder of this user alone, with three files for each.
+//! Installed collectors: a private folder of this user, with three files for each.
 //!
-//! | file | |
+//! | file | content |
 //! |---|---|
 //! | `NAME.json` | its [`Pin`] |
-//! | `SHA256.wasm` | the component, as it came |
-//! | `SHA256-COMPATIBILITY.code` | the component, compiled with this program's wasmtime for this processor |
+//! | `SHA256.wasm` | the component, unchanged |
+//! | `SHA256-COMPATIBILITY.code` | the component, compiled by this program's wasmtime for this processor |
 //!
-//! To install, replace or remove a collector is one step, that of its pin; the other files follow it, and what no pin names is swept.
-//! The component's content is read and checked when its file's stamp is another than the pin's. Compiled code is run only where its
-//! stamp is the pin's; whatever else is in its place is passed over, compiled anew and replaced.
+//! Installing, replacing or removing a collector is one step, that of its pin; files without a pin are swept. The component's digest is
+//! checked if its file's stamp differs from the pin's. Compiled code is run only if its stamp is the pin's; otherwise the component
+//! is compiled again and the file replaced.
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::Read;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use rustix::fs::Stat;
 use wasmtime::Engine;
 
 use crate::env;
-use crate::error::Error;
 use crate::limits;
-use crate::private_dir::{Folder, is_own, stamp};
+use crate::private_dir::{FileError, Folder, FolderError, LockError, is_own, lock_within, read_bounded, stamp};
 use crate::sandbox::Collector;
 use crate::sandbox::code::OwnCode;
+use crate::store::component::{CompileError, Component, Origin, compile, read_component};
 use crate::store::digest::digest;
-use crate::store::pin::{Code, Pin};
-use crate::store::{Component, Origin, compile, read_whole};
-use crate::text::foreign;
+use crate::store::pin::{Code, Pin, PinError};
+use crate::text::{Foreign, foreign, is_word};
 
-/// Where the installed collectors are.
+/// The installed collectors of this user.
 #[derive(Debug)]
 pub struct Installed {
-    /// The folder; none where this user has no home.
+    /// The folder; `None` if this user has no home.
     path: Option<PathBuf>,
 }
 
-/// The variable of the environment that names the folder.
+/// The environment variable that names the folder.
 pub const FOLDER_VARIABLE: &str = "MACKEREL_PLUGIN_WASM_STORE";
 
-/// The folder, open and held by one process at a time, which alone writes.
+/// The folder, locked: only one process at a time can write.
 pub struct Locked {
     /// The open folder.
     pub folder: Folder,
@@ -51,7 +50,7 @@ pub struct Locked {
 }
 
 impl Installed {
-    /// Those of this user: in `MACKEREL_PLUGIN_WASM_STORE`, else in `/var/lib` for root, else among the user's own data.
+    /// Uses `MACKEREL_PLUGIN_WASM_STORE`, else `/var/lib` for root, else the user's data folder.
     pub fn of_this_user() -> Installed {
         let variable = |name: &str| env::variable_os(name).map(PathBuf::from);
         let data = || variable("XDG_DATA_HOME").or_else(|| Some(variable("HOME")?.join(".local/share")));
@@ -63,34 +62,34 @@ impl Installed {
         Installed { path }
     }
 
-    /// The names of all installed collectors, also broken ones, sorted.
+    /// Lists the names of all installed collectors, broken ones included, sorted.
     ///
     /// # Errors
-    /// Where the folder cannot be used.
-    pub fn names(&self) -> Result<Vec<String>, Error> {
+    /// If the folder cannot be used.
+    pub fn names(&self) -> Result<Vec<String>, InstalledError> {
         let Some((folder, path)) = self.open()? else { return Ok(Vec::new()) };
-        let names = folder.names().map_err(|error| unusable(path, &format!("cannot be read: {error}")))?;
+        let names = folder.names().map_err(|error| unusable(path, FolderError::Open(error)))?;
         Ok(names.iter().filter_map(|name| name.strip_suffix(".json")).map(str::to_owned).collect())
     }
 
-    /// What is known of an installed collector, with its component checked; none where there is none of that name.
+    /// Returns the pin of a collector and checks its component; `None` if it is not installed.
     ///
     /// # Errors
-    /// Where it cannot be run as it was installed.
-    pub fn look(&self, name: &str) -> Result<Option<Pin>, Error> {
+    /// If it cannot run as it was installed.
+    pub fn pin(&self, name: &str) -> Result<Option<Pin>, InstalledError> {
         let Some((folder, path)) = self.open()? else { return Ok(None) };
         let Some(pin) = find_pin(&folder, path, name)? else { return Ok(None) };
         if !is_unchanged(&folder, &pin) {
-            read_component(&folder, path, &pin).map_err(|why| broken(&pin, &why))?;
+            read_pinned(&folder, path, &pin)?;
         }
         Ok(Some(pin))
     }
 
-    /// Loads an installed collector; none where there is none of that name.
+    /// Loads an installed collector; `None` if it is not installed.
     ///
     /// # Errors
-    /// Where it is not what was installed, or cannot be compiled any more.
-    pub fn load(&self, engine: &Engine, name: &str) -> Result<Option<Component>, Error> {
+    /// If it has changed since it was installed, or cannot be compiled any more.
+    pub fn load(&self, engine: &Engine, name: &str) -> Result<Option<Component>, InstalledError> {
         let Some((folder, path)) = self.open()? else { return Ok(None) };
         let Some(mut pin) = find_pin(&folder, path, name)? else { return Ok(None) };
         loop {
@@ -98,7 +97,7 @@ impl Installed {
             if result.is_ok() {
                 return result.map(Some);
             }
-            // It may just have been replaced by another, and its files be gone.
+            // Another command may have replaced it just now, and removed its files.
             match find_pin(&folder, path, name) {
                 Ok(Some(now)) if now != pin => pin = now,
                 _ => return result.map(Some),
@@ -106,7 +105,13 @@ impl Installed {
         }
     }
 
-    fn load_pinned(&self, engine: &Engine, folder: &Folder, path: &Path, pin: &Pin) -> Result<Component, Error> {
+    fn load_pinned(
+        &self,
+        engine: &Engine,
+        folder: &Folder,
+        path: &Path,
+        pin: &Pin,
+    ) -> Result<Component, InstalledError> {
         let component = |collector, warnings| {
             let (name, digest, origin) =
                 (pin.name.clone(), pin.digest.clone(), Origin::Installed(Box::new(pin.clone())));
@@ -114,83 +119,91 @@ impl Installed {
         };
         let compatibility = compatibility(engine);
         let is_unchanged = is_unchanged(folder, pin);
-        // Where it was compiled by another version of this program, all is well.
+        // Code of another version of this program is ignored without a warning.
         let code = pin.code.as_ref().filter(|code| code.compatibility == compatibility);
         let code = code.map(|code| find_code(engine, folder, pin, code));
         let code = match code {
             Some(Ok(collector)) if is_unchanged => return Ok(component(collector, Vec::new())),
             code => code,
         };
-        let (bytes, stat) = read_component(folder, path, pin).map_err(|why| broken(pin, &why))?;
+        let (bytes, stat) = read_pinned(folder, path, pin)?;
         let mut pin = pin.clone();
         pin.component = stamp(&stat);
         if let Some(Ok(collector)) = code {
-            // Copied from elsewhere, or only touched: next time it need not be read. Where that cannot be noted, it is read again.
+            // The file was copied or touched. Its new stamp saves reading it next time; if it cannot be written, it is read again.
             let _ = self.lock().map(|locked| locked.repin(&pin));
             return Ok(component(collector, Vec::new()));
         }
         let file = path.join(pin.code_name(&compatibility));
         let mut warnings = Vec::new();
-        if let Some(Err(why)) = code {
-            warnings.push(format!("compiled anew, for its compiled form {} {why}", file.display()));
+        if let Some(Err(error)) = code {
+            warnings.push(format!("compiled again: its compiled form {} {error}", file.display()));
         }
-        let collector = compile(engine, bytes, limits::COMPILE_TIMEOUT).map_err(|why| broken(&pin, &why))?;
-        let mut keep = || -> Result<(), String> {
-            let locked = self.lock().map_err(|error| error.to_string())?;
-            let code = locked.write_code(&pin, &collector, &compatibility).map_err(|error| error.to_string())?;
-            pin.code = Some(code);
-            locked.repin(&pin).map_err(|error| error.to_string())
+        let collector = compile(engine, bytes, limits::COMPILE_TIMEOUT)
+            .map_err(|error| InstalledError::broken(&pin, Fault::Compile(error)))?;
+        let mut keep = || -> Result<(), crate::error::Source> {
+            let locked = self.lock()?;
+            pin.code = Some(locked.write_code(&pin, &collector, &compatibility)?);
+            Ok(locked.repin(&pin)?)
         };
-        if let Err(why) = keep() {
-            warnings
-                .push(format!("compiled at every run, for its compiled form {} cannot be kept: {why}", file.display()));
+        if let Err(error) = keep() {
+            warnings.push(format!(
+                "compiled on every run: its compiled form {} cannot be written: {error}",
+                file.display()
+            ));
         }
         Ok(component(collector, warnings))
     }
 
-    /// Opens the folder; none where nothing was installed yet.
-    fn open(&self) -> Result<Option<(Folder, &Path)>, Error> {
+    /// Opens the folder; `None` if nothing was installed yet.
+    fn open(&self) -> Result<Option<(Folder, &Path)>, InstalledError> {
         let Some(path) = self.path.as_deref() else { return Ok(None) };
-        let folder = Folder::open(path).map_err(|why| unusable(path, &why))?;
+        let folder = Folder::open(path).map_err(|source| unusable(path, source))?;
         Ok(folder.map(|folder| (folder, path)))
     }
 
-    /// Waits for the right to write, and makes the folder where it is missing.
-    pub fn lock(&self) -> Result<Locked, Error> {
-        let path = self.path.clone().ok_or_else(|| {
-            Error::failed("there is no folder to install into: set HOME or MACKEREL_PLUGIN_WASM_STORE".to_owned())
-        })?;
+    /// Locks the folder for writing, and creates it if it is missing.
+    ///
+    /// # Errors
+    /// If it cannot be created, or another command holds the lock for too long.
+    pub fn lock(&self) -> Result<Locked, InstalledError> {
+        let path = self.path.clone().ok_or(InstalledError::NoFolder)?;
         if let Some(parent) = path.parent() {
-            // Where this fails, so does the next step.
+            // If this fails, so does the next step.
             let _ = std::fs::create_dir_all(parent);
         }
-        let folder = Folder::make(&path).map_err(|why| unusable(&path, &why))?;
-        let failed = |why: &str| unusable(&path, &format!("cannot be locked: {why}"));
-        let lock = folder.lock_file(".lock").map_err(|error| failed(&error.to_string()))?;
-        let begin = Instant::now();
-        loop {
-            match lock.try_lock() {
-                Ok(()) => return Ok(Locked { folder, path, _lock: lock }),
-                Err(std::fs::TryLockError::WouldBlock) if begin.elapsed() < limits::STORE_LOCK => {
-                    thread::sleep(Duration::from_millis(5));
-                }
-                Err(std::fs::TryLockError::WouldBlock) => {
-                    return Err(failed("another command has held the lock for too long"));
-                }
-                Err(std::fs::TryLockError::Error(error)) => return Err(failed(&error.to_string())),
-            }
+        let folder = Folder::make(&path).map_err(|source| unusable(&path, source))?;
+        let locked = folder.lock_file(".lock").map_err(LockError::from).and_then(|file| {
+            let wait = async |time| thread::sleep(time);
+            // It blocks the thread, so it is never pending.
+            lock_within(file, limits::STORE_LOCK, wait)
+                .now_or_never()
+                .unwrap_or(Err(LockError::Timeout(limits::STORE_LOCK)))
+        });
+        match locked {
+            Ok(lock) => Ok(Locked { folder, path, _lock: lock }),
+            Err(source) => Err(InstalledError::Lock { path, source }),
         }
     }
 }
 
 impl Locked {
-    /// What is pinned under a name now; none where nothing is, or where it cannot be read.
+    /// Returns the current pin of a name; `None` if there is none, or it cannot be read.
     pub fn pin(&self, name: &str) -> Option<Pin> {
         find_pin(&self.folder, &self.path, name).ok().flatten()
     }
 
-    /// Installs a collector in one step, in place of one of the same name. The old one stays where this fails.
-    pub fn write(&self, mut pin: Pin, bytes: &[u8], collector: &Collector, engine: &Engine) -> Result<(), Error> {
+    /// Installs or replaces a collector in one step. If that fails, the old one is kept.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn write(
+        &self,
+        mut pin: Pin,
+        bytes: &[u8],
+        collector: &Collector,
+        engine: &Engine,
+    ) -> Result<(), InstalledError> {
         let mut write = || -> std::io::Result<()> {
             pin.component = stamp(&self.folder.replace(&pin.component_name(), bytes, true)?);
             pin.code = Some(self.write_code(&pin, collector, &compatibility(engine))?);
@@ -199,16 +212,17 @@ impl Locked {
         };
         let result = write();
         self.sweep();
-        result.map_err(|error| {
-            Error::failed(format!("nothing is installed: {} cannot be written to: {error}", self.path.display()))
-        })
+        result.map_err(|source| InstalledError::Write { path: self.path.clone(), source })
     }
 
-    /// Removes a collector. Its files are swept.
-    pub fn remove(&self, name: &str) -> Result<(), Error> {
+    /// Removes a collector and its files.
+    ///
+    /// # Errors
+    /// If its pin cannot be removed.
+    pub fn remove(&self, name: &str) -> Result<(), InstalledError> {
         let removed = self.folder.remove(&format!("{name}.json"));
         self.sweep();
-        removed.map_err(|error| Error::failed(format!("{name} is not removed from {}: {error}", self.path.display())))
+        removed.map_err(|source| InstalledError::Remove { name: name.to_owned(), path: self.path.clone(), source })
     }
 
     fn write_code(&self, pin: &Pin, collector: &Collector, compatibility: &str) -> std::io::Result<Code> {
@@ -217,7 +231,7 @@ impl Locked {
         Ok(Code { compatibility: compatibility.to_owned(), file })
     }
 
-    /// Notes what is known anew of the files of what is still installed.
+    /// Updates the pin of a collector that is still installed.
     fn repin(&self, pin: &Pin) -> std::io::Result<()> {
         if self.pin(&pin.name).is_some_and(|now| now.digest == pin.digest) {
             self.folder.replace(&format!("{}.json", pin.name), &pin.bytes(), true)?;
@@ -226,8 +240,8 @@ impl Locked {
         Ok(())
     }
 
-    /// Removes what no pin names: what commands that were killed left, and what was replaced. Where some pin cannot be read, only
-    /// what was half written goes. What this program would not have written stays.
+    /// Removes files without a pin: leftovers of killed commands and replaced components. If a pin cannot be read, only half-written
+    /// files are removed. Files that this program does not write are kept.
     fn sweep(&self) {
         let Ok(names) = self.folder.names() else { return };
         let pins = names.iter().filter_map(|name| name.strip_suffix(".json"));
@@ -242,78 +256,186 @@ impl Locked {
             let is_file = is_ours && (ends(".wasm") || ends(".code"));
             let is_orphan = is_file && pinned.as_ref().is_some_and(|pinned| !pinned.contains(name));
             if is_orphan || ends(".new") {
-                // What stays for now is swept the next time.
+                // A file that cannot be removed now is removed next time.
                 let _ = self.folder.remove(name);
             }
         }
     }
 }
 
-/// What compiled code depends on besides the component, as a part of a name.
+/// Returns the hash of everything that compiled code depends on besides the component.
 fn compatibility(engine: &Engine) -> String {
-    // From one release of Rust to the next this hasher may change: then what was compiled is compiled anew.
+    // This hasher may change with Rust; then components are compiled again.
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 
-fn unusable(path: &Path, why: &str) -> Error {
-    Error::failed(format!("the folder of installed collectors {} {why}", path.display()))
+/// An installed collector, or the folder of all of them, that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InstalledError {
+    /// There is no folder to install into.
+    #[error("no folder to install into: set HOME or MACKEREL_PLUGIN_WASM_STORE")]
+    NoFolder,
+    /// The folder cannot be used.
+    #[error("the folder of installed collectors {} {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The fault.
+        source: FolderError,
+    },
+    /// The folder cannot be locked.
+    #[error("cannot write to the folder of installed collectors {}: {source}", path.display())]
+    Lock {
+        /// The folder.
+        path: PathBuf,
+        /// The cause.
+        source: LockError,
+    },
+    /// A pin cannot be used.
+    #[error("{name}: {}: {fault}; remove {name} and install it again", path.display())]
+    Pin {
+        /// The collector's name.
+        name: String,
+        /// The pin's file.
+        path: PathBuf,
+        /// The fault.
+        fault: PinFault,
+    },
+    /// A component cannot run as it was installed.
+    #[error("{name}: the installed component {fault}; install it again: mackerel-plugin-wasm install {from}")]
+    Broken {
+        /// The collector's name.
+        name: String,
+        /// The fault.
+        fault: Fault,
+        /// The source that it was installed from.
+        from: Foreign,
+    },
+    /// Nothing was installed.
+    #[error("not installed: cannot write to {}: {source}", path.display())]
+    Write {
+        /// The folder.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A collector was not removed.
+    #[error("{name} is not removed from {}: {source}", path.display())]
+    Remove {
+        /// The collector's name.
+        name: String,
+        /// The folder.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
 }
 
-/// An installed collector that cannot run, and what to do.
-fn broken(Pin { name, source, .. }: &Pin, why: &str) -> Error {
-    let source = foreign(source);
-    Error::failed(format!(
-        "{name}: the installed component {why}; install it again: mackerel-plugin-wasm install {source}"
-    ))
+impl From<InstalledError> for crate::error::Error {
+    fn from(error: InstalledError) -> crate::error::Error {
+        crate::error::Error::failed(error)
+    }
 }
 
-/// Reads the pin of a collector; none where there is none of that name.
-fn find_pin(folder: &Folder, path: &Path, name: &str) -> Result<Option<Pin>, Error> {
-    let is_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    if name.is_empty() || !name.bytes().all(is_name) {
+impl InstalledError {
+    fn broken(pin: &Pin, fault: Fault) -> InstalledError {
+        InstalledError::Broken { name: pin.name.clone(), fault, from: foreign(&pin.source) }
+    }
+}
+
+/// The fault of a pin's file.
+#[derive(Debug, thiserror::Error)]
+pub enum PinFault {
+    /// The file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Its content is wrong.
+    #[error(transparent)]
+    Content(#[from] PinError),
+}
+
+/// The fault of an installed component. The text follows "the installed component".
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// Its file cannot be used.
+    #[error("{} cannot be used: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The fault.
+        source: FileError,
+    },
+    /// Its file is missing.
+    #[error("{} is missing", .0.display())]
+    Missing(PathBuf),
+    /// Its file has another digest.
+    #[error("{} has changed: its digest is sha256:{digest}", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// Its digest now.
+        digest: String,
+    },
+    /// It cannot be compiled any more.
+    #[error("is {0}")]
+    Compile(CompileError),
+}
+
+/// A compiled form that cannot be used. The text follows the file's path.
+#[derive(Debug, thiserror::Error)]
+enum CodeFault {
+    #[error("cannot be used: {0}")]
+    File(#[from] FileError),
+    #[error("is missing")]
+    Missing,
+    #[error("was changed")]
+    Changed,
+    #[error("cannot be loaded: {0}")]
+    Load(Foreign),
+}
+
+fn unusable(path: &Path, source: FolderError) -> InstalledError {
+    InstalledError::Folder { path: path.to_owned(), source }
+}
+
+/// Reads the pin of a collector; `None` if it is not installed.
+fn find_pin(folder: &Folder, path: &Path, name: &str) -> Result<Option<Pin>, InstalledError> {
+    if !is_word(name) {
         return Ok(None);
     }
     let file_name = format!("{name}.json");
-    let failed = |why: String| {
-        let file = path.join(&file_name);
-        Error::failed(format!("{name}: {}: {why}; remove {name} and install it again", file.display()))
-    };
-    let Some((file, stat)) = folder.find(&file_name).map_err(failed)? else { return Ok(None) };
-    is_own(&stat).map_err(|why| failed(format!("it {why}")))?;
-    let mut bytes = Vec::with_capacity(1024);
-    let limit = limits::PIN_SIZE.as_u64();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| failed(error.to_string()))?;
-    if bytes.len() as u64 > limit {
-        return Err(failed(format!("it is larger than {:.0}", limits::PIN_SIZE.display().iec())));
-    }
-    Pin::parse(name, &bytes).map(Some).map_err(failed)
+    let failed = |fault: PinFault| InstalledError::Pin { name: name.to_owned(), path: path.join(&file_name), fault };
+    let Some((file, stat)) = folder.find(&file_name).map_err(|error| failed(error.into()))? else { return Ok(None) };
+    is_own(&stat).map_err(|error| failed(error.into()))?;
+    let bytes = read_bounded(file, limits::PIN_SIZE).map_err(|error| failed(error.into()))?;
+    Pin::parse(name, &bytes).map(Some).map_err(|error| failed(error.into()))
 }
 
-/// Whether the component's file is still that whose content was checked.
+/// Returns true if the component's file is still the one whose digest was checked.
 fn is_unchanged(folder: &Folder, pin: &Pin) -> bool {
-    folder.look(&pin.component_name()).is_some_and(|stat| is_own(&stat).is_ok() && stamp(&stat) == pin.component)
+    folder.stat(&pin.component_name()).is_some_and(|stat| is_own(&stat).is_ok() && stamp(&stat) == pin.component)
 }
 
-/// Reads the component and checks that it is what was installed.
-fn read_component(folder: &Folder, path: &Path, pin: &Pin) -> Result<(Vec<u8>, Stat), String> {
-    let of_file = |why: String| format!("{} cannot be used: {why}", path.join(pin.component_name()).display());
-    let found = folder.find(&pin.component_name()).map_err(of_file)?;
-    let (file, stat) = found.ok_or_else(|| of_file("it is gone".to_owned()))?;
-    is_own(&stat).map_err(|why| of_file(format!("it {why}")))?;
-    let bytes = read_whole(file).map_err(|why| of_file(format!("it {why}")))?;
-    let found = digest(&bytes);
-    if found != pin.digest {
-        return Err(of_file(format!("its digest is sha256:{found} now")));
+/// Reads the component and checks its digest.
+fn read_pinned(folder: &Folder, path: &Path, pin: &Pin) -> Result<(Vec<u8>, Stat), InstalledError> {
+    let path = path.join(pin.component_name());
+    let unusable = |source: FileError| InstalledError::broken(pin, Fault::File { path: path.clone(), source });
+    let found = folder.find(&pin.component_name()).map_err(unusable)?;
+    let (file, stat) = found.ok_or_else(|| InstalledError::broken(pin, Fault::Missing(path.clone())))?;
+    is_own(&stat).map_err(unusable)?;
+    let bytes = read_component(file).map_err(unusable)?;
+    let digest = digest(&bytes);
+    if digest != pin.digest {
+        return Err(InstalledError::broken(pin, Fault::Changed { path, digest }));
     }
     Ok((bytes, stat))
 }
 
 /// Loads the compiled form.
-fn find_code(engine: &Engine, folder: &Folder, pin: &Pin, code: &Code) -> Result<Collector, String> {
-    let found = folder.find(&pin.code_name(&code.compatibility)).map_err(|why| format!("cannot be used: {why}"))?;
-    let (file, stat) = found.ok_or("is gone")?;
-    let code = OwnCode::unchanged(file, &stat, &code.file)?;
-    Collector::mapped(engine, &code).map_err(|error| format!("cannot be loaded: {}", foreign(&format!("{error:#}"))))
+fn find_code(engine: &Engine, folder: &Folder, pin: &Pin, code: &Code) -> Result<Collector, CodeFault> {
+    let (file, stat) = folder.find(&pin.code_name(&code.compatibility))?.ok_or(CodeFault::Missing)?;
+    let code = OwnCode::unchanged(file, &stat, &code.file)?.ok_or(CodeFault::Changed)?;
+    Collector::mapped(engine, &code).map_err(|error| CodeFault::Load(foreign(&format!("{error:#}"))))
 }

@@ -1,58 +1,26 @@
-//! Where collectors come from: built into the program, installed, or a file.
+//! The store: the sources of collectors. They are built in, installed, or files; [`registry`] fetches them.
 
+pub mod component;
 pub mod digest;
 pub mod installed;
 pub mod pin;
 pub mod registry;
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::path::Path;
-use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use wasmtime::Engine;
 
-use crate::definition::{self, Definitions};
-use crate::error::Error;
+use self::component::{CompileError, Component, Origin, ReadError, compile, read};
+use self::digest::digest;
+use self::installed::{Installed, InstalledError};
 use crate::limits;
+use crate::sandbox::Collector;
 use crate::sandbox::code::Builtin;
-use crate::sandbox::failure::{Cause, Failure};
-use crate::sandbox::{Collector, Description, OptionValue};
-use crate::store::digest::digest;
-use crate::store::installed::Installed;
-use crate::store::pin::Pin;
-use crate::text::foreign;
+use crate::text::{Foreign, foreign, listed};
 
-/// The collectors that are part of the program: each is a folder of `guests/`. xtask builds them all, and embeds them.
+/// The names of the built-in collectors: each is a folder of `guests/`. xtask builds and embeds them.
 pub const BUILTIN_NAMES: &[&str] = &["docker", "gostats", "prometheus", "redis"];
-
-/// A collector and where it comes from.
-pub struct Component {
-    /// The name on the command line.
-    pub name: String,
-    /// The collector, ready to be called.
-    pub collector: Collector,
-    /// The size of the component in bytes.
-    pub size: u64,
-    /// The component's SHA-256 in hexadecimal.
-    pub digest: String,
-    /// Where it comes from.
-    pub origin: Origin,
-    /// What the operator should know of how it was loaded, a line each.
-    pub warnings: Vec<String>,
-}
-
-/// Where a collector comes from.
-pub enum Origin {
-    /// It is part of the program.
-    Builtin,
-    /// It was installed, as this says.
-    Installed(Box<Pin>),
-    /// The file that was named, which took so long to compile.
-    File(Duration),
-}
 
 /// All collectors that can be run.
 pub struct Store {
@@ -62,8 +30,60 @@ pub struct Store {
     installed: Installed,
 }
 
+/// A collector that cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is none of this name.
+    #[error("unknown collector '{name}'; available: {available}; a component can be run by the path of its .wasm file")]
+    Unknown {
+        /// The name.
+        name: Foreign,
+        /// The known names.
+        available: Foreign,
+    },
+    /// A built-in cannot be loaded: a fault of the build.
+    #[error("cannot load the built-in collector {name}: {reason}")]
+    Builtin {
+        /// The name.
+        name: &'static str,
+        /// wasmtime's error.
+        reason: String,
+    },
+    /// A file cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A file is not a collector.
+    #[error("{}: {source}{}", path.display(), advice(path, source))]
+    Compile {
+        /// The file.
+        path: PathBuf,
+        /// The fault.
+        source: CompileError,
+    },
+    /// An installed collector cannot be loaded.
+    #[error(transparent)]
+    Installed(#[from] InstalledError),
+}
+
+impl From<Error> for crate::error::Error {
+    fn from(error: Error) -> crate::error::Error {
+        match error {
+            Error::Unknown { .. } | Error::Read(ReadError::NotFound(_)) => crate::error::Error::usage(error),
+            _ => crate::error::Error::failed(error),
+        }
+    }
+}
+
+/// Advises to install a file that takes too long to compile in a run.
+fn advice(path: &Path, error: &CompileError) -> String {
+    match error {
+        CompileError::Timeout(_) => format!(": compile it once with: mackerel-plugin-wasm install {}", path.display()),
+        _ => String::new(),
+    }
+}
+
 impl Store {
-    /// A store with these built-in collectors, and what this user installed.
+    /// Makes a store of these built-in collectors and those that this user installed.
     pub fn new(engine: Engine, builtins: &'static [Builtin]) -> Store {
         Store { engine, builtins, installed: Installed::of_this_user() }
     }
@@ -78,18 +98,13 @@ impl Store {
         &self.installed
     }
 
-    /// Loads the collector that `name` stands for: a built-in's name, an installed one's, or the path of a `.wasm` file.
+    /// Loads a collector by the name of a built-in or installed one, or by the path of a `.wasm` file.
     ///
     /// # Errors
-    /// A usage error where there is none of that name; otherwise why it cannot be loaded.
+    /// If there is none of that name, or it cannot be loaded.
     pub fn load(&self, name: &str) -> Result<Component, Error> {
         if let Some(builtin) = self.builtins.iter().find(|builtin| builtin.name == name) {
-            let collector = Collector::builtin(&self.engine, builtin);
-            let collector =
-                collector.map_err(|error| Error::failed(format!("the built-in {name} cannot be loaded: {error:#}")))?;
-            let (size, digest) = (builtin.size, builtin.digest.to_owned());
-            let (origin, warnings) = (Origin::Builtin, Vec::new());
-            return Ok(Component { name: name.to_owned(), collector, size, digest, origin, warnings });
+            return self.load_builtin(builtin);
         }
         let path = Path::new(name);
         if path.extension().is_some_and(|extension| extension == "wasm") {
@@ -100,108 +115,29 @@ impl Store {
         }
         let mut names: Vec<String> = self.builtins.iter().map(|builtin| builtin.name.to_owned()).collect();
         names.extend(self.installed.names().unwrap_or_default());
-        Err(Error::usage(format!(
-            "there is no collector '{}'; there is {}, and any component by the path of its .wasm file",
-            foreign(name),
-            foreign(&names.join(", "))
-        )))
+        Err(Error::Unknown { name: foreign(name), available: foreign(&listed(&names)) })
+    }
+
+    fn load_builtin(&self, builtin: &'static Builtin) -> Result<Component, Error> {
+        let collector = Collector::builtin(&self.engine, builtin)
+            .map_err(|error| Error::Builtin { name: builtin.name, reason: format!("{error:#}") })?;
+        Ok(Component {
+            name: builtin.name.to_owned(),
+            collector,
+            size: builtin.size,
+            digest: builtin.digest.to_owned(),
+            origin: Origin::Builtin,
+            warnings: Vec::new(),
+        })
     }
 
     fn load_file(&self, path: &Path, name: &str) -> Result<Component, Error> {
         let bytes = read(path)?;
         let (size, digest) = (bytes.len() as u64, digest(&bytes));
         let begin = Instant::now();
-        let collector = compile(&self.engine, bytes, limits::COMPILE_TIMEOUT);
-        let took = begin.elapsed();
-        let collector = collector.map_err(|why| {
-            let file = path.display();
-            let advice = if took < limits::COMPILE_TIMEOUT {
-                String::new()
-            } else {
-                format!(": install it, which may take longer: mackerel-plugin-wasm install {file}")
-            };
-            Error::failed(format!("{file}: {why}{advice}"))
-        })?;
-        let (origin, warnings) = (Origin::File(took), Vec::new());
+        let collector = compile(&self.engine, bytes, limits::COMPILE_TIMEOUT)
+            .map_err(|source| Error::Compile { path: path.to_owned(), source })?;
+        let (origin, warnings) = (Origin::File(begin.elapsed()), Vec::new());
         Ok(Component { name: name.to_owned(), collector, size, digest, origin, warnings })
     }
-}
-
-impl Component {
-    /// What tells its counters from those of a built-in collector of the same name; none where it is one.
-    pub fn identity(&self) -> Option<&str> {
-        (!matches!(self.origin, Origin::Builtin)).then_some(self.name.as_str())
-    }
-
-    /// What the collector says of itself, checked.
-    ///
-    /// # Errors
-    /// Where it fails or says what cannot be.
-    pub async fn describe(&self) -> Result<Description, Error> {
-        let description = self.collector.describe().await.map_err(|failure| self.fault("describe", &failure))?;
-        definition::check(&description).map_err(|why| self.fault("describe", &Cause::Contract(why).into()))?;
-        Ok(description)
-    }
-
-    /// The collector's graphs for `options`, checked.
-    ///
-    /// # Errors
-    /// A usage error where it refuses the options; its own fault where it fails or declares what cannot be.
-    pub async fn definitions(&self, options: &[OptionValue]) -> Result<Definitions, Error> {
-        let graphs = self.collector.graphs(options).await.map_err(|failure| self.fault("graphs", &failure))?;
-        let graphs = graphs.map_err(|why| Error::usage(format!("{}: {}", self.name, foreign(&why))))?;
-        Definitions::new(graphs).map_err(|why| self.fault("graphs", &Cause::Contract(why).into()))
-    }
-
-    fn fault(&self, function: &str, failure: &Failure) -> Error {
-        Error::failed(format!("{}: {function}: {failure}", self.name))
-    }
-}
-
-/// Reads the file of a component, which is not looked at.
-///
-/// # Errors
-/// A usage error where there is none; otherwise why it cannot be read.
-pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let failed = |why: String| Error::failed(format!("{}: {why}", path.display()));
-    let file = File::open(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Error::usage(format!("{}: there is no such file", path.display())),
-        _ => failed(format!("cannot be opened: {error}")),
-    })?;
-    read_whole(file).map_err(failed)
-}
-
-/// Reads a component's bytes, as many as it may have.
-///
-/// # Errors
-/// Where it has more, or cannot be read: the end of a sentence about the file.
-pub fn read_whole(file: File) -> Result<Vec<u8>, String> {
-    let limit = limits::COMPONENT_SIZE;
-    let too_large = || format!("is larger than {:.0}, which is the limit", limit.display().iec());
-    let size = file.metadata().map(|file| file.len()).unwrap_or_default();
-    if size > limit.as_u64() {
-        return Err(too_large());
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
-    // A pipe does not tell its length.
-    let read = file.take(limit.as_u64() + 1).read_to_end(&mut bytes);
-    read.map_err(|error| format!("cannot be read: {error}"))?;
-    if bytes.len() as u64 > limit.as_u64() { Err(too_large()) } else { Ok(bytes) }
-}
-
-/// Compiles a component, within its time. What takes longer goes on in a thread of its own, which ends with the process.
-///
-/// # Errors
-/// Where it is no collector, or takes too long: the end of a sentence about the file.
-pub fn compile(engine: &Engine, bytes: Vec<u8>, time: Duration) -> Result<Collector, String> {
-    let (done, wait) = mpsc::channel();
-    let engine = engine.clone();
-    let work = move || {
-        // Nobody may be waiting any more.
-        let _ = done.send(Collector::compile(&engine, &bytes));
-    };
-    thread::Builder::new().spawn(work).map_err(|error| format!("cannot start a thread: {error}"))?;
-    wait.recv_timeout(time).unwrap_or_else(|_| {
-        Err(format!("takes more than {} to compile, which is the limit", humantime::format_duration(time)))
-    })
 }

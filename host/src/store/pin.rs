@@ -1,82 +1,99 @@
-//! Pins: what is remembered of an installed collector, so that what runs is what was installed.
+//! Pins: the record of an installed collector, which makes sure that the component that runs is the one that was installed.
 
 use serde::{Deserialize, Serialize};
 
 use crate::private_dir::Stamp;
-use crate::text::foreign;
+use crate::text::{Foreign, foreign};
 
-/// The version of the file's form. A file of another one is not read.
+/// The version of the file format. Files of other versions are rejected.
 const FORMAT: u32 = 1;
 
-/// An installed collector: what it is, where it came from, and by what its files are known.
+/// An installed collector: its description, its source, and the stamps of its files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(expecting = "this program's note of an installed collector")]
+#[serde(expecting = "the record of an installed collector")]
 pub struct Pin {
     format: u32,
-    /// Its name, as it says itself.
+    /// The name by its own description.
     pub name: String,
-    /// Its version, as it says itself.
+    /// The version by its own description.
     pub version: String,
-    /// What it collects, as it says itself.
+    /// The summary by its own description.
     pub summary: String,
-    /// What `install` was given: a reference of a registry with the manifest's digest, or a file's path.
+    /// The source: a registry reference with the manifest's digest, or a file's path.
     pub source: String,
     /// The component's SHA-256 in hexadecimal.
     pub digest: String,
     /// The component's size in bytes.
     pub size: u64,
-    /// What the component's file looked like when its content was last known to have the digest.
+    /// The stamp of the component's file when its digest was last checked.
     pub component: Stamp,
-    /// The compiled form; none where it could not be written.
+    /// The compiled form; `None` if it could not be written.
     pub code: Option<Code>,
 }
 
 /// A compiled form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Code {
-    /// With what it was compiled: wasmtime's version, the engine's settings, the processor.
+    /// The hash of wasmtime's version, the engine's settings and the processor that it was compiled for.
     pub compatibility: String,
-    /// What its file looked like when it had been written.
+    /// The stamp of its file when it was written.
     pub file: Stamp,
 }
 
+/// A file that is not the pin of a collector.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PinError {
+    /// It is not the JSON of a pin.
+    #[error("invalid record: {0}")]
+    Json(Foreign),
+    /// It has another format.
+    #[error("record of format {0}, but this program reads format {FORMAT}")]
+    Format(u32),
+    /// It belongs to another collector.
+    #[error("record of another collector, '{0}'")]
+    Name(Foreign),
+    /// The digest is malformed.
+    #[error("'{0}' is not a digest")]
+    Digest(Foreign),
+}
+
 impl Pin {
-    /// A pin of files that are not written yet.
+    /// Makes a pin before its files are written.
     pub fn new(name: String, version: String, summary: String, source: String, digest: String, size: u64) -> Pin {
         Pin { format: FORMAT, name, version, summary, source, digest, size, component: Stamp::default(), code: None }
     }
 
-    /// Reads the pin of the collector `name`.
+    /// Parses the pin of the collector `name`.
     ///
     /// # Errors
-    /// Where that is not what this program wrote for it: in what way.
-    pub fn parse(name: &str, bytes: &[u8]) -> Result<Pin, String> {
-        let pin: Pin = serde_json::from_slice(bytes).map_err(|error| foreign(&error.to_string()))?;
+    /// If it is not a pin of that collector.
+    pub fn parse(name: &str, bytes: &[u8]) -> Result<Pin, PinError> {
+        let pin: Pin = serde_json::from_slice(bytes).map_err(|error| PinError::Json(foreign(&error.to_string())))?;
         if pin.format != FORMAT {
-            return Err(format!("it has the format {}, and this program writes {FORMAT}", pin.format));
+            return Err(PinError::Format(pin.format));
         }
         if pin.name != name {
-            return Err(format!("it is of another collector, '{}'", foreign(&pin.name)));
+            return Err(PinError::Name(foreign(&pin.name)));
         }
-        // It becomes a part of names.
+        // It becomes part of file names.
         if pin.digest.len() != 64 || !pin.digest.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(format!("'{}' is no digest", foreign(&pin.digest)));
+            return Err(PinError::Digest(foreign(&pin.digest)));
         }
         Ok(pin)
     }
 
-    /// What its file is to hold.
+    /// Formats the file.
     pub fn bytes(&self) -> Vec<u8> {
         // Texts and numbers: this cannot fail.
         serde_json::to_vec_pretty(self).unwrap_or_default()
     }
 
-    /// The name of the component's file.
+    /// Returns the name of the component's file.
     pub fn component_name(&self) -> String {
         format!("{}.wasm", self.digest)
     }
 
-    /// The name of the compiled form's file.
+    /// Returns the name of the compiled form's file.
     pub fn code_name(&self, compatibility: &str) -> String {
         format!("{}-{compatibility}.code", self.digest)
     }

@@ -1,15 +1,17 @@
-//! Registries: where components are kept as OCI artifacts, one layer each, and known by their digests.
+//! Registries: components as OCI artifacts of one layer, identified by their digests. The typed faults take most of the lines.
 //!
-//! What a registry sends is foreign until its digest is right: every answer is bounded in size and all of them in time, and text of it
-//! is shown as foreign text. oci-client reads answers whole, whatever their size; so components are fetched here, and only the push,
-//! to a registry that its user trusts with a login, is left to it.
+//! Responses are untrusted until their digest is checked: each is bounded in size, all of them in time, and their text is shown as
+//! foreign text. oci-client reads responses of any size, so components are fetched here; only the push, to a registry that its user
+//! trusts with a login, uses it.
 //!
-//! Registries of this machine speak plain HTTP, as docker has it; all others HTTPS, also where they send somebody else. Logins are
-//! those that docker keeps. The environment's proxy is asked as by other tools.
+//! Registries on this machine use plain HTTP, as in docker; all others HTTPS, also after a redirect. Logins are those that docker
+//! stores. Proxies of the environment are used.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
+use bytesize::ByteSize;
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 use http_auth::parse_challenges;
 use oci_client::Reference;
@@ -22,17 +24,16 @@ use reqwest::{RequestBuilder, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::contract;
-use crate::error::Error;
 use crate::limits;
 use crate::sandbox::Description;
-use crate::store::digest::digest;
-use crate::text::{foreign, root_cause};
+use crate::store::digest::{digest, is_digest};
+use crate::text::{Foreign, foreign, root_cause};
 use crate::tls;
 
-/// What a reference may begin with.
+/// The scheme of a reference.
 pub const SCHEME: &str = "oci://";
 
-/// The manifests that are understood, if only to say what they are.
+/// The media types of manifests that are recognised.
 const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 
@@ -74,127 +75,275 @@ impl WasmConfig {
     }
 }
 
-/// Reads a reference, `oci://` in front or not.
+/// A transfer that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The text is not a reference.
+    #[error("{text}: {reason}: expected oci://REGISTRY/REPOSITORY with :TAG or @sha256:DIGEST")]
+    Reference {
+        /// The text.
+        text: Foreign,
+        /// The fault.
+        reason: String,
+    },
+    /// The transfer failed.
+    #[error("{SCHEME}{reference}: {fault}")]
+    Transfer {
+        /// The reference.
+        reference: String,
+        /// The fault.
+        fault: Fault,
+    },
+}
+
+impl From<Error> for crate::error::Error {
+    fn from(error: Error) -> crate::error::Error {
+        match error {
+            Error::Reference { .. } => crate::error::Error::usage(error),
+            Error::Transfer { .. } => crate::error::Error::failed(error),
+        }
+    }
+}
+
+/// The fault of a transfer. The text follows the reference.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The transfer takes too long.
+    #[error("transfer exceeded {} (fixed limit)", humantime::format_duration(*.0))]
+    Timeout(Duration),
+    /// TLS or the HTTP client cannot be set up.
+    #[error("cannot set up the connection: {0}")]
+    Setup(Foreign),
+    /// There is no response.
+    #[error("no response from {registry}: {reason}")]
+    NoResponse {
+        /// The registry.
+        registry: String,
+        /// The cause.
+        reason: Foreign,
+    },
+    /// A login is required.
+    #[error("{0} requires a login: docker login {0}")]
+    LoginRequired(String),
+    /// The login is rejected.
+    #[error("{0} rejected the login that docker stores: docker login {0}")]
+    LoginRejected(String),
+    /// Docker stores an identity token, which is not supported.
+    #[error(
+        "docker stores an identity token for {0}, which is not supported: docker login {0} with a user and a password or token"
+    )]
+    IdentityToken(String),
+    /// Docker's login cannot be read.
+    #[error("cannot read the login that docker stores for {registry}: {reason}")]
+    Login {
+        /// The registry.
+        registry: String,
+        /// The cause.
+        reason: Foreign,
+    },
+    /// The user has no access.
+    #[error("{registry} denies access to {user}")]
+    Forbidden {
+        /// The registry.
+        registry: String,
+        /// The user.
+        user: Foreign,
+    },
+    /// There is no such repository, tag or digest.
+    #[error("{0} has no such repository, tag or digest")]
+    NotFound(String),
+    /// The registry returns another status.
+    #[error("{registry} returned HTTP {status}")]
+    Status {
+        /// The registry.
+        registry: String,
+        /// The status.
+        status: StatusCode,
+    },
+    /// The registry rejects a push.
+    #[error("{registry} returned HTTP {status} to the push: {message}")]
+    Rejected {
+        /// The registry.
+        registry: String,
+        /// The status.
+        status: String,
+        /// The registry's message.
+        message: Foreign,
+    },
+    /// A push failed otherwise.
+    #[error("push failed: {0}")]
+    Push(Foreign),
+    /// The token server that the registry names does not give a token.
+    #[error("{registry} requires a token from {realm}, which {reason}")]
+    Token {
+        /// The registry.
+        registry: String,
+        /// The token server.
+        realm: Foreign,
+        /// The fault.
+        reason: String,
+    },
+    /// A part of the response is incomplete.
+    #[error("incomplete {part}: {reason}")]
+    Incomplete {
+        /// The part.
+        part: &'static str,
+        /// The cause.
+        reason: Foreign,
+    },
+    /// A part of the response is too large.
+    #[error("{part} exceeds {limit} bytes")]
+    TooLarge {
+        /// The part.
+        part: &'static str,
+        /// The limit.
+        limit: u64,
+    },
+    /// A part of the response has another digest.
+    #[error("{part} has digest {found} instead of {wanted}")]
+    Digest {
+        /// The part.
+        part: &'static str,
+        /// The digest of the response.
+        found: String,
+        /// The wanted digest.
+        wanted: String,
+    },
+    /// The manifest is not JSON of a manifest.
+    #[error("invalid manifest")]
+    Manifest,
+    /// The manifest names something that is not a digest.
+    #[error("invalid manifest: '{0}' is not a digest")]
+    ManifestDigest(Foreign),
+    /// The reference leads to a list of images.
+    #[error("not a component but a list of images for several platforms")]
+    Index,
+    /// The manifest is not that of a component.
+    #[error("not a component, which has one layer of type {WASM_LAYER_MEDIA_TYPE}: has {count} ({types})")]
+    Layers {
+        /// The number of layers.
+        count: usize,
+        /// Their types.
+        types: Foreign,
+    },
+    /// The component is too large.
+    #[error("component exceeds {:.0} (fixed limit)", .0.display().iec())]
+    Size(ByteSize),
+}
+
+/// Parses a reference, with or without `oci://`.
 ///
 /// # Errors
-/// A usage error where it is none, or names no registry.
+/// If it is not a reference, or names no registry.
 pub fn parse(text: &str) -> Result<Reference, Error> {
-    let wrong = |why: &str| {
-        Error::usage(format!(
-            "{}: {why}: expected oci://REGISTRY/REPOSITORY:TAG, or @sha256:… for the tag",
-            foreign(text)
-        ))
-    };
+    let wrong = |reason: &str| Error::Reference { text: foreign(text), reason: reason.to_owned() };
     let plain = text.strip_prefix(SCHEME).unwrap_or(text);
-    // Elsewhere, what names no registry is meant for a well-known one.
+    // docker would take a reference without a registry for one of Docker Hub.
     let registry = plain.split_once('/').map_or("", |(registry, _)| registry);
     if !registry.contains(['.', ':']) && registry != "localhost" {
-        return Err(wrong("it names no registry"));
+        return Err(wrong("no registry"));
     }
     let reference: Reference = plain.parse().map_err(|error: oci_client::ParseError| wrong(&error.to_string()))?;
     if reference.digest().is_some_and(|digest| !is_digest(digest)) {
-        return Err(wrong("only digests of the kind sha256 are checked"));
+        return Err(wrong("only sha256 digests are supported"));
     }
     Ok(reference)
 }
 
-/// Fetches a component, and gives its bytes and the reference with the manifest's digest, which they were checked against.
+/// Fetches a component. Returns its bytes, and the reference with the digest of its manifest, which the bytes were checked against.
 ///
 /// # Errors
-/// Where it cannot be had, or is not what the reference or its manifest says.
+/// If it cannot be fetched, or differs from the digests of the reference or the manifest.
 pub async fn pull(reference: &Reference) -> Result<(Vec<u8>, String), Error> {
     let work = async {
         let mut registry = Registry::of(reference).await?;
         let manifest = registry.manifest().await?;
         let bytes = registry.layer(&manifest).await?;
-        // A reference without a digest, and then the digest that was found.
         let whole = reference.whole();
-        let tagged = whole.split_once('@').map_or(whole.as_str(), |(tagged, _)| tagged);
-        Ok((bytes, format!("{SCHEME}{tagged}@{}", manifest.digest)))
+        let without_digest = whole.split_once('@').map_or(whole.as_str(), |(tagged, _)| tagged);
+        Ok((bytes, format!("{SCHEME}{without_digest}@{}", manifest.digest)))
     };
-    in_time(reference, work).await
+    within_timeout(reference, work).await
 }
 
-/// Puts a component into a registry, and gives its manifest's digest.
+/// Pushes a component, and returns the digest of its manifest.
 ///
 /// # Errors
-/// Where the registry does not take it.
+/// If the registry does not accept it.
 pub async fn push(reference: &Reference, bytes: Vec<u8>, description: &Description) -> Result<String, Error> {
-    // Who trusts whom is the same as everywhere here; a provider that was set before is this one too.
+    // oci-client takes rustls' default provider. If one is set already, it is the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let protocol = if is_local(reference) { ClientProtocol::Http } else { ClientProtocol::Https };
-    let work = async {
-        let auth = match login(reference).await? {
-            Some((user, password)) => RegistryAuth::Basic(user, password),
-            None => RegistryAuth::Anonymous,
-        };
-        let has_login = auth != RegistryAuth::Anonymous;
-        let config =
-            ClientConfig { protocol, connect_timeout: Some(limits::REGISTRY_CONNECT), ..ClientConfig::default() };
-        let client = Client::try_from(config).map_err(|error| error.to_string())?;
-        let config = WasmConfig::of_component(&bytes);
-        let config = serde_json::to_vec(&config).map_err(|error| error.to_string())?;
-        let config = Config::new(config, WASM_CONFIG_MEDIA_TYPE.to_owned(), None);
-        let layer = ImageLayer::new(bytes, WASM_LAYER_MEDIA_TYPE.to_owned(), None);
-        let annotation = |key: &str, value: &str| (format!("org.opencontainers.image.{key}"), value.to_owned());
-        let annotations = BTreeMap::from([
-            annotation("title", &description.name),
-            annotation("version", &description.version),
-            annotation("description", &description.summary),
-        ]);
-        let layers = [layer];
-        let mut manifest = OciImageManifest::build(&layers, &config, Some(annotations));
-        manifest.media_type = Some(MANIFEST_MEDIA_TYPE.to_owned());
-        let manifest_bytes = serde_json::to_vec(&manifest).map_err(|error| error.to_string())?;
-        let manifest_digest = format!("sha256:{}", digest(&manifest_bytes));
-        let wrong = |error: OciDistributionError| refusal(reference, has_login, &error);
-        client.store_auth_if_needed(reference.resolve_registry(), &auth).await;
-        let [layer] = layers;
-        client.push_blob(reference, layer.data, &manifest.layers[0].digest).await.map_err(wrong)?;
-        client.push_blob(reference, config.data, &manifest.config.digest).await.map_err(wrong)?;
-        let kind = HeaderValue::from_static(MANIFEST_MEDIA_TYPE);
-        client.push_manifest_raw(reference, manifest_bytes, kind).await.map_err(wrong)?;
-        Ok(manifest_digest)
+    within_timeout(reference, push_parts(reference, bytes, description)).await
+}
+
+async fn push_parts(reference: &Reference, bytes: Vec<u8>, description: &Description) -> Result<String, Fault> {
+    let auth = match login(reference).await? {
+        Some((user, password)) => RegistryAuth::Basic(user, password),
+        None => RegistryAuth::Anonymous,
     };
-    in_time(reference, work).await
+    let has_login = auth != RegistryAuth::Anonymous;
+    let protocol = if is_local(reference) { ClientProtocol::Http } else { ClientProtocol::Https };
+    let config = ClientConfig { protocol, connect_timeout: Some(limits::REGISTRY_CONNECT), ..ClientConfig::default() };
+    let client = Client::try_from(config).map_err(|error| Fault::Setup(foreign(&error.to_string())))?;
+    // Texts and numbers: this cannot fail.
+    let config = serde_json::to_vec(&WasmConfig::of_component(&bytes)).unwrap_or_default();
+    let config = Config::new(config, WASM_CONFIG_MEDIA_TYPE.to_owned(), None);
+    let layers = [ImageLayer::new(bytes, WASM_LAYER_MEDIA_TYPE.to_owned(), None)];
+    let annotation = |key: &str, value: &str| (format!("org.opencontainers.image.{key}"), value.to_owned());
+    let annotations = BTreeMap::from([
+        annotation("title", &description.name),
+        annotation("version", &description.version),
+        annotation("description", &description.summary),
+    ]);
+    let mut manifest = OciImageManifest::build(&layers, &config, Some(annotations));
+    manifest.media_type = Some(MANIFEST_MEDIA_TYPE.to_owned());
+    let manifest_bytes = serde_json::to_vec(&manifest).unwrap_or_default();
+    let manifest_digest = format!("sha256:{}", digest(&manifest_bytes));
+    let failed = |error: OciDistributionError| push_fault(reference, has_login, &error);
+    client.store_auth_if_needed(reference.resolve_registry(), &auth).await;
+    let [layer] = layers;
+    client.push_blob(reference, layer.data, &manifest.layers[0].digest).await.map_err(failed)?;
+    client.push_blob(reference, config.data, &manifest.config.digest).await.map_err(failed)?;
+    let media_type = HeaderValue::from_static(MANIFEST_MEDIA_TYPE);
+    client.push_manifest_raw(reference, manifest_bytes, media_type).await.map_err(failed)?;
+    Ok(manifest_digest)
 }
 
-/// Waits for work with a registry, as long as that may take.
-async fn in_time<T>(reference: &Reference, work: impl Future<Output = Result<T, String>>) -> Result<T, Error> {
-    let failed = |why: String| Error::failed(format!("{SCHEME}{reference}: {why}"));
-    let result = tokio::time::timeout(limits::TRANSFER_TIMEOUT, work).await.unwrap_or_else(|_| {
-        let limit = humantime::format_duration(limits::TRANSFER_TIMEOUT);
-        Err(format!("the transfer was not done after {limit}, which is the limit"))
-    });
-    result.map_err(failed)
+/// Runs a transfer within its timeout.
+async fn within_timeout<T>(reference: &Reference, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Error> {
+    let result = tokio::time::timeout(limits::TRANSFER_TIMEOUT, work).await;
+    result
+        .unwrap_or(Err(Fault::Timeout(limits::TRANSFER_TIMEOUT)))
+        .map_err(|fault| Error::Transfer { reference: reference.to_string(), fault })
 }
 
-/// Words why a push failed.
-fn refusal(reference: &Reference, has_login: bool, error: &OciDistributionError) -> String {
+/// Returns the fault of a failed push.
+fn push_fault(reference: &Reference, has_login: bool, error: &OciDistributionError) -> Fault {
     let registry = reference.registry();
     match error {
         OciDistributionError::ServerError { code: 401, .. }
         | OciDistributionError::UnauthorizedError { .. }
         | OciDistributionError::AuthenticationFailure(_) => unauthorized(registry, has_login),
-        OciDistributionError::ServerError { code, message, .. } => {
-            let status = StatusCode::from_u16(*code).map_or_else(|_| code.to_string(), |status| status.to_string());
-            format!("{registry} answered {status} to the push: {}", foreign(message))
-        }
-        OciDistributionError::RequestError(error) => unreachable(registry, error),
-        error => format!("the push failed: {}", foreign(&error.to_string())),
+        OciDistributionError::ServerError { code, message, .. } => Fault::Rejected {
+            registry: registry.to_owned(),
+            status: StatusCode::from_u16(*code).map_or_else(|_| code.to_string(), |status| status.to_string()),
+            message: foreign(message),
+        },
+        OciDistributionError::RequestError(error) => no_response(registry, error),
+        error => Fault::Push(foreign(&error.to_string())),
     }
 }
 
-fn unauthorized(registry: &str, has_login: bool) -> String {
-    let what = if has_login { "refuses the login that docker keeps for it" } else { "asks for a login" };
-    format!("{registry} {what}: docker login {registry}")
+fn unauthorized(registry: &str, has_login: bool) -> Fault {
+    let registry = registry.to_owned();
+    if has_login { Fault::LoginRejected(registry) } else { Fault::LoginRequired(registry) }
 }
 
-fn unreachable(registry: &str, error: &reqwest::Error) -> String {
-    format!("no answer from {registry}: {}", foreign(&root_cause(error)))
+fn no_response(registry: &str, error: &reqwest::Error) -> Fault {
+    Fault::NoResponse { registry: registry.to_owned(), reason: foreign(&root_cause(error)) }
 }
 
-/// Whether the registry is on this machine.
+/// Returns true for a registry on this machine.
 fn is_local(reference: &Reference) -> bool {
     let registry = reference.registry();
     let host = registry.rsplit_once(':').map_or(registry, |(host, _)| host);
@@ -202,43 +351,32 @@ fn is_local(reference: &Reference) -> bool {
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-fn is_digest(text: &str) -> bool {
-    let hex = text.strip_prefix("sha256:").unwrap_or_default();
-    hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-}
-
-/// The user and password that docker keeps for a registry; none where it keeps none.
-async fn login(reference: &Reference) -> Result<Option<(String, String)>, String> {
+/// Returns the user and the password that docker stores for a registry, if any.
+async fn login(reference: &Reference) -> Result<Option<(String, String)>, Fault> {
     let registry = reference.registry().to_owned();
     let server = registry.clone();
-    // A helper is a program of its own, which can take its time.
-    let login = tokio::task::spawn_blocking(move || docker_credential::get_credential(&server)).await;
-    match login.map_err(|error| error.to_string())? {
+    let unreadable = |reason: &str| Fault::Login { registry: registry.clone(), reason: foreign(reason) };
+    // A credential helper is a program of its own, which can take its time.
+    let login = tokio::task::spawn_blocking(move || docker_credential::get_credential(&server))
+        .await
+        .map_err(|error| unreadable(&error.to_string()))?;
+    match login {
         Ok(DockerCredential::UsernamePassword(user, password)) => Ok(Some((user, password))),
-        Ok(DockerCredential::IdentityToken(_)) => Err(format!(
-            "docker keeps an identity token for {registry}, which is not understood: docker login with a user and a password or token"
-        )),
+        Ok(DockerCredential::IdentityToken(_)) => Err(Fault::IdentityToken(registry)),
         Err(
             CredentialRetrievalError::NoCredentialConfigured
             | CredentialRetrievalError::ConfigNotFound
             | CredentialRetrievalError::ConfigReadError,
         ) => Ok(None),
-        Err(CredentialRetrievalError::HelperFailure { helper, stdout, .. }) if is_unknown(&stdout) => {
-            let _ = helper;
+        // The sentence with which docker's helpers report that they have no login.
+        Err(CredentialRetrievalError::HelperFailure { stdout, .. }) if stdout.contains("credentials not found") => {
             Ok(None)
         }
-        Err(error) => {
-            Err(format!("the login that docker keeps for {registry} cannot be had: {}", foreign(&error.to_string())))
-        }
+        Err(error) => Err(unreadable(&error.to_string())),
     }
 }
 
-/// Whether a helper of docker's says that it knows no login, for which it has a sentence of its own.
-fn is_unknown(stdout: &str) -> bool {
-    stdout.contains("credentials not found")
-}
-
-/// A registry that one component is fetched from.
+/// A registry from which one component is fetched.
 struct Registry<'a> {
     reference: &'a Reference,
     http: reqwest::Client,
@@ -246,14 +384,14 @@ struct Registry<'a> {
     authorization: Option<HeaderValue>,
 }
 
-/// What a manifest says of a component.
+/// The parts of a manifest that are used.
 struct Manifest {
     digest: String,
     layer: String,
     size: u64,
 }
 
-/// A registry's permission to pull.
+/// A token server's response.
 #[derive(Deserialize)]
 struct Token {
     #[serde(alias = "access_token")]
@@ -261,17 +399,17 @@ struct Token {
 }
 
 impl Registry<'_> {
-    async fn of(reference: &Reference) -> Result<Registry<'_>, String> {
+    async fn of(reference: &Reference) -> Result<Registry<'_>, Fault> {
         let is_local = is_local(reference);
-        let tls = tls::client(tls::native_roots())?.with_no_client_auth();
+        let tls = tls::client(tls::native_roots()).map_err(|error| Fault::Setup(foreign(&error.to_string())))?;
         let http = reqwest::Client::builder()
             .user_agent(concat!("mackerel-plugin-wasm/", env!("CARGO_PKG_VERSION")))
-            .tls_backend_preconfigured(tls)
+            .tls_backend_preconfigured(tls.with_no_client_auth())
             .https_only(!is_local)
             .connect_timeout(limits::REGISTRY_CONNECT)
             .read_timeout(limits::REGISTRY_SILENCE);
         let http = if is_local { http.no_proxy() } else { http };
-        let http = http.build().map_err(|error| error.to_string())?;
+        let http = http.build().map_err(|error| Fault::Setup(foreign(&error.to_string())))?;
         Ok(Registry { reference, http, login: login(reference).await?, authorization: None })
     }
 
@@ -281,96 +419,69 @@ impl Registry<'_> {
         format!("{scheme}://{registry}/v2/{repository}/{rest}")
     }
 
-    /// Fetches the manifest and checks it, against the reference's digest where that has one.
-    async fn manifest(&mut self) -> Result<Manifest, String> {
+    /// Fetches the manifest, and checks the digest of the reference, if it has one.
+    async fn manifest(&mut self) -> Result<Manifest, Fault> {
         let wanted = self.reference.digest().or(self.reference.tag()).unwrap_or("latest");
         let url = self.url(&format!("manifests/{wanted}"));
-        let answer = self.get(&url, MANIFESTS).await?;
-        let limit = limits::REGISTRY_ANSWER;
-        let bytes = self.body(answer, "the manifest", limit.as_u64()).await?;
+        let response = self.get(&url, MANIFESTS).await?;
+        let bytes = body(response, "manifest", limits::REGISTRY_RESPONSE.as_u64()).await?;
         let found = format!("sha256:{}", digest(&bytes));
         if let Some(wanted) = self.reference.digest().filter(|wanted| *wanted != found) {
-            return Err(format!("the manifest that came has another digest: {found} instead of {wanted}"));
+            return Err(Fault::Digest { part: "manifest", found, wanted: wanted.to_owned() });
         }
-        let manifest: OciManifest = serde_json::from_slice(&bytes)
-            .map_err(|error| format!("what came as its manifest is none: {}", foreign(&error.to_string())))?;
-        let manifest = match manifest {
-            OciManifest::Image(manifest) => manifest,
-            OciManifest::ImageIndex(_) => {
-                return Err("is no component but a list of images for several kinds of machines".to_owned());
-            }
-        };
-        match &manifest.layers[..] {
-            [layer] if layer.media_type == WASM_LAYER_MEDIA_TYPE => {
-                if !is_digest(&layer.digest) {
-                    return Err(format!("its manifest names '{}', which is no digest", foreign(&layer.digest)));
-                }
-                let size = u64::try_from(layer.size).unwrap_or_default();
-                let limit = limits::COMPONENT_SIZE;
-                if size > limit.as_u64() {
-                    return Err(format!("is larger than {:.0}, which is the limit", limit.display().iec()));
-                }
-                Ok(Manifest { digest: found, layer: layer.digest.clone(), size })
-            }
-            layers => {
-                let kinds: Vec<&str> = layers.iter().take(3).map(|layer| layer.media_type.as_str()).collect();
-                Err(format!(
-                    "is no component, which has one layer of the type {WASM_LAYER_MEDIA_TYPE}: it has {} ({})",
-                    layers.len(),
-                    foreign(&kinds.join(", "))
-                ))
-            }
+        match serde_json::from_slice(&bytes).map_err(|_| Fault::Manifest)? {
+            OciManifest::Image(manifest) => Manifest::of_component(found, &manifest),
+            OciManifest::ImageIndex(_) => Err(Fault::Index),
         }
     }
 
-    /// Fetches the component.
-    async fn layer(&mut self, manifest: &Manifest) -> Result<Vec<u8>, String> {
+    /// Fetches the component, and checks its digest.
+    async fn layer(&mut self, manifest: &Manifest) -> Result<Vec<u8>, Fault> {
         let url = self.url(&format!("blobs/{}", manifest.layer));
-        let answer = self.get(&url, "*/*").await?;
-        let bytes = self.body(answer, "the component", manifest.size).await?;
+        let response = self.get(&url, "*/*").await?;
+        let bytes = body(response, "component", manifest.size).await?;
         let found = format!("sha256:{}", digest(&bytes));
         if found != manifest.layer {
-            let wanted = &manifest.layer;
-            return Err(format!("the component that came has another digest: {found} instead of {wanted}"));
+            return Err(Fault::Digest { part: "component", found, wanted: manifest.layer.clone() });
         }
         Ok(bytes)
     }
 
-    /// Asks for something, and once more with the registry's permission where it wants one.
-    async fn get(&mut self, url: &str, accept: &'static str) -> Result<Response, String> {
+    /// Sends a GET request, and repeats it with authorization if the registry requires it.
+    async fn get(&mut self, url: &str, accept: &'static str) -> Result<Response, Fault> {
         let registry = self.reference.registry();
-        let mut answer = self.send(self.http.get(url).header(ACCEPT, accept)).await?;
-        if answer.status() == StatusCode::UNAUTHORIZED && self.authorization.is_none() {
-            self.authorization = self.permission(answer.headers()).await?;
+        let mut response = self.send(self.http.get(url).header(ACCEPT, accept)).await?;
+        if response.status() == StatusCode::UNAUTHORIZED && self.authorization.is_none() {
+            self.authorization = self.authorization(response.headers()).await?;
             if self.authorization.is_some() {
-                answer = self.send(self.http.get(url).header(ACCEPT, accept)).await?;
+                response = self.send(self.http.get(url).header(ACCEPT, accept)).await?;
             }
         }
-        match answer.status() {
-            StatusCode::OK => Ok(answer),
+        let name = || registry.to_owned();
+        match response.status() {
+            StatusCode::OK => Ok(response),
             StatusCode::UNAUTHORIZED => Err(unauthorized(registry, self.login.is_some())),
             StatusCode::FORBIDDEN => Err(match &self.login {
-                Some((user, _)) => format!("{registry} does not let {} read it", foreign(user)),
-                None => format!("{registry} lets nobody read it without a login: docker login {registry}"),
+                Some((user, _)) => Fault::Forbidden { registry: name(), user: foreign(user) },
+                None => Fault::LoginRequired(name()),
             }),
-            StatusCode::NOT_FOUND => Err(format!("{registry} has no such repository, tag or digest")),
-            status => Err(format!("{registry} answered {status}")),
+            StatusCode::NOT_FOUND => Err(Fault::NotFound(name())),
+            status => Err(Fault::Status { registry: name(), status }),
         }
     }
 
-    async fn send(&self, request: RequestBuilder) -> Result<Response, String> {
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Fault> {
         let request = match &self.authorization {
             Some(authorization) => request.header(AUTHORIZATION, authorization),
             None => request,
         };
-        request.send().await.map_err(|error| unreachable(self.reference.registry(), &error))
+        request.send().await.map_err(|error| no_response(self.reference.registry(), &error))
     }
 
-    /// What is to be shown to a registry that wants to know who asks, by what it says of that; none where nothing can be.
-    async fn permission(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, String> {
-        let wanted = headers.get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let challenges = parse_challenges(wanted).unwrap_or_default();
-        for challenge in challenges {
+    /// Returns the Authorization header that answers a challenge, or `None`.
+    async fn authorization(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, Fault> {
+        let header = headers.get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        for challenge in parse_challenges(header).unwrap_or_default() {
             let parameter = |name: &str| {
                 let found = challenge.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
                 found.map(|(_, value)| value.to_unescaped())
@@ -385,54 +496,78 @@ impl Registry<'_> {
         Ok(None)
     }
 
-    /// The login, as it is shown.
+    /// Returns the login as a basic Authorization header.
     fn basic(&self) -> Option<HeaderValue> {
         let (user, password) = self.login.as_ref()?;
         let request = self.http.get("http://localhost").basic_auth(user, Some(password)).build().ok()?;
         request.headers().get(AUTHORIZATION).cloned()
     }
 
-    /// Asks for the permission to pull where the registry says that it is given.
-    async fn token(&self, realm: &str, service: Option<String>) -> Result<HeaderValue, String> {
+    /// Requests a token to pull from the server that the registry names.
+    async fn token(&self, realm: &str, service: Option<String>) -> Result<HeaderValue, Fault> {
         let registry = self.reference.registry();
-        let failed = |why: &str| format!("{registry} sends to {} for a permission, and {why}", foreign(realm));
+        let failed = |reason: String| Fault::Token { registry: registry.to_owned(), realm: foreign(realm), reason };
         let scope = format!("repository:{}:pull", self.reference.repository());
         let mut query = vec![("scope", scope)];
         query.extend(service.map(|service| ("service", service)));
         let query: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
-        let joint = if realm.contains('?') { '&' } else { '?' };
-        let mut request = self.http.get(format!("{realm}{joint}{query}"));
+        let separator = if realm.contains('?') { '&' } else { '?' };
+        let mut request = self.http.get(format!("{realm}{separator}{query}"));
         if let Some(basic) = self.basic() {
             request = request.header(AUTHORIZATION, basic);
         }
-        let answer = request.send().await.map_err(|error| failed(&foreign(&root_cause(&error)).to_string()))?;
-        match answer.status() {
+        let response = request
+            .send()
+            .await
+            .map_err(|error| failed(format!("did not respond: {}", foreign(&root_cause(&error)))))?;
+        match response.status() {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 return Err(unauthorized(registry, self.login.is_some()));
             }
-            status => return Err(failed(&format!("that answered {status}"))),
+            status => return Err(failed(format!("returned HTTP {status}"))),
         }
-        let bytes = self.body(answer, "the permission", limits::REGISTRY_ANSWER.as_u64()).await?;
-        let token: Token = serde_json::from_slice(&bytes).map_err(|_| failed("what came is none"))?;
-        let mut value =
-            HeaderValue::try_from(format!("Bearer {}", token.token)).map_err(|_| failed("what came is none"))?;
+        let bytes = body(response, "token", limits::REGISTRY_RESPONSE.as_u64()).await?;
+        let invalid = || failed("returned no valid token".to_owned());
+        let token: Token = serde_json::from_slice(&bytes).map_err(|_| invalid())?;
+        let mut value = HeaderValue::try_from(format!("Bearer {}", token.token)).map_err(|_| invalid())?;
         value.set_sensitive(true);
         Ok(value)
     }
+}
 
-    /// Reads an answer's body, of so many bytes at most.
-    async fn body(&self, mut answer: Response, what: &str, limit: u64) -> Result<Vec<u8>, String> {
-        let mut bytes = Vec::new();
-        loop {
-            let part = answer.chunk().await;
-            let part = part.map_err(|error| format!("{what} did not come whole: {}", foreign(&root_cause(&error))))?;
-            let Some(part) = part else { return Ok(bytes) };
-            if (bytes.len() + part.len()) as u64 > limit {
-                return Err(format!("{what} that came is larger than {limit} bytes, as it may be at most"));
+impl Manifest {
+    /// Takes the component's layer out of a manifest with this digest.
+    fn of_component(digest: String, manifest: &OciImageManifest) -> Result<Manifest, Fault> {
+        let layer = match &manifest.layers[..] {
+            [layer] if layer.media_type == WASM_LAYER_MEDIA_TYPE => layer,
+            layers => {
+                let types: Vec<&str> = layers.iter().take(3).map(|layer| layer.media_type.as_str()).collect();
+                return Err(Fault::Layers { count: layers.len(), types: foreign(&types.join(", ")) });
             }
-            bytes.extend_from_slice(&part);
+        };
+        if !is_digest(&layer.digest) {
+            return Err(Fault::ManifestDigest(foreign(&layer.digest)));
         }
+        let size = u64::try_from(layer.size).unwrap_or_default();
+        if size > limits::COMPONENT_SIZE.as_u64() {
+            return Err(Fault::Size(limits::COMPONENT_SIZE));
+        }
+        Ok(Manifest { digest, layer: layer.digest.clone(), size })
+    }
+}
+
+/// Reads a response body of at most `limit` bytes.
+async fn body(mut response: Response, part: &'static str, limit: u64) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Vec::new();
+    loop {
+        let chunk = response.chunk().await;
+        let incomplete = |error: reqwest::Error| Fault::Incomplete { part, reason: foreign(&root_cause(&error)) };
+        let Some(chunk) = chunk.map_err(incomplete)? else { return Ok(bytes) };
+        if (bytes.len() + chunk.len()) as u64 > limit {
+            return Err(Fault::TooLarge { part, limit });
+        }
+        bytes.extend_from_slice(&chunk);
     }
 }
 
@@ -464,7 +599,7 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machine_is_asked_without_tls() {
+    fn only_a_registry_on_this_machine_is_used_without_tls() {
         let is_local = |text: &str| is_local(&parse(text).expect("a reference"));
         assert!(is_local("localhost:5000/a") && is_local("localhost/a") && is_local("127.0.0.1:5000/a"));
         let others = ["10.0.0.1:5000/a", "localhost.example.com/a", "127.example.com:80/a", "registry.example.com/a"];

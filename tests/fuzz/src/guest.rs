@@ -6,10 +6,10 @@ use std::ffi::OsString;
 
 use clap::Args;
 use mackerel_plugin_wasm::internals::{
-    Cause, Clock, CollectError, Definitions, Description, Error, Failure, Foreign, Graph, HttpError, Metric,
-    MetricKind, OptionKind, OptionSpec, Options, Output, Period, Point, Prefix, Reading, Refused, Sample, Scope,
-    Selection, Series, Subcommand, Target, Total, Unit, Value as Line, check_description, escape, foreign,
-    format_definitions, format_values,
+    Cause, Clock, CollectError, Definitions, Denied, Description, Error, Failure, Foreign, Graph, HttpError, Metric,
+    MetricKind, OptionKind, OptionSpec, Options, Output, Period, Point, Prefix, Reading, Sample, Scope, Selection,
+    Series, Subcommand, Target, Total, Unit, Value as Line, check_description, escape, foreign, format_definitions,
+    format_values,
 };
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ pub fn description(bytes: &[u8]) {
     let Ok(json) = serde_json::from_slice::<Value>(bytes) else { return };
     let description = to_description(&json);
     if let Err(why) = check_description(&description) {
-        return assert_notice("describe", &Cause::Contract(why).to_string());
+        return assert_notice("describe", &Cause::Contract(foreign(&why.to_string())).to_string());
     }
     assert!(is_legal_component(&description.name) && description.name.parse::<Prefix>().is_ok());
     for word in ["", "--help", "-h", "--unknown", "--filter=a=b", "--instance-name=label:app"] {
@@ -48,7 +48,7 @@ pub fn report(bytes: &[u8]) {
     let prefix: Prefix = "prefix".parse().expect("a legal prefix");
     let definitions = match Definitions::new(list(&json, "graphs").map(to_graph).collect()) {
         Ok(definitions) => definitions,
-        Err(why) => return assert_notice("graphs", &Cause::Contract(why).to_string()),
+        Err(why) => return assert_notice("graphs", &Cause::Contract(foreign(&why.to_string())).to_string()),
     };
     let each =
         Output { prefix, selection: Selection::default(), totals: Vec::new(), each_target: true, targets_graph: false };
@@ -61,7 +61,7 @@ pub fn report(bytes: &[u8]) {
             let defined = graphs.iter().filter(|graph| graph.defined().next().is_some()).count();
             assert_definitions(&format_definitions(&graphs), defined, 0);
         }
-        Err(why) => assert_one_line(&why),
+        Err(error) => assert_one_line(&error.to_string()),
     }
 
     let samples: Vec<Sample> = list(&json, "samples").map(to_sample).collect();
@@ -159,16 +159,16 @@ pub fn failure(bytes: &[u8]) {
         Cause::Collector(CollectError::Status(
             bytes.iter().fold(0, |status: u16, b| status.wrapping_mul(31).wrapping_add(u16::from(*b))),
         )),
-        Cause::Name { host: text.clone(), why: text.clone() },
-        Cause::Contract(text.clone()),
-        Cause::Trap(text.clone()),
+        Cause::Lookup { host: foreign(&text), source: std::io::Error::other("no such name") },
+        Cause::Contract(foreign(&text)),
+        Cause::Trap(foreign(&text)),
     ];
     for cause in causes {
-        let refused = Refused::default();
-        refused.add(&text);
-        assert_notice(&target, &Failure { cause, wrote: text.clone(), refused }.to_string());
+        let denied = Denied::default();
+        denied.add(&text);
+        assert_notice(&target, &Failure { cause, stderr: text.clone(), denied }.to_string());
     }
-    assert_notice(&target, &format!("the collector wrote: {}", Foreign::tail(&text)));
+    assert_notice(&target, &format!("collector stderr: {}", Foreign::tail(&text)));
     assert_one_line(&escape(&foreign(&text).to_string()));
 }
 

@@ -14,7 +14,7 @@ const NOW: Moment = Moment { wall: 1_780_000_000_000_000_000, boot: 3_600_000_00
 pub fn state(bytes: &[u8]) {
     let mut state = match State::parse(bytes) {
         Ok(state) => state,
-        Err(why) => return assert_one_line(&why),
+        Err(error) => return assert_one_line(&error.to_string()),
     };
     let raw: Value = serde_json::from_slice(bytes).unwrap_or_default();
     assert!(!raw.is_object() || raw["format"] == 1, "another format is not read");

@@ -8,7 +8,7 @@ use crate::rules::assert_one_line;
 pub fn pin(bytes: &[u8]) {
     let pin = match Pin::parse("strange", bytes) {
         Ok(pin) => pin,
-        Err(why) => return assert_one_line(&why),
+        Err(why) => return assert_one_line(&why.to_string()),
     };
     assert_eq!(pin.name, "strange");
     for name in [pin.component_name(), pin.code_name("0123456789abcdef")] {
@@ -22,6 +22,6 @@ pub fn pin(bytes: &[u8]) {
 pub fn component(bytes: &[u8]) {
     match check_component(bytes) {
         Ok(()) => assert!(bytes.starts_with(b"\0asm\x0d\0\x01\0"), "no component"),
-        Err(why) => assert_one_line(&why),
+        Err(why) => assert_one_line(&why.to_string()),
     }
 }

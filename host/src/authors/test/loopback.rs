@@ -1,4 +1,4 @@
-//! A server on loopback that a sandbox is led to in place of its target, and what is spoken there.
+//! A loopback server that stands in for the target of a sandbox.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -16,19 +16,19 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::address::Address;
 use crate::limits;
 
-/// The server. It takes connections until it is finished or dropped.
+/// The server. It accepts connections until it is finished or dropped.
 pub struct Loopback {
-    /// Where it is.
+    /// Its address.
     pub address: SocketAddr,
     stop: oneshot::Sender<()>,
     work: JoinHandle<()>,
 }
 
 impl Loopback {
-    /// Starts one, with what it does with each connection.
+    /// Starts a server with a handler of connections.
     ///
     /// # Errors
-    /// Where the system gives no port.
+    /// If there is no free port.
     pub async fn start<F>(serve: impl Fn(TcpStream, SocketAddr) -> F + Send + 'static) -> Result<Loopback, String>
     where
         F: Future<Output = ()> + Send + 'static,
@@ -55,33 +55,33 @@ impl Loopback {
         Ok(Loopback { address, stop, work })
     }
 
-    /// Its address as a target's.
+    /// Returns its address.
     pub fn as_target(&self) -> Address {
         Address { host: self.address.ip().to_string(), port: self.address.port() }
     }
 
-    /// Takes no more connections, and waits for the end of those that there are: the sandbox that opened them is gone.
+    /// Stops accepting, and waits for the open connections to end: the sandbox that opened them is gone.
     pub async fn finish(self) {
         let _ = self.stop.send(());
         let _ = self.work.await;
     }
 }
 
-/// What is spoken over a connection, as far as recordings tell it apart.
+/// The protocol of a connection, as far as recordings distinguish it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP/1.
     Http,
-    /// TLS, and nobody can read on.
+    /// TLS, which cannot be read.
     Tls,
     /// Anything else.
     Other,
 }
 
-/// What the client of a connection speaks that begins with these bytes. None where more of them have to come.
+/// Returns the protocol of a client that begins with these bytes; `None` if more bytes are needed.
 pub fn protocol(begin: &[u8]) -> Option<Protocol> {
     const METHODS: [&str; 7] = ["GET ", "POST ", "PUT ", "HEAD ", "DELETE ", "PATCH ", "OPTIONS "];
-    // A record of the kind `handshake`, of a version 3.x.
+    // A record of type `handshake`, of a version 3.x.
     match begin {
         [] | [0x16] => return None,
         [0x16, 3, ..] => return Some(Protocol::Tls),
@@ -103,8 +103,7 @@ pub fn protocol(begin: &[u8]) -> Option<Protocol> {
     }
 }
 
-/// Reads from a client until it is clear what it speaks. What was read is added to `begin`. None where it ends before. A read that is
-/// dropped loses nothing.
+/// Reads from a client until its protocol is known, and appends to `begin`. `None` if it ends before that. A dropped read loses nothing.
 pub async fn listen(client: &mut TcpStream, begin: &mut Vec<u8>) -> Option<Protocol> {
     loop {
         if let Some(protocol) = protocol(begin) {
@@ -112,41 +111,41 @@ pub async fn listen(client: &mut TcpStream, begin: &mut Vec<u8>) -> Option<Proto
         }
         match client.read_buf(begin).await {
             Ok(1..) => {}
-            // What came until then is all that it says.
+            // The client sends nothing more.
             _ if !begin.is_empty() => return Some(Protocol::Other),
             _ => return None,
         }
     }
 }
 
-/// Says no more to a client, and hears it out: closed at once, the connection would be reset or end, by chance.
+/// Ends the response, and reads the client to its end: closing at once could reset the connection.
 pub async fn leave(mut client: TcpStream) {
     let _ = client.shutdown().await;
     let _ = tokio::io::copy(&mut client, &mut tokio::io::sink()).await;
 }
 
-/// Answers the requests of one client, which has begun already. Where there is no answer, the connection is closed.
+/// Serves the requests of one client that has begun already. Without a response the connection is closed.
 pub async fn serve_http<F>(client: TcpStream, begin: Vec<u8>, answer: impl Fn(Request<Incoming>) -> F)
 where
     F: Future<Output = Option<Response<Full<Bytes>>>>,
 {
     let answer = service_fn(async |request| answer(request).await.ok_or("no answer"));
     let mut builder = hyper::server::conn::http1::Builder::new();
-    // An answer is what the target said, and nothing of this server's own.
+    // The response is the target's, without headers of this server.
     builder.auto_date_header(false).title_case_headers(true).max_buf_size(limits::HTTP_HEAD);
     let _ = builder.serve_connection(TokioIo::new(begun(client, begin)), answer).await;
 }
 
-/// A stream of which the begin was read already.
+/// A stream whose beginning was read already.
 fn begun(stream: TcpStream, begin: Vec<u8>) -> impl AsyncRead + AsyncWrite + Unpin {
     let (read, write) = stream.into_split();
     tokio::io::join(std::io::Cursor::new(begin).chain(read), write)
 }
 
-/// A body, where it is no larger than a recording.
+/// Reads a body of at most the size of a recording.
 ///
 /// # Errors
-/// What is wrong with it.
+/// If it is larger, or cannot be read.
 pub async fn whole<B>(body: B) -> Result<Vec<u8>, String>
 where
     B: Body<Data = Bytes, Error = hyper::Error>,
@@ -154,7 +153,7 @@ where
     let limit = usize::try_from(limits::RECORDING.as_u64()).unwrap_or(usize::MAX);
     let body = Limited::new(body, limit).collect().await.map_err(|error| {
         if error.is::<LengthLimitError>() {
-            format!("it is larger than {:.0}, which is the limit of a recording", limits::RECORDING.display().iec())
+            format!("larger than {:.0}, the limit of a recording", limits::RECORDING.display().iec())
         } else {
             error.to_string()
         }

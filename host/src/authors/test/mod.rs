@@ -1,15 +1,18 @@
-//! `test`: a collector tried out on one target, or on a recording of one, and held against its contract.
+//! `test`: tests a collector on one target or on a recording, and checks it against the contract.
 //!
-//! | | the target | the answer twice |
+//! | command | target | expected the second time |
 //! |---|---|---|
 //! | `test COLLECTOR` | a real one | the same names |
-//! | `--record DIR` | a real one behind a [`relay`], and its [`recording`] | the same from the recording just made |
-//! | `--replay DIR` | a [`player`] of the recording | the same |
+//! | `--record DIR` | a real one through a [`recorder`], which writes a [`recording`] | the same metrics from the recording |
+//! | `--replay DIR` | a [`player`] of the recording | the same metrics |
 //!
-//! What is written to stdout is the same for the same recording: metrics with `#` in place of the target's name, then what is wrong. An
-//! author keeps it, and compares. What changes from run to run, such as times, goes to stderr.
+//! Its checks take most of the lines, and stay beside the run that they check.
+//!
+//! stdout is the same for the same recording: metrics with `#` instead of the target's name, then the findings. Authors keep and compare
+//! it. Times and usage go to stderr.
 
 pub mod loopback;
+pub mod played;
 pub mod player;
 pub mod recorder;
 pub mod recording;
@@ -28,7 +31,8 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 use clap::Args;
 
-use self::player::{Played, Player};
+use self::played::Played;
+use self::player::Player;
 use self::recorder::Relay;
 use self::recording::{Head, Recording};
 use self::stats::{Recorder, Replayed};
@@ -45,14 +49,14 @@ use crate::pipeline::find::Found;
 use crate::pipeline::protocol;
 use crate::pipeline::state::State;
 use crate::pipeline::target::Target;
-use crate::sandbox::activity::Activity;
+use crate::sandbox::activity::{Activity, Waiting};
 use crate::sandbox::container::StatsReader;
 use crate::sandbox::cpu::metered;
 use crate::sandbox::{Description, MetricKind, Period, Scope};
 use crate::session::Session;
-use crate::stats::Sources;
+use crate::stats::Reader;
 use crate::stop::Stop;
-use crate::store::Component;
+use crate::store::component::{CallError, Component};
 use crate::text::{Foreign, foreign};
 
 /// `test` prints all metrics of one target, without names: options about names and output would do nothing.
@@ -84,11 +88,10 @@ pub struct TestOptions {
     pub replay: Option<std::path::PathBuf>,
 }
 
-/// Tries a collector out. `words` is the collector's name and all options.
+/// Tests a collector. `words` is the collector's name and all options.
 ///
 /// # Errors
-/// Where it cannot be tried: usage, no target, a recording that cannot be read or written. What is wrong with the collector is no
-/// error but a finding, and the exit status 1.
+/// If it cannot be tested: wrong options, no target, an unusable recording. Faults of the collector are findings, with exit status 1.
 pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Error> {
     let name = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
     let mut component = session.store.load(&name)?;
@@ -96,8 +99,8 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
         diagnostics::print(&format!("{}: {warning}", component.name));
     }
     let mut findings = Findings::default();
-    let Some(description) = findings.of(&component, component.describe().await)? else { return findings.print("") };
-    let uses_stats = component.collector.asks_of_containers();
+    let Some(description) = findings.of(component.describe().await)? else { return findings.print("") };
+    let uses_stats = component.collector.uses_stats();
     let (mut options, test): (_, TestOptions) =
         Options::parse(&SUBCOMMAND, &session.reserved, words, &description, uses_stats)?;
     let head = test.replay.as_deref().map(recording::read_head).transpose().map_err(Error::failed)?;
@@ -106,7 +109,7 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
     }
     session.watchdog.set_deadline(options.deadline);
     component.collector.set_bounds(options.bounds);
-    let Some(definitions) = findings.of(&component, component.definitions(options.collector.values()).await)? else {
+    let Some(definitions) = findings.of(component.definitions(options.collector.values()).await)? else {
         return findings.print("");
     };
     findings.compare_declarations(&component, &description, &options, &definitions).await?;
@@ -133,10 +136,10 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
 }
 
 fn stopped(why: &str) -> Error {
-    Error::failed(format!("the test was not done when {why}"))
+    Error::failed(format!("test not finished when {why}"))
 }
 
-/// A collector, ready to be tried.
+/// A collector, ready to be tested.
 struct Trial<'a> {
     component: &'a Component,
     description: &'a Description,
@@ -144,18 +147,18 @@ struct Trial<'a> {
     definitions: &'a Definitions,
 }
 
-/// What came of one collection.
+/// The result of one collection.
 struct Collected {
     target: String,
     outcome: Outcome,
     cpu: Duration,
     time: Duration,
-    /// The address that the collector was led to, and the target's own, where that is another.
+    /// The address that the collector got, and the target's own, if they differ.
     led: Option<(String, String)>,
 }
 
 impl Trial<'_> {
-    /// The one target that the options lead to, and what tells of its container.
+    /// Finds the one target, and the reader of its container's stats.
     async fn find_target(&self, stop: &mut Stop) -> Result<(Target, Option<Arc<dyn StatsReader>>), Error> {
         let mut diagnostics = Diagnostics::new(&self.component.name);
         let found = self.options.discovery.find(self.description.scope, stop).await?;
@@ -167,23 +170,22 @@ impl Trial<'_> {
                 targets.iter().take(limits::ALIKE).map(|target| foreign(&target.to_string()).to_string()).collect();
             names.extend(targets.len().checked_sub(limits::ALIKE + 1).map(|more| format!("and {} more", more + 1)));
             return Err(Error::usage(format!(
-                "test takes one target, and these are {}: {}; --filter or --target chooses one",
+                "test takes one target, but there are {}: {}; choose one with --filter or --target",
                 targets.len(),
                 names.join(", ")
             )));
         }
         let target = targets.pop().ok_or_else(|| {
-            let why = "there is no target: no running container fits (-v says why); --filter, --container-port or --target chooses one";
+            let why = "no target: no running container matches (-v lists the reasons); use --filter, --container-port or --target";
             Error::failed(why.to_owned())
         })?;
         let allowed = self.options.settings.stats_source;
-        let figures = engine.map(|engine| -> Arc<dyn StatsReader> {
-            Arc::new(Sources::new(allowed, &engine, target.container.iter()))
-        });
+        let figures = engine
+            .map(|engine| -> Arc<dyn StatsReader> { Arc::new(Reader::new(allowed, &engine, target.container.iter())) });
         Ok((target, figures))
     }
 
-    /// Collects from `target`, in a fresh sandbox. Where that is at `own` in truth, this is what people are told.
+    /// Collects from `target` in a fresh sandbox. `own` is the address to print, if that is another.
     async fn collect(
         &self,
         target: &Target,
@@ -195,7 +197,7 @@ impl Trial<'_> {
             settings: &self.options.settings,
             options: self.options.collector.values(),
             definitions: self.definitions,
-            // Nothing is remembered of a target, so nobody is asked when it was started.
+            // Without state there is no need for start times.
             engine: None,
             stats: figures,
             begun: Moment::now(),
@@ -204,7 +206,7 @@ impl Trial<'_> {
             samples: Cell::new(0),
         };
         let begin = Instant::now();
-        let (outcome, cpu) = metered(collect::one(&context, target, &Activity::new("not begun"))).await;
+        let (outcome, cpu) = metered(collect::one(&context, target, &Activity::new(Waiting::Start))).await;
         let time = begin.elapsed();
         let led = target.address.as_ref().zip(own).map(|(led, own)| (led.to_string(), own.to_string()));
         let mut collected = Collected { target: String::new(), outcome, cpu, time, led };
@@ -212,7 +214,7 @@ impl Trial<'_> {
         collected
     }
 
-    /// Tries it on a real target, twice.
+    /// Tests a real target, twice.
     async fn live(&self, target: &Target, figures: Option<Arc<dyn StatsReader>>, findings: &mut Findings) -> Collected {
         let first = self.collect(target, None, figures.clone()).await;
         if findings.of_collection(&first, self) {
@@ -222,7 +224,7 @@ impl Trial<'_> {
         first
     }
 
-    /// Tries it on a real target, records what that says, and tries it on the recording.
+    /// Tests a real target, records it, and tests the recording.
     async fn record(
         &self,
         folder: &Path,
@@ -250,7 +252,7 @@ impl Trial<'_> {
             findings.error(format!("record: {problem}"));
         }
         if !findings.of_collection(&first, self) || !is_whole {
-            diagnostics::print(&format!("{}: nothing was recorded", self.component.name));
+            diagnostics::print(&format!("{}: not recorded", self.component.name));
             return Ok(first);
         }
         let Description { name, version, .. } = self.description;
@@ -265,7 +267,7 @@ impl Trial<'_> {
             folder.display(),
             contents(&recording)
         ));
-        // From the files, for it is they that have to be good.
+        // From the files, which are what has to work.
         let recording = recording::read(folder, &secrets).map_err(Error::failed)?;
         let (second, played) = self.play(&head, &recording).await?;
         findings.of_playing(&played);
@@ -273,14 +275,14 @@ impl Trial<'_> {
         Ok(first)
     }
 
-    /// Tries it on a recording, twice.
+    /// Tests a recording, twice.
     async fn replay(&self, folder: &Path, head: &Head, findings: &mut Findings) -> Result<Collected, Error> {
         let secrets = Secrets::new(self.options.collector.secrets());
         let recording = recording::read(folder, &secrets).map_err(Error::failed)?;
         let of_other = match self.description.scope {
-            Scope::Endpoint if head.endpoint().is_none() => Some("a whole container, and the collector reads a port"),
+            Scope::Endpoint if head.endpoint().is_none() => Some("a whole container, but the collector reads a port"),
             Scope::Container if head.endpoint().is_some() || !head.has_container() => {
-                Some("a port, and the collector reads whole containers")
+                Some("a port, but the collector reads whole containers")
             }
             _ => None,
         };
@@ -317,13 +319,13 @@ impl Trial<'_> {
     }
 }
 
-/// What is in a recording, in words.
+/// Summarizes a recording.
 fn contents(recording: &Recording) -> String {
     let Recording { exchanges, conversations, calls } = recording;
     let parts = [
-        (exchanges.len(), "request by HTTP", "requests by HTTP"),
+        (exchanges.len(), "HTTP request", "HTTP requests"),
         (conversations.len(), "connection", "connections"),
-        (calls.len(), "question about the container", "questions about the container"),
+        (calls.len(), "stats request", "stats requests"),
     ];
     let part = |(count, one, many): (usize, &str, &str)| match count {
         0 => None,
@@ -331,10 +333,10 @@ fn contents(recording: &Recording) -> String {
         count => Some(format!("{count} {many}")),
     };
     let parts: Vec<String> = parts.into_iter().filter_map(part).collect();
-    if parts.is_empty() { "the target was not asked for anything".to_owned() } else { parts.join(", ") }
+    if parts.is_empty() { "no requests".to_owned() } else { parts.join(", ") }
 }
 
-/// The metrics, a line each: gauges as they would be printed, counters as they were read.
+/// Formats the metrics, a line each: gauges as printed by `run`, counters as read.
 fn metrics(points: &[Point], prefix: &Prefix) -> String {
     let mut lines = String::new();
     for Point { key, kind, value, .. } in points {
@@ -350,7 +352,7 @@ fn metrics(points: &[Point], prefix: &Prefix) -> String {
 }
 
 impl Collected {
-    /// A text with the target's own address in place of that which the collector was led to, which is another each time.
+    /// Replaces the address that the collector got, which changes every time, by the target's own.
     fn told(&self, text: &str) -> String {
         match &self.led {
             Some((led, own)) => text.replace(led, own),
@@ -358,7 +360,7 @@ impl Collected {
         }
     }
 
-    /// Says what it took, beside what it may take.
+    /// Prints the usage beside the limits.
     fn tell_usage(&self, name: &str, options: &Options) {
         let size = |bytes: u64| ByteSize::b(bytes).display().iec();
         let time = |time: Duration| {
@@ -379,12 +381,12 @@ impl Collected {
             limits::REQUESTS,
         ));
         if !outcome.stderr.is_empty() {
-            diagnostics::print(&format!("{name}: the collector wrote: {}", Foreign::tail(&outcome.stderr)));
+            diagnostics::print(&format!("{name}: collector stderr: {}", Foreign::tail(&outcome.stderr)));
         }
     }
 }
 
-/// How much a finding weighs.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Weight {
     Error,
@@ -392,7 +394,7 @@ enum Weight {
     Note,
 }
 
-/// What a test finds, in the order in which it was found.
+/// The findings of a test, in order of occurrence.
 #[derive(Debug, Default)]
 struct Findings(Vec<(Weight, String)>);
 
@@ -409,20 +411,19 @@ impl Findings {
         self.0.push((Weight::Note, what.into()));
     }
 
-    /// The result of a call that asks no target: what the collector does wrong is a finding.
-    fn of<T>(&mut self, component: &Component, result: Result<T, Error>) -> Result<Option<T>, Error> {
+    /// Takes the result of a call without a target. A failure of the collector is a finding.
+    fn of<T>(&mut self, result: Result<T, CallError>) -> Result<Option<T>, Error> {
         match result {
             Ok(result) => Ok(Some(result)),
-            Err(Error::Failed(why)) => {
-                let prefix = format!("{}: ", component.name);
-                self.error(why.to_string().strip_prefix(&prefix).unwrap_or(&why.to_string()));
+            Err(error @ CallError::Failed { .. }) => {
+                self.error(error.without_name());
                 Ok(None)
             }
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         }
     }
 
-    /// Whether the collector declares the same a second time.
+    /// Checks that the collector declares the same a second time.
     async fn compare_declarations(
         &mut self,
         component: &Component,
@@ -430,18 +431,20 @@ impl Findings {
         options: &Options,
         definitions: &Definitions,
     ) -> Result<(), Error> {
-        if self.of(component, component.describe().await)?.is_some_and(|again| again != *description) {
-            self.error("describe: gives another answer the second time, and has to be pure");
+        if self.of(component.describe().await)?.is_some_and(|again| again != *description) {
+            self.error("describe: returns another description the second time; it must not depend on state");
         }
-        if let Some(again) = self.of(component, component.definitions(options.collector.values()).await)? {
+        if let Some(again) = self.of(component.definitions(options.collector.values()).await)? {
             let pairs = definitions.graphs().iter().zip(again.graphs());
             let other = pairs.into_iter().find(|(first, second)| first != second).map(|(first, _)| &first.key);
             let (count, count_again) = (definitions.graphs().len(), again.graphs().len());
             match other {
-                Some(key) => self.error(format!("graphs: the same options give another '{key}' the second time")),
+                Some(key) => {
+                    self.error(format!("graphs: returns another '{key}' the second time for the same options"))
+                }
                 None if count != count_again => {
                     self.error(format!(
-                        "graphs: the same options give {count} graphs, and {count_again} the second time"
+                        "graphs: returns {count} graphs, and {count_again} the second time for the same options"
                     ));
                 }
                 None => {}
@@ -450,7 +453,7 @@ impl Findings {
         Ok(())
     }
 
-    /// What is to be said of playing a recording back.
+    /// Adds the findings of a replay.
     fn of_playing(&mut self, Played { wrong, unused }: &Played) {
         for wrong in wrong {
             self.error(format!("replay: {wrong}"));
@@ -460,7 +463,7 @@ impl Findings {
         }
     }
 
-    /// What is to be said of one collection: whether it gave a report.
+    /// Adds the findings of one collection. Returns true if there is a report.
     fn of_collection(&mut self, collected: &Collected, trial: &Trial<'_>) -> bool {
         let found = match &collected.outcome.report {
             Ok(found) => found,
@@ -472,12 +475,12 @@ impl Findings {
         for warning in &found.warnings {
             self.error(format!("collect: {}", collected.told(warning)));
         }
-        if !collected.outcome.refused.is_empty() {
-            let refused = collected.outcome.refused.to_string();
-            self.error(format!("collect: the collector {}", collected.told(&refused)));
+        if !collected.outcome.denied.is_empty() {
+            let denied = collected.outcome.denied.to_string();
+            self.error(format!("collect: {}", collected.told(&denied)));
         }
         if found.points.is_empty() {
-            self.warning("collect: no metric came");
+            self.warning("collect: no metrics");
         }
         let came: BTreeSet<(usize, usize)> = found.points.iter().map(|point| point.order).collect();
         for (g, graph) in trial.definitions.graphs().iter().enumerate() {
@@ -485,13 +488,13 @@ impl Findings {
             let missing: Vec<&str> = missing.map(|(_, metric)| metric.name.as_str()).collect();
             if !missing.is_empty() {
                 let (key, _) = Definitions::title(graph, &trial.options.output.prefix);
-                self.note(format!("collect: nothing came for {key}: {}", foreign(&missing.join(", "))));
+                self.note(format!("collect: no metrics for {key}: {}", foreign(&missing.join(", "))));
             }
         }
         true
     }
 
-    /// Whether a real target gives the same names again. Its values are others by then, and so can names be.
+    /// Checks that a real target has the same names the second time. Its values can differ.
     fn compare_live(&mut self, first: &Collected, second: &Collected) {
         let (Ok(first), second) = (&first.outcome.report, &second.outcome.report) else { return };
         let second = match second {
@@ -500,11 +503,11 @@ impl Findings {
         };
         let names = |points: &[Point]| points.iter().map(|point| point.key.clone()).collect::<BTreeSet<_>>();
         if let Some(name) = names(&first.points).symmetric_difference(&names(&second.points)).next() {
-            self.warning(format!("collect: '{name}' came one time of two"));
+            self.warning(format!("collect: '{name}' was reported only one time of two"));
         }
     }
 
-    /// Whether the same was collected again from the same answers. `when` says when that was.
+    /// Checks that equal responses give equal metrics. `when` completes "failed …".
     fn compare(&mut self, first: &Collected, again: &Collected, when: &str) {
         let Ok(first) = &first.outcome.report else { return };
         let second = match &again.outcome.report {
@@ -515,15 +518,15 @@ impl Findings {
             |points: &[Point]| points.iter().map(|point| (point.key.clone(), point.value)).collect::<BTreeMap<_, _>>();
         let (once, again) = (values(&first.points), values(&second.points));
         let keys: BTreeSet<&String> = once.keys().chain(again.keys()).collect();
-        // Not by how far they differ: the same answers give the same values, to the last bit.
+        // Bit by bit: equal responses give equal values.
         let other =
             keys.into_iter().find(|key| once.get(*key).map(|v| v.to_bits()) != again.get(*key).map(|v| v.to_bits()));
         let shown = |value: Option<&f64>| value.map_or("nothing".to_owned(), f64::to_string);
         if let Some(key) = other {
             let (once, again) = (shown(once.get(key)), shown(again.get(key)));
-            self.error(format!("collect: '{key}' is {once}, and {again} {when}, for the same answers of the target"));
+            self.error(format!("collect: '{key}' is {once}, and {again} {when}, for the same responses"));
         } else if first.time != second.time {
-            self.error(format!("collect: the report's time is another {when}: it has to be the target's"));
+            self.error(format!("collect: the report's time differs {when}: it must be the target's"));
         }
     }
 
@@ -531,7 +534,7 @@ impl Findings {
         self.0.iter().any(|(weight, _)| *weight == Weight::Error)
     }
 
-    /// Prints the metrics, and what is wrong behind them.
+    /// Prints the metrics, and the findings after them.
     fn print(mut self, metrics: &str) -> Result<ExitCode, Error> {
         self.0.sort_by_key(|(weight, _)| *weight);
         let mut text = metrics.to_owned();

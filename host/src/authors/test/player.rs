@@ -1,7 +1,7 @@
-//! Plays a recording back: a server that says what the target said, and nothing else.
+//! The player: a server that replays the responses of a recording, and nothing else.
 //!
-//! Requests of HTTP are known by method, path and body; other protocols by the bytes that are sent. Connections come in any order, and
-//! each thing that was recorded is said once.
+//! HTTP requests are matched by method, path and body; other protocols by the bytes that are sent. Connections come in any order, and
+//! each recorded response is used once.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,9 +14,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::loopback::{self, Loopback, Protocol};
+use super::played::Played;
 use super::recording::{self, Conversation, Exchange, Recording, Turn};
 use crate::address::Address;
-use crate::sandbox::http::is_of_connection;
+use crate::sandbox::http::is_connection_header;
 use crate::text::foreign;
 
 /// The player.
@@ -25,33 +26,25 @@ pub struct Player {
     play: Arc<Mutex<Play>>,
 }
 
-/// What is still to be said, and what is wrong.
+/// The progress of a replay, and its findings.
 #[derive(Debug, Default)]
 struct Play {
     exchanges: Vec<Exchange>,
     conversations: Vec<Conversation>,
-    /// What was said already, or has been begun.
-    asked: BTreeSet<usize>,
+    /// Exchanges that were replayed.
+    used: BTreeSet<usize>,
+    /// Conversations that were begun.
     claimed: BTreeSet<usize>,
-    /// Conversations that were left before their end.
+    /// Conversations that the collector left before their end.
     left: BTreeSet<usize>,
     wrong: BTreeSet<String>,
 }
 
-/// What came of playing a recording back.
-#[derive(Debug, Default)]
-pub struct Played {
-    /// What the collector wanted to hear, and the recording does not have.
-    pub wrong: Vec<String>,
-    /// What the recording has, and the collector did not want to hear.
-    pub unused: Vec<String>,
-}
-
 impl Player {
-    /// Starts to play.
+    /// Starts a server with the recorded responses.
     ///
     /// # Errors
-    /// Where the system gives no port.
+    /// If there is no free port.
     pub async fn start(recording: &Recording) -> Result<Player, String> {
         let play = Play {
             exchanges: recording.exchanges.clone(),
@@ -64,25 +57,29 @@ impl Player {
         Ok(Player { loopback: loopback.await?, play })
     }
 
-    /// Its address, which the sandbox is led to.
+    /// Returns its address for the sandbox.
     pub fn address(&self) -> Address {
         self.loopback.as_target()
     }
 
-    /// Ends it.
+    /// Ends it, and returns the findings.
     pub async fn finish(self) -> Played {
         self.loopback.finish().await;
         let play = lock(&self.play);
         let mut unused = Vec::new();
-        for (index, exchange) in play.exchanges.iter().enumerate().filter(|(index, _)| !play.asked.contains(index)) {
-            unused.push(format!("{} was not asked for ({})", asked(exchange), recording::name(index + 1, "http")));
+        for (index, exchange) in play.exchanges.iter().enumerate().filter(|(index, _)| !play.used.contains(index)) {
+            unused.push(format!(
+                "{} was not requested ({})",
+                request_line(exchange),
+                recording::name(index + 1, "http")
+            ));
         }
         for index in 0..play.conversations.len() {
             let name = recording::name(index + 1, "tcp");
             if !play.claimed.contains(&index) {
                 unused.push(format!("a recorded connection was not opened ({name})"));
             } else if play.left.contains(&index) {
-                unused.push(format!("the collector left a recorded connection before its end ({name})"));
+                unused.push(format!("the collector closed a recorded connection early ({name})"));
             }
         }
         Played { wrong: play.wrong.iter().cloned().collect(), unused }
@@ -95,7 +92,7 @@ fn lock(play: &Mutex<Play>) -> MutexGuard<'_, Play> {
 
 async fn serve(mut client: TcpStream, play: Arc<Mutex<Play>>) {
     // Whose protocol lets the target speak first speaks no other one on that port.
-    let first = lock(&play).speaks_first();
+    let first = lock(&play).begun_by_target();
     if let Some((index, conversation)) = first {
         return converse(client, Vec::new(), index, conversation, &play).await;
     }
@@ -112,7 +109,7 @@ async fn serve(mut client: TcpStream, play: Arc<Mutex<Play>>) {
             .await;
         }
         Some(Protocol::Tls) => {
-            let wrong = "the collector speaks TLS, and what is encrypted cannot be played back";
+            let wrong = "the collector uses TLS, which cannot be replayed";
             lock(&play).wrong.insert(wrong.to_owned());
             loopback::leave(client).await;
         }
@@ -120,14 +117,14 @@ async fn serve(mut client: TcpStream, play: Arc<Mutex<Play>>) {
             loop {
                 let choice = lock(&play).choose(&begin);
                 match choice {
-                    Choice::This(index, conversation) => {
+                    Match::This(index, conversation) => {
                         return converse(client, begin, index, conversation, &play).await;
                     }
-                    Choice::Unclear => match client.read_buf(&mut begin).await {
+                    Match::Incomplete => match client.read_buf(&mut begin).await {
                         Ok(1..) => {}
                         _ => break lock(&play).unknown(&begin),
                     },
-                    Choice::None => break lock(&play).unknown(&begin),
+                    Match::None => break lock(&play).unknown(&begin),
                 }
             }
             loopback::leave(client).await;
@@ -135,13 +132,13 @@ async fn serve(mut client: TcpStream, play: Arc<Mutex<Play>>) {
     }
 }
 
-/// Which conversation a connection is.
-enum Choice {
+/// The recorded conversation of a connection.
+enum Match {
     /// This one.
     This(usize, Conversation),
-    /// More has to come.
-    Unclear,
-    /// None that there is.
+    /// More bytes are needed.
+    Incomplete,
+    /// None of them.
     None,
 }
 
@@ -149,29 +146,29 @@ impl Play {
     fn answer(&mut self, method: &str, path: &str, question: &[u8]) -> Option<Response<Full<Bytes>>> {
         let alike = |exchange: &&Exchange| exchange.method == method && exchange.path == path;
         let same = |exchange: &Exchange| alike(&exchange) && exchange.question == question;
-        let free = |index: &usize| !self.asked.contains(index);
+        let free = |index: &usize| !self.used.contains(index);
         let found = (0..self.exchanges.len()).filter(free).find(|index| same(&self.exchanges[*index]));
         if let Some(index) = found {
-            self.asked.insert(index);
+            self.used.insert(index);
             return Some(response(&self.exchanges[index]));
         }
         let request = format!("{method} {}", foreign(path));
         let times = self.exchanges.iter().filter(|exchange| same(exchange)).count();
         let wrong = match self.exchanges.iter().find(alike) {
-            Some(_) if times > 0 => format!("the collector asked for {request} more often than is recorded ({times})"),
+            Some(_) if times > 0 => format!("the collector sent {request} more often than recorded ({times})"),
             Some(exchange) => format!(
-                "the collector asked for {request} with the body {}, which is recorded with {}",
+                "the collector sent {request} with the body {}, recorded with {}",
                 quoted(question),
                 quoted(&exchange.question)
             ),
-            None => format!("the collector asked for {request}, which is not recorded; {}", self.what_there_is()),
+            None => format!("the collector sent {request}, which is not recorded; recorded: {}", self.summary()),
         };
         self.wrong.insert(wrong);
         None
     }
 
-    /// The conversation that a connection is, over which so much was sent.
-    fn choose(&mut self, sent: &[u8]) -> Choice {
+    /// Returns the conversation of a connection on which these bytes were sent.
+    fn choose(&mut self, sent: &[u8]) -> Match {
         let mut unclear = false;
         for (index, conversation) in self.conversations.iter().enumerate() {
             if self.claimed.contains(&index) {
@@ -181,17 +178,17 @@ impl Play {
                 Some(Turn::Sent(first)) if sent.starts_with(first) => {
                     let conversation = conversation.clone();
                     self.claimed.insert(index);
-                    return Choice::This(index, conversation);
+                    return Match::This(index, conversation);
                 }
                 Some(Turn::Sent(first)) => unclear |= first.starts_with(sent),
                 _ => {}
             }
         }
-        if unclear { Choice::Unclear } else { Choice::None }
+        if unclear { Match::Incomplete } else { Match::None }
     }
 
-    /// The next conversation that the target begins, or in which nothing is said.
-    fn speaks_first(&mut self) -> Option<(usize, Conversation)> {
+    /// Returns the next conversation that the target begins, or that is empty.
+    fn begun_by_target(&mut self) -> Option<(usize, Conversation)> {
         let begins = |conversation: &Conversation| !matches!(conversation.turns.first(), Some(Turn::Sent(_)));
         let all = self.conversations.iter().enumerate();
         let (index, conversation) = all
@@ -202,36 +199,36 @@ impl Play {
         Some((index, conversation))
     }
 
-    /// A connection that is none of those recorded.
+    /// Adds a finding for a connection that is not recorded.
     fn unknown(&mut self, sent: &[u8]) {
         let first = self.conversations.iter().enumerate().find(|(_, conversation)| match conversation.turns.first() {
             Some(Turn::Sent(first)) => sent.starts_with(first),
             _ => false,
         });
-        let there_is = match first {
-            Some((index, _)) => format!("{} begins so, and was used already", recording::name(index + 1, "tcp")),
-            None => self.what_there_is(),
+        let rest = match first {
+            Some((index, _)) => {
+                format!("{} begins with these bytes and was replayed already", recording::name(index + 1, "tcp"))
+            }
+            None => format!("recorded: {}", self.summary()),
         };
         let wrong =
-            format!("the collector opened a connection and sent {}, which is not recorded; {there_is}", quoted(sent));
+            format!("the collector opened a connection and sent {}, which is not recorded; {rest}", quoted(sent));
         self.wrong.insert(wrong);
     }
 
-    fn what_there_is(&self) -> String {
-        let mut there_is: Vec<String> = self.exchanges.iter().map(asked).collect();
-        there_is.extend(self.conversations.iter().filter_map(|conversation| match conversation.turns.first()? {
+    /// Lists the recorded exchanges and conversations.
+    fn summary(&self) -> String {
+        let mut all: Vec<String> = self.exchanges.iter().map(request_line).collect();
+        all.extend(self.conversations.iter().filter_map(|conversation| match conversation.turns.first()? {
             Turn::Sent(first) => Some(format!("a connection that sends {}", quoted(first))),
             Turn::Received(_) => Some("a connection that the target begins".to_owned()),
         }));
-        there_is.dedup();
-        match there_is.as_slice() {
-            [] => "nothing is".to_owned(),
-            all => format!("there is {}", foreign(&all.join(", "))),
-        }
+        all.dedup();
+        if all.is_empty() { "nothing".to_owned() } else { foreign(&all.join(", ")).to_string() }
     }
 }
 
-/// Says the target's part of a conversation, for as long as the collector says its own.
+/// Replays the target's side of a conversation while the collector sends its recorded side.
 async fn converse(mut client: TcpStream, begin: Vec<u8>, index: usize, conversation: Conversation, play: &Mutex<Play>) {
     let mut heard = begin;
     let differs = |expected: &[u8], heard: &[u8]| {
@@ -258,7 +255,7 @@ async fn converse(mut client: TcpStream, begin: Vec<u8>, index: usize, conversat
                 heard.drain(..expected.len());
             }
             Turn::Received(answer) => {
-                // Who does not want to hear it closes the connection, and that shows when it should speak.
+                // If the collector has closed the connection, it shows at the next read.
                 let _ = client.write_all(answer).await;
             }
         }
@@ -266,7 +263,7 @@ async fn converse(mut client: TcpStream, begin: Vec<u8>, index: usize, conversat
     if conversation.closed {
         let _ = client.shutdown().await;
     }
-    // Until the collector closes it: one that is dropped before would lose what is still on its way.
+    // Wait until the collector closes it: dropping the connection earlier would lose data on its way.
     while heard.is_empty() {
         if !matches!(client.read_buf(&mut heard).await, Ok(1..)) {
             return;
@@ -276,23 +273,23 @@ async fn converse(mut client: TcpStream, begin: Vec<u8>, index: usize, conversat
     loopback::leave(client).await;
 }
 
-/// The answer as it goes onto the wire.
+/// Makes the HTTP response of an exchange.
 pub fn response(exchange: &Exchange) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(exchange.answer.clone())));
     *response.status_mut() = StatusCode::from_u16(exchange.status).unwrap_or_default();
     for (name, value) in &exchange.headers {
         let header = HeaderName::try_from(name.as_str()).ok().zip(HeaderValue::from_bytes(value).ok());
-        response.headers_mut().extend(header.into_iter().filter(|(name, _)| !is_of_connection(name)));
+        response.headers_mut().extend(header.into_iter().filter(|(name, _)| !is_connection_header(name)));
     }
     response
 }
 
-/// What an exchange asks for.
-fn asked(exchange: &Exchange) -> String {
+/// Returns method and path of an exchange.
+fn request_line(exchange: &Exchange) -> String {
     format!("{} {}", exchange.method, foreign(&exchange.path))
 }
 
-/// Bytes in a message.
+/// Quotes bytes for a message.
 fn quoted(bytes: &[u8]) -> String {
     format!("'{}'", foreign(&super::text::escape(bytes, &super::text::Secrets::default())))
 }

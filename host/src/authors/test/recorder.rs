@@ -1,7 +1,7 @@
-//! A relay between a sandbox and its target, which keeps what goes through.
+//! The recorder: a proxy between a sandbox and its target, which keeps the traffic.
 //!
-//! HTTP goes through request by request, so that each can be played back by itself; the `host` header is put right, for the collector
-//! is told the relay's address. Other protocols go through byte by byte. TLS does not: nobody could read or play back what is kept.
+//! HTTP is forwarded request by request, so that each can be replayed by itself; the `host` header is corrected, because the collector
+//! gets the proxy's address. Other protocols are forwarded byte by byte. TLS is not: it could not be read or replayed.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,19 +21,19 @@ use super::loopback::{self, Loopback, Protocol};
 use super::recording::{Conversation, Exchange};
 use crate::address::Address;
 use crate::limits;
-use crate::sandbox::http::is_of_connection;
+use crate::sandbox::http::is_connection_header;
 use crate::text::{foreign, root_cause};
 
-/// The relay.
+/// The recorder.
 pub struct Relay {
     loopback: Loopback,
     tape: Arc<Mutex<Tape>>,
 }
 
-/// What is kept.
+/// The kept traffic.
 #[derive(Debug, Default)]
 pub struct Tape {
-    /// Each in the place in which it was begun; none where it did not come to its end.
+    /// By order of beginning; `None` if it did not end.
     exchanges: Vec<Option<Exchange>>,
     conversations: Vec<Conversation>,
     size: u64,
@@ -41,10 +41,10 @@ pub struct Tape {
 }
 
 impl Relay {
-    /// Starts one before `target`.
+    /// Starts a recorder before `target`.
     ///
     /// # Errors
-    /// Where the system gives no port.
+    /// If there is no free port.
     pub async fn start(target: Address) -> Result<Relay, String> {
         let tape = Arc::new(Mutex::new(Tape::default()));
         let keeps = Arc::clone(&tape);
@@ -55,12 +55,12 @@ impl Relay {
         Ok(Relay { loopback: loopback.await?, tape })
     }
 
-    /// Its address, which the sandbox is led to.
+    /// Returns its address for the sandbox.
     pub fn address(&self) -> Address {
         self.loopback.as_target()
     }
 
-    /// What went through, and what is wrong with it.
+    /// Returns the traffic and its problems.
     pub async fn finish(self) -> (Vec<Exchange>, Vec<Conversation>, Vec<String>) {
         self.loopback.finish().await;
         let tape = std::mem::take(&mut *lock(&self.tape));
@@ -73,14 +73,14 @@ fn lock(tape: &Mutex<Tape>) -> MutexGuard<'_, Tape> {
 }
 
 impl Tape {
-    /// Counts what is kept. None where a recording may not be so large.
+    /// Counts kept bytes; `None` if they exceed a recording.
     fn room(&mut self, bytes: usize) -> Option<()> {
         self.size += bytes as u64;
         if self.size <= limits::RECORDING.as_u64() {
             return Some(());
         }
         let limit = limits::RECORDING.display().iec();
-        self.problem(format!("the target said more than {limit:.0}, which is the limit of a recording"));
+        self.problem(format!("the target sent more than {limit:.0}, the limit of a recording"));
         None
     }
 
@@ -91,7 +91,7 @@ impl Tape {
     }
 }
 
-/// The way of one connection.
+/// Handles one connection.
 struct Way {
     here: SocketAddr,
     target: Address,
@@ -108,13 +108,13 @@ impl Way {
         let mut begin = Vec::new();
         let protocol = tokio::select! {
             protocol = loopback::listen(&mut client, &mut begin) => protocol,
-            // Who waits for the target's word first does not speak HTTP.
+            // A client that waits for the target first does not use HTTP.
             _ = target.readable() => Some(Protocol::Other),
         };
         match protocol {
             None => {}
             Some(Protocol::Http) => {
-                // The first request takes the connection that there is already.
+                // The first request uses the open connection.
                 let open = Mutex::new(Some(target));
                 loopback::serve_http(client, begin, async |request| {
                     let open = open.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -124,7 +124,7 @@ impl Way {
                 .await;
             }
             Some(Protocol::Tls) => {
-                let encrypted = "the collector speaks TLS, and what is encrypted cannot be played back";
+                let encrypted = "the collector uses TLS, which cannot be replayed";
                 self.problem(format!("{encrypted}: record from a target without TLS"));
                 loopback::leave(client).await;
             }
@@ -137,10 +137,10 @@ impl Way {
     async fn connect(&self) -> Option<TcpStream> {
         let Address { host, port } = &self.target;
         let stream = TcpStream::connect((host.as_str(), *port)).await;
-        stream.map_err(|error| self.problem(format!("no connection to {}: {error}", self.target))).ok()
+        stream.map_err(|error| self.problem(format!("connection to {} failed: {error}", self.target))).ok()
     }
 
-    /// Hands a request on, and keeps it with its answer. None where that is more than a recording holds.
+    /// Forwards a request, and keeps it with its response; `None` if that exceeds a recording.
     async fn exchange(
         &self,
         open: Option<TcpStream>,
@@ -158,7 +158,7 @@ impl Way {
         let mut request = Request::new(Full::new(Bytes::from(question.clone())));
         *request.method_mut() = head.method.clone();
         *request.uri_mut() = path.parse().map_err(|error| format!("{asked}: {error}"))?;
-        for (name, value) in head.headers.iter().filter(|(name, _)| !is_of_connection(name)) {
+        for (name, value) in head.headers.iter().filter(|(name, _)| !is_connection_header(name)) {
             let is_here = *name == HOST && value.as_bytes() == self.here.to_string().as_bytes();
             let value = if is_here { HeaderValue::try_from(self.target.to_string()).ok() } else { Some(value.clone()) };
             request.headers_mut().extend(value.map(|value| (name.clone(), value)));
@@ -169,19 +169,20 @@ impl Way {
         }) else {
             return Ok(None);
         };
-        let unanswered = |error: hyper::Error| format!("{asked}: no whole answer: {}", root_cause(&error));
+        let unanswered = |error: hyper::Error| format!("{asked}: incomplete response: {}", root_cause(&error));
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(limits::HTTP_HEAD)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(unanswered)?;
-        // It ends with the answer.
+        // It ends with the response.
         let connection = tokio::spawn(connection);
         let answer = sender.send_request(request).await.map_err(unanswered)?;
         let status = answer.status();
-        let fields = answer.headers().iter().filter(|(name, _)| !is_of_connection(name));
+        let fields = answer.headers().iter().filter(|(name, _)| !is_connection_header(name));
         let headers: Vec<_> = fields.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
-        let body = loopback::whole(answer.into_body()).await.map_err(|why| format!("{asked}: no whole answer: {why}"));
+        let body =
+            loopback::whole(answer.into_body()).await.map_err(|why| format!("{asked}: incomplete response: {why}"));
         connection.abort();
         let body = body?;
         let exchange = Exchange {
@@ -201,8 +202,7 @@ impl Way {
         Ok(Some(answer))
     }
 
-    /// Carries bytes both ways. Each piece is kept before it goes on, so that what answers it stands behind it. None where more came
-    /// than a recording holds.
+    /// Forwards bytes both ways. Each piece is kept before it is sent, so that the response comes after it. `None` if it exceeds a recording.
     async fn converse(&self, client: TcpStream, begin: Vec<u8>, target: TcpStream) -> Option<()> {
         let place = {
             let mut tape = lock(&self.tape);

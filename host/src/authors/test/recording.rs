@@ -1,13 +1,14 @@
-//! A recording: what one target said to a collector, as a folder of text files that an author reads, edits and commits.
+//! A recording: the responses of one target in one collection, as a folder of text files that an author reads, edits and commits. The
+//! readers and writers of its four kinds of files take most of the lines.
 //!
-//! | file | |
+//! | file | content |
 //! |---|---|
-//! | `target.json` | what the collector is told of the target; the format's version |
-//! | `001.http`, … | a request and its answer, in the order in which they were asked |
-//! | `001.tcp`, … | one connection of any other protocol, from its begin to its end |
-//! | `container.json` | what was asked of the container, and the answers |
+//! | `target.json` | the description of the target, and the format's version |
+//! | `001.http`, … | a request and its response, in order |
+//! | `001.tcp`, … | one connection of another protocol |
+//! | `container.json` | requests about the container, and the responses |
 //!
-//! Everything else in the folder is the author's, and left alone. How bytes are written is [`text`]'s.
+//! Other files in the folder belong to the author and are kept. [`text`] defines how bytes are written.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,12 +18,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::stats::Call;
 use super::text::{self, Secrets};
 use crate::address::Address;
 use crate::engine;
 use crate::limits;
 use crate::pipeline::target::Target;
+use crate::sandbox::container::{Error as ContainerError, Source, State, Stats};
 
 /// The version of the format that is written, and the latest that is read.
 const FORMAT: u64 = 1;
@@ -30,27 +31,27 @@ const FORMAT: u64 = 1;
 /// The file that makes a folder a recording. It is written last.
 const HEAD: &str = "target.json";
 
-/// The file of what was asked of the container.
+/// The file of requests about the container.
 const CALLS: &str = "container.json";
 
-/// What is known of a recording before its conversations are read.
+/// The head of a recording, which is read before the conversations.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Head {
     format: u64,
-    /// The collector that it was made with: its name and version.
+    /// The name and version of the collector that it was made with.
     pub collector: String,
-    /// Where the target was. Where it is played back, another address takes its place.
+    /// The address of the target. A replay uses another.
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     container: Option<Container>,
-    /// The collector's secret options that were given, and the length of each in bytes.
+    /// The secret options that were given, with the length of each in bytes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, usize>,
 }
 
-/// The container, as the collector is told of it.
+/// The container, as the collector sees it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Container {
@@ -65,7 +66,7 @@ struct Container {
 }
 
 impl Head {
-    /// For this target.
+    /// Describes this target.
     pub fn new(collector: String, target: &Target, secrets: BTreeMap<String, usize>) -> Head {
         let container = target.container.clone().map(|container| Container {
             id: container.id,
@@ -84,7 +85,7 @@ impl Head {
         }
     }
 
-    /// The target, where the recording is played back at `address`.
+    /// Returns the target for a replay at `address`.
     pub fn target(&self, address: Option<Address>) -> Target {
         let container = self.container.as_ref().map(|container| engine::Container {
             id: container.id.clone(),
@@ -98,30 +99,50 @@ impl Head {
         Target { address, container, container_port, reason: "a recording".to_owned() }
     }
 
-    /// Where the target was.
+    /// The address of the target.
     pub fn endpoint(&self) -> Option<&str> {
         self.endpoint.as_deref()
     }
 
-    /// Whether the target was a container.
+    /// Returns true if the target was a container.
     pub fn has_container(&self) -> bool {
         self.container.is_some()
     }
 }
 
-/// What a target said.
+/// The responses of a target.
 #[derive(Debug, Default)]
 pub struct Recording {
-    /// By HTTP, in the order in which it was asked.
+    /// HTTP requests, in order.
     pub exchanges: Vec<Exchange>,
-    /// By other protocols, connection by connection.
+    /// Connections of other protocols.
     pub conversations: Vec<Conversation>,
-    /// Of the container.
+    /// Requests about the container.
     pub calls: Vec<Call>,
 }
 
-/// A request and its answer. Of the request there is what tells it from others; whatever else it carries can change from run to
-/// run, and can be a secret.
+/// A request about the container, and the response. The names of the fields are those of the file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "asked", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Call {
+    /// Its stats.
+    Stats {
+        /// The requested parts.
+        parts: Vec<String>,
+        /// The source.
+        source: Option<Source>,
+        /// The stats, or the error.
+        answer: Result<Box<Stats>, ContainerError>,
+    },
+    /// Its restarts and health.
+    State {
+        /// The state, or the error.
+        answer: Result<State, ContainerError>,
+    },
+}
+
+/// A request and its response. Only the identifying parts of the request are kept; the others can change from run to run, and can be
+/// secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exchange {
     /// The method.
@@ -130,24 +151,24 @@ pub struct Exchange {
     pub path: String,
     /// The request's body.
     pub question: Vec<u8>,
-    /// The answer's status code.
+    /// The status code of the response.
     pub status: u16,
-    /// The answer's header fields, in their order, but for those that belong to the connection.
+    /// The header fields of the response, in order, without those of the connection.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// The answer's body.
+    /// The body of the response.
     pub answer: Vec<u8>,
 }
 
-/// What went over one connection.
+/// One connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conversation {
-    /// Who said what, in turns.
+    /// The data of both sides, in turns.
     pub turns: Vec<Turn>,
-    /// Whether the target closed the connection at the end.
+    /// True if the target closed the connection.
     pub closed: bool,
 }
 
-/// What one side said until the other spoke.
+/// The data of one side until the other sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Turn {
     /// The collector.
@@ -157,7 +178,7 @@ pub enum Turn {
 }
 
 impl Recording {
-    /// The files of a recording, with no secret in them.
+    /// Formats the files of a recording, without secrets.
     fn files(&self, secrets: &Secrets) -> Vec<(String, String)> {
         let mut files = Vec::new();
         for (number, exchange) in (1..).zip(&self.exchanges) {
@@ -173,12 +194,12 @@ impl Recording {
     }
 }
 
-/// The name of a conversation's file.
+/// Returns the file name of a conversation.
 pub fn name(number: usize, kind: &str) -> String {
     format!("{number:03}.{kind}")
 }
 
-/// Whether a file of this name is a conversation's.
+/// Returns true for the file name of a conversation.
 fn is_conversation(name: &str) -> bool {
     let number = name.strip_suffix(".http").or_else(|| name.strip_suffix(".tcp"));
     number.is_some_and(|number| number.len() >= 3 && number.bytes().all(|byte| byte.is_ascii_digit()))
@@ -189,10 +210,10 @@ fn json(value: &impl Serialize) -> String {
     format!("{}\n", serde_json::to_string_pretty(value).unwrap_or_default())
 }
 
-/// Checks beforehand that a recording can be made in `folder`: it is new or empty, or holds one already, which is replaced.
+/// Checks that a recording can be written to `folder`: it is new, empty, or a recording, which is replaced.
 ///
 /// # Errors
-/// What is there instead.
+/// If it has other files.
 pub fn check_place(folder: &Path) -> Result<(), String> {
     let of = |error| format!("{}: cannot be read: {error}", folder.display());
     let mut entries = match fs::read_dir(folder) {
@@ -203,15 +224,15 @@ pub fn check_place(folder: &Path) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "{}: there are files in it that are no recording: name a new folder, or one that --record made before",
+        "{}: has files that are not a recording: name a new folder, or one that --record made",
         folder.display()
     ))
 }
 
-/// Writes a recording into `folder`, in place of one that is there. Until all of it is written, the folder holds none.
+/// Writes a recording into `folder`, and replaces an existing one. The folder is not a recording until all files are written.
 ///
 /// # Errors
-/// Which file cannot be written, and why.
+/// If a file cannot be written.
 pub fn write(folder: &Path, head: &Head, recording: &Recording, secrets: &Secrets) -> Result<(), String> {
     let of = |path: &Path| {
         let path = path.display().to_string();
@@ -233,14 +254,14 @@ pub fn write(folder: &Path, head: &Head, recording: &Recording, secrets: &Secret
     let path = folder.join(HEAD);
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(of(&path))?;
     file.write_all(json(head).as_bytes()).map_err(of(&path))?;
-    // Such a file is its owner's alone, and a recording is for all who get the repository.
+    // Temporary files are private, but a recording is for everyone who gets the repository.
     let public = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     file.as_file().set_permissions(public).map_err(of(&path))?;
     file.persist(&path).map_err(|error| of(&path)(error.error))?;
     Ok(())
 }
 
-/// The files of the conversations in `folder`, by name.
+/// Lists the files of conversations in `folder`, by name.
 fn conversations(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let of = |error| format!("{}: cannot be read: {error}", folder.display());
     let mut paths = Vec::new();
@@ -257,11 +278,11 @@ fn conversations(folder: &Path) -> Result<Vec<PathBuf>, String> {
 /// Reads the head of the recording in `folder`.
 ///
 /// # Errors
-/// Why there is none that this program reads.
+/// If there is none that this program reads.
 pub fn read_head(folder: &Path) -> Result<Head, String> {
     let path = folder.join(HEAD);
     let mut room = limits::RECORDING.as_u64();
-    let none = || format!("{}: is no recording, for it has no {HEAD}: --record makes one", folder.display());
+    let none = || format!("{}: not a recording: {HEAD} is missing; --record makes one", folder.display());
     let text = read_file(&path, &mut room)?.ok_or_else(none)?;
     let wrong = |why: String| format!("{}: {why}", path.display());
     let unreadable = |error: serde_json::Error| wrong(format!("cannot be read: {error}"));
@@ -275,21 +296,16 @@ pub fn read_head(folder: &Path) -> Result<Head, String> {
     }
 }
 
-/// Reads what the target said. The secrets are put in where they were.
+/// Reads the responses, and inserts the secrets.
 ///
 /// # Errors
-/// What cannot be read, with its file and line.
+/// If a file cannot be read, with its line.
 pub fn read(folder: &Path, secrets: &Secrets) -> Result<Recording, String> {
     let mut recording = Recording::default();
     let mut room = limits::RECORDING.as_u64();
     let paths = conversations(folder)?;
     if paths.len() > limits::RECORDED {
-        return Err(format!(
-            "{}: holds {} conversations, {} are the limit",
-            folder.display(),
-            paths.len(),
-            limits::RECORDED
-        ));
+        return Err(format!("{}: {} conversations, limit {}", folder.display(), paths.len(), limits::RECORDED));
     }
     for path in paths {
         let Some(text) = read_file(&path, &mut room)? else { continue };
@@ -307,13 +323,13 @@ pub fn read(folder: &Path, secrets: &Secrets) -> Result<Recording, String> {
         let given: serde_json::Value = serde_json::from_str(&text).map_err(wrong)?;
         let known = serde_json::to_value(&recording.calls).map_err(wrong)?;
         if let Some(field) = unknown(&given, &known) {
-            return Err(format!("{}: the field \"{field}\" is none that is known there", path.display()));
+            return Err(format!("{}: unknown field \"{field}\"", path.display()));
         }
     }
     Ok(recording)
 }
 
-/// The first field of `given` that `known`, which was read from it, lacks.
+/// Returns the first field of `given` that is missing in `known`, which was parsed from it.
 fn unknown<'a>(given: &'a serde_json::Value, known: &serde_json::Value) -> Option<&'a str> {
     use serde_json::Value::{Array, Object};
     match (given, known) {
@@ -326,7 +342,7 @@ fn unknown<'a>(given: &'a serde_json::Value, known: &serde_json::Value) -> Optio
     }
 }
 
-/// The text of a file, none where there is no such file. What it takes of `room` is gone.
+/// Reads a file, `None` if it does not exist, and reduces `room` by its size.
 fn read_file(path: &Path, room: &mut u64) -> Result<Option<String>, String> {
     let of = |error| format!("{}: cannot be read: {error}", path.display());
     let file = match fs::File::open(path) {
@@ -336,19 +352,15 @@ fn read_file(path: &Path, room: &mut u64) -> Result<Option<String>, String> {
     let mut text = String::new();
     let length = file.take(*room + 1).read_to_string(&mut text).map_err(of)?;
     *room = room.checked_sub(length as u64).ok_or_else(|| {
-        format!(
-            "{}: the recording is larger than {:.0}, which is the limit",
-            path.display(),
-            limits::RECORDING.display().iec()
-        )
+        format!("{}: the recording exceeds {:.0} (fixed limit)", path.display(), limits::RECORDING.display().iec())
     })?;
     Ok(Some(text))
 }
 
-/// Something wrong, and in which line.
+/// An error with its line.
 type Wrong = (usize, String);
 
-/// The lines of a file, numbered from 1, each with who speaks and what.
+/// The lines of a file, numbered from 1.
 struct Lines<'a> {
     rest: &'a str,
     number: usize,
@@ -359,7 +371,7 @@ impl<'a> Lines<'a> {
         Lines { rest: text, number: 0 }
     }
 
-    /// The next line, without its end.
+    /// Returns the next line without its end.
     fn next(&mut self) -> Option<&'a str> {
         if self.rest.is_empty() {
             return None;
@@ -369,21 +381,21 @@ impl<'a> Lines<'a> {
         Some(line.strip_suffix('\r').unwrap_or(line))
     }
 
-    /// Something wrong in the line that came last.
+    /// Makes an error about the last line.
     fn wrong(&self, why: impl Into<String>) -> Wrong {
         (self.number.max(1), why.into())
     }
 }
 
-/// What `who` says on a line; none where another speaks.
+/// Returns the text of `who` on a line; `None` for another speaker.
 fn said(line: &str, who: char) -> Option<&str> {
     let said = line.strip_prefix(who)?;
     if said.is_empty() { Some(said) } else { said.strip_prefix(' ') }
 }
 
 impl Exchange {
-    /// `> METHOD PATH`, the request's body on further such lines; `< STATUS` and `< NAME: VALUE`; then the answer's body: behind an
-    /// empty line as it is, or behind a bare `<` on lines of its own.
+    /// Formats `> METHOD PATH` and the request body on further such lines; `< STATUS` and `< NAME: VALUE`; then the response body, after an
+    /// empty line as it is, or after a bare `<` on lines of its own.
     fn write(&self, secrets: &Secrets) -> String {
         let Exchange { method, path, question, status, headers, answer } = self;
         let mut text = format!("> {method} {}\n", text::escape(path.as_bytes(), secrets));
@@ -408,10 +420,10 @@ impl Exchange {
         let first = lines.next().and_then(|line| said(line, '>')).and_then(|line| line.split_once(' '));
         let (method, path) = first.ok_or_else(|| lines.wrong(request))?;
         let bytes = |lines: &Lines, text: &str| text::unescape(text, secrets).map_err(|why| lines.wrong(why));
-        let path = String::from_utf8(bytes(&lines, path)?).map_err(|_| lines.wrong("the path is no text"))?;
+        let path = String::from_utf8(bytes(&lines, path)?).map_err(|_| lines.wrong("the path is not UTF-8"))?;
         let (mut question, mut headers, mut answer) = (Vec::new(), Vec::new(), Vec::new());
         let status = loop {
-            let line = lines.next().ok_or_else(|| lines.wrong("the file ends before an answer, '< STATUS'"))?;
+            let line = lines.next().ok_or_else(|| lines.wrong("the file ends before a response, '< STATUS'"))?;
             match (said(line, '>'), said(line, '<')) {
                 (Some(more), _) => question.extend(bytes(&lines, more)?),
                 (None, Some(status)) => break status,
@@ -421,13 +433,13 @@ impl Exchange {
         let status = status.trim().parse().ok().filter(|status| (100..1000).contains(status));
         let status = status.ok_or_else(|| lines.wrong("expected '< STATUS', such as '< 200'"))?;
         loop {
-            let end = "the file ends before the answer's body, which stands behind an empty line";
+            let end = "the file ends before the response body, which follows an empty line";
             let line = lines.next().ok_or_else(|| lines.wrong(end))?;
             match said(line, '<') {
                 Some("") => break,
                 Some(header) => {
                     let expected =
-                        || lines.wrong("expected '< NAME: VALUE', or an empty line before the answer's body");
+                        || lines.wrong("expected '< NAME: VALUE', or an empty line before the response body");
                     let (name, value) = header.split_once(':').ok_or_else(expected)?;
                     headers.push((name.trim().to_owned(), bytes(&lines, value.trim_start())?));
                 }
@@ -435,18 +447,18 @@ impl Exchange {
                     answer = lines.rest.as_bytes().to_vec();
                     return Ok(Exchange { method: method.to_owned(), path, question, status, headers, answer });
                 }
-                None => return Err(lines.wrong("expected '< NAME: VALUE', or an empty line before the answer's body")),
+                None => return Err(lines.wrong("expected '< NAME: VALUE', or an empty line before the response body")),
             }
         }
         while let Some(line) = lines.next() {
-            let more = said(line, '<').ok_or_else(|| lines.wrong("expected '< ' and more of the answer's body"))?;
+            let more = said(line, '<').ok_or_else(|| lines.wrong("expected '< ' and more of the response body"))?;
             answer.extend(bytes(&lines, more)?);
         }
         Ok(Exchange { method: method.to_owned(), path, question, status, headers, answer })
     }
 }
 
-/// The line that ends a conversation which the target ended.
+/// The last line of a conversation that the target ended.
 const CLOSED: &str = "closed by the target";
 
 impl Conversation {
@@ -467,7 +479,7 @@ impl Conversation {
         let mut conversation = Conversation::default();
         while let Some(line) = lines.next() {
             if conversation.closed {
-                return Err(lines.wrong(format!("nothing is said behind '{CLOSED}'")));
+                return Err(lines.wrong(format!("nothing can follow '{CLOSED}'")));
             }
             let bytes = |text: &str| text::unescape(text, secrets).map_err(|why| lines.wrong(why));
             match (said(line, '>'), said(line, '<')) {
@@ -475,14 +487,14 @@ impl Conversation {
                 (None, Some(received)) => conversation.received(&bytes(received)?),
                 (None, None) if line == CLOSED => conversation.closed = true,
                 (None, None) => {
-                    return Err(lines.wrong(format!("expected '> ' or '< ' and what is said, or '{CLOSED}'")));
+                    return Err(lines.wrong(format!("expected '> ' or '< ' and data, or '{CLOSED}'")));
                 }
             }
         }
         Ok(conversation)
     }
 
-    /// The collector says more.
+    /// Appends data of the collector.
     pub fn sent(&mut self, bytes: &[u8]) {
         match self.turns.last_mut() {
             Some(Turn::Sent(all)) => all.extend_from_slice(bytes),
@@ -490,7 +502,7 @@ impl Conversation {
         }
     }
 
-    /// The target says more.
+    /// Appends data of the target.
     pub fn received(&mut self, bytes: &[u8]) {
         match self.turns.last_mut() {
             Some(Turn::Received(all)) => all.extend_from_slice(bytes),

@@ -1,35 +1,14 @@
-//! The figures of a container: kept while they are asked for, and played back.
+//! Container stats in a test: recorded while they are read, and replayed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
 use wasmtime_wasi::async_trait;
 
-use super::player::Played;
-use crate::sandbox::container::{Error, Parts, State, Stats, StatsReader};
-use crate::stats::Source;
+use super::played::Played;
+use super::recording::Call;
+use crate::sandbox::container::{Error, Parts, Source, State, Stats, StatsReader, StatsRequest};
 
-/// A question about the container, and its answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "asked", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Call {
-    /// Its use of resources.
-    Stats {
-        /// The parts that were asked for.
-        parts: Vec<String>,
-        /// Where the figures came from.
-        source: Option<Source>,
-        /// Or why there were none.
-        answer: Result<Box<Stats>, Error>,
-    },
-    /// What the engine knows beyond its list.
-    State {
-        /// Or why it does not.
-        answer: Result<State, Error>,
-    },
-}
-
-/// The parts' names, as the contract has them.
+/// Returns the names of parts, as in the contract.
 fn names(parts: Parts) -> Vec<String> {
     let all = [
         (Parts::CPU, "cpu"),
@@ -42,19 +21,19 @@ fn names(parts: Parts) -> Vec<String> {
     all.into_iter().filter(|(part, _)| parts.contains(*part)).map(|(_, name)| name.to_owned()).collect()
 }
 
-/// Asks, and keeps what comes.
+/// Reads stats through another reader, and records them.
 pub struct Recorder {
     live: Arc<dyn StatsReader>,
     calls: Mutex<Vec<Call>>,
 }
 
 impl Recorder {
-    /// Before who tells of the container.
+    /// Records what `live` returns.
     pub fn new(live: Arc<dyn StatsReader>) -> Recorder {
         Recorder { live, calls: Mutex::default() }
     }
 
-    /// What was asked, in its order.
+    /// Returns the calls so far, in their order.
     pub fn calls(&self) -> Vec<Call> {
         lock(&self.calls).clone()
     }
@@ -66,17 +45,11 @@ fn lock<T>(calls: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[async_trait]
 impl StatsReader for Recorder {
-    async fn stats(
-        &self,
-        id: &str,
-        parts: Parts,
-        has_interfaces: bool,
-        settled: Option<Source>,
-    ) -> Result<(Stats, Source), Error> {
-        let result = self.live.stats(id, parts, has_interfaces, settled).await;
+    async fn stats(&self, request: StatsRequest<'_>) -> Result<(Stats, Source), Error> {
+        let result = self.live.stats(request).await;
         let source = result.as_ref().ok().map(|(_, source)| *source);
         let answer = result.clone().map(|(stats, _)| Box::new(stats));
-        lock(&self.calls).push(Call::Stats { parts: names(parts), source, answer });
+        lock(&self.calls).push(Call::Stats { parts: names(request.parts), source, answer });
         result
     }
 
@@ -87,40 +60,36 @@ impl StatsReader for Recorder {
     }
 }
 
-/// Answers as it was answered before, each time once.
+/// Replays recorded calls, each once.
 pub struct Replayed(Mutex<(Vec<Call>, Vec<String>)>);
 
 impl Replayed {
-    /// With these answers.
+    /// Replays these calls.
     pub fn new(calls: Vec<Call>) -> Replayed {
         Replayed(Mutex::new((calls, Vec::new())))
     }
 
-    /// What was asked and is not recorded, and what is recorded and was not asked.
+    /// Returns the calls that were not recorded, and the recorded ones that were not made.
     pub fn finish(&self) -> Played {
         let (left, wrong) = &*lock(&self.0);
-        let unused =
-            left.iter().map(|call| format!("the container's {} was not asked for (container.json)", name(call)));
+        let unused = left.iter().map(|call| format!("container {} not requested (container.json)", name(call)));
         Played { wrong: wrong.clone(), unused: unused.collect() }
     }
 
-    /// The first answer that is left to a question.
-    fn take(&self, asked: &str, is_it: impl Fn(&Call) -> bool) -> Result<Call, Error> {
+    /// Takes the first remaining call that matches.
+    fn take(&self, requested: &str, matches: impl Fn(&Call) -> bool) -> Result<Call, Error> {
         let (left, wrong) = &mut *lock(&self.0);
-        if let Some(index) = left.iter().position(is_it) {
+        if let Some(index) = left.iter().position(matches) {
             return Ok(left.remove(index));
         }
-        let there_is: Vec<String> = left.iter().map(name).collect();
-        let there_is = match there_is.as_slice() {
-            [] => "nothing more is".to_owned(),
-            all => format!("there is {}", all.join(", ")),
-        };
-        wrong.push(format!("the collector asked for the container's {asked}, which is not recorded; {there_is}"));
-        Err(Error::Unavailable("this is not in the recording".to_owned()))
+        let rest: Vec<String> = left.iter().map(name).collect();
+        let rest = if rest.is_empty() { "nothing".to_owned() } else { rest.join(", ") };
+        wrong.push(format!("collector requested container {requested}, which is not recorded; left: {rest}"));
+        Err(Error::Unavailable("not in the recording".to_owned()))
     }
 }
 
-/// What is asked for.
+/// Returns the name of a call.
 fn name(call: &Call) -> String {
     match call {
         Call::Stats { parts, .. } => name_of_stats(parts),
@@ -129,21 +98,15 @@ fn name(call: &Call) -> String {
 }
 
 fn name_of_stats(parts: &[String]) -> String {
-    format!("use of resources ({})", parts.join(", "))
+    format!("stats ({})", parts.join(", "))
 }
 
 #[async_trait]
 impl StatsReader for Replayed {
-    async fn stats(
-        &self,
-        _id: &str,
-        parts: Parts,
-        _has_interfaces: bool,
-        _settled: Option<Source>,
-    ) -> Result<(Stats, Source), Error> {
-        let wanted = names(parts);
-        let is_it = |call: &Call| matches!(call, Call::Stats { parts, .. } if *parts == wanted);
-        match self.take(&name_of_stats(&wanted), is_it)? {
+    async fn stats(&self, request: StatsRequest<'_>) -> Result<(Stats, Source), Error> {
+        let wanted = names(request.parts);
+        let matches = |call: &Call| matches!(call, Call::Stats { parts, .. } if *parts == wanted);
+        match self.take(&name_of_stats(&wanted), matches)? {
             Call::Stats { answer, source, .. } => Ok((*answer?, source.unwrap_or(Source::Api))),
             Call::State { .. } => Err(Error::Gone),
         }

@@ -1,26 +1,25 @@
-//! The text of recordings: any bytes, as people can read, edit and compare them.
+//! The text form of recordings: any bytes, for people to read, edit and compare.
 //!
-//! Each line says who speaks (`> ` the collector, `< ` its target) and what, up to the line's end, which itself stands for nothing:
-//! where a line of the conversation ends, `\n` says so.
+//! Each line begins with its sender (`> ` the collector, `< ` the target) and ends with data. The line's own end is not part of the
+//! data: `\n` writes a line feed.
 //!
-//! | text | stands for |
+//! | text | data |
 //! |---|---|
 //! | `\n`, `\r`, `\t`, `\\` | line feed, carriage return, tab, backslash |
-//! | `\x1b` | the byte of this hexadecimal number |
+//! | `\x1b` | the byte with this hexadecimal number |
 //! | `\{password}` | the value of the collector's secret option `password` |
 //! | `\{password:url}` | the same, percent-encoded |
 //!
-//! So no secret stands in a recording, and what is sent with one secret is played back for another.
+//! So a recording contains no secret, and one that was made with one secret can be replayed with another.
 
 use std::fmt::Write as _;
 
-/// The secrets of one collector: what is written in their place, and what they are. The longest come first, for one can be a part of
-/// another.
+/// The secrets of one collector, with their placeholders. The longest come first, because one can be part of another.
 #[derive(Debug, Clone, Default)]
 pub struct Secrets(Vec<(String, String)>);
 
 impl Secrets {
-    /// By the names of their options. What is empty is no secret.
+    /// Takes the secrets by the names of their options. Empty values are not secret.
     pub fn new<'a>(options: impl Iterator<Item = (&'a str, &'a str)>) -> Secrets {
         let mut all = Vec::new();
         for (name, value) in options.filter(|(_, value)| !value.is_empty()) {
@@ -34,12 +33,12 @@ impl Secrets {
         Secrets(all)
     }
 
-    /// Whether one of them is in `bytes`.
+    /// Returns true if `bytes` contain a secret.
     pub fn are_in(&self, bytes: &[u8]) -> bool {
         (0..bytes.len()).any(|start| self.at(&bytes[start..]).is_some())
     }
 
-    /// The secret that `bytes` begin with.
+    /// Returns the secret that `bytes` begin with.
     fn at(&self, bytes: &[u8]) -> Option<(&str, &str)> {
         let secret = self.0.iter().find(|(_, value)| bytes.starts_with(value.as_bytes()));
         secret.map(|(name, value)| (name.as_str(), value.as_str()))
@@ -54,7 +53,7 @@ impl Secrets {
     }
 }
 
-/// Everything but unreserved characters as `%` and its number, in the way of most libraries.
+/// Percent-encodes everything except unreserved characters, as most libraries do.
 fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -67,7 +66,7 @@ fn percent_encoded(text: &str) -> String {
     encoded
 }
 
-/// Writes `bytes` on lines that begin with `who`, a new one behind every line feed.
+/// Writes `bytes` on lines of `who`, with a new line after every line feed.
 pub fn lines(who: char, bytes: &[u8], secrets: &Secrets) -> String {
     let mut text = String::new();
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -92,7 +91,7 @@ pub fn escape(bytes: &[u8], secrets: &Secrets) -> String {
         }
     }
     escape_plain(&bytes[plain..], &mut text);
-    // Editors take blanks off the ends of lines.
+    // Editors remove blanks at the ends of lines.
     if text.ends_with(' ') {
         text.truncate(text.len() - 1);
         text.push_str("\\x20");
@@ -114,7 +113,7 @@ fn escape_plain(bytes: &[u8], text: &mut String) {
                 '\t' => text.push_str("\\t"),
                 '\\' => text.push_str("\\\\"),
                 '"' | '\'' => text.push(c),
-                // What a terminal would interpret, or nobody sees.
+                // Characters that a terminal interprets, or that are invisible.
                 c if c.escape_debug().len() > 1 => number(text, c.encode_utf8(&mut [0; 4]).as_bytes()),
                 c => text.push(c),
             }
@@ -123,16 +122,17 @@ fn escape_plain(bytes: &[u8], text: &mut String) {
     }
 }
 
-/// Reads what [`escape`] wrote.
+/// Parses text of [`escape`].
 ///
 /// # Errors
-/// What cannot be read.
+/// If an escape is wrong.
 pub fn unescape(text: &str, secrets: &Secrets) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((plain, escape)) = rest.split_once('\\') {
         bytes.extend_from_slice(plain.as_bytes());
-        let wrong = || format!("'\\{}' is none of \\n, \\r, \\t, \\\\, \\xNN and \\{{OPTION}}", first(escape));
+        let wrong =
+            || format!("invalid escape '\\{}': expected \\n, \\r, \\t, \\\\, \\xNN or \\{{OPTION}}", first(escape));
         let kind = escape.chars().next().ok_or_else(wrong)?;
         rest = &escape[kind.len_utf8()..];
         match kind {
@@ -149,7 +149,7 @@ pub fn unescape(text: &str, secrets: &Secrets) -> Result<Vec<u8>, String> {
             '{' => {
                 let (name, after) = rest.split_once('}').ok_or_else(wrong)?;
                 let value = secrets.value(name);
-                let value = value.ok_or_else(|| format!("'\\{{{name}}}' is no secret option of the collector"))?;
+                let value = value.ok_or_else(|| format!("'\\{{{name}}}' is not a secret option of the collector"))?;
                 bytes.extend_from_slice(value.as_bytes());
                 rest = after;
             }
@@ -160,12 +160,12 @@ pub fn unescape(text: &str, secrets: &Secrets) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// As much of a wrong escape as shows what is meant.
+/// Returns the beginning of a wrong escape.
 fn first(escape: &str) -> String {
     escape.chars().take(3).collect()
 }
 
-/// Whether `bytes` can stand in a file as they are, so that an author reads and edits them as what they are.
+/// Returns true if `bytes` can be written as they are, so that an author can edit them.
 pub fn is_plain(bytes: &[u8], secrets: &Secrets) -> bool {
     let is_plain =
         |c: char| c == '\n' || c == '\t' || c == '"' || c == '\'' || c == '\\' || c.escape_debug().len() == 1;

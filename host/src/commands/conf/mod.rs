@@ -1,6 +1,6 @@
-//! `conf`: the lines of mackerel-agent.conf for a run, and all that an ECS container instance needs for it, as cloud-init takes it.
+//! `conf`: the section of mackerel-agent.conf for a run, or a whole cloud-config for an ECS container instance.
 //!
-//! Nothing secret is written: an API key and passwords are fetched on the instance, from where they are said to be.
+//! Secrets are never printed: the instance fetches API keys and passwords from their references.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -20,7 +20,8 @@ use crate::job::{Job, RUN};
 use crate::limits;
 use crate::options::{Subcommand, Typed};
 use crate::session::Session;
-use crate::store::{self, Origin};
+use crate::store;
+use crate::store::component::Origin;
 use crate::text::foreign;
 
 /// `conf` takes all options, and reads no secret: the instance has it, not this machine.
@@ -30,7 +31,7 @@ pub const SUBCOMMAND: Subcommand = Subcommand { name: "conf", unused: &[], reads
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Cloud-init")]
 pub struct ConfOptions {
-    /// Write a whole cloud-config for an ECS container instance with Amazon Linux
+    /// Print a whole cloud-config for an ECS container instance with Amazon Linux
     #[arg(long, requires_all = ["ecs_cluster", "api_key_from", "plugin_from"])]
     pub cloud_init: bool,
 
@@ -38,31 +39,31 @@ pub struct ConfOptions {
     #[arg(long, value_name = "NAME", requires = "cloud_init", value_parser = parse_cluster)]
     pub ecs_cluster: Option<String>,
 
-    /// The service and role that the instance has in Mackerel
+    /// The service and role of the instance in Mackerel
     #[arg(long, value_name = "SERVICE:ROLE", requires = "cloud_init")]
     pub role: Option<Role>,
 
-    /// Where Mackerel's API key is: ssm:PARAMETER, secretsmanager:SECRET, or file: and a path
+    /// The reference of Mackerel's API key: ssm:PARAMETER, secretsmanager:SECRET, or file:/PATH
     #[arg(long, value_name = "REFERENCE", requires = "cloud_init")]
     pub api_key_from: Option<String>,
 
-    /// Where this program is: https://… or s3://…; it is checked to be the very same
+    /// The URL of this program: https://… or s3://…; the instance checks its SHA-256
     #[arg(long, value_name = "URL", requires = "cloud_init", value_parser = parse_url)]
     pub plugin_from: Option<String>,
 
-    /// Where the secret is that the file PATH of an option is to hold; repeatable
+    /// The reference of the secret in the file PATH of an option; repeatable
     #[arg(long = "secret-from", value_name = "PATH=REFERENCE", requires = "cloud_init")]
     pub secrets_from: Vec<String>,
 }
 
-/// Where a secret is, for who may read it.
+/// The reference of a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reference {
     /// A parameter of AWS Systems Manager.
     Ssm(String),
     /// A secret of AWS Secrets Manager.
     SecretsManager(String),
-    /// A file that is on the instance already.
+    /// A file that exists on the instance.
     File(String),
 }
 
@@ -70,7 +71,7 @@ impl FromStr for Reference {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Reference, String> {
-        // What stands here goes into a shell's quotes.
+        // References are written into a shell's quotes.
         let is_plain = |name: &str| {
             !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_.:@+=-".contains(&b))
         };
@@ -86,10 +87,10 @@ impl FromStr for Reference {
     }
 }
 
-const FORMS: &str = "expected ssm:PARAMETER, secretsmanager:SECRET or file:/PATH, and never the secret itself";
+const FORMS: &str = "expected ssm:PARAMETER, secretsmanager:SECRET or file:/PATH, never the secret itself";
 
 impl Reference {
-    /// The command that prints it.
+    /// Returns the command that prints the secret.
     fn command(&self) -> String {
         match self {
             Reference::Ssm(name) => {
@@ -102,7 +103,7 @@ impl Reference {
         }
     }
 
-    /// What the instance has to be allowed for it.
+    /// Returns the permission that the instance needs for it.
     fn permission(&self) -> Option<String> {
         match self {
             Reference::Ssm(name) => Some(format!("ssm:GetParameter of {name}")),
@@ -112,7 +113,7 @@ impl Reference {
     }
 }
 
-/// The part of mackerel-agent.conf that this writes.
+/// The part of mackerel-agent.conf that is printed.
 #[derive(Serialize)]
 struct Conf {
     plugin: Plugins,
@@ -132,10 +133,10 @@ struct Plugin {
     env: BTreeMap<&'static str, String>,
 }
 
-/// Writes the configuration. `words` is the collector's name and all options.
+/// Prints the configuration. `words` is the collector's name and all options.
 ///
 /// # Errors
-/// A usage error, or why the collector cannot be used, here or on another machine.
+/// If the options are wrong, or the collector cannot be used here or on the instance.
 pub async fn conf(session: &Session, words: &[OsString]) -> Result<String, Error> {
     let (job, own): (Job, ConfOptions) = Job::prepare(session, &SUBCOMMAND, words).await?;
     for line in job.diagnostics().lines() {
@@ -143,13 +144,14 @@ pub async fn conf(session: &Session, words: &[OsString]) -> Result<String, Error
     }
     let arguments = arguments(&job, words, &own)?;
     if !own.cloud_init {
-        let program = env::current_exe().map_err(|error| Error::failed(format!("where this program is: {error}")))?;
+        let program =
+            env::current_exe().map_err(|error| Error::failed(format!("cannot find this program: {error}")))?;
         return plugin(&job, &program, arguments, environment(&job));
     }
     cloud_config(&job, words, arguments, &own)
 }
 
-/// The name of the plugin's section, which has no dots.
+/// Returns the name of the section, which has no dots.
 fn section(job: &Job) -> String {
     job.options.output.prefix.to_string().replace('.', "_")
 }
@@ -165,7 +167,8 @@ fn plugin(
     let longest = job.options.deadline + limits::DEADLINE_GRACE;
     let timeout_seconds = (longest > limits::AGENT_TIMEOUT).then_some(longest.as_secs() + 1);
     let metrics = [(section(job), Plugin { command, timeout_seconds, env })].into();
-    toml::to_string(&Conf { plugin: Plugins { metrics } }).map_err(|error| Error::failed(format!("no TOML: {error}")))
+    toml::to_string(&Conf { plugin: Plugins { metrics } })
+        .map_err(|error| Error::failed(format!("cannot write TOML: {error}")))
 }
 
 /// Returns the words after `run`, as they hold in another folder: paths are absolute. The options of `conf` are left out.
@@ -197,7 +200,7 @@ fn arguments(job: &Job, words: &[OsString], own: &ConfOptions) -> Result<Vec<Str
     Ok(arguments)
 }
 
-/// What of this command's environment makes its run what it is. mackerel-agent has its own.
+/// Returns the variables of this environment that change the run. mackerel-agent has an environment of its own.
 fn environment(job: &Job) -> BTreeMap<&'static str, String> {
     let discovery = &job.options.discovery;
     let mut names = Vec::new();
@@ -212,7 +215,7 @@ fn environment(job: &Job) -> BTreeMap<&'static str, String> {
     }
     let value = |name| {
         let value = crate::env::variable(name)?;
-        // mackerel-agent stands in another folder.
+        // mackerel-agent runs in another folder.
         let is_path = matches!(name, "DOCKER_CERT_PATH" | store::installed::FOLDER_VARIABLE);
         let whole = || std::path::absolute(&value).ok()?.into_os_string().into_string().ok();
         let whole = is_path.then(whole).flatten();
@@ -223,29 +226,29 @@ fn environment(job: &Job) -> BTreeMap<&'static str, String> {
 
 fn text(word: OsString) -> Result<String, Error> {
     word.into_string().map_err(|word| {
-        Error::usage(format!("mackerel-agent.conf is UTF-8, and this is not: {}", foreign(&word.to_string_lossy())))
+        Error::usage(format!("mackerel-agent.conf must be UTF-8: {}", foreign(&word.to_string_lossy())))
     })
 }
 
-/// Where the program goes on an instance.
+/// The path of the program on an instance.
 const PROGRAM: &str = "/usr/local/bin/mackerel-plugin-wasm";
 
-/// What is filled in, in capital letters behind `@`.
+/// The template. Names in capital letters after `@` are filled in.
 const CLOUD_CONFIG: &str = include_str!("../../../templates/cloud-config.yaml");
 
 fn cloud_config(job: &Job, words: &[OsString], arguments: Vec<String>, own: &ConfOptions) -> Result<String, Error> {
     let ConfOptions { ecs_cluster: Some(cluster), api_key_from: Some(api_key), plugin_from: Some(url), .. } = own
     else {
-        return Err(Error::usage("--cloud-init needs --ecs-cluster, --api-key-from and --plugin-from".to_owned()));
+        return Err(Error::usage("--cloud-init requires --ecs-cluster, --api-key-from and --plugin-from"));
     };
     let api_key = reference("--api-key-from", api_key)?;
     let secrets_from: Vec<(PathBuf, Reference)> =
         own.secrets_from.iter().map(|text| secret_from(text)).collect::<Result<_, _>>()?;
-    // cloud-init reads YAML 1.1, where these end a line or are not allowed at all, and TOML leaves them as they are.
+    // In YAML 1.1, which cloud-init reads, these end a line or are not allowed. TOML keeps them as they are.
     let is_no_yaml =
         |c: char| matches!(c, '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
     if let Some(word) = arguments.iter().find(|word| word.contains(is_no_yaml)) {
-        return Err(Error::usage(format!("cloud-init's YAML cannot hold this: {}", foreign(word))));
+        return Err(Error::usage(format!("cloud-init's YAML cannot contain: {}", foreign(word))));
     }
     let install = match &job.component.origin {
         Origin::Builtin => String::new(),
@@ -254,7 +257,7 @@ fn cloud_config(job: &Job, words: &[OsString], arguments: Vec<String>, own: &Con
         }
         Origin::Installed(_) | Origin::File(_) => {
             return Err(Error::usage(format!(
-                "an instance has no file {}: mackerel-plugin-wasm push it to a registry, and install it from there",
+                "the instance has no file {}: push it to a registry with mackerel-plugin-wasm push, and install it from there",
                 foreign(&job.component.name)
             )));
         }
@@ -263,11 +266,14 @@ fn cloud_config(job: &Job, words: &[OsString], arguments: Vec<String>, own: &Con
     for path in job.options.collector.secret_files() {
         let from = secrets_from.iter().find(|(of, _)| of == path);
         let (_, from) = from.ok_or_else(|| {
-            Error::usage(format!("where does {0} come from? --secret-from {0}=ssm:PARAMETER says it", path.display()))
+            Error::usage(format!(
+                "unknown source of the secret {0}: add --secret-from {0}=ssm:PARAMETER",
+                path.display()
+            ))
         })?;
         let file = quoted(path.to_str().unwrap_or_default())?;
         if !matches!(from, Reference::File(of) if Path::new(of) == path) {
-            // Removed before, so that it gets this umask's permissions.
+            // Removed first, so that it gets the permissions of this umask.
             let command = from.command();
             let _ = write!(secrets, "\nmkdir -p \"$(dirname {file})\"\nrm -f {file}\n{command} > {file}");
         }
@@ -286,19 +292,19 @@ fn cloud_config(job: &Job, words: &[OsString], arguments: Vec<String>, own: &Con
         .chain(url.strip_prefix("s3://").map(|object| format!("s3:GetObject of {object}")))
         .collect();
     let (permissions, aws) = match &permissions[..] {
-        [] => ("nothing beside what ECS needs".to_owned(), ""),
+        [] => ("none beyond those of ECS".to_owned(), ""),
         all => (all.join(", "), AWS),
     };
     let download = match url.strip_prefix("s3://") {
         Some(_) => format!("aws s3 cp --only-show-errors '{url}' \"$new\""),
         None => format!("curl -fsSL --retry 5 -o \"$new\" '{url}'"),
     };
-    // Without this machine's environment: it is another one.
+    // Without this machine's environment: the instance has another.
     let conf = plugin(job, Path::new(PROGRAM), arguments, BTreeMap::new())?;
     let section = section(job);
     let roles = own.role.as_ref().map(|role| format!("\nroles = [\"{role}\"]")).unwrap_or_default();
     let digest = own_digest()?;
-    // Of what is filled in, nothing is looked at again.
+    // Values are not expanded again.
     let values = [
         ("@COMMAND", SUBCOMMAND.command_line(words)),
         ("@PERMISSIONS", permissions),
@@ -317,7 +323,7 @@ fn cloud_config(job: &Job, words: &[OsString], arguments: Vec<String>, own: &Con
     Ok(CLOUD_CONFIG.lines().fold(String::new(), |text, line| text + &filled(line, &values)))
 }
 
-/// What the AWS command line needs.
+/// The set-up of the AWS command line.
 const AWS: &str = r"
 # Secrets come by the AWS command line, from where they are kept.
 command -v aws >/dev/null || yum install -y awscli-2 || yum install -y awscli
@@ -330,7 +336,7 @@ fn quoted(word: &str) -> Result<String, Error> {
     Ok(quoted.into_owned())
 }
 
-/// A line of the template with its values. All lines of a value stand as far to the right as the first.
+/// Fills in a line of the template. All lines of a value get the indentation of the first.
 fn filled(line: &str, values: &[(&str, String)]) -> String {
     let indent = &line[..line.len() - line.trim_start().len()];
     let mut rest = line;
@@ -349,24 +355,24 @@ fn filled(line: &str, values: &[(&str, String)]) -> String {
     let mut lines = filled.lines();
     let first = lines.next().unwrap_or_default().trim_end().to_owned();
     let further = lines.map(|line| if line.is_empty() { "\n".to_owned() } else { format!("\n{indent}{line}") });
-    // A value of nothing leaves no line of blanks behind.
+    // An empty value leaves no blank line.
     let text = first + &further.collect::<String>();
     if text.trim().is_empty() && !line.trim().is_empty() { String::new() } else { text + "\n" }
 }
 
-/// The SHA-256 of this program.
+/// Returns the SHA-256 of this program.
 fn own_digest() -> Result<String, Error> {
-    // By this name it is there also where another has taken its place since.
+    // This path works even if another program has replaced the file.
     let bytes = fs::read("/proc/self/exe");
     bytes
         .map(|bytes| store::digest::digest(&bytes))
-        .map_err(|error| Error::failed(format!("this program cannot be read: {error}")))
+        .map_err(|error| Error::failed(format!("cannot read this program: {error}")))
 }
 
 fn parse_cluster(text: &str) -> Result<String, String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if text.is_empty() || text.len() > 255 || !text.chars().all(legal) {
-        return Err("expected the cluster's name, of a-z, A-Z, 0-9, - and _".to_owned());
+        return Err("expected a cluster name of a-z, A-Z, 0-9, - and _".to_owned());
     }
     Ok(text.to_owned())
 }
@@ -381,7 +387,7 @@ fn parse_url(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Reads a reference. Whoever gives the secret itself by mistake does not find it in a log: clap would repeat it.
+/// Parses a reference. clap does not do that, because its error would print a secret that was given by mistake.
 fn reference(option: &str, text: &str) -> Result<Reference, Error> {
     text.parse().map_err(|why| Error::usage(format!("{option}: {why}")))
 }
