@@ -7,7 +7,7 @@ use std::time::Instant;
 use scenarios::agent::Output;
 use scenarios::cgroup::{self, Files};
 use scenarios::fake_engine::docker_on_v1;
-use scenarios::fleet::{Fleet, Question, figures, values};
+use scenarios::fleet::{Fleet, Request, stats_of, values};
 use scenarios::http::Reply;
 use scenarios::skip;
 use scenarios::stats::{Values, assert_same, keys};
@@ -186,18 +186,18 @@ fn make_empty(files: &Files, folder: &str) {
 
 /// What was printed of the first container.
 fn of_api(output: &Output) -> Values {
-    figures(output, "api")
+    stats_of(output, "api")
 }
 
 /// Runs, lets time pass in the files, and runs again. What is printed must be `gauges`, and `growth` per second of one and the same
 /// time, which is bounded from both sides.
 fn assert_grows(fleet: &Fleet, later: impl FnOnce(), gauges: &Values, growth: &[(&str, f64)]) {
     let before = Instant::now();
-    assert_same(&of_api(&fleet.runs_well(FROM_FILES)), gauges);
+    assert_same(&of_api(&fleet.run_without_diagnostics(FROM_FILES)), gauges);
     let between = Instant::now();
     later();
     let least = between.elapsed();
-    let printed = of_api(&fleet.runs_well(FROM_FILES));
+    let printed = of_api(&fleet.run_without_diagnostics(FROM_FILES));
     let most = before.elapsed();
     let seconds = |key: &str, growth: f64| growth / printed[key];
     let elapsed = seconds("cpuacct_percentage.user", 300.0);
@@ -228,7 +228,7 @@ fn v2_folder_is_found_below_any_parent() {
             format!("user.slice/user-1000.slice/user@1000.service/user.slice/docker-{id}.scope"),
         ] {
             files.fill(&folder, &V2);
-            assert_same(&of_api(&Fleet::of(&["api"]).runs_well(FROM_FILES)), &values(GAUGES));
+            assert_same(&of_api(&Fleet::of(&["api"]).run_without_diagnostics(FROM_FILES)), &values(GAUGES));
             files.remove(&folder);
         }
     });
@@ -242,7 +242,7 @@ fn v2_files_are_read_completely() {
         is_version_2(files);
         files.fill(&folder, &V2);
         assert_grows(&fleet, || files.fill(&folder, &V2_LATER), &values(GAUGES), &V2_GROWTH);
-        assert!(!fleet.asked().iter().any(|path| path.contains("/stats")), "the engine was not asked");
+        assert!(!fleet.requests().iter().any(|path| path.contains("/stats")), "the engine was not asked");
     });
 }
 
@@ -259,7 +259,7 @@ fn v1_folder_is_found_below_any_parent() {
         ] {
             fill_v1(files, &folder, &V1);
             let right = values(GAUGES).into_iter().chain(values(V1_QUEUED)).collect();
-            assert_same(&of_api(&Fleet::of(&["api"]).runs_well(FROM_FILES)), &right);
+            assert_same(&of_api(&Fleet::of(&["api"]).run_without_diagnostics(FROM_FILES)), &right);
             remove_v1(files, &folder);
         }
     });
@@ -273,7 +273,7 @@ fn v1_files_are_read_completely() {
         fill_v1(files, &folder, &V1);
         let gauges = values(GAUGES).into_iter().chain(values(V1_QUEUED)).collect();
         assert_grows(&fleet, || fill_v1(files, &folder, &V1_LATER), &gauges, &V1_GROWTH);
-        assert!(!fleet.asked().iter().any(|path| path.contains("/stats")), "the engine was not asked");
+        assert!(!fleet.requests().iter().any(|path| path.contains("/stats")), "the engine was not asked");
     });
 }
 
@@ -309,7 +309,7 @@ fn folder_of_podmans_monitor_is_ignored() {
                 }
             }
             shown.push(files.names("machine.slice"));
-            assert_same(&of_api(&Fleet::of(&["api"]).runs_well(FROM_FILES)), &values(GAUGES));
+            assert_same(&of_api(&Fleet::of(&["api"]).run_without_diagnostics(FROM_FILES)), &values(GAUGES));
             files.remove("machine.slice");
         }
         shown.sort();
@@ -326,7 +326,7 @@ fn memory_limit_defaults_to_the_machines_memory() {
     cgroup::scenario(move |files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
-        let limit = || of_api(&fleet.runs_well(FROM_FILES))["memory_limit.limit"];
+        let limit = || of_api(&fleet.run_without_diagnostics(FROM_FILES))["memory_limit.limit"];
         fill_v1(files, &folder, &V1);
         files.write(&format!("memory/{folder}/memory.limit_in_bytes"), "9223372036854771712\n");
         assert!((limit() - kib * 1024.0).abs() < 1.0);
@@ -343,7 +343,7 @@ fn process_limit_max_is_omitted() {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
         let processes = || {
-            let printed = of_api(&fleet.runs_well(FROM_FILES));
+            let printed = of_api(&fleet.run_without_diagnostics(FROM_FILES));
             keys(&printed).into_iter().filter(|key| key.starts_with("processes")).collect::<Vec<_>>().join(" ")
         };
         fill_v1(files, &folder, &V1);
@@ -383,7 +383,7 @@ fn assert_absent_one_by_one(files: &Files, fleet: &Fleet, write: &dyn Fn(bool), 
         let run = |late| {
             write(late);
             spoil();
-            of_api(&fleet.runs_well(FROM_FILES))
+            of_api(&fleet.run_without_diagnostics(FROM_FILES))
         };
         let (_, printed) = (run(false), run(true));
         printed
@@ -478,7 +478,7 @@ fn v1_missing_controller_omits_only_its_metrics() {
         for (controller, figures) in [("memory", "memory"), ("blkio", "blkio"), ("pids", "processes")] {
             fill_v1(files, &folder, &V1);
             files.remove(controller);
-            let printed = of_api(&fleet.runs_well(FROM_FILES));
+            let printed = of_api(&fleet.run_without_diagnostics(FROM_FILES));
             assert!(!printed.is_empty() && !keys(&printed).iter().any(|key| key.starts_with(figures)), "{printed:?}");
         }
     });
@@ -493,7 +493,7 @@ fn invalid_number_omits_only_its_metric() {
         files.fill(&folder, &V2);
         let memory = [("memory.stat", "anon 67108864 kB\nfile\nfile -1\ninactive_file_more 7\ninactive_file 20971520")];
         files.fill(&folder, &memory);
-        let printed = of_api(&fleet.runs_well(FROM_FILES));
+        let printed = of_api(&fleet.run_without_diagnostics(FROM_FILES));
         let right: Values = values(GAUGES).into_iter().filter(|(key, _)| !key.starts_with("memory.")).collect();
         assert_same(&printed, &right);
     });
@@ -526,10 +526,10 @@ fn block_io_comes_from_the_first_file_with_counts() {
                 }
             };
             write(1);
-            let _ = fleet.runs_well(FROM_FILES);
+            let _ = fleet.run_without_diagnostics(FROM_FILES);
             write(2);
             fill_v1(files, &folder, &V1_LATER[..2]);
-            let printed = of_api(&fleet.runs_well(FROM_FILES));
+            let printed = of_api(&fleet.run_without_diagnostics(FROM_FILES));
             let seconds = 300.0 / printed["cpuacct_percentage.user"];
             let mut growth: Values = printed.into_iter().filter(|(key, _)| key.starts_with("blkio.")).collect();
             for rate in growth.values_mut() {
@@ -550,17 +550,17 @@ fn cgroup_without_any_chosen_stats_is_not_a_failure() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
-        fleet.lists("api", |container| container["HostConfig"]["NetworkMode"] = json!("host"));
+        fleet.edit_listed("api", |container| container["HostConfig"]["NetworkMode"] = json!("host"));
         is_version_2(files);
         files.fill(&folder, &V2);
         // A container that has done no I/O, as most that idle.
         files.write(&format!("{folder}/io.stat"), "");
         for graphs in ["blkio", "network", "blkio,network"] {
             for source in ["cgroup", "auto"] {
-                let output = fleet.runs_well(&format!("--stats-source {source} --graphs {graphs}"));
+                let output = fleet.run_without_diagnostics(&format!("--stats-source {source} --graphs {graphs}"));
                 assert!(of_api(&output).values().all(|value| *value < 1e-9), "{output}");
                 assert!(
-                    !fleet.asked().iter().any(|path| path.contains("/stats")),
+                    !fleet.requests().iter().any(|path| path.contains("/stats")),
                     "{source} {graphs}: the engine was asked"
                 );
             }
@@ -577,7 +577,7 @@ fn v2_block_io_is_zero_before_the_first_operation() {
             let folder = format!("docker/{}", fleet.id("api"));
             files.fill(&folder, &V2);
             files.write(&format!("{folder}/io.stat"), before);
-            let run = || of_api(&fleet.runs_well("--stats-source cgroup --graphs blkio,cpu"));
+            let run = || of_api(&fleet.run_without_diagnostics("--stats-source cgroup --graphs blkio,cpu"));
             assert_same(&run(), &values([]));
             files.fill(&folder, &V2_LATER);
             files.write(&format!("{folder}/io.stat"), "254:0 rbytes=0 wbytes=4096 rios=0 wios=1 dbytes=0 dios=0\n");
@@ -660,7 +660,7 @@ fn network_traffic_is_the_sum_of_all_interfaces_except_lo() {
         let process = format!("{}\n", neighbour.pid());
         let assert_traffic = |write: &dyn Fn(bool)| {
             write(false);
-            let _ = fleet.runs_well(FROM_FILES);
+            let _ = fleet.run_without_diagnostics(FROM_FILES);
             // 30 datagrams of 100 bytes and 10 of 200 are 142 and 242 bytes each with the heads of UDP, IP and Ethernet.
             neighbour.run(
                 "for n in {1..30}; do printf %0100d 0 > /dev/udp/10.0.0.2/9; done
@@ -668,7 +668,7 @@ fn network_traffic_is_the_sum_of_all_interfaces_except_lo() {
                  printf lost > /dev/udp/127.0.0.1/9",
             );
             write(true);
-            let printed = of_api(&fleet.runs_well(FROM_FILES));
+            let printed = of_api(&fleet.run_without_diagnostics(FROM_FILES));
             let seconds = 300.0 / printed["cpuacct_percentage.user"];
             let mut network: Values = printed.into_iter().filter(|(key, _)| key.starts_with("network.")).collect();
             for rate in network.values_mut() {
@@ -713,7 +713,8 @@ fn container_without_its_own_network_has_no_network_metrics() {
         files.fill(&folder, &V2);
         let alone = Neighbour::start("ip link set lo up");
         let own = format!("{}\n", std::process::id());
-        let on_the_hosts = |mode: serde_json::Value| fleet.lists("api", |container| container["HostConfig"] = mode);
+        let on_the_hosts =
+            |mode: serde_json::Value| fleet.edit_listed("api", |container| container["HostConfig"] = mode);
         for (what, processes, mode) in [
             ("with lo alone", format!("{}\n", alone.pid()), json!({"NetworkMode": "none"})),
             ("on the host's network", own.clone(), json!({"NetworkMode": "host"})),
@@ -728,7 +729,7 @@ fn container_without_its_own_network_has_no_network_metrics() {
             on_the_hosts(mode);
             files.write(&format!("{folder}/cgroup.procs"), processes);
             for _ in 0..2 {
-                let printed = of_api(&fleet.runs_well(FROM_FILES));
+                let printed = of_api(&fleet.run_without_diagnostics(FROM_FILES));
                 assert!(!keys(&printed).iter().any(|key| key.starts_with("network.")), "{what}: {printed:?}");
             }
         }
@@ -769,19 +770,19 @@ fn auto_source_asks_the_engine_only_for_missing_cgroups() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api", "web", "empty"]);
         for name in ["web", "empty"] {
-            fleet.tells(name, &docker_on_v1("2026-11-22T03:00:00Z"));
+            fleet.set_stats(name, &docker_on_v1("2026-11-22T03:00:00Z"));
         }
         is_version_2(files);
         files.fill(&format!("docker/{}", fleet.id("api")), &V2);
         make_empty(files, &format!("docker/{}", fleet.id("empty")));
-        let output = fleet.runs_well("--graphs memory,blkio");
+        let output = fleet.run_without_diagnostics("--graphs memory,blkio");
         assert_eq!(keys(&of_api(&output)), ["memory.cache", "memory.rss"]);
         let from_engine = ["async", "read", "sync", "write"].map(|kind| format!("blkio.io_queued.{kind}"));
         let from_engine: Vec<_> =
             from_engine.iter().map(String::as_str).chain(["memory.cache", "memory.rss"]).collect();
-        assert_eq!(keys(&figures(&output, "web")), from_engine);
-        assert_eq!(keys(&figures(&output, "empty")), from_engine);
-        let asked = fleet.asked();
+        assert_eq!(keys(&stats_of(&output, "web")), from_engine);
+        assert_eq!(keys(&stats_of(&output, "empty")), from_engine);
+        let asked = fleet.requests();
         let asked: Vec<_> = ["api", "empty", "web"]
             .into_iter()
             .filter(|name| asked.iter().any(|path| path.contains(&format!("/{name}/stats"))))
@@ -798,7 +799,7 @@ fn change_of_source_omits_counters_once() {
         is_version_2(files);
         files.fill(&folder, &V2);
         let cpu = |options: &str| {
-            let printed = of_api(&fleet.runs_well(&format!("{options} --graphs cpu,memory")));
+            let printed = of_api(&fleet.run_without_diagnostics(&format!("{options} --graphs cpu,memory")));
             assert!(printed.contains_key("memory.rss"), "{printed:?}");
             printed.contains_key("cpuacct_percentage.user")
         };
@@ -807,7 +808,7 @@ fn change_of_source_omits_counters_once() {
         let tells = |read: &str, nanoseconds: u64| {
             let mut stats = docker_on_v1(read);
             stats["cpu_stats"]["cpu_usage"]["usage_in_usermode"] = json!(nanoseconds);
-            fleet.tells("api", &stats);
+            fleet.set_stats("api", &stats);
         };
         assert!(!cpu(""), "the first sight");
         assert!(cpu(""));
@@ -838,12 +839,12 @@ fn removed_container_is_one_line() {
         for name in ["api", "bad"] {
             files.fill(&format!("docker/{}", fleet.id(name)), &V2);
         }
-        let _ = fleet.runs_well("");
+        let _ = fleet.run_without_diagnostics("");
         files.remove(&format!("docker/{}", fleet.id("bad")));
-        fleet.replies("bad", Question::Stats, Reply::Whole(404, json!({"message": "No such container"}).to_string()));
+        fleet.set_reply("bad", Request::Stats, Reply::Whole(404, json!({"message": "No such container"}).to_string()));
         let output = fleet.run("").exits(0);
         assert!(of_api(&output).contains_key("cpuacct_percentage.user"), "{output}");
-        assert_eq!(keys(&figures(&output, "bad")), [""; 0], "{output}");
+        assert_eq!(keys(&stats_of(&output, "bad")), [""; 0], "{output}");
         insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: docker: bad: it was stopped or removed since the engine listed it");
     });
 }
@@ -863,10 +864,10 @@ fn all_of_many_containers_are_found_among_many_folders() {
             files.fill(&folder, &V2);
             files.write(&format!("{folder}/pids.current"), format!("{number}\n"));
         }
-        let output = fleet.runs_well("--stats-source cgroup --graphs processes");
+        let output = fleet.run_without_diagnostics("--stats-source cgroup --graphs processes");
         for (number, name) in (0..).zip(&names) {
             let right = [("processes.current", f64::from(number)), ("processes.limit", 100.0)];
-            assert_same(&figures(&output, name), &values(right));
+            assert_same(&stats_of(&output, name), &values(right));
         }
     });
 }

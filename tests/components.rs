@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use scenarios::agent::{Agent, Output, component};
 use scenarios::attack::{lines, one_line, targets};
-use scenarios::stand_in::StandIn;
+use scenarios::stub_target::StubTarget;
 use scenarios::third_party::leb;
 use scenarios::{load, mask, stats};
 use serde_json::json;
@@ -28,17 +28,17 @@ with_components!(scenarios);
 
 #[test]
 fn component_file_prints_the_values_of_the_built_in() {
-    let stand_in = StandIn::telling(stats::body(MINUTE, 7));
+    let stub_target = StubTarget::serving(stats::body(MINUTE, 7));
     let file = component("gostats");
     let run = |agent: &Agent, collector: &str| {
-        let command = format!("run {collector} --target {} --path /stats", stand_in.target());
-        let output = agent.values(&command).exits(0).without_complaint();
+        let command = format!("run {collector} --target {} --path /stats", stub_target.target());
+        let output = agent.run(&command).exits(0).without_diagnostics();
         let keys = output.metrics().keys().into_iter().map(str::to_owned).collect::<Vec<_>>();
-        (keys, output.metrics().of(&stand_in.key()))
+        (keys, output.metrics().of(&stub_target.key()))
     };
-    let [built_in, from_file] = [Agent::alone(), Agent::alone()];
+    let [built_in, from_file] = [Agent::without_engine(), Agent::without_engine()];
     assert_eq!(run(&from_file, &file), run(&built_in, "gostats"));
-    stand_in.tells(stats::body(2 * MINUTE, 14));
+    stub_target.serve(stats::body(2 * MINUTE, 14));
     let second = run(&from_file, &file);
     assert_eq!(second, run(&built_in, "gostats"));
     assert_eq!(second.0.len(), 15);
@@ -46,13 +46,13 @@ fn component_file_prints_the_values_of_the_built_in() {
 
 #[test]
 fn component_file_has_the_definitions_and_help_of_the_built_in() {
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     let file = component("gostats");
     let [built_in, from_file] = ["gostats", &file]
-        .map(|collector| agent.definitions(&format!("run {collector}")).exits(0).without_complaint().stdout);
+        .map(|collector| agent.definitions(&format!("run {collector}")).exits(0).without_diagnostics().stdout);
     assert_eq!(from_file, built_in);
     let [built_in, from_file] = ["gostats", &file]
-        .map(|collector| agent.values(&format!("inspect {collector}")).exits(0).without_complaint().stdout);
+        .map(|collector| agent.run(&format!("inspect {collector}")).exits(0).without_diagnostics().stdout);
     let pairs = built_in.lines().zip(from_file.lines()).filter(|(built_in, from_file)| built_in != from_file);
     let (left, right): (Vec<_>, Vec<_>) = pairs.unzip();
     let ([left], [right]) = (&left[..], &right[..]) else { panic!("not one line differs: {left:?} {right:?}") };
@@ -65,7 +65,7 @@ fn files_that_are_not_collectors_are_rejected_with_the_reason() {
     let complaint = |name: &str, content: &[u8]| {
         let path = folder.path().join(name);
         fs::write(&path, content).expect("a file in a new folder");
-        let output = Agent::alone().values(&format!("run {}", path.display())).exits(1);
+        let output = Agent::without_engine().run(&format!("run {}", path.display())).exits(1);
         assert_eq!(output.stdout, "");
         assert_eq!(output.stderr.lines().count(), 1, "{output}");
         mask::path(&output.stderr, folder.path(), "FOLDER")
@@ -113,8 +113,8 @@ fn every_wat_file_has_a_scenario() {
 
 /// One run of a collector of text, against a target that answers everything with an empty object.
 fn run_text(name: &str) -> Output {
-    let target = StandIn::telling(json!({}));
-    let output = Agent::alone().values(&format!("run {} --target {}", text(name), target.target()));
+    let target = StubTarget::serving(json!({}));
+    let output = Agent::without_engine().run(&format!("run {} --target {}", text(name), target.target()));
     assert!(output.peak < PEAK, "{} bytes: {output}", output.peak);
     output
 }
@@ -134,7 +134,7 @@ fn refusal(name: &str) -> String {
 
 #[test]
 fn valid_wat_collector_runs() {
-    let output = run_text("honest").exits(0).without_complaint();
+    let output = run_text("honest").exits(0).without_diagnostics();
     let keys: Vec<_> = output.metrics().keys().iter().map(|key| mask::digits(key, "text.", "PORT")).collect();
     assert_eq!(keys, ["text.PORT.text.one"]);
 }
@@ -348,7 +348,7 @@ fn a_component_that_compiles_for_long() {
     let honest = fs::read(text("honest")).expect("a file that can be read");
     let long = section(1, &module_of_loops(400_000));
     fs::write(&path, [honest, long].concat()).expect("a file in a new folder");
-    let output = Agent::alone().values(&format!("run {} --target 127.0.0.1:1", path.display())).exits(1);
+    let output = Agent::without_engine().run(&format!("run {} --target 127.0.0.1:1", path.display())).exits(1);
     assert_eq!(output.stdout, "");
     let complaint = mask::path(&output.stderr, folder.path(), "FOLDER");
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: FOLDER/long.wasm: takes more than 15s to compile, which is the limit: install it, which may take longer: mackerel-plugin-wasm install FOLDER/long.wasm");
@@ -431,7 +431,7 @@ fn resources_of_its_own_without_end() {
 #[test]
 fn realloc_returns_one_address() {
     // What it overwrites is its own.
-    let output = run_text("realloc_returns_one_address").exits(0).without_complaint();
+    let output = run_text("realloc_returns_one_address").exits(0).without_diagnostics();
     assert_eq!(output.metrics().count(), 1, "{output}");
 }
 
@@ -445,16 +445,16 @@ fn a_signalling_nan() {
 #[test]
 fn escapes_in_the_description() {
     let file = text("escapes_in_the_description");
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     for command in [format!("inspect {file}"), format!("run {file} --help"), format!("run {file} --unknown")] {
-        let output = agent.values(&command);
+        let output = agent.run(&command);
         for shown in [&output.stdout, &output.stderr] {
             let steers = |letter: char| letter != '\n' && letter.is_control() || letter == '\u{202e}';
             assert!(!shown.contains(steers), "{shown:?}");
             assert!(!shown.lines().any(|line| line.trim_start().starts_with("root")), "{output}");
         }
     }
-    let shown = agent.values(&format!("inspect {file}")).exits(0).without_complaint();
+    let shown = agent.run(&format!("inspect {file}")).exits(0).without_diagnostics();
     let shown: Vec<_> = shown.stdout.lines().filter(|line| line.contains("root")).collect();
     insta::assert_snapshot!(shown.join("\n"), @r#"
     version   \u{1b}[2J\r\nroot\t\u{202e}# a false line.
@@ -473,7 +473,7 @@ fn file_truncated_anywhere_is_rejected_in_one_line() {
     let path = folder.path().join("cut.wasm");
     for length in (0..whole.len()).step_by(whole.len() / 40) {
         fs::write(&path, &whole[..length]).expect("a file in a new folder");
-        let output = Agent::alone().values(&format!("run {}", path.display())).exits(1);
+        let output = Agent::without_engine().run(&format!("run {}", path.display())).exits(1);
         assert_eq!(output.stdout, "", "{length} bytes: {output}");
         let line = mask::path(&one_line(&output), folder.path(), "FOLDER");
         assert!(line.starts_with("mackerel-plugin-wasm: FOLDER/cut.wasm: is no collector"), "{length} bytes: {line}");
@@ -485,8 +485,8 @@ fn file_with_changed_bytes_never_crashes_the_program() {
     let whole = fs::read(text("honest")).expect("a file that can be read");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("changed.wasm");
-    let target = StandIn::telling(json!({}));
-    let agent = Agent::alone();
+    let target = StubTarget::serving(json!({}));
+    let agent = Agent::without_engine();
     // A generator of its own, so that every run changes the same bytes.
     let mut state = 1_u32;
     let mut random = || {
@@ -500,7 +500,7 @@ fn file_with_changed_bytes_never_crashes_the_program() {
             changed[place] = u8::try_from(random() % 256).expect("a byte");
         }
         fs::write(&path, &changed).expect("a file in a new folder");
-        let output = agent.values(&format!("run {} --target {}", path.display(), target.target()));
+        let output = agent.run(&format!("run {} --target {}", path.display(), target.target()));
         let code = i32::from(output.stdout.is_empty() && !output.stderr.contains(" left out "));
         let output = output.exits(code);
         assert!(output.stderr.lines().count() <= 1, "{output}");
@@ -520,7 +520,7 @@ fn header_before_random_bytes_is_rejected_in_one_line() {
         });
         let bytes: Vec<u8> = b"\0asm\x0d\0\x01\0".iter().copied().chain(noise.take(length)).collect();
         fs::write(&path, bytes).expect("a file in a new folder");
-        let output = Agent::alone().values(&format!("run {}", path.display())).exits(1);
+        let output = Agent::without_engine().run(&format!("run {}", path.display())).exits(1);
         assert_eq!(output.stdout, "", "{output}");
         let _ = one_line(&output);
     }
@@ -534,7 +534,7 @@ fn file_that_is_too_large_is_rejected() {
     // Sparse: it takes no disk.
     let file = fs::File::options().write(true).open(&path).expect("the file that was just made");
     file.set_len((64 << 20) + 1).expect("a sparse file");
-    let output = Agent::alone().values(&format!("run {}", path.display())).exits(1);
+    let output = Agent::without_engine().run(&format!("run {}", path.display())).exits(1);
     assert_eq!(output.stdout, "", "{output}");
     insta::assert_snapshot!(mask::path(&one_line(&output), folder.path(), "FOLDER"), @"mackerel-plugin-wasm: FOLDER/large.wasm: is larger than 64 MiB, which is the limit");
     assert!(output.peak < PEAK, "{} bytes", output.peak);
@@ -543,13 +543,13 @@ fn file_that_is_too_large_is_rejected() {
 #[test]
 fn failing_components_do_not_affect_another_collector() {
     let _load = load::timed();
-    let good: Vec<StandIn> = (0..5).map(|_| StandIn::telling(json!({"goroutine_num": 2}))).collect();
-    let all = targets(good.iter().map(StandIn::target));
-    let agent = Agent::alone();
+    let good: Vec<StubTarget> = (0..5).map(|_| StubTarget::serving(json!({"goroutine_num": 2}))).collect();
+    let all = targets(good.iter().map(StubTarget::target));
+    let agent = Agent::without_engine();
     let start = |name: &str| agent.start(&format!("run {} {all}", text(name)));
     let failing =
         ["describe_spins", "start_takes_memory", "post_return_spins", "samples_that_share_one_text"].map(start);
-    let output = agent.values(&format!("run gostats {all}")).exits(0).without_complaint();
+    let output = agent.run(&format!("run gostats {all}")).exits(0).without_diagnostics();
     assert_eq!(output.metrics().count(), good.len(), "{output}");
     for failing in failing {
         let _ = lines(&failing.output().exits(1));

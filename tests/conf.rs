@@ -9,7 +9,7 @@ use std::process::{Command, Output as Ended, Stdio};
 use scenarios::agent::{Agent, Output, component, program};
 use scenarios::engine::Engine;
 use scenarios::registry::Registry;
-use scenarios::stand_in::StandIn;
+use scenarios::stub_target::StubTarget;
 use scenarios::third_party::named;
 use scenarios::{mask, skip, stats};
 use serde_json::{Value, json};
@@ -59,7 +59,7 @@ impl Plugin {
 
     /// What `conf` writes for these words, on this agent's machine.
     fn of(agent: &Agent, words: &str) -> Self {
-        Self::read(&agent.values(&format!("conf {words}")).exits(0).without_complaint().stdout)
+        Self::read(&agent.run(&format!("conf {words}")).exits(0).without_diagnostics().stdout)
     }
 
     /// The words behind the program.
@@ -89,7 +89,7 @@ impl Plugin {
 
 /// Standard error of a command that is used wrongly.
 fn complaint(arguments: &str) -> String {
-    let output = Agent::alone().values(arguments).exits(2);
+    let output = Agent::without_engine().run(arguments).exits(2);
     assert_eq!(output.stdout, "", "stdout of {output}");
     output.stderr
 }
@@ -105,8 +105,8 @@ fn conf_of(words: &[&str]) -> String {
 
 #[test]
 fn run_command_becomes_a_section_of_the_agents_configuration() {
-    let agent = Agent::alone();
-    let output = agent.values("conf gostats --filter name=api --path /stats").exits(0).without_complaint();
+    let agent = Agent::without_engine();
+    let output = agent.run("conf gostats --filter name=api --path /stats").exits(0).without_diagnostics();
     insta::assert_snapshot!(mask::path(&output.stdout, &program(), "PROGRAM"), @r#"
     [plugin.metrics.gostats]
     command = ["PROGRAM", "run", "gostats", "--filter", "name=api", "--path", "/stats"]
@@ -125,7 +125,7 @@ fn run_command_becomes_a_section_of_the_agents_configuration() {
 
 #[test]
 fn section_is_named_after_the_metric_prefix_without_dots() {
-    let plugin = Plugin::of(&Agent::alone(), "gostats --metric-key-prefix web.go");
+    let plugin = Plugin::of(&Agent::without_engine(), "gostats --metric-key-prefix web.go");
     assert_eq!(plugin.section, "web_go");
 }
 
@@ -160,7 +160,7 @@ fn arguments_arrive_unchanged() {
 
 #[test]
 fn argument_that_yaml_cannot_hold_is_rejected() {
-    let output = Agent::alone().values(&format!("conf gostats --filter label=a\u{feff}b {NEEDED}")).exits(2);
+    let output = Agent::without_engine().run(&format!("conf gostats --filter label=a\u{feff}b {NEEDED}")).exits(2);
     insta::assert_snapshot!(output.stderr, @r"mackerel-plugin-wasm: cloud-init's YAML cannot hold this: label=a\u{feff}b");
     assert_eq!(output.stdout, "");
 }
@@ -171,8 +171,8 @@ fn relative_paths_become_absolute() {
     fs::write(folder.path().join("strange.wasm"), named("strange")).expect("a file");
     let (path, whole) =
         (folder.path().display().to_string(), |name: &str| folder.path().join(name).display().to_string());
-    let agent = Agent::alone().through(&["env", "--chdir", &path]);
-    let target = StandIn::telling(stats::body(60_000_000_000, 7));
+    let agent = Agent::without_engine().with_launcher(&["env", "--chdir", &path]);
+    let target = StubTarget::serving(stats::body(60_000_000_000, 7));
     let words = format!("--target {} --path /stats", target.target());
     let plugin = Plugin::of(&agent, &format!("./strange.wasm {words}"));
     let expected = format!("run {} {words}", whole("strange.wasm"));
@@ -191,21 +191,23 @@ fn relative_paths_become_absolute() {
 #[test]
 fn required_environment_variables_are_included() {
     let engine = "tcp://engine.example:2376";
-    let tls = || Agent::on(engine).with("DOCKER_TLS_VERIFY", "1").with("DOCKER_CERT_PATH", "/etc/docker");
+    let tls = || {
+        Agent::with_docker_host(engine).with_env("DOCKER_TLS_VERIFY", "1").with_env("DOCKER_CERT_PATH", "/etc/docker")
+    };
     let env = |agent: Agent, words: &str| {
         let env = Plugin::of(&agent, words).env;
         env.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(env(Agent::on(engine), "gostats"), format!("DOCKER_HOST={engine}"));
+    assert_eq!(env(Agent::with_docker_host(engine), "gostats"), format!("DOCKER_HOST={engine}"));
     let all = format!("DOCKER_CERT_PATH=/etc/docker DOCKER_HOST={engine} DOCKER_TLS_VERIFY=1");
     assert_eq!(env(tls(), "gostats"), all);
-    assert_eq!(env(Agent::on(""), "gostats"), "");
-    assert_eq!(env(Agent::on(engine), &format!("gostats --docker-host {engine}")), "");
+    assert_eq!(env(Agent::with_docker_host(""), "gostats"), "");
+    assert_eq!(env(Agent::with_docker_host(engine), &format!("gostats --docker-host {engine}")), "");
     let tls_alone = "DOCKER_CERT_PATH=/etc/docker DOCKER_TLS_VERIFY=1";
     assert_eq!(env(tls(), &format!("gostats --docker-host {engine}")), tls_alone);
     assert_eq!(env(tls(), "gostats --target 127.0.0.1:80"), "");
     // An instance is another machine.
-    let config = tls().values(&format!("conf gostats {NEEDED}")).exits(0).without_complaint();
+    let config = tls().run(&format!("conf gostats {NEEDED}")).exits(0).without_diagnostics();
     let config = CloudConfig::read(&config.stdout);
     assert_eq!(Plugin::read(config.content("/etc/mackerel-agent/conf.d/gostats.conf")).env, BTreeMap::new());
 }
@@ -216,8 +218,8 @@ fn store_folder_of_an_installed_collector_is_included() {
     let file = folder.path().join("strange.wasm");
     fs::write(&file, named("strange")).expect("a file");
     let store = folder.path().join("store");
-    let agent = Agent::alone().with("MACKEREL_PLUGIN_WASM_STORE", &store);
-    let _ = agent.values(&format!("install {}", file.display())).exits(0).without_complaint();
+    let agent = Agent::without_engine().with_env("MACKEREL_PLUGIN_WASM_STORE", &store);
+    let _ = agent.run(&format!("install {}", file.display())).exits(0).without_diagnostics();
     let plugin = Plugin::of(&agent, "strange --target 127.0.0.1:1");
     assert_eq!(plugin.arguments(), ["run", "strange", "--target", "127.0.0.1:1"]);
     let store = store.display().to_string();
@@ -225,13 +227,13 @@ fn store_folder_of_an_installed_collector_is_included() {
     let (definitions, complaints) = plugin.run(folder.path(), "1");
     assert!(definitions.contains("\"strange.#.memory\"") && complaints.is_empty(), "{definitions}{complaints}");
     // What an instance could install is what a registry has.
-    let complaint = agent.values(&format!("conf strange {NEEDED}")).exits(2).stderr;
+    let complaint = agent.run(&format!("conf strange {NEEDED}")).exits(2).stderr;
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: an instance has no file strange: mackerel-plugin-wasm push it to a registry, and install it from there");
 }
 
 #[test]
 fn timeout_is_set_if_the_run_may_outlast_the_agents_default() {
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     let timeout = |words: &str| Plugin::of(&agent, &format!("gostats {words}")).timeout_seconds;
     assert_eq!(timeout(""), None);
     assert_eq!(timeout("--deadline 10s"), None);
@@ -245,11 +247,10 @@ fn agent_runs_the_typed_command() {
     let group = engine.group();
     let _apps = group.apps(2);
     let words = "--path /stats --total sum --select memory.* --instance-name slot --targets-graph";
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let folder = TempDir::new().expect("a temporary folder");
     let file = folder.path().join("plugin.conf");
-    let output =
-        agent.values(&format!("conf gostats --filter {} {words}", group.filter())).exits(0).without_complaint();
+    let output = agent.run(&format!("conf gostats --filter {} {words}", group.filter())).exits(0).without_diagnostics();
     fs::write(&file, output.stdout).expect("a file");
     let plugin = Plugin::read(&fs::read_to_string(&file).expect("our own file"));
     let (definitions, complaints) = plugin.run(folder.path(), "1");
@@ -274,7 +275,7 @@ impl CloudConfig {
     }
 
     fn of(command: &str) -> Self {
-        Self::read(&Agent::alone().values(command).exits(0).without_complaint().stdout)
+        Self::read(&Agent::without_engine().run(command).exits(0).without_diagnostics().stdout)
     }
 
     /// The files, as paths, permissions and contents.
@@ -301,8 +302,8 @@ impl CloudConfig {
 
 #[test]
 fn cloud_config_snapshot() {
-    let agent = Agent::alone();
-    let text = |command: &str| mask::digests(&agent.values(command).exits(0).without_complaint().stdout);
+    let agent = Agent::without_engine();
+    let text = |command: &str| mask::digests(&agent.run(command).exits(0).without_diagnostics().stdout);
     insta::assert_snapshot!("cloud_config_with_all", text(ALL));
     insta::assert_snapshot!("cloud_config_with_the_least", text(LEAST));
 }
@@ -615,7 +616,7 @@ fn cloud_config_contains_no_secret() {
     let file = file.display();
     let options = format!("--password-file {file} --secret-from {file}=file:/run/password");
     for command in [format!("conf redis {options} {NEEDED}"), format!("conf redis --password-file {file}")] {
-        let text = Agent::alone().values(&command).exits(0).without_complaint().stdout;
+        let text = Agent::without_engine().run(&command).exits(0).without_diagnostics().stdout;
         assert!(!text.contains("sesame"), "{text}");
     }
 }
@@ -627,9 +628,10 @@ fn registry_collector_is_installed_by_digest() {
     let file = folder.path().join("strange.wasm");
     fs::write(&file, named("strange")).expect("a file");
     let store = folder.path().join("store");
-    let agent = Agent::alone().with("DOCKER_CONFIG", folder.path()).with("MACKEREL_PLUGIN_WASM_STORE", store);
+    let agent =
+        Agent::without_engine().with_env("DOCKER_CONFIG", folder.path()).with_env("MACKEREL_PLUGIN_WASM_STORE", store);
     let reference = format!("oci://{}/tools/strange:1", registry.address());
-    let succeeds = |command: &str| -> Output { agent.values(command).exits(0).without_complaint() };
+    let succeeds = |command: &str| -> Output { agent.run(command).exits(0).without_diagnostics() };
     let pushed = succeeds(&format!("push {} {reference}", file.display()));
     let _ = succeeds(&format!("install {reference}"));
     let config = CloudConfig::read(&succeeds(&format!("conf strange {NEEDED}")).stdout);
@@ -640,8 +642,8 @@ fn registry_collector_is_installed_by_digest() {
     let (_, digest) = line.split_once('@').expect("a digest");
     assert!(pushed.stdout.contains(digest), "{line}: {pushed}");
     // What stands there is understood.
-    let installed = agent.values(line.trim_start_matches("/usr/local/bin/mackerel-plugin-wasm "));
-    let _ = installed.exits(0).without_complaint();
+    let installed = agent.run(line.trim_start_matches("/usr/local/bin/mackerel-plugin-wasm "));
+    let _ = installed.exits(0).without_diagnostics();
     let plugin = Plugin::read(config.content("/etc/mackerel-agent/conf.d/strange.conf"));
     assert_eq!((plugin.arguments(), &plugin.env), (vec!["run", "strange"], &BTreeMap::new()));
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use scenarios::agent::Output;
 use scenarios::fake_engine::{FakeEngine, container, docker_on_v1, docker_on_v2, podman, stopped};
-use scenarios::fleet::{Fleet, Question, figures, values};
+use scenarios::fleet::{Fleet, Request, stats_of, values};
 use scenarios::http::Reply;
 use scenarios::mask;
 use scenarios::stats::{Values, assert_same, keys};
@@ -67,8 +67,8 @@ fn printed<const COUNT: usize>(options: &str, bodies: [&Value; COUNT]) -> Values
     let fleet = Fleet::of(&["api"]);
     let mut last = Values::new();
     for body in bodies {
-        fleet.tells("api", body);
-        last = figures(&fleet.runs_well(options), "api");
+        fleet.set_stats("api", body);
+        last = stats_of(&fleet.run_without_diagnostics(options), "api");
     }
     last
 }
@@ -218,17 +218,17 @@ fn podman_4_3_stats_omit_what_it_does_not_report() {
     let first = podman(START);
     let second = grown(podman("2026-11-22T03:01:00Z"), [(USER, 30_000_000_000), ("/networks/network/rx_bytes", 600)]);
     let fleet = Fleet::of(&["api"]);
-    fleet.lists("api", |container| {
+    fleet.edit_listed("api", |container| {
         container["HostConfig"] = json!(null);
         container["Ports"] = json!([{"PrivatePort": 8080, "PublicPort": 41477, "Type": "tcp"}]);
     });
     let mut inspected = fleet.inspected("api");
     inspected["State"]["Health"] = json!({"Status": "", "FailingStreak": 0, "Log": null});
     inspected["RestartCount"] = json!(0);
-    fleet.replies("api", Question::Inspect, Reply::Whole(200, inspected.to_string()));
-    fleet.tells("api", &first);
-    let _ = fleet.runs_well(ALL);
-    fleet.tells("api", &second);
+    fleet.set_reply("api", Request::Inspect, Reply::Whole(200, inspected.to_string()));
+    fleet.set_stats("api", &first);
+    let _ = fleet.run_without_diagnostics(ALL);
+    fleet.set_stats("api", &second);
     let right = [
         ("cpu_throttling.periods.all", 0.0),
         ("cpu_throttling.periods.throttled", 0.0),
@@ -242,7 +242,7 @@ fn podman_4_3_stats_omit_what_it_does_not_report() {
         ("processes.current", 4.0),
         ("restarts.count", 0.0),
     ];
-    assert_same(&figures(&fleet.runs_well(ALL), "api"), &values(right));
+    assert_same(&stats_of(&fleet.run_without_diagnostics(ALL), "api"), &values(right));
 }
 
 #[test]
@@ -461,16 +461,16 @@ fn restarted_container_omits_counters_once() {
     let lower = with(docker_on_v1("2026-11-22T03:01:00Z"), [(USER, json!(1_000_000)), (SYSTEM, json!(1_000_000))]);
     for (what, restarted) in [("lower", lower), ("higher", later("2026-11-22T03:01:00Z", 6_000_000_000))] {
         let fleet = Fleet::of(&["api"]);
-        fleet.tells("api", &docker_on_v1(START));
-        let _ = fleet.runs_well(ALL);
-        fleet.restarts("api", "2026-11-22T03:00:55.5Z");
-        fleet.tells("api", &restarted);
-        let printed = figures(&fleet.runs_well(ALL), "api");
+        fleet.set_stats("api", &docker_on_v1(START));
+        let _ = fleet.run_without_diagnostics(ALL);
+        fleet.restart("api", "2026-11-22T03:00:55.5Z");
+        fleet.set_stats("api", &restarted);
+        let printed = stats_of(&fleet.run_without_diagnostics(ALL), "api");
         assert_eq!(keys(&printed), GAUGES, "{what}");
 
         let next = with(restarted.clone(), [("/read", json!("2026-11-22T03:02:00Z"))]);
-        fleet.tells("api", &grown(next, [(USER, 6_000_000_000)]));
-        let printed = figures(&fleet.runs_well(ALL), "api");
+        fleet.set_stats("api", &grown(next, [(USER, 6_000_000_000)]));
+        let printed = stats_of(&fleet.run_without_diagnostics(ALL), "api");
         assert_eq!(printed.len(), 35, "{what}");
         assert!((printed["cpuacct_percentage.user"] - 10.0).abs() < 1e-9, "{what}: {printed:?}");
     }
@@ -479,10 +479,10 @@ fn restarted_container_omits_counters_once() {
 #[test]
 fn host_network_container_has_no_network_metrics() {
     let fleet = Fleet::of(&["api"]);
-    fleet.lists("api", |container| container["HostConfig"]["NetworkMode"] = json!("host"));
+    fleet.edit_listed("api", |container| container["HostConfig"]["NetworkMode"] = json!("host"));
     for read in [START, "2026-11-22T03:01:00Z"] {
-        fleet.tells("api", &without(docker_on_v1(read), "/networks"));
-        let output = fleet.runs_well("--stats-source api --graphs network");
+        fleet.set_stats("api", &without(docker_on_v1(read), "/networks"));
+        let output = fleet.run_without_diagnostics("--stats-source api --graphs network");
         assert_eq!(output.stdout, "", "{output}");
     }
 }
@@ -493,11 +493,11 @@ fn host_network_container_has_no_network_metrics() {
 fn complaint(reply: Reply, options: &str) -> String {
     let fleet = Fleet::of(&["api", "bad", "web"]);
     for name in ["api", "web"] {
-        fleet.tells(name, &docker_on_v1(START));
+        fleet.set_stats(name, &docker_on_v1(START));
     }
-    fleet.replies("bad", Question::Stats, reply);
+    fleet.set_reply("bad", Request::Stats, reply);
     let output = fleet.run(&format!("--stats-source api --graphs memory,processes {options}")).exits(0);
-    let names = |output: &Output, name: &str| keys(&figures(output, name)).join(" ");
+    let names = |output: &Output, name: &str| keys(&stats_of(output, name)).join(" ");
     let whole = "memory.cache memory.rss processes.current processes.limit";
     assert_eq!(["api", "bad", "web"].map(|name| names(&output, name)), [whole, "", whole], "{output}");
     mask::digits(&fleet.mask(&output.stderr), "column ", "NUMBER")
@@ -527,12 +527,12 @@ fn removed_container_is_one_line_and_others_are_complete() {
 
 #[test]
 fn stats_that_never_arrive_time_out_alone() {
-    insta::assert_snapshot!(complaint(Reply::Silence, "--timeout 1s"), @"mackerel-plugin-wasm: docker: bad: no answer from the engine after 1s (--timeout)");
+    insta::assert_snapshot!(complaint(Reply::NoResponse, "--timeout 1s"), @"mackerel-plugin-wasm: docker: bad: no answer from the engine after 1s (--timeout)");
 }
 
 #[test]
 fn stats_missing_at_the_deadline_do_not_affect_others() {
-    insta::assert_snapshot!(complaint(Reply::Silence, "--deadline 2s"), @"mackerel-plugin-wasm: docker: bad: no answer from the engine when the run's 2s were over (--deadline)");
+    insta::assert_snapshot!(complaint(Reply::NoResponse, "--deadline 2s"), @"mackerel-plugin-wasm: docker: bad: no answer from the engine when the run's 2s were over (--deadline)");
 }
 
 #[test]
@@ -715,7 +715,7 @@ fn engine_error_is_escaped_and_truncated() {
 fn run_fails_if_all_containers_fail() {
     let fleet = Fleet::of(&["api", "web"]);
     for name in ["api", "web"] {
-        fleet.replies(name, Question::Stats, Reply::Whole(404, message("No such container")));
+        fleet.set_reply(name, Request::Stats, Reply::Whole(404, message("No such container")));
     }
     let output = fleet.run("--stats-source api").exits(1);
     assert_eq!(output.stdout, "");
@@ -728,10 +728,10 @@ fn run_fails_if_all_containers_fail() {
 #[test]
 fn stats_work_with_every_api_version() {
     for (oldest, newest) in [("1.12", "1.41"), ("1.24", "1.48"), ("1.44", "1.52")] {
-        let engine = FakeEngine::speaking(oldest, newest, vec![container("api", "127.0.0.1", 1)]);
-        let agent = scenarios::agent::Agent::on(&engine.host());
-        let output = agent.values("run docker --stats-source api --instance-name name").exits(0).without_complaint();
-        assert_eq!(keys(&figures(&output, "api")), ["memory.cache", "memory.rss"], "{oldest} to {newest}");
+        let engine = FakeEngine::with_versions(oldest, newest, vec![container("api", "127.0.0.1", 1)]);
+        let agent = scenarios::agent::Agent::with_docker_host(&engine.host());
+        let output = agent.run("run docker --stats-source api --instance-name name").exits(0).without_diagnostics();
+        assert_eq!(keys(&stats_of(&output, "api")), ["memory.cache", "memory.rss"], "{oldest} to {newest}");
     }
 }
 
@@ -742,7 +742,7 @@ fn stats_are_requested_once_and_start_times_only_if_needed() {
     let inspections = ["api", "db", "web"].map(|name| format!("/containers/{name}/json"));
     let list = ["/containers/json".to_owned()];
     let asked = || {
-        let asked = fleet.asked();
+        let asked = fleet.requests();
         for path in asked.iter().filter(|path| path.contains("/stats")) {
             assert!(path.contains("one-shot=true") && path.contains("stream=false"), "{path}");
         }
@@ -764,19 +764,19 @@ fn stats_are_requested_once_and_start_times_only_if_needed() {
         let count = all.len().to_string();
         all.into_iter().chain([count]).collect::<Vec<_>>()
     };
-    let _ = fleet.runs_well("--stats-source api");
+    let _ = fleet.run_without_diagnostics("--stats-source api");
     assert_eq!(asked(), right(&[&list, &stats, &inspections]));
     // The list says that all have been up for longer than the last run is ago.
-    let _ = fleet.runs_well("--stats-source api");
+    let _ = fleet.run_without_diagnostics("--stats-source api");
     assert_eq!(asked(), right(&[&list, &stats]));
     // Restarts and health stand in the inspection alone.
-    let _ = fleet.runs_well(ALL);
-    let _ = fleet.asked();
-    let _ = fleet.runs_well(ALL);
+    let _ = fleet.run_without_diagnostics(ALL);
+    let _ = fleet.requests();
+    let _ = fleet.run_without_diagnostics(ALL);
     assert_eq!(asked(), right(&[&list, &stats, &inspections]));
-    let _ = fleet.runs_well("--stats-source api --graphs restarts,health");
-    let _ = fleet.asked();
-    let _ = fleet.runs_well("--stats-source api --graphs restarts,health");
+    let _ = fleet.run_without_diagnostics("--stats-source api --graphs restarts,health");
+    let _ = fleet.requests();
+    let _ = fleet.run_without_diagnostics("--stats-source api --graphs restarts,health");
     assert_eq!(asked(), right(&[&list, &inspections]));
 }
 
@@ -786,8 +786,8 @@ fn health_metrics_follow_the_health_check() {
         let fleet = Fleet::of(&["api"]);
         let mut inspected = fleet.inspected("api");
         inspected["State"]["Health"] = health;
-        fleet.replies("api", Question::Inspect, Reply::Whole(200, inspected.to_string()));
-        figures(&fleet.runs_well("--stats-source api --graphs health"), "api")
+        fleet.set_reply("api", Request::Inspect, Reply::Whole(200, inspected.to_string()));
+        stats_of(&fleet.run_without_diagnostics("--stats-source api --graphs health"), "api")
     };
     let status = |status: &str, streak: i64| health(json!({"Status": status, "FailingStreak": streak, "Log": []}));
     assert_same(&status("healthy", 0), &values([("health.healthy", 1.0), ("health.failing_streak", 0.0)]));
@@ -809,8 +809,8 @@ fn restart_metric_is_the_engines_count() {
         let fleet = Fleet::of(&["api"]);
         let mut inspected = fleet.inspected("api");
         change(&mut inspected);
-        fleet.replies("api", Question::Inspect, Reply::Whole(200, inspected.to_string()));
-        figures(&fleet.runs_well("--stats-source api --graphs restarts"), "api")
+        fleet.set_reply("api", Request::Inspect, Reply::Whole(200, inspected.to_string()));
+        stats_of(&fleet.run_without_diagnostics("--stats-source api --graphs restarts"), "api")
     };
     assert_same(&restarts(|inspected| inspected["RestartCount"] = json!(0)), &values([("restarts.count", 0.0)]));
     assert_same(&restarts(|inspected| inspected["RestartCount"] = json!(17)), &values([("restarts.count", 17.0)]));
@@ -820,13 +820,13 @@ fn restart_metric_is_the_engines_count() {
 #[test]
 fn missing_restarts_and_health_are_one_line() {
     let replies =
-        [Reply::Whole(404, message("No such container")), Reply::Whole(500, message("on fire")), Reply::Silence];
+        [Reply::Whole(404, message("No such container")), Reply::Whole(500, message("on fire")), Reply::NoResponse];
     let complaints = replies.map(|reply| {
         let fleet = Fleet::of(&["api", "bad"]);
-        fleet.replies("bad", Question::Inspect, reply);
+        fleet.set_reply("bad", Request::Inspect, reply);
         let output = fleet.run("--stats-source api --graphs memory,restarts,health --timeout 3s").exits(0);
-        assert_eq!(figures(&output, "api").len(), 5, "{output}");
-        format!("[{}] {}", keys(&figures(&output, "bad")).join(" "), fleet.mask(&output.stderr))
+        assert_eq!(stats_of(&output, "api").len(), 5, "{output}");
+        format!("[{}] {}", keys(&stats_of(&output, "bad")).join(" "), fleet.mask(&output.stderr))
     });
     insta::assert_snapshot!(complaints.concat(), @"
     [] mackerel-plugin-wasm: docker: bad: it was stopped or removed since the engine listed it

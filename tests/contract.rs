@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use scenarios::agent::{Agent, component};
-use scenarios::stand_in::StandIn;
 use scenarios::stats::Values;
+use scenarios::stub_target::StubTarget;
 use serde_json::json;
 use wit_component::WitPrinter;
 use wit_parser::{PackageId, Resolve, WorldId};
@@ -96,24 +96,24 @@ fn version_only_adds_to_older_compatible_ones() {
 
 #[test]
 fn component_of_version_0_1_0_runs_unchanged() {
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     let bytes = fs::read(component("old")).expect("the old collector");
     assert!(bytes.windows(32).any(|name| name == b"mackerel:collector/metrics@0.1.0"), "it is no old collector");
-    let stand_in =
-        StandIn::telling(json!({"memory_alloc": 7, "memory_mallocs": 100, "more": 2.5, "time": 1_000_000_000}));
+    let stub_target =
+        StubTarget::serving(json!({"memory_alloc": 7, "memory_mallocs": 100, "more": 2.5, "time": 1_000_000_000}));
     let run = format!("run {} --also more --quiet", component("old"));
-    insta::assert_snapshot!(agent.definitions(&run).exits(0).without_complaint().stdout, @r#"
+    insta::assert_snapshot!(agent.definitions(&run).exits(0).without_diagnostics().stdout, @r#"
     # mackerel-agent-plugin
     {"graphs":{"old.#.old":{"label":"Old.# Old","unit":"bytes","metrics":[{"name":"memory_alloc","label":"memory_alloc","stacked":false},{"name":"memory_mallocs","label":"memory_mallocs","stacked":false},{"name":"more","label":"more","stacked":false}]}}}
     "#);
     let values = |run: &str| {
-        let output = agent.values(&format!("{run} --target {}", stand_in.target())).exits(0).without_complaint();
-        output.metrics().of(&format!("old.{}", stand_in.port()))
+        let output = agent.run(&format!("{run} --target {}", stub_target.target())).exits(0).without_diagnostics();
+        output.metrics().of(&format!("old.{}", stub_target.port()))
     };
     let gauges = [("old.memory_alloc".to_owned(), 7.0), ("old.more".to_owned(), 2.5)];
     assert_eq!(values(&run), Values::from(gauges.clone()));
     // 50 more in half a minute, by the target's own clock.
-    stand_in.tells(json!({"memory_alloc": 7, "memory_mallocs": 150, "more": 2.5, "time": 31_000_000_000_u64}));
+    stub_target.serve(json!({"memory_alloc": 7, "memory_mallocs": 150, "more": 2.5, "time": 31_000_000_000_u64}));
     let rate = ("old.memory_mallocs".to_owned(), 100.0);
     assert_eq!(values(&run), gauges.into_iter().chain([rate]).collect::<Values>());
 }

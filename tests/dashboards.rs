@@ -35,8 +35,8 @@ fn commands() -> impl Iterator<Item = String> {
 }
 
 fn dashboard(command: &str) -> Value {
-    let output = Agent::alone().values(&format!("dashboard {command} --role shop:api"));
-    let output = output.exits(0).without_complaint();
+    let output = Agent::without_engine().run(&format!("dashboard {command} --role shop:api"));
+    let output = output.exits(0).without_diagnostics();
     serde_json::from_str(&output.stdout).expect("a dashboard is JSON")
 }
 
@@ -74,7 +74,7 @@ impl Posted {
 
 /// The metrics that a run with these options defines.
 fn defined(command: &str) -> Vec<Posted> {
-    let output = Agent::alone().definitions(&format!("run {command}")).exits(0).without_complaint();
+    let output = Agent::without_engine().definitions(&format!("run {command}")).exits(0).without_diagnostics();
     let (_, json) = output.stdout.split_once('\n').expect("two lines");
     let json: Value = serde_json::from_str(json).expect("the second line is JSON");
     let graphs = json["graphs"].as_object().expect("graphs");
@@ -239,11 +239,11 @@ fn every_posted_metric_is_drawn_once() {
 
 #[test]
 fn dashboard_snapshots() {
-    let agent = Agent::alone();
-    let with_totals = agent.values("dashboard gostats --role shop:api --total sum,avg --targets-graph");
-    insta::assert_snapshot!("gostats_with_totals", with_totals.exits(0).without_complaint().stdout);
-    let of_containers = agent.values("dashboard docker --role shop:api");
-    insta::assert_snapshot!("docker", of_containers.exits(0).without_complaint().stdout);
+    let agent = Agent::without_engine();
+    let with_totals = agent.run("dashboard gostats --role shop:api --total sum,avg --targets-graph");
+    insta::assert_snapshot!("gostats_with_totals", with_totals.exits(0).without_diagnostics().stdout);
+    let of_containers = agent.run("dashboard docker --role shop:api");
+    insta::assert_snapshot!("docker", of_containers.exits(0).without_diagnostics().stdout);
 }
 
 /// An address that embeds a graph, taken apart.
@@ -277,8 +277,8 @@ fn urls_are_those_of_the_dashboards_graphs() {
         let (expressions, role_graphs) = graphs(&dashboard);
         let role_graphs = role_graphs.iter().map(|name| format!("role('shop:api', '{name}')"));
         let expected: BTreeSet<_> = expressions.iter().map(|text| (*text).to_owned()).chain(role_graphs).collect();
-        let output = Agent::alone().values(&format!("dashboard {command} --role shop:api --urls example-org"));
-        let output = output.exits(0).without_complaint();
+        let output = Agent::without_engine().run(&format!("dashboard {command} --role shop:api --urls example-org"));
+        let output = output.exits(0).without_diagnostics();
         let lines: Vec<_> = output.stdout.lines().collect();
         let posted = posted(&command);
         let mut found = BTreeSet::new();
@@ -307,15 +307,15 @@ fn urls_are_those_of_the_dashboards_graphs() {
 #[test]
 fn urls_snapshot() {
     let command = "dashboard gostats --role shop:api --total sum --select gc.* --urls example-org";
-    insta::assert_snapshot!(Agent::alone().values(command).exits(0).without_complaint().stdout);
+    insta::assert_snapshot!(Agent::without_engine().run(command).exits(0).without_diagnostics().stdout);
 }
 
 #[test]
 fn dashboard_needs_no_engine_and_no_secret() {
     let command = "dashboard redis --role shop:cache --password-file /nonexistent/password";
-    let output = Agent::alone().values(command).exits(0).without_complaint();
+    let output = Agent::without_engine().run(command).exits(0).without_diagnostics();
     let with: Value = serde_json::from_str(&output.stdout).expect("JSON");
-    let output = Agent::alone().values("dashboard redis --role shop:cache").exits(0).without_complaint();
+    let output = Agent::without_engine().run("dashboard redis --role shop:cache").exits(0).without_diagnostics();
     let without: Value = serde_json::from_str(&output.stdout).expect("JSON");
     assert_eq!(with["widgets"], without["widgets"]);
 }
@@ -345,7 +345,7 @@ fn invalid_options_are_rejected_with_the_reason() {
         "--role shop:api --total-only",
     ];
     let complaints = complaints.map(|options| {
-        let output = Agent::alone().values(&format!("dashboard gostats {options}")).exits(2);
+        let output = Agent::without_engine().run(&format!("dashboard gostats {options}")).exits(2);
         assert_eq!(output.stdout, "", "stdout of {output}");
         format!("{options}\n{}\n", output.stderr)
     });

@@ -15,7 +15,7 @@ fn graphs(output: &Output) -> Value {
 
 #[test]
 fn definitions_are_those_of_mackerel_plugin_gostats() {
-    let output = Agent::alone().definitions("run gostats").exits(0).without_complaint();
+    let output = Agent::without_engine().definitions("run gostats").exits(0).without_diagnostics();
     let golden = fs::read_to_string("golden/gostats.meta.txt").expect("the golden file");
     let (_, golden) = golden.split_once('\n').expect("two lines");
     let golden: Value = serde_json::from_str(golden).expect("the golden file holds JSON");
@@ -24,10 +24,10 @@ fn definitions_are_those_of_mackerel_plugin_gostats() {
 
 #[test]
 fn definitions_use_the_prefix_and_its_title_case() {
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     let titles = ["web.go", "my-api_v2", "X"].map(|prefix| {
         let output =
-            agent.definitions(&format!("run gostats --metric-key-prefix {prefix}")).exits(0).without_complaint();
+            agent.definitions(&format!("run gostats --metric-key-prefix {prefix}")).exits(0).without_diagnostics();
         let graphs = graphs(&output);
         let graphs = graphs.as_object().expect("an object");
         let titles =
@@ -55,7 +55,7 @@ fn definitions_use_the_prefix_and_its_title_case() {
 
 #[test]
 fn definitions_do_not_depend_on_other_options() {
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     let plain = agent.definitions("run gostats").exits(0);
     let options =
         "--filter name=api --container-port 8080 --instance-name name --path /stats --scheme https --timeout 1 -v";
@@ -65,7 +65,7 @@ fn definitions_do_not_depend_on_other_options() {
 
 #[test]
 fn definitions_leave_no_state() {
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     let _ = agent.definitions("run gostats").exits(0);
     assert!(!agent.state_folder().exists());
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// Standard error of a command that is used wrongly.
 fn complaint(options: &str) -> String {
-    let output = Agent::alone().values(&format!("run {options}")).exits(2);
+    let output = Agent::without_engine().run(&format!("run {options}")).exits(2);
     assert_eq!(output.stdout, "", "stdout of {output}");
     output.stderr
 }
@@ -24,7 +24,7 @@ fn complaints(options: &[&str]) -> String {
 }
 
 fn definitions(options: &str) -> Value {
-    let output = Agent::alone().definitions(&format!("run docker {options}")).exits(0).without_complaint();
+    let output = Agent::without_engine().definitions(&format!("run docker {options}")).exits(0).without_diagnostics();
     let (first, json) = output.stdout.split_once('\n').expect("two lines");
     assert_eq!(first, "# mackerel-agent-plugin");
     let json: Value = serde_json::from_str(json).expect("the second line is JSON");
@@ -142,10 +142,10 @@ fn printed_metrics_are_those_defined() {
     for (format, other) in [("percentage", "docker.cpuacct."), ("usage", "docker.cpuacct_percentage.")] {
         let options = format!("--graphs all --cpu-format {format} --stats-source api");
         let fleet = Fleet::of(&["api"]);
-        fleet.tells("api", &docker_on_v1("2026-11-22T03:00:00Z"));
-        let _: Output = fleet.runs_well(&options);
-        fleet.tells("api", &docker_on_v1("2026-11-22T03:01:00Z"));
-        let output = fleet.runs_well(&options);
+        fleet.set_stats("api", &docker_on_v1("2026-11-22T03:00:00Z"));
+        let _: Output = fleet.run_without_diagnostics(&options);
+        fleet.set_stats("api", &docker_on_v1("2026-11-22T03:01:00Z"));
+        let output = fleet.run_without_diagnostics(&options);
         let mut defined = names(&definitions(&options), "api");
         defined.retain(|name| !name.starts_with(other));
         let printed: BTreeSet<_> = output.metrics().keys().into_iter().map(str::to_owned).collect();
@@ -157,7 +157,8 @@ fn printed_metrics_are_those_defined() {
 #[test]
 fn metrics_use_the_prefix() {
     let fleet = Fleet::of(&["api"]);
-    let output = fleet.runs_well("--stats-source api --metric-key-prefix shop.containers --graphs memory");
+    let output =
+        fleet.run_without_diagnostics("--stats-source api --metric-key-prefix shop.containers --graphs memory");
     assert_eq!(output.metrics().keys(), ["shop.containers.memory.api.cache", "shop.containers.memory.api.rss"]);
 }
 
@@ -238,7 +239,7 @@ fn options_without_effect_on_containers_are_rejected() {
 
 #[test]
 fn rejected_options_fail_definitions_too() {
-    let output = Agent::alone().definitions("run docker --graphs disk").exits(2);
+    let output = Agent::without_engine().definitions("run docker --graphs disk").exits(2);
     assert_eq!((output.stdout.as_str(), output.stderr), ("", complaint("docker --graphs disk")));
 }
 
@@ -263,7 +264,7 @@ fn other_collectors_do_not_take_stats_source() {
 
 #[test]
 fn help_shows_the_options_of_docker() {
-    let output = Agent::alone().values("run docker --help").exits(0).without_complaint();
+    let output = Agent::without_engine().run("run docker --help").exits(0).without_diagnostics();
     let (of_host, own) = output.stdout.split_once("Options of docker:\n").expect("options of its own");
     assert!(of_host.contains("--stats-source <SOURCE>"), "{output}");
     let own: Vec<_> = own.lines().map(str::trim_end).collect();

@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use scenarios::agent::{Agent, Output};
 use scenarios::fake_engine::{self, FakeEngine, container};
-use scenarios::fleet::{Fleet, Question, figures};
+use scenarios::fleet::{Fleet, Request, stats_of};
 use scenarios::http::{FLOOD, Reply};
-use scenarios::stand_in::StandIn;
+use scenarios::stub_target::StubTarget;
 use scenarios::{load, mask, stats};
 use serde_json::{Value, json};
 
 /// Runs beside a fake and shows its stderr.
 fn complaint(engine: &FakeEngine, code: i32) -> String {
-    let output = Agent::on(&engine.host()).values("run gostats --filter name=api").exits(code);
+    let output = Agent::with_docker_host(&engine.host()).run("run gostats --filter name=api").exits(code);
     assert_eq!(output.stdout, "", "{output}");
     output.stderr.replace(&engine.host(), "ENGINE").replace(engine.host().trim_start_matches("unix://"), "SOCKET")
 }
 
 fn run_with(containers: Vec<Value>, options: &str) -> Output {
     let engine = FakeEngine::with_containers(containers);
-    Agent::on(&engine.host()).values(&format!("run gostats {options}"))
+    Agent::with_docker_host(&engine.host()).run(&format!("run gostats {options}"))
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn missing_engine_is_one_line_with_the_address_and_the_fix() {
         "tcp://no-such-host.invalid:2375",
     ];
     let complaints = hosts.map(|host| {
-        let output = Agent::on(host).values("run gostats --filter name=api").exits(1);
+        let output = Agent::with_docker_host(host).run("run gostats --filter name=api").exits(1);
         assert_eq!(output.stdout, "");
         assert_eq!(output.stderr.lines().count(), 1, "{output}");
         output.stderr
@@ -48,17 +48,17 @@ fn missing_engine_is_one_line_with_the_address_and_the_fix() {
 
 #[test]
 fn invalid_address_is_rejected() {
-    let output = Agent::on("nonsense").values("run gostats").exits(2);
+    let output = Agent::with_docker_host("nonsense").run("run gostats").exits(2);
     assert_eq!(output.stdout, "");
     insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: 'nonsense' is no engine's address: expected unix:///PATH or tcp://HOST:PORT in --docker-host or DOCKER_HOST");
 }
 
 #[test]
 fn docker_host_option_overrides_the_environment() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stand_in.port())]);
-    let output = Agent::alone().values(&format!("run gostats --docker-host {}", engine.host()));
-    assert_eq!(output.exits(0).without_complaint().metrics().count(), 9);
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stub_target.port())]);
+    let output = Agent::without_engine().run(&format!("run gostats --docker-host {}", engine.host()));
+    assert_eq!(output.exits(0).without_diagnostics().metrics().count(), 9);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn socket_without_an_engine_is_one_line() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("docker.sock");
     drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket in a new folder"));
-    let output = Agent::on(&format!("unix://{}", path.display())).values("run gostats").exits(1);
+    let output = Agent::with_docker_host(&format!("unix://{}", path.display())).run("run gostats").exits(1);
     assert_eq!(output.stdout, "");
     insta::assert_snapshot!(mask::path(&output.stderr, folder.path(), "FOLDER"), @"mackerel-plugin-wasm: no answer from the container engine at unix://FOLDER/docker.sock: Connection refused (os error 111); is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)");
 }
@@ -76,7 +76,7 @@ fn file_in_place_of_the_socket_is_one_line() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("docker.sock");
     fs::write(&path, "").expect("a file in a new folder");
-    let output = Agent::on(&format!("unix://{}", path.display())).values("run gostats").exits(1);
+    let output = Agent::with_docker_host(&format!("unix://{}", path.display())).run("run gostats").exits(1);
     assert_eq!(output.stdout, "");
     insta::assert_snapshot!(mask::path(&output.stderr, folder.path(), "FOLDER"), @"mackerel-plugin-wasm: no answer from the container engine at unix://FOLDER/docker.sock: Connection refused (os error 111); is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)");
 }
@@ -84,8 +84,8 @@ fn file_in_place_of_the_socket_is_one_line() {
 #[test]
 fn silent_engine_is_given_up_at_the_deadline() {
     let _load = load::timed();
-    let engine = FakeEngine::answering(|_| Reply::Silence);
-    let output = Agent::on(&engine.host()).values("run gostats --filter name=api --deadline 2s").exits(1);
+    let engine = FakeEngine::replying(|_| Reply::NoResponse);
+    let output = Agent::with_docker_host(&engine.host()).run("run gostats --filter name=api --deadline 2s").exits(1);
     assert!(output.elapsed < Duration::from_secs(2 + 5), "{output}");
     assert_eq!(output.stdout, "");
     insta::assert_snapshot!(output.stderr.replace(&engine.host(), "ENGINE"), @"mackerel-plugin-wasm: no answer from the container engine at ENGINE: none had come when the run's 2s were over (--deadline); is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)");
@@ -94,10 +94,10 @@ fn silent_engine_is_given_up_at_the_deadline() {
 #[test]
 fn silent_engine_is_given_up_at_a_signal() {
     let _load = load::timed();
-    let engine = FakeEngine::answering(|_| Reply::Silence);
-    let agent = Agent::on(&engine.host());
+    let engine = FakeEngine::replying(|_| Reply::NoResponse);
+    let agent = Agent::with_docker_host(&engine.host());
     let running = agent.start("run gostats --filter name=api");
-    running.until_idle();
+    running.wait_until_idle();
     running.signal(rustix::process::Signal::TERM);
     let output = running.output().exits(1);
     assert_eq!(output.stdout, "");
@@ -107,19 +107,19 @@ fn silent_engine_is_given_up_at_a_signal() {
 #[test]
 fn engine_error_is_quoted() {
     let fails = |_: &str| Reply::Whole(500, json!({"message": "the daemon is on fire"}).to_string());
-    insta::assert_snapshot!(complaint(&FakeEngine::answering(fails), 1), @"mackerel-plugin-wasm: the container engine at ENGINE answered 500: the daemon is on fire");
+    insta::assert_snapshot!(complaint(&FakeEngine::replying(fails), 1), @"mackerel-plugin-wasm: the container engine at ENGINE answered 500: the daemon is on fire");
 }
 
 #[test]
 fn html_response_is_one_line() {
     let speaks_html = |_: &str| Reply::Whole(200, "<html>Sign in</html>".to_owned());
-    insta::assert_snapshot!(complaint(&FakeEngine::answering(speaks_html), 1), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: expected value at line 1 column 1");
+    insta::assert_snapshot!(complaint(&FakeEngine::replying(speaks_html), 1), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: expected value at line 1 column 1");
 }
 
 #[test]
 fn half_a_list_is_rejected() {
     let containers = vec![container("api", "127.0.0.1", 1), container("web", "127.0.0.1", 2)];
-    let engine = FakeEngine::answering(move |path| match fake_engine::well_behaved(&containers, path) {
+    let engine = FakeEngine::replying(move |path| match fake_engine::default_reply(&containers, path) {
         Reply::Whole(200, list) if list.starts_with('[') => Reply::Half(list),
         other => other,
     });
@@ -129,11 +129,11 @@ fn half_a_list_is_rejected() {
 #[test]
 fn api_version_mismatch_is_quoted() {
     let refuses = |words: &'static str| {
-        let engine = FakeEngine::answering(move |path| {
+        let engine = FakeEngine::replying(move |path| {
             if path.contains("/containers/") {
                 Reply::Whole(400, json!({"message": words}).to_string())
             } else {
-                fake_engine::well_behaved(&[], path)
+                fake_engine::default_reply(&[], path)
             }
         });
         complaint(&engine, 1)
@@ -153,18 +153,18 @@ fn api_version_mismatch_is_quoted() {
 #[test]
 fn api_version_is_one_that_the_engine_supports() {
     for (oldest, newest) in [("1.12", "1.41"), ("1.24", "1.30"), ("1.44", "1.52")] {
-        let stand_in = StandIn::telling(stats::body(1, 1));
-        let containers = vec![container("api", "127.0.0.1", stand_in.port())];
-        let engine = FakeEngine::speaking(oldest, newest, containers);
-        let output = Agent::on(&engine.host()).values("run gostats");
-        assert_eq!(output.exits(0).without_complaint().metrics().count(), 9, "{oldest} to {newest}");
+        let stub_target = StubTarget::serving(stats::body(1, 1));
+        let containers = vec![container("api", "127.0.0.1", stub_target.port())];
+        let engine = FakeEngine::with_versions(oldest, newest, containers);
+        let output = Agent::with_docker_host(&engine.host()).run("run gostats");
+        assert_eq!(output.exits(0).without_diagnostics().metrics().count(), 9, "{oldest} to {newest}");
     }
 }
 
 #[test]
 fn missing_and_unknown_fields_of_a_container_are_tolerated() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let port = stand_in.port();
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let port = stub_target.port();
     let with = |change: fn(&mut Value)| {
         let mut container = container("api", "127.0.0.1", port);
         change(&mut container);
@@ -190,32 +190,32 @@ fn missing_and_unknown_fields_of_a_container_are_tolerated() {
 
 #[test]
 fn containers_without_ports_are_skipped() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
+    let stub_target = StubTarget::serving(stats::body(1, 1));
     let mut null = container("null", "127.0.0.1", 1);
     null["Ports"] = json!(null);
     let mut empty = container("empty", "127.0.0.1", 1);
     empty["Ports"] = json!([]);
     let mut exposed = container("exposed", "127.0.0.1", 1);
     exposed["Ports"] = json!([{"PrivatePort": 8080, "Type": "tcp"}]);
-    let containers = vec![null, empty, exposed, container("api", "127.0.0.1", stand_in.port())];
-    let output = run_with(containers, "").exits(0).without_complaint();
-    assert_eq!(output.metrics().instances(), [stand_in.port().to_string()]);
+    let containers = vec![null, empty, exposed, container("api", "127.0.0.1", stub_target.port())];
+    let output = run_with(containers, "").exits(0).without_diagnostics();
+    assert_eq!(output.metrics().instances(), [stub_target.port().to_string()]);
 }
 
 #[test]
 fn container_removed_after_the_list_is_one_line() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let containers = vec![container("gone", "127.0.0.1", 1), container("api", "127.0.0.1", stand_in.port())];
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let containers = vec![container("gone", "127.0.0.1", 1), container("api", "127.0.0.1", stub_target.port())];
     let gone = containers[0]["Id"].as_str().expect("an id").to_owned();
-    let engine = FakeEngine::answering(move |path| {
+    let engine = FakeEngine::replying(move |path| {
         if path.contains(&gone) {
             Reply::Whole(404, json!({"message": format!("No such container: {gone}")}).to_string())
         } else {
-            fake_engine::well_behaved(&containers, path)
+            fake_engine::default_reply(&containers, path)
         }
     });
-    let output = Agent::on(&engine.host()).values("run gostats").exits(0);
-    assert_eq!(output.metrics().instances(), [stand_in.port().to_string()]);
+    let output = Agent::with_docker_host(&engine.host()).run("run gostats").exits(0);
+    assert_eq!(output.metrics().instances(), [stub_target.port().to_string()]);
     insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: gostats: gone (127.0.0.1:1): no connection: Connection refused (os error 111)");
 }
 
@@ -225,20 +225,20 @@ fn failed_inspection_omits_counters_and_keeps_gauges() {
     for (inspect, cause) in
         [(None, "no answer after 1s"), (Some(404), "it is gone"), (Some(500), "it answered 500 No such container")]
     {
-        let stand_in = StandIn::telling(stats::body(1, 1));
-        let containers = vec![container("api", "127.0.0.1", stand_in.port())];
-        let engine = FakeEngine::answering(move |path| match (path.contains("/containers/json"), inspect) {
-            (true, _) => fake_engine::well_behaved(&containers, path),
-            (false, None) => Reply::Silence,
+        let stub_target = StubTarget::serving(stats::body(1, 1));
+        let containers = vec![container("api", "127.0.0.1", stub_target.port())];
+        let engine = FakeEngine::replying(move |path| match (path.contains("/containers/json"), inspect) {
+            (true, _) => fake_engine::default_reply(&containers, path),
+            (false, None) => Reply::NoResponse,
             (false, Some(status)) => Reply::Whole(status, json!({"message": "No such container"}).to_string()),
         });
-        let agent = Agent::on(&engine.host());
+        let agent = Agent::with_docker_host(&engine.host());
         for _ in 0..2 {
-            let output = agent.values("run gostats").exits(0);
+            let output = agent.run("run gostats").exits(0);
             assert_eq!(output.metrics().count(), 9, "it is not known since when the counters count: {output}");
             let complaint = format!(
                 "mackerel-plugin-wasm: gostats: api (127.0.0.1:{}): no counters, for the engine does not say when the container was started: {cause}",
-                stand_in.port()
+                stub_target.port()
             );
             assert!(output.stderr.starts_with(&complaint) && output.stderr.lines().count() == 1, "{output}");
         }
@@ -294,7 +294,7 @@ fn assert_small(output: &Output) {
 
 /// The complaint of a run that prints nothing and takes little memory.
 fn complaint_of_a_small_run(engine: &FakeEngine) -> String {
-    let output = Agent::on(&engine.host()).values("run gostats --filter name=api").exits(1);
+    let output = Agent::with_docker_host(&engine.host()).run("run gostats --filter name=api").exits(1);
     assert_small(&output);
     assert_eq!(output.stdout, "", "{output}");
     output.stderr.replace(&engine.host(), "ENGINE")
@@ -305,7 +305,7 @@ fn endless_list_is_one_line_and_takes_little_memory() {
     let _load = load::timed();
     let entry = format!("{},", container("api", "127.0.0.1", 1));
     let complaints = floods("[", &entry).map(|(what, flood)| {
-        let engine = FakeEngine::answering(move |_| flood.clone());
+        let engine = FakeEngine::replying(move |_| flood.clone());
         format!("{what}\n    {}", complaint_of_a_small_run(&engine))
     });
     insta::assert_snapshot!(complaints.concat(), @"
@@ -329,26 +329,26 @@ fn endless_list_is_one_line_and_takes_little_memory() {
 #[test]
 fn endless_response_head_is_one_line_and_takes_little_memory() {
     let flood = Reply::Flood("HTTP/1.1 200 OK\r\n".to_owned(), "Field: value\r\n".to_owned());
-    let engine = FakeEngine::answering(move |_| flood.clone());
+    let engine = FakeEngine::replying(move |_| flood.clone());
     insta::assert_snapshot!(complaint_of_a_small_run(&engine), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: message head is too large");
 }
 
 #[test]
 fn endless_response_for_one_container_does_not_affect_others() {
     let complaints = floods("{\"Tomorrow\":[", "{\"a\":1},").map(|(what, flood)| {
-        let of = |question: Question, options: &str| {
+        let of = |question: Request, options: &str| {
             let fleet = Fleet::of(&["api", "bad", "web"]);
-            fleet.replies("bad", question, flood.clone());
+            fleet.set_reply("bad", question, flood.clone());
             let output = fleet.run(&format!("--stats-source api {options}")).exits(0);
             assert_small(&output);
             for name in ["api", "web"] {
-                let expected = if question == Question::Stats { 2 } else { 5 };
-                assert_eq!(figures(&output, name).len(), expected, "{what}: {output}");
+                let expected = if question == Request::Stats { 2 } else { 5 };
+                assert_eq!(stats_of(&output, name).len(), expected, "{what}: {output}");
             }
             fleet.mask(&output.stderr)
         };
-        let stats = of(Question::Stats, "--graphs memory");
-        let inspect = of(Question::Inspect, "--graphs memory,restarts,health");
+        let stats = of(Request::Stats, "--graphs memory");
+        let inspect = of(Request::Inspect, "--graphs memory,restarts,health");
         format!("{what}\n    {stats}    {inspect}")
     });
     insta::assert_snapshot!(complaints.concat(), @"
@@ -386,8 +386,8 @@ fn endless_response_for_one_container_does_not_affect_others() {
 #[test]
 fn run_after_a_dropped_connection_keeps_its_rates() {
     let list = |containers: &[Value]| json!(containers).to_string();
-    let stand_in = StandIn::telling(stats::body(0, 1));
-    let containers = vec![container("api", "127.0.0.1", stand_in.port()), container("web", "127.0.0.1", 1)];
+    let stub_target = StubTarget::serving(stats::body(0, 1));
+    let containers = vec![container("api", "127.0.0.1", stub_target.port()), container("web", "127.0.0.1", 1)];
     let body = list(&containers);
     let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -405,25 +405,28 @@ fn run_after_a_dropped_connection_keeps_its_rates() {
     let complaints = deaths.map(|(where_, bytes)| {
         let dead = Arc::new(Mutex::new(false));
         let (dies, containers) = (Arc::clone(&dead), containers.clone());
-        let engine = FakeEngine::answering(move |path| {
+        let engine = FakeEngine::replying(move |path| {
             if *dies.lock().expect("no answer panics") {
                 Reply::Raw(bytes.clone())
             } else {
-                fake_engine::well_behaved(&containers, path)
+                fake_engine::default_reply(&containers, path)
             }
         });
-        let agent = Agent::on(&engine.host());
-        let run = |code: i32| agent.values("run gostats").exits(code);
+        let agent = Agent::with_docker_host(&engine.host());
+        let run = |code: i32| agent.run("run gostats").exits(code);
         let second = 1_000_000_000;
         let (before, after) = (stats::body(second, 1000), stats::body(31 * second, 1007));
-        stand_in.tells(before.clone());
-        stats::assert_same(&run(0).without_complaint().metrics().of(&stand_in.key()), &stats::gauges(&before));
+        stub_target.serve(before.clone());
+        stats::assert_same(&run(0).without_diagnostics().metrics().of(&stub_target.key()), &stats::gauges(&before));
         *dead.lock().expect("no answer panics") = true;
         let broken = run(1);
         assert_eq!(broken.stdout, "", "{where_}: {broken}");
         *dead.lock().expect("no answer panics") = false;
-        stand_in.tells(after.clone());
-        stats::assert_same(&run(0).without_complaint().metrics().of(&stand_in.key()), &stats::all(&before, &after));
+        stub_target.serve(after.clone());
+        stats::assert_same(
+            &run(0).without_diagnostics().metrics().of(&stub_target.key()),
+            &stats::all(&before, &after),
+        );
         format!("{where_}\n    {}", broken.stderr.replace(&engine.host(), "ENGINE"))
     });
     insta::assert_snapshot!(complaints.concat(), @"
@@ -449,26 +452,26 @@ fn run_after_a_dropped_connection_keeps_its_rates() {
 #[test]
 fn slow_engine_is_given_up_in_time() {
     let _load = load::timed();
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let containers = vec![container("api", "127.0.0.1", stand_in.port())];
-    let engine = FakeEngine::answering(move |path| match fake_engine::well_behaved(&containers, path) {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let containers = vec![container("api", "127.0.0.1", stub_target.port())];
+    let engine = FakeEngine::replying(move |path| match fake_engine::default_reply(&containers, path) {
         Reply::Whole(_, list) => Reply::Drip(list),
         other => other,
     });
-    let output = Agent::on(&engine.host()).values("run gostats --deadline 1s").exits(1);
+    let output = Agent::with_docker_host(&engine.host()).run("run gostats --deadline 1s").exits(1);
     assert_eq!(output.stdout, "", "{output}");
     let list = output.stderr.replace(&engine.host(), "ENGINE");
 
     let fleet = Fleet::of(&["api", "bad"]);
-    fleet.replies("bad", Question::Stats, Reply::Drip("{}".repeat(1000)));
+    fleet.set_reply("bad", Request::Stats, Reply::Drip("{}".repeat(1000)));
     let output = fleet.run("--stats-source api --graphs memory --timeout 1s").exits(0);
-    assert_eq!(figures(&output, "api").len(), 2, "{output}");
+    assert_eq!(stats_of(&output, "api").len(), 2, "{output}");
     let stats = output.stderr;
 
     let fleet = Fleet::of(&["api", "bad"]);
-    fleet.replies("bad", Question::Inspect, Reply::Drip("{}".repeat(1000)));
+    fleet.set_reply("bad", Request::Inspect, Reply::Drip("{}".repeat(1000)));
     let output = fleet.run("--stats-source api --graphs memory,restarts,health --timeout 3s").exits(0);
-    assert_eq!(figures(&output, "api").len(), 5, "{output}");
+    assert_eq!(stats_of(&output, "api").len(), 5, "{output}");
     insta::assert_snapshot!([list, stats, output.stderr].concat(), @"
     mackerel-plugin-wasm: no answer from the container engine at ENGINE: none had come when the run's 1s were over (--deadline); is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
     mackerel-plugin-wasm: docker: bad: no answer from the engine after 1s (--timeout)
@@ -481,14 +484,14 @@ fn slow_engine_is_given_up_in_time() {
 fn outcomes(lists: impl IntoIterator<Item = (&'static str, String)>, known: &Value) -> String {
     let outcome = |(what, list): (&str, String)| {
         let containers = vec![known.clone()];
-        let engine = FakeEngine::answering(move |path| {
+        let engine = FakeEngine::replying(move |path| {
             if path.contains("/containers/json") {
                 Reply::Whole(200, list.clone())
             } else {
-                fake_engine::well_behaved(&containers, path)
+                fake_engine::default_reply(&containers, path)
             }
         });
-        let output = Agent::on(&engine.host()).values("run gostats --instance-name name");
+        let output = Agent::with_docker_host(&engine.host()).run("run gostats --instance-name name");
         let code = [0, 1].into_iter().find(|code| output.to_string().contains(&format!("exit status: {code} ")));
         let code = code.unwrap_or_else(|| panic!("{what}: {output}"));
         let stderr = output.stderr.replace(&engine.host(), "ENGINE").replace('\n', "\n    ");
@@ -543,10 +546,10 @@ fn response_that_is_not_a_list_is_one_line() {
 
 #[test]
 fn odd_container_fails_the_list_or_is_skipped() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let good = container("api", "127.0.0.1", stand_in.port());
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let good = container("api", "127.0.0.1", stub_target.port());
     let with = |place: &str, value: Value| {
-        let mut odd = container("odd", "127.0.0.2", stand_in.port());
+        let mut odd = container("odd", "127.0.0.2", stub_target.port());
         *odd.pointer_mut(place).expect("a place") = value;
         json!([good, odd]).to_string()
     };
@@ -623,20 +626,20 @@ fn odd_container_fails_the_list_or_is_skipped() {
 fn million_nearly_empty_entries_are_one_line_and_take_little_memory() {
     let entries: Vec<_> = (0..1_000_000).map(|number| format!("{{\"Id\":\"{number}\"}}")).collect();
     let list = format!("[{}]", entries.join(","));
-    let engine = FakeEngine::answering(move |_| Reply::Whole(200, list.clone()));
+    let engine = FakeEngine::replying(move |_| Reply::Whole(200, list.clone()));
     insta::assert_snapshot!(complaint_of_a_small_run(&engine), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: the id '0' is not made of 64 hexadecimal digits at line 1 column 11");
 }
 
 #[test]
 fn matching_container_is_found_among_ten_thousand() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
+    let stub_target = StubTarget::serving(stats::body(1, 1));
     let containers = (0..10_000).map(|number| {
         let mut other = container(&format!("other-{number}"), "127.0.0.1", 1);
         other["State"] = json!("paused");
         other
     });
-    let api = container("api", "127.0.0.1", stand_in.port());
-    let output = run_with(containers.chain([api]).collect(), "").exits(0).without_complaint();
-    assert_eq!(output.metrics().instances(), [stand_in.port().to_string()]);
+    let api = container("api", "127.0.0.1", stub_target.port());
+    let output = run_with(containers.chain([api]).collect(), "").exits(0).without_diagnostics();
+    assert_eq!(output.metrics().instances(), [stub_target.port().to_string()]);
     assert_small(&output);
 }

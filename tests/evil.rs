@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use scenarios::agent::{Agent, Output, component};
-use scenarios::attack::{Good, Scene, lines, one_line, targets};
+use scenarios::attack::{GoodTarget, Scene, lines, one_line, targets};
 use scenarios::engine::{Container, Engine};
-use scenarios::stand_in::StandIn;
+use scenarios::stub_target::StubTarget;
 use scenarios::witness::Witness;
 use scenarios::{load, mask, stats};
 use serde_json::{Value, json};
@@ -31,8 +31,8 @@ fn complaint(name: &str, options: &str) -> String {
 
 /// What an attack gives all the same, and the one line beside it.
 #[track_caller]
-fn values_and_complaint(name: &str, options: &str) -> (Vec<(String, f64)>, String) {
-    Scene::new().attack(name, options).values_and_complaint()
+fn values_and_diagnostic(name: &str, options: &str) -> (Vec<(String, f64)>, String) {
+    Scene::new().attack(name, options).values_and_diagnostic()
 }
 
 /// One attack's one sample that is good.
@@ -80,7 +80,7 @@ fn memory_bit_by_bit() {
 #[test]
 fn memory_held_while_waiting() {
     let scene = Scene::new();
-    scene.target.is_silent();
+    scene.target.never_responds();
     insta::assert_snapshot!(scene.attack("memory_held_while_waiting", "--timeout 2s").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no answer after 2s (--timeout)");
 }
 
@@ -166,21 +166,21 @@ fn exit_with_failure() {
 
 #[test]
 fn stderr_flood() {
-    let (values, complaint) = values_and_complaint("stderr_flood", "");
+    let (values, complaint) = values_and_diagnostic("stderr_flood", "");
     assert_eq!(values, one());
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector wrote: …7 of a flood | line 99988 of a flood | line 99989 of a flood | line 99990 of a flood | line 99991 of a flood | line 99992 of a flood | line 99993 of a flood | line 99994 of a flood | line 99995 of a flood | line 99996 of a flood | line 99997 of a flood | line 99998 of a flood | line 99999 of a flood");
 }
 
 #[test]
 fn stderr_escapes() {
-    let (values, complaint) = values_and_complaint("stderr_escapes", "");
+    let (values, complaint) = values_and_diagnostic("stderr_escapes", "");
     assert_eq!(values, one());
     insta::assert_snapshot!(complaint, @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector wrote: \u{1b}[2J\u{1b}]0;title\u{7}mackerel-plugin-wasm: a false message");
 }
 
 #[test]
 fn stderr_that_is_not_utf8() {
-    let (values, complaint) = values_and_complaint("stderr_that_is_not_utf8", "");
+    let (values, complaint) = values_and_diagnostic("stderr_that_is_not_utf8", "");
     assert_eq!(values, one());
     insta::assert_snapshot!(complaint, @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector wrote: ��\0� �(��� end");
 }
@@ -202,28 +202,28 @@ fn zeroes_without_end() {
 
 #[test]
 fn metrics_on_stdout() {
-    assert_eq!(Scene::new().attack("metrics_on_stdout", "").values_alone(), one());
+    assert_eq!(Scene::new().attack("metrics_on_stdout", "").values_only(), one());
 }
 
 // What it hands over: samples.
 
 #[test]
 fn undeclared_samples() {
-    let (values, complaint) = values_and_complaint("undeclared_samples", "");
+    let (values, complaint) = values_and_diagnostic("undeclared_samples", "");
     assert_eq!(values, one());
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out 4 samples that no graph declares: #.evil.three, …");
 }
 
 #[test]
 fn illegal_sample_names() {
-    let (values, complaint) = values_and_complaint("illegal_sample_names", "");
+    let (values, complaint) = values_and_diagnostic("illegal_sample_names", "");
     assert_eq!(values, [("evil.two".to_owned(), 2.0)]);
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out 20 samples that no graph declares: .one, …");
 }
 
 #[test]
 fn escapes_in_sample_names() {
-    let (values, complaint) = values_and_complaint("escapes_in_sample_names", "");
+    let (values, complaint) = values_and_diagnostic("escapes_in_sample_names", "");
     assert_eq!(values, one());
     insta::assert_snapshot!(complaint, @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out a sample that no graph declares: \u{1b}[2J#.evil\r\nmackerel-plugin-wasm: \u{202e}a false message.one");
 }
@@ -235,7 +235,7 @@ fn a_sample_name_of_32_mib() {
 
 #[test]
 fn values_that_are_not_finite() {
-    let (values, complaint) = values_and_complaint("values_that_are_not_finite", "");
+    let (values, complaint) = values_and_diagnostic("values_that_are_not_finite", "");
     assert_eq!(values, [("evil.two".to_owned(), 2.0)]);
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out 3 samples whose value is not a finite number: #.evil.one, …");
 }
@@ -244,7 +244,7 @@ fn values_that_are_not_finite() {
 fn extreme_values() {
     let scene = Scene::new();
     let attacked = scene.attack("extreme_values", "");
-    assert_eq!(attacked.values_alone(), [("evil.one".to_owned(), 1e308), ("evil.two".to_owned(), -5e-324)]);
+    assert_eq!(attacked.values_only(), [("evil.one".to_owned(), 1e308), ("evil.two".to_owned(), -5e-324)]);
     let figure = |metric: &str| {
         let line = attacked.output().stdout.lines().find(|line| line.contains(metric));
         line.and_then(|line| line.split('\t').nth(1)).map(str::to_owned)
@@ -276,8 +276,8 @@ fn a_counter_from_the_target() {
     ];
     let scene = Scene::new();
     for (answer, growth) in runs {
-        scene.target.tells(answer);
-        let values = scene.attack("a_counter_from_the_target", "").values_alone();
+        scene.target.serve(answer);
+        let values = scene.attack("a_counter_from_the_target", "").values_only();
         let right = growth.map(|growth| ("evil.total".to_owned(), growth)).into_iter().collect();
         stats::assert_same(&values.into_iter().collect(), &right);
     }
@@ -285,7 +285,7 @@ fn a_counter_from_the_target() {
 
 #[test]
 fn the_same_sample_twice() {
-    let (values, complaint) = values_and_complaint("the_same_sample_twice", "");
+    let (values, complaint) = values_and_diagnostic("the_same_sample_twice", "");
     assert_eq!(values, one());
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out a sample that came before in the same report: #.evil.one");
 }
@@ -294,13 +294,13 @@ fn the_same_sample_twice() {
 fn random_values() {
     // No fault that one run can see.
     let scene = Scene::new();
-    let values = scene.attack("random_values", "").values_alone();
+    let values = scene.attack("random_values", "").values_only();
     assert_eq!(values.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["evil.one"]);
 }
 
 #[test]
 fn as_many_samples_as_allowed() {
-    let (values, complaint) = values_and_complaint("as_many_samples_as_allowed", "");
+    let (values, complaint) = values_and_diagnostic("as_many_samples_as_allowed", "");
     assert_eq!(values, one());
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out 9999 samples that came before in the same report: #.evil.one, …");
 }
@@ -348,7 +348,7 @@ fn an_invalid_limit() {
 fn addresses_of_this_machine() {
     let scene = Scene::new();
     insta::assert_snapshot!(scene.attack("addresses_of_this_machine", "").complaint(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 27 refused, connected to ["127.0.0.1:PORT"]; it was refused '127.1' (look-up of a name), '2130706433' (look-up of a name), '0x7f000001' (look-up of a name) and 13 more: it reaches its target alone"#);
-    scene.target.assert_alone();
+    scene.target.assert_nothing_elsewhere();
     let requests = scene.target.requests().into_iter().filter(|request| !request.is_empty());
     assert_eq!(requests.count(), 1, "the one for its ports, beside connections without any");
 }
@@ -357,7 +357,7 @@ fn addresses_of_this_machine() {
 fn sockets_of_every_kind() {
     let scene = Scene::new();
     insta::assert_snapshot!(scene.attack("sockets_of_every_kind", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: tcp connected, PermissionDenied; listen PermissionDenied; udp PermissionDenied; low tcp bind access-denied, connect access-denied; low udp access-denied; it was refused a socket (UDP), 127.0.0.1:PORT (TCP), 127.0.0.1:PORT (TCP, to listen): it reaches its target alone");
-    scene.target.assert_alone();
+    scene.target.assert_nothing_elsewhere();
     let requests = scene.target.requests().into_iter().filter(|request| !request.is_empty());
     assert_eq!(requests.count(), 1, "the one for its ports, beside connections without any");
 }
@@ -365,10 +365,10 @@ fn sockets_of_every_kind() {
 #[test]
 fn connections_elsewhere_beside_a_good_report() {
     let scene = Scene::new();
-    let (values, complaint) = scene.attack("connections_elsewhere_beside_a_good_report", "").values_and_complaint();
+    let (values, complaint) = scene.attack("connections_elsewhere_beside_a_good_report", "").values_and_diagnostic();
     assert_eq!(values, one());
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector was refused 127.0.0.1:PORT (TCP), 'registry.example' (look-up of a name): it reaches its target alone");
-    scene.target.assert_alone();
+    scene.target.assert_nothing_elsewhere();
 }
 
 #[test]
@@ -380,7 +380,7 @@ fn name_lookups() {
 fn addresses_by_wasi_http() {
     let scene = Scene::new();
     insta::assert_snapshot!(scene.attack("addresses_by_wasi_http", "").complaint(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 25 refused, and sent to ["127.0.0.1:PORT", "[::ffff:127.0.0.1]:PORT", "[::ffff:7f00:1]:PORT"]; it was refused http://127.1:PORT (GET), http://2130706433:PORT (GET), http://0x7f000001:PORT (GET) and 22 more: it reaches its target alone"#);
-    scene.target.assert_alone();
+    scene.target.assert_nothing_elsewhere();
     insta::assert_snapshot!(scene.target.requests().join("\n"), @"
     GET /stats HTTP/1.1 | host: 127.0.0.1:PORT
     GET / HTTP/1.1 | host: 127.0.0.1:PORT
@@ -393,7 +393,7 @@ fn addresses_by_wasi_http() {
 fn authorities_by_wasi_http() {
     let scene = Scene::new();
     insta::assert_snapshot!(scene.attack("authorities_by_wasi_http", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 8 refused, and sent [2, 3]; it was refused http://127.0.0.1:PORT (GET), http://127.0.0.1:PORT (GET), http://:80 (GET): it reaches its target alone");
-    scene.target.assert_alone();
+    scene.target.assert_nothing_elsewhere();
     insta::assert_snapshot!(scene.target.requests().join("\n"), @"
     GET /stats HTTP/1.1 | host: 127.0.0.1:PORT
     GET / HTTP/1.1 | host: 127.0.0.1:PORT
@@ -405,7 +405,7 @@ fn authorities_by_wasi_http() {
 fn a_redirect_by_wasi_http() {
     let scene = Scene::new();
     insta::assert_snapshot!(scene.attack("a_redirect_by_wasi_http", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: Ok((302, 0))");
-    scene.target.assert_alone();
+    scene.target.assert_nothing_elsewhere();
 }
 
 #[test]
@@ -422,7 +422,7 @@ fn headers_by_wasi_http() {
 fn methods_by_wasi_http() {
     let scene = Scene::new();
     insta::assert_snapshot!(scene.attack("methods_by_wasi_http", "").complaint(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: connect Err("refused"), ftp Err("ErrorCode::HttpProtocolError"), post Ok(200); it was refused http://127.0.0.1:PORT (CONNECT): it reaches its target alone"#);
-    scene.target.assert_alone();
+    scene.target.assert_nothing_elsewhere();
     insta::assert_snapshot!(scene.target.requests().join("\n"), @"
     GET /stats HTTP/1.1 | host: 127.0.0.1:PORT
     POST / HTTP/1.1 | host: 127.0.0.1:PORT
@@ -545,10 +545,10 @@ fn graphs_spin() {
 
 #[test]
 fn graphs_connect_elsewhere() {
-    let (agent, good) = (Agent::alone(), Good::default());
+    let (agent, good) = (Agent::without_engine(), GoodTarget::default());
     let command = format!("run {} --attack graphs_connect_elsewhere", component("evil"));
-    let values = agent.values(&format!("{command} --target {}", good.target())).exits(0);
-    good.assert_whole(&values);
+    let values = agent.run(&format!("{command} --target {}", good.target())).exits(0);
+    good.assert_complete(&values);
     insta::assert_snapshot!(one_line(&values), @"mackerel-plugin-wasm: evil.wasm: the collector was refused 127.0.0.1:PORT (TCP): it reaches its target alone");
     assert_eq!(agent.definitions(&command).exits(0).stderr, values.stderr);
 }
@@ -658,8 +658,9 @@ fn ten_thousand_metrics() {
 fn escapes_in_labels() {
     // Any text is a label, so there is no fault here: it arrives letter for letter, and cannot leave its place in the JSON.
     let label = "\u{1b}[2J\"}\r\n# mackerel-agent-plugin\n\u{202e}{\u{0}\u{2028}</script>";
-    let definitions = Agent::alone().definitions(&format!("run {} --attack escapes_in_labels", component("evil")));
-    let definitions = definitions.exits(0).without_complaint();
+    let definitions =
+        Agent::without_engine().definitions(&format!("run {} --attack escapes_in_labels", component("evil")));
+    let definitions = definitions.exits(0).without_diagnostics();
     let ["# mackerel-agent-plugin", json] = definitions.stdout.split_terminator('\n').collect::<Vec<_>>()[..] else {
         panic!("not two lines: {definitions}")
     };
@@ -673,8 +674,8 @@ fn escapes_in_labels() {
 #[test]
 fn random_graphs() {
     // No fault that one run can see: it asks once, and holds all targets against that. Here it does not fit what they report.
-    let target = StandIn::telling(json!({"goroutine_num": 1}));
-    let output = Agent::alone().values(&format!(
+    let target = StubTarget::serving(json!({"goroutine_num": 1}));
+    let output = Agent::without_engine().run(&format!(
         "run {} --attack random_graphs --target {}",
         component("evil"),
         target.target()
@@ -697,13 +698,13 @@ fn an_error_of_a_mebibyte() {
 #[test]
 fn collectors_that_fail_before_any_target_do_not_affect_another() {
     let _load = load::timed();
-    let good: Vec<StandIn> = (0..5).map(|_| StandIn::telling(json!({"gc_num": 1, "goroutine_num": 2}))).collect();
-    let targets = targets(good.iter().map(StandIn::target));
-    let agent = Agent::alone();
+    let good: Vec<StubTarget> = (0..5).map(|_| StubTarget::serving(json!({"gc_num": 1, "goroutine_num": 2}))).collect();
+    let targets = targets(good.iter().map(StubTarget::target));
+    let agent = Agent::without_engine();
     let evil = component("evil");
     let start = |attack: &str| agent.start(&format!("run {evil} --attack {attack} {targets}"));
     let failing = ["graphs_spin", "graphs_take_memory", "graphs_panic"].map(start);
-    let output = agent.values(&format!("run gostats {targets}")).exits(0).without_complaint();
+    let output = agent.run(&format!("run gostats {targets}")).exits(0).without_diagnostics();
     assert_eq!(output.metrics().count(), good.len(), "{output}");
     for failing in failing {
         let _ = one_line(&failing.output().exits(1));
@@ -715,19 +716,19 @@ fn sandboxes_that_exhaust_the_memory_pool_do_not_affect_small_ones() {
     let _load = load::timed();
     // Three times 40 MiB is there, and not five times. Nobody who waits for his target gives it back.
     let evil: Vec<Witness> = (0..5).map(|_| Witness::new()).collect();
-    evil.iter().for_each(Witness::is_silent);
+    evil.iter().for_each(Witness::never_responds);
     let at: Vec<String> = evil.iter().map(|witness| format!("--at {}", witness.port())).collect();
     let evil = targets(evil.iter().map(Witness::target));
-    let good = Good::many(5);
-    let output = Agent::alone().values(&format!(
+    let good = GoodTarget::many(5);
+    let output = Agent::without_engine().run(&format!(
         "run {} --attack memory_held_while_waiting {} {evil} {} --timeout 3s",
         component("evil"),
         at.join(" "),
-        targets(good.iter().map(Good::target)),
+        targets(good.iter().map(GoodTarget::target)),
     ));
     let output = output.exits(0);
     for good in &good {
-        good.assert_whole(&output);
+        good.assert_complete(&output);
     }
     assert_eq!(output.metrics().count(), good.len(), "{output}");
     let lines = lines(&output);
@@ -741,18 +742,18 @@ fn sandboxes_that_exhaust_the_memory_pool_do_not_affect_small_ones() {
 fn many_beside_five_good(attack: &str, count: u8) -> Output {
     let _load = load::timed();
     // Addresses of one stand-in.
-    let evil = StandIn::telling(json!({}));
-    let good = Good::many(5);
-    let output = Agent::alone().values(&format!(
+    let evil = StubTarget::serving(json!({}));
+    let good = GoodTarget::many(5);
+    let output = Agent::without_engine().run(&format!(
         "run {} --attack {attack} --at {} {} {}",
         component("evil"),
         evil.port(),
         targets((1..=count).map(|host| format!("127.0.0.{host}:{}", evil.port()))),
-        targets(good.iter().map(Good::target)),
+        targets(good.iter().map(GoodTarget::target)),
     ));
     let output = output.exits(0);
     for good in &good {
-        good.assert_whole(&output);
+        good.assert_complete(&output);
     }
     assert!(output.peak < PEAK, "{} bytes", output.peak);
     output
@@ -793,9 +794,9 @@ fn ten_evil_containers_do_not_affect_twenty_good_ones() {
     let good = group.apps(20);
     let start = |attack: &&str| group.app_with(attack, &format!("--publish 8080 --label attack={attack}"));
     let _evil: Vec<Container> = evil.iter().map(start).collect();
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let command = format!("run {} --by-label --filter {} --deadline 20s", component("evil"), group.filter());
-    let output = agent.values(&command).exits(0);
+    let output = agent.run(&command).exits(0);
     for good in &good {
         let served = good.served();
         let [served] = &served[..] else { panic!("asked {} times: {output}", served.len()) };

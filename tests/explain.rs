@@ -8,25 +8,25 @@ use std::{fs, str};
 use scenarios::agent::{Agent, Output, component, program};
 use scenarios::engine::{Container, Engine, Group};
 use scenarios::fake_engine::{FakeEngine, container};
-use scenarios::fleet::{Fleet, Question};
+use scenarios::fleet::{Fleet, Request};
 use scenarios::go::Program;
 use scenarios::http::Reply;
 use scenarios::local::Local;
-use scenarios::stand_in::StandIn;
+use scenarios::stub_target::StubTarget;
 use scenarios::{mask, port, skip, stats};
 use serde_json::{Value, json};
 
 /// What is explained for the words behind `run`, as JSON.
 #[track_caller]
 fn explain(agent: &Agent, words: &str) -> Value {
-    let output = agent.values(&format!("explain {words} --json")).exits(0).without_complaint();
+    let output = agent.run(&format!("explain {words} --json")).exits(0).without_diagnostics();
     serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"))
 }
 
 /// The same for people.
 #[track_caller]
 fn text(agent: &Agent, words: &str) -> String {
-    agent.values(&format!("explain {words}")).exits(0).without_complaint().stdout
+    agent.run(&format!("explain {words}")).exits(0).without_diagnostics().stdout
 }
 
 fn rows(explanation: &Value) -> &Vec<Value> {
@@ -96,7 +96,7 @@ fn every_container_is_listed_with_its_outcome_and_reason() {
     let paused = start("paused", "--publish 8080");
     paused.pause();
     let words = format!("gostats --filter {} --filter label=tier=front --path /stats", group.filter());
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
 
     let text = text(&agent, &words);
     let port = normal.address().port().to_string();
@@ -173,7 +173,7 @@ fn chosen_port_is_shown_with_the_reason() {
     let nothing = group.app_with("nothing", "");
     let all = [&single, &several, &local, &six, &exposed, &nothing];
     let words = format!("gostats --filter {} --path /stats --instance-name name", group.filter());
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     insta::assert_snapshot!(choices(&agent, &words, &all), @"
     single: 8080 the only published port, bound to 0.0.0.0
     several: null publishes several ports (8080, 9090): choose one, such as --container-port 8080
@@ -199,7 +199,7 @@ fn host_network_container_is_shown_with_its_address() {
     let number = port::free();
     let host = group.app_in_host_network("host", number);
     let words = format!("gostats --filter {} --path /stats", group.filter());
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     insta::assert_snapshot!(choices(&agent, &words, &[&host]), @"host: null it is on the host's network, where --container-port has to name the port");
     let chosen = choices(&agent, &format!("{words} --container-port {number}"), &[&host]);
     insta::assert_snapshot!(chosen.replace(&number.to_string(), "PORT"), @"host: PORT --container-port, on the host's network");
@@ -224,11 +224,11 @@ fn targets_have_the_names_of_run() {
         "slot",
         "slot:label:com.example.role",
     ] {
-        let agent = Agent::beside(engine);
+        let agent = Agent::with_engine(engine);
         let words = format!("gostats --filter {} --path /stats --instance-name {format}", group.filter());
         let before = explain(&agent, &words);
         assert_eq!(agent.state_files(), Vec::<PathBuf>::new(), "{format}: something is remembered");
-        let run = agent.values(&format!("run {words}")).exits(0);
+        let run = agent.run(&format!("run {words}")).exits(0);
         let printed: BTreeSet<String> = run.metrics().instances().into_iter().map(str::to_owned).collect();
         assert_eq!(printed.len(), 3, "{format}: {run}");
         assert_eq!(names(&before), printed, "{format} before the first run");
@@ -247,10 +247,10 @@ fn slots_of_the_last_run_are_shown_and_unchanged() {
     let group = engine.group();
     let first = group.app("b-first");
     let second = group.app("a-second");
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let words = format!("gostats --filter {} --path /stats --instance-name slot", group.filter());
     let run = |instances: &[&str]| {
-        let metrics = agent.values(&format!("run {words}")).exits(0).without_complaint().metrics();
+        let metrics = agent.run(&format!("run {words}")).exits(0).without_diagnostics().metrics();
         assert_eq!(metrics.instances(), instances);
     };
     run(&["1", "2"]);
@@ -275,8 +275,8 @@ fn slots_of_the_last_run_are_shown_and_unchanged() {
 #[test]
 fn fixed_targets_are_shown_with_their_result() {
     let Some(server) = Local::start(Program::Faults, &["status-500"]) else { return };
-    let good = StandIn::telling(stats::body(1, 1));
-    let agent = Agent::alone();
+    let good = StubTarget::serving(stats::body(1, 1));
+    let agent = Agent::without_engine();
     let words = format!("gostats --target 127.0.0.3:1 --target {} --target 127.0.0.2:{}", server.target(), good.port());
     let [failing, collected] = [server.port(), good.port()].map(|port| port.to_string());
     let masked = |text: &str| text.replace(&failing, "FAILING").replace(&collected, "GOOD");
@@ -310,9 +310,9 @@ fn fixed_targets_are_shown_with_their_result() {
 
 #[test]
 fn selected_metrics_are_counted() {
-    let good = StandIn::telling(stats::body(1, 1));
+    let good = StubTarget::serving(stats::body(1, 1));
     let words = format!("gostats --target {} --select memory.* --select gc.gc_num", good.target());
-    let explanation = explain(&Agent::alone(), &words);
+    let explanation = explain(&Agent::without_engine(), &words);
     let [row] = &rows(&explanation)[..] else { panic!("not one row: {explanation}") };
     assert_eq!((&row["metrics"], &row["counters"]), (&json!(4), &json!(1)));
 }
@@ -320,7 +320,7 @@ fn selected_metrics_are_counted() {
 #[test]
 fn warnings_of_a_collector_are_shown() {
     let fleet = Fleet::of(&["api", "bad"]);
-    fleet.replies("bad", Question::Inspect, Reply::Whole(500, json!({"message": "on \u{1b}[31mfire"}).to_string()));
+    fleet.set_reply("bad", Request::Inspect, Reply::Whole(500, json!({"message": "on \u{1b}[31mfire"}).to_string()));
     let words = "docker --stats-source api --graphs memory,restarts,health --instance-name name";
     insta::assert_snapshot!(lines(&fleet.mask(&text(fleet.agent(), words))), @r"
     mackerel-plugin-wasm run docker --stats-source api --graphs 'memory,restarts,health' --instance-name name
@@ -344,29 +344,29 @@ fn warnings_of_a_collector_are_shown() {
 
 #[test]
 fn missing_engine_is_the_error_of_run() {
-    let agent = Agent::alone();
-    let explain = agent.values("explain docker").exits(1);
+    let agent = Agent::without_engine();
+    let explain = agent.run("explain docker").exits(1);
     assert_eq!(explain.stdout, "");
     insta::assert_snapshot!(explain.stderr, @"mackerel-plugin-wasm: no answer from the container engine at unix:///nonexistent/docker.sock: there is no socket /nonexistent/docker.sock; is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)");
     assert_eq!(raw(&["run", "docker"], "unix:///nonexistent/docker.sock").1, explain.stderr);
-    let odd = FakeEngine::answering(|_| Reply::Whole(500, json!({"message": "on \u{1b}[31mfire"}).to_string()));
-    let agent = Agent::on(&odd.host());
-    let explain = agent.values("explain docker").exits(1);
+    let odd = FakeEngine::replying(|_| Reply::Whole(500, json!({"message": "on \u{1b}[31mfire"}).to_string()));
+    let agent = Agent::with_docker_host(&odd.host());
+    let explain = agent.run("explain docker").exits(1);
     insta::assert_snapshot!(explain.stderr.replace(&odd.host(), "ENGINE"), @r"mackerel-plugin-wasm: the container engine at ENGINE answered 500: on \u{1b}[31mfire");
-    assert_eq!(agent.values("run docker").exits(1).stderr, explain.stderr);
+    assert_eq!(agent.run("run docker").exits(1).stderr, explain.stderr);
 }
 
 #[test]
 fn engine_that_stops_after_the_list_loses_only_the_rest() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let containers = vec![container("api", "127.0.0.1", stand_in.port())];
-    let engine = FakeEngine::answering(move |path| {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let containers = vec![container("api", "127.0.0.1", stub_target.port())];
+    let engine = FakeEngine::replying(move |path| {
         if path.contains("all=true") {
             return Reply::Whole(500, json!({"message": "on fire"}).to_string());
         }
-        scenarios::fake_engine::well_behaved(&containers, path)
+        scenarios::fake_engine::default_reply(&containers, path)
     });
-    let text = text(&Agent::on(&engine.host()), "gostats --instance-name name");
+    let text = text(&Agent::with_docker_host(&engine.host()), "gostats --instance-name name");
     insta::assert_snapshot!(lines(&mask::ports(&text.replace(&engine.host(), "ENGINE"))), @"
     mackerel-plugin-wasm run gostats --instance-name name
     on the container engine at ENGINE
@@ -381,7 +381,7 @@ fn engine_that_stops_after_the_list_loses_only_the_rest() {
 #[test]
 fn no_containers_are_reported() {
     let engine = FakeEngine::with_containers(Vec::new());
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
     insta::assert_snapshot!(text(&agent, "gostats").replace(&engine.host(), "ENGINE"), @"
     mackerel-plugin-wasm run gostats
     on the container engine at ENGINE
@@ -398,23 +398,25 @@ fn width(text: &str) -> usize {
 
 #[test]
 fn container_names_cannot_control_the_terminal_or_break_columns() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
+    let stub_target = StubTarget::serving(stats::body(1, 1));
     let names = ["größe", "容器の名前", "\u{1b}[31mred", "line\nend", "tab\there", "a\u{202e}b", "two words"];
-    let mut containers: Vec<_> =
-        (1..).zip(names).map(|(number, name)| container(name, &format!("127.0.0.{number}"), stand_in.port())).collect();
-    let mut several = container("se\u{7}veral", "127.0.1.1", stand_in.port());
+    let mut containers: Vec<_> = (1..)
+        .zip(names)
+        .map(|(number, name)| container(name, &format!("127.0.0.{number}"), stub_target.port()))
+        .collect();
+    let mut several = container("se\u{7}veral", "127.0.1.1", stub_target.port());
     several["Ports"] = json!([
         {"IP": "0.0.0.0", "PrivatePort": 1, "PublicPort": 1, "Type": "tcp"},
         {"IP": "0.0.0.0", "PrivatePort": 2, "PublicPort": 2, "Type": "tcp"},
     ]);
-    let mut paused = container("paused", "127.0.1.2", stand_in.port());
+    let mut paused = container("paused", "127.0.1.2", stub_target.port());
     paused["State"] = json!("paused");
     paused["Status"] = json!("Up \u{1b}[2J8 minutes\r\n (Paused)");
     containers.extend([several, paused]);
     // Nobody listens on port 1.
     containers.push(container("fa\u{1b}iling", "127.0.0.1", 1));
     let engine = FakeEngine::with_containers(containers);
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
 
     let text = text(&agent, "gostats --instance-name name");
     assert!(text.chars().all(|letter| letter == '\n' || !letter.is_control() && letter != '\u{202e}'), "{text:?}");
@@ -425,7 +427,7 @@ fn container_names_cannot_control_the_terminal_or_break_columns() {
         .filter_map(|line| Some(width(&line[..line.find("8080  ").or_else(|| line.find("PORT  "))?])))
         .collect();
     assert_eq!(starts.len(), 1, "the ports are not in one column:\n{text}");
-    let port = stand_in.port().to_string();
+    let port = stub_target.port().to_string();
     insta::assert_snapshot!(lines(&text.replace(&engine.host(), "ENGINE").replace(&port, "PORT")), @r"
     mackerel-plugin-wasm run gostats --instance-name name
     on the container engine at ENGINE
@@ -452,7 +454,7 @@ fn component_file_names_cannot_control_the_terminal() {
     let file = folder.path().join("a\u{1b}[31mred.wasm");
     fs::copy(component("gostats"), &file).expect("a file");
     let engine = FakeEngine::with_containers(Vec::new());
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
     let text = text(&agent, &format!("{} --instance-name slot", file.display()));
     assert!(text.contains("slots are those that "), "{text}");
     assert!(text.chars().all(|letter| letter == '\n' || !letter.is_control()), "{text:?}");
@@ -500,9 +502,9 @@ fn all_diagnostics_of_run_are_shown() {
     let _portless = group.app_with("portless", "");
     let _bad = group.faults(&["status-404", "status-500", "html"]);
     let words = format!("gostats --filter {} --path /stats --verbose", group.filter());
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let text = text(&agent, &words);
-    let run = agent.values(&format!("run {words}")).exits(0);
+    let run = agent.run(&format!("run {words}")).exits(0);
     assert_eq!(run.stderr.lines().count(), 5, "{run}");
     for line in run.stderr.lines() {
         let (_, said) = line.split_once("gostats: ").expect("the collector");
@@ -515,7 +517,7 @@ fn all_diagnostics_of_run_are_shown() {
 #[test]
 fn invalid_options_are_rejected_as_by_run() {
     let engine = FakeEngine::with_containers(Vec::new());
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
     for words in [
         "gostat",
         "gostats --fliter name=api",
@@ -524,7 +526,7 @@ fn invalid_options_are_rejected_as_by_run() {
         "gostats --target 127.0.0.1:1 --instance-name name",
         "docker --instance-name port",
     ] {
-        let [run, explain] = ["run", "explain"].map(|command| agent.values(&format!("{command} {words}")).exits(2));
+        let [run, explain] = ["run", "explain"].map(|command| agent.run(&format!("{command} {words}")).exits(2));
         let complaint =
             |output: &Output| output.stderr.replace("mackerel-plugin-wasm explain ", "mackerel-plugin-wasm run ");
         // Beside the options of run it has one of its own.
@@ -535,8 +537,9 @@ fn invalid_options_are_rejected_as_by_run() {
 
 #[test]
 fn printed_command_matches_the_options() {
-    let good = StandIn::telling(stats::body(1, 1));
-    let explanation = explain(&Agent::alone(), &format!("gostats --target {} --select memory.*", good.target()));
+    let good = StubTarget::serving(stats::body(1, 1));
+    let explanation =
+        explain(&Agent::without_engine(), &format!("gostats --target {} --select memory.*", good.target()));
     let command = explanation["command"].as_str().expect("a text");
     insta::assert_snapshot!(mask::ports(command), @"mackerel-plugin-wasm run gostats --target 127.0.0.1:PORT --select 'memory.*'");
 }

@@ -7,7 +7,7 @@ use scenarios::agent::Agent;
 use scenarios::engine::Engine;
 use scenarios::go::Program;
 use scenarios::local::Local;
-use scenarios::stand_in::StandIn;
+use scenarios::stub_target::StubTarget;
 use scenarios::{load, mask, stats, wait};
 
 /// Every way in which `tests/faults` misbehaves.
@@ -42,11 +42,11 @@ fn bad_container_does_not_affect_others() {
     let group = engine.group();
     let good = group.apps(3);
     let _bad = group.faults(&BEHAVIOURS);
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let command = format!("run gostats --filter {} --path /stats --timeout 2s --deadline 10s", group.filter());
 
-    let output = agent.values(&command).exits(0);
-    let again = agent.values(&command).exits(0);
+    let output = agent.run(&command).exits(0);
+    let again = agent.run(&command).exits(0);
     for app in &good {
         let [one, two] = &app.served()[..] else { panic!("{} was not asked once per run", app.name()) };
         stats::assert_same(&output.metrics().of(&app.key()), &stats::gauges(one));
@@ -73,7 +73,8 @@ fn bad_target_is_one_line_with_address_and_cause() {
             continue; // Needs a container: without one, nobody takes the connection.
         }
         let Some(server) = Local::start(Program::Faults, &[behaviour]) else { return };
-        let output = Agent::alone().values(&format!("run gostats --target {} --timeout 1s", server.target())).exits(1);
+        let output =
+            Agent::without_engine().run(&format!("run gostats --target {} --timeout 1s", server.target())).exits(1);
         assert_eq!(output.stdout, "", "{output}");
         assert_eq!(output.stderr.lines().count(), 1, "{output}");
         assert!(output.stderr.contains(&server.target()), "{output}");
@@ -84,14 +85,14 @@ fn bad_target_is_one_line_with_address_and_cause() {
 
 #[test]
 fn closed_port_is_one_line() {
-    let output = Agent::alone().values("run gostats --target 127.0.0.1:1").exits(1);
+    let output = Agent::without_engine().run("run gostats --target 127.0.0.1:1").exits(1);
     assert_eq!(output.stdout, "");
     insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: gostats: 127.0.0.1:1: no connection: Connection refused (os error 111)");
 }
 
 #[test]
 fn unknown_host_name_is_one_line() {
-    let output = Agent::alone().values("run gostats --target there-is-no-such-host.invalid:80").exits(1);
+    let output = Agent::without_engine().run("run gostats --target there-is-no-such-host.invalid:80").exits(1);
     assert_eq!(output.stdout, "");
     insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: gostats: there-is-no-such-host.invalid:80: cannot look up 'there-is-no-such-host.invalid': failed to lookup address information: Name or service not known");
 }
@@ -100,7 +101,7 @@ fn unknown_host_name_is_one_line() {
 fn endless_body_is_not_read_completely() {
     for behaviour in ["huge", "huge-unsized", "header-flood"] {
         let Some(server) = Local::start(Program::Faults, &[behaviour]) else { return };
-        let _ = Agent::alone().values(&format!("run gostats --target {}", server.target())).exits(1);
+        let _ = Agent::without_engine().run(&format!("run gostats --target {}", server.target())).exits(1);
         // What is sent and not read lies in socket buffers.
         assert!(server.sent() < 32 << 20, "{behaviour}: {} bytes were sent", server.sent());
     }
@@ -109,11 +110,11 @@ fn endless_body_is_not_read_completely() {
 #[test]
 fn many_equal_failures_are_one_line_with_their_number() {
     let Some(server) = Local::start(Program::Faults, &["status-500"]) else { return };
-    let good = StandIn::telling(stats::body(1, 1));
+    let good = StubTarget::serving(stats::body(1, 1));
     // The whole of 127.0.0.0/8 is this machine, and only 127.0.0.1 listens.
     let refusing: Vec<_> = (1..=100).map(|number| format!("--target 127.0.1.{number}:{}", server.port())).collect();
     let command = format!("run gostats {} --target {} --target {}", refusing.join(" "), server.target(), good.target());
-    let output = Agent::alone().values(&command).exits(0);
+    let output = Agent::without_engine().run(&command).exits(0);
     assert_eq!(output.metrics().instances(), [good.port().to_string()]);
     let port = server.port().to_string();
     insta::assert_snapshot!(mask::ports(&output.stderr).replace(&port, "PORT"), @"
@@ -125,7 +126,7 @@ fn many_equal_failures_are_one_line_with_their_number() {
 #[test]
 fn five_equal_failures_are_five_lines() {
     let command = "run gostats --target 127.0.0.1:1 --target 127.0.0.1:2 --target 127.0.0.1:3 --target 127.0.0.1:4 --target 127.0.0.1:5";
-    let output = Agent::alone().values(command).exits(1);
+    let output = Agent::without_engine().run(command).exits(1);
     assert_eq!(output.stderr.lines().count(), 5, "{output}");
 }
 
@@ -133,10 +134,10 @@ fn five_equal_failures_are_five_lines() {
 fn ready_targets_are_printed_at_the_deadline() {
     let _load = load::timed();
     let Some(never) = Local::start(Program::Faults, &["never"]) else { return };
-    let good = StandIn::telling(stats::body(1, 1));
+    let good = StubTarget::serving(stats::body(1, 1));
     let command =
         format!("run gostats --target {} --target {} --timeout 60s --deadline 2s", never.target(), good.target());
-    let output = Agent::alone().values(&command).exits(0);
+    let output = Agent::without_engine().run(&command).exits(0);
     assert!((Duration::from_secs(2)..Duration::from_secs(2 + 5)).contains(&output.elapsed), "{output}");
     stats::assert_same(&output.metrics().of(&good.key()), &stats::gauges(&stats::body(1, 1)));
     insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: no answer when the run's 2s were over (--deadline)");
@@ -150,10 +151,10 @@ fn ready_targets_are_printed_at_a_signal() {
     let _never = group.faults(&["never"]);
     let command = format!("run gostats --filter {} --path /stats --timeout 60s --deadline 60s", group.filter());
     for (number, signal) in [(1, Signal::TERM), (2, Signal::INT)] {
-        let agent = Agent::beside(engine);
+        let agent = Agent::with_engine(engine);
         let running = agent.start(&command);
         wait::until("the good ones were asked", || good.iter().all(|app| app.served().len() == number).then_some(()));
-        running.until_idle();
+        running.wait_until_idle();
         running.signal(signal);
         let output = running.output().exits(0);
         for app in &good {
@@ -168,29 +169,29 @@ fn ready_targets_are_printed_at_a_signal() {
 fn values_printed_at_a_signal_are_kept_in_the_state() {
     let _load = load::timed();
     let Some(never) = Local::start(Program::Faults, &["never"]) else { return };
-    let good = StandIn::telling(stats::body(1_000_000_000, 1000));
-    let agent = Agent::alone();
+    let good = StubTarget::serving(stats::body(1_000_000_000, 1000));
+    let agent = Agent::without_engine();
     let command = format!("run gostats --target {} --target {}", never.target(), good.target());
     let running = agent.start(&command);
-    wait::until("the good one was asked", || (good.asked() == 1).then_some(()));
-    running.until_idle();
+    wait::until("the good one was asked", || (good.requests() == 1).then_some(()));
+    running.wait_until_idle();
     running.signal(Signal::TERM);
     let _ = running.output().exits(0);
-    good.tells(stats::body(61_000_000_000, 1010));
-    let metrics = agent.values(&format!("{command} --timeout 500ms")).exits(0).metrics();
+    good.serve(stats::body(61_000_000_000, 1010));
+    let metrics = agent.run(&format!("{command} --timeout 500ms")).exits(0).metrics();
     assert!((metrics.of(&good.key())["gc.gc_num"] - 10.0).abs() < 1e-9);
 }
 
 #[test]
 fn recovered_target_keeps_its_rates() {
     let Some(server) = Local::start(Program::Faults, &["status-500"]) else { return };
-    let good = StandIn::telling(stats::body(1_000_000_000, 1000));
-    let agent = Agent::alone();
+    let good = StubTarget::serving(stats::body(1_000_000_000, 1000));
+    let agent = Agent::without_engine();
     let command = format!("run gostats --target {} --target {}", server.target(), good.target());
-    let _ = agent.values(&command).exits(0);
-    good.tells(serde_json::json!("not now"));
-    let _ = agent.values(&command).exits(1);
-    good.tells(stats::body(121_000_000_000, 1010));
-    let metrics = agent.values(&command).exits(0).metrics();
+    let _ = agent.run(&command).exits(0);
+    good.serve(serde_json::json!("not now"));
+    let _ = agent.run(&command).exits(1);
+    good.serve(stats::body(121_000_000_000, 1010));
+    let metrics = agent.run(&command).exits(0).metrics();
     assert!((metrics.of(&good.key())["gc.gc_num"] - 5.0).abs() < 1e-9);
 }

@@ -10,7 +10,7 @@ use scenarios::agent::Agent;
 use scenarios::cgroup::is_version_1;
 use scenarios::engine::{Container, Engine};
 use scenarios::stats::Values;
-use scenarios::watch::{self, Around, Look, NANOSECONDS, PERCENT, ROUNDING, Watch, let_it_work};
+use scenarios::watch::{self, Around, Look, NANOSECONDS, PERCENT, ROUNDING, Watch, wait_while_it_works};
 use scenarios::{skip, wait};
 use tempfile::TempDir;
 
@@ -23,13 +23,13 @@ fn assert_near(left: f64, right: f64, most: f64) {
 
 #[test]
 fn busy_loop_limited_to_half_a_core_shows_50_percent() {
-    let Some(engine) = Engine::find_here() else { return };
+    let Some(engine) = Engine::find_local() else { return };
     let group = engine.group();
     let container = group.work("half", "--cpus 0.5", "-spin");
     let [cgroup, api] = Watch::both(engine, &group, &container, "--graphs cpu,throttling");
     let [cgroup_ns, api_ns] = Watch::both(engine, &group, &container, "--graphs cpu --cpu-format usage");
     let [cgroup, api, cgroup_ns, api_ns] =
-        Around::all(&[cgroup, api, cgroup_ns, api_ns], || let_it_work(Duration::from_secs(2)));
+        Around::all(&[cgroup, api, cgroup_ns, api_ns], || wait_while_it_works(Duration::from_secs(2)));
 
     let cores = [&cgroup, &api].map(|around| around.assert_half_a_core("cpuacct_percentage", PERCENT));
     for around in [&cgroup_ns, &api_ns] {
@@ -52,14 +52,14 @@ fn busy_loop_limited_to_half_a_core_shows_50_percent() {
 
 #[test]
 fn allocated_memory_is_shown() {
-    let Some(engine) = Engine::find_here() else { return };
+    let Some(engine) = Engine::find_local() else { return };
     let group = engine.group();
     let container = group.work("holder", "--memory 256m", "-hold 64");
     let watches = Watch::both(engine, &group, &container, "--graphs memory,memory-limit");
     let looks = watch::looks(&watches);
     let kernel = container.anonymous_memory();
     // As people see it: `66.2MiB / 256MiB 25.86%`.
-    let shown = container.shown("{{.MemUsage}} {{.MemPerc}}");
+    let shown = container.docker_stats("{{.MemUsage}} {{.MemPerc}}");
     let (used, percent) = shown.split_once("MiB / 256MiB ").unwrap_or_else(|| panic!("{shown}"));
     let number = |text: &str| -> f64 { text.parse().unwrap_or_else(|_| panic!("{shown}")) };
     let (used, percent) = (number(used), number(percent.trim_end_matches('%')));
@@ -80,13 +80,13 @@ fn allocated_memory_is_shown() {
 
 #[test]
 fn written_bytes_are_shown() {
-    let Some(engine) = Engine::find_here() else { return };
+    let Some(engine) = Engine::find_local() else { return };
     let Some(disk) = engine.disk() else { return };
     let group = engine.group();
     let container = group.work("writer", &counting_writes_to(&[&disk]), "");
     let watches = Watch::both(engine, &group, &container, "");
     let kernel = container.written();
-    let arounds = Around::all(&watches, || container.does("-write 32 -to /data/file"));
+    let arounds = Around::all(&watches, || container.do_work("-write 32 -to /data/file"));
     let grown = grown(&kernel, &container);
     assert_eq!(grown.len(), 1, "there is one disk: {grown:?}");
 
@@ -103,7 +103,7 @@ fn written_bytes_are_shown() {
 
 #[test]
 fn two_devices_are_summed() {
-    let Some(engine) = Engine::find_here() else { return };
+    let Some(engine) = Engine::find_local() else { return };
     let Some(disk) = engine.disk() else { return };
     let Some(second) = LoopDevice::of(16) else { return };
     let group = engine.group();
@@ -112,8 +112,8 @@ fn two_devices_are_summed() {
     let watches = Watch::both(engine, &group, &container, "");
     let kernel = container.written();
     let arounds = Around::all(&watches, || {
-        container.does("-write 16 -to /data/file");
-        container.does(&format!("-write 8 -to {}", second.path));
+        container.do_work("-write 16 -to /data/file");
+        container.do_work(&format!("-write 8 -to {}", second.path));
     });
     let grown = grown(&kernel, &container);
     let [_, _] = grown[..] else { panic!("there are two devices: {grown:?}") };
@@ -179,14 +179,14 @@ impl Drop for LoopDevice {
 
 #[test]
 fn sent_bytes_are_shown_with_headers() {
-    let Some(engine) = Engine::find_here() else { return };
+    let Some(engine) = Engine::find_local() else { return };
     let group = engine.group();
     let container = group.work("sender", "", "");
     // Somebody has to take them, or each is answered with a complaint.
     let sink = UdpSocket::bind((container.host_address(), 0)).expect("an address of this machine");
     let address = sink.local_addr().expect("a bound socket has an address");
     let watches = Watch::both(engine, &group, &container, "--graphs network");
-    let arounds = Around::all(&watches, || container.does(&format!("-send 1000000 -address {address}")));
+    let arounds = Around::all(&watches, || container.do_work(&format!("-send 1000000 -address {address}")));
 
     for around in &arounds {
         // 1,000 datagrams with headers of 14 bytes for Ethernet, 20 for IPv4 and 8 for UDP, and little else: who has
@@ -205,15 +205,16 @@ fn sent_bytes_are_shown_with_headers() {
 
 #[test]
 fn both_sources_agree_about_the_same_work() {
-    let Some(engine) = Engine::find_here() else { return };
+    let Some(engine) = Engine::find_local() else { return };
     let Some(disk) = engine.disk() else { return };
     let group = engine.group();
     let container = group.work("worker", &counting_writes_to(&[&disk]), "-hold 64");
     let sink = UdpSocket::bind((container.host_address(), 0)).expect("an address of this machine");
     let address = sink.local_addr().expect("a bound socket has an address");
     let watches = Watch::both(engine, &group, &container, "--graphs all");
-    let arounds =
-        Around::all(&watches, || container.does(&format!("-write 8 -to /data/file -send 100000 -address {address}")));
+    let arounds = Around::all(&watches, || {
+        container.do_work(&format!("-write 8 -to /data/file -send 100000 -address {address}"))
+    });
     let [cgroup, api] = arounds.each_ref().map(|around| &around.after.values);
     let told = |key: &&String| counts_operations("api") || !key.starts_with("blkio.io_serviced.");
     assert_eq!(cgroup.keys().filter(told).collect::<Vec<_>>(), api.keys().collect::<Vec<_>>());
@@ -246,7 +247,7 @@ fn counters(values: &Values) -> usize {
 
 #[test]
 fn restarted_container_omits_counters_once() {
-    let Some(engine) = Engine::find_here() else { return };
+    let Some(engine) = Engine::find_local() else { return };
     let group = engine.group();
     let container = group.work("restarted", "--cpus 0.5", "-spin");
     let watches = Watch::both(engine, &group, &container, "--graphs cpu,memory,network");
@@ -256,7 +257,7 @@ fn restarted_container_omits_counters_once() {
     wait::until("it has used more than before, so that no fall gives the restart away", || {
         (container.cpu().used > used).then_some(())
     });
-    let after = Around::all(&watches, || let_it_work(Duration::from_secs(2)));
+    let after = Around::all(&watches, || wait_while_it_works(Duration::from_secs(2)));
 
     for (before, after) in before.iter().zip(&after) {
         let gauges: Vec<_> = before.after.values.keys().filter(|key| !is_counter(key)).collect();
@@ -269,13 +270,13 @@ fn restarted_container_omits_counters_once() {
 
 #[test]
 fn recreated_container_omits_counters_once() {
-    let Some(engine) = Engine::find_here() else { return };
+    let Some(engine) = Engine::find_local() else { return };
     for source in ["cgroup", "api"] {
         let group = engine.group();
-        let agent = Agent::beside(engine);
+        let agent = Agent::with_engine(engine);
         let options = format!("--instance-name name --stats-source {source} --graphs cpu,memory,network");
         let command = format!("run docker --filter {} {options}", group.filter());
-        let keys = || agent.values(&command).exits(0).without_complaint().metrics().count();
+        let keys = || agent.run(&command).exits(0).without_diagnostics().metrics().count();
         // Held back, so that the other has soon used more, and no fall gives it away.
         let old = group.work("again", "--cpus 0.1", "-spin");
         assert_eq!([keys(), keys()], [2, 2 + 2 + 8]);
@@ -289,14 +290,14 @@ fn recreated_container_omits_counters_once() {
 
 #[test]
 fn host_network_container_prints_all_metrics_except_network() {
-    let Some(engine) = Engine::find_here() else { return };
+    let Some(engine) = Engine::find_local() else { return };
     let Some(disk) = engine.disk() else { return };
     let seen = ["bridge", "host"].map(|network| {
         let group = engine.group();
         let options = format!("--network {network} --memory 256m {}", counting_writes_to(&[&disk]));
         let container = group.work("worker", &options, "");
         let watches = Watch::both(engine, &group, &container, "--graphs all");
-        let arounds = Around::all(&watches, || container.does("-write 1 -to /data/file"));
+        let arounds = Around::all(&watches, || container.do_work("-write 1 -to /data/file"));
         arounds.map(|around| around.after.values.into_keys().collect::<Vec<_>>())
     });
     let graphs =
@@ -314,13 +315,13 @@ fn host_network_container_prints_all_metrics_except_network() {
 
 #[test]
 fn change_of_source_omits_counters_once() {
-    let Some(engine) = Engine::find_here() else { return };
+    let Some(engine) = Engine::find_local() else { return };
     let group = engine.group();
     let container = group.work("worker", "", "-spin");
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let counters = ["cgroup", "cgroup", "api", "api", "cgroup", "cgroup"].map(|source| {
         let command = format!("run docker --filter {} --stats-source {source} --graphs cpu,network", group.filter());
-        let output = agent.values(&command).exits(0).without_complaint();
+        let output = agent.run(&command).exits(0).without_diagnostics();
         counters(&watch::without_instance(&container, &output.metrics().of("docker")))
     });
     assert_eq!(counters, [0, 10, 0, 10, 0, 10]);
@@ -329,14 +330,14 @@ fn change_of_source_omits_counters_once() {
 
 #[test]
 fn keys_are_those_of_mackerel_plugin_docker() {
-    let Some(engine) = Engine::find_here() else { return };
+    let Some(engine) = Engine::find_local() else { return };
     let Some(disk) = engine.disk() else { return };
     let group = engine.group();
     let container = group.work("writer", &counting_writes_to(&[&disk]), "");
     let watches = Watch::both(engine, &group, &container, "");
     // It has done I/O at the first look already.
-    container.does("-write 1 -to /data/file");
-    let arounds = Around::all(&watches, || container.does("-write 1 -to /data/file"));
+    container.do_work("-write 1 -to /data/file");
+    let arounds = Around::all(&watches, || container.do_work("-write 1 -to /data/file"));
     // Version 2 of the control groups counts no synchronous and asynchronous operations.
     let operations: &[_] = if is_version_1() { &["async", "read", "sync", "write"] } else { &["read", "write"] };
     let of = |graph: &str| operations.iter().map(|operation| format!("{graph}.{operation}")).collect::<Vec<_>>();
@@ -357,10 +358,11 @@ fn keys_are_those_of_mackerel_plugin_docker() {
 
 #[test]
 fn health_and_restarts_are_those_of_the_engine() {
-    let Some(engine) = Engine::find_here() else { return };
+    let Some(engine) = Engine::find_local() else { return };
     let group = engine.group();
     // It fails the first time, and the engine starts it again.
-    let container = group.checked_work("stumbler", "--restart on-failure --volume /data", "-stumble /data/been-here");
+    let container =
+        group.work_with_health_check("stumbler", "--restart on-failure --volume /data", "-stumble /data/been-here");
     let health = "{{.RestartCount}} {{.State.Health.Status}}";
     wait::until("it is healthy", || (container.inspect(health) == "1 healthy").then_some(()));
     for watch in Watch::both(engine, &group, &container, "--graphs restarts,health") {

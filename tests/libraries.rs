@@ -17,14 +17,14 @@ fn look_around(language: Language, files: &[(&str, &str)], commands: &[&str]) ->
     for command in commands {
         project.run(command);
     }
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     // It is compiled here, for that takes longer than a run may.
     let component = project.path().join("curious.wasm");
-    let installed = agent.values(&format!("install {}", component.display())).exits(0).without_complaint();
+    let installed = agent.run(&format!("install {}", component.display())).exits(0).without_diagnostics();
     println!("{installed}");
     let target = Witness::new();
-    let output = agent.values(&format!("run curious --target {} --cpu-limit 4s", target.target())).exits(1);
-    target.assert_alone();
+    let output = agent.run(&format!("run curious --target {} --cpu-limit 4s", target.target())).exits(1);
+    target.assert_nothing_elsewhere();
     assert_eq!(output.stdout, "", "{output}");
     let line = one_line(&output);
     assert_eq!(line, lines(&output));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use scenarios::agent::Agent;
 use scenarios::engine::Engine;
 use scenarios::fake_engine::{FakeEngine, container};
-use scenarios::stand_in::StandIn;
+use scenarios::stub_target::StubTarget;
 use scenarios::{mask, stats};
 use serde_json::json;
 
@@ -15,9 +15,9 @@ fn each_format_names_by_its_property() {
     let group = engine.group();
     let app = group.app_with("api", "--publish 8080 --label com.example.role=web/front");
     let instance = |format: &str| {
-        let agent = Agent::beside(engine);
+        let agent = Agent::with_engine(engine);
         let command = format!("run gostats --filter {} --path /stats --instance-name {format}", group.filter());
-        let metrics = agent.values(&command).exits(0).without_complaint().metrics();
+        let metrics = agent.run(&command).exits(0).without_diagnostics().metrics();
         metrics.instances().concat()
     };
     let legal =
@@ -34,9 +34,9 @@ fn each_format_names_by_its_property() {
 
 #[test]
 fn container_without_the_label_is_still_printed() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stand_in.port())]);
-    let output = Agent::on(&engine.host()).values("run gostats --instance-name label:role").exits(0);
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stub_target.port())]);
+    let output = Agent::with_docker_host(&engine.host()).run("run gostats --instance-name label:role").exits(0);
     assert_eq!(output.metrics().count(), 9);
     insta::assert_snapshot!(format!("{:?}\n{}", output.metrics().instances(), mask::ports(&output.stderr)), @r#"
     ["e74fc0"]
@@ -49,10 +49,10 @@ fn containers_with_equal_names_get_stable_suffixes() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let mut apps = group.apps(3);
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let command = format!("run gostats --filter {} --path /stats --instance-name image", group.filter());
     let instances = || {
-        let metrics = agent.values(&command).exits(0).metrics();
+        let metrics = agent.run(&command).exits(0).metrics();
         metrics.instances().into_iter().map(str::to_owned).collect::<BTreeSet<_>>()
     };
     let first = instances();
@@ -66,26 +66,27 @@ fn containers_with_equal_names_get_stable_suffixes() {
 
 #[test]
 fn equal_ports_of_two_hosts_get_different_names() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let port = stand_in.port();
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let port = stub_target.port();
     let command = format!("run gostats --target 127.0.0.1:{port} --target 127.0.0.2:{port}");
-    let metrics = Agent::alone().values(&command).exits(0).metrics();
+    let metrics = Agent::without_engine().run(&command).exits(0).metrics();
     assert_eq!(metrics.count(), 2 * 9);
     assert_eq!(metrics.instances().len(), 2);
 }
 
 #[test]
 fn repeated_target_counts_once() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let target = stand_in.target();
-    let metrics = Agent::alone().values(&format!("run gostats --target {target} --target {target}")).exits(0).metrics();
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let target = stub_target.target();
+    let metrics =
+        Agent::without_engine().run(&format!("run gostats --target {target} --target {target}")).exits(0).metrics();
     assert_eq!(metrics.count(), 9);
-    assert_eq!(stand_in.asked(), 1);
+    assert_eq!(stub_target.requests(), 1);
 }
 
 #[test]
 fn keys_are_valid_for_any_container_name() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
+    let stub_target = StubTarget::serving(stats::body(1, 1));
     let long = "long".repeat(2500);
     let names = [
         "größe",
@@ -106,23 +107,25 @@ fn keys_are_valid_for_any_container_name() {
         "\0",
         long.as_str(),
     ];
-    let mut containers: Vec<_> =
-        (1..).zip(names).map(|(number, name)| container(name, &format!("127.0.0.{number}"), stand_in.port())).collect();
-    let mut nameless = container("nameless", "127.0.1.1", stand_in.port());
+    let mut containers: Vec<_> = (1..)
+        .zip(names)
+        .map(|(number, name)| container(name, &format!("127.0.0.{number}"), stub_target.port()))
+        .collect();
+    let mut nameless = container("nameless", "127.0.1.1", stub_target.port());
     nameless["Names"] = json!([]);
-    let mut null = container("null", "127.0.1.2", stand_in.port());
+    let mut null = container("null", "127.0.1.2", stub_target.port());
     null["Names"] = json!(null);
     containers.extend([nameless, null]);
     let count = containers.len();
 
     let engine = FakeEngine::with_containers(containers);
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
     for format in ["name", "name_id", "label:none"] {
-        let metrics = agent.values(&format!("run gostats --instance-name {format}")).exits(0).metrics();
+        let metrics = agent.run(&format!("run gostats --instance-name {format}")).exits(0).metrics();
         assert_eq!(metrics.count(), count * 9, "{format}");
         assert_eq!(metrics.instances().len(), count, "{format}");
     }
-    let output = agent.values("run gostats --instance-name name").exits(0);
+    let output = agent.run("run gostats --instance-name name").exits(0);
     insta::assert_snapshot!(output.metrics().instances().join("\n").replace(&long, "LONG"), @"
     -
     5b9bc4ba5281
@@ -148,7 +151,7 @@ fn keys_are_valid_for_any_container_name() {
 
 /// One run of `docker` beside these containers.
 fn docker(agent: &Agent, options: &str) -> (Vec<String>, String) {
-    let output = agent.values(&format!("run docker --stats-source api --graphs memory {options}")).exits(0);
+    let output = agent.run(&format!("run docker --stats-source api --graphs memory {options}")).exits(0);
     let metrics = output.metrics();
     let instance = |key: &str| key.rsplit('.').nth(1).expect("docker.memory.INSTANCE.METRIC").to_owned();
     let mut instances: Vec<_> = metrics.keys().into_iter().map(instance).collect();
@@ -164,7 +167,7 @@ fn docker_names_are_those_of_mackerel_plugin_docker() {
     let id = api["Id"].as_str().expect("an id").to_owned();
     let short = &id[..6];
     let engine = FakeEngine::with_containers(vec![api]);
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
     for (options, name) in [
         ("", format!("shop-api_1_{short}")),
         ("--instance-name name_id", format!("shop-api_1_{short}")),
@@ -188,7 +191,7 @@ fn docker_name_falls_back_to_the_id_with_one_warning() {
     let mut labelled = container("labelled", "127.0.0.1", 1);
     labelled["Labels"] = json!({"role": "web"});
     let engine = FakeEngine::with_containers(vec![nameless, empty, labelled]);
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
     let (instances, stderr) = docker(&agent, "--instance-name label:role");
     assert_eq!(instances.len(), 3, "{instances:?}");
     insta::assert_snapshot!(format!("{}\n{stderr}", instances.join(" ")), @"
@@ -206,7 +209,7 @@ fn docker_containers_with_equal_names_get_stable_suffixes() {
         FakeEngine::with_containers(names.iter().map(|name| container(name, "127.0.0.1", 1)).collect())
     };
     let (engine, other) = (of(&["api", "web", "a.b", "a_b"]), of(&["a_b", "web", "api"]));
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     let run = |engine: &FakeEngine, format: &str| {
         docker(&agent, &format!("--docker-host {} --instance-name {format}", engine.host()))
     };
@@ -233,7 +236,7 @@ fn docker_keys_are_valid_for_any_container_name() {
         ["größe", "容器", "two words", "line\nend", "\u{1b}[31mred", "a.b", "..", "#", "*", "%1", "", "-", "a/b", "\0"];
     let containers = names.map(|name| container(name, "127.0.0.1", 1)).to_vec();
     let engine = FakeEngine::with_containers(containers);
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
     for format in ["name", "name_id", "image_name", "label:none"] {
         let (instances, _) = docker(&agent, &format!("--instance-name {format}"));
         assert_eq!(instances.iter().collect::<BTreeSet<_>>().len(), names.len(), "{format}: {instances:?}");

@@ -8,14 +8,14 @@ use scenarios::engine::{Engine, Group};
 use scenarios::fake_engine::{FakeEngine, container};
 use scenarios::go::Program;
 use scenarios::local::Local;
-use scenarios::stand_in::StandIn;
+use scenarios::stub_target::StubTarget;
 use scenarios::{mask, stats, wait};
 use serde_json::{Value, json};
 
 /// The plan for the words behind `run`, as JSON.
 #[track_caller]
 fn plan(agent: &Agent, words: &str) -> Value {
-    json_of(&agent.values(&format!("plan {words} --json")).exits(0).without_complaint())
+    json_of(&agent.run(&format!("plan {words} --json")).exits(0).without_diagnostics())
 }
 
 #[track_caller]
@@ -55,7 +55,7 @@ fn assert_counted(agent: &Agent, words: &str) {
     let mut runs = 0;
     // From the second run on there are rates. A counter that just fell has none, such as an app's released heap now and then.
     wait::until("every counter has grown from one run to the next", || {
-        let metrics = agent.values(&format!("run {words}")).exits(0).without_complaint().metrics();
+        let metrics = agent.run(&format!("run {words}")).exits(0).without_diagnostics().metrics();
         names.extend(metrics.keys().into_iter().map(str::to_owned));
         runs += 1;
         (runs >= 2 && names.len() >= self::metrics(&plan)).then_some(())
@@ -79,7 +79,7 @@ fn plan_counts_the_metrics_of_real_containers() {
         "--total sum --total-only --select memory.* --select gc.* --exclude gc.gc_num",
     ] {
         let words = format!("gostats --filter {} --path /stats {options}", group.filter());
-        assert_counted(&Agent::beside(engine), &words);
+        assert_counted(&Agent::with_engine(engine), &words);
     }
 }
 
@@ -89,7 +89,7 @@ fn plan_counts_the_metrics_of_docker() {
     let group = engine.group();
     let _apps = group.apps(2);
     for options in ["", "--total sum,max --targets-graph --instance-name slot", "--total avg --total-only"] {
-        assert_counted(&Agent::beside(engine), &format!("docker --filter {} {options}", group.filter()));
+        assert_counted(&Agent::with_engine(engine), &format!("docker --filter {} {options}", group.filter()));
     }
 }
 
@@ -99,9 +99,9 @@ fn failed_container_counts_as_failed_without_metrics() {
     let group = engine.group();
     let _good = group.app("good");
     let _bad = group.faults(&["status-500"]);
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let words = format!("gostats --filter {} --path /stats --targets-graph", group.filter());
-    let output = agent.values(&format!("plan {words}")).exits(0);
+    let output = agent.run(&format!("plan {words}")).exits(0);
     insta::assert_snapshot!(report(&group, &output), @"
     GRAPH                LABEL                               METRICS
     gostats_targets      Gostats Targets                     2
@@ -119,7 +119,7 @@ fn failed_container_counts_as_failed_without_metrics() {
     ---
     mackerel-plugin-wasm: gostats: status-500 (127.0.0.1:PORT): answered 500 Internal Server Error instead of 200 OK
     ");
-    let plan = json_of(&agent.values(&format!("plan {words} --json")).exits(0));
+    let plan = json_of(&agent.run(&format!("plan {words} --json")).exits(0));
     assert_eq!((&plan["targets"], &plan["failed"], metrics(&plan)), (&json!(1), &json!(1), 15 + 2));
     assert!(!agent.state_folder().exists(), "a plan remembers something");
 }
@@ -129,12 +129,12 @@ fn report(group: &Group, output: &Output) -> String {
 }
 
 /// So many stand-ins for containers, of 15 metrics each.
-fn fleet(count: u8) -> (StandIn, FakeEngine) {
-    let stand_in = StandIn::telling(stats::body(1, 1));
+fn fleet(count: u8) -> (StubTarget, FakeEngine) {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
     let containers =
-        (1..=count).map(|number| container(&format!("api-{number}"), &format!("127.0.0.{number}"), stand_in.port()));
+        (1..=count).map(|number| container(&format!("api-{number}"), &format!("127.0.0.{number}"), stub_target.port()));
     let engine = FakeEngine::with_containers(containers.collect());
-    (stand_in, engine)
+    (stub_target, engine)
 }
 
 /// Words as a shell splits them.
@@ -162,8 +162,8 @@ fn assert_true(agent: &Agent, words: &str) -> usize {
 #[test]
 fn too_many_metrics_suggests_options() {
     let (_stand_in, engine) = fleet(20);
-    let agent = Agent::on(&engine.host());
-    let output = agent.values("plan gostats --instance-name name").exits(0).without_complaint();
+    let agent = Agent::with_docker_host(&engine.host());
+    let output = agent.run("plan gostats --instance-name name").exits(0).without_diagnostics();
     insta::assert_snapshot!(output.stdout, @"
     GRAPH                LABEL                METRICS
     gostats.#.runtime    Gostats.# Runtime    40
@@ -192,7 +192,7 @@ fn too_many_metrics_suggests_options() {
 #[test]
 fn suggestions_respect_other_options() {
     let (_stand_in, engine) = fleet(20);
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
     for options in [
         "--select memory.* --select gc.*",
         "--exclude gc.* --targets-graph",
@@ -209,10 +209,10 @@ fn suggestions_respect_other_options() {
 #[test]
 fn text_and_json_agree() {
     let (_stand_in, engine) = fleet(20);
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
     for options in ["", "--total sum,max --targets-graph", "--total sum --total-only --select memory.*"] {
         let words = format!("gostats --instance-name name {options}");
-        let text = agent.values(&format!("plan {words}")).exits(0).without_complaint().stdout;
+        let text = agent.run(&format!("plan {words}")).exits(0).without_diagnostics().stdout;
         let plan = plan(&agent, &words);
         // Cells stand two blanks apart, at least.
         let cells =
@@ -249,18 +249,18 @@ fn text_of(value: &Value) -> &str {
 #[test]
 fn printed_command_matches_the_options() {
     let (_stand_in, engine) = fleet(1);
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
     let plan = plan(&agent, "gostats --instance-name name --select memory.*");
     insta::assert_snapshot!(text_of(&plan["command"]), @"mackerel-plugin-wasm run gostats --instance-name name --select 'memory.*'");
     let words = text_of(&plan["command"]).strip_prefix("mackerel-plugin-wasm ").expect("this program");
-    let _ = agent.values(&split(words)).exits(0).without_complaint();
+    let _ = agent.run(&split(words)).exits(0).without_diagnostics();
 }
 
 #[test]
 fn few_metrics_suggest_nothing() {
     let (_stand_in, engine) = fleet(2);
-    let agent = Agent::on(&engine.host());
-    let output = agent.values("plan gostats --instance-name name").exits(0).without_complaint();
+    let agent = Agent::with_docker_host(&engine.host());
+    let output = agent.run("plan gostats --instance-name name").exits(0).without_diagnostics();
     insta::assert_snapshot!(output.stdout, @"
     GRAPH                LABEL                METRICS
     gostats.#.runtime    Gostats.# Runtime    4
@@ -282,8 +282,8 @@ fn few_metrics_suggest_nothing() {
 #[test]
 fn no_targets_count_zero() {
     let engine = FakeEngine::with_containers(Vec::new());
-    let agent = Agent::on(&engine.host());
-    let output = agent.values("plan gostats").exits(0).without_complaint();
+    let agent = Agent::with_docker_host(&engine.host());
+    let output = agent.run("plan gostats").exits(0).without_diagnostics();
     insta::assert_snapshot!(output.stdout, @"
     GRAPH   LABEL      METRICS
     in all  0 targets  0
@@ -301,9 +301,8 @@ fn no_targets_count_zero() {
 #[test]
 fn failed_targets_are_counted_separately() {
     let Some(server) = Local::start(Program::Faults, &["status-500"]) else { return };
-    let agent = Agent::alone();
-    let output =
-        agent.values(&format!("plan gostats --target 127.0.0.1:1 --target {} --targets-graph", server.target()));
+    let agent = Agent::without_engine();
+    let output = agent.run(&format!("plan gostats --target 127.0.0.1:1 --target {} --targets-graph", server.target()));
     let output = output.exits(0);
     insta::assert_snapshot!(format!("{}---\n{}", output.stdout, mask::ports(&output.stderr)), @"
     GRAPH            LABEL                                METRICS
@@ -323,7 +322,7 @@ fn failed_targets_are_counted_separately() {
 #[test]
 fn invalid_options_are_rejected_as_by_run() {
     let (_stand_in, engine) = fleet(1);
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
     for words in [
         "",
         " gostat",
@@ -337,7 +336,7 @@ fn invalid_options_are_rejected_as_by_run() {
         " docker --instance-name port",
         " docker --container-port 80",
     ] {
-        let [run, plan] = ["run", "plan"].map(|command| agent.values(&format!("{command}{words}")).exits(2));
+        let [run, plan] = ["run", "plan"].map(|command| agent.run(&format!("{command}{words}")).exits(2));
         assert_eq!((run.stdout, plan.stdout), (String::new(), String::new()), "{words}");
         if words.is_empty() {
             continue; // Each shows its own help.
@@ -350,9 +349,9 @@ fn invalid_options_are_rejected_as_by_run() {
 
 #[test]
 fn missing_engine_is_the_error_of_run() {
-    let agent = Agent::alone();
-    let plan = agent.values("plan docker").exits(1);
+    let agent = Agent::without_engine();
+    let plan = agent.run("plan docker").exits(1);
     assert!(!agent.state_folder().exists(), "a plan remembers something");
     assert_eq!(plan.stdout, "");
-    assert_eq!(plan.stderr, agent.values("run docker").exits(1).stderr);
+    assert_eq!(plan.stderr, agent.run("run docker").exits(1).stderr);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use scenarios::agent::Agent;
 use scenarios::podman::Podman;
-use scenarios::watch::{Around, Look, PERCENT, Watch, let_it_work};
+use scenarios::watch::{Around, Look, PERCENT, Watch, wait_while_it_works};
 
 const MEBIBYTE: f64 = 1_048_576.0;
 
@@ -18,7 +18,7 @@ fn cgroups_report_the_same_stats_as_for_docker() {
     let group = podman.group();
     let busy = group.work("busy", "--cpus 0.5 --memory 256m", "-spin -hold 64");
     let watch = Watch::on(&podman, &group, &busy, "cgroup", "--graphs cpu,memory,memory-limit,network");
-    let [around] = Around::all(&[watch], || let_it_work(Duration::from_secs(2)));
+    let [around] = Around::all(&[watch], || wait_while_it_works(Duration::from_secs(2)));
     around.assert_half_a_core("cpuacct_percentage", PERCENT);
     let values = &around.after.values;
     assert!((64.0 * MEBIBYTE..=72.0 * MEBIBYTE).contains(&values["memory.rss"]), "{values:?}");
@@ -32,7 +32,7 @@ fn api_stats_omit_what_podman_does_not_report() {
     let group = podman.group();
     let busy = group.work("busy", "--cpus 0.5 --memory 256m", "-spin -hold 64");
     let watch = Watch::on(&podman, &group, &busy, "api", "--graphs cpu,memory,blkio,memory-limit,restarts,health");
-    let [around] = Around::all(&[watch], || let_it_work(Duration::from_secs(2)));
+    let [around] = Around::all(&[watch], || wait_while_it_works(Duration::from_secs(2)));
     around.assert_half_a_core("cpuacct_percentage", PERCENT);
     // Of memory, use with all caches and the limit: neither says what is really used.
     assert_eq!(keys(&around.before), ["memory_limit.limit", "restarts.count"]);
@@ -58,7 +58,7 @@ fn published_port_is_found() {
     let Some(podman) = Podman::start() else { return };
     let group = podman.group();
     let app = group.app("app");
-    let output = Agent::beside(&podman).values(&format!("run gostats --path /stats --filter {}", group.filter()));
-    let output = output.exits(0).without_complaint();
+    let output = Agent::with_engine(&podman).run(&format!("run gostats --path /stats --filter {}", group.filter()));
+    let output = output.exits(0).without_diagnostics();
     assert_eq!(output.metrics().of(&app.key()).len(), 9, "{output}");
 }

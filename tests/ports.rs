@@ -5,7 +5,7 @@ use scenarios::engine::{Engine, Group};
 use scenarios::{mask, port, skip, stats};
 
 fn run(engine: &Engine, group: &Group, options: &str) -> Output {
-    Agent::beside(engine).values(&format!("run gostats --filter {} --path /stats {options}", group.filter()))
+    Agent::with_engine(engine).run(&format!("run gostats --filter {} --path /stats {options}", group.filter()))
 }
 
 #[test]
@@ -19,7 +19,7 @@ fn different_ipv4_and_ipv6_ports_are_each_dialled_at_their_address() {
     // Crosswise: who takes the one family's port to the other's address asks the wrong container.
     let one = group.app_with("one", &format!("--publish 127.0.0.1:{four}:8080 --publish [::1]:{six}:8080"));
     let two = group.app_with("two", &format!("--publish 127.0.0.1:{six}:8080 --publish [::1]:{four}:8080"));
-    let metrics = run(engine, &group, "--instance-name name").exits(0).without_complaint().metrics();
+    let metrics = run(engine, &group, "--instance-name name").exits(0).without_diagnostics().metrics();
     for app in [&one, &two] {
         let [served] = &app.served()[..] else { panic!("{} was not asked once", app.name()) };
         stats::assert_same(&metrics.of(&format!("gostats.{}", app.name())), &stats::gauges(served));
@@ -35,7 +35,7 @@ fn ipv6_only_port_is_dialled_over_ipv6() {
     let group = engine.group();
     let app = group.app_with("six", &format!("--publish [::1]:{}:8080", port::free()));
     assert!(app.address().is_ipv6());
-    let metrics = run(engine, &group, "").exits(0).without_complaint().metrics();
+    let metrics = run(engine, &group, "").exits(0).without_diagnostics().metrics();
     stats::assert_same(&metrics.of(&app.key()), &stats::gauges(&app.last_served()));
 }
 
@@ -44,7 +44,7 @@ fn port_published_twice_is_one_target() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let app = group.app_with("twice", &format!("--publish 8080 --publish 127.0.0.1:{}:8080", port::free()));
-    let metrics = run(engine, &group, "").exits(0).without_complaint().metrics();
+    let metrics = run(engine, &group, "").exits(0).without_diagnostics().metrics();
     assert_eq!(metrics.instances().len(), 1);
     assert_eq!(app.served().len(), 1, "it was asked more than once");
 }
@@ -60,7 +60,7 @@ fn several_ports_require_a_choice() {
     assert_eq!(output.metrics().instances(), [single.address().port().to_string()], "the other container is printed");
     insta::assert_snapshot!(group.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: several: publishes several ports (8080, 9090): choose one, such as --container-port 8080");
 
-    let metrics = run(engine, &group, "--container-port 8080").exits(0).without_complaint().metrics();
+    let metrics = run(engine, &group, "--container-port 8080").exits(0).without_diagnostics().metrics();
     stats::assert_same(&metrics.of(&several.key()), &stats::gauges(&several.last_served()));
     assert_eq!(metrics.instances().len(), 2);
 }
@@ -73,9 +73,10 @@ fn container_without_the_port_is_skipped_silently() {
     let _without = group.app_with("without", "--publish 9090");
     let _udp = group.app_with("udp", "--publish 8080/udp");
     let _nothing = group.app_with("nothing", "");
-    let metrics = run(engine, &group, "--container-port 9999").exits(0).without_complaint().metrics();
+    let metrics = run(engine, &group, "--container-port 9999").exits(0).without_diagnostics().metrics();
     assert_eq!(metrics.count(), 0);
-    let metrics = run(engine, &group, "--filter name=udp --filter name=nothing").exits(0).without_complaint().metrics();
+    let metrics =
+        run(engine, &group, "--filter name=udp --filter name=nothing").exits(0).without_diagnostics().metrics();
     assert_eq!(metrics.count(), 0);
 
     let output = run(engine, &group, "--container-port 8080 --verbose").exits(0);
@@ -93,7 +94,7 @@ fn paused_container_is_skipped_silently() {
     let group = engine.group();
     let [awake, paused] = ["awake", "paused"].map(|name| group.app(name));
     paused.pause();
-    let metrics = run(engine, &group, "").exits(0).without_complaint().metrics();
+    let metrics = run(engine, &group, "").exits(0).without_diagnostics().metrics();
     assert_eq!(metrics.instances(), [awake.address().port().to_string()]);
     let output = run(engine, &group, "--verbose").exits(0);
     let [line] = &output.stderr.lines().collect::<Vec<_>>()[..] else { panic!("not one line: {output}") };
@@ -106,10 +107,10 @@ fn host_network_container_is_dialled_at_the_hosts_port() {
     let group = engine.group();
     let port = port::free();
     let app = group.app_in_host_network("host", port);
-    let metrics = run(engine, &group, &format!("--container-port {port}")).exits(0).without_complaint().metrics();
+    let metrics = run(engine, &group, &format!("--container-port {port}")).exits(0).without_diagnostics().metrics();
     stats::assert_same(&metrics.of(&app.key()), &stats::gauges(&app.last_served()));
 
-    let metrics = run(engine, &group, "").exits(0).without_complaint().metrics();
+    let metrics = run(engine, &group, "").exits(0).without_diagnostics().metrics();
     assert_eq!(metrics.count(), 0, "nothing says which port is meant");
 }
 
@@ -119,6 +120,6 @@ fn exposed_port_is_dialled_at_the_containers_address() {
     let group = engine.group();
     let app = group.app_with("exposed", "--expose 8080");
     let metrics =
-        run(engine, &group, "--container-port 8080 --instance-name name").exits(0).without_complaint().metrics();
+        run(engine, &group, "--container-port 8080 --instance-name name").exits(0).without_diagnostics().metrics();
     stats::assert_same(&metrics.of(&format!("gostats.{}", app.name())), &stats::gauges(&app.last_served()));
 }

@@ -53,18 +53,18 @@ fn values_are_those_of_the_app() {
     for (app, times) in apps.iter().zip([3, 5]) {
         work(app, "code=200&path=%2Fa", times);
     }
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let chosen = "--metric promapp_* --metric go_goroutines";
     let command = format!("run prometheus --filter {} {chosen}", group.filter());
 
     let before = Instant::now();
-    let first = agent.values(&command).exits(0).without_complaint();
+    let first = agent.run(&command).exits(0).without_diagnostics();
     let between = Instant::now();
     for (app, times) in apps.iter().zip([2, 7]) {
         work(app, "code=200&path=%2Fa", times);
     }
     let shortest = between.elapsed().as_secs_f64();
-    let second = agent.values(&command).exits(0).without_complaint();
+    let second = agent.run(&command).exits(0).without_diagnostics();
     let longest = before.elapsed().as_secs_f64();
 
     for app in &apps {
@@ -98,13 +98,13 @@ fn label_values_can_be_any_text_and_series_stay_distinct() {
     for (path, times) in paths.iter().zip(1..) {
         work(&app, &format!("code=200&path={path}"), times);
     }
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let command = format!("run prometheus --filter {} --metric promapp_requests_total", group.filter());
-    let first = agent.values(&command).exits(0);
+    let first = agent.run(&command).exits(0);
     for (path, times) in paths.iter().zip(1..) {
         work(&app, &format!("code=200&path={path}"), times);
     }
-    let second = agent.values(&command).exits(0);
+    let second = agent.run(&command).exits(0);
     let port = app.address().port().to_string();
     insta::assert_snapshot!(group.mask(&mask::ports(&first.stderr)));
     let metrics = second.metrics();
@@ -121,20 +121,21 @@ fn label_values_can_be_any_text_and_series_stay_distinct() {
 #[test]
 fn definitions_are_those_of_the_chosen_metrics() {
     let chosen = "--metric http_requests_total --metric go_goroutines --metric process_*";
-    let output = Agent::alone().definitions(&format!("run prometheus {chosen}")).exits(0).without_complaint();
+    let output =
+        Agent::without_engine().definitions(&format!("run prometheus {chosen}")).exits(0).without_diagnostics();
     assert_eq!(output.stdout, fs::read_to_string("golden/prometheus.meta.txt").expect("the golden file"));
 }
 
 #[test]
 fn metrics_that_cannot_be_printed_are_one_line_with_the_fix() {
     let Some(app) = Local::start(Program::PromApp, &[]) else { return };
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     let address = app.target().parse().expect("an address");
     for path in 0..250 {
         http::get(address, &format!("/work?code=200&path=%2F{path}")).expect("work is done");
     }
     let complaint = |options: &str, code: i32| {
-        let output = agent.values(&format!("run prometheus {options} --target {}", app.target())).exits(code);
+        let output = agent.run(&format!("run prometheus {options} --target {}", app.target())).exits(code);
         assert_eq!(output.stdout, "", "{output}");
         format!("{options}\n    {}", mask::ports(&output.stderr))
     };
@@ -150,12 +151,12 @@ fn metrics_that_cannot_be_printed_are_one_line_with_the_fix() {
     ];
     insta::assert_snapshot!(complaints.concat());
     let narrow = format!("run prometheus --metric promapp_requests_total{{path=\"/7\"}} --target {}", app.target());
-    assert_eq!(agent.values(&narrow).exits(0).without_complaint().stdout, "", "a count shows nothing in its first run");
+    assert_eq!(agent.run(&narrow).exits(0).without_diagnostics().stdout, "", "a count shows nothing in its first run");
 }
 
 #[test]
 fn inspect_works_before_metrics_are_chosen() {
-    let output = Agent::alone().values("inspect prometheus").exits(0).without_complaint();
+    let output = Agent::without_engine().run("inspect prometheus").exits(0).without_diagnostics();
     let (_, graphs) = output.stdout.split_once("\ngraphs\n").expect("a section of graphs");
     insta::assert_snapshot!(graphs.lines().next().unwrap_or_default(), @"  none with the default options: prometheus: --metric is required, once or more: a name such as go_goroutines, or a prefix such as 'go_*'");
 }

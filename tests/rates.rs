@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use scenarios::agent::{Agent, Metrics};
-use scenarios::stand_in::StandIn;
 use scenarios::stats::{self, COUNTERS, GAUGES};
+use scenarios::stub_target::StubTarget;
 use serde_json::Value;
 
 const SECOND: u64 = 1_000_000_000;
@@ -13,23 +13,23 @@ const NOON: u64 = 1_700_000_000 * SECOND;
 /// One agent that asks one stand-in.
 struct Pair {
     agent: Agent,
-    stand_in: StandIn,
+    stub_target: StubTarget,
 }
 
 impl Pair {
-    fn telling(first: Value) -> Self {
-        Self { agent: Agent::alone(), stand_in: StandIn::telling(first) }
+    fn serving(first: Value) -> Self {
+        Self { agent: Agent::without_engine(), stub_target: StubTarget::serving(first) }
     }
 
     fn run(&self) -> Metrics {
-        let command = format!("run gostats --target {}", self.stand_in.target());
-        self.agent.values(&command).exits(0).without_complaint().metrics()
+        let command = format!("run gostats --target {}", self.stub_target.target());
+        self.agent.run(&command).exits(0).without_diagnostics().metrics()
     }
 
     /// The value that each of the six counters is printed with, when all of them are told as this.
     fn growth(&self, body: &Value) -> f64 {
-        self.stand_in.tells(body.clone());
-        let printed = self.run().of(&self.stand_in.key());
+        self.stub_target.serve(body.clone());
+        let printed = self.run().of(&self.stub_target.key());
         assert_eq!(printed.len(), GAUGES.len() + COUNTERS.len(), "{printed:?}");
         let growth = printed["gc.gc_num"];
         assert!(COUNTERS.iter().all(|counter| (printed[*counter] - growth).abs() < 1e-9), "{printed:?}");
@@ -38,8 +38,8 @@ impl Pair {
 
     /// The counters that are printed for this.
     fn counters(&self, body: &Value) -> Vec<&'static str> {
-        self.stand_in.tells(body.clone());
-        let printed = self.run().of(&self.stand_in.key());
+        self.stub_target.serve(body.clone());
+        let printed = self.run().of(&self.stub_target.key());
         for (gauge, right) in stats::gauges(body) {
             assert!((printed[&gauge] - right).abs() < 1e-9, "{gauge} in {printed:?}");
         }
@@ -54,48 +54,48 @@ fn assert_is(printed: f64, right: f64) {
 
 #[test]
 fn first_run_has_no_rates() {
-    let pair = Pair::telling(stats::body(NOON, 1000));
+    let pair = Pair::serving(stats::body(NOON, 1000));
     assert_eq!(pair.counters(&stats::body(NOON, 1000)), [""; 0]);
 }
 
 #[test]
 fn rate_after_30_seconds_is_twice_the_growth() {
-    let pair = Pair::telling(stats::body(NOON, 1000));
+    let pair = Pair::serving(stats::body(NOON, 1000));
     pair.run();
     assert_is(pair.growth(&stats::body(NOON + 30 * SECOND, 1007)), 14.0);
 }
 
 #[test]
 fn rate_after_60_seconds_is_the_growth() {
-    let pair = Pair::telling(stats::body(NOON, 1000));
+    let pair = Pair::serving(stats::body(NOON, 1000));
     pair.run();
     assert_is(pair.growth(&stats::body(NOON + 60 * SECOND, 1007)), 7.0);
 }
 
 #[test]
 fn rate_after_90_seconds_is_two_thirds_of_the_growth() {
-    let pair = Pair::telling(stats::body(NOON, 1000));
+    let pair = Pair::serving(stats::body(NOON, 1000));
     pair.run();
     assert_is(pair.growth(&stats::body(NOON + 90 * SECOND, 1007)), 4.666_666_666_666_667);
 }
 
 #[test]
 fn rate_after_half_a_second_is_120_times_the_growth() {
-    let pair = Pair::telling(stats::body(NOON, 1000));
+    let pair = Pair::serving(stats::body(NOON, 1000));
     pair.run();
     assert_is(pair.growth(&stats::body(NOON + SECOND / 2, 1007)), 840.0);
 }
 
 #[test]
 fn rate_after_5_hours_is_a_300th_of_the_growth() {
-    let pair = Pair::telling(stats::body(NOON, 1000));
+    let pair = Pair::serving(stats::body(NOON, 1000));
     pair.run();
     assert_is(pair.growth(&stats::body(NOON + 5 * 60 * 60 * SECOND, 1007)), 0.023_333_333_333_333_334);
 }
 
 #[test]
 fn short_times_and_large_counts_are_exact() {
-    let pair = Pair::telling(stats::body(NOON, 9_007_199_254_740_000));
+    let pair = Pair::serving(stats::body(NOON, 9_007_199_254_740_000));
     pair.run();
     // 100,000,001 ns apart: 600 times the growth, less one part in a hundred million.
     assert_is(pair.growth(&stats::body(NOON + 100_000_001, 9_007_199_254_740_991)), 594_599.994_054);
@@ -103,14 +103,14 @@ fn short_times_and_large_counts_are_exact() {
 
 #[test]
 fn unchanged_counter_is_zero() {
-    let pair = Pair::telling(stats::body(NOON, 1000));
+    let pair = Pair::serving(stats::body(NOON, 1000));
     pair.run();
     assert_is(pair.growth(&stats::body(NOON + 60 * SECOND, 1000)), 0.0);
 }
 
 #[test]
 fn rate_is_relative_to_the_previous_run() {
-    let pair = Pair::telling(stats::body(NOON, 1000));
+    let pair = Pair::serving(stats::body(NOON, 1000));
     pair.run();
     assert_is(pair.growth(&stats::body(NOON + 60 * SECOND, 1010)), 10.0);
     assert_is(pair.growth(&stats::body(NOON + 120 * SECOND, 1030)), 20.0);
@@ -119,7 +119,7 @@ fn rate_is_relative_to_the_previous_run() {
 
 #[test]
 fn counter_that_fell_is_omitted() {
-    let pair = Pair::telling(stats::body(NOON, 1000));
+    let pair = Pair::serving(stats::body(NOON, 1000));
     pair.run();
     let mut fallen = stats::body(NOON + 60 * SECOND, 1060);
     fallen["heap_released"] = 999.into();
@@ -132,15 +132,15 @@ fn counter_that_fell_is_omitted() {
     ];
     assert_eq!(pair.counters(&fallen), printed);
     // The fall is over: from 999 to 1120 in the next minute, and from 1060 for the others.
-    pair.stand_in.tells(stats::body(NOON + 120 * SECOND, 1120));
-    let next = pair.run().of(&pair.stand_in.key());
+    pair.stub_target.serve(stats::body(NOON + 120 * SECOND, 1120));
+    let next = pair.run().of(&pair.stub_target.key());
     assert_is(next["heap.heap_released"], 121.0);
     assert_is(next["gc.gc_num"], 60.0);
 }
 
 #[test]
 fn rates_are_omitted_if_the_targets_clock_goes_back() {
-    let pair = Pair::telling(stats::body(NOON, 1000));
+    let pair = Pair::serving(stats::body(NOON, 1000));
     pair.run();
     assert_eq!(pair.counters(&stats::body(NOON - 60 * SECOND, 1060)), [""; 0]);
     assert_is(pair.growth(&stats::body(NOON, 1120)), 60.0);
@@ -148,7 +148,7 @@ fn rates_are_omitted_if_the_targets_clock_goes_back() {
 
 #[test]
 fn rates_are_omitted_if_the_targets_clock_stands_still() {
-    let pair = Pair::telling(stats::body(NOON, 1000));
+    let pair = Pair::serving(stats::body(NOON, 1000));
     pair.run();
     assert_eq!(pair.counters(&stats::body(NOON, 1060)), [""; 0]);
     assert_eq!(pair.counters(&stats::body(NOON, 1000)), [""; 0]);
@@ -159,14 +159,14 @@ fn rates_are_omitted_if_the_targets_clock_stands_still() {
 fn rates_use_the_hosts_clock_if_the_target_has_no_time() {
     let mut body = stats::body(NOON, 1000);
     body.as_object_mut().expect("an object").remove("time");
-    let pair = Pair::telling(body.clone());
+    let pair = Pair::serving(body.clone());
     let before = Instant::now();
     pair.run();
     let between = Instant::now();
     body["gc_num"] = 1060.into();
-    pair.stand_in.tells(body);
+    pair.stub_target.serve(body);
     let pause = between.elapsed();
-    let printed = pair.run().of(&pair.stand_in.key())["gc.gc_num"];
+    let printed = pair.run().of(&pair.stub_target.key())["gc.gc_num"];
     // Grown by 60 in no more than the time from the first run's start, and in no less than the time between both runs.
     let per_minute = |time: Duration| 3600.0 / time.as_secs_f64();
     assert!((per_minute(before.elapsed())..=per_minute(pause)).contains(&printed), "{printed}");
@@ -178,12 +178,12 @@ fn missing_metric_is_omitted_and_others_are_printed() {
     for unknown in ["gc_num", "heap_sys"] {
         old.as_object_mut().expect("an object").remove(unknown);
     }
-    let pair = Pair::telling(old.clone());
-    let printed = pair.run().of(&pair.stand_in.key());
+    let pair = Pair::serving(old.clone());
+    let printed = pair.run().of(&pair.stub_target.key());
     assert_eq!(printed.len(), GAUGES.len() - 1, "{printed:?}");
     // Told at last, it is seen for the first time.
-    pair.stand_in.tells(stats::body(NOON + 60 * SECOND, 1000));
-    let printed = pair.run().of(&pair.stand_in.key());
+    pair.stub_target.serve(stats::body(NOON + 60 * SECOND, 1000));
+    let printed = pair.run().of(&pair.stub_target.key());
     assert_eq!(printed.len(), GAUGES.len() + COUNTERS.len() - 1, "{printed:?}");
     assert!(!printed.contains_key("gc.gc_num"));
 }
@@ -196,9 +196,9 @@ fn values_are_printed_as_plain_decimals() {
     body["goroutine_num"] = 0.into();
     body["gc_per_second"] = serde_json::json!(0.000_000_001_25);
     body["gc_pause_per_second"] = serde_json::json!(-0.0);
-    let pair = Pair::telling(body);
+    let pair = Pair::serving(body);
     let output =
-        pair.agent.values(&format!("run gostats --target {}", pair.stand_in.target())).exits(0).without_complaint();
+        pair.agent.run(&format!("run gostats --target {}", pair.stub_target.target())).exits(0).without_diagnostics();
     assert_eq!(output.metrics().count(), GAUGES.len());
     let values: Vec<_> =
         output.stdout.lines().map(|line| line.split('.').skip(2).collect::<Vec<_>>().join(".")).collect();

@@ -30,7 +30,7 @@ fn languages_have_the_same_commands_and_sections() {
 
 #[test]
 fn languages_list_every_option_of_run() {
-    let help = Agent::alone().values("run gostats --help").exits(0).without_complaint().stdout;
+    let help = Agent::without_engine().run("run gostats --help").exits(0).without_diagnostics().stdout;
     let flag = |line: &str| line.split_whitespace().find(|word| word.starts_with("--")).map(str::to_owned);
     let flags: Vec<String> = help.lines().filter(|line| line.trim_start().starts_with('-')).filter_map(flag).collect();
     assert!(flags.len() > 15, "{flags:?}");
@@ -48,7 +48,7 @@ fn commands_without_containers_work_as_written() {
     let mut worked = 0;
     for command in commands.filter(|command| ["conf ", "dashboard "].iter().any(|word| command.starts_with(word))) {
         let (arguments, file) = command.rsplit_once(" > ").expect("into a file");
-        let output = Agent::alone().values(&arguments.replace('\'', "")).exits(0).without_complaint();
+        let output = Agent::without_engine().run(&arguments.replace('\'', "")).exits(0).without_diagnostics();
         assert!(output.stdout.len() > 100, "{file}: {output}");
         worked += 1;
     }

@@ -57,18 +57,18 @@ fn values_are_those_of_info() {
     ask(&small, "SET one 1");
     ask(&large, "MSET one 1 two 2 three 3");
     ask(&large, "-n 15 SET four 4 EX 1000");
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let command = format!("run redis --filter {}", group.filter());
 
     let before = Instant::now();
-    let first = agent.values(&command).exits(0).without_complaint();
+    let first = agent.run(&command).exits(0).without_diagnostics();
     let between = Instant::now();
     ask(&small, "GET one");
     for key in ["one", "two", "absent"] {
         ask(&large, &format!("GET {key}"));
     }
     let shortest = between.elapsed().as_secs_f64();
-    let second = agent.values(&command).exits(0).without_complaint();
+    let second = agent.run(&command).exits(0).without_diagnostics();
     let longest = before.elapsed().as_secs_f64();
 
     for (redis, keys, expires, hits, misses) in [(&small, 1.0, 0.0, 1.0, 0.0), (&large, 4.0, 1.0, 2.0, 1.0)] {
@@ -106,8 +106,8 @@ fn replica_and_cluster_are_reported() {
     let Some(_replica) = group.redis_replica("replica", &main) else { return };
     wait::until("the replica is told of", || ask(&main, "INFO").contains("state=online").then_some(()));
     let names = [&cluster, &main].map(|redis| format!("--filter name={}", redis.name())).join(" ");
-    let output = Agent::beside(engine).values(&format!("run redis --filter {} {names}", group.filter()));
-    let output = output.exits(0).without_complaint();
+    let output = Agent::with_engine(engine).run(&format!("run redis --filter {} {names}", group.filter()));
+    let output = output.exits(0).without_diagnostics();
     let main = printed(&output, &main);
     assert_eq!(main["clients.connected_slaves"].to_bits(), 1_f64.to_bits(), "{output}");
     assert!((0.0..=10.0).contains(&main["lag.slave0_lag"]), "{output}");
@@ -125,22 +125,21 @@ fn password_is_accepted_and_never_shown() {
     let group = engine.group();
     let Some(_one) = group.redis("one", &format!("--requirepass {PASSWORD}")) else { return };
     let (right, wrong) = (secret(PASSWORD), secret("another-s3cret"));
-    let agent = Agent::beside(engine);
-    let run = |options: &str, code: i32| {
-        agent.values(&format!("run redis --filter {} {options}", group.filter())).exits(code)
-    };
+    let agent = Agent::with_engine(engine);
+    let run =
+        |options: &str, code: i32| agent.run(&format!("run redis --filter {} {options}", group.filter())).exits(code);
     let file = |file: &NamedTempFile| format!("--password-file {}", file.path().display());
 
-    let opened = run(&file(&right), 0).without_complaint();
+    let opened = run(&file(&right), 0).without_diagnostics();
     assert!(opened.metrics().count() > 10, "{opened}");
-    let named = run(&format!("{} --username default", file(&right)), 0).without_complaint();
+    let named = run(&format!("{} --username default", file(&right)), 0).without_diagnostics();
     assert_eq!(named.metrics().keys(), opened.metrics().keys().into_iter().collect::<Vec<_>>());
     let refused = [run("", 1), run(&file(&wrong), 1), run(&format!("{} --username nobody", file(&right)), 1)];
     let complaints = refused.each_ref().map(|output| group.mask(&mask::ports(&output.stderr)));
     insta::assert_snapshot!(complaints.concat());
 
-    let inspected = agent.values("inspect redis").exits(0);
-    let helped = agent.values(&format!("run redis {} --help", file(&right))).exits(0);
+    let inspected = agent.run("inspect redis").exits(0);
+    let helped = agent.run(&format!("run redis {} --help", file(&right))).exits(0);
     let mut shown: Vec<String> = refused
         .iter()
         .chain([&opened, &named, &inspected, &helped])
@@ -164,8 +163,8 @@ fn user_needs_only_the_permission_for_info() {
     let Some(_redis) = group.redis("users", &user) else { return };
     let file = secret(PASSWORD);
     let command = format!("run redis --filter {} --username monitor --password-file", group.filter());
-    let output = Agent::beside(engine).values(&format!("{command} {}", file.path().display()));
-    assert!(output.exits(0).without_complaint().metrics().count() > 10);
+    let output = Agent::with_engine(engine).run(&format!("{command} {}", file.path().display()));
+    assert!(output.exits(0).without_diagnostics().metrics().count() > 10);
 }
 
 #[test]
@@ -175,7 +174,7 @@ fn unexpected_password_is_reported() {
     let Some(_redis) = group.redis("open", "") else { return };
     let file = secret(PASSWORD);
     let command = format!("run redis --filter {} --password-file {}", group.filter(), file.path().display());
-    let output = Agent::beside(engine).values(&command).exits(1);
+    let output = Agent::with_engine(engine).run(&command).exits(1);
     insta::assert_snapshot!(group.mask(&mask::ports(&output.stderr)));
 }
 
@@ -214,7 +213,7 @@ fn read_rest(mut stream: TcpStream) -> Vec<u8> {
 fn server_that_is_not_redis_is_one_line_and_gets_no_password() {
     let file = secret(PASSWORD);
     let password = format!("--password-file {}", file.path().display());
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     let mut complaints = String::new();
     for (first, again) in [
         ("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", ""),
@@ -232,7 +231,7 @@ fn server_that_is_not_redis_is_one_line_and_gets_no_password() {
     ] {
         for options in ["", &password] {
             let (address, server) = sending(first, again);
-            let output = agent.values(&format!("run redis --target {address} {options}")).exits(1);
+            let output = agent.run(&format!("run redis --target {address} {options}")).exits(1);
             assert_eq!((output.stdout.as_str(), output.stderr.lines().count()), ("", 1), "{output}");
             let got = server.join().expect("the server ends");
             let is_redis =
@@ -249,7 +248,7 @@ fn server_that_is_not_redis_is_one_line_and_gets_no_password() {
 
 #[test]
 fn definitions_are_those_of_mackerel_plugin_redis() {
-    let output = Agent::alone().definitions("run redis").exits(0).without_complaint();
+    let output = Agent::without_engine().definitions("run redis").exits(0).without_diagnostics();
     let graphs = |text: &str| -> Value {
         let (_, json) = text.split_once('\n').expect("two lines");
         serde_json::from_str::<Value>(json).expect("JSON")["graphs"].take()
@@ -269,6 +268,6 @@ fn definitions_are_those_of_mackerel_plugin_redis() {
 
 #[test]
 fn user_name_without_a_password_is_rejected() {
-    let output = Agent::alone().values("run redis --target 127.0.0.1:1 --username monitor").exits(2);
+    let output = Agent::without_engine().run("run redis --target 127.0.0.1:1 --username monitor").exits(2);
     insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: redis: --username 'monitor' requires --password-file");
 }

@@ -29,10 +29,10 @@ struct Shipping {
 impl Shipping {
     fn new() -> Self {
         let folder = TempDir::new().expect("a temporary folder");
-        let agent = Agent::alone()
-            .with("DOCKER_CONFIG", folder.path())
-            .with("MACKEREL_PLUGIN_WASM_STORE", folder.path().join("store"))
-            .with("PATH", format!("{}:/usr/bin:/bin", folder.path().display()));
+        let agent = Agent::without_engine()
+            .with_env("DOCKER_CONFIG", folder.path())
+            .with_env("MACKEREL_PLUGIN_WASM_STORE", folder.path().join("store"))
+            .with_env("PATH", format!("{}:/usr/bin:/bin", folder.path().display()));
         let shipping = Self { agent, folder };
         shipping.file("strange.wasm", &named("strange"));
         shipping
@@ -55,11 +55,11 @@ impl Shipping {
     }
 
     fn install(&self, reference: &str) -> Output {
-        self.agent.values(&format!("install {reference}"))
+        self.agent.run(&format!("install {reference}"))
     }
 
     fn push(&self, name: &str, reference: &str) -> Output {
-        self.agent.values(&format!("push {} {reference}", self.folder.path().join(name).display()))
+        self.agent.run(&format!("push {} {reference}", self.folder.path().join(name).display()))
     }
 
     /// The component's digest that is pinned.
@@ -97,13 +97,13 @@ fn tag_is_resolved_at_install_time() {
     let [first, second] = [named("strange"), padded(named("strange"), 100)];
     shipping.file("second.wasm", &second);
 
-    let pushed = shipping.push("strange.wasm", &tag).exits(0).without_complaint();
+    let pushed = shipping.push("strange.wasm", &tag).exits(0).without_diagnostics();
     let one = value(&pushed, "digest ").to_owned();
     assert_eq!(value(&pushed, "component "), format!("sha256:{}", sha256(&first)));
     let manifest = http::get(registry.address(), &format!("/v2/team/strange/manifests/{one}")).expect("a manifest");
     assert_eq!(one, format!("sha256:{}", sha256(manifest.as_bytes())), "{manifest}");
 
-    let installed = shipping.install(&format!("oci://{tag}")).exits(0).without_complaint();
+    let installed = shipping.install(&format!("oci://{tag}")).exits(0).without_diagnostics();
     assert!(value(&installed, "origin ").starts_with(&format!("oci://{tag}@{one}, ")), "{installed}");
     assert_eq!(value(&installed, "digest "), format!("sha256:{}", sha256(&first)));
     assert_eq!(shipping.pinned(), sha256(&first));
@@ -111,12 +111,12 @@ fn tag_is_resolved_at_install_time() {
     let two = value(&shipping.push("second.wasm", &format!("oci://{tag}")).exits(0), "digest ").to_owned();
     assert_ne!(one, two);
     assert_eq!(shipping.pinned(), sha256(&first), "the tag leads elsewhere now, the pin does not");
-    let again = shipping.install(&tag).exits(0).without_complaint();
+    let again = shipping.install(&tag).exits(0).without_diagnostics();
     assert_eq!(shipping.pinned(), sha256(&second));
-    let _ = shipping.install(&format!("oci://{tag}@{one}")).exits(0).without_complaint();
+    let _ = shipping.install(&format!("oci://{tag}@{one}")).exits(0).without_diagnostics();
     assert_eq!(shipping.pinned(), sha256(&first), "by its digest, the old one can still be had");
     let without_tag = tag.strip_suffix(":1").expect("a tag");
-    let _ = shipping.install(&format!("oci://{without_tag}@{two}")).exits(0).without_complaint();
+    let _ = shipping.install(&format!("oci://{without_tag}@{two}")).exits(0).without_diagnostics();
     assert_eq!(shipping.pinned(), sha256(&second));
 
     let head = again.stdout.lines().take(4).collect::<Vec<_>>().join("\n");
@@ -178,7 +178,7 @@ fn login_is_that_of_docker() {
     // "ali:open sesame".
     config(json!({"auths": {address.to_string(): {"auth": "YWxpOm9wZW4gc2VzYW1l"}}}));
     for output in both() {
-        let _ = output.exits(0).without_complaint();
+        let _ = output.exits(0).without_diagnostics();
     }
 
     let (user, password) = LOGIN;
@@ -186,7 +186,7 @@ fn login_is_that_of_docker() {
     shipping.helper(&format!("echo '{answer}'"));
     config(json!({"credHelpers": {address.to_string(): "here"}}));
     for output in both() {
-        let _ = output.exits(0).without_complaint();
+        let _ = output.exits(0).without_diagnostics();
     }
     // A helper that is asked about everything knows nothing of most.
     shipping.helper("echo 'credentials not found in native keychain'; exit 1");
@@ -246,7 +246,7 @@ fn faulty_registry_is_one_line_and_installs_nothing() {
         ("no-manifest", whole(&json!(["words"])), status(404)),
         ("no-http", Reply::Raw("SSH-2.0-OpenSSH\r\n".to_owned()), status(404)),
         ("nothing", Reply::Raw(String::new()), status(404)),
-        ("silence", Reply::Silence, status(404)),
+        ("silence", Reply::NoResponse, status(404)),
         ("cut-manifest", cut, status(404)),
         ("cut-chunks", chunks, status(404)),
         ("endless-manifest", endless.clone(), status(404)),
@@ -381,12 +381,12 @@ fn remote_registries_use_tls_and_the_proxy() {
     let Some(front) = Local::start(Program::TlsFront, &arguments) else { return };
     let (proxy, asked) = proxy(front.target().parse().expect("an address"));
     let mut shipping = Shipping::new();
-    shipping.agent = shipping.agent.with("HTTPS_PROXY", format!("http://{proxy}"));
+    shipping.agent = shipping.agent.with_env("HTTPS_PROXY", format!("http://{proxy}"));
     let reference = "oci://registry.example.com/team/strange:1";
     let untrusted = shipping.install(reference).exits(1).stderr;
-    shipping.agent = shipping.agent.with("SSL_CERT_FILE", certificates.path().join("ca.pem"));
-    let _ = shipping.push("strange.wasm", reference).exits(0).without_complaint();
-    let _ = shipping.install(reference).exits(0).without_complaint();
+    shipping.agent = shipping.agent.with_env("SSL_CERT_FILE", certificates.path().join("ca.pem"));
+    let _ = shipping.push("strange.wasm", reference).exits(0).without_diagnostics();
+    let _ = shipping.install(reference).exits(0).without_diagnostics();
     assert_eq!(shipping.pinned(), sha256(&named("strange")));
     let asked = asked.lock().expect("a lock").clone();
     assert!(
@@ -394,7 +394,7 @@ fn remote_registries_use_tls_and_the_proxy() {
         "{asked:?}"
     );
     // This machine's own are not looked for elsewhere, whatever proxy there is.
-    shipping.agent = shipping.agent.with("HTTP_PROXY", format!("http://{proxy}"));
-    let _ = shipping.install(&format!("oci://{}/team/strange:1", registry.address())).exits(0).without_complaint();
+    shipping.agent = shipping.agent.with_env("HTTP_PROXY", format!("http://{proxy}"));
+    let _ = shipping.install(&format!("oci://{}/team/strange:1", registry.address())).exits(0).without_diagnostics();
     insta::assert_snapshot!(shipping.mask(&untrusted), @"mackerel-plugin-wasm: oci://registry.example.com/team/strange:1: no answer from registry.example.com: invalid peer certificate: UnknownIssuer");
 }

@@ -9,8 +9,8 @@ use scenarios::fake_engine::{self, FakeEngine, container, docker_on_v1};
 use scenarios::go::Program;
 use scenarios::http::{self, Reply};
 use scenarios::local::Local;
-use scenarios::stand_in::StandIn;
 use scenarios::stats;
+use scenarios::stub_target::StubTarget;
 use serde_json::Value;
 
 const MINUTE: u64 = 60_000_000_000;
@@ -36,9 +36,9 @@ fn printed(output: &Output, target: &str) -> BTreeSet<String> {
 #[track_caller]
 fn chosen(agent: &Agent, command: &str, options: &str, target: &str) -> String {
     let command = format!("{command} {options}");
-    let defined = defined(&agent.definitions(&command).exits(0).without_complaint());
-    let _ = agent.values(&command).exits(0).without_complaint();
-    let output = agent.values(&command).exits(0).without_complaint();
+    let defined = defined(&agent.definitions(&command).exits(0).without_diagnostics());
+    let _ = agent.run(&command).exits(0).without_diagnostics();
+    let output = agent.run(&command).exits(0).without_diagnostics();
     assert_eq!(printed(&output, target), defined, "printed on the left, defined on the right: {output}");
     let bare = |name: &String| name.replace(".#.", ".").split_once('.').expect("a prefix").1.to_owned();
     defined.iter().map(bare).collect::<Vec<_>>().join(" ")
@@ -47,13 +47,13 @@ fn chosen(agent: &Agent, command: &str, options: &str, target: &str) -> String {
 #[test]
 fn values_and_definitions_have_the_same_metrics() {
     let minute = AtomicU64::new(0);
-    let stand_in = StandIn::telling_live(move || {
+    let stub_target = StubTarget::serving_with(move || {
         let minute = minute.fetch_add(1, Ordering::Relaxed) + 1;
         stats::body(minute * MINUTE, minute * 7)
     });
-    let agent = Agent::alone();
-    let command = format!("run gostats --target {} --instance-name port", stand_in.target());
-    let chosen = |options: &str| chosen(&agent, &command, options, &stand_in.port().to_string());
+    let agent = Agent::without_engine();
+    let command = format!("run gostats --target {} --instance-name port", stub_target.target());
+    let chosen = |options: &str| chosen(&agent, &command, options, &stub_target.port().to_string());
     let all: BTreeSet<_> = stats::GAUGES.into_iter().chain(stats::COUNTERS).collect();
     let all = all.into_iter().collect::<Vec<_>>().join(" ");
     assert_eq!(chosen(""), all);
@@ -97,14 +97,14 @@ fn values_and_definitions_have_the_same_metrics() {
 fn values_and_definitions_of_docker_have_the_same_metrics() {
     let containers = vec![container("api", "127.0.0.1", 1)];
     let second = AtomicU64::new(0);
-    let engine = FakeEngine::answering(move |path| {
+    let engine = FakeEngine::replying(move |path| {
         if !path.split('?').next().is_some_and(|path| path.ends_with("/stats")) {
-            return fake_engine::well_behaved(&containers, path);
+            return fake_engine::default_reply(&containers, path);
         }
         let read = format!("2026-01-02T03:14:{:02}.5Z", second.fetch_add(1, Ordering::Relaxed) % 60);
         Reply::Whole(200, docker_on_v1(&read).to_string())
     });
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
     let command = "run docker --stats-source api --instance-name name";
     let picked = [
         "--select memory.*",
@@ -116,9 +116,9 @@ fn values_and_definitions_of_docker_have_the_same_metrics() {
     .map(|options| {
         // Here the target's name stands behind the graph's.
         let command = format!("{command} {options}");
-        let mut defined = defined(&agent.definitions(&command).exits(0).without_complaint());
-        let _ = agent.values(&command).exits(0).without_complaint();
-        let output = agent.values(&command).exits(0).without_complaint();
+        let mut defined = defined(&agent.definitions(&command).exits(0).without_diagnostics());
+        let _ = agent.run(&command).exits(0).without_diagnostics();
+        let output = agent.run(&command).exits(0).without_diagnostics();
         assert_eq!(printed(&output, "api"), defined, "printed on the left, defined on the right: {output}");
         defined = defined.iter().map(|name| name.replacen("docker.", "", 1)).collect();
         format!("{options}\n    {}\n", defined.into_iter().collect::<Vec<_>>().join(" "))
@@ -142,15 +142,15 @@ fn only_selected_metrics_of_real_containers_are_printed() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let apps = group.apps(2);
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let docker = format!("run docker --filter {} --instance-name name --select *.rss", group.filter());
-    let output = agent.values(&docker).exits(0).without_complaint();
+    let output = agent.run(&docker).exits(0).without_diagnostics();
     assert_eq!(group.mask(&output.metrics().keys().join(" ")), "docker.memory.app0.rss docker.memory.app1.rss");
 
     let gostats = format!("run gostats --filter {} --path /stats --select gc.gc_num --select *_sys", group.filter());
-    let _ = agent.values(&gostats).exits(0).without_complaint();
+    let _ = agent.run(&gostats).exits(0).without_diagnostics();
     let before: Vec<_> = apps.iter().map(scenarios::engine::Container::last_served).collect();
-    let second = agent.values(&gostats).exits(0).without_complaint().metrics();
+    let second = agent.run(&gostats).exits(0).without_diagnostics().metrics();
     for (app, before) in apps.iter().zip(before) {
         let mut right = stats::all(&before, &app.last_served());
         right.retain(|name, _| name == "gc.gc_num" || name.ends_with("_sys"));
@@ -163,8 +163,8 @@ fn only_selected_metrics_of_real_containers_are_printed() {
 /// What a command line is refused with, the same for values and definitions: the whole stderr.
 fn refusal(command: &str, last: &str) -> String {
     let script = format!("exec \"$0\" \"$@\" {last}");
-    let agent = Agent::alone().through(&["sh", "-c", &script]);
-    let [values, definitions] = [agent.values(command), agent.definitions(command)].map(|output| output.exits(2));
+    let agent = Agent::without_engine().with_launcher(&["sh", "-c", &script]);
+    let [values, definitions] = [agent.run(command), agent.definitions(command)].map(|output| output.exits(2));
     assert_eq!((&*values.stdout, &*definitions.stdout), ("", ""), "{last}");
     assert_eq!(values.stderr, definitions.stderr, "{last}");
     assert!(!agent.state_folder().exists(), "{last}");
@@ -244,13 +244,13 @@ fn invalid_patterns_are_rejected_with_the_expected_form() {
 
 #[test]
 fn totals_include_only_selected_metrics() {
-    let stand_in = StandIn::telling(stats::body(MINUTE, 7));
-    let agent = Agent::alone();
+    let stub_target = StubTarget::serving(stats::body(MINUTE, 7));
+    let agent = Agent::without_engine();
     let options = "--total sum,max --select memory.* --select gc.* --exclude *_stack --exclude gc.gc_num";
-    let command = format!("run gostats --target {} {options}", stand_in.target());
-    let defined = defined(&agent.definitions(&command).exits(0).without_complaint());
-    let output = agent.values(&command).exits(0).without_complaint();
-    assert_eq!(printed(&output, &stand_in.port().to_string()), defined);
+    let command = format!("run gostats --target {} {options}", stub_target.target());
+    let defined = defined(&agent.definitions(&command).exits(0).without_diagnostics());
+    let output = agent.run(&command).exits(0).without_diagnostics();
+    assert_eq!(printed(&output, &stub_target.port().to_string()), defined);
     insta::assert_snapshot!(defined.into_iter().collect::<Vec<_>>().join("\n"), @"
     gostats.#.gc.gc_pause_per_second
     gostats.#.gc.gc_per_second
@@ -274,14 +274,14 @@ fn wildcard_series_is_selected_by_its_name() {
     for code in [200, 404] {
         http::get(address, &format!("/work?code={code}&path=%2Fa")).expect("work is done");
     }
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     let command = format!("run prometheus --metric promapp_* --metric go_goroutines --target {}", app.target());
     let series = |options: &str| {
         let command = format!("{command} {options}");
-        let _ = agent.values(&command).exits(0).without_complaint();
-        let output = agent.values(&command).exits(0).without_complaint();
+        let _ = agent.run(&command).exits(0).without_diagnostics();
+        let output = agent.run(&command).exits(0).without_diagnostics();
         let mut names = printed(&output, &app.port().to_string()).into_iter().collect::<Vec<_>>();
-        let defined = defined(&agent.definitions(&command).exits(0).without_complaint());
+        let defined = defined(&agent.definitions(&command).exits(0).without_diagnostics());
         names.push(format!("defined: {}", defined.into_iter().collect::<Vec<_>>().join(" ")));
         format!("{options}\n    {}\n", names.join("\n    "))
     };
@@ -318,13 +318,13 @@ fn wildcard_series_is_selected_by_its_name() {
 
 #[test]
 fn selected_counter_keeps_its_rate_and_selections_do_not_share_state() {
-    let stand_in = StandIn::telling(stats::body(MINUTE, 10));
-    let agent = Agent::alone();
+    let stub_target = StubTarget::serving(stats::body(MINUTE, 10));
+    let agent = Agent::without_engine();
     let run = |minute: u64, count: u64, choice: &str| {
-        stand_in.tells(stats::body(minute * MINUTE, count));
-        let command = format!("run gostats --target {} {choice}", stand_in.target());
-        let output = agent.values(&command).exits(0).without_complaint();
-        output.metrics().of(&stand_in.key())
+        stub_target.serve(stats::body(minute * MINUTE, count));
+        let command = format!("run gostats --target {} {choice}", stub_target.target());
+        let output = agent.run(&command).exits(0).without_diagnostics();
+        output.metrics().of(&stub_target.key())
     };
     let (gc, all) = ("--select gc.gc_num", "--select *_num --exclude *.goroutine_num");
     assert_eq!(run(1, 10, gc), stats::Values::new());

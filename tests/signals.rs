@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use scenarios::agent::{Agent, Output};
-use scenarios::stand_in::StandIn;
+use scenarios::stub_target::StubTarget;
 use scenarios::{load, stats};
 use serde_json::Value;
 
@@ -23,7 +23,7 @@ const PIPE: usize = 64 << 10;
 /// A program that tells the number of each answer as that of its goroutines. Counters are the squares of the numbers, so that the
 /// growth per minute between two answers is the sum of theirs, and that of no other two with the same second.
 struct Squares {
-    stand_in: StandIn,
+    stub_target: StubTarget,
     /// The number of the answer that is remembered.
     remembered: Cell<u64>,
 }
@@ -38,24 +38,24 @@ impl Squares {
     /// Each answer takes so long.
     fn after(delay: Duration) -> Self {
         let number = AtomicU64::new(0);
-        let stand_in = StandIn::telling_live(move || {
+        let stub_target = StubTarget::serving_with(move || {
             thread::sleep(delay);
             answer(number.fetch_add(1, Ordering::Relaxed) + 1)
         });
-        Self { stand_in, remembered: Cell::new(0) }
+        Self { stub_target, remembered: Cell::new(0) }
     }
 
     /// Asserts that a run printed nothing of it, or what is right for an answer after that which is remembered. Then that one is
     /// remembered. Gives whether it printed something.
     #[track_caller]
     fn check(&self, output: &Output) -> bool {
-        let printed = output.metrics().of(&self.stand_in.key());
+        let printed = output.metrics().of(&self.stub_target.key());
         let Some(told) = printed.get("runtime.goroutine_num") else {
             assert!(printed.is_empty(), "{output}");
             return false;
         };
         let before = self.remembered.get();
-        let numbers = before + 1..=self.stand_in.asked() as u64;
+        let numbers = before + 1..=self.stub_target.requests() as u64;
         let is_told = |number: &u64| (stats::gauges(&answer(*number))["runtime.goroutine_num"] - told).abs() < 0.5;
         let number = numbers.into_iter().find(is_told).unwrap_or_else(|| panic!("no answer after {before}: {output}"));
         let right =
@@ -69,7 +69,7 @@ impl Squares {
 /// Asserts that the state of these is as if nothing had happened: it is whole, nothing lies beside it, and the next run knows it.
 #[track_caller]
 fn assert_undisturbed(agent: &Agent, command: &str, programs: &[Squares]) {
-    let output = agent.values(command).exits(0).without_complaint();
+    let output = agent.run(command).exits(0).without_diagnostics();
     for program in programs {
         assert!(program.check(&output), "{output}");
     }
@@ -80,7 +80,7 @@ fn assert_undisturbed(agent: &Agent, command: &str, programs: &[Squares]) {
 }
 
 fn command(programs: &[Squares]) -> String {
-    let targets: Vec<_> = programs.iter().map(|program| format!("--target {}", program.stand_in.target())).collect();
+    let targets: Vec<_> = programs.iter().map(|program| format!("--target {}", program.stub_target.target())).collect();
     format!("run gostats {}", targets.join(" "))
 }
 
@@ -93,7 +93,7 @@ fn signal_at_any_moment_leaves_whole_lines_and_a_valid_state() {
     let _load = load::timed();
     for signal in [Signal::TERM, Signal::INT] {
         let programs = programs(&[4, 5, 10, 20, 40]);
-        let (agent, command) = (Agent::alone(), command(&programs));
+        let (agent, command) = (Agent::without_engine(), command(&programs));
         assert_undisturbed(&agent, &command, &programs);
         let mut ends = [0; 3];
         // Longer on a machine that is slow to start it.
@@ -120,8 +120,8 @@ fn signal_at_any_moment_leaves_whole_lines_and_a_valid_state() {
             assert_eq!(end == 0, printed.contains(&true), "{output}");
             if end != 2 {
                 for (program, printed) in programs.iter().zip(printed) {
-                    let named = complaints.iter().any(|line| line.contains(&program.stand_in.target()));
-                    assert_eq!(named, !printed, "{}: {output}", program.stand_in.target());
+                    let named = complaints.iter().any(|line| line.contains(&program.stub_target.target()));
+                    assert_eq!(named, !printed, "{}: {output}", program.stub_target.target());
                 }
             }
             assert_undisturbed(&agent, &command, &programs);
@@ -156,7 +156,7 @@ fn rest(mut pipe: PipeReader) -> String {
 #[test]
 fn closed_stdout_pipe_is_one_line_and_keeps_the_state() {
     let programs = programs(&[0, 0, 0]);
-    let (agent, command) = (Agent::alone(), command(&programs));
+    let (agent, command) = (Agent::without_engine(), command(&programs));
     assert_undisturbed(&agent, &command, &programs);
     for length in [0, 1, 63, 64, 500] {
         // Full, so that the run has not written all before the reader is gone.
@@ -175,13 +175,13 @@ fn unread_stdout_pipe_is_given_up_after_the_deadline() {
     let _load = load::timed();
     let programs = programs(&[0, 0, 0]);
     // Long names: more than a pipe holds.
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     let (good, targets) = (command(&programs), (1..=40).map(|host| format!("--target 127.0.0.{host}")));
-    let targets: Vec<_> = targets.map(|host| format!("{host}:{}", programs[0].stand_in.port())).collect();
+    let targets: Vec<_> = targets.map(|host| format!("{host}:{}", programs[0].stub_target.port())).collect();
     let prefix = format!("--metric-key-prefix {}", "x".repeat(250));
     let command = format!("run gostats {} {prefix} --deadline 500ms", targets.join(" "));
     assert_undisturbed(&agent, &good, &programs);
-    let all = agent.values(&command).exits(0).without_complaint();
+    let all = agent.run(&command).exits(0).without_diagnostics();
     assert!(all.stdout.len() > PIPE, "{} bytes are no more than a pipe holds", all.stdout.len());
     let before: Vec<_> = agent.state_files().iter().map(|file| fs::read(file).expect("our own file")).collect();
 
@@ -198,15 +198,15 @@ fn unread_stdout_pipe_is_given_up_after_the_deadline() {
 fn unread_stderr_pipe_is_given_up_after_the_deadline() {
     let _load = load::timed();
     let programs = programs(&[0, 0, 0]);
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     let command = format!("{} --target 127.0.0.1:1 --deadline 500ms", command(&programs));
     let assert_right = |output: Output| assert!(programs.iter().all(|program| program.check(&output)), "{output}");
-    assert_right(agent.values(&command).exits(0));
+    assert_right(agent.run(&command).exits(0));
     let (unread, stderr) = full_pipe();
     // Its values are printed and remembered before it has anything to say.
     assert_right(agent.start_into(&command, Stdio::piped(), stderr).output().exits(1));
     drop(unread);
-    assert_right(agent.values(&command).exits(0));
+    assert_right(agent.run(&command).exits(0));
 }
 
 #[test]
@@ -215,23 +215,23 @@ fn closed_standard_streams_are_harmless() {
         let programs = programs(&[0, 0]);
         let command = command(&programs);
         let launcher = format!("exec \"$@\" {closed}");
-        let agent = Agent::alone();
+        let agent = Agent::without_engine();
         assert_undisturbed(&agent, &command, &programs);
-        let agent = agent.through(&["sh", "-c", &launcher, "sh"]);
-        let output = agent.values(&command).exits(0).without_complaint();
+        let agent = agent.with_launcher(&["sh", "-c", &launcher, "sh"]);
+        let output = agent.run(&command).exits(0).without_diagnostics();
         for program in &programs {
             assert_eq!(program.check(&output), is_printed, "{closed}: {output}");
             // What went to a closed stdout is as good as printed.
             program.remembered.set(2);
         }
-        assert_undisturbed(&agent.through(&[]), &command, &programs);
+        assert_undisturbed(&agent.with_launcher(&[]), &command, &programs);
     }
 }
 
 #[test]
 fn standard_streams_without_a_reader_are_harmless() {
     let programs = programs(&[0, 0]);
-    let (agent, command) = (Agent::alone(), command(&programs));
+    let (agent, command) = (Agent::without_engine(), command(&programs));
     assert_undisturbed(&agent, &command, &programs);
     // Nobody reads either: what it says is lost, and no more.
     let (stdout, stderr) = [(); 2].map(|()| io::pipe().expect("a pipe").1).into();

@@ -13,7 +13,7 @@ use scenarios::agent::{Agent, Metrics, Output};
 use scenarios::disk::Disk;
 use scenarios::engine::{Container, Engine, Group};
 use scenarios::fake_engine::{self, FakeEngine, container};
-use scenarios::stand_in::StandIn;
+use scenarios::stub_target::StubTarget;
 use scenarios::{mask, skip, stats, wait};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -47,7 +47,7 @@ impl Times {
     /// The agent in so many seconds.
     fn after(&self, seconds: usize) -> Agent {
         let launcher = ["unshare", "--time", "--boottime", &seconds.to_string(), "--"];
-        Agent::on(&self.host).working_in(self.folder.path().to_owned()).through(&launcher)
+        Agent::with_docker_host(&self.host).with_workdir(self.folder.path().to_owned()).with_launcher(&launcher)
     }
 }
 
@@ -78,7 +78,7 @@ fn limits(output: &Output, group: &Group) -> BTreeMap<usize, usize> {
 fn run_docker(agent: &Agent, group: &Group) -> BTreeMap<usize, usize> {
     let options = "--graphs memory-limit --select memory_limit.limit --instance-name slot";
     let command = format!("run docker --filter {} {options}", group.filter());
-    limits(&agent.values(&command).exits(0).without_complaint(), group)
+    limits(&agent.run(&command).exits(0).without_diagnostics(), group)
 }
 
 #[test]
@@ -174,9 +174,9 @@ fn new_container_in_a_slot_has_no_rates_at_first() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let apps = group.apps(3);
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let command = format!("run gostats --filter {} --path /stats --instance-name slot", group.filter());
-    let run = || agent.values(&command).exits(0).without_complaint().metrics();
+    let run = || agent.run(&command).exits(0).without_diagnostics().metrics();
     let slot = |metrics: &Metrics, number: usize| metrics.of(&format!("gostats.{number}"));
 
     // The first are numbered in the order of their names.
@@ -210,8 +210,8 @@ impl Changing {
     fn with(containers: Vec<Value>) -> Self {
         let containers = Arc::new(Mutex::new(containers));
         let listed = Arc::clone(&containers);
-        let engine = FakeEngine::answering(move |path| {
-            fake_engine::well_behaved(&listed.lock().expect("no answer panics"), path)
+        let engine = FakeEngine::replying(move |path| {
+            fake_engine::default_reply(&listed.lock().expect("no answer panics"), path)
         });
         Self { engine, containers }
     }
@@ -240,16 +240,16 @@ fn age_slots(file: &Path) {
 
 #[test]
 fn reassigned_slot_has_no_rates_at_first() {
-    let [low, high] = [(); 2].map(|()| StandIn::telling(json!({})));
-    let container = |name: &str, stand_in: &StandIn| container(name, "127.0.0.1", stand_in.port());
+    let [low, high] = [(); 2].map(|()| StubTarget::serving(json!({})));
+    let container = |name: &str, stub_target: &StubTarget| container(name, "127.0.0.1", stub_target.port());
     let engine = Changing::with(vec![container("low", &low)]);
     let Some(times) = Times::on(&engine.engine.host()) else { return };
     // All runs are in the same hour, so that no clock is taken for one that was set: that would leave out rates too.
     let agent = times.after(3600);
     let run = |minute: u64, counts: [u64; 2]| {
-        low.tells(stats::body(minute * MINUTE, counts[0]));
-        high.tells(stats::body(minute * MINUTE, counts[1]));
-        agent.values("run gostats --instance-name slot --select *_num").exits(0).without_complaint().metrics()
+        low.serve(stats::body(minute * MINUTE, counts[0]));
+        high.serve(stats::body(minute * MINUTE, counts[1]));
+        agent.run("run gostats --instance-name slot --select *_num").exits(0).without_diagnostics().metrics()
     };
     let rate = |metrics: &Metrics, slot: &str| metrics.of(slot).get("gc.gc_num").copied();
     assert_eq!(rate(&run(1, [7, 0]), "gostats.1"), None);
@@ -270,13 +270,13 @@ fn reassigned_slot_has_no_rates_at_first() {
 }
 
 /// Stand-ins that tell their place as the number of goroutines, and their containers by name.
-fn numbered<const N: usize>(names: [&str; N]) -> (Vec<StandIn>, Vec<Value>) {
+fn numbered<const N: usize>(names: [&str; N]) -> (Vec<StubTarget>, Vec<Value>) {
     let all = (1_u64..).zip(names).map(|(number, name)| {
         let mut body = stats::body(MINUTE, 7);
         body["goroutine_num"] = number.into();
-        let stand_in = StandIn::telling(body);
-        let container = container(name, "127.0.0.1", stand_in.port());
-        (stand_in, container)
+        let stub_target = StubTarget::serving(body);
+        let container = container(name, "127.0.0.1", stub_target.port());
+        (stub_target, container)
     });
     all.unzip()
 }
@@ -296,7 +296,7 @@ fn overlapping_runs_agree_about_slots() {
         // would count from the second on.
         let lists = Arc::new(AtomicUsize::new(0));
         let (asked, listed) = (Arc::clone(&lists), containers.clone());
-        let engine = FakeEngine::answering(move |path| {
+        let engine = FakeEngine::replying(move |path| {
             let mut known = &listed[..];
             if path.split('?').next().is_some_and(|path| path.ends_with("/containers/json")) {
                 if asked.fetch_add(1, Ordering::SeqCst) == 0 {
@@ -304,16 +304,16 @@ fn overlapping_runs_agree_about_slots() {
                 }
                 wait::until("both runs ask", || (asked.load(Ordering::SeqCst) >= 2).then_some(()));
             }
-            fake_engine::well_behaved(known, path)
+            fake_engine::default_reply(known, path)
         });
-        let agent = Agent::on(&engine.host());
+        let agent = Agent::with_docker_host(&engine.host());
         let command = "run gostats --instance-name slot --select *.goroutine_num";
         let runs = [(); 2].map(|()| agent.start(command));
-        let [one, other] = runs.map(|run| goroutines(&run.output().exits(0).without_complaint()));
+        let [one, other] = runs.map(|run| goroutines(&run.output().exits(0).without_diagnostics()));
         let (fewer, all) = if one.len() < other.len() { (one, other) } else { (other, one) };
         assert_eq!((fewer.len(), all.len()), (3, 4));
         assert!(fewer.iter().all(|(slot, number)| all.get(slot) == Some(number)), "{fewer:?} and {all:?}");
-        let next = agent.values(command).exits(0).without_complaint();
+        let next = agent.run(command).exits(0).without_diagnostics();
         assert_eq!(goroutines(&next), all);
         assert_eq!(lists.load(Ordering::SeqCst), 3);
     }
@@ -327,10 +327,10 @@ fn slots_are_numbered_for_each_label_value() {
         container["Labels"] = label.map_or(json!({}), |label| json!({"com.example.role": label}));
     }
     let engine = Changing::with(containers.clone());
-    let agent = Agent::on(&engine.engine.host());
+    let agent = Agent::with_docker_host(&engine.engine.host());
     let run = || {
         let options = "--instance-name slot:label:com.example.role --select *.goroutine_num";
-        let output = agent.values(&format!("run gostats {options}")).exits(0).without_complaint();
+        let output = agent.run(&format!("run gostats {options}")).exits(0).without_diagnostics();
         goroutines(&output).iter().map(|(name, number)| format!("{name}: {number}")).collect::<Vec<_>>().join("\n")
     };
     insta::assert_snapshot!(run());
@@ -358,14 +358,14 @@ fn unsaved_slots_are_not_assigned_and_totals_remain() {
         let name = files.first().and_then(|file| file.file_name()).map(|name| name.to_string_lossy().into_owned());
         values + &name.map_or(stderr.clone(), |name| stderr.replace(&name, "FILE.json"))
     };
-    let run = |agent: &Agent| said(agent, &agent.values(command).exits(0));
+    let run = |agent: &Agent| said(agent, &agent.run(command).exits(0));
 
     let engine = Changing::with(two.clone());
-    let agent = Agent::on(&engine.engine.host());
+    let agent = Agent::with_docker_host(&engine.engine.host());
     fs::write(agent.state_folder(), "").expect("a file in a new folder");
     insta::assert_snapshot!(run(&agent));
 
-    let agent = Agent::on(&engine.engine.host());
+    let agent = Agent::with_docker_host(&engine.engine.host());
     insta::assert_snapshot!(run(&agent));
     let lock = fs::File::open(state_file(&agent).with_extension("json.lock")).expect("a lock file");
     lock.lock().expect("nobody else has it");
@@ -373,7 +373,7 @@ fn unsaved_slots_are_not_assigned_and_totals_remain() {
     drop(lock);
 
     let Some(disk) = Disk::with("size=64k") else { return };
-    let agent = Agent::on(&engine.engine.host()).working_in(disk.path());
+    let agent = Agent::with_docker_host(&engine.engine.host()).with_workdir(disk.path());
     let well = run(&agent);
     disk.fill();
     // Slots that are on the disk are known. A new one would be forgotten.
@@ -390,9 +390,9 @@ fn unsaved_slots_are_not_assigned_and_totals_remain() {
 fn unsaved_slots_alone_print_nothing() {
     let (_stand_ins, containers) = numbered(["a", "b"]);
     let engine = FakeEngine::with_containers(containers);
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
     fs::write(agent.state_folder(), "").expect("a file in a new folder");
-    let output = agent.values("run gostats --instance-name slot").exits(0);
+    let output = agent.run("run gostats --instance-name slot").exits(0);
     assert_eq!(output.stdout, "");
     assert_eq!(output.stderr.lines().count(), 2, "{output}");
 }
@@ -401,10 +401,10 @@ fn unsaved_slots_alone_print_nothing() {
 fn slots_of_different_filters_are_separate() {
     let (_stand_ins, containers) = numbered(["a", "b", "c"]);
     let engine = Changing::with(containers.clone());
-    let agent = Agent::on(&engine.engine.host());
+    let agent = Agent::with_docker_host(&engine.engine.host());
     let run = |format: &str| {
         let options = format!("--instance-name {format} --select *.goroutine_num");
-        let output = agent.values(&format!("run gostats {options}")).exits(0);
+        let output = agent.run(&format!("run gostats {options}")).exits(0);
         goroutines(&output).into_keys().collect::<Vec<_>>().join(" ")
     };
     assert_eq!(run("slot"), "1 2 3");
@@ -418,7 +418,7 @@ fn slots_of_different_filters_are_separate() {
 #[test]
 fn slots_require_containers() {
     let complaint = |options: &str| {
-        let output = Agent::alone().values(&format!("run gostats {options}")).exits(2);
+        let output = Agent::without_engine().run(&format!("run gostats {options}")).exits(2);
         assert_eq!(output.stdout, "", "{output}");
         let lines: String =
             output.stderr.lines().map(|line| format!("    {line}").trim_end().to_owned() + "\n").collect();

@@ -39,13 +39,13 @@ fn runs() -> usize {
 
 #[test]
 fn every_value_is_right_while_containers_come_and_go() {
-    let Some(engine) = Engine::find_here() else { return };
+    let Some(engine) = Engine::find_local() else { return };
     let begin = Instant::now();
     let group = engine.heavy_group();
     let (staying, moving) = CONTAINERS;
     let mut herd = Herd::start(engine, &group, staying, moving);
     println!("{} containers started in {:?}", staying + moving, begin.elapsed());
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let command = format!("run gostats --filter {} --path /stats", group.filter());
 
     let begin = Instant::now();
@@ -143,7 +143,7 @@ fn assert_right(soak: &[Run], lives: &[Life]) {
         let mut ports: BTreeSet<_> = metrics.instances().into_iter().map(str::to_owned).collect();
         for (index, life) in lives.iter().enumerate() {
             let printed = metrics.of(&format!("gostats.{}", life.port));
-            let answers = life.answers_in(run);
+            let answers = life.responses_in(run);
             assert!(answers.len() <= 1, "run {number} asked {} {} times", life.name, answers.len());
             let Some(answer) = answers.last().filter(|_| !printed.is_empty()) else {
                 assert!(!life.spans(run), "run {number}: {} is missing: {output}", life.name);
@@ -154,8 +154,8 @@ fn assert_right(soak: &[Run], lives: &[Life]) {
                 !complaints.iter().any(|(name, what)| *name == life.name && what.starts_with("no counters"));
             let before = last.get(&index).filter(|_| has_start);
             let right = match before {
-                Some(before) => stats::all(&life.answers[*before], &life.answers[answer]),
-                None => stats::gauges(&life.answers[answer]),
+                Some(before) => stats::all(&life.responses[*before], &life.responses[answer]),
+                None => stats::gauges(&life.responses[answer]),
             };
             assert!(is_same(&printed, &right), "run {number}: {} is {right:?}, and printed was {printed:?}", life.name);
             values += printed.len();

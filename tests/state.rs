@@ -13,7 +13,7 @@ use scenarios::agent::{Agent, Output};
 use scenarios::disk::Disk;
 use scenarios::go::Program;
 use scenarios::local::Local;
-use scenarios::stand_in::StandIn;
+use scenarios::stub_target::StubTarget;
 use scenarios::{load, mask, skip, stats, wait};
 use serde_json::{Value, json};
 
@@ -22,36 +22,36 @@ const MINUTE: u64 = 60_000_000_000;
 /// An agent that asks a stand-in once a minute by the stand-in's clock.
 struct Minutes {
     agent: Agent,
-    stand_in: StandIn,
+    stub_target: StubTarget,
     minute: u64,
 }
 
 impl Minutes {
     fn new() -> Self {
-        Self::of(Agent::alone())
+        Self::of(Agent::without_engine())
     }
 
     fn of(agent: Agent) -> Self {
-        Self { agent, stand_in: StandIn::telling(json!({})), minute: 0 }
+        Self { agent, stub_target: StubTarget::serving(json!({})), minute: 0 }
     }
 
     /// Runs a minute after the last run. Every counter has grown by 7.
     fn run(&mut self) -> Output {
         self.minute += 1;
-        self.stand_in.tells(stats::body(self.minute * MINUTE, self.minute * 7));
-        self.agent.values(&format!("run gostats --target {}", self.stand_in.target())).exits(0)
+        self.stub_target.serve(stats::body(self.minute * MINUTE, self.minute * 7));
+        self.agent.run(&format!("run gostats --target {}", self.stub_target.target())).exits(0)
     }
 
     /// Runs as on a machine where all is well.
     fn run_well(&mut self) {
-        let output = self.run().without_complaint();
+        let output = self.run().without_diagnostics();
         assert!(self.knows_rates(&output), "{output}");
     }
 
     /// Whether the counters are there, and right.
     #[track_caller]
     fn knows_rates(&self, output: &Output) -> bool {
-        let printed = output.metrics().of(&self.stand_in.key());
+        let printed = output.metrics().of(&self.stub_target.key());
         let rates: Vec<_> = stats::COUNTERS.iter().filter_map(|counter| printed.get(*counter)).collect();
         assert!(rates.iter().all(|rate| (**rate - 7.0).abs() < 1e-9), "{output}");
         assert_eq!(printed.len(), stats::GAUGES.len() + rates.len(), "{output}");
@@ -76,7 +76,7 @@ impl Minutes {
     /// Runs twice, spoils the state, and runs twice more: the first run after it complains in one line and knows no
     /// rates, and the second is as well as ever. Gives the complaint.
     fn survives(mut self, spoil: impl Fn(&Path)) -> String {
-        let _ = self.run().without_complaint();
+        let _ = self.run().without_diagnostics();
         self.run_well();
         spoil(&self.file());
         let output = self.run();
@@ -114,7 +114,7 @@ fn entries(folder: &Path) -> Vec<String> {
 #[test]
 fn state_is_private_and_the_only_file() {
     let mut minutes = Minutes::new();
-    let _ = minutes.run().without_complaint();
+    let _ = minutes.run().without_diagnostics();
     minutes.run_well();
     let folder = minutes.agent.state_folder();
     assert_eq!(entries(minutes.agent.workdir()).len(), 1);
@@ -130,8 +130,9 @@ fn state_is_private_and_the_only_file() {
 #[test]
 fn state_defaults_to_the_temporary_folder() {
     let temp = tempfile::tempdir().expect("a temporary folder");
-    let mut minutes = Minutes::of(Agent::alone().with("MACKEREL_PLUGIN_WORKDIR", "").with("TMPDIR", temp.path()));
-    let _ = minutes.run().without_complaint();
+    let mut minutes =
+        Minutes::of(Agent::without_engine().with_env("MACKEREL_PLUGIN_WORKDIR", "").with_env("TMPDIR", temp.path()));
+    let _ = minutes.run().without_diagnostics();
     minutes.run_well();
     assert_eq!(entries(temp.path()).len(), 1);
     assert_eq!(entries(minutes.agent.workdir()).len(), 0);
@@ -174,7 +175,7 @@ fn truncated_state_is_ignored_with_one_warning() {
 #[test]
 fn state_truncated_anywhere_is_ignored_with_one_warning() {
     let mut minutes = Minutes::new();
-    let _ = minutes.run().without_complaint();
+    let _ = minutes.run().without_diagnostics();
     let whole = fs::metadata(minutes.file()).expect("our own file").len();
     for length in 0..whole {
         let file = fs::File::options().write(true).open(minutes.file()).expect("a file that can be written");
@@ -261,7 +262,7 @@ fn unreadable_state_is_ignored_with_one_warning() {
     let launcher = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
     let is_root = rustix::process::getuid().is_root();
     // Root may read everything, unless it is taken from it.
-    let agent = if is_root { Agent::alone().through(&launcher) } else { Agent::alone() };
+    let agent = if is_root { Agent::without_engine().with_launcher(&launcher) } else { Agent::without_engine() };
     let close = |file: &Path| fs::set_permissions(file, Permissions::from_mode(0o000)).expect("our own file");
     insta::assert_snapshot!(Minutes::of(agent).survives(close), @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: Permission denied (os error 13)");
 }
@@ -272,7 +273,7 @@ fn leftover_temporary_file_is_replaced() {
     let new = |minutes: &Minutes| minutes.file().with_extension("json.new");
     let elsewhere = tempfile::NamedTempFile::new().expect("a temporary file");
     let mut minutes = Minutes::new();
-    let _ = minutes.run().without_complaint();
+    let _ = minutes.run().without_diagnostics();
     let puts: [&dyn Fn(&Path); 3] = [
         &|new| fs::write(new, "x".repeat(100_000)).expect("a file"),
         &|new| symlink(elsewhere.path(), new).expect("a link"),
@@ -291,7 +292,7 @@ fn leftover_temporary_file_is_replaced() {
 fn state_is_unchanged_without_a_lock() {
     let elsewhere = tempfile::NamedTempFile::new().expect("a temporary file");
     let mut minutes = Minutes::new();
-    let _ = minutes.run().without_complaint();
+    let _ = minutes.run().without_diagnostics();
     let lock = minutes.file().with_extension("json.lock");
     let before = fs::read(minutes.file()).expect("our own file");
     let puts: [&dyn Fn(); 2] =
@@ -316,8 +317,8 @@ fn state_is_unchanged_without_a_lock() {
 /// the same, and the state stays as it is.
 fn on_a_disk(options: &str, spoil: impl Fn(&mut Disk), mend: impl Fn(&mut Disk)) -> Option<String> {
     let mut disk = Disk::with(options)?;
-    let mut minutes = Minutes::of(Agent::alone().working_in(disk.path()));
-    let _ = minutes.run().without_complaint();
+    let mut minutes = Minutes::of(Agent::without_engine().with_workdir(disk.path()));
+    let _ = minutes.run().without_diagnostics();
     minutes.run_well();
     spoil(&mut disk);
     let (before, files) = (fs::read(minutes.file()).expect("our own file"), entries(&minutes.agent.state_folder()));
@@ -363,7 +364,7 @@ fn first_run_on_a_full_or_read_only_disk_has_no_state() {
     for spoil in spoils {
         let Some(mut disk) = Disk::with(options) else { return };
         spoil(&mut disk);
-        let mut minutes = Minutes::of(Agent::alone().working_in(disk.path()));
+        let mut minutes = Minutes::of(Agent::without_engine().with_workdir(disk.path()));
         for _ in 0..2 {
             let output = minutes.run();
             assert!(!minutes.knows_rates(&output), "{output}");
@@ -376,7 +377,7 @@ fn first_run_on_a_full_or_read_only_disk_has_no_state() {
         } else {
             disk.remount("rw");
         }
-        let output = minutes.run().without_complaint();
+        let output = minutes.run().without_diagnostics();
         assert!(!minutes.knows_rates(&output), "{output}");
         minutes.run_well();
     }
@@ -405,7 +406,7 @@ fn with_the_clock_set(by: Duration, forward: bool) {
         moved(&mut target["seen"]["wall"]);
         moved(&mut target["reading"]["time"]);
     });
-    let output = minutes.run().without_complaint();
+    let output = minutes.run().without_diagnostics();
     assert!(!minutes.knows_rates(&output), "the clock was set by {by:?}: {output}");
     minutes.run_well();
 }
@@ -434,7 +435,7 @@ fn state_from_the_future_omits_rates() {
             target[time[0]][time[1]] = (u64::MAX / 2).into();
         }
     });
-    let output = minutes.run().without_complaint();
+    let output = minutes.run().without_diagnostics();
     assert!(!minutes.knows_rates(&output), "{output}");
     minutes.run_well();
 }
@@ -442,12 +443,12 @@ fn state_from_the_future_omits_rates() {
 #[test]
 fn state_is_whole_whenever_a_run_is_killed() {
     let mut minutes = Minutes::new();
-    let _ = minutes.run().without_complaint();
-    let command = format!("run gostats --target {}", minutes.stand_in.target());
+    let _ = minutes.run().without_diagnostics();
+    let command = format!("run gostats --target {}", minutes.stub_target.target());
     let mut printed = 0;
     for moment in 0..60 {
         minutes.minute += 1;
-        minutes.stand_in.tells(stats::body(minutes.minute * MINUTE, minutes.minute * 7));
+        minutes.stub_target.serve(stats::body(minutes.minute * MINUTE, minutes.minute * 7));
         let running = minutes.agent.start(&command);
         thread::sleep(moment * Duration::from_micros(250));
         running.signal(Signal::KILL);
@@ -518,7 +519,8 @@ fn missing_work_folder_disables_the_state() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::write(folder.path().join("file"), "").expect("a file in a new folder");
     let complaints = ["missing", "file"].map(|name| {
-        let mut minutes = Minutes::of(Agent::alone().with("MACKEREL_PLUGIN_WORKDIR", folder.path().join(name)));
+        let mut minutes =
+            Minutes::of(Agent::without_engine().with_env("MACKEREL_PLUGIN_WORKDIR", folder.path().join(name)));
         let output = minutes.run();
         assert!(!minutes.knows_rates(&output), "{output}");
         mask::path(&output.stderr, folder.path(), "FOLDER")
@@ -532,7 +534,7 @@ fn missing_work_folder_disables_the_state() {
 #[test]
 fn folder_in_place_of_the_file_disables_the_state() {
     let mut minutes = Minutes::new();
-    let _ = minutes.run().without_complaint();
+    let _ = minutes.run().without_diagnostics();
     let file = minutes.file();
     fs::remove_file(&file).expect("our own file");
     fs::create_dir(&file).expect("a folder that can be made");
@@ -549,7 +551,7 @@ fn folder_in_place_of_the_file_disables_the_state() {
 #[test]
 fn state_is_unchanged_while_another_run_holds_the_lock() {
     let mut minutes = Minutes::new();
-    let _ = minutes.run().without_complaint();
+    let _ = minutes.run().without_diagnostics();
     let before = fs::read(minutes.file()).expect("our own file");
     let lock = fs::File::open(minutes.file().with_extension("json.lock")).expect("a lock file");
     lock.lock().expect("nobody else has it");
@@ -565,15 +567,15 @@ fn state_is_unchanged_while_another_run_holds_the_lock() {
 fn state_is_separate_for_each_prefix_and_collector_option() {
     let mut minutes = Minutes::new();
     let _ = minutes.run();
-    let target = minutes.stand_in.target();
+    let target = minutes.stub_target.target();
     for options in ["--path /stats", "--metric-key-prefix web"] {
         let output =
-            minutes.agent.values(&format!("run gostats --target {target} {options}")).exits(0).without_complaint();
+            minutes.agent.run(&format!("run gostats --target {target} {options}")).exits(0).without_diagnostics();
         assert_eq!(output.metrics().count(), stats::GAUGES.len(), "{output}");
     }
     assert_eq!(minutes.agent.state_files().len(), 3);
     // What does not change the numbers shares them.
-    let _ = minutes.agent.values(&format!("run gostats --target {target} --timeout 3 --deadline 9 --verbose")).exits(0);
+    let _ = minutes.agent.run(&format!("run gostats --target {target} --timeout 3 --deadline 9 --verbose")).exits(0);
     assert_eq!(minutes.agent.state_files().len(), 3);
     minutes.run_well();
 }
@@ -582,21 +584,21 @@ fn state_is_separate_for_each_prefix_and_collector_option() {
 fn run_that_overlaps_a_slow_one_keeps_rates_right() {
     let _load = load::timed();
     let Some(never) = Local::start(Program::Faults, &["never"]) else { return };
-    let stand_in = StandIn::telling(stats::body(MINUTE, 7));
-    let agent = Agent::alone();
-    let command = format!("run gostats --target {} --target {}", stand_in.target(), never.target());
+    let stub_target = StubTarget::serving(stats::body(MINUTE, 7));
+    let agent = Agent::without_engine();
+    let command = format!("run gostats --target {} --target {}", stub_target.target(), never.target());
     let slow = agent.start(&format!("{command} --timeout 4s"));
-    wait::until("the slow run asked the good target", || (stand_in.asked() == 1).then_some(()));
+    wait::until("the slow run asked the good target", || (stub_target.requests() == 1).then_some(()));
 
-    stand_in.tells(stats::body(2 * MINUTE, 14));
-    let quick = agent.values(&format!("{command} --timeout 500ms")).exits(0);
-    assert!(quick.metrics().of(&stand_in.key()).contains_key("runtime.goroutine_num"));
+    stub_target.serve(stats::body(2 * MINUTE, 14));
+    let quick = agent.run(&format!("{command} --timeout 500ms")).exits(0);
+    assert!(quick.metrics().of(&stub_target.key()).contains_key("runtime.goroutine_num"));
     let _ = slow.output().exits(0);
 
     // Whichever of both is remembered, the growth since then is 7 a minute.
-    stand_in.tells(stats::body(3 * MINUTE, 21));
-    let last = agent.values(&format!("{command} --timeout 500ms")).exits(0);
-    assert!((last.metrics().of(&stand_in.key())["gc.gc_num"] - 7.0).abs() < 1e-9);
+    stub_target.serve(stats::body(3 * MINUTE, 21));
+    let last = agent.run(&format!("{command} --timeout 500ms")).exits(0);
+    assert!((last.metrics().of(&stub_target.key())["gc.gc_num"] - 7.0).abs() < 1e-9);
 }
 
 #[test]
@@ -605,23 +607,23 @@ fn ten_overlapping_runs_keep_the_state_right() {
     // Tells the number of each answer, and its square as every counter: the growth per minute between two answers is the sum of
     // their numbers.
     let number = AtomicU64::new(0);
-    let stand_in = StandIn::telling_live(move || {
+    let stub_target = StubTarget::serving_with(move || {
         let number = number.fetch_add(1, Ordering::Relaxed) + 1;
         let mut body = stats::body(number * MINUTE, number * number);
         body["goroutine_num"] = number.into();
         body
     });
-    let agent = Agent::alone();
-    let command = format!("run gostats --target {}", stand_in.target());
+    let agent = Agent::without_engine();
+    let command = format!("run gostats --target {}", stub_target.target());
     let outputs: Vec<_> = thread::scope(|scope| {
         let runs: Vec<_> =
-            (0..10).map(|_| scope.spawn(|| (0..3).map(|_| agent.values(&command)).collect::<Vec<_>>())).collect();
+            (0..10).map(|_| scope.spawn(|| (0..3).map(|_| agent.run(&command)).collect::<Vec<_>>())).collect();
         runs.into_iter().flat_map(|run| run.join().expect("no run panics")).collect()
     });
     let mut rates = 0;
     for output in outputs {
-        let output = output.exits(0).without_complaint();
-        let printed = output.metrics().of(&stand_in.key());
+        let output = output.exits(0).without_diagnostics();
+        let printed = output.metrics().of(&stub_target.key());
         let number = printed["runtime.goroutine_num"];
         let sums: Vec<_> = stats::COUNTERS.iter().filter_map(|counter| printed.get(*counter)).collect();
         assert_eq!(printed.len(), stats::GAUGES.len() + sums.len(), "{output}");
@@ -634,7 +636,7 @@ fn ten_overlapping_runs_keep_the_state_right() {
         rates += 1;
     }
     assert!(rates > 0, "no run knew rates");
-    let last = agent.values(&command).exits(0).without_complaint();
+    let last = agent.run(&command).exits(0).without_diagnostics();
     assert_eq!(last.metrics().count(), 15);
     assert!(
         agent

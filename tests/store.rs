@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode};
 use scenarios::agent::{Agent, Output, component};
 use scenarios::disk::Disk;
-use scenarios::stand_in::StandIn;
+use scenarios::stub_target::StubTarget;
 use scenarios::third_party::{named, padded};
 use scenarios::{mask, skip, stats};
 use tempfile::TempDir;
@@ -19,7 +19,7 @@ struct Operator {
     agent: Agent,
     folder: TempDir,
     store: PathBuf,
-    target: StandIn,
+    target: StubTarget,
 }
 
 impl Operator {
@@ -30,14 +30,14 @@ impl Operator {
     }
 
     fn installing_into(folder: TempDir, store: PathBuf) -> Self {
-        let agent = Agent::alone().with("MACKEREL_PLUGIN_WASM_STORE", &store);
-        Self { agent, folder, store, target: StandIn::telling(stats::body(MINUTE, 7)) }
+        let agent = Agent::without_engine().with_env("MACKEREL_PLUGIN_WASM_STORE", &store);
+        Self { agent, folder, store, target: StubTarget::serving(stats::body(MINUTE, 7)) }
     }
 
     /// One who has installed gostats as `strange`.
     fn with_strange() -> Self {
         let operator = Self::new();
-        let _ = operator.install("strange.wasm", &named("strange")).exits(0).without_complaint();
+        let _ = operator.install("strange.wasm", &named("strange")).exits(0).without_diagnostics();
         operator
     }
 
@@ -45,12 +45,12 @@ impl Operator {
     fn install(&self, name: &str, bytes: &[u8]) -> Output {
         let file = self.folder.path().join(name);
         fs::write(&file, bytes).expect("a file in a folder of our own");
-        self.agent.values(&format!("install {}", file.display()))
+        self.agent.run(&format!("install {}", file.display()))
     }
 
     /// Runs a collector against the target.
     fn run(&self, name: &str) -> Output {
-        self.agent.values(&format!("run {name} --target {} --path /stats", self.target.target()))
+        self.agent.run(&format!("run {name} --target {} --path /stats", self.target.target()))
     }
 
     /// Asserts that it runs, and gives what is said of it.
@@ -95,7 +95,7 @@ impl Operator {
 
 /// The names of the built-in collectors.
 fn built_ins() -> Vec<String> {
-    let list = Agent::alone().values("list").exits(0).without_complaint().stdout;
+    let list = Agent::without_engine().run("list").exits(0).without_diagnostics().stdout;
     list.lines().map(|line| line.split(' ').next().expect("a name").to_owned()).collect()
 }
 
@@ -103,9 +103,9 @@ fn built_ins() -> Vec<String> {
 fn installed_collector_prints_under_its_own_name() {
     let operator = Operator::with_strange();
     let both = |minute: u64| {
-        operator.target.tells(stats::body(minute * MINUTE, 7 * minute));
+        operator.target.serve(stats::body(minute * MINUTE, 7 * minute));
         ["strange", "gostats"].map(|name| {
-            let output = operator.run(name).exits(0).without_complaint();
+            let output = operator.run(name).exits(0).without_diagnostics();
             output.metrics().of(&format!("{name}.{}", operator.target.port()))
         })
     };
@@ -114,7 +114,7 @@ fn installed_collector_prints_under_its_own_name() {
     let [installed, built_in] = both(2);
     assert_eq!(installed, built_in);
     assert_eq!(installed.len(), 15, "rates too: the state is kept");
-    let definitions = operator.agent.definitions("run strange").exits(0).without_complaint();
+    let definitions = operator.agent.definitions("run strange").exits(0).without_diagnostics();
     let built_in = operator.agent.definitions("run gostats").exits(0).stdout;
     assert_eq!(definitions.stdout, built_in.replace("gostats", "strange").replace("Gostats", "Strange"));
 }
@@ -122,12 +122,12 @@ fn installed_collector_prints_under_its_own_name() {
 #[test]
 fn install_shows_the_collector_and_how_to_run_it() {
     let operator = Operator::new();
-    let output = operator.install("strange.wasm", &named("strange")).exits(0).without_complaint();
+    let output = operator.install("strange.wasm", &named("strange")).exits(0).without_diagnostics();
     let shown = mask::digits(&operator.mask(&output.stdout), "compiled  in ", "TIME");
     // Which interfaces of WASI a toolchain's libraries import, is its own matter.
     let (of_wasi, shown): (Vec<_>, Vec<_>) = shown.lines().partition(|line| line.contains(" wasi:"));
     insta::assert_snapshot!(shown.join("\n"));
-    let inspect = operator.agent.values("inspect strange").exits(0).stdout;
+    let inspect = operator.agent.run("inspect strange").exits(0).stdout;
     assert!(!of_wasi.is_empty() && of_wasi.iter().all(|import| inspect.contains(import.trim())), "{inspect}");
     let digest = output.stdout.lines().find_map(|line| line.strip_prefix("digest    ")).expect("a digest");
     let sums = std::process::Command::new("sha256sum").arg(operator.folder.path().join("strange.wasm")).output();
@@ -142,13 +142,13 @@ fn install_shows_the_collector_and_how_to_run_it() {
 #[test]
 fn list_and_inspect_show_installed_collectors() {
     let operator = Operator::with_strange();
-    let list = operator.agent.values("list").exits(0).without_complaint().stdout;
+    let list = operator.agent.run("list").exits(0).without_diagnostics().stdout;
     let (rest, line) = list.trim_end().rsplit_once('\n').expect("lines");
     assert_eq!(rest.lines().count(), built_ins().len(), "{list}");
     assert!(rest.lines().all(|line| line.ends_with(" (built in)")), "{rest}");
     insta::assert_snapshot!(operator.mask(line), @"strange    0.1.0     Go runtime statistics from golang-stats-api-handler (FOLDER/strange.wasm)");
-    let inspect = operator.agent.values("inspect strange").exits(0).without_complaint().stdout;
-    let built_in = operator.agent.values("inspect gostats").exits(0).stdout;
+    let inspect = operator.agent.run("inspect strange").exits(0).without_diagnostics().stdout;
+    let built_in = operator.agent.run("inspect gostats").exits(0).stdout;
     let differ = |lines: &[&str]| -> Vec<String> {
         lines
             .iter()
@@ -170,9 +170,9 @@ fn list_and_inspect_show_installed_collectors() {
 #[test]
 fn reinstall_shows_the_old_and_new_digests() {
     let operator = Operator::with_strange();
-    let again = operator.install("strange.wasm", &named("strange")).exits(0).without_complaint();
+    let again = operator.install("strange.wasm", &named("strange")).exits(0).without_diagnostics();
     let files = operator.files();
-    let other = operator.install("other.wasm", &padded(named("strange"), 10)).exits(0).without_complaint();
+    let other = operator.install("other.wasm", &padded(named("strange"), 10)).exits(0).without_diagnostics();
     let first_lines = [again, other].map(|output| operator.mask(output.stdout.lines().next().expect("a line")));
     insta::assert_snapshot!(first_lines.join("\n"), @"
     installed strange 0.1.0, which was installed already
@@ -186,11 +186,11 @@ fn reinstall_shows_the_old_and_new_digests() {
 #[test]
 fn remove_leaves_nothing() {
     let operator = Operator::with_strange();
-    let output = operator.agent.values("remove strange").exits(0).without_complaint();
+    let output = operator.agent.run("remove strange").exits(0).without_diagnostics();
     assert_eq!(output.stdout, "removed strange\n");
     assert_eq!(operator.files(), [operator.store.join(".lock")]);
     let complaints = ["remove strange", "remove gostats", "run strange", "inspect strange"].map(|command| {
-        let output = operator.agent.values(command).exits(2);
+        let output = operator.agent.run(command).exits(2);
         assert_eq!(output.stdout, "");
         operator.mask(&output.stderr)
     });
@@ -239,7 +239,7 @@ fn file_that_is_not_a_collector_is_not_installed() {
     let large = operator.folder.path().join("large.wasm");
     fs::File::create(&large).and_then(|file| file.set_len((64 << 20) + 1)).expect("a large file without content");
     for argument in [large.display().to_string(), "missing.wasm".to_owned(), "missing".to_owned()] {
-        complaints.push(operator.mask(&operator.agent.values(&format!("install {argument}")).stderr));
+        complaints.push(operator.mask(&operator.agent.run(&format!("install {argument}")).stderr));
     }
     insta::assert_snapshot!(complaints.concat());
     assert_eq!(operator.content(), before);
@@ -380,10 +380,10 @@ fn changed_component_is_not_run() {
         spoil(&operator.file("wasm"));
         let output = operator.run("strange").exits(1);
         assert_eq!(output.stdout, "", "{output}");
-        let list = operator.agent.values("list").exits(0).stdout;
+        let list = operator.agent.run("list").exits(0).stdout;
         let line = list.lines().find(|line| line.starts_with("strange")).expect("its line").to_owned();
-        assert_eq!(operator.agent.values("run gostats --help").exits(0).stderr, "");
-        let _ = operator.install("strange.wasm", &named("strange")).exits(0).without_complaint();
+        assert_eq!(operator.agent.run("run gostats --help").exits(0).stderr, "");
+        let _ = operator.install("strange.wasm", &named("strange")).exits(0).without_diagnostics();
         assert_eq!(operator.runs("strange"), "", "installed again, it runs");
         operator.mask(&format!("{}{line}\n", output.stderr))
     });
@@ -430,10 +430,10 @@ fn invalid_pin_is_one_line_and_can_be_removed() {
         spoil(&pin);
         let complaint = operator.run("strange").exits(1).stderr;
         assert_eq!(operator.runs("another"), "");
-        let list = operator.agent.values("list").exits(0).stdout;
+        let list = operator.agent.run("list").exits(0).stdout;
         assert_eq!(list.lines().count(), built_ins().len() + 2, "{list}");
-        let _ = operator.agent.values("remove strange").exits(0).without_complaint();
-        let _ = operator.agent.values("remove another").exits(0).without_complaint();
+        let _ = operator.agent.run("remove strange").exits(0).without_diagnostics();
+        let _ = operator.agent.run("remove another").exits(0).without_diagnostics();
         operator.mask(&complaint)
     });
     insta::assert_snapshot!(complaints.concat());
@@ -456,7 +456,7 @@ fn store_folder_is_private() {
         let install = operator.install("strange.wasm", &named("strange")).exits(1).stderr;
         let run = operator.run("strange").exits(1).stderr;
         assert_eq!(install, run);
-        let _ = operator.run("gostats").exits(0).without_complaint();
+        let _ = operator.run("gostats").exits(0).without_diagnostics();
         operator.mask(&install)
     });
     insta::assert_snapshot!(complaints.concat());
@@ -467,7 +467,7 @@ fn store_folder_is_private() {
 fn full_disk_keeps_the_installed_collector() {
     let Some(disk) = Disk::with("size=2m") else { return };
     let operator = Operator::installing_into(TempDir::new().expect("a temporary folder"), disk.path().join("store"));
-    let _ = operator.install("strange.wasm", &named("strange")).exits(0).without_complaint();
+    let _ = operator.install("strange.wasm", &named("strange")).exits(0).without_diagnostics();
     let before = operator.content();
     disk.fill();
     let new = padded(named("strange"), 50_000);
@@ -479,7 +479,7 @@ fn full_disk_keeps_the_installed_collector() {
     assert_eq!(operator.content(), before);
     assert_eq!(operator.runs("strange"), "");
     disk.free();
-    let _ = operator.install("new.wasm", &new).exits(0).without_complaint();
+    let _ = operator.install("new.wasm", &new).exits(0).without_diagnostics();
     assert_eq!(operator.runs("strange"), "");
     insta::assert_snapshot!(operator.mask(&complaint), @"mackerel-plugin-wasm: nothing is installed: STORE cannot be written to: No space left on device (os error 28)");
 }
@@ -488,12 +488,12 @@ fn full_disk_keeps_the_installed_collector() {
 fn installed_collector_runs_from_a_read_only_disk() {
     let Some(mut disk) = Disk::with("size=2m") else { return };
     let operator = Operator::installing_into(TempDir::new().expect("a temporary folder"), disk.path().join("store"));
-    let _ = operator.install("strange.wasm", &named("strange")).exits(0).without_complaint();
+    let _ = operator.install("strange.wasm", &named("strange")).exits(0).without_diagnostics();
     disk.remount("ro");
     assert_eq!(operator.runs("strange"), "");
     let refused = ["remove strange", "install"].map(|command| match command {
         "install" => operator.install("strange.wasm", &padded(named("strange"), 5)).exits(1).stderr,
-        command => operator.agent.values(command).exits(1).stderr,
+        command => operator.agent.run(command).exits(1).stderr,
     });
     disk.remount("rw");
     fs::remove_file(operator.file("code")).expect("our own file");
@@ -515,7 +515,7 @@ fn concurrent_installs_leave_one_of_them() {
         .collect();
     let runs: Vec<_> = (0..4).map(|_| operator.run("strange").exits(0)).collect();
     for command in commands {
-        let _ = command.output().exits(0).without_complaint();
+        let _ = command.output().exits(0).without_diagnostics();
     }
     for output in runs {
         assert_eq!(output.stderr, "", "{output}");
@@ -540,7 +540,7 @@ fn leftovers_of_a_killed_install_are_removed() {
         fs::write(path, "").expect("a file");
     }
     assert_eq!(operator.runs("strange"), "");
-    let _ = operator.install("strange.wasm", &named("strange")).exits(0).without_complaint();
+    let _ = operator.install("strange.wasm", &named("strange")).exits(0).without_diagnostics();
     let mut right: Vec<_> = kept.into_iter().chain(strangers).collect();
     right.sort();
     assert_eq!(operator.files(), right);
@@ -552,13 +552,13 @@ fn slow_compilation_suggests_to_install() {
     let file = operator.folder.path().join("strange.wasm");
     fs::write(&file, named("strange")).expect("a file");
     let command = format!("run {} --target {} --path /stats", file.display(), operator.target.target());
-    let first = operator.agent.values(&command).exits(0).without_complaint();
+    let first = operator.agent.run(&command).exits(0).without_diagnostics();
     let advice = mask::digits(&operator.mask(&first.advice), "compiling it took ", "TIME");
     insta::assert_snapshot!(advice, @"mackerel-plugin-wasm: FOLDER/strange.wasm: compiling it took TIME ms, and does at every run until it is installed: mackerel-plugin-wasm install FOLDER/strange.wasm");
-    assert_eq!(operator.agent.values(&command).exits(0).without_complaint().advice, "");
+    assert_eq!(operator.agent.run(&command).exits(0).without_diagnostics().advice, "");
     // That of a built-in's name cannot be installed.
     let built_in = format!("run {} --target {} --path /stats", component("gostats"), operator.target.target());
-    assert_eq!(operator.agent.values(&built_in).exits(0).without_complaint().advice, "");
+    assert_eq!(operator.agent.run(&built_in).exits(0).without_diagnostics().advice, "");
 }
 
 #[test]
@@ -573,15 +573,18 @@ fn store_defaults_to_the_users_data_folder() {
     fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("our own folder");
     let user = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups"];
     let install = |name: &str, value: &Path| {
-        let agent = Agent::alone().with("MACKEREL_PLUGIN_WASM_STORE", "").with(name, value).through(&user);
-        let output = agent.values(&format!("install {}", file.display()));
-        output.exits(0).without_complaint()
+        let agent = Agent::without_engine()
+            .with_env("MACKEREL_PLUGIN_WASM_STORE", "")
+            .with_env(name, value)
+            .with_launcher(&user);
+        let output = agent.run(&format!("install {}", file.display()));
+        output.exits(0).without_diagnostics()
     };
     let _ = install("HOME", &folder.path().join("home"));
     assert!(folder.path().join("home/.local/share/mackerel-plugin-wasm/strange.json").exists());
     let _ = install("XDG_DATA_HOME", &folder.path().join("data"));
     assert!(folder.path().join("data/mackerel-plugin-wasm/strange.json").exists());
-    let homeless = Agent::alone().with("MACKEREL_PLUGIN_WASM_STORE", "").through(&user);
-    let complaint = homeless.values(&format!("install {}", file.display())).exits(1).stderr;
+    let homeless = Agent::without_engine().with_env("MACKEREL_PLUGIN_WASM_STORE", "").with_launcher(&user);
+    let complaint = homeless.run(&format!("install {}", file.display())).exits(1).stderr;
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: there is no folder to install into: set HOME or MACKEREL_PLUGIN_WASM_STORE");
 }

@@ -19,14 +19,14 @@ fn collects_from_a_container(language: Language) {
     let group = engine.group();
     let app = group.app("app");
     let key = format!("queue.{}", app.address().port());
-    let run = |options: &str| agent.values(&format!("run queue --filter {} {options}", group.filter()));
+    let run = |options: &str| agent.run(&format!("run queue --filter {} {options}", group.filter()));
 
     let before = Instant::now();
-    let first = run("").exits(0).without_complaint().metrics();
+    let first = run("").exits(0).without_diagnostics().metrics();
     let between = Instant::now();
     assert_eq!(first.order_of(&key), ["jobs.waiting"], "a count has no growth yet");
     let pause = between.elapsed();
-    let second = run("").exits(0).without_complaint().metrics();
+    let second = run("").exits(0).without_diagnostics().metrics();
     let longest = before.elapsed();
     assert_eq!(second.order_of(&key), ["jobs.waiting", "jobs.done"]);
     let values = second.of(&key);
@@ -35,9 +35,9 @@ fn collects_from_a_container(language: Language) {
     let per_minute = 60.0 * 60.0 / longest.as_secs_f64()..60.0 * 60.0 / pause.as_secs_f64();
     assert!(per_minute.contains(&values["jobs.done"]), "{values:?}, expected {per_minute:?}");
 
-    let partly = run(&say(r#"{"queue": {"waiting": 2.5}}"#)).exits(0).without_complaint().metrics();
+    let partly = run(&say(r#"{"queue": {"waiting": 2.5}}"#)).exits(0).without_diagnostics().metrics();
     assert_eq!(partly.of(&key), [("jobs.waiting".to_owned(), 2.5)].into());
-    let nothing = run(&say(r#"{"queue": {}}"#)).exits(0).without_complaint().metrics();
+    let nothing = run(&say(r#"{"queue": {}}"#)).exits(0).without_diagnostics().metrics();
     assert_eq!(nothing.count(), 0);
 
     let expected = json!({"graphs": {"queue.#.jobs": {
@@ -48,7 +48,7 @@ fn collects_from_a_container(language: Language) {
             {"name": "done", "label": "Done per minute", "stacked": false},
         ],
     }}});
-    let definitions = agent.definitions("run queue").exits(0).without_complaint();
+    let definitions = agent.definitions("run queue").exits(0).without_diagnostics();
     let (head, body) = definitions.stdout.split_once('\n').expect("two lines");
     assert_eq!(head, "# mackerel-agent-plugin");
     assert_eq!(serde_json::from_str::<Value>(body).expect("JSON"), expected);
@@ -69,7 +69,7 @@ fn collects_from_a_container(language: Language) {
     let name = if language.name == RUST.name { "faults_rust" } else { "faults" };
     insta::assert_snapshot!(name, faults.concat());
     let port = port::free();
-    let refused = agent.values(&format!("run queue --target 127.0.0.1:{port}"));
+    let refused = agent.run(&format!("run queue --target 127.0.0.1:{port}"));
     let refused = mask(refused, 1).replace(&port.to_string(), "PORT");
     // Python's own library finds that out, the host for all others.
     let name = if language.name == PYTHON.name { "refused_python" } else { "refused" };
@@ -80,7 +80,7 @@ fn collects_from_a_container(language: Language) {
 fn installed(project: &Project, engine: &Engine, name: &str) -> Agent {
     let store = project.path().join("store");
     project.run(&format!("MACKEREL_PLUGIN_WASM_STORE={} mackerel-plugin-wasm install ./{name}.wasm", store.display()));
-    Agent::beside(engine).with("MACKEREL_PLUGIN_WASM_STORE", store)
+    Agent::with_engine(engine).with_env("MACKEREL_PLUGIN_WASM_STORE", store)
 }
 
 /// The option by which the app answers with this text.
@@ -111,7 +111,7 @@ fn javascript_project_builds_and_collects() {
 
 /// What `new` complains of.
 fn complaint(arguments: &str, code: i32) -> String {
-    let output = Agent::alone().values(arguments).exits(code);
+    let output = Agent::without_engine().run(arguments).exits(code);
     assert_eq!(output.stdout, "", "stdout of {output}");
     output.stderr
 }
@@ -190,7 +190,7 @@ fn project_contains_the_contract_and_prints_the_next_steps() {
     for language in ["rust", "go", "python", "javascript"] {
         let name = format!("in-{language}");
         let command = format!("new {name} --lang {language} --dir {}", folder.path().display());
-        let output = Agent::alone().values(&command).exits(0).without_complaint();
+        let output = Agent::without_engine().run(&command).exits(0).without_diagnostics();
         let told = output.stdout.replace(&folder.path().display().to_string(), "DIR");
         insta::assert_snapshot!(format!("new_{language}"), told);
         let wit = |folder: &Path| {
@@ -284,9 +284,9 @@ fn go_package_covers_the_whole_contract() {
     let group = engine.group();
     let app = group.app("app");
     let port = app.address().port();
-    let run = |options: &str| agent.values(&format!("run everything --filter {} {options}", group.filter()));
+    let run = |options: &str| agent.run(&format!("run everything --filter {} {options}", group.filter()));
     let found = |options: &str| {
-        let metrics = run(options).exits(0).without_complaint().metrics();
+        let metrics = run(options).exits(0).without_diagnostics().metrics();
         metrics.of(&format!("everything.found.{port}"))
     };
     let values = |values: &[(&str, f64)]| values.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
@@ -304,11 +304,11 @@ fn go_package_covers_the_whole_contract() {
 
     // The report's own time goes on by sixty seconds, whatever time passes here.
     let key = format!("everything.{port}.unit0");
-    let counters = || run("--do counters").exits(0).without_complaint().metrics().of(&key);
+    let counters = || run("--do counters").exits(0).without_diagnostics().metrics().of(&key);
     assert_eq!(counters(), values(&[("gauge", 60.0)]));
     assert_eq!(counters(), values(&[("gauge", 120.0), ("second", 3.0), ("minute", 120.0)]));
 
-    assert_eq!(run("--do nothing").exits(0).without_complaint().metrics().count(), 0);
+    assert_eq!(run("--do nothing").exits(0).without_diagnostics().metrics().count(), 0);
     let stats = found("--do stats");
     assert_eq!(
         stats.keys().collect::<Vec<_>>(),
@@ -324,6 +324,6 @@ fn go_package_covers_the_whole_contract() {
             stderr.replace(&app.address().to_string(), "ADDRESS")
         });
     insta::assert_snapshot!("faults_everything", faults.concat());
-    let definitions = agent.definitions("run everything").exits(0).without_complaint();
+    let definitions = agent.definitions("run everything").exits(0).without_diagnostics();
     insta::assert_snapshot!("definitions_everything", definitions.stdout);
 }

@@ -6,7 +6,7 @@ use scenarios::agent::{Agent, Output};
 use scenarios::fake_engine::{FakeEngine, container};
 use scenarios::go::Program;
 use scenarios::local::Local;
-use scenarios::stand_in::StandIn;
+use scenarios::stub_target::StubTarget;
 use scenarios::{mask, stats};
 use tempfile::TempDir;
 
@@ -35,13 +35,13 @@ impl Front {
 
     /// As an operator sets it up who trusts this authority.
     fn trusted(&self, agent: Agent) -> Agent {
-        agent.with("SSL_CERT_FILE", self.certificates.path().join("ca.pem"))
+        agent.with_env("SSL_CERT_FILE", self.certificates.path().join("ca.pem"))
     }
 
     /// As an operator sets it up who drives this engine.
     fn agent(&self) -> Agent {
-        let agent = Agent::on(&format!("tcp://{}", self.process.target()));
-        agent.with("DOCKER_TLS_VERIFY", "1").with("DOCKER_CERT_PATH", self.certificates.path())
+        let agent = Agent::with_docker_host(&format!("tcp://{}", self.process.target()));
+        agent.with_env("DOCKER_TLS_VERIFY", "1").with_env("DOCKER_CERT_PATH", self.certificates.path())
     }
 
     fn mask(&self, text: &str) -> String {
@@ -50,62 +50,63 @@ impl Front {
 }
 
 fn ask(agent: &Agent, front: &Front, options: &str) -> Output {
-    agent.values(&format!("run gostats --scheme https --target {} {options}", front.process.target()))
+    agent.run(&format!("run gostats --scheme https --target {} {options}", front.process.target()))
 }
 
 #[test]
 fn target_with_a_trusted_certificate_is_read() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let Some(front) = Front::before_target(&stand_in.target(), "127.0.0.1") else { return };
-    let agent = front.trusted(Agent::alone());
-    let metrics = ask(&agent, &front, "").exits(0).without_complaint().metrics();
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let Some(front) = Front::before_target(&stub_target.target(), "127.0.0.1") else { return };
+    let agent = front.trusted(Agent::without_engine());
+    let metrics = ask(&agent, &front, "").exits(0).without_diagnostics().metrics();
     stats::assert_same(&metrics.of(&format!("gostats.{}", front.process.port())), &stats::gauges(&stats::body(1, 1)));
 }
 
 #[test]
 fn untrusted_certificate_is_rejected() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let Some(front) = Front::before_target(&stand_in.target(), "127.0.0.1") else { return };
-    let output = ask(&Agent::alone(), &front, "").exits(1);
-    assert_eq!((output.stdout.as_str(), stand_in.asked()), ("", 0));
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let Some(front) = Front::before_target(&stub_target.target(), "127.0.0.1") else { return };
+    let output = ask(&Agent::without_engine(), &front, "").exits(1);
+    assert_eq!((output.stdout.as_str(), stub_target.requests()), ("", 0));
     insta::assert_snapshot!(front.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: no connection: invalid peer certificate: UnknownIssuer");
 }
 
 #[test]
 fn tls_server_name_selects_the_expected_name() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let Some(front) = Front::before_target(&stand_in.target(), "api.example.com") else { return };
-    let agent = front.trusted(Agent::alone());
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let Some(front) = Front::before_target(&stub_target.target(), "api.example.com") else { return };
+    let agent = front.trusted(Agent::without_engine());
     let output = ask(&agent, &front, "").exits(1);
-    assert_eq!((output.stdout.as_str(), stand_in.asked()), ("", 0));
+    assert_eq!((output.stdout.as_str(), stub_target.requests()), ("", 0));
     insta::assert_snapshot!(front.mask(&output.stderr), @r#"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: no connection: invalid peer certificate: certificate not valid for name "127.0.0.1"; certificate is only valid for DnsName("api.example.com")"#);
 
-    let metrics = ask(&agent, &front, "--tls-server-name api.example.com").exits(0).without_complaint().metrics();
+    let metrics = ask(&agent, &front, "--tls-server-name api.example.com").exits(0).without_diagnostics().metrics();
     assert_eq!(metrics.count(), stats::GAUGES.len());
 }
 
 #[test]
 fn https_to_a_plain_target_is_one_line() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let output = Agent::alone().values(&format!("run gostats --scheme https --target {}", stand_in.target())).exits(1);
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let output =
+        Agent::without_engine().run(&format!("run gostats --scheme https --target {}", stub_target.target())).exits(1);
     insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: no connection: tls handshake eof");
 }
 
 #[test]
 fn http_to_a_tls_target_is_one_line() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let Some(front) = Front::before_target(&stand_in.target(), "127.0.0.1") else { return };
-    let output = Agent::alone().values(&format!("run gostats --target {}", front.process.target())).exits(1);
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let Some(front) = Front::before_target(&stub_target.target(), "127.0.0.1") else { return };
+    let output = Agent::without_engine().run(&format!("run gostats --target {}", front.process.target())).exits(1);
     insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: no whole answer: the connection was closed before an answer came");
 }
 
 #[test]
 fn engine_uses_the_certificates_of_docker_cert_path() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stand_in.port())]);
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stub_target.port())]);
     let Some(front) = Front::before_engine(&engine, "127.0.0.1") else { return };
-    let metrics = front.agent().values("run gostats").exits(0).without_complaint().metrics();
-    assert_eq!(metrics.instances(), [stand_in.port().to_string()]);
+    let metrics = front.agent().run("run gostats").exits(0).without_diagnostics().metrics();
+    assert_eq!(metrics.instances(), [stub_target.port().to_string()]);
 }
 
 #[test]
@@ -116,13 +117,13 @@ fn untrusted_engine_or_client_is_one_line() {
     let Some(misnamed) = Front::before_engine(&engine, "docker.example.com") else { return };
     let nothing = tempfile::tempdir().expect("a temporary folder");
     let complaints = [
-        ("another authority", front.agent().with("DOCKER_CERT_PATH", stranger.certificates.path())),
+        ("another authority", front.agent().with_env("DOCKER_CERT_PATH", stranger.certificates.path())),
         ("another name", misnamed.agent()),
-        ("no certificates", front.agent().with("DOCKER_CERT_PATH", nothing.path())),
-        ("no TLS", Agent::on(&format!("tcp://{}", front.process.target()))),
+        ("no certificates", front.agent().with_env("DOCKER_CERT_PATH", nothing.path())),
+        ("no TLS", Agent::with_docker_host(&format!("tcp://{}", front.process.target()))),
     ];
     let complaints = complaints.map(|(what, agent)| {
-        let output = agent.values("run gostats").exits(1);
+        let output = agent.run("run gostats").exits(1);
         assert_eq!(output.stdout, "", "{what}: {output}");
         assert_eq!(output.stderr.lines().count(), 1, "{what}: {output}");
         let stderr = mask::path(&output.stderr, nothing.path(), "NOTHING");
@@ -142,14 +143,14 @@ fn untrusted_engine_or_client_is_one_line() {
 
 #[test]
 fn engine_without_client_certificates_works() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stand_in.port())]);
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stub_target.port())]);
     let Some(front) = Front::start(&engine.host().replace("unix://", "unix:"), "127.0.0.1", &[]) else { return };
     for file in ["cert.pem", "key.pem"] {
         fs::remove_file(front.certificates.path().join(file)).expect("a file of the front's");
     }
-    let metrics = front.agent().values("run gostats").exits(0).without_complaint().metrics();
-    assert_eq!(metrics.instances(), [stand_in.port().to_string()]);
+    let metrics = front.agent().run("run gostats").exits(0).without_diagnostics().metrics();
+    assert_eq!(metrics.instances(), [stub_target.port().to_string()]);
 }
 
 #[test]
@@ -170,7 +171,7 @@ fn unusable_engine_certificate_is_one_line() {
         let front = Front::before_engine(&engine, "127.0.0.1")?;
         let path = front.certificates.path().join(file);
         text.map_or_else(|| fs::remove_file(&path), |text| fs::write(&path, text)).expect("a file of the front's");
-        let output = front.agent().values("run gostats").exits(1);
+        let output = front.agent().run("run gostats").exits(1);
         assert_eq!((output.stdout.as_str(), output.stderr.lines().count()), ("", 1), "{output}");
         Some(front.mask(&output.stderr))
     };

@@ -7,7 +7,7 @@ use scenarios::engine::Engine;
 use scenarios::fake_engine::{FakeEngine, container};
 use scenarios::go::Program;
 use scenarios::local::Local;
-use scenarios::stand_in::StandIn;
+use scenarios::stub_target::StubTarget;
 use scenarios::{http, mask, port, stats};
 use serde_json::{Value, json};
 
@@ -76,15 +76,15 @@ fn totals_match_the_values_of_the_same_output() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let apps = group.apps(12);
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let command = format!("run gostats --filter {} --path /stats --total sum,avg,max,min", group.filter());
 
-    let first = agent.values(&command).exits(0).without_complaint();
+    let first = agent.run(&command).exits(0).without_diagnostics();
     let told = assert_totals(&first, "gostats", &TOTALS);
     let gauges: BTreeMap<_, _> = stats::GAUGES.iter().map(|name| ((*name).to_owned(), apps.len())).collect();
     assert_eq!(told, gauges);
 
-    let second = agent.values(&command).exits(0).without_complaint();
+    let second = agent.run(&command).exits(0).without_diagnostics();
     let told = assert_totals(&second, "gostats", &TOTALS);
     // What fell in an app, such as memory that was given back, has no rate there.
     let is_steady = |name: &str| name != "heap.heap_released";
@@ -98,11 +98,11 @@ fn totals_of_docker_match_the_values_of_the_same_output() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let apps = group.apps(3);
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let options = "--graphs memory,network,processes --total avg,sum,min,max";
     let command = format!("run docker --filter {} {options}", group.filter());
     for metrics in [4, 12] {
-        let output = agent.values(&command).exits(0).without_complaint();
+        let output = agent.run(&command).exits(0).without_diagnostics();
         // The target's name stands behind the graph's, and so in the middle.
         let sums = printed(&output, "docker_sum", false);
         assert!(sums.len() >= 3 && sums.len() <= metrics, "{output}");
@@ -125,14 +125,14 @@ fn totals_of_docker_match_the_values_of_the_same_output() {
 
 #[test]
 fn definitions_of_totals_have_no_wildcard() {
-    let agent = Agent::alone();
-    let output = agent.definitions("run gostats --total sum,avg --targets-graph").exits(0).without_complaint();
+    let agent = Agent::without_engine();
+    let output = agent.definitions("run gostats --total sum,avg --targets-graph").exits(0).without_diagnostics();
     insta::assert_snapshot!("definitions_gostats", pretty(&output));
-    let output = agent.definitions("run docker --total sum,max").exits(0).without_complaint();
+    let output = agent.definitions("run docker --total sum,max").exits(0).without_diagnostics();
     insta::assert_snapshot!("definitions_docker", pretty(&output));
 
     for command in ["run gostats --total sum,avg,max,min --targets-graph", "run docker --graphs all --total max,sum"] {
-        let graphs = graphs(&agent.definitions(command).exits(0).without_complaint());
+        let graphs = graphs(&agent.definitions(command).exits(0).without_diagnostics());
         let (each, total): (Vec<_>, Vec<_>) = graphs.iter().partition(|(key, _)| key.contains('#'));
         assert!(total.len() > each.len() && !each.is_empty(), "{command}");
         for (key, graph) in total {
@@ -145,7 +145,8 @@ fn definitions_of_totals_have_no_wildcard() {
 
 #[test]
 fn only_sums_are_stacked() {
-    let output = Agent::alone().definitions("run docker --total sum,avg,max,min").exits(0).without_complaint();
+    let output =
+        Agent::without_engine().definitions("run docker --total sum,avg,max,min").exits(0).without_diagnostics();
     let graphs = graphs(&output);
     let stacked = |graph: &Value| {
         let metrics = graph["metrics"].as_array().expect("metrics").iter();
@@ -164,12 +165,12 @@ fn only_sums_are_stacked() {
 
 #[test]
 fn total_only_omits_all_other_series() {
-    let [one, two] = [(); 2].map(|()| StandIn::telling(stats::body(MINUTE, 7)));
-    let agent = Agent::alone();
+    let [one, two] = [(); 2].map(|()| StubTarget::serving(stats::body(MINUTE, 7)));
+    let agent = Agent::without_engine();
     let prefixes = |options: &str| {
         let command = format!("run gostats --target {} --target {} {options}", one.target(), two.target());
-        let values = agent.values(&command).exits(0).without_complaint();
-        let defined = graphs(&agent.definitions(&command).exits(0).without_complaint());
+        let values = agent.run(&command).exits(0).without_diagnostics();
+        let defined = graphs(&agent.definitions(&command).exits(0).without_diagnostics());
         let first = |key: &str| key.split('.').next().expect("a word").to_owned();
         let values: BTreeSet<_> = values.metrics().keys().into_iter().map(first).collect();
         assert_eq!(values, defined.keys().map(|key| first(key)).collect::<BTreeSet<_>>(), "{options}");
@@ -183,25 +184,25 @@ fn total_only_omits_all_other_series() {
 
 #[test]
 fn total_only_has_rates_from_the_second_run() {
-    let stand_ins = [(); 2].map(|()| StandIn::telling(stats::body(MINUTE, 7)));
-    let agent = Agent::alone();
-    let targets = stand_ins.each_ref().map(|stand_in| format!("--target {}", stand_in.target())).join(" ");
+    let stub_targets = [(); 2].map(|()| StubTarget::serving(stats::body(MINUTE, 7)));
+    let agent = Agent::without_engine();
+    let targets = stub_targets.each_ref().map(|stub_target| format!("--target {}", stub_target.target())).join(" ");
     let command = format!("run gostats {targets} --total sum,max --total-only --select gc.gc_num");
-    assert_eq!(agent.values(&command).exits(0).without_complaint().stdout, "");
-    for (stand_in, count) in stand_ins.iter().zip([10, 20]) {
-        stand_in.tells(stats::body(2 * MINUTE, 7 + count));
+    assert_eq!(agent.run(&command).exits(0).without_diagnostics().stdout, "");
+    for (stub_target, count) in stub_targets.iter().zip([10, 20]) {
+        stub_target.serve(stats::body(2 * MINUTE, 7 + count));
     }
-    insta::assert_snapshot!(lines(&agent.values(&command).exits(0).without_complaint()), @"
+    insta::assert_snapshot!(lines(&agent.run(&command).exits(0).without_diagnostics()), @"
     gostats_sum.gc.gc_num	30
     gostats_max.gc.gc_num	20
     ");
 }
 
 /// A stand-in with so many goroutines.
-fn with_goroutines(number: u64) -> StandIn {
+fn with_goroutines(number: u64) -> StubTarget {
     let mut body = stats::body(MINUTE, 7);
     body["goroutine_num"] = number.into();
-    StandIn::telling(body)
+    StubTarget::serving(body)
 }
 
 #[test]
@@ -220,7 +221,7 @@ fn totals_exclude_failed_targets_and_the_targets_graph_counts_them() {
         container("two", "127.0.0.1", two.port()),
     ]);
     let options = "--instance-name name --select *.goroutine_num --total sum,avg,max,min --targets-graph";
-    let output = Agent::on(&engine.host()).values(&format!("run gostats {options}")).exits(0);
+    let output = Agent::with_docker_host(&engine.host()).run(&format!("run gostats {options}")).exits(0);
     insta::assert_snapshot!(lines(&output), @"
     gostats.one.runtime.goroutine_num	10
     gostats.two.runtime.goroutine_num	20
@@ -241,7 +242,7 @@ fn totals_exclude_failed_targets_and_the_targets_graph_counts_them() {
 fn totals_without_values_are_omitted_and_counts_remain() {
     let closed = [(); 3].map(|()| format!("--target 127.0.0.1:{}", port::free())).join(" ");
     let options = "--total sum,avg,max,min --targets-graph";
-    let failed = Agent::alone().values(&format!("run gostats {closed} {options}")).exits(1);
+    let failed = Agent::without_engine().run(&format!("run gostats {closed} {options}")).exits(1);
     insta::assert_snapshot!(lines(&failed), @"
     gostats_targets.collected	0
     gostats_targets.failed	3
@@ -252,14 +253,15 @@ fn totals_without_values_are_omitted_and_counts_remain() {
     let ports = several["Ports"].as_array_mut().expect("ports");
     ports.push(json!({"IP": "127.0.0.1", "PrivatePort": 9090, "PublicPort": 2, "Type": "tcp"}));
     let engine = FakeEngine::with_containers(vec![several]);
-    let unclear = Agent::on(&engine.host()).values(&format!("run gostats {options} --total-only")).exits(1);
+    let unclear = Agent::with_docker_host(&engine.host()).run(&format!("run gostats {options} --total-only")).exits(1);
     insta::assert_snapshot!(lines(&unclear), @"
     gostats_targets.collected	0
     gostats_targets.failed	1
     ");
 
     let engine = FakeEngine::with_containers(Vec::new());
-    let none = Agent::on(&engine.host()).values(&format!("run gostats {options}")).exits(0).without_complaint();
+    let none =
+        Agent::with_docker_host(&engine.host()).run(&format!("run gostats {options}")).exits(0).without_diagnostics();
     insta::assert_snapshot!(lines(&none), @"
     gostats_targets.collected	0
     gostats_targets.failed	0
@@ -278,14 +280,14 @@ fn totals_of_wildcard_metrics_have_no_definitions() {
     };
     work(one, 3);
     work(two, 5);
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     let chosen = "run prometheus --metric promapp_* --metric go_goroutines";
     let command = format!("{chosen} --target {} --target {} --total max,sum", one.target(), two.target());
-    let first = agent.values(&command).exits(0).without_complaint();
+    let first = agent.run(&command).exits(0).without_diagnostics();
     assert_totals(&first, "prometheus", &["sum", "max"]);
     work(one, 2);
     work(two, 7);
-    let second = agent.values(&command).exits(0).without_complaint();
+    let second = agent.run(&command).exits(0).without_diagnostics();
     let told = assert_totals(&second, "prometheus", &["sum", "max"]);
     assert!(told.values().all(|count| *count == 2), "{told:?}");
     let kept = printed(&second, "prometheus_sum", false)["promapp_kept_bytes.value"].concat();
@@ -305,18 +307,18 @@ fn totals_of_wildcard_metrics_have_no_definitions() {
     ");
 
     let [without, with] = ["", "--total sum,max"]
-        .map(|totals| agent.definitions(&format!("{chosen} {totals}")).exits(0).without_complaint().stdout);
+        .map(|totals| agent.definitions(&format!("{chosen} {totals}")).exits(0).without_diagnostics().stdout);
     assert_eq!(with, without);
 }
 
 #[test]
 fn totals_have_one_order_and_no_duplicates() {
     let [one, two] = [with_goroutines(10), with_goroutines(20)];
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     let targets = format!("--target {} --target {}", one.target(), two.target());
     let run = |totals: &str| {
         let command = format!("run gostats {targets} --select *.goroutine_num --total-only {totals}");
-        lines(&agent.values(&command).exits(0).without_complaint())
+        lines(&agent.run(&command).exits(0).without_diagnostics())
     };
     insta::assert_snapshot!(run("--total min,avg,max,sum"), @"
     gostats_sum.runtime.goroutine_num	30
@@ -337,10 +339,10 @@ fn totals_have_one_order_and_no_duplicates() {
 
 #[test]
 fn unknown_totals_are_usage_errors() {
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     let complaint = |options: &str| {
         let command = format!("run gostats --target 127.0.0.1:1 {options}");
-        let [values, definitions] = [agent.values(&command), agent.definitions(&command)].map(|output| output.exits(2));
+        let [values, definitions] = [agent.run(&command), agent.definitions(&command)].map(|output| output.exits(2));
         assert_eq!((&*values.stdout, &*definitions.stdout), ("", ""), "{options}");
         assert_eq!(values.stderr, definitions.stderr);
         let lines = values.stderr.lines().take(2).map(str::trim_end);

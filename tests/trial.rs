@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use scenarios::agent::{Agent, Output, component};
 use scenarios::engine::Engine;
 use scenarios::go::Program;
-use scenarios::lines::Lines;
+use scenarios::line_server::LineServer;
 use scenarios::local::Local;
-use scenarios::stand_in::StandIn;
+use scenarios::stub_target::StubTarget;
 use scenarios::witness::Witness;
 use scenarios::{load, mask, stats};
 use serde_json::{Value, json};
@@ -98,7 +98,7 @@ fn add(page: &mut String, title: &str, lines: impl Iterator<Item = String>) {
 
 /// Tries out a collector where there is no engine.
 fn test(arguments: &str) -> Output {
-    Agent::alone().values(&format!("test {arguments}"))
+    Agent::without_engine().run(&format!("test {arguments}"))
 }
 
 /// Tries out the evil collector.
@@ -139,7 +139,7 @@ fn recording_replays_a_stopped_go_app() {
     let (group, desk) = (engine.group(), Desk::new());
     let app = group.app("app");
     let command = format!("test gostats --filter {} --path /stats {}", group.filter(), desk.record("app"));
-    let recorded = Agent::beside(engine).values(&command).exits(0);
+    let recorded = Agent::with_engine(engine).run(&command).exits(0);
     assert_eq!(as_numbers(&metrics(&recorded)), as_numbers(&printed(&app.last_served())), "{recorded}");
     assert_eq!(app.served().len(), 1, "who records asks once");
     let (id, image) = (app.id().to_owned(), app.image().to_owned());
@@ -161,7 +161,7 @@ fn recording_replays_the_stats_of_a_removed_container() {
     let (group, desk) = (engine.group(), Desk::new());
     let app = group.app("app");
     let command = format!("test docker --filter {} --graphs all {}", group.filter(), desk.record("app"));
-    let recorded = Agent::beside(engine).values(&command).exits(0);
+    let recorded = Agent::with_engine(engine).run(&command).exits(0);
     app.remove();
     let calls: Value = serde_json::from_str(&desk.files("app")["container.json"]).expect("JSON");
     let stats = &calls[0]["answer"]["Ok"];
@@ -188,9 +188,9 @@ fn recording_replays_the_stats_of_a_removed_container() {
 
 #[test]
 fn recording_is_readable_and_editable_text() {
-    let (stand_in, desk) = (StandIn::telling(stats::body(MINUTE, 7)), Desk::new());
+    let (stub_target, desk) = (StubTarget::serving(stats::body(MINUTE, 7)), Desk::new());
     let options = "gostats --path /stats?full=1";
-    let recorded = test(&format!("{options} --target {} {}", stand_in.target(), desk.record("one"))).exits(0);
+    let recorded = test(&format!("{options} --target {} {}", stub_target.target(), desk.record("one"))).exits(0);
     assert_eq!(as_numbers(&metrics(&recorded)), as_numbers(&printed(&stats::body(MINUTE, 7))), "{recorded}");
     insta::assert_snapshot!(desk.stderr(&recorded), @"
     mackerel-plugin-wasm: gostats: recorded in DESK/one: 1 request by HTTP
@@ -225,8 +225,8 @@ fn recording_sends_the_requests_of_a_run() {
     let (witness, desk) = (Witness::new(), Desk::new());
     // Another address of this machine than that on which recordings are made.
     let options = format!("gostats --target 127.0.0.2:{}", witness.port());
-    witness.tells(stats::body(MINUTE, 7));
-    let _ = Agent::alone().values(&format!("run {options}")).exits(0);
+    witness.serve(stats::body(MINUTE, 7));
+    let _ = Agent::without_engine().run(&format!("run {options}")).exits(0);
     let _ = test(&format!("{options} {}", desk.record("one"))).exits(0);
     let [run, recorded] = &witness.requests()[..] else { panic!("not asked twice: {:?}", witness.requests()) };
     assert_eq!(recorded.to_lowercase(), run.to_lowercase());
@@ -234,8 +234,8 @@ fn recording_sends_the_requests_of_a_run() {
 }
 
 /// A database that greets, and answers only those that know its secret.
-fn database() -> Lines {
-    Lines::answering(Some("+HELLO"), |line| match line {
+fn database() -> LineServer {
+    LineServer::start(Some("+HELLO"), |line| match line {
         "AUTH:hunter22" => Some("+OK, hunter22".to_owned()),
         "clients" => Some("11".to_owned()),
         "commands" => Some("47".to_owned()),
@@ -288,19 +288,19 @@ fn custom_protocol_is_recorded_by_turns_without_the_secret() {
     }
     "#);
     let said = ["AUTH:hunter22", "clients", "AUTH:hunter22", "commands"];
-    assert_eq!(database.heard(), said, "who records says everything once");
+    assert_eq!(database.received(), said, "who records says everything once");
 
     // Nobody needs the secret to play it back, and any other one does as well.
     for secret in [own, String::new(), file("other", "a longer one, which nobody else has")] {
         assert_eq!(test_evil(&format!("{words} {secret} {}", desk.replay("one"))).exits(0).stdout, recorded.stdout);
     }
-    assert_eq!(database.heard().len(), said.len(), "who plays it back says nothing to the target");
+    assert_eq!(database.received().len(), said.len(), "who plays it back says nothing to the target");
 }
 
 #[test]
 fn connections_replay_in_any_order() {
     let desk = Desk::new();
-    let database = Lines::answering(None, |line| Some(line.len().to_string()));
+    let database = LineServer::start(None, |line| Some(line.len().to_string()));
     let record = |words: &str| test_evil(&format!("{words} --target {} {}", database.target(), desk.record("one")));
     let recorded = record("--say aa --say / --say bbbb").exits(0);
     insta::assert_snapshot!(recorded.stdout, @"
@@ -345,16 +345,16 @@ fn requests_by_wasi_http_are_recorded() {
 
 #[test]
 fn encrypted_connections_are_tested_and_not_recorded() {
-    let (stand_in, desk, certificates) = (StandIn::telling(stats::body(MINUTE, 7)), Desk::new(), Desk::new());
+    let (stub_target, desk, certificates) = (StubTarget::serving(stats::body(MINUTE, 7)), Desk::new(), Desk::new());
     let folder = certificates.0.path().display().to_string();
-    let to = format!("tcp:{}", stand_in.target());
+    let to = format!("tcp:{}", stub_target.target());
     let front = Local::start(Program::TlsFront, &["-to", &to, "-for", "127.0.0.1", "-certificates", &folder]);
     let Some(front) = front else { return };
-    let agent = Agent::alone().with("SSL_CERT_FILE", certificates.path("ca.pem"));
+    let agent = Agent::without_engine().with_env("SSL_CERT_FILE", certificates.path("ca.pem"));
     let command = format!("test gostats --scheme https --path /stats --target {}", front.target());
-    let live = agent.values(&command).exits(0);
+    let live = agent.run(&command).exits(0);
     assert_eq!(as_numbers(&metrics(&live)), as_numbers(&printed(&stats::body(MINUTE, 7))), "{live}");
-    let recorded = agent.values(&format!("{command} {}", desk.record("one"))).exits(1);
+    let recorded = agent.run(&format!("{command} {}", desk.record("one"))).exits(1);
     insta::assert_snapshot!(desk.mask(&recorded.stdout), @"
     error: record: the collector speaks TLS, and what is encrypted cannot be played back: record from a target without TLS
     error: collect: no connection: tls handshake eof
@@ -365,7 +365,7 @@ fn encrypted_connections_are_tested_and_not_recorded() {
 #[test]
 fn recording_beyond_the_limit_is_not_written() {
     let (witness, desk) = (Witness::new(), Desk::new());
-    let database = Lines::answering(None, |_| Some("x".repeat(17 << 20)));
+    let database = LineServer::start(None, |_| Some("x".repeat(17 << 20)));
     let record = |words: &str, target: &str| {
         let output = test_evil(&format!("{words} --target {target} {}", desk.record("one"))).exits(1);
         assert!(!desk.path("one").exists());
@@ -389,7 +389,7 @@ fn recording_beyond_the_limit_is_not_written() {
 fn unrecorded_request_is_shown_with_the_recorded_ones() {
     let (desk, witness) = (Desk::new(), Witness::new());
     let answers = |line: &str| Some(line.len().to_string());
-    let database = Lines::answering(None, answers);
+    let database = LineServer::start(None, answers);
     let record = |words: &str, target: &str, name: &str| {
         let output = test_evil(&format!("{words} --target {target} {}", desk.record(name)));
         assert_eq!(output.status.code(), Some(0), "{output}");
@@ -463,8 +463,8 @@ fn unrecorded_request_is_shown_with_the_recorded_ones() {
 
 #[test]
 fn invalid_recording_is_shown_with_file_and_line() {
-    let (stand_in, desk) = (StandIn::telling(stats::body(MINUTE, 7)), Desk::new());
-    let _ = test(&format!("gostats --target {} {}", stand_in.target(), desk.record("good"))).exits(0);
+    let (stub_target, desk) = (StubTarget::serving(stats::body(MINUTE, 7)), Desk::new());
+    let _ = test(&format!("gostats --target {} {}", stub_target.target(), desk.record("good"))).exits(0);
     fs::create_dir(desk.path("empty")).expect("a new folder");
     let broken = |name: &str, file: &str, change: &dyn Fn(&str) -> String| {
         desk.copy("good", name);
@@ -526,15 +526,15 @@ fn invalid_recording_is_shown_with_file_and_line() {
 
 #[test]
 fn recording_replaces_only_an_older_recording() {
-    let (stand_in, desk) = (StandIn::telling(stats::body(MINUTE, 7)), Desk::new());
-    let record = |name: &str| test(&format!("gostats --target {} {}", stand_in.target(), desk.record(name)));
+    let (stub_target, desk) = (StubTarget::serving(stats::body(MINUTE, 7)), Desk::new());
+    let record = |name: &str| test(&format!("gostats --target {} {}", stub_target.target(), desk.record(name)));
     let _ = record("one").exits(0);
     for (file, text) in [("README.md", "Mine."), ("expected.txt", "Mine too."), ("7.http", "Mine as well.")] {
         fs::write(desk.path("one").join(file), text).expect("a new file");
     }
     fs::write(desk.path("one").join("002.http"), "> GET /old\n< 200\n\n").expect("a new file");
     fs::write(desk.path("one").join("001.tcp"), "> old\n").expect("a new file");
-    stand_in.tells(stats::body(MINUTE, 8));
+    stub_target.serve(stats::body(MINUTE, 8));
     let _ = record("one").exits(0);
     let files = desk.files("one");
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
@@ -543,20 +543,20 @@ fn recording_replaces_only_an_older_recording() {
 
     fs::create_dir(desk.path("other")).expect("a new folder");
     fs::write(desk.path("other").join("notes.txt"), "Mine.").expect("a new file");
-    let asked = stand_in.asked();
+    let asked = stub_target.requests();
     insta::assert_snapshot!(desk.mask(&record("other").exits(1).stderr), @"mackerel-plugin-wasm: DESK/other: there are files in it that are no recording: name a new folder, or one that --record made before");
-    assert_eq!(stand_in.asked(), asked, "it is asked before the target is");
+    assert_eq!(stub_target.requests(), asked, "it is asked before the target is");
     assert_eq!(desk.files("other").len(), 1);
 }
 
 #[test]
 fn failed_collection_keeps_the_older_recording() {
-    let (stand_in, desk) = (StandIn::telling(stats::body(MINUTE, 7)), Desk::new());
+    let (stub_target, desk) = (StubTarget::serving(stats::body(MINUTE, 7)), Desk::new());
     let record = |target: &str| test(&format!("gostats --target {target} {}", desk.record("one")));
-    let _ = record(&stand_in.target()).exits(0);
+    let _ = record(&stub_target.target()).exits(0);
     let before = desk.page("one");
-    stand_in.tells(json!("no statistics"));
-    let refused = record(&stand_in.target()).exits(1);
+    stub_target.serve(json!("no statistics"));
+    let refused = record(&stub_target.target()).exits(1);
     insta::assert_snapshot!(refused.stdout, @"error: collect: unexpected answer: a string instead of golang-stats-api-handler's JSON object");
     insta::assert_snapshot!(desk.stderr(&refused), @"
     mackerel-plugin-wasm: gostats: nothing was recorded
@@ -577,7 +577,7 @@ fn findings(faults: &[(&str, &str)]) -> String {
     let _load = load::timed();
     let mut page = String::new();
     for (fault, options) in faults {
-        let target = StandIn::telling(json!({"goroutine_num": 1}));
+        let target = StubTarget::serving(json!({"goroutine_num": 1}));
         let output = test_evil(&format!("--attack {fault} {options} --target {}", target.target()));
         let code = output.status.code().expect("an exit status");
         let short =
@@ -722,14 +722,14 @@ fn contract_violations_in_describe_are_found() {
 
 #[test]
 fn varying_results_are_found() {
-    let (stand_in, desk) = (StandIn::telling(json!({"goroutine_num": 1})), Desk::new());
+    let (stub_target, desk) = (StubTarget::serving(json!({"goroutine_num": 1})), Desk::new());
     let numbers = |text: &str| {
         let mask = |text: String, before: &str| mask::digits(&text, before, "N");
         ["evil#.evil", " is ", ", and ", "one\t", "#.evil"]
             .iter()
             .fold(desk.mask(text), |text, before| mask(text, before))
     };
-    let target = stand_in.target();
+    let target = stub_target.target();
     let graphs = test_evil(&format!("--attack random_graphs --target {target}")).exits(1);
     insta::assert_snapshot!(numbers(&graphs.stdout), @"
     error: graphs: the same options give another '#.evilN' the second time
@@ -768,7 +768,7 @@ fn test_takes_one_target() {
     let group = engine.group();
     let (_one, _two) = (group.app("one"), group.app("two"));
     let complaint = |options: &str, code: i32| {
-        let output = Agent::beside(engine).values(&format!("test gostats --path /stats {options}")).exits(code);
+        let output = Agent::with_engine(engine).run(&format!("test gostats --path /stats {options}")).exits(code);
         assert_eq!(output.stdout, "", "{output}");
         mask::ports(&group.mask(&output.stderr))
     };
@@ -784,7 +784,7 @@ fn test_takes_one_target() {
     mackerel-plugin-wasm: test takes one target, and these are 2: 127.0.0.1:PORT, 127.0.0.1:PORT; --filter or --target chooses one
     ");
     let tested =
-        Agent::beside(engine).values(&format!("test gostats --path /stats --filter {filter} --filter name=two"));
+        Agent::with_engine(engine).run(&format!("test gostats --path /stats --filter {filter} --filter name=two"));
     assert_eq!(metrics(&tested.exits(0)).len(), 15);
 }
 

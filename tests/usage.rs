@@ -4,7 +4,7 @@ use scenarios::agent::Agent;
 
 /// Standard error of a command that is used wrongly.
 fn complaint(arguments: &str) -> String {
-    let output = Agent::alone().values(arguments).exits(2);
+    let output = Agent::without_engine().run(arguments).exits(2);
     assert_eq!(output.stdout, "", "stdout of {output}");
     output.stderr
 }
@@ -133,19 +133,19 @@ fn missing_collector_and_command_are_rejected() {
 
 #[test]
 fn help_shows_the_options_of_host_and_collector() {
-    let output = Agent::alone().values("run gostats --help").exits(0).without_complaint();
+    let output = Agent::without_engine().run("run gostats --help").exits(0).without_diagnostics();
     insta::assert_snapshot!(output.stdout);
 }
 
 #[test]
 fn help_shows_the_commands() {
-    let output = Agent::alone().values("--help").exits(0).without_complaint();
+    let output = Agent::without_engine().run("--help").exits(0).without_diagnostics();
     insta::assert_snapshot!(output.stdout);
 }
 
 #[test]
 fn list_shows_the_collectors() {
-    let output = Agent::alone().values("list").exits(0).without_complaint();
+    let output = Agent::without_engine().run("list").exits(0).without_diagnostics();
     insta::assert_snapshot!(output.stdout, @"
     docker     0.1.0     CPU, memory, block I/O and more of each container (built in)
     gostats    0.1.0     Go runtime statistics from golang-stats-api-handler (built in)
@@ -156,7 +156,7 @@ fn list_shows_the_collectors() {
 
 #[test]
 fn inspect_shows_the_capabilities_of_a_collector() {
-    let output = Agent::alone().values("inspect gostats").exits(0).without_complaint();
+    let output = Agent::without_engine().run("inspect gostats").exits(0).without_diagnostics();
     // What changes with the compiler: the size, the digest, and what of WASI its standard library links.
     let changes = |line: &&str| ["origin ", "digest ", "  wasi:"].iter().any(|start| line.starts_with(start));
     let (changing, fixed): (Vec<_>, Vec<_>) = output.stdout.lines().partition(changes);
@@ -168,7 +168,7 @@ fn inspect_shows_the_capabilities_of_a_collector() {
 
 #[test]
 fn reference_lists_the_enforced_limits() {
-    let output = Agent::alone().values("inspect gostats").exits(0).without_complaint();
+    let output = Agent::without_engine().run("inspect gostats").exits(0).without_diagnostics();
     let (_, limits) = output.stdout.split_once("\nlimits\n").expect("a section of limits");
     assert!(limits.lines().count() > 20, "{limits}");
     let reference = include_str!("../docs/reference.md");
@@ -180,9 +180,9 @@ fn reference_lists_the_enforced_limits() {
 
 #[test]
 fn durations_are_seconds_or_have_a_unit() {
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     for timeout in ["3", "0.5", "500ms", "10s", "1m"] {
         // Nothing listens on port 1: the options are read, then the one target fails.
-        let _ = agent.values(&format!("run gostats --target 127.0.0.1:1 --timeout {timeout}")).exits(1);
+        let _ = agent.run(&format!("run gostats --target 127.0.0.1:1 --timeout {timeout}")).exits(1);
     }
 }

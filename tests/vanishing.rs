@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use scenarios::agent::{Agent, Output};
 use scenarios::engine::{Container, Engine};
 use scenarios::podman::Podman;
-use scenarios::relay::{Passing, Relay};
+use scenarios::proxy::{EngineProxy, Passing};
 
 const SOURCES: [&str; 3] = ["cgroup", "api", "auto"];
 
@@ -22,7 +22,7 @@ fn run_and_do_away_with_one(
     let group = engine.group();
     let [one, gone, three] = ["one", "gone", "three"].map(|name| group.work(name, "", ""));
     let (id, ours, done) = (gone.id().to_owned(), engine.clone(), Mutex::new(false));
-    let relay = Relay::before(engine, move |passing| {
+    let proxy = EngineProxy::start(engine, move |passing| {
         let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
         if !*done && when(&passing, &id) {
             *done = true;
@@ -30,7 +30,7 @@ fn run_and_do_away_with_one(
         }
     });
     let command = format!("run docker --graphs processes --stats-source {source} --filter {}", group.filter());
-    let mut output = Agent::on(&relay.host()).values(&command).exits(0);
+    let mut output = Agent::with_docker_host(&proxy.host()).run(&command).exits(0);
     output.stderr = group.mask(&output.stderr);
     (output, vec![key(&one), key(&three)])
 }
@@ -40,16 +40,16 @@ fn key(container: &Container) -> String {
 }
 
 fn listed(passing: &Passing, _: &str) -> bool {
-    matches!(passing, Passing::Answer(path, _) if path.contains("/containers/json"))
+    matches!(passing, Passing::Response(path, _) if path.contains("/containers/json"))
 }
 
 fn asked_for_stats(passing: &Passing, id: &str) -> bool {
-    matches!(passing, Passing::Question(path) if path.contains(&format!("{id}/stats")))
+    matches!(passing, Passing::Request(path) if path.contains(&format!("{id}/stats")))
 }
 
 #[test]
 fn container_removed_after_the_list_is_one_line() {
-    let Some(engine) = Engine::find_here() else { return };
+    let Some(engine) = Engine::find_local() else { return };
     for how in [Engine::remove, Engine::stop] {
         for source in SOURCES {
             let (output, others) = run_and_do_away_with_one(engine, source, how, listed);
@@ -61,7 +61,7 @@ fn container_removed_after_the_list_is_one_line() {
 
 #[test]
 fn container_removed_during_its_stats_is_one_line_or_complete() {
-    let Some(engine) = Engine::find_here() else { return };
+    let Some(engine) = Engine::find_local() else { return };
     let (output, others) = run_and_do_away_with_one(engine, "api", Engine::remove, asked_for_stats);
     println!("{output}");
     // Whether the engine had counted before is its own affair.
@@ -84,14 +84,14 @@ fn container_removed_from_podman_is_one_line() {
 
 #[test]
 fn paused_and_stopped_containers_are_skipped() {
-    let Some(engine) = Engine::find_here() else { return };
+    let Some(engine) = Engine::find_local() else { return };
     let group = engine.group();
     let [one, paused, stopped] = ["one", "paused", "stopped"].map(|name| group.work(name, "", ""));
     paused.pause();
     stopped.stop();
     for source in SOURCES {
         let command = format!("run docker --graphs processes --stats-source {source} --filter {}", group.filter());
-        let output = Agent::beside(engine).values(&command).exits(0).without_complaint();
+        let output = Agent::with_engine(engine).run(&command).exits(0).without_diagnostics();
         assert_eq!(output.metrics().keys(), [key(&one)], "{source}");
     }
 }

@@ -1,4 +1,4 @@
-//! The little HTTP that scenarios need: one GET, and a server whose answers can go wrong.
+//! A minimal HTTP client, and a server with faults.
 
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,45 +7,45 @@ use std::time::Duration;
 
 use crate::server::{Listener, Server};
 
-/// What a registry does not show to who does not name it.
+/// The media type that a registry only serves if the request accepts it.
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// Asks for one path and gives the body of a 200, of whatever type.
+/// Requests one path and returns the body of a 200.
 ///
 /// # Errors
 ///
-/// No connection, no answer within 5 s, or another status.
+/// The connection failed, no response arrived within 5 s, or it has another status.
 pub fn get(address: SocketAddr, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    // Version 1.0, so that the answer is not chunked and ends with the connection.
+    // Version 1.0: the response is not chunked and ends with the connection.
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: */*, {MANIFEST}\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    match answer.split_once("\r\n\r\n") {
+    let mut response = String::new();
+    stream.read_to_string(&mut response)?;
+    match response.split_once("\r\n\r\n") {
         Some((head, body)) if head.split(' ').nth(1) == Some("200") => Ok(body.to_owned()),
-        _ => Err(io::Error::other(format!("not a 200: {answer:?}"))),
+        _ => Err(io::Error::other(format!("not a 200: {response:?}"))),
     }
 }
 
-/// How much comes of a [`Reply::Flood`], in bytes.
+/// The size of a [`Reply::Flood`] in bytes.
 pub const FLOOD: usize = 200_000_000;
 
-/// How a server answers one request.
+/// The reply to one request.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// As it should: a status and a JSON body.
+    /// A complete response: a status and a JSON body.
     Whole(u16, String),
-    /// The first half of a JSON body. Then the connection ends.
+    /// A response that ends after half of its JSON body.
     Half(String),
-    /// These bytes, from the status line on. Then the connection ends.
+    /// These bytes, including the status line. Then the connection ends.
     Raw(String),
-    /// These bytes, and then the others again and again, [`FLOOD`] bytes in all, or until the caller has enough.
+    /// The first bytes once and the others repeatedly: [`FLOOD`] bytes, unless the client disconnects.
     Flood(String, String),
-    /// A status of 200 and a JSON body, of which a byte comes each second.
+    /// A status of 200 and a JSON body at one byte per second.
     Drip(String),
-    /// Never. The connection stays open for as long as the caller likes.
-    Silence,
+    /// Nothing. The connection stays open until the client closes it.
+    NoResponse,
 }
 
 /// Answers every request with the reply for its path and query.
@@ -53,10 +53,10 @@ pub fn serve<L: Listener<Stream: Read + Write>>(
     listener: L,
     reply: impl Fn(&str) -> Reply + Send + Sync + 'static,
 ) -> Server {
-    Server::start(listener, move |stream| drop(answer_one(stream, &reply)))
+    Server::start(listener, move |stream| drop(respond(stream, &reply)))
 }
 
-fn answer_one(stream: impl Read + Write, reply: impl Fn(&str) -> Reply) -> io::Result<()> {
+fn respond(stream: impl Read + Write, reply: impl Fn(&str) -> Reply) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut request = String::new();
     stream.read_line(&mut request)?;
@@ -89,6 +89,6 @@ fn answer_one(stream: impl Read + Write, reply: impl Fn(&str) -> Reply) -> io::R
                 stream.get_mut().write_all(&[byte])
             })
         }
-        Reply::Silence => io::copy(&mut stream, &mut io::sink()).map(drop),
+        Reply::NoResponse => io::copy(&mut stream, &mut io::sink()).map(drop),
     }
 }
