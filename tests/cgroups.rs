@@ -1,4 +1,4 @@
-//! Control groups in the kernel's documented forms, as files that scenarios write. The containers stand in a fake engine's list.
+//! Cgroups as the kernel documents them, as files that scenarios write. A fake engine lists the containers.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -13,22 +13,22 @@ use scenarios::skip;
 use scenarios::stats::{Values, assert_same, keys};
 use serde_json::json;
 
-/// All that control groups tell.
+/// All graphs that can come from cgroups.
 const FROM_FILES: &str = "--stats-source cgroup --graphs cpu,memory,blkio,memory-limit,network,processes,throttling";
 
-/// What the files of either version give at first sight.
+/// The gauges that the files of both versions give.
 const GAUGES: [(&str, f64); 7] = [
     ("memory.cache", 33_554_432.0),
     ("memory.rss", 67_108_864.0),
     ("memory_limit.limit", 268_435_456.0),
-    // 100 MiB without 20 MiB of inactive files.
+    // 100 MiB minus 20 MiB of inactive files.
     ("memory_limit.used", 83_886_080.0),
     ("memory_percentage.used", 31.25),
     ("processes.current", 4.0),
     ("processes.limit", 100.0),
 ];
 
-/// A container's folder in version 2. Without processes, for those would be this machine's.
+/// The folder of a container in version 2. Without processes, because they would be processes of this machine.
 const V2: [(&str, &str); 8] = [
     (
         "cpu.stat",
@@ -52,7 +52,7 @@ const V2: [(&str, &str); 8] = [
     ("cgroup.procs", ""),
 ];
 
-/// The same a while later.
+/// The same files some time later.
 const V2_LATER: [(&str, &str); 2] = [
     (
         "cpu.stat",
@@ -66,7 +66,7 @@ const V2_LATER: [(&str, &str); 2] = [
     ),
 ];
 
-/// How much V2's counters have grown in [`V2_LATER`], in the unit of a growth per second.
+/// The growth of V2's counters in [`V2_LATER`], in the unit of growth per second.
 const V2_GROWTH: [(&str, f64); 9] = [
     ("blkio.io_service_bytes.read", 1100.0 * 60.0),
     ("blkio.io_service_bytes.write", 7.0 * 60.0),
@@ -79,8 +79,8 @@ const V2_GROWTH: [(&str, f64); 9] = [
     ("cpuacct_percentage.user", 300.0),
 ];
 
-/// A container's folders in version 1, below those of the controllers. The kernel is one with CFQ, an I/O scheduler that counts by
-/// itself, but the devices have another one, and so only what comes in is counted.
+/// The folders of a container in version 1, below the controllers. The kernel has CFQ, an I/O scheduler with counts of
+/// its own, but the devices use another one, so only the throttling layer counts.
 const V1: [(&str, &str, &str); 14] = [
     ("cpuacct", "cpuacct.usage", "5000000000\n"),
     ("cpuacct", "cpuacct.stat", "user 400\nsystem 100\n"),
@@ -136,7 +136,7 @@ const V1_LATER: [(&str, &str, &str); 5] = [
     ),
 ];
 
-/// How much V1's counters have grown in [`V1_LATER`], in the unit of a growth per second.
+/// The growth of V1's counters in [`V1_LATER`], in the unit of growth per second.
 const V1_GROWTH: [(&str, f64); 13] = [
     ("blkio.io_service_bytes.async", 1003.0 * 60.0),
     ("blkio.io_service_bytes.read", 1100.0 * 60.0),
@@ -153,7 +153,7 @@ const V1_GROWTH: [(&str, f64); 13] = [
     ("cpuacct_percentage.user", 300.0),
 ];
 
-/// What waits in V1's queues.
+/// The requests in V1's queues.
 const V1_QUEUED: [(&str, f64); 4] = [
     ("blkio.io_queued.async", 44.0),
     ("blkio.io_queued.read", 11.0),
@@ -177,20 +177,20 @@ fn remove_v1(files: &Files, folder: &str) {
     }
 }
 
-/// Makes a folder without files, as the kernel never shows one.
+/// Creates a folder without files, which the kernel never does.
 fn make_empty(files: &Files, folder: &str) {
     let file = format!("{folder}/file");
     files.write(&file, "");
     files.remove(&file);
 }
 
-/// What was printed of the first container.
+/// Returns the metrics of the first container.
 fn of_api(output: &Output) -> Values {
     stats_of(output, "api")
 }
 
-/// Runs, lets time pass in the files, and runs again. What is printed must be `gauges`, and `growth` per second of one and the same
-/// time, which is bounded from both sides.
+/// Runs, changes the files, and runs again. Expects `gauges`, and `growth` per second of one time, which is bounded on
+/// both sides.
 fn assert_grows(fleet: &Fleet, later: impl FnOnce(), gauges: &Values, growth: &[(&str, f64)]) {
     let before = Instant::now();
     assert_same(&of_api(&fleet.run_without_diagnostics(FROM_FILES)), gauges);
@@ -213,7 +213,7 @@ fn v2_folder_is_found_below_any_parent() {
     cgroup::scenario(|files| {
         let id = Fleet::of(&["api"]).id("api");
         is_version_2(files);
-        // Neighbours that are none of the container's.
+        // Cgroups of other services.
         files.fill("system.slice/docker.service", &[("memory.current", "1\n"), ("cgroup.procs", "1\n")]);
         files.fill(&format!("system.slice/docker-{}.scope", "f00d".repeat(16)), &[("memory.current", "1\n")]);
         for folder in [
@@ -356,7 +356,7 @@ fn process_limit_max_is_omitted() {
     });
 }
 
-/// What is in the place of a file that cannot be what the kernel writes.
+/// Returns contents that the kernel never writes.
 fn garbage() -> Vec<(String, Option<Vec<u8>>)> {
     let nines = vec![b'9'; 1 << 20];
     let lines = b"user 1\n".repeat(1 << 17);
@@ -375,10 +375,10 @@ fn spoil(files: &Files, path: &str, content: Option<&[u8]>) {
     }
 }
 
-/// Takes files away one by one, and then puts garbage in their places: the figures that stand in them are absent, and all others
-/// are there as ever. `write` writes all files anew, as they are early or late; `depends` tells what begins with what of each file.
+/// Removes the files one by one, and then fills them with garbage: exactly the metrics of that file are omitted.
+/// `write` restores all files, early or late; `depends` maps a file to the prefixes of its metrics.
 fn assert_absent_one_by_one(files: &Files, fleet: &Fleet, write: &dyn Fn(bool), depends: &[(String, &[&str])]) {
-    // Two runs, for counters are there from the second on.
+    // Two runs, because counters need a second one.
     let printed = |spoil: &dyn Fn()| {
         let run = |late| {
             write(late);
@@ -405,7 +405,7 @@ fn assert_absent_one_by_one(files: &Files, fleet: &Fleet, write: &dyn Fn(bool), 
             }
         };
         compare("nothing", &printed(&|| files.remove(path)));
-        // An empty file is what a container has that has done no I/O.
+        // An empty file is valid: the container has done no I/O.
         let can_be =
             |content: &Option<Vec<u8>>| path.ends_with("/io.stat") && content.as_ref().is_some_and(Vec::is_empty);
         for (what, content) in garbage().into_iter().filter(|(_, content)| !can_be(content)) {
@@ -508,7 +508,7 @@ fn block_io_comes_from_the_first_file_with_counts() {
         let [cfq, all, old] =
             ["blkio.WHAT_recursive", "blkio.throttle.WHAT_recursive", "blkio.throttle.WHAT"].map(names);
         let read = |number: u64| format!("254:0 Read {number}\n254:0 Total {number}\nTotal {number}\n");
-        // Each file counts in steps of its own, so that the steps show which one was read.
+        // Each file has steps of its own, which show the file that was read.
         for (what, kernel, step) in [
             ("CFQ on a device", vec![(&old, 1), (&all, 1000), (&cfq, 1_000_000)], 1_000_000),
             ("CFQ on no device", vec![(&old, 1), (&all, 1000), (&cfq, 0)], 1000),
@@ -553,7 +553,7 @@ fn cgroup_without_any_chosen_stats_is_not_a_failure() {
         fleet.edit_listed("api", |container| container["HostConfig"]["NetworkMode"] = json!("host"));
         is_version_2(files);
         files.fill(&folder, &V2);
-        // A container that has done no I/O, as most that idle.
+        // A container without any I/O, as most idle containers are.
         files.write(&format!("{folder}/io.stat"), "");
         for graphs in ["blkio", "network", "blkio,network"] {
             for source in ["cgroup", "auto"] {
@@ -595,11 +595,11 @@ fn v2_block_io_is_zero_before_the_first_operation() {
     });
 }
 
-/// A process with a network of its own. Ends with its owner.
+/// A process with a network namespace of its own. Drop it to end it.
 struct Neighbour(Child);
 
 impl Neighbour {
-    /// Starts one. `setup` is run in its network first.
+    /// Starts the process and runs `setup` in its network.
     fn start(setup: &str) -> Self {
         let mut process = Command::new("unshare")
             .args(["--net", "bash", "-e", "-c", &format!("{setup}\necho ready\nexec sleep 1000")])
@@ -635,8 +635,8 @@ impl Drop for Neighbour {
     }
 }
 
-/// Two pairs of interfaces. All that is sent to 10.0.N.2 goes out of one of a pair and into the other, and nothing answers. Without
-/// IPv6, which sends by itself.
+/// Two pairs of interfaces. Packets to 10.0.N.2 leave through one interface of a pair and arrive at the other, without
+/// a response. IPv6 is disabled because it sends packets by itself.
 const TWO_PAIRS: &str = "
     for scope in all default; do echo 1 > /proc/sys/net/ipv6/conf/$scope/disable_ipv6; done
     ip link set lo up
@@ -661,7 +661,8 @@ fn network_traffic_is_the_sum_of_all_interfaces_except_lo() {
         let assert_traffic = |write: &dyn Fn(bool)| {
             write(false);
             let _ = fleet.run_without_diagnostics(FROM_FILES);
-            // 30 datagrams of 100 bytes and 10 of 200 are 142 and 242 bytes each with the heads of UDP, IP and Ethernet.
+            // 30 datagrams of 100 bytes and 10 of 200 have 142 and 242 bytes each with the headers of UDP, IP and
+            // Ethernet.
             neighbour.run(
                 "for n in {1..30}; do printf %0100d 0 > /dev/udp/10.0.0.2/9; done
                  for n in {1..10}; do printf %0200d 0 > /dev/udp/10.0.1.2/9; done
@@ -690,7 +691,7 @@ fn network_traffic_is_the_sum_of_all_interfaces_except_lo() {
             fill_v1(files, &folder, if late { &V1_LATER } else { &V1 });
             files.write(&format!("cpuacct/{folder}/cgroup.procs"), &process);
         });
-        // From here on version 2. The processes stand in a group below the container's, as Podman's do.
+        // Version 2 from here on. The processes are in a cgroup below the container's, as with Podman.
         is_version_2(files);
         files.fill(&folder, &V2);
         let below = format!("{folder}/container/cgroup.procs");
@@ -718,7 +719,7 @@ fn container_without_its_own_network_has_no_network_metrics() {
         for (what, processes, mode) in [
             ("with lo alone", format!("{}\n", alone.pid()), json!({"NetworkMode": "none"})),
             ("on the host's network", own.clone(), json!({"NetworkMode": "host"})),
-            // Podman's list says nothing of networks.
+            // Podman's list has no networks.
             ("on the host's network, unknown to the engine", own.clone(), json!(null)),
             ("in a container's network that is the host's", own, json!({"NetworkMode": "container:0f611fd7"})),
             ("whose process has ended", "4194304\n".to_owned(), json!({"NetworkMode": "default"})),
@@ -803,8 +804,8 @@ fn change_of_source_omits_counters_once() {
             assert!(printed.contains_key("memory.rss"), "{printed:?}");
             printed.contains_key("cpuacct_percentage.user")
         };
-        // By its clock ahead of the files' or behind them, and always with more CPU time than the one before: nothing but the
-        // source tells that the two are not to be compared.
+        // The engine's clock is ahead of the files' or behind them, and the CPU time always grows, so only the source
+        // shows that two readings cannot be compared.
         let tells = |read: &str, nanoseconds: u64| {
             let mut stats = docker_on_v1(read);
             stats["cpu_stats"]["cpu_usage"]["usage_in_usermode"] = json!(nanoseconds);
@@ -820,7 +821,7 @@ fn change_of_source_omits_counters_once() {
         files.fill(&folder, &V2);
         assert!(!cpu(""), "from the engine to files");
         assert!(cpu(""));
-        // The operator changes his mind.
+        // The operator changes the source.
         tells("2026-01-01T00:00:00Z", 1_000_000_000);
         assert!(!cpu("--stats-source api"), "from files to the engine");
         tells("2026-01-01T00:01:00Z", 2_000_000_000);

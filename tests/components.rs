@@ -1,4 +1,4 @@
-//! Collectors that come as a file, also those that no compiler makes: hand-written, cut, and with bytes changed.
+//! Collectors as files, including files that no compiler creates: hand-written, truncated, or with changed bytes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ include!("../guests/evil/components/list.rs");
 
 const MINUTE: u64 = 60_000_000_000;
 
-/// What a run takes of the machine's memory at most, in bytes, whatever the collector wants.
+/// The upper limit of a run's memory in bytes, whatever the collector does.
 const PEAK: u64 = 200 << 20;
 
-/// Every collector of text has its scenario here, or this does not compile.
+/// Defines a scenario for each WAT file. A missing one is found below.
 macro_rules! scenarios {
     ($($folder:ident $name:ident)*) => {
         const _: &[fn()] = &[$($name),*];
@@ -111,7 +111,7 @@ fn every_wat_file_has_a_scenario() {
     }
 }
 
-/// One run of a collector of text, against a target that answers everything with an empty object.
+/// Runs a WAT collector on a target that responds with an empty object.
 fn run_text(name: &str) -> Output {
     let target = StubTarget::serving(json!({}));
     let output = Agent::without_engine().run(&format!("run {} --target {}", text(name), target.target()));
@@ -119,12 +119,12 @@ fn run_text(name: &str) -> Output {
     output
 }
 
-/// The file of a collector of text.
+/// Returns the component of a WAT file.
 fn text(name: &str) -> String {
     component(&format!("evil/{name}"))
 }
 
-/// The one line of a collector that gives nothing.
+/// Returns the one line of a collector that reports nothing.
 #[track_caller]
 fn refusal(name: &str) -> String {
     let output = run_text(name).exits(1);
@@ -139,7 +139,7 @@ fn valid_wat_collector_runs() {
     assert_eq!(keys, ["text.PORT.text.one"]);
 }
 
-// Files of their own.
+// Complete files.
 
 #[test]
 fn a_command() {
@@ -191,7 +191,7 @@ fn the_export_with_other_types() {
     insta::assert_snapshot!(refusal("the_export_with_other_types"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: expected 1-tuple, found 0-tuple");
 }
 
-// Inside an honest collector.
+// Parts inside a valid collector.
 
 #[test]
 fn a_choice_with_line_breaks() {
@@ -338,13 +338,13 @@ fn the_same_option_twice() {
     insta::assert_snapshot!(refusal("the_same_option_twice"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: the option 'path' is declared twice");
 }
 
-// As a whole, and too large to be written by hand.
+// Generated files that are too large to be written by hand.
 
 #[test]
 fn a_component_that_compiles_for_long() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("long.wasm");
-    // Beside what makes it a collector, or it would be refused before it is compiled.
+    // Added to a valid collector, because it would otherwise be rejected before the compilation.
     let honest = fs::read(text("honest")).expect("a file that can be read");
     let long = section(1, &module_of_loops(400_000));
     fs::write(&path, [honest, long].concat()).expect("a file in a new folder");
@@ -354,8 +354,8 @@ fn a_component_that_compiles_for_long() {
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: FOLDER/long.wasm: takes more than 15s to compile, which is the limit: install it, which may take longer: mackerel-plugin-wasm install FOLDER/long.wasm");
 }
 
-/// A core module with one function, of so many loops: functions are compiled beside each other, but one takes
-/// a time that grows with the square of its length. A fast core takes 9 s for a hundred thousand.
+/// Returns a core module with one function of `loops` loops. Functions are compiled in parallel, but the time for one
+/// function grows with the square of its length: 9 s for a hundred thousand loops on a fast core.
 fn module_of_loops(loops: usize) -> Vec<u8> {
     const LOCALS: u8 = 40;
     let mut body = vec![1, LOCALS, 0x7e];
@@ -374,7 +374,7 @@ fn section(id: u8, content: &[u8]) -> Vec<u8> {
     [vec![id], leb(content.len()), content.to_vec()].concat()
 }
 
-// Beside an honest collector.
+// Parts beside a valid collector.
 
 #[test]
 fn a_thousand_instances() {
@@ -426,11 +426,11 @@ fn resources_of_its_own_without_end() {
     insta::assert_snapshot!(refusal("resources_of_its_own_without_end"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector holds more than 1000 resources (a fixed limit)");
 }
 
-// What is no refusal.
+// Components that are accepted.
 
 #[test]
 fn realloc_returns_one_address() {
-    // What it overwrites is its own.
+    // The memory that it overwrites is its own.
     let output = run_text("realloc_returns_one_address").exits(0).without_diagnostics();
     assert_eq!(output.metrics().count(), 1, "{output}");
 }
@@ -464,7 +464,7 @@ fn escapes_in_the_description() {
     "#);
 }
 
-// Files that are damaged.
+// Damaged files.
 
 #[test]
 fn file_truncated_anywhere_is_rejected_in_one_line() {
@@ -531,7 +531,7 @@ fn file_that_is_too_large_is_rejected() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("large.wasm");
     fs::write(&path, b"\0asm\x0d\0\x01\0").expect("a file in a new folder");
-    // Sparse: it takes no disk.
+    // A sparse file, which takes no space.
     let file = fs::File::options().write(true).open(&path).expect("the file that was just made");
     file.set_len((64 << 20) + 1).expect("a sparse file");
     let output = Agent::without_engine().run(&format!("run {}", path.display())).exits(1);

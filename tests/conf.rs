@@ -1,4 +1,5 @@
-//! The configuration that `conf` writes: that mackerel-agent runs from it what was typed, and that an instance sets itself up by it.
+//! `conf` writes configuration from which mackerel-agent runs the typed command, and by which an instance sets itself
+//! up.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -15,20 +16,20 @@ use scenarios::{mask, skip, stats};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// The options without which there is no cloud-config.
+/// The options that a cloud-config requires.
 const NEEDED: &str =
     "--cloud-init --ecs-cluster shop --api-key-from ssm:/mackerel/api-key --plugin-from s3://tools/plugin";
 
-/// A cloud-config with all that there can be but a collector of somebody else.
+/// A cloud-config with all options except those of a third-party collector.
 const ALL: &str = "conf redis --filter label=app=cache --cloud-init --ecs-cluster shop --role shop:cache \
     --api-key-from ssm:/mackerel/api-key --plugin-from s3://tools/plugin --password-file /etc/redis/password \
     --secret-from /etc/redis/password=secretsmanager:redis --total sum --deadline 60s";
 
-/// A cloud-config with as little as there can be.
+/// A cloud-config with as few options as possible.
 const LEAST: &str = "conf gostats --cloud-init --ecs-cluster shop --api-key-from file:/etc/api-key \
     --plugin-from https://example.com/plugin?version=1&os=linux";
 
-/// What a plugin's section of mackerel-agent.conf says.
+/// A plugin's section of mackerel-agent.conf.
 #[derive(Debug)]
 struct Plugin {
     section: String,
@@ -38,7 +39,7 @@ struct Plugin {
 }
 
 impl Plugin {
-    /// Reads a configuration in which there is one plugin and nothing else.
+    /// Parses a configuration with exactly one plugin.
     fn read(conf: &str) -> Self {
         let conf: Value = toml::from_str(conf).unwrap_or_else(|error| panic!("{error} in {conf}"));
         let metrics = conf["plugin"]["metrics"].as_object().unwrap_or_else(|| panic!("no plugin: {conf}"));
@@ -57,17 +58,17 @@ impl Plugin {
         }
     }
 
-    /// What `conf` writes for these words, on this agent's machine.
+    /// Runs `conf` with these arguments on this agent's machine.
     fn of(agent: &Agent, words: &str) -> Self {
         Self::read(&agent.run(&format!("conf {words}")).exits(0).without_diagnostics().stdout)
     }
 
-    /// The words behind the program.
+    /// Returns the arguments after the program.
     fn arguments(&self) -> Vec<&str> {
         self.command[1..].iter().map(String::as_str).collect()
     }
 
-    /// Runs it as mackerel-agent does: by its words, and in the agent's own environment and folder.
+    /// Runs the plugin as mackerel-agent does, in the agent's environment and folder.
     fn run(&self, folder: &Path, meta: &str) -> (String, String) {
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]).current_dir("/").stdin(Stdio::null());
@@ -79,7 +80,7 @@ impl Plugin {
         (stdout, stderr)
     }
 
-    /// The keys of the values that it prints.
+    /// Returns the keys of the printed values.
     fn keys(&self, folder: &Path) -> Vec<String> {
         let (stdout, stderr) = self.run(folder, "");
         assert_eq!(stderr, "");
@@ -87,14 +88,14 @@ impl Plugin {
     }
 }
 
-/// Standard error of a command that is used wrongly.
+/// Returns stderr of a wrong command.
 fn complaint(arguments: &str) -> String {
     let output = Agent::without_engine().run(arguments).exits(2);
     assert_eq!(output.stdout, "", "stdout of {output}");
     output.stderr
 }
 
-/// Runs the program with words that no white space splits, on a machine without an engine of its own.
+/// Runs the program with arguments that may contain white space, on a machine without an engine.
 fn conf_of(words: &[&str]) -> String {
     let mut command = Command::new(program());
     command.arg("conf").args(words).env_remove("DOCKER_HOST").stdin(Stdio::null());
@@ -129,7 +130,7 @@ fn section_is_named_after_the_metric_prefix_without_dots() {
     assert_eq!(plugin.section, "web_go");
 }
 
-/// Words that a shell, TOML or YAML would read as something else.
+/// Arguments that have a special meaning in a shell, TOML or YAML.
 const AWKWARD: [&str; 14] = [
     r#"label=a"b\c"#,
     "name=日本 語",
@@ -178,10 +179,10 @@ fn relative_paths_become_absolute() {
     let expected = format!("run {} {words}", whole("strange.wasm"));
     assert_eq!(plugin.arguments().join(" "), expected);
     assert_eq!(plugin.env, BTreeMap::new(), "no engine is asked");
-    // Where it is not installed, it is said to be compiled; in the agent's log.
+    // If it is not installed, the agent's log has the advice about the compilation.
     let (values, _) = plugin.run(folder.path(), "");
     assert!(values.starts_with(&format!("strange.{}.", target.port())), "{values}");
-    // The secret's file need not be there: only the run needs it.
+    // The file of the secret need not exist: only the run reads it.
     for words in ["--password-file pw", "--password-file=pw", "--password-file ./pw"] {
         let plugin = Plugin::of(&agent, &format!("redis {words} --total sum"));
         assert_eq!(plugin.arguments().join(" "), format!("run redis --password-file {} --total sum", whole("pw")));
@@ -226,7 +227,7 @@ fn store_folder_of_an_installed_collector_is_included() {
     assert_eq!(plugin.env, BTreeMap::from([("MACKEREL_PLUGIN_WASM_STORE".to_owned(), store)]));
     let (definitions, complaints) = plugin.run(folder.path(), "1");
     assert!(definitions.contains("\"strange.#.memory\"") && complaints.is_empty(), "{definitions}{complaints}");
-    // What an instance could install is what a registry has.
+    // An instance can only install from a registry.
     let complaint = agent.run(&format!("conf strange {NEEDED}")).exits(2).stderr;
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: an instance has no file strange: mackerel-plugin-wasm push it to a registry, and install it from there");
 }
@@ -261,7 +262,7 @@ fn agent_runs_the_typed_command() {
     assert_eq!(plugin.keys(folder.path()), keys, "a slot is kept");
 }
 
-/// A cloud-config, read.
+/// A parsed cloud-config.
 #[derive(Debug)]
 struct CloudConfig(Value);
 
@@ -278,7 +279,7 @@ impl CloudConfig {
         Self::read(&Agent::without_engine().run(command).exits(0).without_diagnostics().stdout)
     }
 
-    /// The files, as paths, permissions and contents.
+    /// Returns the files as paths, permissions and contents.
     fn files(&self) -> Vec<[&str; 3]> {
         let files = self.0["write_files"].as_array().expect("a list").iter();
         files
@@ -286,13 +287,13 @@ impl CloudConfig {
             .collect()
     }
 
-    /// The content of this file.
+    /// Returns the content of this file.
     fn content(&self, path: &str) -> &str {
         let file = self.files().into_iter().find(|[of, ..]| *of == path);
         file.unwrap_or_else(|| panic!("no {path}: {self:?}"))[2]
     }
 
-    /// The script that sets the instance up, the one command that is run.
+    /// Returns the path of the setup script, the only command that is run.
     fn script(&self) -> &str {
         let path = &self.0["runcmd"][0][0];
         assert_eq!(self.0["runcmd"], json!([[path]]), "one command of one word");
@@ -322,7 +323,7 @@ fn cloud_config_writes_the_agents_files() {
     assert_eq!(config.content("/etc/sysconfig/mackerel-agent"), "AUTO_RETIREMENT=1\n");
     let plugin = Plugin::read(config.content("/etc/mackerel-agent/conf.d/redis.conf"));
     assert_eq!(plugin.section, "redis");
-    // Without the options of conf itself, and with all others.
+    // All options except those of `conf` itself.
     let command = "/usr/local/bin/mackerel-plugin-wasm run redis --filter label=app=cache --password-file /etc/redis/password \
         --total sum --deadline 60s";
     assert_eq!(plugin.command.join(" "), command);
@@ -353,11 +354,11 @@ fn setup_script_passes_sh_and_shellcheck() {
     }
 }
 
-/// What a script of the instance finds of commands, beside those of the stage.
+/// The commands of the machine that the setup script can use.
 const TOOLS: [&str; 11] =
     ["cat", "cp", "dirname", "grep", "install", "mkdir", "mktemp", "rm", "sh", "sha256sum", "tail"];
 
-/// What stands in for the commands that reach out, or that a Debian does not have. They note that they were called.
+/// Replacements for commands that use the network or that Debian lacks. They log their calls.
 const STAND_INS: [(&str, &str); 5] = [
     (
         "aws",
@@ -391,14 +392,14 @@ esac"#,
     ("cloud-init", "[ \"$*\" = 'query region' ] && echo ap-northeast-1"),
 ];
 
-/// An ECS container instance, as far as its script sees: its own /etc and /usr/local, and no network.
+/// An ECS container instance as its setup script sees it: /etc and /usr/local of its own, and no network.
 struct Instance {
     stage: TempDir,
     script: String,
 }
 
 impl Instance {
-    /// One on which cloud-init has written the files. `None` where this user may not mount, which is then said.
+    /// Creates an instance on which cloud-init has written the files. Reports it if this user cannot mount.
     fn with(config: &CloudConfig) -> Option<Self> {
         let mut probe = Command::new("unshare");
         probe.args(["--mount", "--net", "mount", "-t", "tmpfs", "none", "/mnt"]).stderr(Stdio::null());
@@ -432,8 +433,8 @@ impl Instance {
         self.stage.path().join(name)
     }
 
-    /// Writes a file by another process: a program cannot be started while somebody has it open to write, as a child of another scenario
-    /// might.
+    /// Writes a file through another process: a program cannot be started while a process has it open for writing, such
+    /// as a child of another scenario.
     fn write(&self, name: &str, permissions: &str, content: &str) {
         let text = self.path("text");
         fs::write(&text, content).expect("a file of our own");
@@ -450,7 +451,7 @@ impl Instance {
         fs::metadata(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}")).permissions().mode() & 0o7777
     }
 
-    /// Has cloud-init run the script, and gives how it ended.
+    /// Runs the setup script as cloud-init does.
     fn set_up(&self) -> Ended {
         let order = r#"umask 022
 mount --bind "$STAGE/etc" /etc
@@ -463,14 +464,14 @@ PATH=$STAGE/bin exec "$0""#;
         command.output().expect("unshare can be started")
     }
 
-    /// Has it run, and all goes well.
+    /// Runs it with success.
     #[track_caller]
     fn is_set_up(&self) {
         let Ended { status, stderr, .. } = self.set_up();
         assert!(status.success(), "{status}: {}{}", String::from_utf8_lossy(&stderr), self.log());
     }
 
-    /// Has it run in vain, and gives what is said of that. Then there is neither an agent nor a service of it.
+    /// Runs it, expects a failure that starts neither the agent nor its service, and returns its output.
     #[track_caller]
     fn fails(&self) -> String {
         let Ended { status, stdout, stderr } = self.set_up();
@@ -480,12 +481,12 @@ PATH=$STAGE/bin exec "$0""#;
         self.mask(&said)
     }
 
-    /// What the stand-ins were called with.
+    /// Returns the logged calls.
     fn log(&self) -> String {
         self.mask(&fs::read_to_string(self.path("log")).unwrap_or_default())
     }
 
-    /// Hides the temporary files' names.
+    /// Masks the names of temporary files.
     fn mask(&self, text: &str) -> String {
         let text = mask::path(text, self.stage.path(), "STAGE");
         let mut pieces = text.split("STAGE/tmp/tmp.");
@@ -494,7 +495,7 @@ PATH=$STAGE/bin exec "$0""#;
             .fold(first, |masked, piece| masked + "NEW" + piece.trim_start_matches(|c: char| c.is_ascii_alphanumeric()))
     }
 
-    /// The agent's configuration.
+    /// Returns the agent's configuration.
     fn agent(&self) -> Value {
         toml::from_str(&self.read("etc/mackerel-agent/mackerel-agent.conf")).expect("TOML")
     }
@@ -526,7 +527,7 @@ fn instance_sets_itself_up() {
     let installed = version(&instance.path("local/bin/mackerel-plugin-wasm"));
     assert!(!installed.is_empty());
     assert_eq!(installed, version(&program()));
-    // Once more, by hand, it changes nothing.
+    // A second run by hand changes nothing.
     let log = instance.log();
     instance.is_set_up();
     check(&instance);
@@ -641,7 +642,7 @@ fn registry_collector_is_installed_by_digest() {
     insta::assert_snapshot!(masked, @"/usr/local/bin/mackerel-plugin-wasm install oci://127.0.0.1:PORT/tools/strange:1@sha256:DIGEST");
     let (_, digest) = line.split_once('@').expect("a digest");
     assert!(pushed.stdout.contains(digest), "{line}: {pushed}");
-    // What stands there is understood.
+    // Variables are expanded.
     let installed = agent.run(line.trim_start_matches("/usr/local/bin/mackerel-plugin-wasm "));
     let _ = installed.exits(0).without_diagnostics();
     let plugin = Plugin::read(config.content("/etc/mackerel-agent/conf.d/strange.conf"));
@@ -673,7 +674,7 @@ fn invalid_options_are_rejected_with_the_reason() {
         format!("{shown}\n{}\n", complaint(&format!("conf {words}")).replace(&file, "FILE"))
     });
     insta::assert_snapshot!(complaints.concat());
-    // A name in two words, and a key in place of where it is.
+    // A name of two words, and a secret in place of its location.
     let in_two = Command::new(program()).args(["conf", "gostats", "--cloud-init", "--ecs-cluster", "a b"]).output();
     let in_two = in_two.expect("the program can be started");
     assert_eq!(in_two.status.code(), Some(2));

@@ -1,4 +1,4 @@
-//! Stats of containers as engines tell them: real engines' bodies and broken ones, on a fake engine.
+//! Stats from the engine's API: responses of real engines and invalid ones, served by a fake engine.
 
 use std::collections::BTreeSet;
 
@@ -10,13 +10,13 @@ use scenarios::mask;
 use scenarios::stats::{Values, assert_same, keys};
 use serde_json::{Value, json};
 
-/// Everything from the engine.
+/// All graphs, from the engine.
 const ALL: &str = "--stats-source api --graphs all";
 
-/// When the first answer is taken.
+/// The time of the first stats.
 const START: &str = "2026-11-22T03:00:00Z";
 
-/// What is printed at the first sight of Docker 20.10's container.
+/// The gauges of the container on Docker 20.10.
 const GAUGES: [&str; 14] = [
     "blkio.io_queued.async",
     "blkio.io_queued.read",
@@ -37,7 +37,7 @@ const GAUGES: [&str; 14] = [
 const USER: &str = "/cpu_stats/cpu_usage/usage_in_usermode";
 const SYSTEM: &str = "/cpu_stats/cpu_usage/usage_in_kernelmode";
 
-/// A body with other values in places.
+/// Returns a body with other values at these places.
 fn with<const COUNT: usize>(mut body: Value, changes: [(&str, Value); COUNT]) -> Value {
     for (place, value) in changes {
         *body.pointer_mut(place).unwrap_or_else(|| panic!("no {place}")) = value;
@@ -45,7 +45,7 @@ fn with<const COUNT: usize>(mut body: Value, changes: [(&str, Value); COUNT]) ->
     body
 }
 
-/// A body in which counts have grown.
+/// Returns a body with grown counts.
 fn grown<const COUNT: usize>(mut body: Value, growth: [(&str, u64); COUNT]) -> Value {
     for (place, growth) in growth {
         let count = body.pointer_mut(place).unwrap_or_else(|| panic!("no {place}"));
@@ -54,7 +54,7 @@ fn grown<const COUNT: usize>(mut body: Value, growth: [(&str, u64); COUNT]) -> V
     body
 }
 
-/// A body without a field.
+/// Returns a body without a field.
 fn without(mut body: Value, place: &str) -> Value {
     let (parent, field) = place.rsplit_once('/').expect("a place");
     let parent = body.pointer_mut(parent).and_then(Value::as_object_mut).expect("an object");
@@ -62,7 +62,7 @@ fn without(mut body: Value, place: &str) -> Value {
     body
 }
 
-/// What is printed for one container that tells these, one after the other.
+/// Returns the metrics of one container that has these stats in successive runs.
 fn printed<const COUNT: usize>(options: &str, bodies: [&Value; COUNT]) -> Values {
     let fleet = Fleet::of(&["api"]);
     let mut last = Values::new();
@@ -86,7 +86,7 @@ fn docker_20_10_stats_are_read_completely() {
         ("memory.cache", 33_554_432.0),
         ("memory.rss", 67_108_864.0),
         ("memory_limit.limit", 268_435_456.0),
-        // 100 MiB without 20 MiB of inactive files.
+        // 100 MiB minus 20 MiB of inactive files.
         ("memory_limit.used", 83_886_080.0),
         ("memory_percentage.used", 31.25),
         ("processes.current", 4.0),
@@ -95,7 +95,7 @@ fn docker_20_10_stats_are_read_completely() {
     ];
     assert_same(&printed(ALL, [&first]), &values(gauges));
 
-    // In 30 seconds: per minute is twice the growth, per second a 30th of it.
+    // After 30 seconds, growth per minute is twice the growth, and per second a 30th of it.
     let second = grown(
         docker_on_v1("2026-11-22T03:00:30Z"),
         [
@@ -159,7 +159,7 @@ fn docker_28_stats_on_cgroup_v2_are_read_completely() {
         ("memory.cache", 16_777_216.0),
         ("memory.rss", 31_457_280.0),
         ("memory_limit.limit", 2_147_483_648.0),
-        // 48 MiB without 12 MiB of inactive files, of 2 GiB.
+        // 48 MiB minus 12 MiB of inactive files, of 2 GiB.
         ("memory_limit.used", 37_748_736.0),
         ("memory_percentage.used", 1.757_812_5),
         ("processes.current", 6.0),
@@ -237,7 +237,7 @@ fn podman_4_3_stats_omit_what_it_does_not_report() {
         ("cpuacct_percentage.user", 50.0),
         ("memory_limit.limit", 268_435_456.0),
         ("network.bytes.received", 10.0),
-        // It counts no packets, and says 0.
+        // Podman does not count packets and reports 0.
         ("network.bytes.sent", 0.0),
         ("processes.current", 4.0),
         ("restarts.count", 0.0),
@@ -280,7 +280,7 @@ fn cpu_format_usage_prints_nanoseconds_per_minute() {
 
 #[test]
 fn time_can_have_any_rfc_3339_form() {
-    // The container is busy with one core all the time: 100 % whatever the times are, if they are read right.
+    // The container uses one core all the time: 100 % for any time that is read correctly.
     for (first, second, nanoseconds) in [
         ("2026-11-22T12:00:00+09:00", "2026-11-22T03:00:30Z", 30_000_000_000),
         ("2026-11-22T12:00:00.25+09:00", "2026-11-22T12:00:30.75+09:00", 30_500_000_000),
@@ -415,7 +415,7 @@ fn memory_limit_of_zero_omits_the_percentage() {
 
 #[test]
 fn operations_match_in_any_case_and_unknown_ones_are_ignored() {
-    // Of the synchronous and the asynchronous ones one number is missing, and so is the sum.
+    // One of the synchronous and asynchronous counts is missing, so the sum is unknown.
     let entry = |op: &str, value: u64| json!({"major": 8, "minor": 0, "op": op, "value": value});
     let list = json!([
         entry("READ", 1),
@@ -450,7 +450,7 @@ fn counter_that_fell_is_omitted() {
     let left_out: Vec<_> = keys(&whole).into_iter().filter(|key| !fell.contains_key(*key)).collect();
     assert_eq!(left_out, ["cpuacct_percentage.user", "network.bytes.received"]);
     assert!((fell["cpuacct_percentage.system"] - 1.0).abs() < 1e-9, "{fell:?}");
-    // The fall is over.
+    // The counters grow again.
     let third = grown(with(second.clone(), [("/read", json!("2026-11-22T03:02:00Z"))]), [(USER, 6_000_000_000)]);
     assert!((printed(ALL, [&first, &second, &third])["cpuacct_percentage.user"] - 10.0).abs() < 1e-9);
 }
@@ -487,8 +487,8 @@ fn host_network_container_has_no_network_metrics() {
     }
 }
 
-/// Runs beside three containers, one of which gets this reply to the question for its stats. The others must print everything. Gives
-/// stderr.
+/// Runs with three containers, one of which has this reply to the request for its stats. The others must be complete.
+/// Returns stderr.
 #[track_caller]
 fn complaint(reply: Reply, options: &str) -> String {
     let fleet = Fleet::of(&["api", "bad", "web"]);
@@ -512,9 +512,9 @@ fn removed_container_is_one_line_and_others_are_complete() {
     let replies = [
         Reply::Whole(404, message("No such container: bad")),
         Reply::Whole(200, stopped().to_string()),
-        // As Podman says it.
+        // As Podman reports it.
         Reply::Whole(409, json!({"cause": "container is stopped", "message": "bad", "response": 409}).to_string()),
-        // An answer that ends before its body.
+        // A response that ends before its body.
         Reply::Whole(200, String::new()),
     ];
     insta::assert_snapshot!(replies.map(|reply| complaint(reply, "")).concat(), @"
@@ -580,7 +580,7 @@ fn response_that_is_not_stats_is_one_line() {
 
 #[test]
 fn incomplete_stats_are_one_line() {
-    // The first half, and the head alone.
+    // The first half, and only the head.
     let replies = [docker_on_v1(START).to_string(), "{".to_owned()].map(Reply::Half);
     insta::assert_snapshot!(replies.map(|reply| complaint(reply, "")).concat(), @"
     mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer ended too early
@@ -686,7 +686,7 @@ fn largest_numbers_are_printed_or_omitted_without_overflow() {
         ],
     );
     let printed = printed("--stats-source api --graphs memory,memory-limit,blkio,processes", [&body]);
-    // 2^64: the nearest number that a float has. The sum over both devices is larger than the largest, and so unknown.
+    // 2^64, the nearest float. The sum over both devices is larger than the largest number, and so unknown.
     let largest = 18_446_744_073_709_551_616.0;
     let right = [
         ("blkio.io_queued.async", 44.0),
@@ -746,7 +746,7 @@ fn stats_are_requested_once_and_start_times_only_if_needed() {
         for path in asked.iter().filter(|path| path.contains("/stats")) {
             assert!(path.contains("one-shot=true") && path.contains("stream=false"), "{path}");
         }
-        // A version in front may come and go.
+        // The version in the path does not matter.
         let plain = |path: &String| {
             let path = path.split('?').next().unwrap_or_default();
             path[path.find("/containers").unwrap_or(0)..].to_owned()
@@ -766,10 +766,10 @@ fn stats_are_requested_once_and_start_times_only_if_needed() {
     };
     let _ = fleet.run_without_diagnostics("--stats-source api");
     assert_eq!(asked(), right(&[&list, &stats, &inspections]));
-    // The list says that all have been up for longer than the last run is ago.
+    // All containers have been up for longer than the time since the last run.
     let _ = fleet.run_without_diagnostics("--stats-source api");
     assert_eq!(asked(), right(&[&list, &stats]));
-    // Restarts and health stand in the inspection alone.
+    // Only the inspection has restarts and health.
     let _ = fleet.run_without_diagnostics(ALL);
     let _ = fleet.requests();
     let _ = fleet.run_without_diagnostics(ALL);

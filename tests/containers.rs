@@ -1,4 +1,4 @@
-//! Real Go apps in real containers: found, asked, and shown as they said.
+//! Real Go apps in real containers: they are found, and their values are printed.
 
 use scenarios::agent::Agent;
 use scenarios::engine::{Container, Engine, Group};
@@ -9,7 +9,7 @@ fn command(group: &Group) -> String {
     format!("run gostats --filter {} --path /stats", group.filter())
 }
 
-/// Makes an app work until its counters are above what they were before, so that no fall gives a restart away.
+/// Makes an app work until its counters exceed those before, so that no smaller counter reveals a restart.
 fn outgrow(app: &Container, before: &Value) {
     wait::until("the app's counters have grown", || {
         let stats = http::get(app.address(), "/stats").expect("the app answers");
@@ -67,14 +67,14 @@ fn restarted_container_prints_gauges_and_omits_counters() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let other = group.app("other");
-    // Nothing but its start tells that it was restarted: name, id, address and keys stay the same.
+    // Only its start time shows the restart: name, id, address and keys stay the same.
     let mut restarted = group.app_with("restarted", &format!("--publish 127.0.0.1:{}:8080", port::free()));
     let agent = Agent::with_engine(engine);
     let _ = agent.run(&command(&group)).exits(0).without_diagnostics();
     let [before, other_before] = [restarted.last_served(), other.last_served()];
 
     restarted.restart();
-    // Up for a second, which the engine's list tells, and yet for less than the last run is ago.
+    // Up for a whole second, which the engine's list shows, but for less time than since the last run.
     restarted.wait_until_seconds_up();
     outgrow(&restarted, &before);
     let second = agent.run(&command(&group)).exits(0).without_diagnostics().metrics();

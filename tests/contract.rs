@@ -1,5 +1,5 @@
-//! The contract with third parties: what was published stays as it is, later versions of 0.1.x only add, and a component that was
-//! built against an older one runs unchanged.
+//! The contract with third parties: published versions do not change, later versions of 0.1.x only add to it, and a
+//! component of an older version runs unchanged.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use serde_json::json;
 use wit_component::WitPrinter;
 use wit_parser::{PackageId, Resolve, WorldId};
 
-/// The contract as it is.
+/// The folder of the current contract.
 const CURRENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../wit");
 
-/// The text of each version, as VERSION.wit.
+/// The folder of published versions, as VERSION.wit.
 const PUBLISHED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/contract");
 
-/// Reads a version of the contract, beside others or alone.
+/// Parses a version of the contract.
 fn read(resolve: &mut Resolve, path: &Path) -> PackageId {
     let (package, _) = resolve.push_path(path).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
     package
@@ -27,7 +27,7 @@ fn world(resolve: &Resolve, package: PackageId) -> WorldId {
     resolve.select_world(&[package], Some("plugin")).expect("a contract has the world `plugin`")
 }
 
-/// The major, minor and patch number of a version of the contract.
+/// Returns the major, minor and patch number of a version.
 fn version(resolve: &Resolve, package: PackageId) -> [u64; 3] {
     let version = resolve.packages[package].name.version.as_ref().expect("a contract has a version");
     [version.major, version.minor, version.patch]
@@ -37,7 +37,7 @@ fn in_words(version: [u64; 3]) -> String {
     version.map(|number| number.to_string()).join(".")
 }
 
-/// A version of the contract as text, with or without its documentation.
+/// Prints a version of the contract, with or without its documentation.
 fn printed(resolve: &Resolve, package: PackageId, has_docs: bool) -> String {
     let mut printer = WitPrinter::default();
     printer.emit_docs(has_docs).print(resolve, package, &[]).expect("a contract can be printed");
@@ -54,7 +54,7 @@ fn changed_contract_has_a_new_version() {
         fs::write(&path, printed(&resolve, package, true)).expect("a new version can be saved");
         panic!("wit/ has the version {version}, which is new; its text was saved as {}: commit it", path.display());
     }
-    // Documentation can be improved without a new version: only the meaning is compared.
+    // Documentation may change without a new version: only the meaning is compared.
     let mut published_resolve = Resolve::default();
     let published = read(&mut published_resolve, &path);
     let [current, published] = [(&resolve, package), (&published_resolve, published)]

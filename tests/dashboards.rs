@@ -1,4 +1,4 @@
-//! Dashboards: that Mackerel takes them, and that they draw what a run posts, all of it and nothing else. No engine runs here.
+//! Dashboards: Mackerel accepts them, and they draw exactly what a run posts. No engine runs here.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,7 +6,7 @@ use std::fs;
 use scenarios::agent::Agent;
 use serde_json::Value;
 
-/// Collectors with the options that they need, and some graphs of each that can be chosen.
+/// Collectors with their required options, and some of the graphs that can be selected.
 const COLLECTORS: [(&str, &str); 6] = [
     ("gostats", "memory.*"),
     ("docker", "memory.*"),
@@ -16,7 +16,7 @@ const COLLECTORS: [(&str, &str); 6] = [
     ("prometheus --metric http_*", "http_requests_total.*"),
 ];
 
-/// All these collectors with all kinds of options about what is posted.
+/// Returns all these collectors with all kinds of options about posted metrics.
 fn commands() -> impl Iterator<Item = String> {
     COLLECTORS.into_iter().flat_map(|(collector, some)| {
         let options = [
@@ -28,7 +28,7 @@ fn commands() -> impl Iterator<Item = String> {
             "--metric-key-prefix web.go".to_owned(),
             "--metric-key-prefix web.go --total avg,min".to_owned(),
         ];
-        // What is left out can be all that there is.
+        // The exclusions can remove all metrics.
         let leaves_some = move |options: &String| !(collector.ends_with('*') && options.starts_with("--exclude"));
         options.into_iter().filter(leaves_some).map(move |options| format!("{collector} {options}"))
     })
@@ -48,12 +48,12 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}"))
 }
 
-/// The widgets of this type.
+/// Returns the widgets of this type.
 fn widgets<'d>(dashboard: &'d Value, of: &'static str) -> impl Iterator<Item = &'d Value> {
     list(&dashboard["widgets"]).iter().filter(move |widget| widget["type"] == of)
 }
 
-/// A metric that a run posts: its name in Mackerel, with what only a run knows as `*`, its graph's, and its unit.
+/// A metric that a run posts: its name in Mackerel with `*` for unknown parts, its graph's name and unit.
 struct Posted {
     name: String,
     graph: String,
@@ -61,18 +61,18 @@ struct Posted {
 }
 
 impl Posted {
-    /// Whether an expression draws it by this name, in which a `*` is of a wildcard too.
+    /// Returns whether an expression draws it under this name, which can have a `*` for a wildcard.
     fn is(&self, name: &str) -> bool {
         self.name == name
     }
 
-    /// Whether it is in the role graph of this name. Mackerel knows those without a wildcard before the metric alone.
+    /// Returns whether it is in the role graph of this name. Without a wildcard, a role graph has a single metric.
     fn is_in(&self, role_graph: &str) -> bool {
         role_graph.strip_suffix(".*") == Some(&self.graph) && !self.graph.contains('*')
     }
 }
 
-/// The metrics that a run with these options defines.
+/// Returns the metrics that a run with these options defines.
 fn defined(command: &str) -> Vec<Posted> {
     let output = Agent::without_engine().definitions(&format!("run {command}")).exits(0).without_diagnostics();
     let (_, json) = output.stdout.split_once('\n').expect("two lines");
@@ -89,7 +89,8 @@ fn defined(command: &str) -> Vec<Posted> {
     posted.collect()
 }
 
-/// The totals of what a target alone can name, for which there is no definition: they are called as those of each target, without it.
+/// Returns totals of metrics that only a target can name. They have no definition, and the names of the targets'
+/// metrics without the target.
 fn open_totals(command: &str) -> Vec<Posted> {
     let option = |name: &str| {
         let mut words = command.split_whitespace().skip_while(|word| *word != name);
@@ -115,18 +116,18 @@ fn open_totals(command: &str) -> Vec<Posted> {
     totals.collect()
 }
 
-/// All metrics that a run with these options posts.
+/// Returns all metrics that a run with these options posts.
 fn posted(command: &str) -> Vec<Posted> {
     defined(command).into_iter().chain(open_totals(command)).collect()
 }
 
-/// The name in an expression that is nothing else than a role's metric.
+/// Returns the name in an expression that is just one metric of a role.
 fn name_in(expression: &str) -> &str {
     let name = expression.strip_prefix("role('shop:api', '").and_then(|rest| rest.strip_suffix("')"));
     name.filter(|name| !name.contains('\'')).unwrap_or_else(|| panic!("another expression: {expression}"))
 }
 
-/// A dashboard's graphs, as expressions and as role graphs' names.
+/// Returns the graphs of a dashboard as expressions and as names of role graphs.
 fn graphs(dashboard: &Value) -> (Vec<&str>, Vec<&str>) {
     let (mut expressions, mut role_graphs) = (Vec::new(), Vec::new());
     for widget in widgets(dashboard, "graph") {
@@ -153,7 +154,7 @@ fn dashboards_match_mackerels_schema() {
         let errors = validator.iter_errors(&dashboard).map(|error| format!("{}: {error}\n", error.instance_path()));
         assert_eq!(errors.collect::<String>(), "", "{command}");
     }
-    // That it refuses something, too.
+    // The schema must also reject something.
     for (pointer, value) in [
         ("/urlPath", Value::from("web.go")),
         ("/widgets/0/layout/width", Value::from(25)),
@@ -246,7 +247,7 @@ fn dashboard_snapshots() {
     insta::assert_snapshot!("docker", of_containers.exits(0).without_diagnostics().stdout);
 }
 
-/// An address that embeds a graph, taken apart.
+/// The URL of an embedded graph, parsed.
 #[derive(Debug, PartialEq)]
 struct Embedded {
     query: String,
@@ -327,7 +328,7 @@ fn existing_dashboard_is_replaced_by_id() {
     assert_eq!(id, Some(Value::from("2u4PP3TJqbu")));
     let mut new = dashboard("gostats");
     assert_eq!(new.get("id"), None);
-    // The command stands in the memo.
+    // The memo has the command.
     replacing["memo"].take();
     new["memo"].take();
     assert_eq!(replacing, new);

@@ -1,4 +1,4 @@
-//! Graph definitions: what mackerel-agent asks for at its start. No engine runs here.
+//! Graph definitions, which mackerel-agent requests when it starts. No engine runs here.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! The collector `docker`: its graphs, and its options. No engine runs here but a fake one.
+//! The collector `docker`: its graphs and options. Only a fake engine runs here.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,14 +8,14 @@ use scenarios::fake_engine::docker_on_v1;
 use scenarios::fleet::Fleet;
 use serde_json::Value;
 
-/// Standard error of a command that is used wrongly.
+/// Returns stderr of a wrong command.
 fn complaint(options: &str) -> String {
     let output = Agent::without_engine().run(&format!("run {options}")).exits(2);
     assert_eq!(output.stdout, "", "stdout of {output}");
     output.stderr
 }
 
-/// The first line of each command's complaint.
+/// Returns the first line of stderr for each command.
 fn complaints(options: &[&str]) -> String {
     let first_line = |text: String| text.lines().next().unwrap_or_default().to_owned();
     let lines =
@@ -37,7 +37,7 @@ fn golden() -> Value {
     serde_json::from_str::<Value>(golden).expect("the golden file holds JSON")["graphs"].clone()
 }
 
-/// The graphs' keys, units and metrics, a graph a line.
+/// Returns the keys, units and metrics of the graphs, one graph per line.
 fn summary(graphs: &Value) -> String {
     let graphs = graphs.as_object().expect("an object of graphs");
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
@@ -52,7 +52,7 @@ fn summary(graphs: &Value) -> String {
     graphs.iter().map(graph).collect()
 }
 
-/// The names of all metrics that the graphs define for a container of this name.
+/// Returns the names of all metrics that the graphs define for a container of this name.
 fn names(graphs: &Value, instance: &str) -> BTreeSet<String> {
     let graphs = graphs.as_object().expect("an object of graphs").iter();
     let names = graphs.flat_map(|(key, graph)| {

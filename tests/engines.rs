@@ -1,4 +1,4 @@
-//! Engines that are not there, do not answer, refuse, or tell odd things.
+//! Engines that are missing, do not respond, report errors, or return odd data.
 
 use std::fs;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use scenarios::stub_target::StubTarget;
 use scenarios::{load, mask, stats};
 use serde_json::{Value, json};
 
-/// Runs beside a fake and shows its stderr.
+/// Runs with a fake engine and returns stderr.
 fn complaint(engine: &FakeEngine, code: i32) -> String {
     let output = Agent::with_docker_host(&engine.host()).run("run gostats --filter name=api").exits(code);
     assert_eq!(output.stdout, "", "{output}");
@@ -268,7 +268,8 @@ fn names_cannot_forge_lines_or_control_a_terminal() {
     ");
 }
 
-/// Answers of 200 MB, in each way in which HTTP can tell where one ends. Those of JSON begin with `first` and go on with `more`.
+/// Replies of 200 MB, with every way in which HTTP ends a body. JSON bodies start with `first` and continue with
+/// `more`.
 fn floods(first: &str, more: &str) -> [(&'static str, Reply); 7] {
     let announced = format!("HTTP/1.1 200 OK\r\nContent-Length: {FLOOD}\r\n\r\n");
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -286,13 +287,13 @@ fn floods(first: &str, more: &str) -> [(&'static str, Reply); 7] {
     ]
 }
 
-/// Far below what comes, and far above what a run takes.
+/// Asserts that a run takes far less memory than the response has.
 #[track_caller]
 fn assert_small(output: &Output) {
     assert!(0 < output.peak && output.peak < 100 << 20, "{} MiB of memory in {output}", output.peak >> 20);
 }
 
-/// The complaint of a run that prints nothing and takes little memory.
+/// Returns stderr of a run that prints nothing and takes little memory.
 fn complaint_of_a_small_run(engine: &FakeEngine) -> String {
     let output = Agent::with_docker_host(&engine.host()).run("run gostats --filter name=api").exits(1);
     assert_small(&output);
@@ -480,7 +481,7 @@ fn slow_engine_is_given_up_in_time() {
     ");
 }
 
-/// What comes of lists, each a text behind its name: the exit status, the names in the metrics, and stderr.
+/// Returns the exit status, the names in the metrics, and stderr for each list. Each list has a title.
 fn outcomes(lists: impl IntoIterator<Item = (&'static str, String)>, known: &Value) -> String {
     let outcome = |(what, list): (&str, String)| {
         let containers = vec![known.clone()];
@@ -503,7 +504,7 @@ fn outcomes(lists: impl IntoIterator<Item = (&'static str, String)>, known: &Val
     lists.into_iter().map(outcome).collect()
 }
 
-/// So many lists within each other.
+/// Returns lists nested to this depth.
 fn nested(depth: usize) -> String {
     format!("{}{}", "[".repeat(depth), "]".repeat(depth))
 }

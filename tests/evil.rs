@@ -1,5 +1,5 @@
-//! A collector that is hostile or broken: what it sees, what the operator reads, and that a good target in the same run loses
-//! nothing by it. Each fault is a function of this name in `guests/evil`.
+//! A hostile or broken collector: what it can see, the line that the operator reads, and a good target in the same run
+//! that loses nothing. Each attack is a function of the same name in `guests/evil`.
 
 use std::time::Duration;
 
@@ -13,34 +13,34 @@ use serde_json::{Value, json};
 
 include!("../guests/evil/src/attacks.rs");
 
-/// What a run takes of the machine's memory at most, in bytes, however many attack it.
+/// The upper limit of a run's memory in bytes, however many targets attack it.
 const PEAK: u64 = 200 << 20;
 
-/// Every attack has its scenario here, or this does not compile.
+/// Defines a scenario for each attack; without one, this does not compile.
 macro_rules! scenarios {
     ($($name:ident)*) => { const _: &[fn()] = &[$($name),*]; };
 }
 with_attacks_in_collect!(scenarios);
 with_attacks_in_graphs!(scenarios);
 
-/// The one line of an attack that gives nothing.
+/// Returns the one line of an attack that reports nothing.
 #[track_caller]
 fn complaint(name: &str, options: &str) -> String {
     Scene::new().attack(name, options).complaint()
 }
 
-/// What an attack gives all the same, and the one line beside it.
+/// Returns the metrics that an attack still reports, and the one line.
 #[track_caller]
 fn values_and_diagnostic(name: &str, options: &str) -> (Vec<(String, f64)>, String) {
     Scene::new().attack(name, options).values_and_diagnostic()
 }
 
-/// One attack's one sample that is good.
+/// Returns the one valid sample of an attack.
 fn one() -> Vec<(String, f64)> {
     vec![("evil.one".to_owned(), 1.0)]
 }
 
-// More than its share.
+// More than its share of resources.
 
 #[test]
 fn spin() {
@@ -138,7 +138,7 @@ fn invalid_requests_without_end() {
     assert_eq!(scene.target.requests(), [""; 0]);
 }
 
-// Other ends.
+// Other ways to end.
 
 #[test]
 fn panic_with_text() {
@@ -158,11 +158,11 @@ fn exit_with_success() {
 
 #[test]
 fn exit_with_failure() {
-    // It says 3. WASI hands on whether it went well, and no number.
+    // It exits with 3. WASI reports only success or failure, not the number.
     insta::assert_snapshot!(complaint("exit_with_failure", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector ended itself with the exit status 1");
 }
 
-// What it writes.
+// Output.
 
 #[test]
 fn stderr_flood() {
@@ -205,7 +205,7 @@ fn metrics_on_stdout() {
     assert_eq!(Scene::new().attack("metrics_on_stdout", "").values_only(), one());
 }
 
-// What it hands over: samples.
+// Samples.
 
 #[test]
 fn undeclared_samples() {
@@ -256,15 +256,15 @@ fn extreme_values() {
 #[test]
 fn a_counter_from_the_target() {
     let minute = |number: u64| 1_700_000_000_000_000_000 + number * 60_000_000_000;
-    // What the target tells run after run, and the growth per minute that is printed.
+    // The values of the target in each run, and the printed growth per minute.
     let runs = [
         (json!({"total": -1e308, "time": minute(0)}), None),
-        // The growth is more than a number can hold.
+        // The growth is larger than the largest number.
         (json!({"total": 1e308, "time": minute(1)}), None),
         (json!({"total": 1e308, "time": minute(2)}), Some(0.0)),
         (json!({"total": 10, "time": minute(3)}), None),
         (json!({"total": 15, "time": minute(4)}), Some(5.0)),
-        // A clock that leaps to the end of time, 530 years on, and back costs what cannot be known, and nothing after it.
+        // A clock that jumps 530 years ahead and back costs only the rates that cannot be known.
         (json!({"total": 20, "time": u64::MAX}), Some(5.0 / 279_112_397.228_492_5)),
         (json!({"total": 25, "time": minute(6)}), None),
         (json!({"total": 31, "time": minute(7)}), Some(6.0)),
@@ -292,7 +292,7 @@ fn the_same_sample_twice() {
 
 #[test]
 fn random_values() {
-    // No fault that one run can see.
+    // One run cannot see a fault.
     let scene = Scene::new();
     let values = scene.attack("random_values", "").values_only();
     assert_eq!(values.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["evil.one"]);
@@ -315,7 +315,7 @@ fn a_million_samples() {
     insta::assert_snapshot!(complaint("a_million_samples", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
 }
 
-// What it hands over: errors.
+// Errors.
 
 #[test]
 fn escapes_in_the_error() {
@@ -342,7 +342,7 @@ fn an_invalid_limit() {
     insta::assert_snapshot!(complaint("an_invalid_limit", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the answer's body is larger than 16 EiB, which is the limit");
 }
 
-// Where it has no business.
+// Other addresses.
 
 #[test]
 fn addresses_of_this_machine() {
@@ -511,7 +511,7 @@ fn stats_without_a_container() {
 
 #[test]
 fn stats_and_state_a_thousand_times() {
-    // Without an engine nothing is there to ask: on a real one, see below.
+    // Without an engine there is nothing to request. A real one follows below.
     insta::assert_snapshot!(complaint("stats_and_state_a_thousand_times", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector sent more than 100 requests (a fixed limit)");
 }
 
@@ -532,7 +532,7 @@ fn standard_input() {
 
 // Graphs.
 
-/// The one line of an attack that ends the run with this exit status.
+/// Returns the one line of an attack that ends the run with this exit status.
 #[track_caller]
 fn refusal(name: &str, code: i32) -> String {
     Scene::new().attack_graphs(name, code, "")
@@ -656,7 +656,7 @@ fn ten_thousand_metrics() {
 
 #[test]
 fn escapes_in_labels() {
-    // Any text is a label, so there is no fault here: it arrives letter for letter, and cannot leave its place in the JSON.
+    // Any text is a valid label: it arrives unchanged and cannot leave its place in the JSON.
     let label = "\u{1b}[2J\"}\r\n# mackerel-agent-plugin\n\u{202e}{\u{0}\u{2028}</script>";
     let definitions =
         Agent::without_engine().definitions(&format!("run {} --attack escapes_in_labels", component("evil")));
@@ -673,7 +673,8 @@ fn escapes_in_labels() {
 
 #[test]
 fn random_graphs() {
-    // No fault that one run can see: it asks once, and holds all targets against that. Here it does not fit what they report.
+    // One run cannot see a fault: graphs are requested once and apply to all targets. Here they do not match the
+    // report.
     let target = StubTarget::serving(json!({"goroutine_num": 1}));
     let output = Agent::without_engine().run(&format!(
         "run {} --attack random_graphs --target {}",
@@ -693,7 +694,7 @@ fn an_error_of_a_mebibyte() {
     insta::assert_snapshot!(refusal("an_error_of_a_mebibyte", 2), @r"mackerel-plugin-wasm: evil.wasm: \u{1b}[2J\nmackerel-plugin-wasm: a false message\nxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…");
 }
 
-// Many at once.
+// Many targets at once.
 
 #[test]
 fn collectors_that_fail_before_any_target_do_not_affect_another() {
@@ -714,7 +715,7 @@ fn collectors_that_fail_before_any_target_do_not_affect_another() {
 #[test]
 fn sandboxes_that_exhaust_the_memory_pool_do_not_affect_small_ones() {
     let _load = load::timed();
-    // Three times 40 MiB is there, and not five times. Nobody who waits for his target gives it back.
+    // The pool holds three times 40 MiB, not five times. A sandbox that waits for its target does not release memory.
     let evil: Vec<Witness> = (0..5).map(|_| Witness::new()).collect();
     evil.iter().for_each(Witness::never_responds);
     let at: Vec<String> = evil.iter().map(|witness| format!("--at {}", witness.port())).collect();
@@ -737,11 +738,11 @@ fn sandboxes_that_exhaust_the_memory_pool_do_not_affect_small_ones() {
     assert!(output.peak < PEAK, "{} bytes", output.peak);
 }
 
-/// One run of an attack at so many targets, which come before five good ones in every order. The good ones are printed whole.
+/// Runs an attack on `count` targets, listed before five good ones. The good ones must be complete.
 #[track_caller]
 fn many_beside_five_good(attack: &str, count: u8) -> Output {
     let _load = load::timed();
-    // Addresses of one stand-in.
+    // All addresses of one target.
     let evil = StubTarget::serving(json!({}));
     let good = GoodTarget::many(5);
     let output = Agent::without_engine().run(&format!(
@@ -761,7 +762,7 @@ fn many_beside_five_good(attack: &str, count: u8) -> Output {
 
 #[test]
 fn targets_beyond_the_sample_limit_of_a_run_do_not_affect_others() {
-    // Eleven are one too many.
+    // Ten fit into the limit, eleven do not.
     let output = many_beside_five_good("as_many_samples_as_allowed", 11);
     let refused =
         " the collector reported more samples than are left of the 100000 of all targets together (a fixed limit)";

@@ -1,4 +1,4 @@
-//! `explain`: what a run does with each container, and why.
+//! `explain`: the outcome of a run for each container, and the reason.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -16,14 +16,14 @@ use scenarios::stub_target::StubTarget;
 use scenarios::{mask, port, skip, stats};
 use serde_json::{Value, json};
 
-/// What is explained for the words behind `run`, as JSON.
+/// Returns the explanation of a run with these arguments, as JSON.
 #[track_caller]
 fn explain(agent: &Agent, words: &str) -> Value {
     let output = agent.run(&format!("explain {words} --json")).exits(0).without_diagnostics();
     serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"))
 }
 
-/// The same for people.
+/// Returns the same as text.
 #[track_caller]
 fn text(agent: &Agent, words: &str) -> String {
     agent.run(&format!("explain {words}")).exits(0).without_diagnostics().stdout
@@ -33,19 +33,19 @@ fn rows(explanation: &Value) -> &Vec<Value> {
     explanation["containers"].as_array().expect("containers")
 }
 
-/// What is said of this container.
+/// Returns the entry of this container.
 #[track_caller]
 fn row<'a>(explanation: &'a Value, name: &str) -> &'a Value {
     let of = |row: &&Value| row["container"]["name"] == name;
     rows(explanation).iter().find(of).unwrap_or_else(|| panic!("nothing of {name}: {explanation}"))
 }
 
-/// The names of all targets.
+/// Returns the names of all targets.
 fn names(explanation: &Value) -> BTreeSet<String> {
     rows(explanation).iter().filter_map(|row| Some(row["name"].as_str()?.to_owned())).collect()
 }
 
-/// A line of a table without what changes: columns two blanks apart, however long the containers' names are, and no time.
+/// Splits a line of a table into its columns, which are two blanks apart. Masks the time.
 fn line(line: &str) -> String {
     let cells = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
     let cell = |cell: &str| match cell.split_once(" ms") {
@@ -55,7 +55,7 @@ fn line(line: &str) -> String {
     cells.map(cell).collect::<Vec<_>>().join("  ")
 }
 
-/// Without the exit status and the time in what an engine says of a container: `Up TIME (Paused)`.
+/// Masks the exit status and time in an engine's status of a container: `Up TIME (Paused)`.
 fn status(text: &str, state: &str) -> String {
     let before = format!("it is not running ({state} ");
     match text.split_once(&before) {
@@ -71,7 +71,7 @@ fn lines(text: &str) -> String {
     text.lines().map(|of| line(of) + "\n").collect()
 }
 
-/// The table's heading, and its lines of this group's containers: the engine has others, too.
+/// Returns the heading of the table and the lines of this group, because the engine has other containers, too.
 fn table_of(group: &Group, text: &str) -> String {
     let is_ours = |line: &&str| line.starts_with("CONTAINER ") || group.mask(line) != **line;
     let ours: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("CONTAINER ")).filter(is_ours).collect();
@@ -142,7 +142,7 @@ fn every_container_is_listed_with_its_outcome_and_reason() {
     assert_eq!(agent.state_files(), Vec::<PathBuf>::new(), "something is remembered");
 }
 
-/// Which port of each container is asked where, and why.
+/// Returns the port of each container and the reason.
 #[track_caller]
 fn choices(agent: &Agent, words: &str, containers: &[&Container]) -> String {
     let explanation = explain(agent, words);
@@ -233,7 +233,7 @@ fn targets_have_the_names_of_run() {
         assert_eq!(printed.len(), 3, "{format}: {run}");
         assert_eq!(names(&before), printed, "{format} before the first run");
         assert_eq!(names(&explain(&agent, &words)), printed, "{format} after it");
-        // What run complains of is said, too. Of slots it is said where they are from.
+        // Diagnostics of the run are shown, too, and the origin of the slots.
         let complaints = run.stderr.lines().map(|line| line.replacen("mackerel-plugin-wasm: ", "", 1));
         let notes = before["notes"].as_array().expect("notes").iter().filter_map(Value::as_str);
         let notes = notes.filter(|note| !note.contains(": slots are those that "));
@@ -254,7 +254,7 @@ fn slots_of_the_last_run_are_shown_and_unchanged() {
         assert_eq!(metrics.instances(), instances);
     };
     run(&["1", "2"]);
-    // Sorted by name they would be others now: the slot of who came last is the third.
+    // Sorted by name, the slots would differ: the newest container has the third.
     let third = group.app("a-a-third");
     let files =
         || agent.state_files().iter().map(|file| (file.clone(), fs::read(file).expect("our own"))).collect::<Vec<_>>();
@@ -391,7 +391,7 @@ fn no_containers_are_reported() {
     assert_eq!(explain(&agent, "gostats")["containers"], json!([]));
 }
 
-/// How wide a text is on a terminal, as far as these texts go.
+/// Returns the width of a text on a terminal. Sufficient for the texts of these scenarios.
 fn width(text: &str) -> usize {
     text.chars().map(|letter| if letter >= '\u{1100}' { 2 } else { 1 }).sum()
 }
@@ -413,7 +413,7 @@ fn container_names_cannot_control_the_terminal_or_break_columns() {
     paused["State"] = json!("paused");
     paused["Status"] = json!("Up \u{1b}[2J8 minutes\r\n (Paused)");
     containers.extend([several, paused]);
-    // Nobody listens on port 1.
+    // Port 1 is closed.
     containers.push(container("fa\u{1b}iling", "127.0.0.1", 1));
     let engine = FakeEngine::with_containers(containers);
     let agent = Agent::with_docker_host(&engine.host());
@@ -460,7 +460,7 @@ fn component_file_names_cannot_control_the_terminal() {
     assert!(text.chars().all(|letter| letter == '\n' || !letter.is_control()), "{text:?}");
 }
 
-/// Runs the program without the harness, on a machine with this engine: whether it succeeded, and what it wrote to stderr.
+/// Runs the program without the harness, on a machine with this engine. Returns whether it succeeded, and stderr.
 fn raw(words: &[&str], docker_host: &str) -> (bool, String) {
     let workdir = tempfile::tempdir().expect("a temporary folder");
     let mut command = Command::new(program());
@@ -487,7 +487,7 @@ fn every_run_with_diagnostics_points_to_explain() {
     mackerel-plugin-wasm: gostats: status-500 (127.0.0.1:PORT): answered 500 Internal Server Error instead of 200 OK
     ");
 
-    // The same words with `explain` in place of `run`.
+    // The same arguments with `explain` in place of `run`.
     let (is_well, stderr) = raw(&[&["explain"], &options[..]].concat(), engine.host());
     assert!(is_well, "{stderr}");
     assert_eq!(stderr, "");
@@ -529,7 +529,7 @@ fn invalid_options_are_rejected_as_by_run() {
         let [run, explain] = ["run", "explain"].map(|command| agent.run(&format!("{command} {words}")).exits(2));
         let complaint =
             |output: &Output| output.stderr.replace("mackerel-plugin-wasm explain ", "mackerel-plugin-wasm run ");
-        // Beside the options of run it has one of its own.
+        // It has one option besides those of run.
         assert_eq!(complaint(&explain).replace(", --json", ""), run.stderr, "{words}");
         assert_eq!(explain.stdout, "", "{words}");
     }

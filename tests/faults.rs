@@ -1,4 +1,4 @@
-//! Targets that misbehave, alone and beside good ones.
+//! Targets that misbehave, alone and together with good ones.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use scenarios::local::Local;
 use scenarios::stub_target::StubTarget;
 use scenarios::{load, mask, stats, wait};
 
-/// Every way in which `tests/faults` misbehaves.
+/// All behaviours of `tests/faults`.
 const BEHAVIOURS: [&str; 22] = [
     "array",
     "claims-1-gib",
@@ -54,11 +54,11 @@ fn bad_container_does_not_affect_others() {
     }
     assert_eq!(output.metrics().instances().len(), good.len(), "a bad container printed something: {output}");
     assert!(output.elapsed < Duration::from_secs(10 + 5), "the deadline has passed: {output}");
-    // The engine lists containers by their age, which is anybody's guess here.
+    // The engine lists containers by age, which varies.
     let stderr = group.mask(&mask::ports(&output.stderr));
     let mut lines: Vec<_> = stderr.lines().collect();
     lines.sort_unstable();
-    // Docker takes the connection before it finds nobody behind it: how that ends is a race.
+    // Docker accepts the connection before it knows that the port is closed. The error depends on a race.
     let closed = lines.iter().position(|line| line.contains("gostats: closed (127.0.0.1:PORT): "));
     lines.remove(closed.unwrap_or_else(|| panic!("nothing is said of the closed port: {output}")));
     insta::assert_snapshot!(lines.join("\n"));
@@ -70,7 +70,7 @@ fn bad_target_is_one_line_with_address_and_cause() {
     let mut complaints = String::new();
     for behaviour in BEHAVIOURS {
         if behaviour == "closed" {
-            continue; // Needs a container: without one, nobody takes the connection.
+            continue; // Needs a container: only docker-proxy accepts connections to a closed port.
         }
         let Some(server) = Local::start(Program::Faults, &[behaviour]) else { return };
         let output =
@@ -102,7 +102,7 @@ fn endless_body_is_not_read_completely() {
     for behaviour in ["huge", "huge-unsized", "header-flood"] {
         let Some(server) = Local::start(Program::Faults, &[behaviour]) else { return };
         let _ = Agent::without_engine().run(&format!("run gostats --target {}", server.target())).exits(1);
-        // What is sent and not read lies in socket buffers.
+        // Data that was sent and not read is in socket buffers.
         assert!(server.sent() < 32 << 20, "{behaviour}: {} bytes were sent", server.sent());
     }
 }
@@ -111,7 +111,7 @@ fn endless_body_is_not_read_completely() {
 fn many_equal_failures_are_one_line_with_their_number() {
     let Some(server) = Local::start(Program::Faults, &["status-500"]) else { return };
     let good = StubTarget::serving(stats::body(1, 1));
-    // The whole of 127.0.0.0/8 is this machine, and only 127.0.0.1 listens.
+    // All of 127.0.0.0/8 is this machine, and only 127.0.0.1 listens.
     let refusing: Vec<_> = (1..=100).map(|number| format!("--target 127.0.1.{number}:{}", server.port())).collect();
     let command = format!("run gostats {} --target {} --target {}", refusing.join(" "), server.target(), good.target());
     let output = Agent::without_engine().run(&command).exits(0);

@@ -1,4 +1,4 @@
-//! What is printed for a known amount of work in real containers, from both sources, beside the kernel's own numbers.
+//! Values for a known amount of work in real containers, from both stats sources, compared with the kernel's numbers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -44,7 +44,7 @@ fn busy_loop_limited_to_half_a_core_shows_50_percent() {
         around.assert_grew("cpu_throttling.periods.all", 60.0, &around.kernel(|cpu| cpu.periods));
         around.assert_grew("cpu_throttling.periods.throttled", 60.0, &around.kernel(|cpu| cpu.throttled_periods));
         around.assert_grew("cpu_throttling.time.throttled", PERCENT, &around.kernel(|cpu| cpu.throttled));
-        // Ten in a second, and one at each border.
+        // Ten per second, and one at each end.
         let (least, most) = around.seconds();
         around.assert_grew("cpu_throttling.periods.all", 60.0, &(least * 10.0 - 2.0..=most * 10.0 + 2.0));
     }
@@ -66,9 +66,9 @@ fn allocated_memory_is_shown() {
 
     for Look { values, .. } in &looks {
         let rss = values["memory.rss"];
-        // Go's runtime takes its share, and has room to breathe.
+        // Go's runtime needs some memory, too.
         assert!((64.0 * MEBIBYTE..=72.0 * MEBIBYTE).contains(&rss), "{rss}");
-        // Some pages come and go with what Go's runtime does in the background.
+        // Go's runtime allocates and frees some pages in the background.
         assert_near(rss, kernel, 64.0 * 4096.0);
         assert!(values["memory.cache"] >= 0.0);
         assert_near(values["memory_limit.used"] / MEBIBYTE, used, 0.5);
@@ -92,10 +92,10 @@ fn written_bytes_are_shown() {
 
     for (around, source) in arounds.iter().zip(["cgroup", "api"]) {
         if counts_operations(source) {
-            // Each MiB is at least one operation, and none is smaller than a page.
+            // Each MiB is at least one operation, and no operation is smaller than a page.
             around.assert_grew("blkio.io_serviced.write", 1.0, &(32.0..=36.0 * 256.0));
         }
-        // Not much more: the file system's own notes.
+        // The file system writes little more than the data.
         around.assert_grew("blkio.io_service_bytes.write", 60.0, &(32.0 * MEBIBYTE..=36.0 * MEBIBYTE));
         around.assert_grew("blkio.io_service_bytes.write", 60.0, &(grown[0]..=grown[0]));
     }
@@ -125,18 +125,18 @@ fn two_devices_are_summed() {
     }
 }
 
-/// Whether a source tells numbers of operations: Docker tells bytes alone under version 2 of the control groups.
+/// Returns whether a source counts operations: under cgroup version 2, Docker counts only bytes.
 fn counts_operations(source: &str) -> bool {
     source == "cgroup" || is_version_1()
 }
 
-/// Version 1 of the control groups counts only for devices with a limit: one that is never reached.
+/// Returns options that make version 1 of the cgroups count: a limit for each device, which is never reached.
 fn counting_writes_to(devices: &[&str]) -> String {
     let limits = devices.iter().map(|device| format!("--device-write-bps {device}:10gb"));
     limits.chain(["--volume /data".to_owned()]).collect::<Vec<_>>().join(" ")
 }
 
-/// By how much the bytes written have grown, for each device for which they have.
+/// Returns the growth of written bytes for each device with any.
 fn grown(before: &BTreeMap<String, f64>, container: &Container) -> Vec<f64> {
     let after = container.written();
     let grown = after.iter().map(|(device, bytes)| bytes - before.get(device).copied().unwrap_or(0.0));
@@ -156,7 +156,7 @@ impl LoopDevice {
         if !skip::has_commands(&["losetup"], untested) {
             return None;
         }
-        // In memory, for a file on a disk would have its writes counted a second time.
+        // In memory, because writes to a file on a disk would be counted twice.
         let folder = TempDir::new_in("/dev/shm").expect("a temporary folder");
         let file = folder.path().join("device");
         fs::File::create(&file).and_then(|file| file.set_len(mebibytes << 20)).expect("a file in a new folder");
@@ -182,15 +182,15 @@ fn sent_bytes_are_shown_with_headers() {
     let Some(engine) = Engine::find_local() else { return };
     let group = engine.group();
     let container = group.work("sender", "", "");
-    // Somebody has to take them, or each is answered with a complaint.
+    // A receiver, because each datagram to a closed port is answered by an error.
     let sink = UdpSocket::bind((container.host_address(), 0)).expect("an address of this machine");
     let address = sink.local_addr().expect("a bound socket has an address");
     let watches = Watch::both(engine, &group, &container, "--graphs network");
     let arounds = Around::all(&watches, || container.do_work(&format!("-send 1000000 -address {address}")));
 
     for around in &arounds {
-        // 1,000 datagrams with headers of 14 bytes for Ethernet, 20 for IPv4 and 8 for UDP, and little else: who has
-        // this address, which neighbours there are.
+        // 1,000 datagrams with headers of 14 bytes for Ethernet, 20 for IPv4 and 8 for UDP, and little else, such as
+        // ARP.
         around.assert_grew("network.bytes.sent", 1.0, &(1_042_000.0..=1_047_000.0));
         around.assert_grew("network.packets.sent", 1.0, &(1000.0..=1050.0));
         around.assert_grew("network.bytes.received", 1.0, &(0.0..=10_000.0));
@@ -198,7 +198,7 @@ fn sent_bytes_are_shown_with_headers() {
         for fault in ["received", "sent", "sent_dropped"] {
             around.assert_grew(&format!("network.errors.{fault}"), 60.0, &(0.0..=0.0));
         }
-        // What neighbours say in protocols that it does not speak.
+        // Packets of protocols that it does not support.
         around.assert_grew("network.errors.received_dropped", 60.0, &(0.0..=100.0));
     }
 }
@@ -219,7 +219,7 @@ fn both_sources_agree_about_the_same_work() {
     let told = |key: &&String| counts_operations("api") || !key.starts_with("blkio.io_serviced.");
     assert_eq!(cgroup.keys().filter(told).collect::<Vec<_>>(), api.keys().collect::<Vec<_>>());
 
-    // Growths are the same, so rates differ by the time between the readings alone, and all by the same.
+    // The growth is the same, so all rates differ only by the time between the readings.
     let longer = cgroup["network.packets.sent"] / api["network.packets.sent"];
     let ((least, most), (exact, _)) = (arounds[0].seconds(), arounds[1].seconds());
     assert!((exact / most..=exact / least).contains(&longer), "{longer} for {exact} s and for {least} to {most} s");
@@ -233,7 +233,7 @@ fn both_sources_agree_about_the_same_work() {
     assert_near(cgroup["processes.current"], api["processes.current"], 1.0);
 }
 
-/// The names of the graphs that are growth over time.
+/// The prefixes of counters.
 const COUNTERS: [&str; 6] =
     ["cpuacct_percentage.", "blkio.io_serviced.", "blkio.io_service_bytes.", "network.", "cpuacct.", "cpu_throttling."];
 
@@ -277,7 +277,7 @@ fn recreated_container_omits_counters_once() {
         let options = format!("--instance-name name --stats-source {source} --graphs cpu,memory,network");
         let command = format!("run docker --filter {} {options}", group.filter());
         let keys = || agent.run(&command).exits(0).without_diagnostics().metrics().count();
-        // Held back, so that the other has soon used more, and no fall gives it away.
+        // Throttled, so that the next container soon exceeds its count, and no smaller counter reveals the change.
         let old = group.work("again", "--cpus 0.1", "-spin");
         assert_eq!([keys(), keys()], [2, 2 + 2 + 8]);
         let used = old.cpu().used;
@@ -335,10 +335,10 @@ fn keys_are_those_of_mackerel_plugin_docker() {
     let group = engine.group();
     let container = group.work("writer", &counting_writes_to(&[&disk]), "");
     let watches = Watch::both(engine, &group, &container, "");
-    // It has done I/O at the first look already.
+    // It has done I/O before the first look.
     container.do_work("-write 1 -to /data/file");
     let arounds = Around::all(&watches, || container.do_work("-write 1 -to /data/file"));
-    // Version 2 of the control groups counts no synchronous and asynchronous operations.
+    // Cgroup version 2 has no synchronous and asynchronous operations.
     let operations: &[_] = if is_version_1() { &["async", "read", "sync", "write"] } else { &["read", "write"] };
     let of = |graph: &str| operations.iter().map(|operation| format!("{graph}.{operation}")).collect::<Vec<_>>();
     let gauges = ["memory.cache".to_owned(), "memory.rss".to_owned()];
@@ -348,7 +348,7 @@ fn keys_are_those_of_mackerel_plugin_docker() {
         [of("blkio.io_service_bytes"), serviced, cpu.to_vec(), gauges.to_vec()].concat()
     };
     for (Around { before, after }, source) in arounds.iter().zip(["cgroup", "api"]) {
-        // How many wait is told by few schedulers, and by none that is usual today.
+        // Few schedulers count queued requests, and none that is usual today.
         let keys =
             |look: &Look| look.values.keys().filter(|key| !key.contains("io_queued")).cloned().collect::<Vec<_>>();
         assert_eq!(keys(before), gauges);
@@ -360,7 +360,7 @@ fn keys_are_those_of_mackerel_plugin_docker() {
 fn health_and_restarts_are_those_of_the_engine() {
     let Some(engine) = Engine::find_local() else { return };
     let group = engine.group();
-    // It fails the first time, and the engine starts it again.
+    // It fails the first time, and the engine restarts it.
     let container =
         group.work_with_health_check("stumbler", "--restart on-failure --volume /data", "-stumble /data/been-here");
     let health = "{{.RestartCount}} {{.State.Health.Status}}";

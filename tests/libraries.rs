@@ -1,5 +1,5 @@
-//! What the ordinary libraries of languages reach from within a sandbox: their target and nothing else, whether by `wasi:sockets`, as
-//! Python's, or by `wasi:http`, as JavaScript's `fetch`. Rust's standard library is tried among the attacks in `evil`.
+//! The addresses that ordinary libraries reach from a sandbox: only their target, by `wasi:sockets` as in Python, or by
+//! `wasi:http` as in JavaScript's `fetch`. Rust's standard library is part of the attacks in `evil`.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use scenarios::attack::{lines, one_line};
 use scenarios::project::{JAVASCRIPT, Language, PYTHON, Project};
 use scenarios::witness::Witness;
 
-/// A collector that looks around, built by these commands, and what it saw: its one error.
+/// Builds a collector that tries many addresses, runs it, and returns its one error.
 fn look_around(language: Language, files: &[(&str, &str)], commands: &[&str]) -> Option<String> {
     let project = Project::new("curious", language)?;
     for (path, text) in files {
@@ -18,7 +18,7 @@ fn look_around(language: Language, files: &[(&str, &str)], commands: &[&str]) ->
         project.run(command);
     }
     let agent = Agent::without_engine();
-    // It is compiled here, for that takes longer than a run may.
+    // It is compiled here, because that takes longer than a run may.
     let component = project.path().join("curious.wasm");
     let installed = agent.run(&format!("install {}", component.display())).exits(0).without_diagnostics();
     println!("{installed}");

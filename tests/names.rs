@@ -1,4 +1,4 @@
-//! What stands in a key in place of the `#`.
+//! Instance names: the part of a key in place of the `#`.
 
 use std::collections::BTreeSet;
 
@@ -149,7 +149,7 @@ fn keys_are_valid_for_any_container_name() {
     ");
 }
 
-/// One run of `docker` beside these containers.
+/// Runs `docker` with these containers.
 fn docker(agent: &Agent, options: &str) -> (Vec<String>, String) {
     let output = agent.run(&format!("run docker --stats-source api --graphs memory {options}")).exits(0);
     let metrics = output.metrics();

@@ -1,4 +1,4 @@
-//! `plan`: how many metrics a command posts, against what Mackerel counts per host.
+//! `plan`: the number of metrics of a command, compared with Mackerel's limit per host.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -12,7 +12,7 @@ use scenarios::stub_target::StubTarget;
 use scenarios::{mask, stats, wait};
 use serde_json::{Value, json};
 
-/// The plan for the words behind `run`, as JSON.
+/// Returns the plan of a run with these arguments, as JSON.
 #[track_caller]
 fn plan(agent: &Agent, words: &str) -> Value {
     json_of(&agent.run(&format!("plan {words} --json")).exits(0).without_diagnostics())
@@ -23,7 +23,7 @@ fn json_of(output: &Output) -> Value {
     serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"))
 }
 
-/// How many metrics it counts.
+/// Returns the number of metrics.
 fn metrics(plan: &Value) -> usize {
     number(&plan["metrics"])
 }
@@ -32,13 +32,13 @@ fn number(value: &Value) -> usize {
     usize::try_from(value.as_u64().expect("a count")).expect("a small one")
 }
 
-/// The graphs, by key, with the number of their metrics.
+/// Returns the number of metrics of each graph.
 fn graphs(plan: &Value) -> Vec<(&str, usize)> {
     let rows = plan["graphs"].as_array().expect("graphs").iter();
     rows.map(|row| (row["key"].as_str().expect("a key"), number(&row["metrics"]))).collect()
 }
 
-/// Whether a posted name is of this graph.
+/// Returns whether a posted name belongs to this graph.
 fn is_of(graph: &str, name: &str) -> bool {
     let (parent, _) = name.rsplit_once('.').expect("a graph and a metric");
     let parts = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
@@ -46,14 +46,14 @@ fn is_of(graph: &str, name: &str) -> bool {
     graph.len() == parent.len() && graph.iter().zip(&parent).all(|(graph, part)| graph == "#" || graph == part)
 }
 
-/// Asserts that so many metrics are counted, of each graph and in all, as real runs print.
+/// Asserts that the plan counts the metrics of real runs, for each graph and in total.
 #[track_caller]
 fn assert_counted(agent: &Agent, words: &str) {
     let plan = plan(agent, words);
     assert!(!agent.state_folder().exists(), "{words}: a plan remembers something");
     let mut names = BTreeSet::new();
     let mut runs = 0;
-    // From the second run on there are rates. A counter that just fell has none, such as an app's released heap now and then.
+    // Rates are there from the second run on, except for a counter that just fell, such as an app's released heap.
     wait::until("every counter has grown from one run to the next", || {
         let metrics = agent.run(&format!("run {words}")).exits(0).without_diagnostics().metrics();
         names.extend(metrics.keys().into_iter().map(str::to_owned));
@@ -128,7 +128,7 @@ fn report(group: &Group, output: &Output) -> String {
     format!("{}---\n{}", output.stdout, group.mask(&mask::ports(&output.stderr)))
 }
 
-/// So many stand-ins for containers, of 15 metrics each.
+/// Returns containers with 15 metrics each.
 fn fleet(count: u8) -> (StubTarget, FakeEngine) {
     let stub_target = StubTarget::serving(stats::body(1, 1));
     let containers =
@@ -137,13 +137,13 @@ fn fleet(count: u8) -> (StubTarget, FakeEngine) {
     (stub_target, engine)
 }
 
-/// Words as a shell splits them.
+/// Splits arguments as a shell does.
 fn split(options: &str) -> String {
     let output = Command::new("sh").args(["-c", &format!("printf '%s ' {options}")]).output().expect("a shell");
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// Asserts that each suggestion leaves what it says, which is within what some host has, and says how many there are.
+/// Asserts that each suggestion leaves the announced number, which fits some host. Returns the number of suggestions.
 #[track_caller]
 fn assert_true(agent: &Agent, words: &str) -> usize {
     let before = plan(agent, words);
@@ -214,7 +214,7 @@ fn text_and_json_agree() {
         let words = format!("gostats --instance-name name {options}");
         let text = agent.run(&format!("plan {words}")).exits(0).without_diagnostics().stdout;
         let plan = plan(&agent, &words);
-        // Cells stand two blanks apart, at least.
+        // Cells are at least two blanks apart.
         let cells =
             |line: &str| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join("|");
         let mut told: Vec<String> = Vec::new();
@@ -339,10 +339,10 @@ fn invalid_options_are_rejected_as_by_run() {
         let [run, plan] = ["run", "plan"].map(|command| agent.run(&format!("{command}{words}")).exits(2));
         assert_eq!((run.stdout, plan.stdout), (String::new(), String::new()), "{words}");
         if words.is_empty() {
-            continue; // Each shows its own help.
+            continue; // The help of each command differs.
         }
         let plan = plan.stderr.replace("mackerel-plugin-wasm plan ", "mackerel-plugin-wasm run ");
-        // Beside the options of run it has one of its own.
+        // It has one option besides those of run.
         assert_eq!(plan.replace(", --json", ""), run.stderr, "{words}");
     }
 }

@@ -1,4 +1,4 @@
-//! On a real Podman, which answers in Docker's language with a few words of its own.
+//! Scenarios on a real Podman, whose version of Docker's API differs in details.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn api_stats_omit_what_podman_does_not_report() {
     let watch = Watch::on(&podman, &group, &busy, "api", "--graphs cpu,memory,blkio,memory-limit,restarts,health");
     let [around] = Around::all(&[watch], || wait_while_it_works(Duration::from_secs(2)));
     around.assert_half_a_core("cpuacct_percentage", PERCENT);
-    // Of memory, use with all caches and the limit: neither says what is really used.
+    // It reports memory use with all caches and the limit, and neither shows the actual use.
     assert_eq!(keys(&around.before), ["memory_limit.limit", "restarts.count"]);
     let all = ["cpuacct_percentage.system", "cpuacct_percentage.user", "memory_limit.limit", "restarts.count"];
     assert_eq!(keys(&around.after), all);

@@ -1,4 +1,4 @@
-//! Which port of a container is asked, and at which address.
+//! The port and address at which a container is dialled.
 
 use scenarios::agent::{Agent, Output};
 use scenarios::engine::{Engine, Group};
@@ -16,7 +16,7 @@ fn different_ipv4_and_ipv6_ports_are_each_dialled_at_their_address() {
     }
     let group = engine.group();
     let [four, six] = [port::free(), port::free()];
-    // Crosswise: who takes the one family's port to the other's address asks the wrong container.
+    // Crosswise, so that the port of one family at the address of the other belongs to the wrong container.
     let one = group.app_with("one", &format!("--publish 127.0.0.1:{four}:8080 --publish [::1]:{six}:8080"));
     let two = group.app_with("two", &format!("--publish 127.0.0.1:{six}:8080 --publish [::1]:{four}:8080"));
     let metrics = run(engine, &group, "--instance-name name").exits(0).without_diagnostics().metrics();

@@ -1,4 +1,4 @@
-//! The collector prometheus, on programs that tell their metrics through Prometheus' own client library.
+//! The collector prometheus, on programs with Prometheus' own client library.
 
 use std::fs;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use scenarios::go::Program;
 use scenarios::local::Local;
 use scenarios::{http, mask};
 
-/// Series of the app: as they are printed, and as the app tells them.
+/// Series of the app: their printed name, and their name on the page.
 const GAUGES: [(&str, &str); 3] = [
     ("go_goroutines.value", "go_goroutines"),
     ("promapp_kept_bytes.value", "promapp_kept_bytes"),
@@ -32,13 +32,13 @@ fn work(app: &Container, query: &str, times: u32) {
     }
 }
 
-/// The pages that the app served.
+/// Returns the pages that the app served.
 fn pages(app: &Container) -> Vec<String> {
     let served = http::get(app.address(), "/served").expect("the app tells");
     serde_json::from_str(&served).expect("an array of texts")
 }
 
-/// The value of a series on a page.
+/// Returns the value of a series on a page.
 #[track_caller]
 fn told(page: &str, series: &str) -> f64 {
     let value = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
@@ -93,7 +93,7 @@ fn label_values_can_be_any_text_and_series_stay_distinct() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let app = group.prometheus_app("odd");
-    // The last two are alike once what is illegal in a name is replaced.
+    // The last two become equal when characters that are illegal in a name are replaced.
     let paths = ["%22%5C%0A%7D%20%E6%97%A5", "", "%2Fsame", "_same"];
     for (path, times) in paths.iter().zip(1..) {
         work(&app, &format!("code=200&path={path}"), times);
@@ -110,7 +110,7 @@ fn label_values_can_be_any_text_and_series_stay_distinct() {
     let metrics = second.metrics();
     let keys = metrics.keys().join("\n").replace(&port, "PORT");
     insta::assert_snapshot!(keys);
-    // Each series grew by another number, so none is taken for another: the smallest is the unit.
+    // Each series grows by another number, so none can be taken for another. The smallest growth is the unit.
     let values: Vec<f64> = metrics.of(&format!("prometheus.{port}")).into_values().collect();
     let smallest = values.iter().copied().fold(f64::INFINITY, f64::min);
     let mut shares: Vec<f64> = values.iter().map(|value| (value / smallest).round()).collect();

@@ -1,4 +1,4 @@
-//! Counters: growth per minute by the target's own clock, worked out by hand.
+//! Counters: growth per minute by the target's clock, calculated by hand.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 const SECOND: u64 = 1_000_000_000;
 const NOON: u64 = 1_700_000_000 * SECOND;
 
-/// One agent that asks one stand-in.
+/// An agent with one target.
 struct Pair {
     agent: Agent,
     stub_target: StubTarget,
@@ -26,7 +26,7 @@ impl Pair {
         self.agent.run(&command).exits(0).without_diagnostics().metrics()
     }
 
-    /// The value that each of the six counters is printed with, when all of them are told as this.
+    /// Returns the printed value of the counters if all of them have this value.
     fn growth(&self, body: &Value) -> f64 {
         self.stub_target.serve(body.clone());
         let printed = self.run().of(&self.stub_target.key());
@@ -36,7 +36,7 @@ impl Pair {
         growth
     }
 
-    /// The counters that are printed for this.
+    /// Returns the counters that are printed for this body.
     fn counters(&self, body: &Value) -> Vec<&'static str> {
         self.stub_target.serve(body.clone());
         let printed = self.run().of(&self.stub_target.key());
@@ -131,7 +131,7 @@ fn counter_that_fell_is_omitted() {
         "runtime.cgo_call_num",
     ];
     assert_eq!(pair.counters(&fallen), printed);
-    // The fall is over: from 999 to 1120 in the next minute, and from 1060 for the others.
+    // Growth again: from 999 to 1120 in the next minute, and from 1060 for the others.
     pair.stub_target.serve(stats::body(NOON + 120 * SECOND, 1120));
     let next = pair.run().of(&pair.stub_target.key());
     assert_is(next["heap.heap_released"], 121.0);
@@ -167,7 +167,7 @@ fn rates_use_the_hosts_clock_if_the_target_has_no_time() {
     pair.stub_target.serve(body);
     let pause = between.elapsed();
     let printed = pair.run().of(&pair.stub_target.key())["gc.gc_num"];
-    // Grown by 60 in no more than the time from the first run's start, and in no less than the time between both runs.
+    // Growth of 60 in at most the time since the first run's start, and at least the time between both runs.
     let per_minute = |time: Duration| 3600.0 / time.as_secs_f64();
     assert!((per_minute(before.elapsed())..=per_minute(pause)).contains(&printed), "{printed}");
 }
@@ -181,7 +181,7 @@ fn missing_metric_is_omitted_and_others_are_printed() {
     let pair = Pair::serving(old.clone());
     let printed = pair.run().of(&pair.stub_target.key());
     assert_eq!(printed.len(), GAUGES.len() - 1, "{printed:?}");
-    // Told at last, it is seen for the first time.
+    // It is reported again, and so for the first time.
     pair.stub_target.serve(stats::body(NOON + 60 * SECOND, 1000));
     let printed = pair.run().of(&pair.stub_target.key());
     assert_eq!(printed.len(), GAUGES.len() + COUNTERS.len() - 1, "{printed:?}");

@@ -1,10 +1,10 @@
-//! README.md and README.ja.md: they say the same, and what they say works. No engine runs here.
+//! README.md and README.ja.md have the same content, and their commands work. No engine runs here.
 
 use std::fs;
 
 use scenarios::agent::Agent;
 
-/// The blocks of code in a text, with their languages.
+/// Returns the blocks of code in a text, with their languages.
 fn blocks(text: &str) -> Vec<&str> {
     text.split("```").skip(1).step_by(2).collect()
 }
@@ -13,7 +13,7 @@ fn both() -> [String; 2] {
     ["../README.md", "../README.ja.md"].map(|path| fs::read_to_string(path).expect("a README"))
 }
 
-/// The lines of a text that begin with this, in their number.
+/// Returns the number of lines that begin with this.
 fn count(text: &str, start: &str) -> usize {
     text.lines().filter(|line| line.starts_with(start)).count()
 }

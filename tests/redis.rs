@@ -1,4 +1,4 @@
-//! The collector redis: on a real Redis in containers, and on servers that are none.
+//! The collector redis, on a real Redis in containers and on servers that are not Redis.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ use tempfile::NamedTempFile;
 
 const PASSWORD: &str = "a-s3cret-of-its-own";
 
-/// What Redis' own client gets for a command.
+/// Returns the response of redis-cli to a command.
 fn ask(redis: &Container, command: &str) -> String {
     let address = redis.address();
     let output = Command::new("redis-cli")
@@ -28,7 +28,7 @@ fn ask(redis: &Container, command: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The numbers of `INFO`.
+/// Returns the numbers of `INFO`.
 fn info(redis: &Container) -> BTreeMap<String, f64> {
     let number = |line: &str| {
         let (name, value) = line.trim_end().split_once(':')?;
@@ -37,7 +37,7 @@ fn info(redis: &Container) -> BTreeMap<String, f64> {
     ask(redis, "INFO").lines().filter_map(number).collect()
 }
 
-/// What is printed of a Redis, with the keys of mackerel-plugin-redis.
+/// Returns the metrics of a Redis by the keys of mackerel-plugin-redis.
 fn printed(output: &Output, redis: &Container) -> BTreeMap<String, f64> {
     output.metrics().of(&format!("redis.{}", redis.address().port()))
 }
@@ -74,7 +74,7 @@ fn values_are_those_of_info() {
     for (redis, keys, expires, hits, misses) in [(&small, 1.0, 0.0, 1.0, 0.0), (&large, 4.0, 1.0, 2.0, 1.0)] {
         let (one, two, told) = (printed(&first, redis), printed(&second, redis), info(redis));
         assert_eq!((two["keys.keys"], two["keys.expires"]), (keys, expires), "{second}");
-        // The collector itself, and nobody else.
+        // Only the collector itself.
         assert_eq!(two["clients.connected_clients"].to_bits(), 1_f64.to_bits(), "{second}");
         assert_eq!(two["capacity.percentage_of_clients"].to_bits(), (100.0 / told["maxclients"]).to_bits(), "{second}");
         for name in ["used_memory", "used_memory_rss", "used_memory_peak", "used_memory_lua"] {
@@ -178,7 +178,8 @@ fn unexpected_password_is_reported() {
     insta::assert_snapshot!(group.mask(&mask::ports(&output.stderr)));
 }
 
-/// A server that sends this to everyone, and then this again and again where it is not empty, and what it was sent itself.
+/// Starts a server that sends `first` and then `again` repeatedly, unless it is empty. Returns the data that it
+/// received.
 fn sending(first: &'static str, again: &'static str) -> (SocketAddr, thread::JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
@@ -189,7 +190,7 @@ fn sending(first: &'static str, again: &'static str) -> (SocketAddr, thread::Joi
         got.truncate(length);
         let _ = stream.write_all(first.as_bytes());
         let part = again.repeat(1000);
-        // Until the caller has had enough, or a hundred times what it may want.
+        // Until the client disconnects, or a hundred times the size that it may read.
         let mut sent = 0;
         while !again.is_empty() && sent < 100 << 20 && stream.write_all(part.as_bytes()).is_ok() {
             sent += part.len();
@@ -201,7 +202,7 @@ fn sending(first: &'static str, again: &'static str) -> (SocketAddr, thread::Joi
     (address, thread::spawn(serve))
 }
 
-/// What still comes, once the server has said all that it has to say.
+/// Reads the rest of a connection after the server has sent everything.
 fn read_rest(mut stream: TcpStream) -> Vec<u8> {
     let _ = stream.shutdown(std::net::Shutdown::Write);
     let mut rest = Vec::new();
@@ -254,7 +255,7 @@ fn definitions_are_those_of_mackerel_plugin_redis() {
         serde_json::from_str::<Value>(json).expect("JSON")["graphs"].take()
     };
     let mut ours = graphs(&output.stdout);
-    // It defines these only where there are replicas, one line for each; of which nothing is known without a target.
+    // These are defined only if there are replicas, one line for each, which are unknown without a target.
     let replicas = ["redis.#.lag", "redis.#.offset_delay"].map(|key| {
         let graph = ours.as_object_mut().expect("an object").remove(key).expect("a graph of replicas");
         format!("{key}: {graph}\n")

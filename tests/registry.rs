@@ -1,4 +1,4 @@
-//! Collectors that come from a registry: a real one, with a login and without, and others that do what no real one does on demand.
+//! Collectors from registries: a real one, with and without a login, and fake ones with faults.
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -20,7 +20,7 @@ use scenarios::{mask, port};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// An author and an operator on one machine: files to ship, a folder to install into, and what docker keeps.
+/// An author and an operator on one machine: files to push, a folder to install into, and docker's configuration.
 struct Shipping {
     agent: Agent,
     folder: TempDir,
@@ -38,17 +38,18 @@ impl Shipping {
         shipping
     }
 
-    /// Writes a file, and gives its path.
+    /// Writes a file and returns its path.
     fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.folder.path().join(name);
         fs::write(&path, bytes).expect("a file in a folder of our own");
         path
     }
 
-    /// Makes a helper of docker's, called `here`, that answers by these commands.
+    /// Creates a credential helper of docker, called `here`, with these commands.
     fn helper(&self, commands: &str) {
         let text = self.file("helper.txt", format!("#!/bin/sh\ncat >/dev/null\n{commands}\n").as_bytes());
-        // By another process: a program cannot be started while somebody has it open to write, as a child of another scenario might.
+        // Through another process: a program cannot be started while a process has it open for writing, such as a child
+        // of another scenario.
         let mut install = Command::new("install");
         install.args(["-m", "755"]).arg(text).arg(self.folder.path().join("docker-credential-here"));
         assert!(install.status().expect("install").success());
@@ -62,7 +63,7 @@ impl Shipping {
         self.agent.run(&format!("push {} {reference}", self.folder.path().join(name).display()))
     }
 
-    /// The component's digest that is pinned.
+    /// Returns the pinned digest of the component.
     fn pinned(&self) -> String {
         let pin = fs::read_to_string(self.folder.path().join("store/strange.json")).expect("a pin");
         let pin: Value = serde_json::from_str(&pin).expect("JSON");
@@ -75,7 +76,7 @@ impl Shipping {
     }
 }
 
-/// The line of an output that begins with this, without it.
+/// Returns the rest of the line that begins with this key.
 #[track_caller]
 fn value<'o>(output: &'o Output, key: &str) -> &'o str {
     let line = output.stdout.lines().find_map(|line| line.strip_prefix(key));
@@ -135,7 +136,7 @@ fn pushed_artifact_follows_the_oci_conventions() {
     assert_eq!(config["layerDigests"], json!([format!("sha256:{}", sha256(&named("strange")))]));
     let names = |side: &str| -> Vec<String> {
         let names = config["component"][side].as_array().expect("a list").iter();
-        // The contract's version is the component's own matter.
+        // The version of the contract depends on the component.
         let names = names.map(|name| name.as_str().expect("a name").split('@').next().expect("a name").to_owned());
         names.collect()
     };
@@ -164,7 +165,7 @@ fn login_is_that_of_docker() {
     let config = |config: Value| drop(shipping.file("config.json", config.to_string().as_bytes()));
 
     let without = refused();
-    // "ali:wrong", in Base64.
+    // Base64 of "ali:wrong".
     config(json!({"auths": {address.to_string(): {"auth": "YWxpOndyb25n"}}}));
     let wrong = refused();
     config(json!({"auths": {"registry.example.com": {"auth": "YWxpOm9wZW4gc2VzYW1l"}}}));
@@ -175,7 +176,7 @@ fn login_is_that_of_docker() {
     config(json!({"credHelpers": {address.to_string(): "missing"}}));
     let missing = refused();
 
-    // "ali:open sesame".
+    // Base64 of "ali:open sesame".
     config(json!({"auths": {address.to_string(): {"auth": "YWxpOm9wZW4gc2VzYW1l"}}}));
     for output in both() {
         let _ = output.exits(0).without_diagnostics();
@@ -188,7 +189,7 @@ fn login_is_that_of_docker() {
     for output in both() {
         let _ = output.exits(0).without_diagnostics();
     }
-    // A helper that is asked about everything knows nothing of most.
+    // A helper that is asked about every registry knows few of them.
     shipping.helper("echo 'credentials not found in native keychain'; exit 1");
     config(json!({"credsStore": "here"}));
     assert_eq!(refused(), without);
@@ -196,7 +197,7 @@ fn login_is_that_of_docker() {
     insta::assert_snapshot!([without, wrong, identity, missing].concat());
 }
 
-/// A registry that answers as it is told. It listens until the test's process ends.
+/// Starts a registry with these replies, which listens until the test process ends. Returns its address.
 fn registry(answer: impl Fn(&str) -> Reply + Send + Sync + 'static) -> SocketAddr {
     let listener = port::listen();
     let port = listener.local_addr().expect("a bound listener has an address").port();
@@ -204,7 +205,7 @@ fn registry(answer: impl Fn(&str) -> Reply + Send + Sync + 'static) -> SocketAdd
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-/// A manifest of one layer.
+/// Returns a manifest with one layer.
 fn manifest(kind: &str, digest: &str, size: usize) -> Value {
     let config = json!({"mediaType": "application/vnd.wasm.config.v0+json", "digest": digest, "size": 2});
     let layer = json!({"mediaType": kind, "digest": digest, "size": size});
@@ -235,7 +236,7 @@ fn faulty_registry_is_one_line_and_installs_nothing() {
     let digest_scheme = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Digest nonce=\"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
     let shipping = Shipping::new();
-    // Each with the answer for the manifest, and that for the component.
+    // Each case has the replies for the manifest and for the component.
     let cases = [
         ("404", status(404), status(404)),
         ("403", status(403), status(403)),
@@ -339,7 +340,7 @@ fn file_that_is_not_a_collector_is_not_pushed() {
     assert_eq!(http::get(address, "/v2/_catalog").expect("a list"), "{\"repositories\":[]}\n");
 }
 
-/// A proxy for TLS that leads everything to one address, and remembers to where it was asked for.
+/// Starts a TLS proxy that forwards every connection to one address, and records the requested addresses.
 fn proxy(to: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = port::listen();
     let address = SocketAddr::from(([127, 0, 0, 1], listener.local_addr().expect("an address").port()));
@@ -393,7 +394,7 @@ fn remote_registries_use_tls_and_the_proxy() {
         asked.len() >= 3 && asked.iter().all(|line| line == "CONNECT registry.example.com:443 HTTP/1.1"),
         "{asked:?}"
     );
-    // This machine's own are not looked for elsewhere, whatever proxy there is.
+    // Registries on this machine are never reached through a proxy.
     shipping.agent = shipping.agent.with_env("HTTP_PROXY", format!("http://{proxy}"));
     let _ = shipping.install(&format!("oci://{}/team/strange:1", registry.address())).exits(0).without_diagnostics();
     insta::assert_snapshot!(shipping.mask(&untrusted), @"mackerel-plugin-wasm: oci://registry.example.com/team/strange:1: no answer from registry.example.com: invalid peer certificate: UnknownIssuer");

@@ -1,4 +1,4 @@
-//! `--select` and `--exclude`: which metrics are defined and printed, the same in both.
+//! `--select` and `--exclude`: defined and printed metrics are the same.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 const MINUTE: u64 = 60_000_000_000;
 
-/// All metrics that are defined, with `#` and `*` where only a run knows.
+/// Returns all defined metrics, with `#` and `*` for unknown parts.
 fn defined(output: &Output) -> BTreeSet<String> {
     let (_, json) = output.stdout.split_once('\n').expect("two lines");
     let json: Value = serde_json::from_str(json).expect("the second line is JSON");
@@ -26,13 +26,13 @@ fn defined(output: &Output) -> BTreeSet<String> {
     names.collect()
 }
 
-/// All metrics that are printed, with `#` for the target.
+/// Returns all printed metrics, with `#` for the target.
 fn printed(output: &Output, target: &str) -> BTreeSet<String> {
     let keys = output.metrics();
     keys.keys().into_iter().map(|key| key.replacen(&format!(".{target}."), ".#.", 1)).collect()
 }
 
-/// What is both defined and printed of one target from its second run on, without the prefix and the `#`.
+/// Returns the metrics of one target that are both defined and printed from the second run on, without prefix and `#`.
 #[track_caller]
 fn chosen(agent: &Agent, command: &str, options: &str, target: &str) -> String {
     let command = format!("{command} {options}");
@@ -114,7 +114,7 @@ fn values_and_definitions_of_docker_have_the_same_metrics() {
         "--graphs all --select restarts.* --select *.limit --exclude memory*",
     ]
     .map(|options| {
-        // Here the target's name stands behind the graph's.
+        // Here the target's name comes after the graph's.
         let command = format!("{command} {options}");
         let mut defined = defined(&agent.definitions(&command).exits(0).without_diagnostics());
         let _ = agent.run(&command).exits(0).without_diagnostics();
@@ -160,7 +160,7 @@ fn only_selected_metrics_of_real_containers_are_printed() {
     assert_eq!(second.count(), 2 * 3);
 }
 
-/// What a command line is refused with, the same for values and definitions: the whole stderr.
+/// Returns stderr of a rejected command, which is the same for values and definitions.
 fn refusal(command: &str, last: &str) -> String {
     let script = format!("exec \"$0\" \"$@\" {last}");
     let agent = Agent::without_engine().with_launcher(&["sh", "-c", &script]);
@@ -330,7 +330,7 @@ fn selected_counter_keeps_its_rate_and_selections_do_not_share_state() {
     assert_eq!(run(1, 10, gc), stats::Values::new());
     assert_eq!(run(2, 20, all), stats::Values::new());
     let rates = |rate: f64, names: &[&str]| names.iter().map(|name| ((*name).to_owned(), rate)).collect();
-    // Each grew since its own last run, two minutes before.
+    // Growth since the last run of the same selection, two minutes before.
     stats::assert_same(&run(3, 60, gc), &rates(25.0, &["gc.gc_num"]));
     stats::assert_same(&run(4, 100, all), &rates(40.0, &["gc.gc_num", "runtime.cgo_call_num"]));
     stats::assert_same(&run(5, 70, gc), &rates(5.0, &["gc.gc_num"]));

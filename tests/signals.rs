@@ -1,4 +1,4 @@
-//! Signals, and standard streams that lead nowhere, at any moment of a run.
+//! Signals and broken standard streams at any moment of a run.
 
 use std::cell::Cell;
 use std::fs;
@@ -17,14 +17,14 @@ use serde_json::Value;
 
 const MINUTE: u64 = 60_000_000_000;
 
-/// What a pipe holds.
+/// The capacity of a pipe.
 const PIPE: usize = 64 << 10;
 
-/// A program that tells the number of each answer as that of its goroutines. Counters are the squares of the numbers, so that the
-/// growth per minute between two answers is the sum of theirs, and that of no other two with the same second.
+/// A program that reports the number of each response as its goroutines. Counters are the squares of these numbers, so
+/// the growth per minute between two responses is the sum of their numbers, which identifies both.
 struct Squares {
     stub_target: StubTarget,
-    /// The number of the answer that is remembered.
+    /// The number of the response in the state.
     remembered: Cell<u64>,
 }
 
@@ -35,7 +35,7 @@ fn answer(number: u64) -> Value {
 }
 
 impl Squares {
-    /// Each answer takes so long.
+    /// Starts one whose responses take this long.
     fn after(delay: Duration) -> Self {
         let number = AtomicU64::new(0);
         let stub_target = StubTarget::serving_with(move || {
@@ -45,8 +45,8 @@ impl Squares {
         Self { stub_target, remembered: Cell::new(0) }
     }
 
-    /// Asserts that a run printed nothing of it, or what is right for an answer after that which is remembered. Then that one is
-    /// remembered. Gives whether it printed something.
+    /// Asserts that a run printed nothing of it, or the right values for a response after the one in the state, which
+    /// it then becomes. Returns whether something was printed.
     #[track_caller]
     fn check(&self, output: &Output) -> bool {
         let printed = output.metrics().of(&self.stub_target.key());
@@ -66,7 +66,7 @@ impl Squares {
     }
 }
 
-/// Asserts that the state of these is as if nothing had happened: it is whole, nothing lies beside it, and the next run knows it.
+/// Asserts that the state is intact: it is complete, no other file is beside it, and the next run uses it.
 #[track_caller]
 fn assert_undisturbed(agent: &Agent, command: &str, programs: &[Squares]) {
     let output = agent.run(command).exits(0).without_diagnostics();
@@ -96,7 +96,7 @@ fn signal_at_any_moment_leaves_whole_lines_and_a_valid_state() {
         let (agent, command) = (Agent::without_engine(), command(&programs));
         assert_undisturbed(&agent, &command, &programs);
         let mut ends = [0; 3];
-        // Longer on a machine that is slow to start it.
+        // Longer on a machine that starts programs slowly.
         for milliseconds in 0..1000 {
             if milliseconds >= 70 && ends.iter().all(|times| *times > 0) {
                 break;
@@ -112,7 +112,7 @@ fn signal_at_any_moment_leaves_whole_lines_and_a_valid_state() {
                 _ => panic!("neither 0, 1 nor {signal:?}: {output}"),
             };
             ends[end] += 1;
-            // What was printed is remembered. Who was asked and is not ready is named.
+            // Printed values are in the state. A target that received a request and is not ready has a line.
             let printed: Vec<_> = programs.iter().map(|program| program.check(&output)).collect();
             let complaints: Vec<_> = output.stderr.lines().collect();
             let word = if signal == Signal::TERM { " when SIGTERM came" } else { " when SIGINT came" };
@@ -134,19 +134,19 @@ fn signal_at_any_moment_leaves_whole_lines_and_a_valid_state() {
     }
 }
 
-/// Reads so many bytes, then closes the pipe.
+/// Reads this many bytes and closes the pipe.
 fn read_and_close(mut pipe: PipeReader, length: u64) -> u64 {
     io::copy(&mut pipe.by_ref().take(length), &mut io::sink()).expect("a pipe can be read")
 }
 
-/// A pipe that holds no more.
+/// Returns a pipe that is full.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = io::pipe().expect("a pipe");
     writer.write_all(&vec![b'x'; PIPE]).expect("as much as a pipe holds");
     (reader, writer)
 }
 
-/// What was written into a pipe that is closed now at its other end.
+/// Reads the rest of a pipe whose other end is closed.
 fn rest(mut pipe: PipeReader) -> String {
     let mut text = String::new();
     pipe.read_to_string(&mut text).expect("text");
@@ -159,7 +159,7 @@ fn closed_stdout_pipe_is_one_line_and_keeps_the_state() {
     let (agent, command) = (Agent::without_engine(), command(&programs));
     assert_undisturbed(&agent, &command, &programs);
     for length in [0, 1, 63, 64, 500] {
-        // Full, so that the run has not written all before the reader is gone.
+        // Full, so that the run has not written everything before the reader is gone.
         let (reader, stdout) = full_pipe();
         let (complaints, stderr) = io::pipe().expect("a pipe");
         let running = agent.start_into(&command, stdout, stderr);
@@ -174,7 +174,7 @@ fn closed_stdout_pipe_is_one_line_and_keeps_the_state() {
 fn unread_stdout_pipe_is_given_up_after_the_deadline() {
     let _load = load::timed();
     let programs = programs(&[0, 0, 0]);
-    // Long names: more than a pipe holds.
+    // Long names, so that the values exceed the capacity of a pipe.
     let agent = Agent::without_engine();
     let (good, targets) = (command(&programs), (1..=40).map(|host| format!("--target 127.0.0.{host}")));
     let targets: Vec<_> = targets.map(|host| format!("{host}:{}", programs[0].stub_target.port())).collect();
@@ -203,7 +203,7 @@ fn unread_stderr_pipe_is_given_up_after_the_deadline() {
     let assert_right = |output: Output| assert!(programs.iter().all(|program| program.check(&output)), "{output}");
     assert_right(agent.run(&command).exits(0));
     let (unread, stderr) = full_pipe();
-    // Its values are printed and remembered before it has anything to say.
+    // Values are printed and saved before the diagnostics.
     assert_right(agent.start_into(&command, Stdio::piped(), stderr).output().exits(1));
     drop(unread);
     assert_right(agent.run(&command).exits(0));
@@ -221,7 +221,7 @@ fn closed_standard_streams_are_harmless() {
         let output = agent.run(&command).exits(0).without_diagnostics();
         for program in &programs {
             assert_eq!(program.check(&output), is_printed, "{closed}: {output}");
-            // What went to a closed stdout is as good as printed.
+            // Values for a closed stdout count as printed.
             program.remembered.set(2);
         }
         assert_undisturbed(&agent.with_launcher(&[]), &command, &programs);
@@ -233,7 +233,7 @@ fn standard_streams_without_a_reader_are_harmless() {
     let programs = programs(&[0, 0]);
     let (agent, command) = (Agent::without_engine(), command(&programs));
     assert_undisturbed(&agent, &command, &programs);
-    // Nobody reads either: what it says is lost, and no more.
+    // Neither stream has a reader: only the diagnostics are lost.
     let (stdout, stderr) = [(); 2].map(|()| io::pipe().expect("a pipe").1).into();
     let output = agent.start_into(&command, stdout, stderr).output().exits(1);
     assert_eq!(output.stdout, "");

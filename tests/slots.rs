@@ -1,6 +1,6 @@
-//! `--instance-name slot`: small numbers in place of names, which containers keep and hand on when they are long gone.
+//! `--instance-name slot`: small numbers as names, which containers keep and pass on after they are gone.
 //!
-//! Slots go by the machine's time since its start. A later run is one in a namespace whose machine was started earlier.
+//! Slots depend on the time since the machine's start. A later run has a time namespace whose machine started earlier.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,13 +20,14 @@ use tempfile::TempDir;
 
 const MINUTE: u64 = 60_000_000_000;
 
-/// For how many runs, one a minute, a slot is held for a container that is gone, with the one that saw it last.
+/// The number of runs, one per minute, for which the slot of a removed container is reserved, including the last run
+/// with it.
 const RUNS_KEPT: usize = 3;
 
-/// What two containers' counts differ by, so that a rate between them would stand out.
+/// The difference between the counts of two containers, so that a rate between them would stand out.
 const HUGE: u64 = 1 << 40;
 
-/// One agent whose runs are at chosen times, in seconds from now on.
+/// An agent with runs at chosen times, in seconds from now on.
 struct Times {
     host: String,
     folder: TempDir,
@@ -44,19 +45,19 @@ impl Times {
         Some(Self { host: host.to_owned(), folder: TempDir::new().expect("a temporary folder") })
     }
 
-    /// The agent in so many seconds.
+    /// Returns the agent at this time.
     fn after(&self, seconds: usize) -> Agent {
         let launcher = ["unshare", "--time", "--boottime", &seconds.to_string(), "--"];
         Agent::with_docker_host(&self.host).with_workdir(self.folder.path().to_owned()).with_launcher(&launcher)
     }
 }
 
-/// Starts a container that is told by the limit of its memory, so many MiB, and by nothing else.
+/// Starts a container that is recognized by its memory limit in MiB.
 fn limited<'e>(group: &Group<'e>, mebibytes: usize) -> Container<'e> {
     group.app_with(&format!("app{mebibytes:03}"), &format!("--publish 8080 --memory {mebibytes}m"))
 }
 
-/// Which container each slot has, by the limit of its memory in MiB.
+/// Returns the memory limit in MiB of the container in each slot.
 #[track_caller]
 fn limits(output: &Output, group: &Group) -> BTreeMap<usize, usize> {
     let metrics = output.metrics().of("docker.memory_limit");
@@ -64,7 +65,7 @@ fn limits(output: &Output, group: &Group) -> BTreeMap<usize, usize> {
     let slots: BTreeMap<usize, usize> = limits
         .map(|(slot, bytes)| {
             let mebibytes = bytes / f64::from(1 << 20);
-            // Limits are whole numbers of MiB, and small.
+            // Limits are small whole numbers of MiB.
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             let whole = mebibytes as usize;
             (slot.parse().unwrap_or_else(|_| panic!("not a number: {slot} in {output}")), whole)
@@ -98,7 +99,7 @@ fn rolling_replacement_of_ten_containers_needs_twelve_slots() {
             alive.push(limited(&group, 74 + minute));
         }
     }
-    // A run's ten, and those that the two runs before it saw last: nothing else was there within three minutes of it.
+    // The ten of this run, and those that the two previous runs saw last: others were gone for three minutes.
     let largest: Vec<usize> = runs.iter().filter_map(|slots| slots.keys().max().copied()).collect();
     assert_eq!(largest[..3], [10, 11, 12]);
     assert_eq!(largest.iter().max(), Some(&(10 + RUNS_KEPT - 1)), "{largest:?}");
@@ -139,7 +140,7 @@ fn container_keeps_its_slot_across_restarts() {
     let _sixth = limited(&group, 69);
     assert_eq!(run_docker(&times.after(180), &group), [(1, 69), (2, 65), (3, 66), (4, 67), (5, 68)].into());
 
-    // A run that comes late sees what is there, and frees what is not: the smallest is given first.
+    // A late run frees the slots of missing containers. The smallest is assigned first.
     fourth.remove();
     fifth.remove();
     let _seventh = limited(&group, 70);
@@ -158,7 +159,7 @@ fn paused_container_keeps_its_slot() {
 
     paused.pause();
     stopped.stop();
-    // What is on whole containers is read of a paused one no more than what is on ports: it is no target.
+    // A paused container is not a target for its stats either.
     assert_eq!(run_docker(&times.after(200), &group), [(3, 66)].into());
     let _new = limited(&group, 67);
     assert_eq!(run_docker(&times.after(400), &group), [(2, 67), (3, 66)].into());
@@ -179,7 +180,7 @@ fn new_container_in_a_slot_has_no_rates_at_first() {
     let run = || agent.run(&command).exits(0).without_diagnostics().metrics();
     let slot = |metrics: &Metrics, number: usize| metrics.of(&format!("gostats.{number}"));
 
-    // The first are numbered in the order of their names.
+    // The first ones are numbered in the order of their names.
     let first = run();
     let before: Vec<_> = apps.iter().map(Container::last_served).collect();
     for (number, served) in (1..).zip(&before) {
@@ -200,7 +201,7 @@ fn new_container_in_a_slot_has_no_rates_at_first() {
     stats::assert_same(&slot(&third, 4), &stats::all(&before, &new.last_served()));
 }
 
-/// An engine whose list changes.
+/// An engine with a list that changes.
 struct Changing {
     engine: FakeEngine,
     containers: Arc<Mutex<Vec<Value>>>,
@@ -221,13 +222,13 @@ impl Changing {
     }
 }
 
-/// The one state file of an agent.
+/// Returns the one state file of an agent.
 fn state_file(agent: &Agent) -> std::path::PathBuf {
     let [file] = &agent.state_files()[..] else { panic!("one state file, not {:?}", agent.state_files()) };
     file.clone()
 }
 
-/// Lets every slot be as if its container had been seen last when the machine was started, an hour ago and more.
+/// Changes the state as if every container had been seen last at the machine's start, more than an hour ago.
 fn age_slots(file: &Path) {
     let mut state: Value = serde_json::from_slice(&fs::read(file).expect("our own file")).expect("JSON");
     let slots = state["slots"].as_object_mut().expect("slots");
@@ -244,7 +245,7 @@ fn reassigned_slot_has_no_rates_at_first() {
     let container = |name: &str, stub_target: &StubTarget| container(name, "127.0.0.1", stub_target.port());
     let engine = Changing::with(vec![container("low", &low)]);
     let Some(times) = Times::on(&engine.engine.host()) else { return };
-    // All runs are in the same hour, so that no clock is taken for one that was set: that would leave out rates too.
+    // All runs are in the same hour, so that no clock seems to have been set, which would omit rates, too.
     let agent = times.after(3600);
     let run = |minute: u64, counts: [u64; 2]| {
         low.serve(stats::body(minute * MINUTE, counts[0]));
@@ -260,7 +261,7 @@ fn reassigned_slot_has_no_rates_at_first() {
     assert_eq!(taken_over.keys(), ["gostats.1.runtime.goroutine_num"]);
     assert_eq!(rate(&run(4, [0, HUGE + 5]), "gostats.1"), Some(5.0));
 
-    // Back from where it was, each has its own counters, and the slot of the other.
+    // The container returns with its own counters and in another slot.
     age_slots(&state_file(&agent));
     engine.has(vec![container("low", &low)]);
     assert_eq!(rate(&run(5, [35, 0]), "gostats.1"), Some(7.0), "from 14 in minute 2");
@@ -269,7 +270,7 @@ fn reassigned_slot_has_no_rates_at_first() {
     assert_eq!((rate(&both, "gostats.1"), rate(&both, "gostats.2")), (Some(9.0), Some(2.0)));
 }
 
-/// Stand-ins that tell their place as the number of goroutines, and their containers by name.
+/// Returns targets that report their index as the number of goroutines, and their containers by name.
 fn numbered<const N: usize>(names: [&str; N]) -> (Vec<StubTarget>, Vec<Value>) {
     let all = (1_u64..).zip(names).map(|(number, name)| {
         let mut body = stats::body(MINUTE, 7);
@@ -281,7 +282,7 @@ fn numbered<const N: usize>(names: [&str; N]) -> (Vec<StubTarget>, Vec<Value>) {
     all.unzip()
 }
 
-/// Which container each name stands for, by its number of goroutines.
+/// Returns the container behind each name, by its number of goroutines.
 fn goroutines(output: &Output) -> BTreeMap<String, f64> {
     let metrics = output.metrics().of("gostats");
     let name = |key: &str| key.strip_suffix(".runtime.goroutine_num").map(str::to_owned);
@@ -292,8 +293,8 @@ fn goroutines(output: &Output) -> BTreeMap<String, f64> {
 fn overlapping_runs_agree_about_slots() {
     let (_stand_ins, containers) = numbered(["a", "b", "c", "d"]);
     for _ in 0..5 {
-        // Both runs have read the state before either is told anything. One of them does not know the first container, so by itself it
-        // would count from the second on.
+        // Both runs read the state before they get a response. One of them does not know the first container, so by
+        // itself it would count from the second on.
         let lists = Arc::new(AtomicUsize::new(0));
         let (asked, listed) = (Arc::clone(&lists), containers.clone());
         let engine = FakeEngine::replying(move |path| {
@@ -335,7 +336,7 @@ fn slots_are_numbered_for_each_label_value() {
     };
     insta::assert_snapshot!(run());
 
-    // The first of a value is gone, and two others come: of a value that is counted, and of one that is new.
+    // The first one of a value is gone, and two others start: one with a known value, and one with a new value.
     let (_more, mut new) = numbered(["g", "h"]);
     new[0]["Labels"] = json!({"com.example.role": "web"});
     new[1]["Labels"] = json!({"com.example.role": "mail"});
@@ -376,7 +377,7 @@ fn unsaved_slots_are_not_assigned_and_totals_remain() {
     let agent = Agent::with_docker_host(&engine.engine.host()).with_workdir(disk.path());
     let well = run(&agent);
     disk.fill();
-    // Slots that are on the disk are known. A new one would be forgotten.
+    // Slots on the disk are known. A new one would be forgotten.
     let known = run(&agent);
     assert!(known.starts_with(&well), "{known}");
     engine.has(three);

@@ -1,5 +1,5 @@
-//! Many runs, one after the other, over containers that come and go. Each value that was printed is held against what the
-//! containers themselves say that they answered.
+//! Many successive runs over containers that come and go. Each printed value is compared with the logs of the
+//! containers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -13,26 +13,26 @@ use scenarios::soak::{Herd, Life, Run};
 use scenarios::stats::{self, Values};
 use serde_json::Value;
 
-/// How many containers stay as they are, and how many come and go.
+/// The number of containers that stay, and of those that come and go.
 const CONTAINERS: (usize, usize) = (40, 20);
 
-/// After so many runs, what is not there any more has not been there for hours.
+/// After this many runs, missing containers are treated as missing for hours.
 const HOURS_EVERY: usize = 20;
 
-/// An hour in nanoseconds, after which what is not seen any more is forgotten.
+/// An hour in nanoseconds. Targets that were not seen for longer are removed from the state.
 const HOUR: u64 = 3_600_000_000_000;
 
-/// What can be said of a container that goes or comes during the run.
+/// Diagnostics about a container that starts or stops during the run.
 const GOING: [&str; 3] = [
     "no connection: Connection refused (os error 111)",
     "no whole answer: the connection was closed before an answer came",
     "no counters, for the engine does not say when the container was started: it is gone",
 ];
 
-/// What is said of any container while the engine is busier than it may be.
+/// A diagnostic about any container if the engine is too busy.
 const BUSY: &str = "no counters, for the engine does not say when the container was started: no answer after 1s";
 
-/// `SOAK_RUNS`, else a minute's worth.
+/// Returns `SOAK_RUNS`, by default a minute's worth.
 fn runs() -> usize {
     std::env::var("SOAK_RUNS").map_or(60, |runs| runs.parse().expect("SOAK_RUNS is a number"))
 }
@@ -52,7 +52,7 @@ fn every_value_is_right_while_containers_come_and_go() {
     let mut soak = Vec::new();
     let mut states = Vec::new();
     thread::scope(|scope| {
-        // Dropped at the end of the runs, also where one of them fails.
+        // Dropped after the last run, also if one of them fails.
         let (runs_go_on, end) = mpsc::channel::<()>();
         let herd = &mut herd;
         scope.spawn(move || {
@@ -81,7 +81,7 @@ fn every_value_is_right_while_containers_come_and_go() {
     assert!(last * 10 <= first * 12, "the state grew: {states:?}");
 }
 
-/// The state as text. Asserts that it is whole, and all that is there.
+/// Returns the state as text. Asserts that it is complete and the only file.
 fn state(agent: &Agent) -> String {
     let names = |folder| {
         let entries = fs::read_dir(folder).expect("a folder").flatten();
@@ -107,7 +107,7 @@ fn seen(target: &Value) -> u64 {
     target["seen"]["wall"].as_u64().expect("a time in ns")
 }
 
-/// Lets what the last run did not see have been seen hours ago for the last time.
+/// Changes the state as if the containers that the last run did not see had been missing for hours.
 fn hours_pass(agent: &Agent) {
     let mut state: Value = serde_json::from_str(&state(agent)).expect("a whole state");
     let targets = state["targets"].as_object_mut().expect("targets");
@@ -118,11 +118,11 @@ fn hours_pass(agent: &Agent) {
     fs::write(&agent.state_files()[0], state.to_string()).expect("our own file");
 }
 
-/// Asserts of each run that it printed what containers answered it, and the growth since what they answered before, and all of
-/// those that were left alone.
+/// Asserts that each run printed the responses of containers and the growth since their previous responses, and all
+/// containers that ran undisturbed.
 fn assert_right(soak: &[Run], lives: &[Life]) {
     let (mut values, mut rates, mut said) = (0, 0, BTreeMap::<&str, usize>::new());
-    // By the life's number, that of the last answer that was printed.
+    // The index of the last printed response of each life.
     let mut last: HashMap<usize, usize> = HashMap::new();
     for (number, run) in soak.iter().enumerate() {
         let output = &run.output;
@@ -171,7 +171,7 @@ fn assert_right(soak: &[Run], lives: &[Life]) {
     assert!(rates > soak.len() * CONTAINERS.0, "too few rates to have been a test");
 }
 
-/// The container that a line on stderr names, and what it says of it.
+/// Splits a line of stderr into the container's name and the reason.
 fn complaint(line: &str) -> (&str, &str) {
     let (name, rest) = line
         .strip_prefix("mackerel-plugin-wasm: gostats: ")
@@ -187,7 +187,7 @@ fn is_same(printed: &Values, right: &Values) -> bool {
         })
 }
 
-/// Asserts that something is no more in the last fifth of all runs than in the second: a fifth more at most.
+/// Asserts that the mean of the last fifth of the runs is at most 20 % higher than that of the second fifth.
 #[allow(clippy::cast_precision_loss)]
 fn assert_flat(what: &str, seen: &[u64]) {
     let fifth = seen.len() / 5;

@@ -1,4 +1,4 @@
-//! What is remembered between runs, and what happens to it.
+//! The state between runs, and faults that happen to it.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 const MINUTE: u64 = 60_000_000_000;
 
-/// An agent that asks a stand-in once a minute by the stand-in's clock.
+/// An agent with a target whose clock advances a minute per run.
 struct Minutes {
     agent: Agent,
     stub_target: StubTarget,
@@ -42,13 +42,13 @@ impl Minutes {
         self.agent.run(&format!("run gostats --target {}", self.stub_target.target())).exits(0)
     }
 
-    /// Runs as on a machine where all is well.
+    /// Runs on a machine without faults.
     fn run_well(&mut self) {
         let output = self.run().without_diagnostics();
         assert!(self.knows_rates(&output), "{output}");
     }
 
-    /// Whether the counters are there, and right.
+    /// Returns whether the counters are printed. Asserts that they are right.
     #[track_caller]
     fn knows_rates(&self, output: &Output) -> bool {
         let printed = output.metrics().of(&self.stub_target.key());
@@ -58,7 +58,7 @@ impl Minutes {
         rates.len() == stats::COUNTERS.len()
     }
 
-    /// The one state file.
+    /// Returns the one state file.
     fn file(&self) -> PathBuf {
         let [file] = &self.agent.state_files()[..] else {
             panic!("one state file, not {:?}", self.agent.state_files())
@@ -66,15 +66,15 @@ impl Minutes {
         file.clone()
     }
 
-    /// Changes each remembered target.
+    /// Changes each target in the state.
     fn edit(&self, change: impl Fn(&mut Value)) {
         let mut state = read(&self.file());
         state["targets"].as_object_mut().expect("targets").values_mut().for_each(change);
         fs::write(self.file(), state.to_string()).expect("a file that can be written");
     }
 
-    /// Runs twice, spoils the state, and runs twice more: the first run after it complains in one line and knows no
-    /// rates, and the second is as well as ever. Gives the complaint.
+    /// Runs twice, damages the state, and runs twice more: the first run after it has one diagnostic and no rates, the
+    /// second one is normal. Returns the diagnostic.
     fn survives(mut self, spoil: impl Fn(&Path)) -> String {
         let _ = self.run().without_diagnostics();
         self.run_well();
@@ -166,7 +166,7 @@ fn garbage_is_ignored_with_one_warning() {
 fn truncated_state_is_ignored_with_one_warning() {
     let complaint = Minutes::new().survives(|file| {
         let whole = fs::read(file).expect("a file that can be read");
-        // Cut within the first target's name, so that the complaint is the same whatever the numbers are.
+        // Cut within the first target's name, so that the diagnostic does not depend on the numbers.
         fs::write(file, &whole[..30]).expect("a file that can be written");
     });
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: EOF while parsing a string at line 1 column 30");
@@ -221,7 +221,7 @@ fn symbolic_link_is_not_followed() {
     let complaint = Minutes::new().survives(|file| {
         fs::rename(file, &target).expect("a file that can be moved");
         symlink(&target, file).expect("a link that can be made");
-        // A new content would show.
+        // A change of the content would be visible.
         let mut state = read(&target);
         state["target"] = json!("untouched");
         fs::write(&target, state.to_string()).expect("a file that can be written");
@@ -247,7 +247,7 @@ fn special_file_is_ignored_with_one_warning() {
         }),
     ];
     if skip::is_root("a device in place of the state") {
-        // Zeros without end.
+        // Endless zeros.
         complaints.push(Minutes::new().survives(node(FileType::CharacterDevice, true)));
     }
     insta::assert_snapshot!(complaints.concat(), @"
@@ -261,13 +261,13 @@ fn special_file_is_ignored_with_one_warning() {
 fn unreadable_state_is_ignored_with_one_warning() {
     let launcher = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
     let is_root = rustix::process::getuid().is_root();
-    // Root may read everything, unless it is taken from it.
+    // Root can read everything unless it loses that capability.
     let agent = if is_root { Agent::without_engine().with_launcher(&launcher) } else { Agent::without_engine() };
     let close = |file: &Path| fs::set_permissions(file, Permissions::from_mode(0o000)).expect("our own file");
     insta::assert_snapshot!(Minutes::of(agent).survives(close), @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: Permission denied (os error 13)");
 }
 
-/// What another run left half written, or anything else that has its name.
+/// A file with the name of the temporary file: a leftover of another run, or anything else.
 #[test]
 fn leftover_temporary_file_is_replaced() {
     let new = |minutes: &Minutes| minutes.file().with_extension("json.new");
@@ -313,8 +313,8 @@ fn state_is_unchanged_without_a_lock() {
     minutes.run_well();
 }
 
-/// Fills a disk on which the last run left its state, frees it again, and gives what is said meanwhile: the values are printed all
-/// the same, and the state stays as it is.
+/// Fills the disk with the state, frees it again, and returns the diagnostics: values are printed, and the state does
+/// not change.
 fn on_a_disk(options: &str, spoil: impl Fn(&mut Disk), mend: impl Fn(&mut Disk)) -> Option<String> {
     let mut disk = Disk::with(options)?;
     let mut minutes = Minutes::of(Agent::without_engine().with_workdir(disk.path()));
@@ -371,7 +371,7 @@ fn first_run_on_a_full_or_read_only_disk_has_no_state() {
             assert_eq!(output.stderr.lines().count(), 1, "{output}");
             complaints.push_str(&minutes.mask(&output.stderr));
         }
-        // Were there room in the end, all would be well.
+        // With free space in the end, everything would work.
         if disk.path().join("filler").exists() || disk.path().join("fillers").exists() {
             disk.free();
         } else {
@@ -391,8 +391,8 @@ fn first_run_on_a_full_or_read_only_disk_has_no_state() {
     ");
 }
 
-/// Moves this machine's clock between two runs, as if it had been set, by moving what was remembered the other way: what the wall
-/// clock said of the last run, and of the time of the counters, which is by the same clock. Gives the counters that are shown.
+/// Sets the machine's clock between two runs, in effect: moves the times in the state in the other direction, those of
+/// the last run and of the counters. Returns the printed counters.
 fn with_the_clock_set(by: Duration, forward: bool) {
     let mut minutes = Minutes::new();
     let _ = minutes.run();
@@ -413,7 +413,7 @@ fn with_the_clock_set(by: Duration, forward: bool) {
 
 #[test]
 fn clock_set_back_omits_rates() {
-    // A little: there is still some time between the two, but not the time that passed.
+    // A little: the time between both runs is positive, but wrong.
     for seconds in [20, 30, 60, 3600, 400_000_000] {
         with_the_clock_set(Duration::from_secs(seconds), false);
     }
@@ -454,7 +454,7 @@ fn state_is_whole_whenever_a_run_is_killed() {
         running.signal(Signal::KILL);
         printed += usize::from(!running.output().stdout.is_empty());
         assert!(read(&minutes.file())["targets"].is_object());
-        // No more than what the next run writes over.
+        // Only the temporary file, which the next run overwrites.
         let files = entries(&minutes.agent.state_folder());
         assert!(files.len() <= 3 && files.iter().all(|name| name.contains(".json")), "{files:?}");
         minutes.run_well();
@@ -463,8 +463,7 @@ fn state_is_whole_whenever_a_run_is_killed() {
     println!("{printed} of 60 had printed before");
 }
 
-/// Puts something where the folder for the state should be. Then nothing can be remembered: every run prints the
-/// gauges, and complains in one line.
+/// Puts something in place of the state's folder. Then every run prints gauges and one diagnostic.
 fn without_a_folder(obstruct: impl Fn(&Path)) -> String {
     let mut minutes = Minutes::new();
     obstruct(&minutes.agent.state_folder());
@@ -574,7 +573,7 @@ fn state_is_separate_for_each_prefix_and_collector_option() {
         assert_eq!(output.metrics().count(), stats::GAUGES.len(), "{output}");
     }
     assert_eq!(minutes.agent.state_files().len(), 3);
-    // What does not change the numbers shares them.
+    // Options that do not change the values share the state.
     let _ = minutes.agent.run(&format!("run gostats --target {target} --timeout 3 --deadline 9 --verbose")).exits(0);
     assert_eq!(minutes.agent.state_files().len(), 3);
     minutes.run_well();
@@ -595,7 +594,7 @@ fn run_that_overlaps_a_slow_one_keeps_rates_right() {
     assert!(quick.metrics().of(&stub_target.key()).contains_key("runtime.goroutine_num"));
     let _ = slow.output().exits(0);
 
-    // Whichever of both is remembered, the growth since then is 7 a minute.
+    // Whichever of both is in the state, the growth since then is 7 per minute.
     stub_target.serve(stats::body(3 * MINUTE, 21));
     let last = agent.run(&format!("{command} --timeout 500ms")).exits(0);
     assert!((last.metrics().of(&stub_target.key())["gc.gc_num"] - 7.0).abs() < 1e-9);
@@ -604,8 +603,8 @@ fn run_that_overlaps_a_slow_one_keeps_rates_right() {
 #[test]
 fn ten_overlapping_runs_keep_the_state_right() {
     let _load = load::timed();
-    // Tells the number of each answer, and its square as every counter: the growth per minute between two answers is the sum of
-    // their numbers.
+    // Reports the number of each response, and its square as every counter: the growth per minute between two responses
+    // is the sum of their numbers.
     let number = AtomicU64::new(0);
     let stub_target = StubTarget::serving_with(move || {
         let number = number.fetch_add(1, Ordering::Relaxed) + 1;
@@ -630,7 +629,7 @@ fn ten_overlapping_runs_keep_the_state_right() {
         let Some(sum) = sums.first() else { continue };
         assert_eq!(sums.len(), stats::COUNTERS.len(), "{output}");
         assert!(sums.iter().all(|other| (*other - *sum).abs() < 1e-6), "{output}");
-        // One answer that came before, and no mixture of several.
+        // One earlier response, not a mixture of several.
         let before = *sum - number;
         assert!((before - before.round()).abs() < 1e-6 && (1.0..number).contains(&before.round()), "{output}");
         rates += 1;

@@ -1,4 +1,4 @@
-//! Collectors that are installed: what is kept of them, and that what runs is what was installed.
+//! Installed collectors: what the store keeps, and that the installed version is the one that runs.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 const MINUTE: u64 = 60_000_000_000;
 
-/// An operator with components to install, a folder to install them into, and a target.
+/// An operator with components, a store, and a target.
 struct Operator {
     agent: Agent,
     folder: TempDir,
@@ -34,7 +34,7 @@ impl Operator {
         Self { agent, folder, store, target: StubTarget::serving(stats::body(MINUTE, 7)) }
     }
 
-    /// One who has installed gostats as `strange`.
+    /// Returns an operator who has installed gostats as `strange`.
     fn with_strange() -> Self {
         let operator = Self::new();
         let _ = operator.install("strange.wasm", &named("strange")).exits(0).without_diagnostics();
@@ -48,12 +48,12 @@ impl Operator {
         self.agent.run(&format!("install {}", file.display()))
     }
 
-    /// Runs a collector against the target.
+    /// Runs a collector on the target.
     fn run(&self, name: &str) -> Output {
         self.agent.run(&format!("run {name} --target {} --path /stats", self.target.target()))
     }
 
-    /// Asserts that it runs, and gives what is said of it.
+    /// Asserts that it runs, and returns the advice.
     #[track_caller]
     fn runs(&self, name: &str) -> String {
         let output = self.run(name).exits(0);
@@ -62,7 +62,7 @@ impl Operator {
         self.mask(&output.stderr)
     }
 
-    /// The files in the store, sorted.
+    /// Returns the files in the store, sorted.
     fn files(&self) -> Vec<PathBuf> {
         let mut files: Vec<_> =
             fs::read_dir(&self.store).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
@@ -70,7 +70,7 @@ impl Operator {
         files
     }
 
-    /// The one file in the store with this extension.
+    /// Returns the one file in the store with this extension.
     #[track_caller]
     fn file(&self, extension: &str) -> PathBuf {
         let mut files = self.files();
@@ -79,12 +79,12 @@ impl Operator {
         files.remove(0)
     }
 
-    /// What the store is: the names and the contents of its files.
+    /// Returns the names and contents of the files in the store.
     fn content(&self) -> Vec<(PathBuf, Vec<u8>)> {
         self.files().into_iter().map(|file| (file.clone(), fs::read(file).expect("a file"))).collect()
     }
 
-    /// Hides folders, digests, sizes, and which collectors are built in.
+    /// Masks folders, digests, sizes, and the built-in collectors.
     fn mask(&self, text: &str) -> String {
         let text = mask::path(text, &self.store, "STORE");
         let text = mask::path(&text, self.folder.path(), "FOLDER");
@@ -93,7 +93,7 @@ impl Operator {
     }
 }
 
-/// The names of the built-in collectors.
+/// Returns the names of the built-in collectors.
 fn built_ins() -> Vec<String> {
     let list = Agent::without_engine().run("list").exits(0).without_diagnostics().stdout;
     list.lines().map(|line| line.split(' ').next().expect("a name").to_owned()).collect()
@@ -124,7 +124,7 @@ fn install_shows_the_collector_and_how_to_run_it() {
     let operator = Operator::new();
     let output = operator.install("strange.wasm", &named("strange")).exits(0).without_diagnostics();
     let shown = mask::digits(&operator.mask(&output.stdout), "compiled  in ", "TIME");
-    // Which interfaces of WASI a toolchain's libraries import, is its own matter.
+    // The imported interfaces of WASI depend on the toolchain.
     let (of_wasi, shown): (Vec<_>, Vec<_>) = shown.lines().partition(|line| line.contains(" wasi:"));
     insta::assert_snapshot!(shown.join("\n"));
     let inspect = operator.agent.run("inspect strange").exits(0).stdout;
@@ -245,8 +245,7 @@ fn file_that_is_not_a_collector_is_not_installed() {
     assert_eq!(operator.content(), before);
 }
 
-/// Spoils the compiled form, and gives what is said then: the right collector runs all the same, and the next time from a new
-/// compiled form.
+/// Damages the compiled code, and returns the diagnostics: the right collector runs, and the next run uses new code.
 #[track_caller]
 fn spoiling_the_code(spoil: impl FnOnce(&Path)) -> String {
     let operator = Operator::with_strange();
@@ -259,7 +258,7 @@ fn spoiling_the_code(spoil: impl FnOnce(&Path)) -> String {
     complaint
 }
 
-/// The compiled form of the collector `text`.
+/// Returns the compiled code of the collector `text`.
 fn foreign_code() -> Vec<u8> {
     let operator = Operator::new();
     let text = fs::read(component("evil/honest")).expect("a component");
@@ -284,7 +283,7 @@ fn changed_compiled_code_is_never_run() {
             content[middle..middle + 4096].fill(0xcc);
             write(code, &content);
         }),
-        // As large as it was, and with its time.
+        // With the same size and time.
         spoiling_the_code(|code| {
             let modified = fs::metadata(code).and_then(|meta| meta.modified()).expect("our own file");
             let mut content = fs::read(code).expect("our own file");
@@ -349,7 +348,7 @@ fn files_of_another_user_are_not_run() {
 fn code_of_another_wasmtime_is_recompiled_silently() {
     let operator = Operator::with_strange();
     let old = operator.file("code");
-    // As an older program would have left it: under another name, which its pin knows.
+    // As an older program left it: under another name, which is in its pin.
     let name = old.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
     let current = name.rsplit_once('-').and_then(|(_, rest)| rest.strip_suffix(".code")).expect("a hash").to_owned();
     let pin = operator.file("json");
@@ -358,7 +357,7 @@ fn code_of_another_wasmtime_is_recompiled_silently() {
     fs::rename(&old, operator.store.join(name.replace(&current, "0123456789abcdef"))).expect("our own files");
     assert_eq!(operator.runs("strange"), "");
     assert_eq!(operator.file("code"), old, "the new one is there, and the old one is gone");
-    // Code that says it fits, and does not: the hash stands in wasmtime's own head too.
+    // Code that claims to be compatible and is not: wasmtime's own header has a hash, too.
     let bytes = fs::read(&old).expect("our own file");
     assert_eq!(operator.runs("strange"), "");
     assert_eq!(fs::read(&old).expect("our own file"), bytes, "it is not written at every run");
@@ -473,7 +472,7 @@ fn full_disk_keeps_the_installed_collector() {
     let new = padded(named("strange"), 50_000);
     let complaint = operator.install("new.wasm", &new).exits(1).stderr;
     assert_eq!(operator.content(), before);
-    // Files of the same names would be written.
+    // Files with the same names would be replaced.
     let again = operator.install("strange.wasm", &named("strange")).exits(1).stderr;
     assert_eq!(again, complaint);
     assert_eq!(operator.content(), before);
@@ -556,7 +555,7 @@ fn slow_compilation_suggests_to_install() {
     let advice = mask::digits(&operator.mask(&first.advice), "compiling it took ", "TIME");
     insta::assert_snapshot!(advice, @"mackerel-plugin-wasm: FOLDER/strange.wasm: compiling it took TIME ms, and does at every run until it is installed: mackerel-plugin-wasm install FOLDER/strange.wasm");
     assert_eq!(operator.agent.run(&command).exits(0).without_diagnostics().advice, "");
-    // That of a built-in's name cannot be installed.
+    // A collector with the name of a built-in cannot be installed.
     let built_in = format!("run {} --target {} --path /stats", component("gostats"), operator.target.target());
     assert_eq!(operator.agent.run(&built_in).exits(0).without_diagnostics().advice, "");
 }

@@ -1,4 +1,4 @@
-//! What an author begins with: the projects that `new` writes, built with their languages' own tools, and `componentize`.
+//! The start of an author: projects that `new` writes, built with the tools of their languages, and `componentize`.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use scenarios::project::{GO, JAVASCRIPT, Language, PYTHON, Project, RUST};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Everything that a new project's collector does, which is the same in every language.
+/// Checks the collector of a new project, which is the same in every language.
 fn collects_from_a_container(language: Language) {
     let (Some(engine), Some(project)) = (Engine::find(), Project::new("queue", language)) else { return };
     project.build();
@@ -31,7 +31,7 @@ fn collects_from_a_container(language: Language) {
     assert_eq!(second.order_of(&key), ["jobs.waiting", "jobs.done"]);
     let values = second.of(&key);
     assert!((values["jobs.waiting"] - 3.0).abs() < f64::EPSILON, "{values:?}");
-    // It grew by 60, in a time that is known from both sides.
+    // Growth of 60 in a time that is bounded on both sides.
     let per_minute = 60.0 * 60.0 / longest.as_secs_f64()..60.0 * 60.0 / pause.as_secs_f64();
     assert!(per_minute.contains(&values["jobs.done"]), "{values:?}, expected {per_minute:?}");
 
@@ -65,25 +65,25 @@ fn collects_from_a_container(language: Language) {
         mask(run("--path /say?h%FFllo"), 1),
         mask(run(&say(r#"{"queue": {"waiting": "3"}}"#)), 1),
     ];
-    // Its SDK has words of its own.
+    // The Rust SDK has its own error texts.
     let name = if language.name == RUST.name { "faults_rust" } else { "faults" };
     insta::assert_snapshot!(name, faults.concat());
     let port = port::free();
     let refused = agent.run(&format!("run queue --target 127.0.0.1:{port}"));
     let refused = mask(refused, 1).replace(&port.to_string(), "PORT");
-    // Python's own library finds that out, the host for all others.
+    // In Python, its own library reports the failure; otherwise the host does.
     let name = if language.name == PYTHON.name { "refused_python" } else { "refused" };
     insta::assert_snapshot!(name, refused);
 }
 
-/// Installs what a project made, and gives an agent that has it. To compile it at every run would take most of this scenario's time.
+/// Installs the component of a project and returns an agent for it. Without that, every run would compile it.
 fn installed(project: &Project, engine: &Engine, name: &str) -> Agent {
     let store = project.path().join("store");
     project.run(&format!("MACKEREL_PLUGIN_WASM_STORE={} mackerel-plugin-wasm install ./{name}.wasm", store.display()));
     Agent::with_engine(engine).with_env("MACKEREL_PLUGIN_WASM_STORE", store)
 }
 
-/// The option by which the app answers with this text.
+/// Returns the option with which the app responds with this text.
 fn say(text: &str) -> String {
     let encoded: Vec<_> = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
     format!("--path /say?{}", encoded.concat())
@@ -109,7 +109,7 @@ fn javascript_project_builds_and_collects() {
     collects_from_a_container(JAVASCRIPT);
 }
 
-/// What `new` complains of.
+/// Returns stderr of `new`.
 fn complaint(arguments: &str, code: i32) -> String {
     let output = Agent::without_engine().run(arguments).exits(code);
     assert_eq!(output.stdout, "", "stdout of {output}");
@@ -157,7 +157,7 @@ fn unwritable_folder_is_named() {
     fs::write(folder.path().join("file"), "").expect("a file");
     let nowhere = complaint(&format!("new queue --lang go --dir {}/nowhere", folder.path().display()), 2);
     let file = complaint(&format!("new queue --lang go --dir {}/file", folder.path().display()), 2);
-    // Nobody makes folders there, not even root.
+    // Nobody can create folders there, not even root.
     let kernel = complaint("new queue --lang go --dir /proc", 1);
     insta::assert_snapshot!([nowhere, file, kernel].concat().replace(&folder.path().display().to_string(), "DIR"), @"
     mackerel-plugin-wasm: there is no folder DIR/nowhere
@@ -210,7 +210,8 @@ fn project_contains_the_contract_and_prints_the_next_steps() {
 fn componentize_rejects_other_files_with_the_reason() {
     let folder = TempDir::new().expect("a temporary folder");
     let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).expect("a file");
-    // A module without anything, one that is cut, one whose only export has another name, and one of the right names and wrong types.
+    // An empty module, a truncated one, one whose only export has another name, and one with the right names and wrong
+    // types.
     let magic = *b"\0asm\x01\0\0\0";
     write("text.wasm", b"package main");
     write("empty.wasm", b"");
@@ -247,14 +248,14 @@ fn componentize_rejects_other_files_with_the_reason() {
     );
 }
 
-/// The contract's version, as `wit/` has it.
+/// Returns the contract's version in `wit/`.
 fn version() -> String {
     let world = include_str!("../wit/world.wit");
     let package = world.lines().find_map(|line| line.strip_prefix("package mackerel:collector@")?.strip_suffix(';'));
     package.expect("the package's line").to_owned()
 }
 
-/// A core module that exports a function without parameters and results under these names.
+/// Returns a core module that exports a function without parameters and results under these names.
 fn module(exports: &[&str]) -> Vec<u8> {
     let size = |bytes: &[u8]| {
         let mut rest = bytes.len();
@@ -302,7 +303,7 @@ fn go_package_covers_the_whole_contract() {
     let label = f64::from(u32::try_from(label).expect("a short name"));
     assert_eq!(found("--do target"), values(&[&target[..], &[("labels", label)]].concat()));
 
-    // The report's own time goes on by sixty seconds, whatever time passes here.
+    // The time of the report advances by sixty seconds, independent of the real time.
     let key = format!("everything.{port}.unit0");
     let counters = || run("--do counters").exits(0).without_diagnostics().metrics().of(&key);
     assert_eq!(counters(), values(&[("gauge", 60.0)]));

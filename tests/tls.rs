@@ -1,4 +1,4 @@
-//! Engines and targets that are reached through TLS.
+//! Engines and targets with TLS.
 
 use std::fs;
 
@@ -10,14 +10,14 @@ use scenarios::stub_target::StubTarget;
 use scenarios::{mask, stats};
 use tempfile::TempDir;
 
-/// TLS in front of a server, and the certificates that its clients need.
+/// TLS in front of a server, and the certificates of its clients.
 struct Front {
     process: Local,
     certificates: TempDir,
 }
 
 impl Front {
-    /// `None` where there is no Go.
+    /// Starts it. Reports it if there is no Go.
     fn start(to: &str, host: &str, more: &[&str]) -> Option<Self> {
         let certificates = tempfile::tempdir().expect("a temporary folder");
         let folder = certificates.path().display().to_string();
@@ -33,12 +33,12 @@ impl Front {
         Self::start(&engine.host().replace("unix://", "unix:"), host, &["-mutual"])
     }
 
-    /// As an operator sets it up who trusts this authority.
+    /// Returns the agent of an operator who trusts this authority.
     fn trusted(&self, agent: Agent) -> Agent {
         agent.with_env("SSL_CERT_FILE", self.certificates.path().join("ca.pem"))
     }
 
-    /// As an operator sets it up who drives this engine.
+    /// Returns the agent of an operator who uses this engine.
     fn agent(&self) -> Agent {
         let agent = Agent::with_docker_host(&format!("tcp://{}", self.process.target()));
         agent.with_env("DOCKER_TLS_VERIFY", "1").with_env("DOCKER_CERT_PATH", self.certificates.path())

@@ -1,4 +1,4 @@
-//! `--total`: one value of all targets' values, beside them and in place of them, and `--targets-graph`.
+//! `--total`: one value for all targets, beside theirs or instead, and `--targets-graph`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 
 const MINUTE: u64 = 60_000_000_000;
 
-/// The functions, in the order in which they are printed.
+/// The functions, in the order of the output.
 const TOTALS: [&str; 4] = ["sum", "avg", "max", "min"];
 
-/// What was printed under one prefix: the text of each value, in order, by the metric's name without the target's.
+/// Returns the texts of the values under one prefix, in order, by metric without the target.
 fn printed(output: &Output, prefix: &str, has_target: bool) -> BTreeMap<String, Vec<String>> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in output.stdout.lines() {
@@ -29,8 +29,8 @@ fn printed(output: &Output, prefix: &str, has_target: bool) -> BTreeMap<String, 
     all
 }
 
-/// Asserts that every total is that of the targets' values in the same output, to the last digit, and that none is missing or too much.
-/// Gives how many targets told each metric.
+/// Asserts that every total exactly matches the targets' values in the same output, and that none is missing or
+/// unexpected. Returns the number of targets for each metric.
 #[track_caller]
 fn assert_totals(output: &Output, prefix: &str, totals: &[&str]) -> BTreeMap<String, usize> {
     let targets = printed(output, prefix, true);
@@ -54,13 +54,13 @@ fn assert_totals(output: &Output, prefix: &str, totals: &[&str]) -> BTreeMap<Str
     targets.into_iter().map(|(name, values)| (name, values.len())).collect()
 }
 
-/// The keys and values of an output, without the time.
+/// Returns the keys and values of an output, without the time.
 fn lines(output: &Output) -> String {
     let without_time = |line: &str| line.rsplit_once('\t').map(|(line, _)| format!("{line}\n")).unwrap_or_default();
     output.stdout.lines().map(without_time).collect()
 }
 
-/// The graphs that are defined.
+/// Returns the defined graphs.
 fn graphs(output: &Output) -> BTreeMap<String, Value> {
     let (_, json) = output.stdout.split_once('\n').expect("two lines");
     let json: Value = serde_json::from_str(json).expect("the second line is JSON");
@@ -86,7 +86,7 @@ fn totals_match_the_values_of_the_same_output() {
 
     let second = agent.run(&command).exits(0).without_diagnostics();
     let told = assert_totals(&second, "gostats", &TOTALS);
-    // What fell in an app, such as memory that was given back, has no rate there.
+    // A metric that fell in an app, such as released memory, has no rate there.
     let is_steady = |name: &str| name != "heap.heap_released";
     let names = stats::GAUGES.into_iter().chain(stats::COUNTERS).filter(|name| is_steady(name));
     let right: BTreeMap<_, _> = names.map(|name| (name.to_owned(), apps.len())).collect();
@@ -103,7 +103,7 @@ fn totals_of_docker_match_the_values_of_the_same_output() {
     let command = format!("run docker --filter {} {options}", group.filter());
     for metrics in [4, 12] {
         let output = agent.run(&command).exits(0).without_diagnostics();
-        // The target's name stands behind the graph's, and so in the middle.
+        // The target's name comes after the graph's, and so in the middle.
         let sums = printed(&output, "docker_sum", false);
         assert!(sums.len() >= 3 && sums.len() <= metrics, "{output}");
         for (name, sum) in &sums {
@@ -198,7 +198,7 @@ fn total_only_has_rates_from_the_second_run() {
     ");
 }
 
-/// A stand-in with so many goroutines.
+/// Returns a target with this number of goroutines.
 fn with_goroutines(number: u64) -> StubTarget {
     let mut body = stats::body(MINUTE, 7);
     body["goroutine_num"] = number.into();

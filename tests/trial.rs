@@ -1,4 +1,4 @@
-//! `test`: what an author sees of a collector on a real target, and on a recording of one when the target is long gone.
+//! `test`: the result of a collector on a real target, and on a recording of a target that is gone.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 const MINUTE: u64 = 60_000_000_000;
 
-/// A folder in which recordings are made.
+/// A folder for recordings.
 struct Desk(TempDir);
 
 impl Desk {
@@ -25,35 +25,35 @@ impl Desk {
         Self(tempfile::tempdir().expect("a temporary folder"))
     }
 
-    /// Where a recording of this name is.
+    /// Returns the path of a recording.
     fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    /// `--record` and the folder of this name.
+    /// Returns `--record` with the path of this recording.
     fn record(&self, name: &str) -> String {
         format!("--record {}", self.path(name).display())
     }
 
-    /// `--replay` and the folder of this name.
+    /// Returns `--replay` with the path of this recording.
     fn replay(&self, name: &str) -> String {
         format!("--replay {}", self.path(name).display())
     }
 
-    /// A recording's files by their names, and what they hold.
+    /// Returns the files of a recording with their contents.
     fn files(&self, name: &str) -> BTreeMap<String, String> {
         let entries = fs::read_dir(self.path(name)).expect("a recording").flatten();
         let text = |path: &Path| fs::read_to_string(path).expect("a recording is text");
         entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), text(&entry.path()))).collect()
     }
 
-    /// All files of a recording on one page.
+    /// Returns all files of a recording as one text.
     fn page(&self, name: &str) -> String {
         let files = self.files(name).into_iter().map(|(name, text)| format!("--- {name}\n{}\n", text.trim_end()));
         mask::ports(&files.collect::<String>())
     }
 
-    /// Changes a file of a recording by hand.
+    /// Edits a file of a recording.
     fn edit(&self, name: &str, file: &str, change: impl Fn(&str) -> String) {
         let path = self.path(name).join(file);
         let text = fs::read_to_string(&path).expect("a file of a recording");
@@ -62,7 +62,7 @@ impl Desk {
         fs::write(path, changed).expect("a file that can be written");
     }
 
-    /// A copy of a recording.
+    /// Copies a recording.
     fn copy(&self, name: &str, copy: &str) {
         fs::create_dir(self.path(copy)).expect("a new folder");
         for (file, text) in self.files(name) {
@@ -70,12 +70,12 @@ impl Desk {
         }
     }
 
-    /// A text without what changes from run to run.
+    /// Masks what changes from run to run.
     fn mask(&self, text: &str) -> String {
         mask::ports(&mask::path(&text.replace(&component("evil"), "evil.wasm"), self.0.path(), "DESK"))
     }
 
-    /// Standard error, in which what was used is hidden, for it is another each time.
+    /// Returns stderr with masked resource use.
     fn stderr(&self, output: &Output) -> String {
         let lines = output.stderr.lines().map(|line| match line.split_once(": used ") {
             Some((before, used)) => {
@@ -90,23 +90,23 @@ impl Desk {
     }
 }
 
-/// Adds a paragraph to a page.
+/// Appends a paragraph to a text.
 fn add(page: &mut String, title: &str, lines: impl Iterator<Item = String>) {
     let lines = std::iter::once(title.to_owned()).chain(lines.map(|line| format!("    {line}")));
     page.extend(lines.map(|line| line + "\n"));
 }
 
-/// Tries out a collector where there is no engine.
+/// Tests a collector on a machine without an engine.
 fn test(arguments: &str) -> Output {
     Agent::without_engine().run(&format!("test {arguments}"))
 }
 
-/// Tries out the evil collector.
+/// Tests the evil collector.
 fn test_evil(arguments: &str) -> Output {
     test(&format!("{} {arguments}", component("evil")))
 }
 
-/// What is printed of one gostats answer: gauges as they are, counters as they were told.
+/// Returns the output for one response of gostats: gauges and counters as reported.
 fn printed(answer: &Value) -> BTreeMap<String, String> {
     let line = |metric: &&str, kind: &str| {
         let (_, field) = metric.split_once('.').expect("a graph and a metric");
@@ -116,13 +116,13 @@ fn printed(answer: &Value) -> BTreeMap<String, String> {
     gauges.chain(stats::COUNTERS.iter().map(|metric| line(metric, "\tcounter, per minute"))).collect()
 }
 
-/// The metrics on a test's standard output.
+/// Returns the metrics on the stdout of a test.
 fn metrics(output: &Output) -> BTreeMap<String, String> {
     let lines = output.stdout.lines().filter_map(|line| line.split_once('\t'));
     lines.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-/// Metrics whose values are compared as numbers, for zero can be told in several ways.
+/// Parses metrics, so that values are compared as numbers.
 fn as_numbers(metrics: &BTreeMap<String, String>) -> BTreeMap<String, (f64, String)> {
     let number = |text: &str| {
         let (value, kind) = text.split_once('\t').unwrap_or((text, ""));
@@ -131,7 +131,7 @@ fn as_numbers(metrics: &BTreeMap<String, String>) -> BTreeMap<String, (f64, Stri
     metrics.iter().map(|(key, text)| (key.clone(), number(text))).collect()
 }
 
-// From a real container, and without it.
+// From a real container, and after it is gone.
 
 #[test]
 fn recording_replays_a_stopped_go_app() {
@@ -184,7 +184,7 @@ fn recording_replays_the_stats_of_a_removed_container() {
     insta::assert_snapshot!(desk.stderr(&replay("--graphs all").exits(1)), @r#"mackerel-plugin-wasm: DESK/app/container.json: the field "restart" is none that is known there"#);
 }
 
-// What a recording is made of.
+// The content of a recording.
 
 #[test]
 fn recording_is_readable_and_editable_text() {
@@ -215,7 +215,7 @@ fn recording_is_readable_and_editable_text() {
     let edited = test(&format!("{options} {}", desk.replay("one"))).exits(0);
     let changed = recorded.stdout.replace("goroutine_num\t12", "goroutine_num\t4711");
     assert_eq!(edited.stdout, changed);
-    // The status is the target's too.
+    // The status is the target's, too.
     desk.edit("one", "001.http", |text| text.replace("< 200", "< 503"));
     insta::assert_snapshot!(test(&format!("{options} {}", desk.replay("one"))).exits(1).stdout, @"error: collect: answered 503 Service Unavailable instead of 200 OK");
 }
@@ -223,7 +223,7 @@ fn recording_is_readable_and_editable_text() {
 #[test]
 fn recording_sends_the_requests_of_a_run() {
     let (witness, desk) = (Witness::new(), Desk::new());
-    // Another address of this machine than that on which recordings are made.
+    // Another address of this machine than the one of the recordings.
     let options = format!("gostats --target 127.0.0.2:{}", witness.port());
     witness.serve(stats::body(MINUTE, 7));
     let _ = Agent::without_engine().run(&format!("run {options}")).exits(0);
@@ -233,7 +233,7 @@ fn recording_sends_the_requests_of_a_run() {
     assert!(run.contains("127.0.0.2"), "{run}");
 }
 
-/// A database that greets, and answers only those that know its secret.
+/// A database that sends a greeting and responds only after the right secret.
 fn database() -> LineServer {
     LineServer::start(Some("+HELLO"), |line| match line {
         "AUTH:hunter22" => Some("+OK, hunter22".to_owned()),
@@ -290,7 +290,7 @@ fn custom_protocol_is_recorded_by_turns_without_the_secret() {
     let said = ["AUTH:hunter22", "clients", "AUTH:hunter22", "commands"];
     assert_eq!(database.received(), said, "who records says everything once");
 
-    // Nobody needs the secret to play it back, and any other one does as well.
+    // The replay needs no secret, and works with another one.
     for secret in [own, String::new(), file("other", "a longer one, which nobody else has")] {
         assert_eq!(test_evil(&format!("{words} {secret} {}", desk.replay("one"))).exits(0).stdout, recorded.stdout);
     }
@@ -383,7 +383,7 @@ fn recording_beyond_the_limit_is_not_written() {
     ");
 }
 
-// What a recording does not have.
+// Data that a recording does not have.
 
 #[test]
 fn unrecorded_request_is_shown_with_the_recorded_ones() {
@@ -459,7 +459,7 @@ fn unrecorded_request_is_shown_with_the_recorded_ones() {
     ");
 }
 
-// What is no recording.
+// Invalid recordings.
 
 #[test]
 fn invalid_recording_is_shown_with_file_and_line() {
@@ -570,9 +570,9 @@ fn failed_collection_keeps_the_older_recording() {
     assert_eq!(desk.page("one"), before);
 }
 
-// What is wrong with a collector.
+// Faults of collectors.
 
-/// What a test of the evil collector finds, for each of its faults.
+/// Returns the findings of a test of the evil collector, for each attack.
 fn findings(faults: &[(&str, &str)]) -> String {
     let _load = load::timed();
     let mut page = String::new();
@@ -737,7 +737,7 @@ fn varying_results_are_found() {
     warning: collect: no metric came
     note: collect: nothing came for evil.#.evilN: one
     ");
-    // A real target's values are others each time, so nothing is to be said of it.
+    // The values of a real target vary, so this is not reported.
     let values = test_evil(&format!("--attack random_values --target {target}")).exits(0);
     insta::assert_snapshot!(numbers(&values.stdout), @"
     evil.#.evil.one	N
@@ -760,7 +760,7 @@ fn varying_results_are_found() {
     ");
 }
 
-// Which target.
+// The choice of the target.
 
 #[test]
 fn test_takes_one_target() {

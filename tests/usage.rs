@@ -1,8 +1,8 @@
-//! What a person gets who types a command: help, lists, and errors that lead on. No engine runs here.
+//! Help, lists, and errors for people who type a command. No engine runs here.
 
 use scenarios::agent::Agent;
 
-/// Standard error of a command that is used wrongly.
+/// Returns stderr of a wrong command.
 fn complaint(arguments: &str) -> String {
     let output = Agent::without_engine().run(arguments).exits(2);
     assert_eq!(output.stdout, "", "stdout of {output}");
@@ -157,7 +157,7 @@ fn list_shows_the_collectors() {
 #[test]
 fn inspect_shows_the_capabilities_of_a_collector() {
     let output = Agent::without_engine().run("inspect gostats").exits(0).without_diagnostics();
-    // What changes with the compiler: the size, the digest, and what of WASI its standard library links.
+    // Masked values that depend on the compiler: the size, the digest, and the imports of its standard library.
     let changes = |line: &&str| ["origin ", "digest ", "  wasi:"].iter().any(|start| line.starts_with(start));
     let (changing, fixed): (Vec<_>, Vec<_>) = output.stdout.lines().partition(changes);
     insta::assert_snapshot!(fixed.join("\n"));
@@ -182,7 +182,7 @@ fn reference_lists_the_enforced_limits() {
 fn durations_are_seconds_or_have_a_unit() {
     let agent = Agent::without_engine();
     for timeout in ["3", "0.5", "500ms", "10s", "1m"] {
-        // Nothing listens on port 1: the options are read, then the one target fails.
+        // Port 1 is closed: the options are parsed, then the one target fails.
         let _ = agent.run(&format!("run gostats --target 127.0.0.1:1 --timeout {timeout}")).exits(1);
     }
 }

@@ -1,4 +1,4 @@
-//! Containers that go away or stand still in the middle of a run, on real engines.
+//! Containers that disappear or pause during a run, on real engines.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -11,8 +11,8 @@ const SOURCES: [&str; 3] = ["cgroup", "api", "auto"];
 
 const GONE: &str = "mackerel-plugin-wasm: docker: gone: it was stopped or removed since the engine listed it\n";
 
-/// Runs with three containers, of which one is done away with at the first moment that is the right one for its id.
-/// Gives the keys that the two others are to have, too.
+/// Runs with three containers, one of which is removed or stopped at the first moment that `when` accepts. Returns the
+/// output and the expected keys of the two others.
 fn run_and_do_away_with_one(
     engine: &Engine,
     source: &str,
@@ -64,7 +64,7 @@ fn container_removed_during_its_stats_is_one_line_or_complete() {
     let Some(engine) = Engine::find_local() else { return };
     let (output, others) = run_and_do_away_with_one(engine, "api", Engine::remove, asked_for_stats);
     println!("{output}");
-    // Whether the engine had counted before is its own affair.
+    // The engine may have counted before the removal.
     let metrics = output.metrics();
     let keys = metrics.keys();
     let there = keys.iter().any(|key| !others.contains(&(*key).to_owned()));
