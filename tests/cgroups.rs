@@ -202,7 +202,7 @@ fn assert_grows(fleet: &Fleet, later: impl FnOnce(), gauges: &Values, growth: &[
     let seconds = |key: &str, growth: f64| growth / printed[key];
     let elapsed = seconds("cpuacct_percentage.user", 300.0);
     let possible = least.as_secs_f64()..=most.as_secs_f64();
-    assert!(possible.contains(&elapsed), "{elapsed} s are not in {possible:?}: {printed:?}");
+    assert!(possible.contains(&elapsed), "{elapsed} s is not in {possible:?}: {printed:?}");
     let rates = growth.iter().map(|(key, growth)| ((*key).to_owned(), growth / elapsed));
     let right: Values = rates.chain(gauges.clone()).collect();
     assert_same(&printed, &right);
@@ -242,7 +242,7 @@ fn v2_files_are_read_completely() {
         is_version_2(files);
         files.fill(&folder, &V2);
         assert_grows(&fleet, || files.fill(&folder, &V2_LATER), &values(GAUGES), &V2_GROWTH);
-        assert!(!fleet.requests().iter().any(|path| path.contains("/stats")), "the engine was not asked");
+        assert!(!fleet.requests().iter().any(|path| path.contains("/stats")), "a request for stats to the engine");
     });
 }
 
@@ -273,7 +273,7 @@ fn v1_files_are_read_completely() {
         fill_v1(files, &folder, &V1);
         let gauges = values(GAUGES).into_iter().chain(values(V1_QUEUED)).collect();
         assert_grows(&fleet, || fill_v1(files, &folder, &V1_LATER), &gauges, &V1_GROWTH);
-        assert!(!fleet.requests().iter().any(|path| path.contains("/stats")), "the engine was not asked");
+        assert!(!fleet.requests().iter().any(|path| path.contains("/stats")), "a request for stats to the engine");
     });
 }
 
@@ -314,7 +314,7 @@ fn folder_of_podmans_monitor_is_ignored() {
         }
         shown.sort();
         shown.dedup();
-        assert_eq!(shown.len(), 2, "both orders were there to be read: {shown:?}");
+        assert_eq!(shown.len(), 2, "both orders occur: {shown:?}");
     });
 }
 
@@ -607,9 +607,7 @@ impl Neighbour {
             .spawn()
             .expect("a process in a network of its own");
         let mut line = String::new();
-        BufReader::new(process.stdout.take().expect("stdout is piped"))
-            .read_line(&mut line)
-            .expect("it says that it is ready");
+        BufReader::new(process.stdout.take().expect("stdout is piped")).read_line(&mut line).expect("a line on stdout");
         assert_eq!(line, "ready\n", "{setup}");
         Self(process)
     }
@@ -811,7 +809,7 @@ fn change_of_source_omits_counters_once() {
             stats["cpu_stats"]["cpu_usage"]["usage_in_usermode"] = json!(nanoseconds);
             fleet.set_stats("api", &stats);
         };
-        assert!(!cpu(""), "the first sight");
+        assert!(!cpu(""), "the first run");
         assert!(cpu(""));
         files.remove(&folder);
         tells("2100-01-01T00:00:00Z", 5_000_000_000);

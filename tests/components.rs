@@ -532,7 +532,7 @@ fn file_that_is_too_large_is_rejected() {
     let path = folder.path().join("large.wasm");
     fs::write(&path, b"\0asm\x0d\0\x01\0").expect("a file in a new folder");
     // A sparse file, which takes no space.
-    let file = fs::File::options().write(true).open(&path).expect("the file that was just made");
+    let file = fs::File::options().write(true).open(&path).expect("the new file");
     file.set_len((64 << 20) + 1).expect("a sparse file");
     let output = Agent::without_engine().run(&format!("run {}", path.display())).exits(1);
     assert_eq!(output.stdout, "", "{output}");

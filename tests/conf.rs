@@ -121,7 +121,7 @@ fn run_command_becomes_a_section_of_the_agents_configuration() {
     assert!(own.is_absolute(), "{plugin:?}");
     assert_eq!(fs::canonicalize(own).expect("it is there"), fs::canonicalize(program()).expect("it is there"));
     assert_eq!(plugin.arguments(), ["run", "gostats", "--filter", "name=api", "--path", "/stats"]);
-    assert_eq!(plugin.timeout_seconds, None, "the agent's own is enough");
+    assert_eq!(plugin.timeout_seconds, None, "the agent's default timeout is enough");
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn relative_paths_become_absolute() {
     let plugin = Plugin::of(&agent, &format!("./strange.wasm {words}"));
     let expected = format!("run {} {words}", whole("strange.wasm"));
     assert_eq!(plugin.arguments().join(" "), expected);
-    assert_eq!(plugin.env, BTreeMap::new(), "no engine is asked");
+    assert_eq!(plugin.env, BTreeMap::new(), "a request to the engine");
     // If it is not installed, the agent's log has the advice about the compilation.
     let (values, _) = plugin.run(folder.path(), "");
     assert!(values.starts_with(&format!("strange.{}.", target.port())), "{values}");
@@ -520,7 +520,7 @@ fn instance_sets_itself_up() {
         assert_eq!(instance.read("etc/redis/password"), "open sesame\n");
         assert_eq!(instance.permissions("etc/redis/password"), 0o600);
         assert_eq!(instance.permissions("local/bin/mackerel-plugin-wasm"), 0o755);
-        assert_eq!(fs::read_dir(instance.path("tmp")).expect("a folder").count(), 0, "nothing is left over");
+        assert_eq!(fs::read_dir(instance.path("tmp")).expect("a folder").count(), 0, "leftover files");
     };
     check(&instance);
     let version = |program: &Path| Command::new(program).arg("--version").output().expect("it can be started").stdout;

@@ -12,7 +12,7 @@ fn command(group: &Group) -> String {
 /// Makes an app work until its counters exceed those before, so that no smaller counter reveals a restart.
 fn outgrow(app: &Container, before: &Value) {
     wait::until("the app's counters have grown", || {
-        let stats = http::get(app.address(), "/stats").expect("the app answers");
+        let stats = http::get(app.address(), "/stats").expect("the app responds");
         let stats: Value = serde_json::from_str(&stats).expect("JSON");
         (stats["memory_mallocs"].as_u64() > before["memory_mallocs"].as_u64()).then_some(())
     });
@@ -30,12 +30,12 @@ fn ten_containers_print_gauges_at_first_and_rates_afterwards() {
     let second = agent.run(&command(&group)).exits(0).without_diagnostics().metrics();
     let third = agent.run(&command(&group)).exits(0).without_diagnostics().metrics();
     for app in &apps {
-        let [one, two, three] = &app.served()[..] else { panic!("{} was not asked once per run", app.name()) };
+        let [one, two, three] = &app.served()[..] else { panic!("{} did not get one request per run", app.name()) };
         stats::assert_same(&first.of(&app.key()), &stats::gauges(one));
         stats::assert_same(&second.of(&app.key()), &stats::all(one, two));
         stats::assert_same(&third.of(&app.key()), &stats::all(two, three));
     }
-    assert!(second.count() + third.count() <= 2 * 10 * 15, "something is printed that no app told");
+    assert!(second.count() + third.count() <= 2 * 10 * 15, "metrics of no app");
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn in_words(version: [u64; 3]) -> String {
 /// Prints a version of the contract, with or without its documentation.
 fn printed(resolve: &Resolve, package: PackageId, has_docs: bool) -> String {
     let mut printer = WitPrinter::default();
-    printer.emit_docs(has_docs).print(resolve, package, &[]).expect("a contract can be printed");
+    printer.emit_docs(has_docs).print(resolve, package, &[]).expect("a printable contract");
     printer.output.to_string()
 }
 
@@ -98,7 +98,7 @@ fn version_only_adds_to_older_compatible_ones() {
 fn component_of_version_0_1_0_runs_unchanged() {
     let agent = Agent::without_engine();
     let bytes = fs::read(component("old")).expect("the old collector");
-    assert!(bytes.windows(32).any(|name| name == b"mackerel:collector/metrics@0.1.0"), "it is no old collector");
+    assert!(bytes.windows(32).any(|name| name == b"mackerel:collector/metrics@0.1.0"), "an old collector");
     let stub_target =
         StubTarget::serving(json!({"memory_alloc": 7, "memory_mallocs": 100, "more": 2.5, "time": 1_000_000_000}));
     let run = format!("run {} --also more --quiet", component("old"));

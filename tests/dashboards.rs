@@ -201,7 +201,7 @@ fn every_graph_has_a_title_and_a_section() {
         }
         assert_eq!(dashboard["widgets"][0]["type"], "markdown", "{command}: a title comes first");
         let titles: Vec<_> = widgets(&dashboard, "markdown").map(|widget| text(&widget["title"])).collect();
-        assert_eq!(titles.iter().collect::<BTreeSet<_>>().len(), titles.len(), "{command}: twice the same: {titles:?}");
+        assert_eq!(titles.iter().collect::<BTreeSet<_>>().len(), titles.len(), "{command}: repeated: {titles:?}");
         let of_each = defined(&command.replace("--total-only", ""));
         let targets = usize::from(command.contains("--targets-graph"));
         let declared: BTreeSet<_> =
@@ -259,7 +259,7 @@ struct Embedded {
 impl Embedded {
     fn read(address: &str) -> Self {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?&=%".contains(&byte);
-        assert!(address.bytes().all(allowed), "to be encoded: {address}");
+        assert!(address.bytes().all(allowed), "not encoded: {address}");
         let start = "https://mackerel.io/embed/orgs/example-org/advanced-graph?";
         let query = address.strip_prefix(start).unwrap_or_else(|| panic!("another address: {address}"));
         let fields: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();

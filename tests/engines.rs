@@ -235,7 +235,7 @@ fn failed_inspection_omits_counters_and_keeps_gauges() {
         let agent = Agent::with_docker_host(&engine.host());
         for _ in 0..2 {
             let output = agent.run("run gostats").exits(0);
-            assert_eq!(output.metrics().count(), 9, "it is not known since when the counters count: {output}");
+            assert_eq!(output.metrics().count(), 9, "counters need the start time: {output}");
             let complaint = format!(
                 "mackerel-plugin-wasm: gostats: api (127.0.0.1:{}): no counters, for the engine does not say when the container was started: {cause}",
                 stub_target.port()
@@ -407,7 +407,7 @@ fn run_after_a_dropped_connection_keeps_its_rates() {
         let dead = Arc::new(Mutex::new(false));
         let (dies, containers) = (Arc::clone(&dead), containers.clone());
         let engine = FakeEngine::replying(move |path| {
-            if *dies.lock().expect("no answer panics") {
+            if *dies.lock().expect("no reply panics") {
                 Reply::Raw(bytes.clone())
             } else {
                 fake_engine::default_reply(&containers, path)
@@ -419,10 +419,10 @@ fn run_after_a_dropped_connection_keeps_its_rates() {
         let (before, after) = (stats::body(second, 1000), stats::body(31 * second, 1007));
         stub_target.serve(before.clone());
         stats::assert_same(&run(0).without_diagnostics().metrics().of(&stub_target.key()), &stats::gauges(&before));
-        *dead.lock().expect("no answer panics") = true;
+        *dead.lock().expect("no reply panics") = true;
         let broken = run(1);
         assert_eq!(broken.stdout, "", "{where_}: {broken}");
-        *dead.lock().expect("no answer panics") = false;
+        *dead.lock().expect("no reply panics") = false;
         stub_target.serve(after.clone());
         stats::assert_same(
             &run(0).without_diagnostics().metrics().of(&stub_target.key()),

@@ -350,7 +350,7 @@ fn addresses_of_this_machine() {
     insta::assert_snapshot!(scene.attack("addresses_of_this_machine", "").complaint(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 27 refused, connected to ["127.0.0.1:PORT"]; it was refused '127.1' (look-up of a name), '2130706433' (look-up of a name), '0x7f000001' (look-up of a name) and 13 more: it reaches its target alone"#);
     scene.target.assert_nothing_elsewhere();
     let requests = scene.target.requests().into_iter().filter(|request| !request.is_empty());
-    assert_eq!(requests.count(), 1, "the one for its ports, beside connections without any");
+    assert_eq!(requests.count(), 1, "one for its ports, beside connections without any");
 }
 
 #[test]
@@ -359,7 +359,7 @@ fn sockets_of_every_kind() {
     insta::assert_snapshot!(scene.attack("sockets_of_every_kind", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: tcp connected, PermissionDenied; listen PermissionDenied; udp PermissionDenied; low tcp bind access-denied, connect access-denied; low udp access-denied; it was refused a socket (UDP), 127.0.0.1:PORT (TCP), 127.0.0.1:PORT (TCP, to listen): it reaches its target alone");
     scene.target.assert_nothing_elsewhere();
     let requests = scene.target.requests().into_iter().filter(|request| !request.is_empty());
-    assert_eq!(requests.count(), 1, "the one for its ports, beside connections without any");
+    assert_eq!(requests.count(), 1, "one for its ports, beside connections without any");
 }
 
 #[test]
@@ -800,7 +800,7 @@ fn ten_evil_containers_do_not_affect_twenty_good_ones() {
     let output = agent.run(&command).exits(0);
     for good in &good {
         let served = good.served();
-        let [served] = &served[..] else { panic!("asked {} times: {output}", served.len()) };
+        let [served] = &served[..] else { panic!("{} requests: {output}", served.len()) };
         let right = ["goroutine_num", "heap_sys", "memory_mallocs", "memory_sys"];
         let right = right.map(|name| (format!("stats.{name}"), served[name].as_f64().expect("a number")));
         let key = format!("evil.{}", good.address().port());

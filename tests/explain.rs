@@ -37,7 +37,7 @@ fn rows(explanation: &Value) -> &Vec<Value> {
 #[track_caller]
 fn row<'a>(explanation: &'a Value, name: &str) -> &'a Value {
     let of = |row: &&Value| row["container"]["name"] == name;
-    rows(explanation).iter().find(of).unwrap_or_else(|| panic!("nothing of {name}: {explanation}"))
+    rows(explanation).iter().find(of).unwrap_or_else(|| panic!("no entry of {name}: {explanation}"))
 }
 
 /// Returns the names of all targets.
@@ -139,7 +139,7 @@ fn every_container_is_listed_with_its_outcome_and_reason() {
     stopped: {"address":null,"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"it is not running (Exited TIME)"}
     paused: {"address":null,"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"it is not running (Up TIME (Paused))"}
     "#);
-    assert_eq!(agent.state_files(), Vec::<PathBuf>::new(), "something is remembered");
+    assert_eq!(agent.state_files(), Vec::<PathBuf>::new(), "state was written");
 }
 
 /// Returns the port of each container and the reason.
@@ -227,7 +227,7 @@ fn targets_have_the_names_of_run() {
         let agent = Agent::with_engine(engine);
         let words = format!("gostats --filter {} --path /stats --instance-name {format}", group.filter());
         let before = explain(&agent, &words);
-        assert_eq!(agent.state_files(), Vec::<PathBuf>::new(), "{format}: something is remembered");
+        assert_eq!(agent.state_files(), Vec::<PathBuf>::new(), "{format}: state was written");
         let run = agent.run(&format!("run {words}")).exits(0);
         let printed: BTreeSet<String> = run.metrics().instances().into_iter().map(str::to_owned).collect();
         assert_eq!(printed.len(), 3, "{format}: {run}");
@@ -305,7 +305,7 @@ fn fixed_targets_are_shown_with_their_result() {
     {"address":"127.0.0.2:GOOD","collected":true,"considered":true,"container":null,"counters":6,"error":null,"metrics":15,"milliseconds":true,"name":"GOOD","port":null,"warnings":[],"why":"--target"}
     {"address":"127.0.0.3:1","collected":false,"considered":true,"container":null,"counters":0,"error":"no connection: Connection refused (os error 111)","metrics":0,"milliseconds":true,"name":"1","port":null,"warnings":[],"why":"--target"}
     "#);
-    assert_eq!(agent.state_files(), Vec::<PathBuf>::new(), "something is remembered");
+    assert_eq!(agent.state_files(), Vec::<PathBuf>::new(), "state was written");
 }
 
 #[test]

@@ -48,11 +48,11 @@ fn bad_container_does_not_affect_others() {
     let output = agent.run(&command).exits(0);
     let again = agent.run(&command).exits(0);
     for app in &good {
-        let [one, two] = &app.served()[..] else { panic!("{} was not asked once per run", app.name()) };
+        let [one, two] = &app.served()[..] else { panic!("{} did not get one request per run", app.name()) };
         stats::assert_same(&output.metrics().of(&app.key()), &stats::gauges(one));
         stats::assert_same(&again.metrics().of(&app.key()), &stats::all(one, two));
     }
-    assert_eq!(output.metrics().instances().len(), good.len(), "a bad container printed something: {output}");
+    assert_eq!(output.metrics().instances().len(), good.len(), "metrics of a bad container: {output}");
     assert!(output.elapsed < Duration::from_secs(10 + 5), "the deadline has passed: {output}");
     // The engine lists containers by age, which varies.
     let stderr = group.mask(&mask::ports(&output.stderr));
@@ -60,7 +60,7 @@ fn bad_container_does_not_affect_others() {
     lines.sort_unstable();
     // Docker accepts the connection before it knows that the port is closed. The error depends on a race.
     let closed = lines.iter().position(|line| line.contains("gostats: closed (127.0.0.1:PORT): "));
-    lines.remove(closed.unwrap_or_else(|| panic!("nothing is said of the closed port: {output}")));
+    lines.remove(closed.unwrap_or_else(|| panic!("no line about the closed port: {output}")));
     insta::assert_snapshot!(lines.join("\n"));
 }
 
@@ -153,7 +153,9 @@ fn ready_targets_are_printed_at_a_signal() {
     for (number, signal) in [(1, Signal::TERM), (2, Signal::INT)] {
         let agent = Agent::with_engine(engine);
         let running = agent.start(&command);
-        wait::until("the good ones were asked", || good.iter().all(|app| app.served().len() == number).then_some(()));
+        wait::until("the good targets got a request", || {
+            good.iter().all(|app| app.served().len() == number).then_some(())
+        });
         running.wait_until_idle();
         running.signal(signal);
         let output = running.output().exits(0);
@@ -173,7 +175,7 @@ fn values_printed_at_a_signal_are_kept_in_the_state() {
     let agent = Agent::without_engine();
     let command = format!("run gostats --target {} --target {}", never.target(), good.target());
     let running = agent.start(&command);
-    wait::until("the good one was asked", || (good.requests() == 1).then_some(()));
+    wait::until("the good target got a request", || (good.requests() == 1).then_some(()));
     running.wait_until_idle();
     running.signal(Signal::TERM);
     let _ = running.output().exits(0);

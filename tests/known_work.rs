@@ -254,9 +254,7 @@ fn restarted_container_omits_counters_once() {
     let before = Around::all(&watches, || {});
     let used = container.cpu().used;
     container.restart_work();
-    wait::until("it has used more than before, so that no fall gives the restart away", || {
-        (container.cpu().used > used).then_some(())
-    });
+    wait::until("the CPU time exceeds that before the restart", || (container.cpu().used > used).then_some(()));
     let after = Around::all(&watches, || wait_while_it_works(Duration::from_secs(2)));
 
     for (before, after) in before.iter().zip(&after) {
@@ -325,7 +323,7 @@ fn change_of_source_omits_counters_once() {
         counters(&watch::without_instance(&container, &output.metrics().of("docker")))
     });
     assert_eq!(counters, [0, 10, 0, 10, 0, 10]);
-    assert_eq!(agent.state_files().len(), 1, "the source is no reason for a memory of its own");
+    assert_eq!(agent.state_files().len(), 1, "both sources share one state file");
 }
 
 #[test]

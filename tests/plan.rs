@@ -50,7 +50,7 @@ fn is_of(graph: &str, name: &str) -> bool {
 #[track_caller]
 fn assert_counted(agent: &Agent, words: &str) {
     let plan = plan(agent, words);
-    assert!(!agent.state_folder().exists(), "{words}: a plan remembers something");
+    assert!(!agent.state_folder().exists(), "{words}: a plan wrote state");
     let mut names = BTreeSet::new();
     let mut runs = 0;
     // Rates are there from the second run on, except for a counter that just fell, such as an app's released heap.
@@ -121,7 +121,7 @@ fn failed_container_counts_as_failed_without_metrics() {
     ");
     let plan = json_of(&agent.run(&format!("plan {words} --json")).exits(0));
     assert_eq!((&plan["targets"], &plan["failed"], metrics(&plan)), (&json!(1), &json!(1), 15 + 2));
-    assert!(!agent.state_folder().exists(), "a plan remembers something");
+    assert!(!agent.state_folder().exists(), "a plan wrote state");
 }
 
 fn report(group: &Group, output: &Output) -> String {
@@ -154,7 +154,7 @@ fn assert_true(agent: &Agent, words: &str) -> usize {
         let then = metrics(&plan(agent, &format!("{words} {}", split(options))));
         assert_eq!(then, number(&suggestion["metrics"]), "{options} in addition to {words}");
         let helps = |host: &Value| number(&host["over"]) > 0 && then <= number(&host["limit"]);
-        assert!(hosts.iter().any(helps), "{options} leaves {then}, which is no help to {words}");
+        assert!(hosts.iter().any(helps), "{options} leaves {then}, which does not help {words}");
     }
     suggestions.len()
 }
@@ -185,7 +185,7 @@ fn too_many_metrics_suggests_options() {
 
     The host's other plugins count too.
     ");
-    assert!(!agent.state_folder().exists(), "a plan remembers something");
+    assert!(!agent.state_folder().exists(), "a plan wrote state");
     assert!(assert_true(&agent, "gostats --instance-name name") > 0);
 }
 
@@ -295,7 +295,7 @@ fn no_targets_count_zero() {
     ");
     let plan = plan(&agent, "gostats");
     assert_eq!((metrics(&plan), &plan["graphs"], &plan["failed"]), (0, &json!([]), &json!(0)));
-    assert!(!agent.state_folder().exists(), "a plan remembers something");
+    assert!(!agent.state_folder().exists(), "a plan wrote state");
 }
 
 #[test]
@@ -351,7 +351,7 @@ fn invalid_options_are_rejected_as_by_run() {
 fn missing_engine_is_the_error_of_run() {
     let agent = Agent::without_engine();
     let plan = agent.run("plan docker").exits(1);
-    assert!(!agent.state_folder().exists(), "a plan remembers something");
+    assert!(!agent.state_folder().exists(), "a plan wrote state");
     assert_eq!(plan.stdout, "");
     assert_eq!(plan.stderr, agent.run("run docker").exits(1).stderr);
 }

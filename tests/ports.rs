@@ -21,7 +21,7 @@ fn different_ipv4_and_ipv6_ports_are_each_dialled_at_their_address() {
     let two = group.app_with("two", &format!("--publish 127.0.0.1:{six}:8080 --publish [::1]:{four}:8080"));
     let metrics = run(engine, &group, "--instance-name name").exits(0).without_diagnostics().metrics();
     for app in [&one, &two] {
-        let [served] = &app.served()[..] else { panic!("{} was not asked once", app.name()) };
+        let [served] = &app.served()[..] else { panic!("{} did not get one request", app.name()) };
         stats::assert_same(&metrics.of(&format!("gostats.{}", app.name())), &stats::gauges(served));
     }
 }
@@ -46,7 +46,7 @@ fn port_published_twice_is_one_target() {
     let app = group.app_with("twice", &format!("--publish 8080 --publish 127.0.0.1:{}:8080", port::free()));
     let metrics = run(engine, &group, "").exits(0).without_diagnostics().metrics();
     assert_eq!(metrics.instances().len(), 1);
-    assert_eq!(app.served().len(), 1, "it was asked more than once");
+    assert_eq!(app.served().len(), 1, "more than one request");
 }
 
 #[test]
@@ -57,7 +57,11 @@ fn several_ports_require_a_choice() {
     let single = group.app("single");
 
     let output = run(engine, &group, "").exits(0);
-    assert_eq!(output.metrics().instances(), [single.address().port().to_string()], "the other container is printed");
+    assert_eq!(
+        output.metrics().instances(),
+        [single.address().port().to_string()],
+        "only the other container is printed"
+    );
     insta::assert_snapshot!(group.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: several: publishes several ports (8080, 9090): choose one, such as --container-port 8080");
 
     let metrics = run(engine, &group, "--container-port 8080").exits(0).without_diagnostics().metrics();
@@ -111,7 +115,7 @@ fn host_network_container_is_dialled_at_the_hosts_port() {
     stats::assert_same(&metrics.of(&app.key()), &stats::gauges(&app.last_served()));
 
     let metrics = run(engine, &group, "").exits(0).without_diagnostics().metrics();
-    assert_eq!(metrics.count(), 0, "nothing says which port is meant");
+    assert_eq!(metrics.count(), 0, "the port is not known");
 }
 
 #[test]

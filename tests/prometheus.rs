@@ -28,13 +28,13 @@ const COUNTERS: [(&str, &str); 8] = [
 
 fn work(app: &Container, query: &str, times: u32) {
     for _ in 0..times {
-        http::get(app.address(), &format!("/work?{query}")).expect("work is done");
+        http::get(app.address(), &format!("/work?{query}")).expect("the work is done");
     }
 }
 
 /// Returns the pages that the app served.
 fn pages(app: &Container) -> Vec<String> {
-    let served = http::get(app.address(), "/served").expect("the app tells");
+    let served = http::get(app.address(), "/served").expect("the app responds");
     serde_json::from_str(&served).expect("an array of texts")
 }
 
@@ -69,7 +69,7 @@ fn values_are_those_of_the_app() {
 
     for app in &apps {
         let key = format!("prometheus.{}", app.address().port());
-        let [one, two] = &pages(app)[..] else { panic!("{} was not asked once per run", app.name()) };
+        let [one, two] = &pages(app)[..] else { panic!("{} did not get one request per run", app.name()) };
         for (output, page) in [(&first, one), (&second, two)] {
             let values = output.metrics().of(&key);
             for (metric, series) in GAUGES {
@@ -83,7 +83,7 @@ fn values_are_those_of_the_app() {
             let rate = second.get(metric).unwrap_or_else(|| panic!("no {metric} in {second:?}"));
             assert!(growth > 0.0 || series.contains("0.1"), "{series} did not grow");
             let allowed = growth / longest..=growth / shortest;
-            assert!(allowed.contains(rate), "{metric} is {rate}, and not in {allowed:?}");
+            assert!(allowed.contains(rate), "{metric}: {rate} is not in {allowed:?}");
         }
     }
 }
@@ -132,7 +132,7 @@ fn metrics_that_cannot_be_printed_are_one_line_with_the_fix() {
     let agent = Agent::without_engine();
     let address = app.target().parse().expect("an address");
     for path in 0..250 {
-        http::get(address, &format!("/work?code=200&path=%2F{path}")).expect("work is done");
+        http::get(address, &format!("/work?code=200&path=%2F{path}")).expect("the work is done");
     }
     let complaint = |options: &str, code: i32| {
         let output = agent.run(&format!("run prometheus {options} --target {}", app.target())).exits(code);
@@ -151,7 +151,7 @@ fn metrics_that_cannot_be_printed_are_one_line_with_the_fix() {
     ];
     insta::assert_snapshot!(complaints.concat());
     let narrow = format!("run prometheus --metric promapp_requests_total{{path=\"/7\"}} --target {}", app.target());
-    assert_eq!(agent.run(&narrow).exits(0).without_diagnostics().stdout, "", "a count shows nothing in its first run");
+    assert_eq!(agent.run(&narrow).exits(0).without_diagnostics().stdout, "", "a counter in its first run");
 }
 
 #[test]

@@ -49,7 +49,7 @@ impl Pair {
 
 #[track_caller]
 fn assert_is(printed: f64, right: f64) {
-    assert!((printed - right).abs() <= right.abs() * 1e-9, "printed {printed}, right is {right}");
+    assert!((printed - right).abs() <= right.abs() * 1e-9, "printed {printed}, expected {right}");
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn ask(redis: &Container, command: &str) -> String {
         .args(["-h", &address.ip().to_string(), "-p", &address.port().to_string()])
         .args(command.split_whitespace())
         .output()
-        .expect("redis-cli is where redis-server is");
+        .expect("redis-cli can be started");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -86,14 +86,14 @@ fn values_are_those_of_info() {
         for (metric, growth) in [("keyspace.keyspace_hits", hits), ("keyspace.keyspace_misses", misses)] {
             assert!(per_minute(growth).contains(&two[metric]), "{metric} is {} in {second}", two[metric]);
         }
-        assert!(!one.contains_key("keyspace.keyspace_hits"), "a count has no growth yet: {first}");
+        assert!(!one.contains_key("keyspace.keyspace_hits"), "a counter in the first run: {first}");
         assert_eq!(two["keys.evicted_keys"].to_bits(), 0_f64.to_bits(), "{second}");
         assert!(two["queries.total_commands_processed"] > 0.0, "{second}");
         assert!(two["connections.total_connections_received"] > 0.0, "{second}");
     }
     let share = printed(&second, &large)["capacity.percentage_of_memory"];
     let expected = printed(&second, &large)["memory.used_memory"] / (64.0 * 1024.0 * 1024.0) * 100.0;
-    assert!((share - expected).abs() < 1e-6, "{share} and not {expected}: {second}");
+    assert!((share - expected).abs() < 1e-6, "{share} instead of {expected}: {second}");
     assert!(!printed(&second, &small).contains_key("capacity.percentage_of_memory"), "no limit, no share: {second}");
 }
 
@@ -104,7 +104,7 @@ fn replica_and_cluster_are_reported() {
     let Some(cluster) = group.redis("cluster", "--cluster-enabled yes") else { return };
     let Some(main) = group.redis("main", "--repl-diskless-sync-delay 0") else { return };
     let Some(_replica) = group.redis_replica("replica", &main) else { return };
-    wait::until("the replica is told of", || ask(&main, "INFO").contains("state=online").then_some(()));
+    wait::until("the replica is reported", || ask(&main, "INFO").contains("state=online").then_some(()));
     let names = [&cluster, &main].map(|redis| format!("--filter name={}", redis.name())).join(" ");
     let output = Agent::with_engine(engine).run(&format!("run redis --filter {} {names}", group.filter()));
     let output = output.exits(0).without_diagnostics();
@@ -195,7 +195,7 @@ fn sending(first: &'static str, again: &'static str) -> (SocketAddr, thread::Joi
         while !again.is_empty() && sent < 100 << 20 && stream.write_all(part.as_bytes()).is_ok() {
             sent += part.len();
         }
-        assert!(sent < 50 << 20, "everything was read");
+        assert!(sent < 50 << 20, "the client read everything");
         got.extend(read_rest(stream));
         got
     };
@@ -234,7 +234,7 @@ fn server_that_is_not_redis_is_one_line_and_gets_no_password() {
             let (address, server) = sending(first, again);
             let output = agent.run(&format!("run redis --target {address} {options}")).exits(1);
             assert_eq!((output.stdout.as_str(), output.stderr.lines().count()), ("", 1), "{output}");
-            let got = server.join().expect("the server ends");
+            let got = server.join().expect("the server thread ends");
             let is_redis =
                 first.starts_with(['+', '-', '$']) && !first.contains("100") && !first.contains("4294967295");
             assert!(!output.stderr.contains(PASSWORD), "{output}");

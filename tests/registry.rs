@@ -111,11 +111,11 @@ fn tag_is_resolved_at_install_time() {
 
     let two = value(&shipping.push("second.wasm", &format!("oci://{tag}")).exits(0), "digest ").to_owned();
     assert_ne!(one, two);
-    assert_eq!(shipping.pinned(), sha256(&first), "the tag leads elsewhere now, the pin does not");
+    assert_eq!(shipping.pinned(), sha256(&first), "the pin changed with the tag");
     let again = shipping.install(&tag).exits(0).without_diagnostics();
     assert_eq!(shipping.pinned(), sha256(&second));
     let _ = shipping.install(&format!("oci://{tag}@{one}")).exits(0).without_diagnostics();
-    assert_eq!(shipping.pinned(), sha256(&first), "by its digest, the old one can still be had");
+    assert_eq!(shipping.pinned(), sha256(&first), "the old one is still available by digest");
     let without_tag = tag.strip_suffix(":1").expect("a tag");
     let _ = shipping.install(&format!("oci://{without_tag}@{two}")).exits(0).without_diagnostics();
     assert_eq!(shipping.pinned(), sha256(&second));
@@ -170,7 +170,7 @@ fn login_is_that_of_docker() {
     let wrong = refused();
     config(json!({"auths": {"registry.example.com": {"auth": "YWxpOm9wZW4gc2VzYW1l"}}}));
     let of_another = refused();
-    assert_eq!(of_another, without, "the login of another registry is not shown to this one");
+    assert_eq!(of_another, without, "the login of another registry was sent");
     config(json!({"auths": {address.to_string(): {"identitytoken": "token"}}}));
     let identity = refused();
     config(json!({"credHelpers": {address.to_string(): "missing"}}));

@@ -272,7 +272,7 @@ fn wildcard_series_is_selected_by_its_name() {
     let Some(app) = Local::start(Program::PromApp, &[]) else { return };
     let address = app.target().parse().expect("an address");
     for code in [200, 404] {
-        http::get(address, &format!("/work?code={code}&path=%2Fa")).expect("work is done");
+        http::get(address, &format!("/work?code={code}&path=%2Fa")).expect("the work is done");
     }
     let agent = Agent::without_engine();
     let command = format!("run prometheus --metric promapp_* --metric go_goroutines --target {}", app.target());

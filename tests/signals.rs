@@ -57,7 +57,8 @@ impl Squares {
         let before = self.remembered.get();
         let numbers = before + 1..=self.stub_target.requests() as u64;
         let is_told = |number: &u64| (stats::gauges(&answer(*number))["runtime.goroutine_num"] - told).abs() < 0.5;
-        let number = numbers.into_iter().find(is_told).unwrap_or_else(|| panic!("no answer after {before}: {output}"));
+        let number =
+            numbers.into_iter().find(is_told).unwrap_or_else(|| panic!("no response after {before}: {output}"));
         let right =
             if before == 0 { stats::gauges(&answer(number)) } else { stats::all(&answer(before), &answer(number)) };
         stats::assert_same(&printed, &right);
@@ -142,7 +143,7 @@ fn read_and_close(mut pipe: PipeReader, length: u64) -> u64 {
 /// Returns a pipe that is full.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = io::pipe().expect("a pipe");
-    writer.write_all(&vec![b'x'; PIPE]).expect("as much as a pipe holds");
+    writer.write_all(&vec![b'x'; PIPE]).expect("the capacity of a pipe");
     (reader, writer)
 }
 
@@ -182,7 +183,7 @@ fn unread_stdout_pipe_is_given_up_after_the_deadline() {
     let command = format!("run gostats {} {prefix} --deadline 500ms", targets.join(" "));
     assert_undisturbed(&agent, &good, &programs);
     let all = agent.run(&command).exits(0).without_diagnostics();
-    assert!(all.stdout.len() > PIPE, "{} bytes are no more than a pipe holds", all.stdout.len());
+    assert!(all.stdout.len() > PIPE, "{} bytes do not exceed the capacity of a pipe", all.stdout.len());
     let before: Vec<_> = agent.state_files().iter().map(|file| fs::read(file).expect("our own file")).collect();
 
     let (reader, writer) = io::pipe().expect("a pipe");

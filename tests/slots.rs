@@ -110,7 +110,7 @@ fn rolling_replacement_of_ten_containers_needs_twelve_slots() {
         let mut slots = BTreeMap::new();
         for (slot, container) in window.iter().flatten() {
             assert_eq!(carried.entry(slot).or_insert(container), &container, "slot {slot} of two: {window:?}");
-            assert_eq!(slots.entry(container).or_insert(slot), &slot, "two slots of one: {window:?}");
+            assert_eq!(slots.entry(container).or_insert(slot), &slot, "two slots of one container: {window:?}");
         }
     }
     let last = runs.last().expect("51 runs");
@@ -212,13 +212,13 @@ impl Changing {
         let containers = Arc::new(Mutex::new(containers));
         let listed = Arc::clone(&containers);
         let engine = FakeEngine::replying(move |path| {
-            fake_engine::default_reply(&listed.lock().expect("no answer panics"), path)
+            fake_engine::default_reply(&listed.lock().expect("no reply panics"), path)
         });
         Self { engine, containers }
     }
 
     fn has(&self, containers: Vec<Value>) {
-        *self.containers.lock().expect("no answer panics") = containers;
+        *self.containers.lock().expect("no reply panics") = containers;
     }
 }
 
@@ -236,7 +236,7 @@ fn age_slots(file: &Path) {
     for slot in slots.values_mut() {
         slot["seen"]["boot"] = 0.into();
     }
-    fs::write(file, state.to_string()).expect("a file that can be written");
+    fs::write(file, state.to_string()).expect("a new file");
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn overlapping_runs_agree_about_slots() {
                 if asked.fetch_add(1, Ordering::SeqCst) == 0 {
                     known = &known[1..];
                 }
-                wait::until("both runs ask", || (asked.load(Ordering::SeqCst) >= 2).then_some(()));
+                wait::until("both runs send a request", || (asked.load(Ordering::SeqCst) >= 2).then_some(()));
             }
             fake_engine::default_reply(known, path)
         });
@@ -369,7 +369,7 @@ fn unsaved_slots_are_not_assigned_and_totals_remain() {
     let agent = Agent::with_docker_host(&engine.engine.host());
     insta::assert_snapshot!(run(&agent));
     let lock = fs::File::open(state_file(&agent).with_extension("json.lock")).expect("a lock file");
-    lock.lock().expect("nobody else has it");
+    lock.lock().expect("the lock");
     insta::assert_snapshot!(run(&agent));
     drop(lock);
 
@@ -412,7 +412,7 @@ fn slots_of_different_filters_are_separate() {
     assert_eq!(run("slot:label:none"), "1 2 3");
     engine.has(containers[1..].to_vec());
     assert_eq!(run("slot"), "2 3");
-    assert_eq!(run("slot:label:other"), "1 2", "another command's slots are no matter");
+    assert_eq!(run("slot:label:other"), "1 2", "the slots of another command");
     assert_eq!(agent.state_files().len(), 3);
 }
 

@@ -98,7 +98,7 @@ fn state(agent: &Agent) -> String {
     let (first, last) = (seen.iter().min(), seen.iter().max());
     assert!(
         last.zip(first).is_some_and(|(last, first)| last - first < HOUR),
-        "what has long gone is remembered: {text}"
+        "an old target is still in the state: {text}"
     );
     text
 }
@@ -134,9 +134,9 @@ fn assert_right(soak: &[Run], lives: &[Life]) {
                 continue;
             }
             let touched = !lives.iter().any(|life| life.name == *name && life.spans(run));
-            assert!(touched, "run {number}: nothing happened to {name}: {output}");
+            assert!(touched, "run {number}: {name} ran undisturbed: {output}");
             let kind = GOING.into_iter().find(|kind| what == kind);
-            let kind = kind.unwrap_or_else(|| panic!("run {number}: that is not of going: {output}"));
+            let kind = kind.unwrap_or_else(|| panic!("run {number}: another diagnostic: {output}"));
             *said.entry(kind).or_default() += 1;
         }
         let metrics = &run.metrics;
@@ -144,7 +144,7 @@ fn assert_right(soak: &[Run], lives: &[Life]) {
         for (index, life) in lives.iter().enumerate() {
             let printed = metrics.of(&format!("gostats.{}", life.port));
             let answers = life.responses_in(run);
-            assert!(answers.len() <= 1, "run {number} asked {} {} times", life.name, answers.len());
+            assert!(answers.len() <= 1, "run {number}: {} got {} requests", life.name, answers.len());
             let Some(answer) = answers.last().filter(|_| !printed.is_empty()) else {
                 assert!(!life.spans(run), "run {number}: {} is missing: {output}", life.name);
                 continue;
@@ -157,18 +157,18 @@ fn assert_right(soak: &[Run], lives: &[Life]) {
                 Some(before) => stats::all(&life.responses[*before], &life.responses[answer]),
                 None => stats::gauges(&life.responses[answer]),
             };
-            assert!(is_same(&printed, &right), "run {number}: {} is {right:?}, and printed was {printed:?}", life.name);
+            assert!(is_same(&printed, &right), "run {number}: {}: expected {right:?}, printed {printed:?}", life.name);
             values += printed.len();
             rates += printed.len() - stats::GAUGES.len();
             if has_start {
                 last.insert(index, answer);
             }
         }
-        assert_eq!(ports, BTreeSet::new(), "run {number} printed what nobody answered: {output}");
+        assert_eq!(ports, BTreeSet::new(), "run {number} printed unknown containers: {output}");
     }
     println!("{values} values are right, {rates} of them rates; {} lives of containers", lives.len());
     println!("on stderr: {said:?}");
-    assert!(rates > soak.len() * CONTAINERS.0, "too few rates to have been a test");
+    assert!(rates > soak.len() * CONTAINERS.0, "too few rates for a test");
 }
 
 /// Splits a line of stderr into the container's name and the reason.

@@ -70,7 +70,7 @@ impl Minutes {
     fn edit(&self, change: impl Fn(&mut Value)) {
         let mut state = read(&self.file());
         state["targets"].as_object_mut().expect("targets").values_mut().for_each(change);
-        fs::write(self.file(), state.to_string()).expect("a file that can be written");
+        fs::write(self.file(), state.to_string()).expect("a new file");
     }
 
     /// Runs twice, damages the state, and runs twice more: the first run after it has one diagnostic and no rates, the
@@ -80,7 +80,7 @@ impl Minutes {
         self.run_well();
         spoil(&self.file());
         let output = self.run();
-        assert!(!self.knows_rates(&output), "the state was spoilt: {output}");
+        assert!(!self.knows_rates(&output), "rates after the state was damaged: {output}");
         assert_eq!(output.stderr.lines().count(), 1, "{output}");
         self.run_well();
         self.mask(&output.stderr)
@@ -141,7 +141,7 @@ fn state_defaults_to_the_temporary_folder() {
 #[test]
 fn garbage_is_ignored_with_one_warning() {
     let complaints = [&b""[..], b"garbage", b"{", b"[]", b"{}", b"null", b"\xff\xfe\x00"].map(|content| {
-        let complaint = Minutes::new().survives(|file| fs::write(file, content).expect("a file that can be written"));
+        let complaint = Minutes::new().survives(|file| fs::write(file, content).expect("a new file"));
         format!("{}\n    {complaint}", content.escape_ascii())
     });
     insta::assert_snapshot!(complaints.concat(), @r"
@@ -167,7 +167,7 @@ fn truncated_state_is_ignored_with_one_warning() {
     let complaint = Minutes::new().survives(|file| {
         let whole = fs::read(file).expect("a file that can be read");
         // Cut within the first target's name, so that the diagnostic does not depend on the numbers.
-        fs::write(file, &whole[..30]).expect("a file that can be written");
+        fs::write(file, &whole[..30]).expect("a new file");
     });
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: EOF while parsing a string at line 1 column 30");
 }
@@ -178,7 +178,7 @@ fn state_truncated_anywhere_is_ignored_with_one_warning() {
     let _ = minutes.run().without_diagnostics();
     let whole = fs::metadata(minutes.file()).expect("our own file").len();
     for length in 0..whole {
-        let file = fs::File::options().write(true).open(minutes.file()).expect("a file that can be written");
+        let file = fs::File::options().write(true).open(minutes.file()).expect("a new file");
         file.set_len(length).expect("a file that can be cut");
         let output = minutes.run();
         assert!(!minutes.knows_rates(&output), "cut to {length} bytes: {output}");
@@ -196,7 +196,7 @@ fn other_formats_are_ignored_with_one_warning() {
             assert_eq!(state["format"], 1);
             state["format"] = format.into();
             state["of another form"] = json!([]);
-            fs::write(file, state.to_string()).expect("a file that can be written");
+            fs::write(file, state.to_string()).expect("a new file");
         })
     });
     insta::assert_snapshot!(complaints.concat(), @"
@@ -208,7 +208,7 @@ fn other_formats_are_ignored_with_one_warning() {
 #[test]
 fn enormous_state_is_ignored_with_one_warning() {
     let complaint = Minutes::new().survives(|file| {
-        let file = fs::File::options().write(true).open(file).expect("a file that can be written");
+        let file = fs::File::options().write(true).open(file).expect("a new file");
         file.set_len(1 << 40).expect("a sparse file");
     });
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it is larger than 16 MiB");
@@ -220,11 +220,11 @@ fn symbolic_link_is_not_followed() {
     let target = elsewhere.path().join("target");
     let complaint = Minutes::new().survives(|file| {
         fs::rename(file, &target).expect("a file that can be moved");
-        symlink(&target, file).expect("a link that can be made");
+        symlink(&target, file).expect("a new link");
         // A change of the content would be visible.
         let mut state = read(&target);
         state["target"] = json!("untouched");
-        fs::write(&target, state.to_string()).expect("a file that can be written");
+        fs::write(&target, state.to_string()).expect("a new file");
     });
     assert_eq!(read(&target)["target"], "untouched");
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it is a symbolic link");
@@ -301,7 +301,7 @@ fn state_is_unchanged_without_a_lock() {
         fs::remove_file(&lock).or_else(|_| fs::remove_dir(&lock)).expect("it is there");
         put();
         let output = minutes.run();
-        assert!(minutes.knows_rates(&output), "the state can be read all the same: {output}");
+        assert!(minutes.knows_rates(&output), "the state is still read: {output}");
         assert_eq!(fs::read(minutes.file()).expect("our own file"), before);
         minutes.mask(&output.stderr)
     });
@@ -324,7 +324,7 @@ fn on_a_disk(options: &str, spoil: impl Fn(&mut Disk), mend: impl Fn(&mut Disk))
     let (before, files) = (fs::read(minutes.file()).expect("our own file"), entries(&minutes.agent.state_folder()));
     let [first, second] = [(); 2].map(|()| {
         let output = minutes.run();
-        assert!(minutes.knows_rates(&output), "the state can be read all the same: {output}");
+        assert!(minutes.knows_rates(&output), "the state is still read: {output}");
         assert_eq!(fs::read(minutes.file()).expect("our own file"), before);
         assert_eq!(entries(&minutes.agent.state_folder()), files);
         minutes.mask(&output.stderr)
@@ -399,7 +399,7 @@ fn with_the_clock_set(by: Duration, forward: bool) {
     minutes.run_well();
     let moved = |time: &mut Value| {
         let before = time.as_u64().expect("a time in ns");
-        let by = u64::try_from(by.as_nanos()).expect("fewer than 584 years");
+        let by = u64::try_from(by.as_nanos()).expect("less than 584 years");
         *time = if forward { before.saturating_sub(by) } else { before + by }.into();
     };
     minutes.edit(|target| {
@@ -407,7 +407,7 @@ fn with_the_clock_set(by: Duration, forward: bool) {
         moved(&mut target["reading"]["time"]);
     });
     let output = minutes.run().without_diagnostics();
-    assert!(!minutes.knows_rates(&output), "the clock was set by {by:?}: {output}");
+    assert!(!minutes.knows_rates(&output), "rates after the clock was set by {by:?}: {output}");
     minutes.run_well();
 }
 
@@ -479,14 +479,14 @@ fn without_a_folder(obstruct: impl Fn(&Path)) -> String {
 
 #[test]
 fn file_in_place_of_the_folder_disables_the_state() {
-    let complaint = without_a_folder(|folder| fs::write(folder, "").expect("a file that can be written"));
+    let complaint = without_a_folder(|folder| fs::write(folder, "").expect("a new file"));
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 cannot be opened: Not a directory (os error 20)");
 }
 
 #[test]
 fn linked_folder_disables_the_state() {
     let elsewhere = tempfile::tempdir().expect("a temporary folder");
-    let complaint = without_a_folder(|folder| symlink(elsewhere.path(), folder).expect("a link that can be made"));
+    let complaint = without_a_folder(|folder| symlink(elsewhere.path(), folder).expect("a new link"));
     assert_eq!(entries(elsewhere.path()).len(), 0);
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 cannot be opened: Not a directory (os error 20)");
 }
@@ -497,8 +497,8 @@ fn folder_of_another_user_disables_the_state() {
         return;
     }
     let complaint = without_a_folder(|folder| {
-        fs::create_dir(folder).expect("a folder that can be made");
-        std::os::unix::fs::chown(folder, Some(12345), Some(12345)).expect("root may give it away");
+        fs::create_dir(folder).expect("a new folder");
+        std::os::unix::fs::chown(folder, Some(12345), Some(12345)).expect("root can change the owner");
         fs::set_permissions(folder, Permissions::from_mode(0o700)).expect("root may");
     });
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 belongs to another user: remove it");
@@ -507,7 +507,7 @@ fn folder_of_another_user_disables_the_state() {
 #[test]
 fn folder_open_to_others_disables_the_state() {
     let complaint = without_a_folder(|folder| {
-        fs::create_dir(folder).expect("a folder that can be made");
+        fs::create_dir(folder).expect("a new folder");
         fs::set_permissions(folder, Permissions::from_mode(0o755)).expect("our own folder");
     });
     insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 is open to other users: remove it, or chmod it to 700");
@@ -536,7 +536,7 @@ fn folder_in_place_of_the_file_disables_the_state() {
     let _ = minutes.run().without_diagnostics();
     let file = minutes.file();
     fs::remove_file(&file).expect("our own file");
-    fs::create_dir(&file).expect("a folder that can be made");
+    fs::create_dir(&file).expect("a new folder");
     let output = minutes.run();
     assert!(!minutes.knows_rates(&output));
     assert_eq!(output.stderr.lines().count(), 1, "{output}");
@@ -553,9 +553,9 @@ fn state_is_unchanged_while_another_run_holds_the_lock() {
     let _ = minutes.run().without_diagnostics();
     let before = fs::read(minutes.file()).expect("our own file");
     let lock = fs::File::open(minutes.file().with_extension("json.lock")).expect("a lock file");
-    lock.lock().expect("nobody else has it");
+    lock.lock().expect("the lock");
     let output = minutes.run();
-    assert!(minutes.knows_rates(&output), "the state can be read all the same: {output}");
+    assert!(minutes.knows_rates(&output), "the state is still read: {output}");
     assert_eq!(fs::read(minutes.file()).expect("our own file"), before);
     insta::assert_snapshot!(minutes.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written: another run has held its lock for too long");
     drop(lock);
@@ -587,7 +587,7 @@ fn run_that_overlaps_a_slow_one_keeps_rates_right() {
     let agent = Agent::without_engine();
     let command = format!("run gostats --target {} --target {}", stub_target.target(), never.target());
     let slow = agent.start(&format!("{command} --timeout 4s"));
-    wait::until("the slow run asked the good target", || (stub_target.requests() == 1).then_some(()));
+    wait::until("the slow run sent a request to the good target", || (stub_target.requests() == 1).then_some(()));
 
     stub_target.serve(stats::body(2 * MINUTE, 14));
     let quick = agent.run(&format!("{command} --timeout 500ms")).exits(0);
@@ -634,7 +634,7 @@ fn ten_overlapping_runs_keep_the_state_right() {
         assert!((before - before.round()).abs() < 1e-6 && (1.0..number).contains(&before.round()), "{output}");
         rates += 1;
     }
-    assert!(rates > 0, "no run knew rates");
+    assert!(rates > 0, "no run printed rates");
     let last = agent.run(&command).exits(0).without_diagnostics();
     assert_eq!(last.metrics().count(), 15);
     assert!(

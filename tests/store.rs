@@ -179,7 +179,7 @@ fn reinstall_shows_the_old_and_new_digests() {
     installed strange 0.1.0, in place of 0.1.0 (sha256:DIGEST)
     ");
     assert_eq!(operator.runs("strange"), "");
-    assert_eq!(operator.files().len(), files.len(), "what was replaced is gone");
+    assert_eq!(operator.files().len(), files.len(), "the replaced files are gone");
     assert_ne!(operator.files(), files);
 }
 
@@ -252,7 +252,7 @@ fn spoiling_the_code(spoil: impl FnOnce(&Path)) -> String {
     assert_eq!(operator.runs("strange"), "");
     spoil(&operator.file("code"));
     let complaint = operator.runs("strange");
-    assert_eq!(operator.runs("strange"), "", "what was wrong is put right");
+    assert_eq!(operator.runs("strange"), "", "the damage is repaired");
     let meta = fs::metadata(operator.file("code")).expect("a file");
     assert_eq!((meta.uid(), meta.mode() & 0o7777), (rustix::process::getuid().as_raw(), 0o600));
     complaint
@@ -331,7 +331,7 @@ fn files_of_another_user_are_not_run() {
     if !skip::is_root("files of another user among the installed collectors") {
         return;
     }
-    let give_away = |path: &Path| chown(path, Some(12345), Some(12345)).expect("root may give it away");
+    let give_away = |path: &Path| chown(path, Some(12345), Some(12345)).expect("root can change the owner");
     let code = spoiling_the_code(|code| give_away(code));
     let others = ["wasm", "json"].map(|extension| {
         let operator = Operator::with_strange();
@@ -356,11 +356,11 @@ fn code_of_another_wasmtime_is_recompiled_silently() {
     fs::write(&pin, text).expect("our own file");
     fs::rename(&old, operator.store.join(name.replace(&current, "0123456789abcdef"))).expect("our own files");
     assert_eq!(operator.runs("strange"), "");
-    assert_eq!(operator.file("code"), old, "the new one is there, and the old one is gone");
+    assert_eq!(operator.file("code"), old, "the new file is there, and the old one is gone");
     // Code that claims to be compatible and is not: wasmtime's own header has a hash, too.
     let bytes = fs::read(&old).expect("our own file");
     assert_eq!(operator.runs("strange"), "");
-    assert_eq!(fs::read(&old).expect("our own file"), bytes, "it is not written at every run");
+    assert_eq!(fs::read(&old).expect("our own file"), bytes, "a run rewrote the file");
 }
 
 #[test]

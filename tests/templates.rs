@@ -24,7 +24,7 @@ fn collects_from_a_container(language: Language) {
     let before = Instant::now();
     let first = run("").exits(0).without_diagnostics().metrics();
     let between = Instant::now();
-    assert_eq!(first.order_of(&key), ["jobs.waiting"], "a count has no growth yet");
+    assert_eq!(first.order_of(&key), ["jobs.waiting"], "a counter in the first run");
     let pause = between.elapsed();
     let second = run("").exits(0).without_diagnostics().metrics();
     let longest = before.elapsed();
@@ -131,7 +131,7 @@ fn invalid_names_are_rejected() {
     mackerel-plugin-wasm: 'größe' cannot be a collector's name: expected a-z, 0-9 and -, a letter first and no - at the end, 64 characters at most
     mackerel-plugin-wasm: 'qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq' cannot be a collector's name: expected a-z, 0-9 and -, a letter first and no - at the end, 64 characters at most
     ");
-    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0, "something was written");
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0, "a file was written");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn existing_files_are_not_overwritten() {
     fs::remove_file(folder.path().join("queue")).expect("a file");
     fs::create_dir(folder.path().join("queue")).expect("a folder");
     let empty = complaint(&command, 2);
-    assert_eq!(fs::read_dir(folder.path().join("queue")).expect("a folder").count(), 0, "something was written");
+    assert_eq!(fs::read_dir(folder.path().join("queue")).expect("a folder").count(), 0, "a file was written");
     insta::assert_snapshot!([file, empty].concat().replace(&folder.path().display().to_string(), "DIR"), @"
     mackerel-plugin-wasm: DIR/queue is there already: choose another name
     mackerel-plugin-wasm: DIR/queue is there already: choose another name
@@ -244,7 +244,7 @@ fn componentize_rejects_other_files_with_the_reason() {
     let made = fs::read_dir(folder.path()).expect("a folder").flatten();
     assert!(
         made.into_iter().all(|file| !file.file_name().to_string_lossy().contains("component")),
-        "something was written"
+        "a file was written"
     );
 }
 
@@ -311,11 +311,7 @@ fn go_package_covers_the_whole_contract() {
 
     assert_eq!(run("--do nothing").exits(0).without_diagnostics().metrics().count(), 0);
     let stats = found("--do stats");
-    assert_eq!(
-        stats.keys().collect::<Vec<_>>(),
-        ["processes", "restarts", "rss"],
-        "what was not asked for is not known"
-    );
+    assert_eq!(stats.keys().collect::<Vec<_>>(), ["processes", "restarts", "rss"], "only the requested stats");
     assert!(stats["rss"] > 100_000.0 && stats["processes"] >= 1.0, "{stats:?}");
     assert_eq!(found("--do client"), values(&[("body", 5000.0), ("status", 200.0), ("type", 25.0)]));
 

@@ -147,7 +147,7 @@ fn engine_without_client_certificates_works() {
     let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stub_target.port())]);
     let Some(front) = Front::start(&engine.host().replace("unix://", "unix:"), "127.0.0.1", &[]) else { return };
     for file in ["cert.pem", "key.pem"] {
-        fs::remove_file(front.certificates.path().join(file)).expect("a file of the front's");
+        fs::remove_file(front.certificates.path().join(file)).expect("a certificate");
     }
     let metrics = front.agent().run("run gostats").exits(0).without_diagnostics().metrics();
     assert_eq!(metrics.instances(), [stub_target.port().to_string()]);
@@ -157,7 +157,7 @@ fn engine_without_client_certificates_works() {
 fn unusable_engine_certificate_is_one_line() {
     let engine = FakeEngine::with_containers(vec![]);
     let Some(other) = Front::before_engine(&engine, "127.0.0.1") else { return };
-    let another_key = fs::read_to_string(other.certificates.path().join("key.pem")).expect("a file of the front's");
+    let another_key = fs::read_to_string(other.certificates.path().join("key.pem")).expect("a certificate");
     let broken = [
         ("ca.pem", Some("")),
         ("ca.pem", Some("-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n")),
@@ -170,7 +170,7 @@ fn unusable_engine_certificate_is_one_line() {
     let complaint = |(file, text): (&str, Option<&str>)| {
         let front = Front::before_engine(&engine, "127.0.0.1")?;
         let path = front.certificates.path().join(file);
-        text.map_or_else(|| fs::remove_file(&path), |text| fs::write(&path, text)).expect("a file of the front's");
+        text.map_or_else(|| fs::remove_file(&path), |text| fs::write(&path, text)).expect("a certificate");
         let output = front.agent().run("run gostats").exits(1);
         assert_eq!((output.stdout.as_str(), output.stderr.lines().count()), ("", 1), "{output}");
         Some(front.mask(&output.stderr))

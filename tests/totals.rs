@@ -50,7 +50,7 @@ fn assert_totals(output: &Output, prefix: &str, totals: &[&str]) -> BTreeMap<Str
         assert_eq!(printed(output, &format!("{prefix}_{total}"), false), right, "{total} of {output}");
     }
     let lines = targets.values().map(Vec::len).sum::<usize>() + totals.len() * targets.len();
-    assert_eq!(output.stdout.lines().count(), lines, "something else is printed: {output}");
+    assert_eq!(output.stdout.lines().count(), lines, "unexpected metrics: {output}");
     targets.into_iter().map(|(name, values)| (name, values.len())).collect()
 }
 
@@ -275,7 +275,7 @@ fn totals_of_wildcard_metrics_have_no_definitions() {
     let work = |app: &Local, times: u32| {
         let address = app.target().parse().expect("an address");
         for _ in 0..times {
-            http::get(address, "/work?code=200&path=%2Fa").expect("work is done");
+            http::get(address, "/work?code=200&path=%2Fa").expect("the work is done");
         }
     };
     work(one, 3);
@@ -334,7 +334,7 @@ fn totals_have_one_order_and_no_duplicates() {
     for totals in ["--total max,sum", "--total max --total sum", "--total max,sum,max --total=sum"] {
         assert_eq!(run(totals), two, "{totals}");
     }
-    assert_eq!(agent.state_files().len(), 2, "what prints the same has one state");
+    assert_eq!(agent.state_files().len(), 2, "equal output has one state file");
 }
 
 #[test]

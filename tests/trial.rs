@@ -59,7 +59,7 @@ impl Desk {
         let text = fs::read_to_string(&path).expect("a file of a recording");
         let changed = change(&text);
         assert_ne!(changed, text, "an edit of {file}");
-        fs::write(path, changed).expect("a file that can be written");
+        fs::write(path, changed).expect("a new file");
     }
 
     /// Copies a recording.
@@ -141,7 +141,7 @@ fn recording_replays_a_stopped_go_app() {
     let command = format!("test gostats --filter {} --path /stats {}", group.filter(), desk.record("app"));
     let recorded = Agent::with_engine(engine).run(&command).exits(0);
     assert_eq!(as_numbers(&metrics(&recorded)), as_numbers(&printed(&app.last_served())), "{recorded}");
-    assert_eq!(app.served().len(), 1, "who records asks once");
+    assert_eq!(app.served().len(), 1, "a recording sends one request");
     let (id, image) = (app.id().to_owned(), app.image().to_owned());
     let target: Value = serde_json::from_str(&desk.files("app")["target.json"]).expect("JSON");
     let told = json!([id, app.name(), image, 8080]);
@@ -228,7 +228,7 @@ fn recording_sends_the_requests_of_a_run() {
     witness.serve(stats::body(MINUTE, 7));
     let _ = Agent::without_engine().run(&format!("run {options}")).exits(0);
     let _ = test(&format!("{options} {}", desk.record("one"))).exits(0);
-    let [run, recorded] = &witness.requests()[..] else { panic!("not asked twice: {:?}", witness.requests()) };
+    let [run, recorded] = &witness.requests()[..] else { panic!("not two requests: {:?}", witness.requests()) };
     assert_eq!(recorded.to_lowercase(), run.to_lowercase());
     assert!(run.contains("127.0.0.2"), "{run}");
 }
@@ -288,13 +288,13 @@ fn custom_protocol_is_recorded_by_turns_without_the_secret() {
     }
     "#);
     let said = ["AUTH:hunter22", "clients", "AUTH:hunter22", "commands"];
-    assert_eq!(database.received(), said, "who records says everything once");
+    assert_eq!(database.received(), said, "a recording sends everything once");
 
     // The replay needs no secret, and works with another one.
     for secret in [own, String::new(), file("other", "a longer one, which nobody else has")] {
         assert_eq!(test_evil(&format!("{words} {secret} {}", desk.replay("one"))).exits(0).stdout, recorded.stdout);
     }
-    assert_eq!(database.received().len(), said.len(), "who plays it back says nothing to the target");
+    assert_eq!(database.received().len(), said.len(), "a replay sends nothing to the target");
 }
 
 #[test]
@@ -545,7 +545,7 @@ fn recording_replaces_only_an_older_recording() {
     fs::write(desk.path("other").join("notes.txt"), "Mine.").expect("a new file");
     let asked = stub_target.requests();
     insta::assert_snapshot!(desk.mask(&record("other").exits(1).stderr), @"mackerel-plugin-wasm: DESK/other: there are files in it that are no recording: name a new folder, or one that --record made before");
-    assert_eq!(stub_target.requests(), asked, "it is asked before the target is");
+    assert_eq!(stub_target.requests(), asked, "the recording is checked before the target is read");
     assert_eq!(desk.files("other").len(), 1);
 }
 
