@@ -213,7 +213,7 @@ fn both_sources_agree_about_the_same_work() {
     let address = sink.local_addr().expect("a bound socket has an address");
     let watches = Watch::both(engine, &group, &container, "--graphs all");
     let arounds = Around::all(&watches, || {
-        container.do_work(&format!("-write 8 -to /data/file -send 100000 -address {address}"))
+        container.do_work(&format!("-write 8 -to /data/file -send 100000 -address {address}"));
     });
     let [cgroup, api] = arounds.each_ref().map(|around| &around.after.values);
     let told = |key: &&String| counts_operations("api") || !key.starts_with("blkio.io_serviced.");

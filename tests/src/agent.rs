@@ -102,7 +102,8 @@ impl Agent {
         self.spawn("1", arguments, Stdio::piped(), Stdio::piped()).output()
     }
 
-    /// Runs a command without the variable for definitions, as the agent does every minute. Arguments are split at white space.
+    /// Runs a command without the variable for definitions, as the agent does every minute. Arguments are split at
+    /// white space.
     pub fn run(&self, arguments: &str) -> Output {
         self.start(arguments).output()
     }
@@ -230,8 +231,8 @@ impl Drop for Running {
 /// The last line of a run that has any diagnostics.
 const POINTER: &str = ": for details: mackerel-plugin-wasm explain ";
 
-/// Cuts the last line, which points to `explain`, off the stderr of a run. Errors that end a command have none, because `explain` would
-/// fail alike.
+/// Cuts the last line, which points to `explain`, off the stderr of a run. Errors that end a command have none, because
+/// `explain` would fail alike.
 ///
 /// # Panics
 ///

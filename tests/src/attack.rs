@@ -1,4 +1,5 @@
-//! Attacks of the evil collector on one target. A second target of the same run is collected as usual and must not lose a metric.
+//! Attacks of the evil collector on one target. A second target of the same run is collected as usual and must not lose
+//! a metric.
 
 use serde_json::json;
 
@@ -80,8 +81,8 @@ impl Scene {
         AttackResult { output, key: key(target.port()), ports: [target.port(), target.other()], good }
     }
 
-    /// Runs an attack in `graphs`, with further options. No request is sent, and neither values nor definitions are printed.
-    /// Returns the one line of stderr, which is the same for both.
+    /// Runs an attack in `graphs`, with further options. No request is sent, and neither values nor definitions are
+    /// printed. Returns the one line of stderr, which is the same for both.
     ///
     /// # Panics
     ///

@@ -34,7 +34,8 @@ enum Check {
 }
 
 impl Engine {
-    /// Returns the engine of `DOCKER_HOST`, by default that of the local socket. Reports a missing engine, command or Go.
+    /// Returns the engine of `DOCKER_HOST`, by default that of the local socket. Reports a missing engine, command or
+    /// Go.
     pub fn find() -> Option<&'static Self> {
         static ENGINE: OnceLock<Option<Engine>> = OnceLock::new();
         ENGINE.get_or_init(Self::connect).as_ref()
@@ -55,8 +56,8 @@ impl Engine {
         Some(engine)
     }
 
-    /// Returns the engine if it is on this machine and can limit containers, so that the kernel's own numbers can be read.
-    /// Reports what is missing.
+    /// Returns the engine if it is on this machine and can limit containers, so that the kernel's own numbers can be
+    /// read. Reports what is missing.
     pub fn find_local() -> Option<&'static Self> {
         static MISSING: OnceLock<Option<String>> = OnceLock::new();
         let engine = Self::find()?;
@@ -102,7 +103,8 @@ impl Engine {
         self.host.strip_prefix("unix://").map(Path::new)
     }
 
-    /// Returns the disk of the engine's containers and volumes, as a file of `/dev`. Reports it if that is not a block device.
+    /// Returns the disk of the engine's containers and volumes, as a file of `/dev`. Reports it if that is not a block
+    /// device.
     ///
     /// # Panics
     ///
@@ -161,7 +163,8 @@ impl Engine {
         command
     }
 
-    /// Returns the image of a Go program, which holds only its executable. Created once for each version of the program.
+    /// Returns the image of a Go program, which holds only its executable. Created once for each version of the
+    /// program.
     fn image(&self, program: Program, check: Check) -> String {
         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
         images.entry((program, check)).or_insert_with(|| self.make_image(program, check)).clone()
@@ -175,7 +178,8 @@ impl Engine {
         let image = format!("scenarios-{}:{:016x}", program.name(), hasher.finish());
         let folder = path.parent().expect("an executable is in a folder");
         let mut changes = vec![format!("ENTRYPOINT [\"/{}\"]", program.name())];
-        // `docker run` can only set checks by a shell, and the image has none. Podman does not support this instruction.
+        // `docker run` can only set checks by a shell, and the image has none. Podman does not support this
+        // instruction.
         if check == Check::EverySecond {
             changes.push(r#"HEALTHCHECK --interval=1s CMD ["/work", "-check"]"#.to_owned());
         }
@@ -247,7 +251,8 @@ impl<'e> Group<'e> {
         app
     }
 
-    /// Starts a Redis on a dynamic port, with further options, and waits until it responds. Reports it if there is none.
+    /// Starts a Redis on a dynamic port, with further options, and waits until it responds. Reports it if there is
+    /// none.
     pub fn redis(&self, name: &str, options: &str) -> Option<Container<'e>> {
         let options = format!("--port 8080 --protected-mode no --dir / {options}");
         let redis = self.run_image(name, "--publish 8080", self.engine.redis_image()?, &options);
@@ -292,7 +297,8 @@ impl<'e> Group<'e> {
         })
     }
 
-    /// Starts the Go program that uses known amounts of resources, with options of `docker run`, and waits until it is done.
+    /// Starts the Go program that uses known amounts of resources, with options of `docker run`, and waits until it is
+    /// done.
     pub fn work(&self, name: &str, options: &str, arguments: &str) -> Container<'e> {
         let work = self.run(name, options, Program::Work, arguments);
         work.wait_until_done(1);

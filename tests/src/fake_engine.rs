@@ -65,8 +65,8 @@ fn minor(version: &str) -> u32 {
     version.strip_prefix("1.").and_then(|minor| minor.parse().ok()).expect("a version 1.X")
 }
 
-/// Replies as an engine with these containers does. Every container was started at a fixed time, is healthy and has the stats
-/// of [`docker_on_v2`].
+/// Replies as an engine with these containers does. Every container was started at a fixed time, is healthy and has the
+/// stats of [`docker_on_v2`].
 pub fn default_reply(containers: &[Value], path: &str) -> Reply {
     let path = path.split('?').next().unwrap_or_default();
     let version = json!({

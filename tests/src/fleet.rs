@@ -11,7 +11,8 @@ use crate::http::Reply;
 use crate::load::{self, Guard};
 use crate::stats::Values;
 
-/// Containers of a fake engine, and an agent. Replies that a scenario does not set are those of [`fake_engine::default_reply`].
+/// Containers of a fake engine, and an agent. Replies that a scenario does not set are those of
+/// [`fake_engine::default_reply`].
 pub struct Fleet {
     engine: FakeEngine,
     agent: Agent,

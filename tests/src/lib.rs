@@ -1,16 +1,19 @@
 //! The harness of the scenarios: everything around the program when it runs for real.
 //!
 //! - [`agent`] runs the program as mackerel-agent does, and parses its output.
-//! - Engines: [`engine`] is a real Docker engine with real Go programs in containers, [`podman`] a real Podman, [`fake_engine`]
-//!   an engine with chosen replies. [`proxy`] stands in front of a real engine, so that a scenario can act at the right moment.
-//! - Containers: [`fleet`] has chosen stats, [`watch`] compares stats before and after some work, [`cgroup`] has files in place
-//!   of the kernel's cgroups, [`soak`] starts and stops many.
-//! - Targets without containers: [`stub_target`] serves values for gostats, [`local`] runs a Go program, [`line_server`] has a
-//!   protocol of lines, [`witness`] records all traffic. [`attack`] runs the evil collector.
-//! - Components: [`project`] builds what `new` writes, [`third_party`] changes a built-in, [`registry`] is a real registry.
+//! - Engines: [`engine`] is a real Docker engine with real Go programs in containers, [`podman`] a real Podman,
+//!   [`fake_engine`] an engine with chosen replies. [`proxy`] stands in front of a real engine, so that a scenario can
+//!   act at the right moment.
+//! - Containers: [`fleet`] has chosen stats, [`watch`] compares stats before and after some work, [`cgroup`] has files
+//!   in place of the kernel's cgroups, [`soak`] starts and stops many.
+//! - Targets without containers: [`stub_target`] serves values for gostats, [`local`] runs a Go program,
+//!   [`line_server`] has a protocol of lines, [`witness`] records all traffic. [`attack`] runs the evil collector.
+//! - Components: [`project`] builds what `new` writes, [`third_party`] changes a built-in, [`registry`] is a real
+//!   registry.
 //! - Expectations: [`stats`] has the metrics of gostats, [`mask`] hides what changes from run to run.
-//! - Tools: [`go`] builds the Go programs, [`server`] and [`http`] serve connections and requests, [`port`] finds free ports,
-//!   [`disk`] can be full, [`wait`] waits, [`load`] keeps heavy work apart from measurements, [`skip`] checks preconditions.
+//! - Tools: [`go`] builds the Go programs, [`server`] and [`http`] serve connections and requests, [`port`] finds free
+//!   ports, [`disk`] can be full, [`wait`] waits, [`load`] keeps heavy work apart from measurements, [`skip`] checks
+//!   preconditions.
 
 pub mod agent;
 pub mod attack;

@@ -3,11 +3,12 @@
 //! All scenarios run in one process, on as many threads as there are CPUs.
 //!
 //! - [`heavy`] is for work that keeps all CPUs or the engine busy for long: the build of a project, a soak.
-//! - [`timed`] is for assertions that depend on a timeout of a few seconds, on CPU time, or on an engine that responds at once.
+//! - [`timed`] is for assertions that depend on a timeout of a few seconds, on CPU time, or on an engine that responds
+//!   at once.
 //!
-//! Work of one kind runs side by side, and excludes the other kind. The fixtures that need a guard hold it for as long as they
-//! live: groups of containers, fleets, scenes of attacks. Scenarios without such a fixture take it in their first line. One
-//! scenario must not hold both kinds at the same time: it would wait for itself.
+//! Work of one kind runs side by side, and excludes the other kind. The fixtures that need a guard hold it for as long
+//! as they live: groups of containers, fleets, scenes of attacks. Scenarios without such a fixture take it in their
+//! first line. One scenario must not hold both kinds at the same time: it would wait for itself.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 

@@ -29,7 +29,8 @@ pub fn digits(text: &str, before: &str, name: &str) -> String {
     masked
 }
 
-/// Replaces every SHA-256 (64 hexadecimal digits) by `DIGEST`, and the compatibility hash of compiled code by `COMPATIBILITY`.
+/// Replaces every SHA-256 (64 hexadecimal digits) by `DIGEST`, and the compatibility hash of compiled code by
+/// `COMPATIBILITY`.
 pub fn digests(text: &str) -> String {
     let mut masked = String::new();
     let mut digits = String::new();

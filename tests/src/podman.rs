@@ -21,7 +21,8 @@ use crate::{skip, wait};
 /// Makes names and ranges of addresses unique.
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
-/// Programs that connect a container to a bridge: netavark of current packages, else a plugin of CNI, such as Debian 12's.
+/// Programs that connect a container to a bridge: netavark of current packages, else a plugin of CNI, such as Debian
+/// 12's.
 const NETWORK_PLUGINS: [&str; 5] = [
     "/usr/lib/podman/netavark",
     "/usr/libexec/podman/netavark",
@@ -30,7 +31,8 @@ const NETWORK_PLUGINS: [&str; 5] = [
     "/opt/cni/bin/bridge",
 ];
 
-/// A Podman with a folder and a network of its own. Only empty chains of the firewall, which all Podmans share, remain of it.
+/// A Podman with a folder and a network of its own. Only empty chains of the firewall, which all Podmans share, remain
+/// of it.
 pub struct Podman {
     engine: Engine,
     service: Child,
@@ -160,8 +162,8 @@ impl Drop for Podman {
         let _ = self.engine.try_docker(&["network", "rm", &self.name]);
         let _ = self.service.kill();
         let _ = self.service.wait();
-        // Its cgroups: one below each controller of version 1, or one of version 2. Those of containers are gone, but Podman's
-        // monitor may still be cleaning up in its own.
+        // Its cgroups: one below each controller of version 1, or one of version 2. Those of containers are gone, but
+        // Podman's monitor may still be cleaning up in its own.
         let controllers = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
         for group in controllers.chain(["/sys/fs/cgroup".into()]).map(|controller| controller.join(&self.name)) {
             let start = Instant::now();

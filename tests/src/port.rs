@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use std::process;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// The first port and the number of ports. They are below the range of dynamic ports, because the engine takes the next of those
-/// even if it is in use.
+/// The first port and the number of ports. They are below the range of dynamic ports, because the engine takes the next
+/// of those even if it is in use.
 const PORTS: (u16, u16) = (20_000, 8000);
 
 /// Returns a free port, which is never the same in one process.

@@ -1,4 +1,5 @@
-//! Preconditions of scenarios. A developer reads what was not tested and why; in CI a missing precondition is a failure.
+//! Preconditions of scenarios. A developer reads what was not tested and why; in CI a missing precondition is a
+//! failure.
 
 use std::collections::BTreeSet;
 use std::env;

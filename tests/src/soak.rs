@@ -1,4 +1,5 @@
-//! A soak: many runs over containers, some of which keep starting, stopping and restarting, and the log of all their responses.
+//! A soak: many runs over containers, some of which keep starting, stopping and restarting, and the log of all their
+//! responses.
 
 use std::fs;
 use std::sync::Mutex;

@@ -69,8 +69,8 @@ pub fn gauges(answer: &Value) -> Values {
     GAUGES.iter().map(|metric| ((*metric).to_owned(), field(answer, metric))).collect()
 }
 
-/// Returns the expected values for `after` if `before` was collected last: gauges, and the growth per minute of counters that did
-/// not fall.
+/// Returns the expected values for `after` if `before` was collected last: gauges, and the growth per minute of
+/// counters that did not fall.
 pub fn all(before: &Value, after: &Value) -> Values {
     let minutes = Duration::from_nanos(time(after) - time(before)).as_secs_f64() / 60.0;
     let growth =

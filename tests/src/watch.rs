@@ -166,7 +166,8 @@ impl Around {
         count(least.1) - count(least.0)..=count(most.1) - count(most.0)
     }
 
-    /// Asserts that the CPU time is that of the kernel, and of a busy loop that is limited to half a core. Returns it in cores.
+    /// Asserts that the CPU time is that of the kernel, and of a busy loop that is limited to half a core. Returns it
+    /// in cores.
     ///
     /// One core is printed as `core`.
     ///
@@ -183,9 +184,9 @@ impl Around {
             cores * most >= least_used - 0.04 && cores * least <= most_used + 0.04,
             "{cores} cores for {least} to {most} s, and the kernel says {least_used} to {most_used} s of CPU time"
         );
-        // 50 ms of every 100. Between two readings 2 s apart, there can be one share more or less: 2.5 points. The rest is for
-        // the time that the kernel assigns in advance, 5 ms to each core. On a busy machine, the loop does not get its share in
-        // every period, and is then not throttled in it.
+        // 50 ms of every 100. Between two readings 2 s apart, there can be one share more or less: 2.5 points. The rest
+        // is for the time that the kernel assigns in advance, 5 ms to each core. On a busy machine, the loop does not
+        // get its share in every period, and is then not throttled in it.
         let missed = self.missed();
         assert!((0.45 - missed..=0.55).contains(&cores), "{cores} cores, and {missed} not used");
         cores

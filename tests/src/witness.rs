@@ -1,4 +1,5 @@
-//! A target that records what a collector does: every request exactly, and any traffic to a port that it must not reach.
+//! A target that records what a collector does: every request exactly, and any traffic to a port that it must not
+//! reach.
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -80,8 +81,8 @@ impl Witness {
         self.lock().requests.iter().map(|request| mask::ports(&request.escape_debug().to_string())).collect()
     }
 
-    /// Asserts that its neighbour received neither a connection nor a datagram. On one machine, both arrive before the sender
-    /// continues.
+    /// Asserts that its neighbour received neither a connection nor a datagram. On one machine, both arrive before the
+    /// sender continues.
     ///
     /// # Panics
     ///

@@ -1,6 +1,6 @@
-//! The yardstick of `make bench`: what the job costs in a bare native program. It lists containers, or takes the targets that
-//! it is given, sends all GETs at once, reads the answers whole, and prints how much came. With `--cgroup` it reads the files of
-//! the listed containers' control groups instead.
+//! The yardstick of `make bench`: what the job costs in a bare native program. It lists containers, or takes the
+//! targets that it is given, sends all GETs at once, reads the answers whole, and prints how much came. With `--cgroup`
+//! it reads the files of the listed containers' control groups instead.
 //!
 //! ```text
 //! bare --path /stats --filter KEY=VALUE
@@ -8,9 +8,11 @@
 //! bare --cgroup CONTAINERS --filter KEY=VALUE
 //! ```
 //!
-//! CONTAINERS is where the control groups are below each tree's root, such as `docker/ID` or `system.slice/docker-ID.scope`.
+//! CONTAINERS is where the control groups are below each tree's root, such as `docker/ID` or
+//! `system.slice/docker-ID.scope`.
 //!
-//! The engine is that of `DOCKER_HOST`. No sandbox, no limits, no names, no rates, no state: nothing that can be left out.
+//! The engine is that of `DOCKER_HOST`. No sandbox, no limits, no names, no rates, no state: nothing that can be left
+//! out.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
