@@ -46,7 +46,7 @@ mod libraries;
 mod registry;
 mod store;
 mod templates;
-mod trial;
+mod test_command;
 
 // Faults and attacks
 mod evil;

@@ -106,7 +106,7 @@ impl<'e> Herd<'e> {
 
 impl<'e> Member<'e> {
     fn start(group: &Group<'e>, number: usize) -> Self {
-        let options = "--publish 127.0.0.1::8080 --env LOG_ANSWERS=1";
+        let options = "--publish 127.0.0.1::8080 --env LOG_RESPONSES=1";
         let container = group.app_with(&format!("app{number}"), options);
         let mut member = Self { container, up: true, stays: Vec::new() };
         member.begin_stay();
