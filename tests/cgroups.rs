@@ -161,7 +161,7 @@ const V1_QUEUED: [(&str, f64); 4] = [
     ("blkio.io_queued.write", 55.0),
 ];
 
-fn is_version_2(files: &Files) {
+fn mark_version_2(files: &Files) {
     files.write("cgroup.controllers", "cpuset cpu io memory hugetlb pids rdma\n");
 }
 
@@ -178,14 +178,14 @@ fn remove_v1(files: &Files, folder: &str) {
 }
 
 /// Creates a folder without files, which the kernel never does.
-fn make_empty(files: &Files, folder: &str) {
+fn create_empty(files: &Files, folder: &str) {
     let file = format!("{folder}/file");
     files.write(&file, "");
     files.remove(&file);
 }
 
 /// Returns the metrics of the first container.
-fn of_api(output: &Output) -> Values {
+fn api_stats(output: &Output) -> Values {
     stats_of(output, "api")
 }
 
@@ -193,11 +193,11 @@ fn of_api(output: &Output) -> Values {
 /// both sides.
 fn assert_grows(fleet: &Fleet, later: impl FnOnce(), gauges: &Values, growth: &[(&str, f64)]) {
     let before = Instant::now();
-    assert_same(&of_api(&fleet.run_without_diagnostics(FROM_FILES)), gauges);
+    assert_same(&api_stats(&fleet.run_without_diagnostics(FROM_FILES)), gauges);
     let between = Instant::now();
     later();
     let least = between.elapsed();
-    let printed = of_api(&fleet.run_without_diagnostics(FROM_FILES));
+    let printed = api_stats(&fleet.run_without_diagnostics(FROM_FILES));
     let most = before.elapsed();
     let seconds = |key: &str, growth: f64| growth / printed[key];
     let elapsed = seconds("cpuacct_percentage.user", 300.0);
@@ -212,7 +212,7 @@ fn assert_grows(fleet: &Fleet, later: impl FnOnce(), gauges: &Values, growth: &[
 fn v2_folder_is_found_below_any_parent() {
     cgroup::scenario(|files| {
         let id = Fleet::of(&["api"]).id("api");
-        is_version_2(files);
+        mark_version_2(files);
         // Cgroups of other services.
         files.fill("system.slice/docker.service", &[("memory.current", "1\n"), ("cgroup.procs", "1\n")]);
         files.fill(&format!("system.slice/docker-{}.scope", "f00d".repeat(16)), &[("memory.current", "1\n")]);
@@ -228,7 +228,7 @@ fn v2_folder_is_found_below_any_parent() {
             format!("user.slice/user-1000.slice/user@1000.service/user.slice/docker-{id}.scope"),
         ] {
             files.fill(&folder, &V2);
-            assert_same(&of_api(&Fleet::of(&["api"]).run_without_diagnostics(FROM_FILES)), &values(GAUGES));
+            assert_same(&api_stats(&Fleet::of(&["api"]).run_without_diagnostics(FROM_FILES)), &values(GAUGES));
             files.remove(&folder);
         }
     });
@@ -239,7 +239,7 @@ fn v2_files_are_read_completely() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("system.slice/docker-{}.scope", fleet.id("api"));
-        is_version_2(files);
+        mark_version_2(files);
         files.fill(&folder, &V2);
         assert_grows(&fleet, || files.fill(&folder, &V2_LATER), &values(GAUGES), &V2_GROWTH);
         assert!(!fleet.requests().iter().any(|path| path.contains("/stats")), "a request for stats to the engine");
@@ -259,7 +259,7 @@ fn v1_folder_is_found_below_any_parent() {
         ] {
             fill_v1(files, &folder, &V1);
             let right = values(GAUGES).into_iter().chain(values(V1_QUEUED)).collect();
-            assert_same(&of_api(&Fleet::of(&["api"]).run_without_diagnostics(FROM_FILES)), &right);
+            assert_same(&api_stats(&Fleet::of(&["api"]).run_without_diagnostics(FROM_FILES)), &right);
             remove_v1(files, &folder);
         }
     });
@@ -296,7 +296,7 @@ fn v1_controllers_can_share_a_mount() {
 fn folder_of_podmans_monitor_is_ignored() {
     cgroup::scenario(|files| {
         let id = Fleet::of(&["api"]).id("api");
-        is_version_2(files);
+        mark_version_2(files);
         let (container, monitor) = (format!("libpod-{id}.scope"), format!("libpod-conmon-{id}.scope"));
         let mut shown = Vec::new();
         for order in [[&container, &monitor], [&monitor, &container]] {
@@ -309,7 +309,7 @@ fn folder_of_podmans_monitor_is_ignored() {
                 }
             }
             shown.push(files.names("machine.slice"));
-            assert_same(&of_api(&Fleet::of(&["api"]).run_without_diagnostics(FROM_FILES)), &values(GAUGES));
+            assert_same(&api_stats(&Fleet::of(&["api"]).run_without_diagnostics(FROM_FILES)), &values(GAUGES));
             files.remove("machine.slice");
         }
         shown.sort();
@@ -326,11 +326,11 @@ fn memory_limit_defaults_to_the_machines_memory() {
     cgroup::scenario(move |files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
-        let limit = || of_api(&fleet.run_without_diagnostics(FROM_FILES))["memory_limit.limit"];
+        let limit = || api_stats(&fleet.run_without_diagnostics(FROM_FILES))["memory_limit.limit"];
         fill_v1(files, &folder, &V1);
         files.write(&format!("memory/{folder}/memory.limit_in_bytes"), "9223372036854771712\n");
         assert!((limit() - kib * 1024.0).abs() < 1.0);
-        is_version_2(files);
+        mark_version_2(files);
         files.fill(&folder, &V2);
         files.write(&format!("{folder}/memory.max"), "max\n");
         assert!((limit() - kib * 1024.0).abs() < 1.0);
@@ -343,13 +343,13 @@ fn process_limit_max_is_omitted() {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
         let processes = || {
-            let printed = of_api(&fleet.run_without_diagnostics(FROM_FILES));
+            let printed = api_stats(&fleet.run_without_diagnostics(FROM_FILES));
             keys(&printed).into_iter().filter(|key| key.starts_with("processes")).collect::<Vec<_>>().join(" ")
         };
         fill_v1(files, &folder, &V1);
         files.write(&format!("pids/{folder}/pids.max"), "max\n");
         assert_eq!(processes(), "processes.current");
-        is_version_2(files);
+        mark_version_2(files);
         files.fill(&folder, &V2);
         files.write(&format!("{folder}/pids.max"), "max\n");
         assert_eq!(processes(), "processes.current");
@@ -367,7 +367,7 @@ fn garbage() -> Vec<(String, Option<Vec<u8>>)> {
     texts.into_iter().map(text).chain([folder]).collect()
 }
 
-fn spoil(files: &Files, path: &str, content: Option<&[u8]>) {
+fn corrupt(files: &Files, path: &str, content: Option<&[u8]>) {
     files.remove(path);
     match content {
         Some(content) => files.write(path, content),
@@ -377,13 +377,13 @@ fn spoil(files: &Files, path: &str, content: Option<&[u8]>) {
 
 /// Removes the files one by one, and then fills them with garbage: exactly the metrics of that file are omitted.
 /// `write` restores all files, early or late; `depends` maps a file to the prefixes of its metrics.
-fn assert_absent_one_by_one(files: &Files, fleet: &Fleet, write: &dyn Fn(bool), depends: &[(String, &[&str])]) {
+fn assert_omitted_one_by_one(files: &Files, fleet: &Fleet, write: &dyn Fn(bool), depends: &[(String, &[&str])]) {
     // Two runs, because counters need a second one.
-    let printed = |spoil: &dyn Fn()| {
+    let printed = |corrupt: &dyn Fn()| {
         let run = |late| {
             write(late);
-            spoil();
-            of_api(&fleet.run_without_diagnostics(FROM_FILES))
+            corrupt();
+            api_stats(&fleet.run_without_diagnostics(FROM_FILES))
         };
         let (_, printed) = (run(false), run(true));
         printed
@@ -409,7 +409,7 @@ fn assert_absent_one_by_one(files: &Files, fleet: &Fleet, write: &dyn Fn(bool), 
         let can_be =
             |content: &Option<Vec<u8>>| path.ends_with("/io.stat") && content.as_ref().is_some_and(Vec::is_empty);
         for (what, content) in garbage().into_iter().filter(|(_, content)| !can_be(content)) {
-            compare(&what, &printed(&|| spoil(files, path, content.as_deref())));
+            compare(&what, &printed(&|| corrupt(files, path, content.as_deref())));
             files.remove(path);
         }
     }
@@ -421,7 +421,7 @@ fn v2_missing_or_invalid_file_omits_only_its_metrics() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
-        is_version_2(files);
+        mark_version_2(files);
         let write = |late: bool| {
             files.fill(&folder, &V2);
             if late {
@@ -438,7 +438,7 @@ fn v2_missing_or_invalid_file_omits_only_its_metrics() {
             ("pids.max", &["processes.limit"]),
         ];
         let depends = depends.map(|(file, figures)| (format!("{folder}/{file}"), figures));
-        assert_absent_one_by_one(files, &fleet, &write, &depends);
+        assert_omitted_one_by_one(files, &fleet, &write, &depends);
     });
 }
 
@@ -466,7 +466,7 @@ fn v1_missing_or_invalid_file_omits_only_its_metrics() {
             ("pids", "pids.max", &["processes.limit"]),
         ];
         let depends = depends.map(|(controller, file, figures)| (format!("{controller}/{folder}/{file}"), figures));
-        assert_absent_one_by_one(files, &fleet, &write, &depends);
+        assert_omitted_one_by_one(files, &fleet, &write, &depends);
     });
 }
 
@@ -478,7 +478,7 @@ fn v1_missing_controller_omits_only_its_metrics() {
         for (controller, figures) in [("memory", "memory"), ("blkio", "blkio"), ("pids", "processes")] {
             fill_v1(files, &folder, &V1);
             files.remove(controller);
-            let printed = of_api(&fleet.run_without_diagnostics(FROM_FILES));
+            let printed = api_stats(&fleet.run_without_diagnostics(FROM_FILES));
             assert!(!printed.is_empty() && !keys(&printed).iter().any(|key| key.starts_with(figures)), "{printed:?}");
         }
     });
@@ -489,11 +489,11 @@ fn invalid_number_omits_only_its_metric() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
-        is_version_2(files);
+        mark_version_2(files);
         files.fill(&folder, &V2);
         let memory = [("memory.stat", "anon 67108864 kB\nfile\nfile -1\ninactive_file_more 7\ninactive_file 20971520")];
         files.fill(&folder, &memory);
-        let printed = of_api(&fleet.run_without_diagnostics(FROM_FILES));
+        let printed = api_stats(&fleet.run_without_diagnostics(FROM_FILES));
         let right: Values = values(GAUGES).into_iter().filter(|(key, _)| !key.starts_with("memory.")).collect();
         assert_same(&printed, &right);
     });
@@ -529,7 +529,7 @@ fn block_io_comes_from_the_first_file_with_counts() {
             let _ = fleet.run_without_diagnostics(FROM_FILES);
             write(2);
             fill_v1(files, &folder, &V1_LATER[..2]);
-            let printed = of_api(&fleet.run_without_diagnostics(FROM_FILES));
+            let printed = api_stats(&fleet.run_without_diagnostics(FROM_FILES));
             let seconds = 300.0 / printed["cpuacct_percentage.user"];
             let mut growth: Values = printed.into_iter().filter(|(key, _)| key.starts_with("blkio.")).collect();
             for rate in growth.values_mut() {
@@ -551,14 +551,14 @@ fn cgroup_without_any_chosen_stats_is_not_a_failure() {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
         fleet.edit_listed("api", |container| container["HostConfig"]["NetworkMode"] = json!("host"));
-        is_version_2(files);
+        mark_version_2(files);
         files.fill(&folder, &V2);
         // A container without any I/O, as most idle containers are.
         files.write(&format!("{folder}/io.stat"), "");
         for graphs in ["blkio", "network", "blkio,network"] {
             for source in ["cgroup", "auto"] {
                 let output = fleet.run_without_diagnostics(&format!("--stats-source {source} --graphs {graphs}"));
-                assert!(of_api(&output).values().all(|value| *value < 1e-9), "{output}");
+                assert!(api_stats(&output).values().all(|value| *value < 1e-9), "{output}");
                 assert!(
                     !fleet.requests().iter().any(|path| path.contains("/stats")),
                     "{source} {graphs}: the engine was asked"
@@ -571,13 +571,13 @@ fn cgroup_without_any_chosen_stats_is_not_a_failure() {
 #[test]
 fn v2_block_io_is_zero_before_the_first_operation() {
     cgroup::scenario(|files| {
-        is_version_2(files);
+        mark_version_2(files);
         for before in ["", "254:0 \n"] {
             let fleet = Fleet::of(&["api"]);
             let folder = format!("docker/{}", fleet.id("api"));
             files.fill(&folder, &V2);
             files.write(&format!("{folder}/io.stat"), before);
-            let run = || of_api(&fleet.run_without_diagnostics("--stats-source cgroup --graphs blkio,cpu"));
+            let run = || api_stats(&fleet.run_without_diagnostics("--stats-source cgroup --graphs blkio,cpu"));
             assert_same(&run(), &values([]));
             files.fill(&folder, &V2_LATER);
             files.write(&format!("{folder}/io.stat"), "254:0 rbytes=0 wbytes=4096 rios=0 wios=1 dbytes=0 dios=0\n");
@@ -596,9 +596,9 @@ fn v2_block_io_is_zero_before_the_first_operation() {
 }
 
 /// A process with a network namespace of its own. Drop it to end it.
-struct Neighbour(Child);
+struct NetworkProcess(Child);
 
-impl Neighbour {
+impl NetworkProcess {
     /// Starts the process and runs `setup` in its network.
     fn start(setup: &str) -> Self {
         let mut process = Command::new("unshare")
@@ -626,7 +626,7 @@ impl Neighbour {
     }
 }
 
-impl Drop for Neighbour {
+impl Drop for NetworkProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -654,20 +654,20 @@ fn network_traffic_is_the_sum_of_all_interfaces_except_lo() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
-        let neighbour = Neighbour::start(TWO_PAIRS);
-        let process = format!("{}\n", neighbour.pid());
+        let peer = NetworkProcess::start(TWO_PAIRS);
+        let process = format!("{}\n", peer.pid());
         let assert_traffic = |write: &dyn Fn(bool)| {
             write(false);
             let _ = fleet.run_without_diagnostics(FROM_FILES);
             // 30 datagrams of 100 bytes and 10 of 200 have 142 and 242 bytes each with the headers of UDP, IP and
             // Ethernet.
-            neighbour.run(
+            peer.run(
                 "for n in {1..30}; do printf %0100d 0 > /dev/udp/10.0.0.2/9; done
                  for n in {1..10}; do printf %0200d 0 > /dev/udp/10.0.1.2/9; done
                  printf lost > /dev/udp/127.0.0.1/9",
             );
             write(true);
-            let printed = of_api(&fleet.run_without_diagnostics(FROM_FILES));
+            let printed = api_stats(&fleet.run_without_diagnostics(FROM_FILES));
             let seconds = 300.0 / printed["cpuacct_percentage.user"];
             let mut network: Values = printed.into_iter().filter(|(key, _)| key.starts_with("network.")).collect();
             for rate in network.values_mut() {
@@ -690,7 +690,7 @@ fn network_traffic_is_the_sum_of_all_interfaces_except_lo() {
             files.write(&format!("cpuacct/{folder}/cgroup.procs"), &process);
         });
         // Version 2 from here on. The processes are in a cgroup below the container's, as with Podman.
-        is_version_2(files);
+        mark_version_2(files);
         files.fill(&folder, &V2);
         let below = format!("{folder}/container/cgroup.procs");
         assert_traffic(&|late| {
@@ -708,9 +708,9 @@ fn container_without_its_own_network_has_no_network_metrics() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
-        is_version_2(files);
+        mark_version_2(files);
         files.fill(&folder, &V2);
-        let alone = Neighbour::start("ip link set lo up");
+        let alone = NetworkProcess::start("ip link set lo up");
         let own = format!("{}\n", std::process::id());
         let on_the_hosts =
             |mode: serde_json::Value| fleet.edit_listed("api", |container| container["HostConfig"] = mode);
@@ -728,7 +728,7 @@ fn container_without_its_own_network_has_no_network_metrics() {
             on_the_hosts(mode);
             files.write(&format!("{folder}/cgroup.procs"), processes);
             for _ in 0..2 {
-                let printed = of_api(&fleet.run_without_diagnostics(FROM_FILES));
+                let printed = api_stats(&fleet.run_without_diagnostics(FROM_FILES));
                 assert!(!keys(&printed).iter().any(|key| key.starts_with("network.")), "{what}: {printed:?}");
             }
         }
@@ -739,15 +739,15 @@ fn container_without_its_own_network_has_no_network_metrics() {
 fn missing_cgroup_is_one_line_if_the_api_is_not_allowed() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api", "bad"]);
-        is_version_2(files);
+        mark_version_2(files);
         let folder = format!("docker/{}", fleet.id("api"));
         files.fill(&folder, &V2);
         let missing = fleet.run(FROM_FILES).exits(0);
-        assert_same(&of_api(&missing), &values(GAUGES));
-        make_empty(files, &format!("docker/{}", fleet.id("bad")));
+        assert_same(&api_stats(&missing), &values(GAUGES));
+        create_empty(files, &format!("docker/{}", fleet.id("bad")));
         let empty = fleet.run(FROM_FILES).exits(0);
         assert_same(
-            &of_api(&empty).into_iter().filter(|(key, _)| GAUGES.iter().any(|(gauge, _)| gauge == key)).collect(),
+            &api_stats(&empty).into_iter().filter(|(key, _)| GAUGES.iter().any(|(gauge, _)| gauge == key)).collect(),
             &values(GAUGES),
         );
         files.remove("docker");
@@ -771,11 +771,11 @@ fn auto_source_asks_the_engine_only_for_missing_cgroups() {
         for name in ["web", "empty"] {
             fleet.set_stats(name, &docker_on_v1("2026-11-22T03:00:00Z"));
         }
-        is_version_2(files);
+        mark_version_2(files);
         files.fill(&format!("docker/{}", fleet.id("api")), &V2);
-        make_empty(files, &format!("docker/{}", fleet.id("empty")));
+        create_empty(files, &format!("docker/{}", fleet.id("empty")));
         let output = fleet.run_without_diagnostics("--graphs memory,blkio");
-        assert_eq!(keys(&of_api(&output)), ["memory.cache", "memory.rss"]);
+        assert_eq!(keys(&api_stats(&output)), ["memory.cache", "memory.rss"]);
         let from_engine = ["async", "read", "sync", "write"].map(|kind| format!("blkio.io_queued.{kind}"));
         let from_engine: Vec<_> =
             from_engine.iter().map(String::as_str).chain(["memory.cache", "memory.rss"]).collect();
@@ -795,10 +795,10 @@ fn change_of_source_omits_counters_once() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
-        is_version_2(files);
+        mark_version_2(files);
         files.fill(&folder, &V2);
         let cpu = |options: &str| {
-            let printed = of_api(&fleet.run_without_diagnostics(&format!("{options} --graphs cpu,memory")));
+            let printed = api_stats(&fleet.run_without_diagnostics(&format!("{options} --graphs cpu,memory")));
             assert!(printed.contains_key("memory.rss"), "{printed:?}");
             printed.contains_key("cpuacct_percentage.user")
         };
@@ -834,7 +834,7 @@ fn change_of_source_omits_counters_once() {
 fn removed_container_is_one_line() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api", "bad"]);
-        is_version_2(files);
+        mark_version_2(files);
         for name in ["api", "bad"] {
             files.fill(&format!("docker/{}", fleet.id(name)), &V2);
         }
@@ -842,7 +842,7 @@ fn removed_container_is_one_line() {
         files.remove(&format!("docker/{}", fleet.id("bad")));
         fleet.set_reply("bad", Request::Stats, Reply::Whole(404, json!({"message": "No such container"}).to_string()));
         let output = fleet.run("").exits(0);
-        assert!(of_api(&output).contains_key("cpuacct_percentage.user"), "{output}");
+        assert!(api_stats(&output).contains_key("cpuacct_percentage.user"), "{output}");
         assert_eq!(keys(&stats_of(&output, "bad")), [""; 0], "{output}");
         insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: docker: bad: it was stopped or removed since the engine listed it");
     });
@@ -854,7 +854,7 @@ fn all_of_many_containers_are_found_among_many_folders() {
         let names: Vec<_> = (0..100).map(|number| format!("app{number}")).collect();
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         let fleet = Fleet::of(&names);
-        is_version_2(files);
+        mark_version_2(files);
         for number in 0..300 {
             files.write(&format!("system.slice/unit{number}.service/memory.current"), "1\n");
         }

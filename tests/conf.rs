@@ -131,7 +131,7 @@ fn section_is_named_after_the_metric_prefix_without_dots() {
 }
 
 /// Arguments that have a special meaning in a shell, TOML or YAML.
-const AWKWARD: [&str; 14] = [
+const SPECIAL: [&str; 14] = [
     r#"label=a"b\c"#,
     "name=日本 語",
     "label=x='y'",
@@ -151,7 +151,7 @@ const AWKWARD: [&str; 14] = [
 #[test]
 fn arguments_arrive_unchanged() {
     let words: Vec<_> =
-        ["gostats"].into_iter().chain(AWKWARD.into_iter().flat_map(|word| ["--filter", word])).collect();
+        ["gostats"].into_iter().chain(SPECIAL.into_iter().flat_map(|word| ["--filter", word])).collect();
     let expected = [vec!["run"], words.clone()].concat();
     assert_eq!(Plugin::read(&conf_of(&words)).arguments(), expected);
     let all: Vec<_> = words.into_iter().chain(NEEDED.split(' ')).collect();
@@ -359,7 +359,7 @@ const TOOLS: [&str; 11] =
     ["cat", "cp", "dirname", "grep", "install", "mkdir", "mktemp", "rm", "sh", "sha256sum", "tail"];
 
 /// Replacements for commands that use the network or that Debian lacks. They log their calls.
-const STAND_INS: [(&str, &str); 5] = [
+const FAKE_COMMANDS: [(&str, &str); 5] = [
     (
         "aws",
         r#"echo "aws $* (in $AWS_DEFAULT_REGION)" >> "$STAGE/log"
@@ -416,7 +416,7 @@ impl Instance {
                 ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(tool)).into_iter().find(|path| path.exists());
             symlink(path.unwrap_or_else(|| panic!("no {tool}")), instance.path("bin").join(tool)).expect("a link");
         }
-        for (name, text) in STAND_INS {
+        for (name, text) in FAKE_COMMANDS {
             instance.write(&format!("bin/{name}"), "755", &format!("#!/bin/sh\n{text}\n"));
         }
         symlink(program(), instance.path("program")).expect("a link");
@@ -466,7 +466,7 @@ PATH=$STAGE/bin exec "$0""#;
 
     /// Runs it with success.
     #[track_caller]
-    fn is_set_up(&self) {
+    fn set_up_successfully(&self) {
         let Ended { status, stderr, .. } = self.set_up();
         assert!(status.success(), "{status}: {}{}", String::from_utf8_lossy(&stderr), self.log());
     }
@@ -505,7 +505,7 @@ PATH=$STAGE/bin exec "$0""#;
 fn instance_sets_itself_up() {
     let Some(instance) = Instance::with(&CloudConfig::of(ALL)) else { return };
     instance.write("etc/ecs/ecs.config", "644", "ECS_ENABLE_TASK_IAM_ROLE=true\n");
-    instance.is_set_up();
+    instance.set_up_successfully();
     insta::assert_snapshot!(instance.log());
     let check = |instance: &Instance| {
         assert_eq!(instance.read("etc/ecs/ecs.config"), "ECS_ENABLE_TASK_IAM_ROLE=true\nECS_CLUSTER=shop\n");
@@ -529,7 +529,7 @@ fn instance_sets_itself_up() {
     assert_eq!(installed, version(&program()));
     // A second run by hand changes nothing.
     let log = instance.log();
-    instance.is_set_up();
+    instance.set_up_successfully();
     check(&instance);
     assert_eq!(instance.log(), log.repeat(2));
 }
@@ -539,7 +539,7 @@ fn instance_with_all_files_does_not_call_aws() {
     let Some(instance) = Instance::with(&CloudConfig::of(LEAST)) else { return };
     fs::remove_file(instance.path("bin/aws")).expect("our own file");
     instance.write("etc/api-key", "600", "another-key");
-    instance.is_set_up();
+    instance.set_up_successfully();
     insta::assert_snapshot!(instance.log(), @"
     curl -fsSL --retry 5 -o NEW https://example.com/plugin?version=1&os=linux
     curl -fsSL --retry 5 -o NEW https://mackerel.io/file/script/amznlinux/setup-yum-v2.sh
@@ -556,7 +556,7 @@ fn instance_with_all_files_does_not_call_aws() {
 fn instance_installs_a_missing_aws_command() {
     let Some(instance) = Instance::with(&CloudConfig::of(ALL)) else { return };
     fs::rename(instance.path("bin/aws"), instance.path("stand-ins/aws")).expect("our own file");
-    instance.is_set_up();
+    instance.set_up_successfully();
     let first: Vec<_> = instance.log().lines().take(3).map(str::to_owned).collect();
     insta::assert_snapshot!(first.join("\n"), @"
     yum install -y awscli-2 (the agent is not configured)

@@ -33,7 +33,7 @@ fn version(resolve: &Resolve, package: PackageId) -> [u64; 3] {
     [version.major, version.minor, version.patch]
 }
 
-fn in_words(version: [u64; 3]) -> String {
+fn to_text(version: [u64; 3]) -> String {
     version.map(|number| number.to_string()).join(".")
 }
 
@@ -48,7 +48,7 @@ fn printed(resolve: &Resolve, package: PackageId, has_docs: bool) -> String {
 fn changed_contract_has_a_new_version() {
     let mut resolve = Resolve::default();
     let package = read(&mut resolve, Path::new(CURRENT));
-    let version = in_words(version(&resolve, package));
+    let version = to_text(version(&resolve, package));
     let path = PathBuf::from(PUBLISHED).join(format!("{version}.wit"));
     if !path.exists() {
         fs::write(&path, printed(&resolve, package, true)).expect("a new version can be saved");
@@ -74,20 +74,20 @@ fn version_only_adds_to_older_compatible_ones() {
     let current = version(&alone, current);
     let mut older = 0;
     for file in fs::read_dir(PUBLISHED).expect("the published versions").flatten() {
-        if file.file_name().to_string_lossy() == format!("{}.wit", in_words(current)) {
+        if file.file_name().to_string_lossy() == format!("{}.wit", to_text(current)) {
             continue;
         }
         let mut resolve = Resolve::default();
         let old = read(&mut resolve, &file.path());
         let was = version(&resolve, old);
-        assert_eq!(file.file_name().to_string_lossy(), format!("{}.wit", in_words(was)));
+        assert_eq!(file.file_name().to_string_lossy(), format!("{}.wit", to_text(was)));
         if was > current || was[..2] != current[..2] {
             continue;
         }
         let new = read(&mut resolve, Path::new(CURRENT));
         let [old, new] = [old, new].map(|package| world(&resolve, package));
         wit_component::semver_check(resolve, old, new).unwrap_or_else(|error| {
-            panic!("a component of {} would not run with {}: {error:#}", in_words(was), in_words(current));
+            panic!("a component of {} would not run with {}: {error:#}", to_text(was), to_text(current));
         });
         older += 1;
     }

@@ -83,7 +83,7 @@ fn written_bytes_are_shown() {
     let Some(engine) = Engine::find_local() else { return };
     let Some(disk) = engine.disk() else { return };
     let group = engine.group();
-    let container = group.work("writer", &counting_writes_to(&[&disk]), "");
+    let container = group.work("writer", &write_limits(&[&disk]), "");
     let watches = Watch::both(engine, &group, &container, "");
     let kernel = container.written();
     let arounds = Around::all(&watches, || container.do_work("-write 32 -to /data/file"));
@@ -107,7 +107,7 @@ fn two_devices_are_summed() {
     let Some(disk) = engine.disk() else { return };
     let Some(second) = LoopDevice::of(16) else { return };
     let group = engine.group();
-    let options = format!("--device {} {}", second.path, counting_writes_to(&[&disk, &second.path]));
+    let options = format!("--device {} {}", second.path, write_limits(&[&disk, &second.path]));
     let container = group.work("writer", &options, "");
     let watches = Watch::both(engine, &group, &container, "");
     let kernel = container.written();
@@ -131,7 +131,7 @@ fn counts_operations(source: &str) -> bool {
 }
 
 /// Returns options that make version 1 of the cgroups count: a limit for each device, which is never reached.
-fn counting_writes_to(devices: &[&str]) -> String {
+fn write_limits(devices: &[&str]) -> String {
     let limits = devices.iter().map(|device| format!("--device-write-bps {device}:10gb"));
     limits.chain(["--volume /data".to_owned()]).collect::<Vec<_>>().join(" ")
 }
@@ -208,7 +208,7 @@ fn both_sources_agree_about_the_same_work() {
     let Some(engine) = Engine::find_local() else { return };
     let Some(disk) = engine.disk() else { return };
     let group = engine.group();
-    let container = group.work("worker", &counting_writes_to(&[&disk]), "-hold 64");
+    let container = group.work("worker", &write_limits(&[&disk]), "-hold 64");
     let sink = UdpSocket::bind((container.host_address(), 0)).expect("an address of this machine");
     let address = sink.local_addr().expect("a bound socket has an address");
     let watches = Watch::both(engine, &group, &container, "--graphs all");
@@ -292,7 +292,7 @@ fn host_network_container_prints_all_metrics_except_network() {
     let Some(disk) = engine.disk() else { return };
     let seen = ["bridge", "host"].map(|network| {
         let group = engine.group();
-        let options = format!("--network {network} --memory 256m {}", counting_writes_to(&[&disk]));
+        let options = format!("--network {network} --memory 256m {}", write_limits(&[&disk]));
         let container = group.work("worker", &options, "");
         let watches = Watch::both(engine, &group, &container, "--graphs all");
         let arounds = Around::all(&watches, || container.do_work("-write 1 -to /data/file"));
@@ -331,7 +331,7 @@ fn keys_are_those_of_mackerel_plugin_docker() {
     let Some(engine) = Engine::find_local() else { return };
     let Some(disk) = engine.disk() else { return };
     let group = engine.group();
-    let container = group.work("writer", &counting_writes_to(&[&disk]), "");
+    let container = group.work("writer", &write_limits(&[&disk]), "");
     let watches = Watch::both(engine, &group, &container, "");
     // It has done I/O before the first look.
     container.do_work("-write 1 -to /data/file");

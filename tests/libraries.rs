@@ -9,7 +9,7 @@ use scenarios::project::{JAVASCRIPT, Language, PYTHON, Project};
 use scenarios::witness::Witness;
 
 /// Builds a collector that tries many addresses, runs it, and returns its one error.
-fn look_around(language: Language, files: &[(&str, &str)], commands: &[&str]) -> Option<String> {
+fn explore(language: Language, files: &[(&str, &str)], commands: &[&str]) -> Option<String> {
     let project = Project::new("curious", language)?;
     for (path, text) in files {
         fs::write(project.path().join(path), text).expect("a file");
@@ -39,7 +39,7 @@ fn python_socket_and_urllib_reach_only_their_target() {
         "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt",
         ".venv/bin/componentize-py -d wit -w plugin componentize app -o curious.wasm",
     ];
-    let Some(line) = look_around(PYTHON, &[app], &commands) else { return };
+    let Some(line) = explore(PYTHON, &[app], &commands) else { return };
     insta::assert_snapshot!(line, @"mackerel-plugin-wasm: curious: 127.0.0.1:OWN: 62 refused, reached by_socket 127.0.0.1:OWN, by_urllib 127.0.0.1:OWN; it was refused 127.0.0.1:OTHER (TCP), 127.0.0.2:OWN (TCP), 127.0.0.2:OTHER (TCP) and 40 more: it reaches its target alone");
 }
 
@@ -49,6 +49,6 @@ fn javascript_fetch_reaches_only_its_target() {
     let package =
         r#"{"private": true, "type": "module", "dependencies": {"@bytecodealliance/componentize-js": "0.23.0"}}"#;
     let commands = ["npm install", "npx componentize-js curious.js -w wit -n plugin -o curious.wasm"];
-    let Some(line) = look_around(JAVASCRIPT, &[app, ("package.json", package)], &commands) else { return };
+    let Some(line) = explore(JAVASCRIPT, &[app, ("package.json", package)], &commands) else { return };
     insta::assert_snapshot!(line, @"mackerel-plugin-wasm: curious: 127.0.0.1:OWN: 24 refused, reached 127.0.0.1:OWN/ 200, 127.1:OWN/ 200, 0x7f000001:OWN/ 200, [::ffff:127.0.0.1]:OWN/ 200, 127.0.0.1:OWN/redirect 302, 127.1:OWN/redirect 302, 0x7f000001:OWN/redirect 302, [::ffff:127.0.0.1]:OWN/redirect 302; it was refused http://127.0.0.1:OTHER (GET), http://127.0.0.2:OWN (GET), http://127.0.0.2:OTHER (GET) and 14 more: it reaches its target alone");
 }

@@ -39,7 +39,7 @@ fn graphs(plan: &Value) -> Vec<(&str, usize)> {
 }
 
 /// Returns whether a posted name belongs to this graph.
-fn is_of(graph: &str, name: &str) -> bool {
+fn belongs_to(graph: &str, name: &str) -> bool {
     let (parent, _) = name.rsplit_once('.').expect("a graph and a metric");
     let parts = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
     let (graph, parent) = (parts(graph), parts(parent));
@@ -61,7 +61,7 @@ fn assert_counted(agent: &Agent, words: &str) {
         (runs >= 2 && names.len() >= self::metrics(&plan)).then_some(())
     });
     assert_eq!(names.len(), metrics(&plan), "{words}: {plan} for {names:?}");
-    let printed = |graph: &str| names.iter().filter(|name| is_of(graph, name)).count();
+    let printed = |graph: &str| names.iter().filter(|name| belongs_to(graph, name)).count();
     for (graph, count) in graphs(&plan) {
         assert_eq!(count, printed(graph), "{words}: {graph} of {names:?}");
     }

@@ -18,7 +18,7 @@ use tempfile::NamedTempFile;
 const PASSWORD: &str = "a-s3cret-of-its-own";
 
 /// Returns the response of redis-cli to a command.
-fn ask(redis: &Container, command: &str) -> String {
+fn redis_cli(redis: &Container, command: &str) -> String {
     let address = redis.address();
     let output = Command::new("redis-cli")
         .args(["-h", &address.ip().to_string(), "-p", &address.port().to_string()])
@@ -34,7 +34,7 @@ fn info(redis: &Container) -> BTreeMap<String, f64> {
         let (name, value) = line.trim_end().split_once(':')?;
         Some((name.to_owned(), value.parse().ok()?))
     };
-    ask(redis, "INFO").lines().filter_map(number).collect()
+    redis_cli(redis, "INFO").lines().filter_map(number).collect()
 }
 
 /// Returns the metrics of a Redis by the keys of mackerel-plugin-redis.
@@ -54,18 +54,18 @@ fn values_are_those_of_info() {
     let group = engine.group();
     let Some(small) = group.redis("small", "") else { return };
     let Some(large) = group.redis("large", "--maxmemory 64mb --maxclients 200 --databases 20") else { return };
-    ask(&small, "SET one 1");
-    ask(&large, "MSET one 1 two 2 three 3");
-    ask(&large, "-n 15 SET four 4 EX 1000");
+    redis_cli(&small, "SET one 1");
+    redis_cli(&large, "MSET one 1 two 2 three 3");
+    redis_cli(&large, "-n 15 SET four 4 EX 1000");
     let agent = Agent::with_engine(engine);
     let command = format!("run redis --filter {}", group.filter());
 
     let before = Instant::now();
     let first = agent.run(&command).exits(0).without_diagnostics();
     let between = Instant::now();
-    ask(&small, "GET one");
+    redis_cli(&small, "GET one");
     for key in ["one", "two", "absent"] {
-        ask(&large, &format!("GET {key}"));
+        redis_cli(&large, &format!("GET {key}"));
     }
     let shortest = between.elapsed().as_secs_f64();
     let second = agent.run(&command).exits(0).without_diagnostics();
@@ -104,7 +104,7 @@ fn replica_and_cluster_are_reported() {
     let Some(cluster) = group.redis("cluster", "--cluster-enabled yes") else { return };
     let Some(main) = group.redis("main", "--repl-diskless-sync-delay 0") else { return };
     let Some(_replica) = group.redis_replica("replica", &main) else { return };
-    wait::until("the replica is reported", || ask(&main, "INFO").contains("state=online").then_some(()));
+    wait::until("the replica is reported", || redis_cli(&main, "INFO").contains("state=online").then_some(()));
     let names = [&cluster, &main].map(|redis| format!("--filter name={}", redis.name())).join(" ");
     let output = Agent::with_engine(engine).run(&format!("run redis --filter {} {names}", group.filter()));
     let output = output.exits(0).without_diagnostics();
@@ -112,7 +112,7 @@ fn replica_and_cluster_are_reported() {
     assert_eq!(main["clients.connected_slaves"].to_bits(), 1_f64.to_bits(), "{output}");
     assert!((0.0..=10.0).contains(&main["lag.slave0_lag"]), "{output}");
     assert!((0.0..1000.0).contains(&main["offset_delay.slave0_offset_delay"]), "{output}");
-    let told = ask(&cluster, "CLUSTER INFO");
+    let told = redis_cli(&cluster, "CLUSTER INFO");
     let cluster = printed(&output, &cluster);
     assert!(told.contains("cluster_state:fail") && told.contains("cluster_known_nodes:1"), "{told}");
     assert_eq!((cluster["cluster_state.cluster_state"], cluster["cluster.cluster_known_nodes"]), (0.0, 1.0));

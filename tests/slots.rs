@@ -53,7 +53,7 @@ impl Times {
 }
 
 /// Starts a container that is recognized by its memory limit in MiB.
-fn limited<'e>(group: &Group<'e>, mebibytes: usize) -> Container<'e> {
+fn with_limit<'e>(group: &Group<'e>, mebibytes: usize) -> Container<'e> {
     group.app_with(&format!("app{mebibytes:03}"), &format!("--publish 8080 --memory {mebibytes}m"))
 }
 
@@ -87,7 +87,7 @@ fn rolling_replacement_of_ten_containers_needs_twelve_slots() {
     let Some(engine) = Engine::find() else { return };
     let Some(times) = Times::on(engine.host()) else { return };
     let group = engine.group();
-    let mut alive: Vec<_> = (0..10).map(|number| limited(&group, 64 + number)).collect();
+    let mut alive: Vec<_> = (0..10).map(|number| with_limit(&group, 64 + number)).collect();
     let mut runs = Vec::new();
     for minute in 0..=50 {
         let slots = run_docker(&times.after(60 * minute), &group);
@@ -96,7 +96,7 @@ fn rolling_replacement_of_ten_containers_needs_twelve_slots() {
         runs.push(slots);
         if minute < 50 {
             alive.remove(0).remove();
-            alive.push(limited(&group, 74 + minute));
+            alive.push(with_limit(&group, 74 + minute));
         }
     }
     // The ten of this run, and those that the two previous runs saw last: others were gone for three minutes.
@@ -126,24 +126,24 @@ fn container_keeps_its_slot_across_restarts() {
     let Some(engine) = Engine::find() else { return };
     let Some(times) = Times::on(engine.host()) else { return };
     let group = engine.group();
-    let [first, mut second, _third] = [64, 65, 66].map(|limit| limited(&group, limit));
+    let [first, mut second, _third] = [64, 65, 66].map(|limit| with_limit(&group, limit));
     assert_eq!(run_docker(&times.after(0), &group), [(1, 64), (2, 65), (3, 66)].into());
 
     first.remove();
     second.restart();
-    let fourth = limited(&group, 67);
+    let fourth = with_limit(&group, 67);
     assert_eq!(run_docker(&times.after(60), &group), [(2, 65), (3, 66), (4, 67)].into());
-    let fifth = limited(&group, 68);
+    let fifth = with_limit(&group, 68);
     assert_eq!(run_docker(&times.after(120), &group), [(2, 65), (3, 66), (4, 67), (5, 68)].into());
 
     // The first has been gone for three minutes.
-    let _sixth = limited(&group, 69);
+    let _sixth = with_limit(&group, 69);
     assert_eq!(run_docker(&times.after(180), &group), [(1, 69), (2, 65), (3, 66), (4, 67), (5, 68)].into());
 
     // A late run frees the slots of missing containers. The smallest is assigned first.
     fourth.remove();
     fifth.remove();
-    let _seventh = limited(&group, 70);
+    let _seventh = with_limit(&group, 70);
     assert_eq!(run_docker(&times.after(600), &group), [(1, 69), (2, 65), (3, 66), (4, 70)].into());
 }
 
@@ -152,18 +152,18 @@ fn paused_container_keeps_its_slot() {
     let Some(engine) = Engine::find() else { return };
     let Some(times) = Times::on(engine.host()) else { return };
     let group = engine.group();
-    let paused = limited(&group, 64);
-    let stopped = limited(&group, 65);
-    let _other = limited(&group, 66);
+    let paused = with_limit(&group, 64);
+    let stopped = with_limit(&group, 65);
+    let _other = with_limit(&group, 66);
     assert_eq!(run_docker(&times.after(0), &group), [(1, 64), (2, 65), (3, 66)].into());
 
     paused.pause();
     stopped.stop();
     // A paused container is not a target for its stats either.
     assert_eq!(run_docker(&times.after(200), &group), [(3, 66)].into());
-    let _new = limited(&group, 67);
+    let _new = with_limit(&group, 67);
     assert_eq!(run_docker(&times.after(400), &group), [(2, 67), (3, 66)].into());
-    let _newer = limited(&group, 68);
+    let _newer = with_limit(&group, 68);
     assert_eq!(run_docker(&times.after(4000), &group), [(2, 67), (3, 66), (4, 68)].into());
 
     paused.resume();
@@ -229,7 +229,7 @@ fn state_file(agent: &Agent) -> std::path::PathBuf {
 }
 
 /// Changes the state as if every container had been seen last at the machine's start, more than an hour ago.
-fn age_slots(file: &Path) {
+fn expire_slots(file: &Path) {
     let mut state: Value = serde_json::from_slice(&fs::read(file).expect("our own file")).expect("JSON");
     let slots = state["slots"].as_object_mut().expect("slots");
     assert!(!slots.is_empty());
@@ -256,13 +256,13 @@ fn reassigned_slot_has_no_rates_at_first() {
     assert_eq!(rate(&run(1, [7, 0]), "gostats.1"), None);
     assert_eq!(rate(&run(2, [14, 0]), "gostats.1"), Some(7.0));
     engine.has(vec![container("high", &high)]);
-    age_slots(&state_file(&agent));
+    expire_slots(&state_file(&agent));
     let taken_over = run(3, [0, HUGE]);
     assert_eq!(taken_over.keys(), ["gostats.1.runtime.goroutine_num"]);
     assert_eq!(rate(&run(4, [0, HUGE + 5]), "gostats.1"), Some(5.0));
 
     // The container returns with its own counters and in another slot.
-    age_slots(&state_file(&agent));
+    expire_slots(&state_file(&agent));
     engine.has(vec![container("low", &low)]);
     assert_eq!(rate(&run(5, [35, 0]), "gostats.1"), Some(7.0), "from 14 in minute 2");
     engine.has(vec![container("high", &high), container("low", &low)]);

@@ -23,7 +23,7 @@ const HOURS_EVERY: usize = 20;
 const HOUR: u64 = 3_600_000_000_000;
 
 /// Diagnostics about a container that starts or stops during the run.
-const GOING: [&str; 3] = [
+const CHANGING: [&str; 3] = [
     "no connection: Connection refused (os error 111)",
     "no whole answer: the connection was closed before an answer came",
     "no counters, for the engine does not say when the container was started: it is gone",
@@ -65,7 +65,7 @@ fn every_value_is_right_while_containers_come_and_go() {
             let size = state(&agent).len();
             if number % HOURS_EVERY == 0 {
                 states.push(size);
-                hours_pass(&agent);
+                let_hours_pass(&agent);
             }
         }
         drop(runs_go_on);
@@ -108,7 +108,7 @@ fn seen(target: &Value) -> u64 {
 }
 
 /// Changes the state as if the containers that the last run did not see had been missing for hours.
-fn hours_pass(agent: &Agent) {
+fn let_hours_pass(agent: &Agent) {
     let mut state: Value = serde_json::from_str(&state(agent)).expect("a whole state");
     let targets = state["targets"].as_object_mut().expect("targets");
     let last = targets.values().map(seen).max().expect("some targets");
@@ -127,15 +127,15 @@ fn assert_right(soak: &[Run], lives: &[Life]) {
     for (number, run) in soak.iter().enumerate() {
         let output = &run.output;
         assert!(output.status.success(), "run {number}: {output}");
-        let complaints: Vec<_> = output.stderr.lines().map(complaint).collect();
-        for (name, what) in &complaints {
+        let diagnostics: Vec<_> = output.stderr.lines().map(diagnostic).collect();
+        for (name, what) in &diagnostics {
             if *what == BUSY {
                 *said.entry(BUSY).or_default() += 1;
                 continue;
             }
             let touched = !lives.iter().any(|life| life.name == *name && life.spans(run));
             assert!(touched, "run {number}: {name} ran undisturbed: {output}");
-            let kind = GOING.into_iter().find(|kind| what == kind);
+            let kind = CHANGING.into_iter().find(|kind| what == kind);
             let kind = kind.unwrap_or_else(|| panic!("run {number}: another diagnostic: {output}"));
             *said.entry(kind).or_default() += 1;
         }
@@ -143,25 +143,25 @@ fn assert_right(soak: &[Run], lives: &[Life]) {
         let mut ports: BTreeSet<_> = metrics.instances().into_iter().map(str::to_owned).collect();
         for (index, life) in lives.iter().enumerate() {
             let printed = metrics.of(&format!("gostats.{}", life.port));
-            let answers = life.responses_in(run);
-            assert!(answers.len() <= 1, "run {number}: {} got {} requests", life.name, answers.len());
-            let Some(answer) = answers.last().filter(|_| !printed.is_empty()) else {
+            let responses = life.responses_in(run);
+            assert!(responses.len() <= 1, "run {number}: {} got {} requests", life.name, responses.len());
+            let Some(response) = responses.last().filter(|_| !printed.is_empty()) else {
                 assert!(!life.spans(run), "run {number}: {} is missing: {output}", life.name);
                 continue;
             };
             ports.remove(&life.port.to_string());
             let has_start =
-                !complaints.iter().any(|(name, what)| *name == life.name && what.starts_with("no counters"));
+                !diagnostics.iter().any(|(name, what)| *name == life.name && what.starts_with("no counters"));
             let before = last.get(&index).filter(|_| has_start);
             let right = match before {
-                Some(before) => stats::all(&life.responses[*before], &life.responses[answer]),
-                None => stats::gauges(&life.responses[answer]),
+                Some(before) => stats::all(&life.responses[*before], &life.responses[response]),
+                None => stats::gauges(&life.responses[response]),
             };
             assert!(is_same(&printed, &right), "run {number}: {}: expected {right:?}, printed {printed:?}", life.name);
             values += printed.len();
             rates += printed.len() - stats::GAUGES.len();
             if has_start {
-                last.insert(index, answer);
+                last.insert(index, response);
             }
         }
         assert_eq!(ports, BTreeSet::new(), "run {number} printed unknown containers: {output}");
@@ -172,7 +172,7 @@ fn assert_right(soak: &[Run], lives: &[Life]) {
 }
 
 /// Splits a line of stderr into the container's name and the reason.
-fn complaint(line: &str) -> (&str, &str) {
+fn diagnostic(line: &str) -> (&str, &str) {
     let (name, rest) = line
         .strip_prefix("mackerel-plugin-wasm: gostats: ")
         .and_then(|line| line.split_once(" ("))

@@ -43,14 +43,14 @@ impl Minutes {
     }
 
     /// Runs on a machine without faults.
-    fn run_well(&mut self) {
+    fn run_normally(&mut self) {
         let output = self.run().without_diagnostics();
-        assert!(self.knows_rates(&output), "{output}");
+        assert!(self.has_rates(&output), "{output}");
     }
 
     /// Returns whether the counters are printed. Asserts that they are right.
     #[track_caller]
-    fn knows_rates(&self, output: &Output) -> bool {
+    fn has_rates(&self, output: &Output) -> bool {
         let printed = output.metrics().of(&self.stub_target.key());
         let rates: Vec<_> = stats::COUNTERS.iter().filter_map(|counter| printed.get(*counter)).collect();
         assert!(rates.iter().all(|rate| (**rate - 7.0).abs() < 1e-9), "{output}");
@@ -75,14 +75,14 @@ impl Minutes {
 
     /// Runs twice, damages the state, and runs twice more: the first run after it has one diagnostic and no rates, the
     /// second one is normal. Returns the diagnostic.
-    fn survives(mut self, spoil: impl Fn(&Path)) -> String {
+    fn recovers_from(mut self, spoil: impl Fn(&Path)) -> String {
         let _ = self.run().without_diagnostics();
-        self.run_well();
+        self.run_normally();
         spoil(&self.file());
         let output = self.run();
-        assert!(!self.knows_rates(&output), "rates after the state was damaged: {output}");
+        assert!(!self.has_rates(&output), "rates after the state was damaged: {output}");
         assert_eq!(output.stderr.lines().count(), 1, "{output}");
-        self.run_well();
+        self.run_normally();
         self.mask(&output.stderr)
     }
 
@@ -115,7 +115,7 @@ fn entries(folder: &Path) -> Vec<String> {
 fn state_is_private_and_the_only_file() {
     let mut minutes = Minutes::new();
     let _ = minutes.run().without_diagnostics();
-    minutes.run_well();
+    minutes.run_normally();
     let folder = minutes.agent.state_folder();
     assert_eq!(entries(minutes.agent.workdir()).len(), 1);
     assert_eq!(mode(&folder), 0o700);
@@ -133,7 +133,7 @@ fn state_defaults_to_the_temporary_folder() {
     let mut minutes =
         Minutes::of(Agent::without_engine().with_env("MACKEREL_PLUGIN_WORKDIR", "").with_env("TMPDIR", temp.path()));
     let _ = minutes.run().without_diagnostics();
-    minutes.run_well();
+    minutes.run_normally();
     assert_eq!(entries(temp.path()).len(), 1);
     assert_eq!(entries(minutes.agent.workdir()).len(), 0);
 }
@@ -141,7 +141,7 @@ fn state_defaults_to_the_temporary_folder() {
 #[test]
 fn garbage_is_ignored_with_one_warning() {
     let complaints = [&b""[..], b"garbage", b"{", b"[]", b"{}", b"null", b"\xff\xfe\x00"].map(|content| {
-        let complaint = Minutes::new().survives(|file| fs::write(file, content).expect("a new file"));
+        let complaint = Minutes::new().recovers_from(|file| fs::write(file, content).expect("a new file"));
         format!("{}\n    {complaint}", content.escape_ascii())
     });
     insta::assert_snapshot!(complaints.concat(), @r"
@@ -164,7 +164,7 @@ fn garbage_is_ignored_with_one_warning() {
 
 #[test]
 fn truncated_state_is_ignored_with_one_warning() {
-    let complaint = Minutes::new().survives(|file| {
+    let complaint = Minutes::new().recovers_from(|file| {
         let whole = fs::read(file).expect("a file that can be read");
         // Cut within the first target's name, so that the diagnostic does not depend on the numbers.
         fs::write(file, &whole[..30]).expect("a new file");
@@ -181,17 +181,17 @@ fn state_truncated_anywhere_is_ignored_with_one_warning() {
         let file = fs::File::options().write(true).open(minutes.file()).expect("a new file");
         file.set_len(length).expect("a file that can be cut");
         let output = minutes.run();
-        assert!(!minutes.knows_rates(&output), "cut to {length} bytes: {output}");
+        assert!(!minutes.has_rates(&output), "cut to {length} bytes: {output}");
         assert_eq!(output.stderr.lines().count(), 1, "cut to {length} bytes: {output}");
         assert!(output.stderr.contains(" is not read, so counters are shown from the next run on: EOF "), "{output}");
     }
-    minutes.run_well();
+    minutes.run_normally();
 }
 
 #[test]
 fn other_formats_are_ignored_with_one_warning() {
     let complaints = [0, 2].map(|format| {
-        Minutes::new().survives(|file| {
+        Minutes::new().recovers_from(|file| {
             let mut state = read(file);
             assert_eq!(state["format"], 1);
             state["format"] = format.into();
@@ -207,7 +207,7 @@ fn other_formats_are_ignored_with_one_warning() {
 
 #[test]
 fn enormous_state_is_ignored_with_one_warning() {
-    let complaint = Minutes::new().survives(|file| {
+    let complaint = Minutes::new().recovers_from(|file| {
         let file = fs::File::options().write(true).open(file).expect("a new file");
         file.set_len(1 << 40).expect("a sparse file");
     });
@@ -218,7 +218,7 @@ fn enormous_state_is_ignored_with_one_warning() {
 fn symbolic_link_is_not_followed() {
     let elsewhere = tempfile::tempdir().expect("a temporary folder");
     let target = elsewhere.path().join("target");
-    let complaint = Minutes::new().survives(|file| {
+    let complaint = Minutes::new().recovers_from(|file| {
         fs::rename(file, &target).expect("a file that can be moved");
         symlink(&target, file).expect("a new link");
         // A change of the content would be visible.
@@ -240,15 +240,15 @@ fn special_file_is_ignored_with_one_warning() {
         }
     };
     let mut complaints = vec![
-        Minutes::new().survives(node(FileType::Fifo, false)),
-        Minutes::new().survives(|file| {
+        Minutes::new().recovers_from(node(FileType::Fifo, false)),
+        Minutes::new().recovers_from(|file| {
             fs::remove_file(file).expect("our own file");
             std::os::unix::net::UnixListener::bind(file).expect("a socket");
         }),
     ];
     if skip::is_root("a device in place of the state") {
         // Endless zeros.
-        complaints.push(Minutes::new().survives(node(FileType::CharacterDevice, true)));
+        complaints.push(Minutes::new().recovers_from(node(FileType::CharacterDevice, true)));
     }
     insta::assert_snapshot!(complaints.concat(), @"
     mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it is no regular file
@@ -264,7 +264,7 @@ fn unreadable_state_is_ignored_with_one_warning() {
     // Root can read everything unless it loses that capability.
     let agent = if is_root { Agent::without_engine().with_launcher(&launcher) } else { Agent::without_engine() };
     let close = |file: &Path| fs::set_permissions(file, Permissions::from_mode(0o000)).expect("our own file");
-    insta::assert_snapshot!(Minutes::of(agent).survives(close), @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: Permission denied (os error 13)");
+    insta::assert_snapshot!(Minutes::of(agent).recovers_from(close), @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: Permission denied (os error 13)");
 }
 
 /// A file with the name of the temporary file: a leftover of another run, or anything else.
@@ -281,9 +281,9 @@ fn leftover_temporary_file_is_replaced() {
     ];
     for put in puts {
         put(&new(&minutes));
-        minutes.run_well();
+        minutes.run_normally();
         assert_eq!(entries(&minutes.agent.state_folder()).len(), 2);
-        minutes.run_well();
+        minutes.run_normally();
     }
     assert_eq!(fs::read(elsewhere.path()).expect("a file"), b"");
 }
@@ -301,7 +301,7 @@ fn state_is_unchanged_without_a_lock() {
         fs::remove_file(&lock).or_else(|_| fs::remove_dir(&lock)).expect("it is there");
         put();
         let output = minutes.run();
-        assert!(minutes.knows_rates(&output), "the state is still read: {output}");
+        assert!(minutes.has_rates(&output), "the state is still read: {output}");
         assert_eq!(fs::read(minutes.file()).expect("our own file"), before);
         minutes.mask(&output.stderr)
     });
@@ -310,7 +310,7 @@ fn state_is_unchanged_without_a_lock() {
     mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written: its lock: Too many levels of symbolic links (os error 40)
     ");
     fs::remove_file(&lock).expect("our own link");
-    minutes.run_well();
+    minutes.run_normally();
 }
 
 /// Fills the disk with the state, frees it again, and returns the diagnostics: values are printed, and the state does
@@ -319,19 +319,19 @@ fn on_a_disk(options: &str, spoil: impl Fn(&mut Disk), mend: impl Fn(&mut Disk))
     let mut disk = Disk::with(options)?;
     let mut minutes = Minutes::of(Agent::without_engine().with_workdir(disk.path()));
     let _ = minutes.run().without_diagnostics();
-    minutes.run_well();
+    minutes.run_normally();
     spoil(&mut disk);
     let (before, files) = (fs::read(minutes.file()).expect("our own file"), entries(&minutes.agent.state_folder()));
     let [first, second] = [(); 2].map(|()| {
         let output = minutes.run();
-        assert!(minutes.knows_rates(&output), "the state is still read: {output}");
+        assert!(minutes.has_rates(&output), "the state is still read: {output}");
         assert_eq!(fs::read(minutes.file()).expect("our own file"), before);
         assert_eq!(entries(&minutes.agent.state_folder()), files);
         minutes.mask(&output.stderr)
     });
     assert_eq!(first, second);
     mend(&mut disk);
-    minutes.run_well();
+    minutes.run_normally();
     assert_ne!(fs::read(minutes.file()).expect("our own file"), before);
     Some(first)
 }
@@ -367,7 +367,7 @@ fn first_run_on_a_full_or_read_only_disk_has_no_state() {
         let mut minutes = Minutes::of(Agent::without_engine().with_workdir(disk.path()));
         for _ in 0..2 {
             let output = minutes.run();
-            assert!(!minutes.knows_rates(&output), "{output}");
+            assert!(!minutes.has_rates(&output), "{output}");
             assert_eq!(output.stderr.lines().count(), 1, "{output}");
             complaints.push_str(&minutes.mask(&output.stderr));
         }
@@ -378,8 +378,8 @@ fn first_run_on_a_full_or_read_only_disk_has_no_state() {
             disk.remount("rw");
         }
         let output = minutes.run().without_diagnostics();
-        assert!(!minutes.knows_rates(&output), "{output}");
-        minutes.run_well();
+        assert!(!minutes.has_rates(&output), "{output}");
+        minutes.run_normally();
     }
     insta::assert_snapshot!(complaints, @"
     mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written, so the old one stays: No space left on device (os error 28)
@@ -393,10 +393,10 @@ fn first_run_on_a_full_or_read_only_disk_has_no_state() {
 
 /// Sets the machine's clock between two runs, in effect: moves the times in the state in the other direction, those of
 /// the last run and of the counters. Returns the printed counters.
-fn with_the_clock_set(by: Duration, forward: bool) {
+fn run_with_clock_set(by: Duration, forward: bool) {
     let mut minutes = Minutes::new();
     let _ = minutes.run();
-    minutes.run_well();
+    minutes.run_normally();
     let moved = |time: &mut Value| {
         let before = time.as_u64().expect("a time in ns");
         let by = u64::try_from(by.as_nanos()).expect("less than 584 years");
@@ -407,22 +407,22 @@ fn with_the_clock_set(by: Duration, forward: bool) {
         moved(&mut target["reading"]["time"]);
     });
     let output = minutes.run().without_diagnostics();
-    assert!(!minutes.knows_rates(&output), "rates after the clock was set by {by:?}: {output}");
-    minutes.run_well();
+    assert!(!minutes.has_rates(&output), "rates after the clock was set by {by:?}: {output}");
+    minutes.run_normally();
 }
 
 #[test]
 fn clock_set_back_omits_rates() {
     // A little: the time between both runs is positive, but wrong.
     for seconds in [20, 30, 60, 3600, 400_000_000] {
-        with_the_clock_set(Duration::from_secs(seconds), false);
+        run_with_clock_set(Duration::from_secs(seconds), false);
     }
 }
 
 #[test]
 fn clock_set_forward_omits_rates() {
     for seconds in [20, 3600, 400_000_000] {
-        with_the_clock_set(Duration::from_secs(seconds), true);
+        run_with_clock_set(Duration::from_secs(seconds), true);
     }
 }
 
@@ -436,8 +436,8 @@ fn state_from_the_future_omits_rates() {
         }
     });
     let output = minutes.run().without_diagnostics();
-    assert!(!minutes.knows_rates(&output), "{output}");
-    minutes.run_well();
+    assert!(!minutes.has_rates(&output), "{output}");
+    minutes.run_normally();
 }
 
 #[test]
@@ -457,7 +457,7 @@ fn state_is_whole_whenever_a_run_is_killed() {
         // Only the temporary file, which the next run overwrites.
         let files = entries(&minutes.agent.state_folder());
         assert!(files.len() <= 3 && files.iter().all(|name| name.contains(".json")), "{files:?}");
-        minutes.run_well();
+        minutes.run_normally();
         assert_eq!(entries(&minutes.agent.state_folder()).len(), 2);
     }
     println!("{printed} of 60 had printed before");
@@ -469,7 +469,7 @@ fn without_a_folder(obstruct: impl Fn(&Path)) -> String {
     obstruct(&minutes.agent.state_folder());
     let [first, second] = [(); 2].map(|()| {
         let output = minutes.run();
-        assert!(!minutes.knows_rates(&output), "{output}");
+        assert!(!minutes.has_rates(&output), "{output}");
         assert_eq!(output.stderr.lines().count(), 1, "{output}");
         minutes.mask(&output.stderr)
     });
@@ -521,7 +521,7 @@ fn missing_work_folder_disables_the_state() {
         let mut minutes =
             Minutes::of(Agent::without_engine().with_env("MACKEREL_PLUGIN_WORKDIR", folder.path().join(name)));
         let output = minutes.run();
-        assert!(!minutes.knows_rates(&output), "{output}");
+        assert!(!minutes.has_rates(&output), "{output}");
         mask::path(&output.stderr, folder.path(), "FOLDER")
     });
     insta::assert_snapshot!(complaints.concat(), @"
@@ -538,13 +538,13 @@ fn folder_in_place_of_the_file_disables_the_state() {
     fs::remove_file(&file).expect("our own file");
     fs::create_dir(&file).expect("a new folder");
     let output = minutes.run();
-    assert!(!minutes.knows_rates(&output));
+    assert!(!minutes.has_rates(&output));
     assert_eq!(output.stderr.lines().count(), 1, "{output}");
     assert!(file.is_dir());
     insta::assert_snapshot!(minutes.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: WORKDIR/mackerel-plugin-wasm-0/FILE.json is a folder: remove it");
     fs::remove_dir(&file).expect("it is empty");
     let _ = minutes.run();
-    minutes.run_well();
+    minutes.run_normally();
 }
 
 #[test]
@@ -555,11 +555,11 @@ fn state_is_unchanged_while_another_run_holds_the_lock() {
     let lock = fs::File::open(minutes.file().with_extension("json.lock")).expect("a lock file");
     lock.lock().expect("the lock");
     let output = minutes.run();
-    assert!(minutes.knows_rates(&output), "the state is still read: {output}");
+    assert!(minutes.has_rates(&output), "the state is still read: {output}");
     assert_eq!(fs::read(minutes.file()).expect("our own file"), before);
     insta::assert_snapshot!(minutes.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written: another run has held its lock for too long");
     drop(lock);
-    minutes.run_well();
+    minutes.run_normally();
 }
 
 #[test]
@@ -576,7 +576,7 @@ fn state_is_separate_for_each_prefix_and_collector_option() {
     // Options that do not change the values share the state.
     let _ = minutes.agent.run(&format!("run gostats --target {target} --timeout 3 --deadline 9 --verbose")).exits(0);
     assert_eq!(minutes.agent.state_files().len(), 3);
-    minutes.run_well();
+    minutes.run_normally();
 }
 
 #[test]

@@ -247,7 +247,7 @@ fn file_that_is_not_a_collector_is_not_installed() {
 
 /// Damages the compiled code, and returns the diagnostics: the right collector runs, and the next run uses new code.
 #[track_caller]
-fn spoiling_the_code(spoil: impl FnOnce(&Path)) -> String {
+fn damaging_the_code(spoil: impl FnOnce(&Path)) -> String {
     let operator = Operator::with_strange();
     assert_eq!(operator.runs("strange"), "");
     spoil(&operator.file("code"));
@@ -271,20 +271,20 @@ fn changed_compiled_code_is_never_run() {
     let other = foreign_code();
     let write = |code: &Path, bytes: &[u8]| fs::write(code, bytes).expect("our own file");
     let complaints = [
-        spoiling_the_code(|code| write(code, &other)),
-        spoiling_the_code(|code| {
+        damaging_the_code(|code| write(code, &other)),
+        damaging_the_code(|code| {
             let content = fs::read(code).expect("our own file");
             write(code, &content[..content.len() / 2]);
         }),
-        spoiling_the_code(|code| write(code, b"")),
-        spoiling_the_code(|code| {
+        damaging_the_code(|code| write(code, b"")),
+        damaging_the_code(|code| {
             let mut content = fs::read(code).expect("our own file");
             let middle = content.len() / 2;
             content[middle..middle + 4096].fill(0xcc);
             write(code, &content);
         }),
         // With the same size and time.
-        spoiling_the_code(|code| {
+        damaging_the_code(|code| {
             let modified = fs::metadata(code).and_then(|meta| meta.modified()).expect("our own file");
             let mut content = fs::read(code).expect("our own file");
             content.reverse();
@@ -296,14 +296,14 @@ fn changed_compiled_code_is_never_run() {
                 .expect("our own file");
         }),
         // Another file in its place.
-        spoiling_the_code(|code| {
+        damaging_the_code(|code| {
             let new = code.with_extension("moved");
             write(&new, &other);
             fs::set_permissions(&new, Permissions::from_mode(0o600)).expect("our own file");
             fs::rename(&new, code).expect("our own files");
         }),
-        spoiling_the_code(|code| fs::remove_file(code).expect("our own file")),
-        spoiling_the_code(|code| fs::set_permissions(code, Permissions::from_mode(0o660)).expect("our own file")),
+        damaging_the_code(|code| fs::remove_file(code).expect("our own file")),
+        damaging_the_code(|code| fs::set_permissions(code, Permissions::from_mode(0o660)).expect("our own file")),
     ];
     insta::assert_snapshot!(complaints.concat());
 }
@@ -313,12 +313,12 @@ fn compiled_code_must_be_a_regular_file() {
     let elsewhere = TempDir::new().expect("a temporary folder");
     let away = elsewhere.path().join("code");
     let complaints = [
-        spoiling_the_code(|code| {
+        damaging_the_code(|code| {
             fs::copy(code, &away).expect("our own files");
             fs::remove_file(code).expect("our own file");
             symlink(&away, code).expect("a link");
         }),
-        spoiling_the_code(|code| {
+        damaging_the_code(|code| {
             fs::remove_file(code).expect("our own file");
             rustix::fs::mknodat(rustix::fs::CWD, code, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
         }),
@@ -332,7 +332,7 @@ fn files_of_another_user_are_not_run() {
         return;
     }
     let give_away = |path: &Path| chown(path, Some(12345), Some(12345)).expect("root can change the owner");
-    let code = spoiling_the_code(|code| give_away(code));
+    let code = damaging_the_code(|code| give_away(code));
     let others = ["wasm", "json"].map(|extension| {
         let operator = Operator::with_strange();
         give_away(&operator.file(extension));

@@ -13,7 +13,7 @@ const GONE: &str = "mackerel-plugin-wasm: docker: gone: it was stopped or remove
 
 /// Runs with three containers, one of which is removed or stopped at the first moment that `when` accepts. Returns the
 /// output and the expected keys of the two others.
-fn run_and_do_away_with_one(
+fn run_and_interrupt(
     engine: &Engine,
     source: &str,
     how: fn(&Engine, &str),
@@ -52,7 +52,7 @@ fn container_removed_after_the_list_is_one_line() {
     let Some(engine) = Engine::find_local() else { return };
     for how in [Engine::remove, Engine::stop] {
         for source in SOURCES {
-            let (output, others) = run_and_do_away_with_one(engine, source, how, listed);
+            let (output, others) = run_and_interrupt(engine, source, how, listed);
             assert_eq!(output.stderr, GONE, "{source}: {output}");
             assert_eq!(output.metrics().keys(), others, "{source}: {output}");
         }
@@ -62,7 +62,7 @@ fn container_removed_after_the_list_is_one_line() {
 #[test]
 fn container_removed_during_its_stats_is_one_line_or_complete() {
     let Some(engine) = Engine::find_local() else { return };
-    let (output, others) = run_and_do_away_with_one(engine, "api", Engine::remove, asked_for_stats);
+    let (output, others) = run_and_interrupt(engine, "api", Engine::remove, asked_for_stats);
     println!("{output}");
     // The engine may have counted before the removal.
     let metrics = output.metrics();
@@ -76,7 +76,7 @@ fn container_removed_during_its_stats_is_one_line_or_complete() {
 fn container_removed_from_podman_is_one_line() {
     let Some(podman) = Podman::start() else { return };
     for source in ["api", "auto"] {
-        let (output, others) = run_and_do_away_with_one(&podman, source, Engine::remove, listed);
+        let (output, others) = run_and_interrupt(&podman, source, Engine::remove, listed);
         assert_eq!(output.stderr, GONE, "{source}: {output}");
         assert_eq!(output.metrics().keys(), others, "{source}: {output}");
     }
