@@ -161,7 +161,7 @@ fn assert_true(agent: &Agent, words: &str) -> usize {
 
 #[test]
 fn too_many_metrics_suggests_options() {
-    let (_stand_in, engine) = fleet(20);
+    let (_target, engine) = fleet(20);
     let agent = Agent::with_docker_host(&engine.host());
     let output = agent.run("plan gostats --instance-name name").exits(0).without_diagnostics();
     insta::assert_snapshot!(output.stdout, @"
@@ -191,7 +191,7 @@ fn too_many_metrics_suggests_options() {
 
 #[test]
 fn suggestions_respect_other_options() {
-    let (_stand_in, engine) = fleet(20);
+    let (_target, engine) = fleet(20);
     let agent = Agent::with_docker_host(&engine.host());
     for options in [
         "--select memory.* --select gc.*",
@@ -208,7 +208,7 @@ fn suggestions_respect_other_options() {
 
 #[test]
 fn text_and_json_agree() {
-    let (_stand_in, engine) = fleet(20);
+    let (_target, engine) = fleet(20);
     let agent = Agent::with_docker_host(&engine.host());
     for options in ["", "--total sum,max --targets-graph", "--total sum --total-only --select memory.*"] {
         let words = format!("gostats --instance-name name {options}");
@@ -248,7 +248,7 @@ fn text_of(value: &Value) -> &str {
 
 #[test]
 fn printed_command_matches_the_options() {
-    let (_stand_in, engine) = fleet(1);
+    let (_target, engine) = fleet(1);
     let agent = Agent::with_docker_host(&engine.host());
     let plan = plan(&agent, "gostats --instance-name name --select memory.*");
     insta::assert_snapshot!(text_of(&plan["command"]), @"mackerel-plugin-wasm run gostats --instance-name name --select 'memory.*'");
@@ -258,7 +258,7 @@ fn printed_command_matches_the_options() {
 
 #[test]
 fn few_metrics_suggest_nothing() {
-    let (_stand_in, engine) = fleet(2);
+    let (_target, engine) = fleet(2);
     let agent = Agent::with_docker_host(&engine.host());
     let output = agent.run("plan gostats --instance-name name").exits(0).without_diagnostics();
     insta::assert_snapshot!(output.stdout, @"
@@ -321,7 +321,7 @@ fn failed_targets_are_counted_separately() {
 
 #[test]
 fn invalid_options_are_rejected_as_by_run() {
-    let (_stand_in, engine) = fleet(1);
+    let (_target, engine) = fleet(1);
     let agent = Agent::with_docker_host(&engine.host());
     for words in [
         "",

@@ -175,10 +175,7 @@ pub fn docker_on_v1(read: &str) -> Value {
             "online_cpus": 2,
             "throttling_data": {"periods": 4315, "throttled_periods": 4313, "throttled_time": 241_944_862_981_u64},
         },
-        "precpu_stats": {
-            "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
-            "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
-        },
+        "precpu_stats": no_cpu_time(),
         "memory_stats": {
             "usage": 104_857_600,
             "max_usage": 134_217_728,
@@ -221,10 +218,7 @@ pub fn docker_on_v2(read: &str) -> Value {
             "online_cpus": 4,
             "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
         },
-        "precpu_stats": {
-            "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
-            "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
-        },
+        "precpu_stats": no_cpu_time(),
         "memory_stats": {
             "usage": 50_331_648,
             "stats": {
@@ -239,21 +233,12 @@ pub fn docker_on_v2(read: &str) -> Value {
             },
             "limit": 2_147_483_648_u64,
         },
-        "blkio_stats": {
-            "io_service_bytes_recursive": [
+        "blkio_stats": block_io(&json!([
                 {"major": 259, "minor": 0, "op": "read", "value": 1_048_576},
                 {"major": 259, "minor": 0, "op": "write", "value": 2_097_152},
                 {"major": 259, "minor": 4, "op": "read", "value": 512},
                 {"major": 259, "minor": 4, "op": "write", "value": 1024},
-            ],
-            "io_serviced_recursive": null,
-            "io_queue_recursive": null,
-            "io_service_time_recursive": null,
-            "io_wait_time_recursive": null,
-            "io_merged_recursive": null,
-            "io_time_recursive": null,
-            "sectors_recursive": null,
-        },
+            ])),
         "num_procs": 0,
         "storage_stats": {},
         "networks": {"eth0": traffic([500_000, 600, 0, 0], [700_000, 800, 0, 0])},
@@ -266,16 +251,7 @@ pub fn podman(read: &str) -> Value {
         "read": read,
         "preread": "0001-01-01T00:00:00Z",
         "pids_stats": {"current": 4},
-        "blkio_stats": {
-            "io_service_bytes_recursive": [],
-            "io_serviced_recursive": null,
-            "io_queue_recursive": null,
-            "io_service_time_recursive": null,
-            "io_wait_time_recursive": null,
-            "io_merged_recursive": null,
-            "io_time_recursive": null,
-            "sectors_recursive": null,
-        },
+        "blkio_stats": block_io(&json!([])),
         "num_procs": 0,
         "storage_stats": {},
         "cpu_stats": {
@@ -304,30 +280,39 @@ pub fn podman(read: &str) -> Value {
 
 /// Returns the stats of Docker for a container that stopped during the request: the usual form without values.
 pub fn stopped() -> Value {
-    let zeros = json!({
-        "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
-        "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
-    });
     json!({
         "read": "0001-01-01T00:00:00Z",
         "preread": "0001-01-01T00:00:00Z",
         "pids_stats": {},
-        "blkio_stats": {
-            "io_service_bytes_recursive": null,
-            "io_serviced_recursive": null,
-            "io_queue_recursive": null,
-            "io_service_time_recursive": null,
-            "io_wait_time_recursive": null,
-            "io_merged_recursive": null,
-            "io_time_recursive": null,
-            "sectors_recursive": null,
-        },
+        "blkio_stats": block_io(&json!(null)),
         "num_procs": 0,
         "storage_stats": {},
-        "cpu_stats": zeros,
-        "precpu_stats": zeros,
+        "cpu_stats": no_cpu_time(),
+        "precpu_stats": no_cpu_time(),
         "memory_stats": {},
         "name": "/api",
+    })
+}
+
+/// Returns `blkio_stats` that count only bytes.
+fn block_io(bytes: &Value) -> Value {
+    json!({
+        "io_service_bytes_recursive": bytes,
+        "io_serviced_recursive": null,
+        "io_queue_recursive": null,
+        "io_service_time_recursive": null,
+        "io_wait_time_recursive": null,
+        "io_merged_recursive": null,
+        "io_time_recursive": null,
+        "sectors_recursive": null,
+    })
+}
+
+/// Returns the `cpu_stats` of a time without a container.
+fn no_cpu_time() -> Value {
+    json!({
+        "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
+        "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
     })
 }
 
