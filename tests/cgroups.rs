@@ -391,16 +391,16 @@ fn assert_omitted_one_by_one(files: &Files, fleet: &Fleet, write: &dyn Fn(bool),
     let whole = printed(&|| {});
     let mut wrong = Vec::new();
     for (path, figures) in depends {
-        let is_told = |key: &&str| !figures.iter().any(|start| key.starts_with(start));
-        let told: Vec<_> = keys(&whole).into_iter().filter(is_told).collect();
-        assert!(told.len() < whole.len(), "{figures:?} are in {whole:?}");
+        let is_reported = |key: &&str| !figures.iter().any(|start| key.starts_with(start));
+        let reported: Vec<_> = keys(&whole).into_iter().filter(is_reported).collect();
+        assert!(reported.len() < whole.len(), "{figures:?} are in {whole:?}");
         let mut compare = |what: &str, printed: &Values| {
             let printed = keys(printed);
             let differ = |one: &[&str], other: &[&str]| {
                 one.iter().copied().filter(|key| !other.contains(key)).collect::<Vec<_>>().join(" ")
             };
-            if printed != told {
-                let (more, less) = (differ(&printed, &told), differ(&told, &printed));
+            if printed != reported {
+                let (more, less) = (differ(&printed, &reported), differ(&reported, &printed));
                 wrong.push(format!("{what} as {path}: too much is [{more}], missing is [{less}]"));
             }
         };

@@ -351,7 +351,7 @@ fn missing_stats_are_omitted_not_zero() {
         ("/pids_stats", &["processes."]),
         ("/pids_stats/limit", &["processes.limit"]),
     ] {
-        let told: Vec<_> = keys(&all)
+        let reported: Vec<_> = keys(&all)
             .into_iter()
             .filter(|key| {
                 !untold.iter().any(|untold| key == untold || untold.ends_with('.') && key.starts_with(untold))
@@ -367,7 +367,7 @@ fn missing_stats_are_omitted_not_zero() {
             with(whole.clone(), [(place, empty)]),
             without(whole.clone(), place),
         ] {
-            assert_eq!(keys(&printed(ALL, [&first, &second(&first)])), told, "without {place}: {first}");
+            assert_eq!(keys(&printed(ALL, [&first, &second(&first)])), reported, "without {place}: {first}");
         }
     }
 }

@@ -120,7 +120,7 @@ fn every_container_is_listed_with_its_outcome_and_reason() {
     let explanation = explain(&agent, &words);
     assert_eq!(explanation["engine"], engine.host());
     assert_eq!(explanation["notes"], json!([]));
-    let mut told = String::new();
+    let mut reported = String::new();
     for container in [&normal, &several, &portless, &other, &stopped, &paused] {
         let mut row = row(&explanation, container.name()).clone();
         assert_eq!(row["container"]["id"], container.id());
@@ -129,9 +129,9 @@ fn every_container_is_listed_with_its_outcome_and_reason() {
         row["milliseconds"] = json!(row["milliseconds"].is_f64());
         row["why"] = json!(line(row["why"].as_str().expect("a text")));
         row.as_object_mut().expect("an object").remove("container");
-        told.extend([&short(container), ": ", &masked(&mask::ports(&row.to_string())), "\n"]);
+        reported.extend([&short(container), ": ", &masked(&mask::ports(&row.to_string())), "\n"]);
     }
-    insta::assert_snapshot!(told, @r#"
+    insta::assert_snapshot!(reported, @r#"
     normal: {"address":"127.0.0.1:PORT","collected":true,"considered":true,"counters":6,"error":null,"metrics":15,"milliseconds":true,"name":"PORT","port":8080,"warnings":[],"why":"the only published port, bound to 0.0.0.0"}
     several: {"address":null,"collected":false,"considered":true,"counters":0,"error":"publishes several ports (8080, 9090): choose one, such as --container-port 8080","metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"publishes several ports (8080, 9090): choose one, such as --container-port 8080"}
     portless: {"address":null,"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"it publishes no TCP port"}
@@ -294,13 +294,13 @@ fn fixed_targets_are_shown_with_their_result() {
 
     let explanation = explain(&agent, &words);
     assert_eq!(explanation["engine"], json!(null));
-    let mut told = String::new();
+    let mut reported = String::new();
     for row in rows(&explanation) {
         let mut row = row.clone();
         row["milliseconds"] = json!(row["milliseconds"].is_f64());
-        told.extend([&masked(&row.to_string()), "\n"]);
+        reported.extend([&masked(&row.to_string()), "\n"]);
     }
-    insta::assert_snapshot!(told, @r#"
+    insta::assert_snapshot!(reported, @r#"
     {"address":"127.0.0.1:FAILING","collected":false,"considered":true,"container":null,"counters":0,"error":"answered 500 Internal Server Error instead of 200 OK","metrics":0,"milliseconds":true,"name":"FAILING","port":null,"warnings":[],"why":"--target"}
     {"address":"127.0.0.2:GOOD","collected":true,"considered":true,"container":null,"counters":6,"error":null,"metrics":15,"milliseconds":true,"name":"GOOD","port":null,"warnings":[],"why":"--target"}
     {"address":"127.0.0.3:1","collected":false,"considered":true,"container":null,"counters":0,"error":"no connection: Connection refused (os error 111)","metrics":0,"milliseconds":true,"name":"1","port":null,"warnings":[],"why":"--target"}

@@ -216,15 +216,15 @@ fn both_sources_agree_about_the_same_work() {
         container.do_work(&format!("-write 8 -to /data/file -send 100000 -address {address}"));
     });
     let [cgroup, api] = arounds.each_ref().map(|around| &around.after.values);
-    let told = |key: &&String| counts_operations("api") || !key.starts_with("blkio.io_serviced.");
-    assert_eq!(cgroup.keys().filter(told).collect::<Vec<_>>(), api.keys().collect::<Vec<_>>());
+    let reported = |key: &&String| counts_operations("api") || !key.starts_with("blkio.io_serviced.");
+    assert_eq!(cgroup.keys().filter(reported).collect::<Vec<_>>(), api.keys().collect::<Vec<_>>());
 
     // The growth is the same, so all rates differ only by the time between the readings.
     let longer = cgroup["network.packets.sent"] / api["network.packets.sent"];
     let ((least, most), (exact, _)) = (arounds[0].seconds(), arounds[1].seconds());
     assert!((exact / most..=exact / least).contains(&longer), "{longer} for {exact} s and for {least} to {most} s");
     let counted = |key: &&String| key.starts_with("blkio.") || key.starts_with("network.") && key.contains("sent");
-    for key in cgroup.keys().filter(told).filter(counted) {
+    for key in cgroup.keys().filter(reported).filter(counted) {
         assert_near(cgroup[key], api[key] * longer, cgroup[key] * ROUNDING);
     }
     for key in ["memory.rss", "memory_limit.used", "memory_limit.limit", "memory_percentage.used"] {

@@ -217,19 +217,19 @@ fn text_and_json_agree() {
         // Cells are at least two blanks apart.
         let cells =
             |line: &str| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join("|");
-        let mut told: Vec<String> = Vec::new();
+        let mut reported: Vec<String> = Vec::new();
         for row in plan["graphs"].as_array().expect("graphs") {
-            told.push(format!("{}|{}|{}", text_of(&row["key"]), text_of(&row["label"]), row["metrics"]));
+            reported.push(format!("{}|{}|{}", text_of(&row["key"]), text_of(&row["label"]), row["metrics"]));
         }
-        told.push(format!("in all|{} targets|{}", plan["targets"], plan["metrics"]));
+        reported.push(format!("in all|{} targets|{}", plan["targets"], plan["metrics"]));
         for host in plan["hosts"].as_array().expect("hosts") {
             let (limit, over) = (number(&host["limit"]), number(&host["over"]));
             let verdict = if over > 0 { format!("{over} over") } else { format!("{} left", limit - metrics(&plan)) };
             assert_eq!(over, metrics(&plan).saturating_sub(limit), "{plan}");
-            told.push(format!("a {} host has {limit} metrics: {verdict}", text_of(&host["kind"])));
+            reported.push(format!("a {} host has {limit} metrics: {verdict}", text_of(&host["kind"])));
         }
         for suggestion in plan["suggestions"].as_array().expect("suggestions") {
-            told.push(format!("{}|{}", suggestion["metrics"], text_of(&suggestion["options"])));
+            reported.push(format!("{}|{}", suggestion["metrics"], text_of(&suggestion["options"])));
         }
         let headings = ["GRAPH|LABEL|METRICS", "METRICS|OPTIONS"];
         let prose = |line: &str| line.starts_with("Fewer, by ") || line.starts_with("The host's other plugins ");
@@ -238,7 +238,7 @@ fn text_and_json_agree() {
             .into_iter()
             .filter(|line| !line.is_empty() && !headings.contains(&line.as_str()) && !prose(line))
             .collect();
-        assert_eq!(lines, told, "{text}");
+        assert_eq!(lines, reported, "{text}");
     }
 }
 

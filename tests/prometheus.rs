@@ -40,7 +40,7 @@ fn pages(app: &Container) -> Vec<String> {
 
 /// Returns the value of a series on a page.
 #[track_caller]
-fn told(page: &str, series: &str) -> f64 {
+fn reported(page: &str, series: &str) -> f64 {
     let value = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     value.unwrap_or_else(|| panic!("no {series} in {page}")).parse().expect("a number")
 }
@@ -73,13 +73,13 @@ fn values_are_those_of_the_app() {
         for (output, page) in [(&first, one), (&second, two)] {
             let values = output.metrics().of(&key);
             for (metric, series) in GAUGES {
-                assert_eq!(values.get(metric), Some(&told(page, series)), "{metric} in {output}");
+                assert_eq!(values.get(metric), Some(&reported(page, series)), "{metric} in {output}");
             }
         }
         let (first, second) = (first.metrics().of(&key), second.metrics().of(&key));
         assert_eq!((first.len(), second.len()), (GAUGES.len(), GAUGES.len() + COUNTERS.len()), "{first:?} {second:?}");
         for (metric, series) in COUNTERS {
-            let growth = told(two, series) - told(one, series);
+            let growth = reported(two, series) - reported(one, series);
             let rate = second.get(metric).unwrap_or_else(|| panic!("no {metric} in {second:?}"));
             assert!(growth > 0.0 || series.contains("0.1"), "{series} did not grow");
             let allowed = growth / longest..=growth / shortest;

@@ -72,16 +72,20 @@ fn values_are_those_of_info() {
     let longest = before.elapsed().as_secs_f64();
 
     for (redis, keys, expires, hits, misses) in [(&small, 1.0, 0.0, 1.0, 0.0), (&large, 4.0, 1.0, 2.0, 1.0)] {
-        let (one, two, told) = (printed(&first, redis), printed(&second, redis), info(redis));
+        let (one, two, reported) = (printed(&first, redis), printed(&second, redis), info(redis));
         assert_eq!((two["keys.keys"], two["keys.expires"]), (keys, expires), "{second}");
         // Only the collector itself.
         assert_eq!(two["clients.connected_clients"].to_bits(), 1_f64.to_bits(), "{second}");
-        assert_eq!(two["capacity.percentage_of_clients"].to_bits(), (100.0 / told["maxclients"]).to_bits(), "{second}");
+        assert_eq!(
+            two["capacity.percentage_of_clients"].to_bits(),
+            (100.0 / reported["maxclients"]).to_bits(),
+            "{second}"
+        );
         for name in ["used_memory", "used_memory_rss", "used_memory_peak", "used_memory_lua"] {
-            let (value, told) = (two[&format!("memory.{name}")], told[name]);
-            assert!((told / 2.0..told * 2.0).contains(&value), "{name} is {value}, and {told} by INFO");
+            let (value, reported) = (two[&format!("memory.{name}")], reported[name]);
+            assert!((reported / 2.0..reported * 2.0).contains(&value), "{name} is {value}, and {reported} by INFO");
         }
-        assert!((0.0..=told["uptime_in_seconds"]).contains(&two["uptime.uptime_in_seconds"]), "{second}");
+        assert!((0.0..=reported["uptime_in_seconds"]).contains(&two["uptime.uptime_in_seconds"]), "{second}");
         let per_minute = |count: f64| count * 60.0 / longest..=count * 60.0 / shortest;
         for (metric, growth) in [("keyspace.keyspace_hits", hits), ("keyspace.keyspace_misses", misses)] {
             assert!(per_minute(growth).contains(&two[metric]), "{metric} is {} in {second}", two[metric]);
@@ -112,9 +116,9 @@ fn replica_and_cluster_are_reported() {
     assert_eq!(main["clients.connected_slaves"].to_bits(), 1_f64.to_bits(), "{output}");
     assert!((0.0..=10.0).contains(&main["lag.slave0_lag"]), "{output}");
     assert!((0.0..1000.0).contains(&main["offset_delay.slave0_offset_delay"]), "{output}");
-    let told = redis_cli(&cluster, "CLUSTER INFO");
+    let reported = redis_cli(&cluster, "CLUSTER INFO");
     let cluster = printed(&output, &cluster);
-    assert!(told.contains("cluster_state:fail") && told.contains("cluster_known_nodes:1"), "{told}");
+    assert!(reported.contains("cluster_state:fail") && reported.contains("cluster_known_nodes:1"), "{reported}");
     assert_eq!((cluster["cluster_state.cluster_state"], cluster["cluster.cluster_known_nodes"]), (0.0, 1.0));
     assert_eq!(main.keys().find(|key| key.starts_with("cluster")), None, "{output}");
 }

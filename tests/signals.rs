@@ -50,15 +50,16 @@ impl Squares {
     #[track_caller]
     fn check(&self, output: &Output) -> bool {
         let printed = output.metrics().of(&self.stub_target.key());
-        let Some(told) = printed.get("runtime.goroutine_num") else {
+        let Some(reported) = printed.get("runtime.goroutine_num") else {
             assert!(printed.is_empty(), "{output}");
             return false;
         };
         let before = self.remembered.get();
         let numbers = before + 1..=self.stub_target.requests() as u64;
-        let is_told = |number: &u64| (stats::gauges(&answer(*number))["runtime.goroutine_num"] - told).abs() < 0.5;
+        let is_reported =
+            |number: &u64| (stats::gauges(&answer(*number))["runtime.goroutine_num"] - reported).abs() < 0.5;
         let number =
-            numbers.into_iter().find(is_told).unwrap_or_else(|| panic!("no response after {before}: {output}"));
+            numbers.into_iter().find(is_reported).unwrap_or_else(|| panic!("no response after {before}: {output}"));
         let right =
             if before == 0 { stats::gauges(&answer(number)) } else { stats::all(&answer(before), &answer(number)) };
         stats::assert_same(&printed, &right);

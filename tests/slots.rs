@@ -291,7 +291,7 @@ fn goroutines(output: &Output) -> BTreeMap<String, f64> {
 
 #[test]
 fn overlapping_runs_agree_about_slots() {
-    let (_stand_ins, containers) = numbered(["a", "b", "c", "d"]);
+    let (_targets, containers) = numbered(["a", "b", "c", "d"]);
     for _ in 0..5 {
         // Both runs read the state before they get a response. One of them does not know the first container, so by
         // itself it would count from the second on.
@@ -322,7 +322,7 @@ fn overlapping_runs_agree_about_slots() {
 
 #[test]
 fn slots_are_numbered_for_each_label_value() {
-    let (_stand_ins, mut containers) = numbered(["a", "b", "c", "d", "e", "f"]);
+    let (_targets, mut containers) = numbered(["a", "b", "c", "d", "e", "f"]);
     let labels = [Some("web"), Some("web"), Some("db"), None, Some("shop/eu"), Some("")];
     for (container, label) in containers.iter_mut().zip(labels) {
         container["Labels"] = label.map_or(json!({}), |label| json!({"com.example.role": label}));
@@ -348,7 +348,7 @@ fn slots_are_numbered_for_each_label_value() {
 
 #[test]
 fn unsaved_slots_are_not_assigned_and_totals_remain() {
-    let (_stand_ins, containers) = numbered(["a", "b", "c"]);
+    let (_targets, containers) = numbered(["a", "b", "c"]);
     let (two, three) = (containers[..2].to_vec(), containers.clone());
     let command = "run gostats --instance-name slot --select *.goroutine_num --total sum,avg --targets-graph";
     let said = |agent: &Agent, output: &Output| {
@@ -389,7 +389,7 @@ fn unsaved_slots_are_not_assigned_and_totals_remain() {
 
 #[test]
 fn unsaved_slots_alone_print_nothing() {
-    let (_stand_ins, containers) = numbered(["a", "b"]);
+    let (_targets, containers) = numbered(["a", "b"]);
     let engine = FakeEngine::with_containers(containers);
     let agent = Agent::with_docker_host(&engine.host());
     fs::write(agent.state_folder(), "").expect("a file in a new folder");
@@ -400,7 +400,7 @@ fn unsaved_slots_alone_print_nothing() {
 
 #[test]
 fn slots_of_different_filters_are_separate() {
-    let (_stand_ins, containers) = numbered(["a", "b", "c"]);
+    let (_targets, containers) = numbered(["a", "b", "c"]);
     let engine = Changing::with(containers.clone());
     let agent = Agent::with_docker_host(&engine.engine.host());
     let run = |format: &str| {

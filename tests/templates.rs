@@ -191,8 +191,8 @@ fn project_contains_the_contract_and_prints_the_next_steps() {
         let name = format!("in-{language}");
         let command = format!("new {name} --lang {language} --dir {}", folder.path().display());
         let output = Agent::without_engine().run(&command).exits(0).without_diagnostics();
-        let told = output.stdout.replace(&folder.path().display().to_string(), "DIR");
-        insta::assert_snapshot!(format!("new_{language}"), told);
+        let reported = output.stdout.replace(&folder.path().display().to_string(), "DIR");
+        insta::assert_snapshot!(format!("new_{language}"), reported);
         let wit = |folder: &Path| {
             let files = fs::read_dir(folder).expect("a folder of WIT").flatten();
             let mut files: Vec<_> =

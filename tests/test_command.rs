@@ -144,10 +144,10 @@ fn recording_replays_a_stopped_go_app() {
     assert_eq!(app.served().len(), 1, "a recording sends one request");
     let (id, image) = (app.id().to_owned(), app.image().to_owned());
     let target: Value = serde_json::from_str(&desk.files("app")["target.json"]).expect("JSON");
-    let told = json!([id, app.name(), image, 8080]);
+    let reported = json!([id, app.name(), image, 8080]);
     app.remove();
     let container = &target["container"];
-    assert_eq!(json!([container["id"], container["name"], container["image"], container["port"]]), told);
+    assert_eq!(json!([container["id"], container["name"], container["image"], container["port"]]), reported);
 
     for _ in 0..2 {
         let replayed = test(&format!("gostats --path /stats {}", desk.replay("app"))).exits(0);
@@ -703,8 +703,8 @@ fn contract_violations_in_describe_are_found() {
     for name in names {
         let file = component(&format!("evil/{name}"));
         let output = test(&format!("{file} --target 127.0.0.1:1")).exits(1);
-        let told = format!("{}{}", output.stdout, output.stderr).replace(&file, "FILE");
-        add(&mut page, name, told.lines().map(str::to_owned));
+        let reported = format!("{}{}", output.stdout, output.stderr).replace(&file, "FILE");
+        add(&mut page, name, reported.lines().map(str::to_owned));
     }
     insta::assert_snapshot!(page, @"
     describe_traps

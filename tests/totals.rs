@@ -80,17 +80,17 @@ fn totals_match_the_values_of_the_same_output() {
     let command = format!("run gostats --filter {} --path /stats --total sum,avg,max,min", group.filter());
 
     let first = agent.run(&command).exits(0).without_diagnostics();
-    let told = assert_totals(&first, "gostats", &TOTALS);
+    let reported = assert_totals(&first, "gostats", &TOTALS);
     let gauges: BTreeMap<_, _> = stats::GAUGES.iter().map(|name| ((*name).to_owned(), apps.len())).collect();
-    assert_eq!(told, gauges);
+    assert_eq!(reported, gauges);
 
     let second = agent.run(&command).exits(0).without_diagnostics();
-    let told = assert_totals(&second, "gostats", &TOTALS);
+    let reported = assert_totals(&second, "gostats", &TOTALS);
     // A metric that fell in an app, such as released memory, has no rate there.
     let is_steady = |name: &str| name != "heap.heap_released";
     let names = stats::GAUGES.into_iter().chain(stats::COUNTERS).filter(|name| is_steady(name));
     let right: BTreeMap<_, _> = names.map(|name| (name.to_owned(), apps.len())).collect();
-    assert_eq!(told.into_iter().filter(|(name, _)| is_steady(name)).collect::<BTreeMap<_, _>>(), right);
+    assert_eq!(reported.into_iter().filter(|(name, _)| is_steady(name)).collect::<BTreeMap<_, _>>(), right);
 }
 
 #[test]
@@ -288,11 +288,11 @@ fn totals_of_wildcard_metrics_have_no_definitions() {
     work(one, 2);
     work(two, 7);
     let second = agent.run(&command).exits(0).without_diagnostics();
-    let told = assert_totals(&second, "prometheus", &["sum", "max"]);
-    assert!(told.values().all(|count| *count == 2), "{told:?}");
+    let reported = assert_totals(&second, "prometheus", &["sum", "max"]);
+    assert!(reported.values().all(|count| *count == 2), "{reported:?}");
     let kept = printed(&second, "prometheus_sum", false)["promapp_kept_bytes.value"].concat();
     assert_eq!(kept, (17 << 20).to_string(), "a mebibyte for each piece of work");
-    insta::assert_snapshot!(told.into_keys().collect::<Vec<_>>().join("\n"), @"
+    insta::assert_snapshot!(reported.into_keys().collect::<Vec<_>>().join("\n"), @"
     go_goroutines.value
     promapp_kept_bytes.value
     promapp_latency_seconds_bucket.rate.le_0_1
