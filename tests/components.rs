@@ -62,7 +62,7 @@ fn component_file_has_the_definitions_and_help_of_the_built_in() {
 #[test]
 fn files_that_are_not_collectors_are_rejected_with_the_reason() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let complaint = |name: &str, content: &[u8]| {
+    let diagnostic = |name: &str, content: &[u8]| {
         let path = folder.path().join(name);
         fs::write(&path, content).expect("a file in a new folder");
         let output = Agent::without_engine().run(&format!("run {}", path.display())).exits(1);
@@ -70,18 +70,18 @@ fn files_that_are_not_collectors_are_rejected_with_the_reason() {
         assert_eq!(output.stderr.lines().count(), 1, "{output}");
         mask::path(&output.stderr, folder.path(), "FOLDER")
     };
-    let complaints = [
-        complaint("empty.wasm", b""),
-        complaint("text.wasm", b"(component)"),
-        complaint("words.wasm", "name: a collector, in 言葉\n".as_bytes()),
-        complaint("native.wasm", b"\x7fELF\x02\x01\x01"),
-        complaint("archive.wasm", b"\x1f\x8b\x08\0\0\0\0\0"),
-        complaint("bytes.wasm", b"\0\x01\x02\x03"),
-        complaint("another-version.wasm", b"\0asm\x02\0\0\0"),
-        complaint("core-module.wasm", b"\0asm\x01\0\0\0"),
-        complaint("other-component.wasm", b"\0asm\x0d\0\x01\0"),
+    let diagnostics = [
+        diagnostic("empty.wasm", b""),
+        diagnostic("text.wasm", b"(component)"),
+        diagnostic("words.wasm", "name: a collector, in 言葉\n".as_bytes()),
+        diagnostic("native.wasm", b"\x7fELF\x02\x01\x01"),
+        diagnostic("archive.wasm", b"\x1f\x8b\x08\0\0\0\0\0"),
+        diagnostic("bytes.wasm", b"\0\x01\x02\x03"),
+        diagnostic("another-version.wasm", b"\0asm\x02\0\0\0"),
+        diagnostic("core-module.wasm", b"\0asm\x01\0\0\0"),
+        diagnostic("other-component.wasm", b"\0asm\x0d\0\x01\0"),
     ];
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     mackerel-plugin-wasm: FOLDER/empty.wasm: is no collector: it is empty; a collector is a component of the world mackerel:collector/plugin@0.1.1
     mackerel-plugin-wasm: FOLDER/text.wasm: is no collector: it is WebAssembly as text, which has to be made binary first; a collector is a component of the world mackerel:collector/plugin@0.1.1
     mackerel-plugin-wasm: FOLDER/words.wasm: is no collector: it is a text file; a collector is a component of the world mackerel:collector/plugin@0.1.1
@@ -93,7 +93,7 @@ fn files_that_are_not_collectors_are_rejected_with_the_reason() {
     mackerel-plugin-wasm: FOLDER/other-component.wasm: is no collector: it is a component that exports nothing; a collector is a component of the world mackerel:collector/plugin@0.1.1
     ");
     let whole = fs::read(component("gostats")).expect("a file that can be read");
-    let cut = complaint("cut.wasm", &whole[..whole.len() / 2]);
+    let cut = diagnostic("cut.wasm", &whole[..whole.len() / 2]);
     assert!(cut.starts_with("mackerel-plugin-wasm: FOLDER/cut.wasm: "), "{cut}");
 }
 
@@ -112,7 +112,7 @@ fn every_wat_file_has_a_scenario() {
 }
 
 /// Runs a WAT collector on a target that responds with an empty object.
-fn run_text(name: &str) -> Output {
+fn run_wat(name: &str) -> Output {
     let target = StubTarget::serving(json!({}));
     let output = Agent::without_engine().run(&format!("run {} --target {}", text(name), target.target()));
     assert!(output.peak < PEAK, "{} bytes: {output}", output.peak);
@@ -126,15 +126,15 @@ fn text(name: &str) -> String {
 
 /// Returns the one line of a collector that reports nothing.
 #[track_caller]
-fn refusal(name: &str) -> String {
-    let output = run_text(name).exits(1);
+fn rejection(name: &str) -> String {
+    let output = run_wat(name).exits(1);
     assert_eq!(output.stdout, "", "{output}");
     one_line(&output).replace(&text(name), "evil.wasm")
 }
 
 #[test]
 fn valid_wat_collector_runs() {
-    let output = run_text("honest").exits(0).without_diagnostics();
+    let output = run_wat("honest").exits(0).without_diagnostics();
     let keys: Vec<_> = output.metrics().keys().iter().map(|key| mask::digits(key, "text.", "PORT")).collect();
     assert_eq!(keys, ["text.PORT.text.one"]);
 }
@@ -143,199 +143,199 @@ fn valid_wat_collector_runs() {
 
 #[test]
 fn a_command() {
-    insta::assert_snapshot!(refusal("a_command"), @"mackerel-plugin-wasm: evil.wasm: is no collector but a program for the command line: it exports wasi:cli/run@0.2.6; a collector is a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(rejection("a_command"), @"mackerel-plugin-wasm: evil.wasm: is no collector but a program for the command line: it exports wasi:cli/run@0.2.6; a collector is a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn a_core_module() {
-    insta::assert_snapshot!(refusal("a_core_module"), @"mackerel-plugin-wasm: evil.wasm: is no collector but a core module: a collector is a component of the world mackerel:collector/plugin@0.1.1; build it for a target of components, such as Rust's wasm32-wasip2, or make it one by `mackerel-plugin-wasm componentize`");
+    insta::assert_snapshot!(rejection("a_core_module"), @"mackerel-plugin-wasm: evil.wasm: is no collector but a core module: a collector is a component of the world mackerel:collector/plugin@0.1.1; build it for a target of components, such as Rust's wasm32-wasip2, or make it one by `mackerel-plugin-wasm componentize`");
 }
 
 #[test]
 fn a_wit_package() {
-    insta::assert_snapshot!(refusal("a_wit_package"), @"mackerel-plugin-wasm: evil.wasm: is no collector but a WIT package: it describes interfaces, and has no code; a collector is a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(rejection("a_wit_package"), @"mackerel-plugin-wasm: evil.wasm: is no collector but a WIT package: it describes interfaces, and has no code; a collector is a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn an_empty_component() {
-    insta::assert_snapshot!(refusal("an_empty_component"), @"mackerel-plugin-wasm: evil.wasm: is no collector: it is a component that exports nothing; a collector is a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(rejection("an_empty_component"), @"mackerel-plugin-wasm: evil.wasm: is no collector: it is a component that exports nothing; a collector is a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn an_http_server() {
-    insta::assert_snapshot!(refusal("an_http_server"), @"mackerel-plugin-wasm: evil.wasm: is no collector but an HTTP server: it exports wasi:http/incoming-handler@0.2.6; a collector is a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(rejection("an_http_server"), @"mackerel-plugin-wasm: evil.wasm: is no collector but an HTTP server: it exports wasi:http/incoming-handler@0.2.6; a collector is a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn another_export() {
-    insta::assert_snapshot!(refusal("another_export"), @"mackerel-plugin-wasm: evil.wasm: is no collector: it is a component that exports evil:evil/metrics@0.1.0; a collector is a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(rejection("another_export"), @"mackerel-plugin-wasm: evil.wasm: is no collector: it is a component that exports evil:evil/metrics@0.1.0; a collector is a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn the_export_as_a_function() {
-    insta::assert_snapshot!(refusal("the_export_as_a_function"), @"mackerel-plugin-wasm: evil.wasm: is no collector: it is a component that exports describe; a collector is a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(rejection("the_export_as_a_function"), @"mackerel-plugin-wasm: evil.wasm: is no collector: it is a component that exports describe; a collector is a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn the_export_of_an_older_contract() {
-    insta::assert_snapshot!(refusal("the_export_of_an_older_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.0.1 of mackerel:collector, and this program runs 0.1.0 to 0.1.1: build the component against that");
+    insta::assert_snapshot!(rejection("the_export_of_an_older_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.0.1 of mackerel:collector, and this program runs 0.1.0 to 0.1.1: build the component against that");
 }
 
 #[test]
 fn the_export_of_another_contract() {
-    insta::assert_snapshot!(refusal("the_export_of_another_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.2.0 of mackerel:collector, and this program runs 0.1.0 to 0.1.1: update this program");
+    insta::assert_snapshot!(rejection("the_export_of_another_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.2.0 of mackerel:collector, and this program runs 0.1.0 to 0.1.1: update this program");
 }
 
 #[test]
 fn the_export_with_other_types() {
-    insta::assert_snapshot!(refusal("the_export_with_other_types"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: expected 1-tuple, found 0-tuple");
+    insta::assert_snapshot!(rejection("the_export_with_other_types"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: expected 1-tuple, found 0-tuple");
 }
 
 // Parts inside a valid collector.
 
 #[test]
 fn a_choice_with_line_breaks() {
-    insta::assert_snapshot!(refusal("a_choice_with_line_breaks"), @r"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: the option 'kind' has a word or default that cannot be shown: '\u{1b}[2Jbad\r\nmackerel-plugin-wasm: a false l'");
+    insta::assert_snapshot!(rejection("a_choice_with_line_breaks"), @r"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: the option 'kind' has a word or default that cannot be shown: '\u{1b}[2Jbad\r\nmackerel-plugin-wasm: a false l'");
 }
 
 #[test]
 fn a_default_with_escapes() {
-    insta::assert_snapshot!(refusal("a_default_with_escapes"), @r"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: the option 'kind' has a word or default that cannot be shown: '\u{1b}[2J\r\nroot\t\u{202e}# a false line.'");
+    insta::assert_snapshot!(rejection("a_default_with_escapes"), @r"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: the option 'kind' has a word or default that cannot be shown: '\u{1b}[2J\r\nroot\t\u{202e}# a false line.'");
 }
 
 #[test]
 fn a_hundred_thousand_options() {
-    insta::assert_snapshot!(refusal("a_hundred_thousand_options"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector handed over more than 4 MiB at once (a fixed limit)");
+    insta::assert_snapshot!(rejection("a_hundred_thousand_options"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector handed over more than 4 MiB at once (a fixed limit)");
 }
 
 #[test]
 fn a_memory_larger_than_allowed() {
-    insta::assert_snapshot!(refusal("a_memory_larger_than_allowed"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector needs more than 64 MiB of memory (--memory-limit)");
+    insta::assert_snapshot!(rejection("a_memory_larger_than_allowed"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector needs more than 64 MiB of memory (--memory-limit)");
 }
 
 #[test]
 fn a_name_of_a_mebibyte() {
-    insta::assert_snapshot!(refusal("a_name_of_a_mebibyte"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: its name 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…");
+    insta::assert_snapshot!(rejection("a_name_of_a_mebibyte"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: its name 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…");
 }
 
 #[test]
 fn a_name_that_is_not_utf8() {
-    insta::assert_snapshot!(refusal("a_name_that_is_not_utf8"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: invalid utf-8 sequence of 1 bytes from index 0");
+    insta::assert_snapshot!(rejection("a_name_that_is_not_utf8"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: invalid utf-8 sequence of 1 bytes from index 0");
 }
 
 #[test]
 fn a_path_as_a_name() {
-    insta::assert_snapshot!(refusal("a_path_as_a_name"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: its name '../../etc/cron' is not made of a-z, 0-9 and -");
+    insta::assert_snapshot!(rejection("a_path_as_a_name"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: its name '../../etc/cron' is not made of a-z, 0-9 and -");
 }
 
 #[test]
 fn an_invalid_scope() {
-    insta::assert_snapshot!(refusal("an_invalid_scope"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: unexpected discriminant: 77");
+    insta::assert_snapshot!(rejection("an_invalid_scope"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: unexpected discriminant: 77");
 }
 
 #[test]
 fn a_summary_of_a_mebibyte() {
-    insta::assert_snapshot!(refusal("a_summary_of_a_mebibyte"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: its summary has 1048576 characters, 300 are the limit");
+    insta::assert_snapshot!(rejection("a_summary_of_a_mebibyte"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: its summary has 1048576 characters, 300 are the limit");
 }
 
 #[test]
 fn a_table_larger_than_allowed() {
-    insta::assert_snapshot!(refusal("a_table_larger_than_allowed"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector needs more than 100000 table elements (a fixed limit)");
+    insta::assert_snapshot!(rejection("a_table_larger_than_allowed"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector needs more than 100000 table elements (a fixed limit)");
 }
 
 #[test]
 fn a_thousand_options() {
-    insta::assert_snapshot!(refusal("a_thousand_options"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: it has 1000 options, 100 are the limit");
+    insta::assert_snapshot!(rejection("a_thousand_options"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: it has 1000 options, 100 are the limit");
 }
 
 #[test]
 fn an_option_of_the_host() {
-    insta::assert_snapshot!(refusal("an_option_of_the_host"), @"mackerel-plugin-wasm: the collector evil.wasm declares an option --target, which is the host's own: this is a fault of the collector");
+    insta::assert_snapshot!(rejection("an_option_of_the_host"), @"mackerel-plugin-wasm: the collector evil.wasm declares an option --target, which is the host's own: this is a fault of the collector");
 }
 
 #[test]
 fn post_return_spins() {
-    insta::assert_snapshot!(refusal("post_return_spins"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector computed for more than 1s (--cpu-limit)");
+    insta::assert_snapshot!(rejection("post_return_spins"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector computed for more than 1s (--cpu-limit)");
 }
 
 #[test]
 fn post_return_traps() {
-    insta::assert_snapshot!(refusal("post_return_traps"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector failed: wasm trap: wasm `unreachable` instruction executed");
+    insta::assert_snapshot!(rejection("post_return_traps"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector failed: wasm trap: wasm `unreachable` instruction executed");
 }
 
 #[test]
 fn a_description_beyond_memory() {
-    insta::assert_snapshot!(refusal("a_description_beyond_memory"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: pointer out of bounds of memory");
+    insta::assert_snapshot!(rejection("a_description_beyond_memory"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: pointer out of bounds of memory");
 }
 
 #[test]
 fn describe_spins() {
-    insta::assert_snapshot!(refusal("describe_spins"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector computed for more than 1s (a fixed limit)");
+    insta::assert_snapshot!(rejection("describe_spins"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector computed for more than 1s (a fixed limit)");
 }
 
 #[test]
 fn describe_takes_memory() {
-    insta::assert_snapshot!(refusal("describe_takes_memory"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector needs more than 64 MiB of memory (--memory-limit)");
+    insta::assert_snapshot!(rejection("describe_takes_memory"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector needs more than 64 MiB of memory (--memory-limit)");
 }
 
 #[test]
 fn describe_traps() {
-    insta::assert_snapshot!(refusal("describe_traps"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: wasm trap: wasm `unreachable` instruction executed");
+    insta::assert_snapshot!(rejection("describe_traps"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: wasm trap: wasm `unreachable` instruction executed");
 }
 
 #[test]
 fn options_without_end() {
-    insta::assert_snapshot!(refusal("options_without_end"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: list pointer/length out of bounds of memory");
+    insta::assert_snapshot!(rejection("options_without_end"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: list pointer/length out of bounds of memory");
 }
 
 #[test]
 fn realloc_misaligned() {
-    insta::assert_snapshot!(refusal("realloc_misaligned"), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector failed: realloc return: result not aligned");
+    insta::assert_snapshot!(rejection("realloc_misaligned"), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector failed: realloc return: result not aligned");
 }
 
 #[test]
 fn realloc_beyond_memory() {
-    insta::assert_snapshot!(refusal("realloc_beyond_memory"), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector failed: realloc return: beyond end of memory");
+    insta::assert_snapshot!(rejection("realloc_beyond_memory"), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector failed: realloc return: beyond end of memory");
 }
 
 #[test]
 fn realloc_spins() {
-    insta::assert_snapshot!(refusal("realloc_spins"), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector computed for more than 1s (a fixed limit)");
+    insta::assert_snapshot!(rejection("realloc_spins"), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector computed for more than 1s (a fixed limit)");
 }
 
 #[test]
 fn realloc_traps() {
-    insta::assert_snapshot!(refusal("realloc_traps"), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector failed: wasm trap: wasm `unreachable` instruction executed");
+    insta::assert_snapshot!(rejection("realloc_traps"), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector failed: wasm trap: wasm `unreachable` instruction executed");
 }
 
 #[test]
 fn samples_that_share_one_text() {
-    insta::assert_snapshot!(refusal("samples_that_share_one_text"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
+    insta::assert_snapshot!(rejection("samples_that_share_one_text"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
 }
 
 #[test]
 fn start_spins() {
-    insta::assert_snapshot!(refusal("start_spins"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector computed for more than 1s (a fixed limit)");
+    insta::assert_snapshot!(rejection("start_spins"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector computed for more than 1s (a fixed limit)");
 }
 
 #[test]
 fn start_takes_memory() {
-    insta::assert_snapshot!(refusal("start_takes_memory"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector needs more than 64 MiB of memory (--memory-limit)");
+    insta::assert_snapshot!(rejection("start_takes_memory"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector needs more than 64 MiB of memory (--memory-limit)");
 }
 
 #[test]
 fn start_takes_tables() {
-    insta::assert_snapshot!(refusal("start_takes_tables"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector needs more than 100000 table elements (a fixed limit)");
+    insta::assert_snapshot!(rejection("start_takes_tables"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector needs more than 100000 table elements (a fixed limit)");
 }
 
 #[test]
 fn start_traps() {
-    insta::assert_snapshot!(refusal("start_traps"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: wasm trap: wasm `unreachable` instruction executed");
+    insta::assert_snapshot!(rejection("start_traps"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector failed: wasm trap: wasm `unreachable` instruction executed");
 }
 
 #[test]
 fn the_same_option_twice() {
-    insta::assert_snapshot!(refusal("the_same_option_twice"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: the option 'path' is declared twice");
+    insta::assert_snapshot!(rejection("the_same_option_twice"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector broke its contract: the option 'path' is declared twice");
 }
 
 // Generated files that are too large to be written by hand.
@@ -350,8 +350,8 @@ fn a_component_that_compiles_for_long() {
     fs::write(&path, [honest, long].concat()).expect("a file in a new folder");
     let output = Agent::without_engine().run(&format!("run {} --target 127.0.0.1:1", path.display())).exits(1);
     assert_eq!(output.stdout, "");
-    let complaint = mask::path(&output.stderr, folder.path(), "FOLDER");
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: FOLDER/long.wasm: takes more than 15s to compile, which is the limit: install it, which may take longer: mackerel-plugin-wasm install FOLDER/long.wasm");
+    let diagnostic = mask::path(&output.stderr, folder.path(), "FOLDER");
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: FOLDER/long.wasm: takes more than 15s to compile, which is the limit: install it, which may take longer: mackerel-plugin-wasm install FOLDER/long.wasm");
 }
 
 /// Returns a core module with one function of `loops` loops. Functions are compiled in parallel, but the time for one
@@ -378,52 +378,52 @@ fn section(id: u8, content: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_thousand_instances() {
-    insta::assert_snapshot!(refusal("a_thousand_instances"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector is made of more than 100 instances, tables or memories (a fixed limit)");
+    insta::assert_snapshot!(rejection("a_thousand_instances"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector is made of more than 100 instances, tables or memories (a fixed limit)");
 }
 
 #[test]
 fn a_thousand_memories() {
-    insta::assert_snapshot!(refusal("a_thousand_memories"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector is made of more than 100 instances, tables or memories (a fixed limit)");
+    insta::assert_snapshot!(rejection("a_thousand_memories"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector is made of more than 100 instances, tables or memories (a fixed limit)");
 }
 
 #[test]
 fn a_thousand_tables() {
-    insta::assert_snapshot!(refusal("a_thousand_tables"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector is made of more than 100 instances, tables or memories (a fixed limit)");
+    insta::assert_snapshot!(rejection("a_thousand_tables"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector is made of more than 100 instances, tables or memories (a fixed limit)");
 }
 
 #[test]
 fn imports_a_function() {
-    insta::assert_snapshot!(refusal("imports_a_function"), @"mackerel-plugin-wasm: evil.wasm: needs what no collector gets: it imports root; of WASI, version 0.2 is offered");
+    insta::assert_snapshot!(rejection("imports_a_function"), @"mackerel-plugin-wasm: evil.wasm: needs what no collector gets: it imports root; of WASI, version 0.2 is offered");
 }
 
 #[test]
 fn imports_an_unknown_interface() {
-    insta::assert_snapshot!(refusal("imports_an_unknown_interface"), @"mackerel-plugin-wasm: evil.wasm: needs what no collector gets: it imports evil:evil/machine; of WASI, version 0.2 is offered");
+    insta::assert_snapshot!(rejection("imports_an_unknown_interface"), @"mackerel-plugin-wasm: evil.wasm: needs what no collector gets: it imports evil:evil/machine; of WASI, version 0.2 is offered");
 }
 
 #[test]
 fn imports_another_contract() {
-    insta::assert_snapshot!(refusal("imports_another_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.2.0 of mackerel:collector, and this program runs 0.1.0 to 0.1.1: update this program");
+    insta::assert_snapshot!(rejection("imports_another_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.2.0 of mackerel:collector, and this program runs 0.1.0 to 0.1.1: update this program");
 }
 
 #[test]
 fn imports_more_of_a_later_contract() {
-    insta::assert_snapshot!(refusal("imports_more_of_a_later_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.1.2 of mackerel:collector, and this program runs 0.1.0 to 0.1.1: update this program");
+    insta::assert_snapshot!(rejection("imports_more_of_a_later_contract"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.1.2 of mackerel:collector, and this program runs 0.1.0 to 0.1.1: update this program");
 }
 
 #[test]
 fn imports_of_another_type() {
-    insta::assert_snapshot!(refusal("imports_of_another_type"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.1.2 of mackerel:collector, and this program runs 0.1.0 to 0.1.1: update this program");
+    insta::assert_snapshot!(rejection("imports_of_another_type"), @"mackerel-plugin-wasm: evil.wasm: is made for version 0.1.2 of mackerel:collector, and this program runs 0.1.0 to 0.1.1: update this program");
 }
 
 #[test]
 fn imports_wasi_http() {
-    insta::assert_snapshot!(refusal("imports_wasi_http"), @"mackerel-plugin-wasm: evil.wasm: is no collector: component imports instance `wasi:http/outgoing-handler@0.2.0`, but a matching implementation was not found in the linker: instance export `handle` has the wrong type: type mismatch with parameters: expected 2-tuple, found 0-tuple; a collector is a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(rejection("imports_wasi_http"), @"mackerel-plugin-wasm: evil.wasm: is no collector: component imports instance `wasi:http/outgoing-handler@0.2.0`, but a matching implementation was not found in the linker: instance export `handle` has the wrong type: type mismatch with parameters: expected 2-tuple, found 0-tuple; a collector is a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn resources_of_its_own_without_end() {
-    insta::assert_snapshot!(refusal("resources_of_its_own_without_end"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector holds more than 1000 resources (a fixed limit)");
+    insta::assert_snapshot!(rejection("resources_of_its_own_without_end"), @"mackerel-plugin-wasm: evil.wasm: describe: the collector holds more than 1000 resources (a fixed limit)");
 }
 
 // Components that are accepted.
@@ -431,13 +431,13 @@ fn resources_of_its_own_without_end() {
 #[test]
 fn realloc_returns_one_address() {
     // The memory that it overwrites is its own.
-    let output = run_text("realloc_returns_one_address").exits(0).without_diagnostics();
+    let output = run_wat("realloc_returns_one_address").exits(0).without_diagnostics();
     assert_eq!(output.metrics().count(), 1, "{output}");
 }
 
 #[test]
 fn a_signalling_nan() {
-    let output = run_text("a_signalling_nan").exits(0);
+    let output = run_wat("a_signalling_nan").exits(0);
     assert_eq!(output.stdout, "");
     insta::assert_snapshot!(one_line(&output).replace(&text("a_signalling_nan"), "evil.wasm"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out a sample whose value is not a finite number: #.text.one");
 }

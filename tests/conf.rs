@@ -89,7 +89,7 @@ impl Plugin {
 }
 
 /// Returns stderr of a wrong command.
-fn complaint(arguments: &str) -> String {
+fn error(arguments: &str) -> String {
     let output = Agent::without_engine().run(arguments).exits(2);
     assert_eq!(output.stdout, "", "stdout of {output}");
     output.stderr
@@ -225,11 +225,11 @@ fn store_folder_of_an_installed_collector_is_included() {
     assert_eq!(plugin.arguments(), ["run", "strange", "--target", "127.0.0.1:1"]);
     let store = store.display().to_string();
     assert_eq!(plugin.env, BTreeMap::from([("MACKEREL_PLUGIN_WASM_STORE".to_owned(), store)]));
-    let (definitions, complaints) = plugin.run(folder.path(), "1");
-    assert!(definitions.contains("\"strange.#.memory\"") && complaints.is_empty(), "{definitions}{complaints}");
+    let (definitions, errors) = plugin.run(folder.path(), "1");
+    assert!(definitions.contains("\"strange.#.memory\"") && errors.is_empty(), "{definitions}{errors}");
     // An instance can only install from a registry.
-    let complaint = agent.run(&format!("conf strange {NEEDED}")).exits(2).stderr;
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: an instance has no file strange: mackerel-plugin-wasm push it to a registry, and install it from there");
+    let error = agent.run(&format!("conf strange {NEEDED}")).exits(2).stderr;
+    insta::assert_snapshot!(error, @"mackerel-plugin-wasm: an instance has no file strange: mackerel-plugin-wasm push it to a registry, and install it from there");
 }
 
 #[test]
@@ -254,9 +254,9 @@ fn agent_runs_the_typed_command() {
     let output = agent.run(&format!("conf gostats --filter {} {words}", group.filter())).exits(0).without_diagnostics();
     fs::write(&file, output.stdout).expect("a file");
     let plugin = Plugin::read(&fs::read_to_string(&file).expect("our own file"));
-    let (definitions, complaints) = plugin.run(folder.path(), "1");
+    let (definitions, errors) = plugin.run(folder.path(), "1");
     let typed = agent.definitions(&format!("run gostats --filter {} {words}", group.filter())).exits(0);
-    assert_eq!((definitions, complaints), (typed.stdout, String::new()));
+    assert_eq!((definitions, errors), (typed.stdout, String::new()));
     let keys = plugin.keys(folder.path());
     insta::assert_snapshot!(keys.join("\n"));
     assert_eq!(plugin.keys(folder.path()), keys, "a slot is kept");
@@ -653,7 +653,7 @@ fn registry_collector_is_installed_by_digest() {
 fn invalid_options_are_rejected_with_the_reason() {
     let other = |from: &str, to: &str| NEEDED.replace(from, to);
     let file = component("gostats");
-    let complaints = [
+    let errors = [
         "gostats --cloud-init".to_owned(),
         "gostats --ecs-cluster shop".to_owned(),
         "gostats --role shop:api".to_owned(),
@@ -669,11 +669,11 @@ fn invalid_options_are_rejected_with_the_reason() {
         format!("redis {NEEDED} --password-file /etc/redis/password --secret-from /etc/redis/password"),
         format!("{file} {NEEDED}"),
     ];
-    let complaints = complaints.map(|words| {
+    let errors = errors.map(|words| {
         let shown = words.replace(&file, "FILE").replace(NEEDED, "NEEDED");
-        format!("{shown}\n{}\n", complaint(&format!("conf {words}")).replace(&file, "FILE"))
+        format!("{shown}\n{}\n", error(&format!("conf {words}")).replace(&file, "FILE"))
     });
-    insta::assert_snapshot!(complaints.concat());
+    insta::assert_snapshot!(errors.concat());
     // A name of two words, and a secret in place of its location.
     let in_two = Command::new(program()).args(["conf", "gostats", "--cloud-init", "--ecs-cluster", "a b"]).output();
     let in_two = in_two.expect("the program can be started");
@@ -683,6 +683,6 @@ fn invalid_options_are_rejected_with_the_reason() {
 
     For more information, try '--help'.
     ");
-    let key = complaint(&format!("conf gostats {}", other("ssm:/mackerel/api-key", "s3cr3t")));
+    let key = error(&format!("conf gostats {}", other("ssm:/mackerel/api-key", "s3cr3t")));
     insta::assert_snapshot!("a_key_in_place_of_where_it_is", key);
 }

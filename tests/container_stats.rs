@@ -490,7 +490,7 @@ fn host_network_container_has_no_network_metrics() {
 /// Runs with three containers, one of which has this reply to the request for its stats. The others must be complete.
 /// Returns stderr.
 #[track_caller]
-fn complaint(reply: Reply, options: &str) -> String {
+fn diagnostics(reply: Reply, options: &str) -> String {
     let fleet = Fleet::of(&["api", "bad", "web"]);
     for name in ["api", "web"] {
         fleet.set_stats(name, &docker_on_v1(START));
@@ -517,7 +517,7 @@ fn removed_container_is_one_line_and_others_are_complete() {
         // A response that ends before its body.
         Reply::Whole(200, String::new()),
     ];
-    insta::assert_snapshot!(replies.map(|reply| complaint(reply, "")).concat(), @"
+    insta::assert_snapshot!(replies.map(|reply| diagnostics(reply, "")).concat(), @"
     mackerel-plugin-wasm: docker: bad: it was stopped or removed since the engine listed it
     mackerel-plugin-wasm: docker: bad: it was stopped or removed since the engine listed it
     mackerel-plugin-wasm: docker: bad: it was stopped or removed since the engine listed it
@@ -527,12 +527,12 @@ fn removed_container_is_one_line_and_others_are_complete() {
 
 #[test]
 fn stats_that_never_arrive_time_out_alone() {
-    insta::assert_snapshot!(complaint(Reply::NoResponse, "--timeout 1s"), @"mackerel-plugin-wasm: docker: bad: no answer from the engine after 1s (--timeout)");
+    insta::assert_snapshot!(diagnostics(Reply::NoResponse, "--timeout 1s"), @"mackerel-plugin-wasm: docker: bad: no answer from the engine after 1s (--timeout)");
 }
 
 #[test]
 fn stats_missing_at_the_deadline_do_not_affect_others() {
-    insta::assert_snapshot!(complaint(Reply::NoResponse, "--deadline 2s"), @"mackerel-plugin-wasm: docker: bad: no answer from the engine when the run's 2s were over (--deadline)");
+    insta::assert_snapshot!(diagnostics(Reply::NoResponse, "--deadline 2s"), @"mackerel-plugin-wasm: docker: bad: no answer from the engine when the run's 2s were over (--deadline)");
 }
 
 #[test]
@@ -543,8 +543,8 @@ fn engine_error_is_quoted() {
         Reply::Whole(500, String::new()),
         Reply::Whole(301, message("Moved Permanently")),
     ];
-    let complaints = replies.map(|reply| complaint(reply, ""));
-    insta::assert_snapshot!(complaints.concat(), @"
+    let diagnostics = replies.map(|reply| diagnostics(reply, ""));
+    insta::assert_snapshot!(diagnostics.concat(), @"
     mackerel-plugin-wasm: docker: bad: the engine does not tell: it answered 500 the daemon is on fire
     mackerel-plugin-wasm: docker: bad: the engine does not tell: it answered 500 <html>on fire</html>
     mackerel-plugin-wasm: docker: bad: the engine does not tell: it answered 500
@@ -555,8 +555,8 @@ fn engine_error_is_quoted() {
 #[test]
 fn response_that_is_not_stats_is_one_line() {
     let bodies = ["nonsense", "[]", "null", "{}", "1", "\"stats\"", "[null]", "{\"read\": null}", "{\"read\": 1}"];
-    let complaints = bodies.map(|body| format!("{body}\n    {}", complaint(Reply::Whole(200, body.to_owned()), "")));
-    insta::assert_snapshot!(complaints.concat(), @r#"
+    let diagnostics = bodies.map(|body| format!("{body}\n    {}", diagnostics(Reply::Whole(200, body.to_owned()), "")));
+    insta::assert_snapshot!(diagnostics.concat(), @r#"
     nonsense
         mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: expected ident at line 1 column NUMBER
     []
@@ -582,7 +582,7 @@ fn response_that_is_not_stats_is_one_line() {
 fn incomplete_stats_are_one_line() {
     // The first half, and only the head.
     let replies = [docker_on_v1(START).to_string(), "{".to_owned()].map(Reply::Half);
-    insta::assert_snapshot!(replies.map(|reply| complaint(reply, "")).concat(), @"
+    insta::assert_snapshot!(replies.map(|reply| diagnostics(reply, "")).concat(), @"
     mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer ended too early
     mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer ended too early
     ");
@@ -591,11 +591,11 @@ fn incomplete_stats_are_one_line() {
 #[test]
 fn stats_without_a_valid_time_are_one_line() {
     let times = ["", "yesterday", "2026-11-22", "2026-11-22T03:00:00", "2026-13-22T03:00:00Z", "9999999"];
-    let complaints = times.map(|read| {
+    let diagnostics = times.map(|read| {
         let body = docker_on_v1(read).to_string();
-        format!("{read}\n    {}", complaint(Reply::Whole(200, body), ""))
+        format!("{read}\n    {}", diagnostics(Reply::Whole(200, body), ""))
     });
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
 
         mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer has no time that can be read
     yesterday
@@ -623,11 +623,11 @@ fn stats_with_invalid_numbers_are_one_line() {
         json!(true),
         json!(18_446_744_073_709_551_616.0),
     ];
-    let complaints = numbers.map(|number| {
+    let diagnostics = numbers.map(|number| {
         let body = with(docker_on_v1(START), [("/pids_stats/current", number.clone())]).to_string();
-        format!("{number}\n    {}", complaint(Reply::Whole(200, body), ""))
+        format!("{number}\n    {}", diagnostics(Reply::Whole(200, body), ""))
     });
-    insta::assert_snapshot!(complaints.concat(), @r#"
+    insta::assert_snapshot!(diagnostics.concat(), @r#"
     1e+30
         mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: invalid type: floating point `1e+30`, expected u64 at line 1 column NUMBER
     -1
@@ -651,11 +651,11 @@ fn stats_with_invalid_numbers_are_one_line() {
 fn stats_of_another_shape_are_one_line() {
     let places =
         ["/cpu_stats", "/memory_stats/stats", "/blkio_stats/io_queue_recursive", "/networks", "/networks/eth0"];
-    let complaints = places.map(|place| {
+    let diagnostics = places.map(|place| {
         let body = with(docker_on_v1(START), [(place, json!(7))]).to_string();
-        format!("{place}\n    {}", complaint(Reply::Whole(200, body), ""))
+        format!("{place}\n    {}", diagnostics(Reply::Whole(200, body), ""))
     });
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     /cpu_stats
         mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer cannot be read: invalid type: integer `7`, expected struct ContainerCpuStats at line 1 column NUMBER
     /memory_stats/stats
@@ -706,8 +706,8 @@ fn largest_numbers_are_printed_or_omitted_without_overflow() {
 #[test]
 fn engine_error_is_escaped_and_truncated() {
     let forged = "a\nmackerel-plugin-wasm: all is well\u{1b}[2J\u{202e}\0";
-    insta::assert_snapshot!(complaint(Reply::Whole(500, message(forged)), ""), @r"mackerel-plugin-wasm: docker: bad: the engine does not tell: it answered 500 a\nmackerel-plugin-wasm: all is well\u{1b}[2J\u{202e}\0");
-    let endless = complaint(Reply::Whole(500, message(&"fire ".repeat(200_000))), "");
+    insta::assert_snapshot!(diagnostics(Reply::Whole(500, message(forged)), ""), @r"mackerel-plugin-wasm: docker: bad: the engine does not tell: it answered 500 a\nmackerel-plugin-wasm: all is well\u{1b}[2J\u{202e}\0");
+    let endless = diagnostics(Reply::Whole(500, message(&"fire ".repeat(200_000))), "");
     assert!(endless.lines().count() == 1 && endless.len() < 500, "{} bytes: {endless:.600}", endless.len());
 }
 
@@ -821,14 +821,14 @@ fn restart_metric_is_the_engines_count() {
 fn missing_restarts_and_health_are_one_line() {
     let replies =
         [Reply::Whole(404, message("No such container")), Reply::Whole(500, message("on fire")), Reply::NoResponse];
-    let complaints = replies.map(|reply| {
+    let diagnostics = replies.map(|reply| {
         let fleet = Fleet::of(&["api", "bad"]);
         fleet.set_reply("bad", Request::Inspect, reply);
         let output = fleet.run("--stats-source api --graphs memory,restarts,health --timeout 3s").exits(0);
         assert_eq!(stats_of(&output, "api").len(), 5, "{output}");
         format!("[{}] {}", keys(&stats_of(&output, "bad")).join(" "), fleet.mask(&output.stderr))
     });
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     [] mackerel-plugin-wasm: docker: bad: it was stopped or removed since the engine listed it
     [memory.cache memory.rss] mackerel-plugin-wasm: docker: bad: the collector wrote: omitted restarts and health: the engine does not tell: it answered 500 on fire
     mackerel-plugin-wasm: docker: bad: no counters, for the engine does not say when the container was started: it answered 500 on fire

@@ -336,7 +336,7 @@ fn existing_dashboard_is_replaced_by_id() {
 
 #[test]
 fn invalid_options_are_rejected_with_the_reason() {
-    let complaints = [
+    let errors = [
         "",
         "--role shop",
         "--role shop:",
@@ -345,10 +345,10 @@ fn invalid_options_are_rejected_with_the_reason() {
         "--role shop:api --select nonsense",
         "--role shop:api --total-only",
     ];
-    let complaints = complaints.map(|options| {
+    let errors = errors.map(|options| {
         let output = Agent::without_engine().run(&format!("dashboard gostats {options}")).exits(2);
         assert_eq!(output.stdout, "", "stdout of {output}");
         format!("{options}\n{}\n", output.stderr)
     });
-    insta::assert_snapshot!(complaints.concat());
+    insta::assert_snapshot!(errors.concat());
 }

@@ -9,17 +9,17 @@ use scenarios::fleet::Fleet;
 use serde_json::Value;
 
 /// Returns stderr of a wrong command.
-fn complaint(options: &str) -> String {
+fn error(options: &str) -> String {
     let output = Agent::without_engine().run(&format!("run {options}")).exits(2);
     assert_eq!(output.stdout, "", "stdout of {output}");
     output.stderr
 }
 
 /// Returns the first line of stderr for each command.
-fn complaints(options: &[&str]) -> String {
+fn errors(options: &[&str]) -> String {
     let first_line = |text: String| text.lines().next().unwrap_or_default().to_owned();
     let lines =
-        options.iter().map(|options| format!("{}\n    {}\n", options.escape_debug(), first_line(complaint(options))));
+        options.iter().map(|options| format!("{}\n    {}\n", options.escape_debug(), first_line(error(options))));
     lines.collect()
 }
 
@@ -176,7 +176,7 @@ fn unknown_graph_groups_are_rejected() {
         "docker --graphs",
         "docker --graphs \u{1b}[2J",
     ];
-    insta::assert_snapshot!(complaints(&lists), @r"
+    insta::assert_snapshot!(errors(&lists), @r"
     docker --graphs disk
         mackerel-plugin-wasm: docker: --graphs: unknown group 'disk'; available: cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health, all
     docker --graphs cpu,disk
@@ -217,7 +217,7 @@ fn options_without_effect_on_containers_are_rejected() {
         "docker --path /stats",
         "docker --scheme https",
     ];
-    insta::assert_snapshot!(complaints(&options), @"
+    insta::assert_snapshot!(errors(&options), @"
     docker --cpu-format permille
         error: invalid value 'permille' for '--cpu-format <CPU_FORMAT>'
     docker --stats-source procfs
@@ -240,12 +240,12 @@ fn options_without_effect_on_containers_are_rejected() {
 #[test]
 fn rejected_options_fail_definitions_too() {
     let output = Agent::without_engine().definitions("run docker --graphs disk").exits(2);
-    assert_eq!((output.stdout.as_str(), output.stderr), ("", complaint("docker --graphs disk")));
+    assert_eq!((output.stdout.as_str(), output.stderr), ("", error("docker --graphs disk")));
 }
 
 #[test]
 fn other_collectors_do_not_take_dockers_options() {
-    insta::assert_snapshot!(complaints(&["gostats --cpu-format usage", "gostats --graphs cpu"]), @"
+    insta::assert_snapshot!(errors(&["gostats --cpu-format usage", "gostats --graphs cpu"]), @"
     gostats --cpu-format usage
         error: unexpected argument '--cpu-format' found
     gostats --graphs cpu
@@ -258,7 +258,7 @@ fn other_collectors_do_not_take_stats_source() {
     for source in ["auto", "cgroup", "api"] {
         let right =
             "mackerel-plugin-wasm: --stats-source does not go with gostats: it does not ask what containers use\n";
-        assert_eq!(complaint(&format!("gostats --stats-source {source}")), right);
+        assert_eq!(error(&format!("gostats --stats-source {source}")), right);
     }
 }
 

@@ -13,7 +13,7 @@ use scenarios::{load, mask, stats};
 use serde_json::{Value, json};
 
 /// Runs with a fake engine and returns stderr.
-fn complaint(engine: &FakeEngine, code: i32) -> String {
+fn diagnostics(engine: &FakeEngine, code: i32) -> String {
     let output = Agent::with_docker_host(&engine.host()).run("run gostats --filter name=api").exits(code);
     assert_eq!(output.stdout, "", "{output}");
     output.stderr.replace(&engine.host(), "ENGINE").replace(engine.host().trim_start_matches("unix://"), "SOCKET")
@@ -32,13 +32,13 @@ fn missing_engine_is_one_line_with_the_address_and_the_fix() {
         "http://127.0.0.1:1",
         "tcp://no-such-host.invalid:2375",
     ];
-    let complaints = hosts.map(|host| {
+    let diagnostics = hosts.map(|host| {
         let output = Agent::with_docker_host(host).run("run gostats --filter name=api").exits(1);
         assert_eq!(output.stdout, "");
         assert_eq!(output.stderr.lines().count(), 1, "{output}");
         output.stderr
     });
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     mackerel-plugin-wasm: no answer from the container engine at unix:///nonexistent/docker.sock: there is no socket /nonexistent/docker.sock; is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
     mackerel-plugin-wasm: no answer from the container engine at tcp://127.0.0.1:1: Connection refused (os error 111); is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
     mackerel-plugin-wasm: no answer from the container engine at http://127.0.0.1:1: Connection refused (os error 111); is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
@@ -107,13 +107,13 @@ fn silent_engine_is_given_up_at_a_signal() {
 #[test]
 fn engine_error_is_quoted() {
     let fails = |_: &str| Reply::Whole(500, json!({"message": "the daemon is on fire"}).to_string());
-    insta::assert_snapshot!(complaint(&FakeEngine::replying(fails), 1), @"mackerel-plugin-wasm: the container engine at ENGINE answered 500: the daemon is on fire");
+    insta::assert_snapshot!(diagnostics(&FakeEngine::replying(fails), 1), @"mackerel-plugin-wasm: the container engine at ENGINE answered 500: the daemon is on fire");
 }
 
 #[test]
 fn html_response_is_one_line() {
     let speaks_html = |_: &str| Reply::Whole(200, "<html>Sign in</html>".to_owned());
-    insta::assert_snapshot!(complaint(&FakeEngine::replying(speaks_html), 1), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: expected value at line 1 column 1");
+    insta::assert_snapshot!(diagnostics(&FakeEngine::replying(speaks_html), 1), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: expected value at line 1 column 1");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn half_a_list_is_rejected() {
         Reply::Whole(200, list) if list.starts_with('[') => Reply::Half(list),
         other => other,
     });
-    insta::assert_snapshot!(complaint(&engine, 1), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: end of file before message length reached");
+    insta::assert_snapshot!(diagnostics(&engine, 1), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: end of file before message length reached");
 }
 
 #[test]
@@ -136,15 +136,15 @@ fn api_version_mismatch_is_quoted() {
                 fake_engine::default_reply(&[], path)
             }
         });
-        complaint(&engine, 1)
+        diagnostics(&engine, 1)
     };
-    let complaints = [
+    let diagnostics = [
         refuses(
             "client version 1.24 is too old. Minimum supported API version is 1.44, please upgrade your client to a newer version",
         ),
         refuses("client version 1.99 is too new. Maximum supported API version is 1.41"),
     ];
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     mackerel-plugin-wasm: the container engine at ENGINE answered 400: client version 1.24 is too old. Minimum supported API version is 1.44, please upgrade your client to a newer version
     mackerel-plugin-wasm: the container engine at ENGINE answered 400: client version 1.99 is too new. Maximum supported API version is 1.41
     ");
@@ -236,11 +236,11 @@ fn failed_inspection_omits_counters_and_keeps_gauges() {
         for _ in 0..2 {
             let output = agent.run("run gostats").exits(0);
             assert_eq!(output.metrics().count(), 9, "counters need the start time: {output}");
-            let complaint = format!(
+            let diagnostics = format!(
                 "mackerel-plugin-wasm: gostats: api (127.0.0.1:{}): no counters, for the engine does not say when the container was started: {cause}",
                 stub_target.port()
             );
-            assert!(output.stderr.starts_with(&complaint) && output.stderr.lines().count() == 1, "{output}");
+            assert!(output.stderr.starts_with(&diagnostics) && output.stderr.lines().count() == 1, "{output}");
         }
     }
 }
@@ -294,7 +294,7 @@ fn assert_small(output: &Output) {
 }
 
 /// Returns stderr of a run that prints nothing and takes little memory.
-fn complaint_of_a_small_run(engine: &FakeEngine) -> String {
+fn diagnostics_of_a_small_run(engine: &FakeEngine) -> String {
     let output = Agent::with_docker_host(&engine.host()).run("run gostats --filter name=api").exits(1);
     assert_small(&output);
     assert_eq!(output.stdout, "", "{output}");
@@ -305,11 +305,11 @@ fn complaint_of_a_small_run(engine: &FakeEngine) -> String {
 fn endless_list_is_one_line_and_takes_little_memory() {
     let _load = load::timed();
     let entry = format!("{},", container("api", "127.0.0.1", 1));
-    let complaints = floods("[", &entry).map(|(what, flood)| {
+    let diagnostics = floods("[", &entry).map(|(what, flood)| {
         let engine = FakeEngine::replying(move |_| flood.clone());
-        format!("{what}\n    {}", complaint_of_a_small_run(&engine))
+        format!("{what}\n    {}", diagnostics_of_a_small_run(&engine))
     });
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     values, announced
         mackerel-plugin-wasm: the container engine at ENGINE sent more than 32 MiB in one answer, which is the limit; --filter makes the list shorter
     values, chunked
@@ -331,12 +331,12 @@ fn endless_list_is_one_line_and_takes_little_memory() {
 fn endless_response_head_is_one_line_and_takes_little_memory() {
     let flood = Reply::Flood("HTTP/1.1 200 OK\r\n".to_owned(), "Field: value\r\n".to_owned());
     let engine = FakeEngine::replying(move |_| flood.clone());
-    insta::assert_snapshot!(complaint_of_a_small_run(&engine), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: message head is too large");
+    insta::assert_snapshot!(diagnostics_of_a_small_run(&engine), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: message head is too large");
 }
 
 #[test]
 fn endless_response_for_one_container_does_not_affect_others() {
-    let complaints = floods("{\"Tomorrow\":[", "{\"a\":1},").map(|(what, flood)| {
+    let diagnostics = floods("{\"Tomorrow\":[", "{\"a\":1},").map(|(what, flood)| {
         let of = |question: Request, options: &str| {
             let fleet = Fleet::of(&["api", "bad", "web"]);
             fleet.set_reply("bad", question, flood.clone());
@@ -352,7 +352,7 @@ fn endless_response_for_one_container_does_not_affect_others() {
         let inspect = of(Request::Inspect, "--graphs memory,restarts,health");
         format!("{what}\n    {stats}    {inspect}")
     });
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     values, announced
         mackerel-plugin-wasm: docker: bad: the engine does not tell: its answer is larger than 1 MiB
         mackerel-plugin-wasm: docker: bad: the collector wrote: omitted restarts and health: the engine does not tell: its answer is larger than 1 MiB
@@ -403,7 +403,7 @@ fn run_after_a_dropped_connection_keeps_its_rates() {
         ("between two chunks", format!("{chunked}{:x}\r\n{body}\r\n", body.len())),
     ];
     let containers = vec![containers[0].clone()];
-    let complaints = deaths.map(|(where_, bytes)| {
+    let diagnostics = deaths.map(|(where_, bytes)| {
         let dead = Arc::new(Mutex::new(false));
         let (dies, containers) = (Arc::clone(&dead), containers.clone());
         let engine = FakeEngine::replying(move |path| {
@@ -430,7 +430,7 @@ fn run_after_a_dropped_connection_keeps_its_rates() {
         );
         format!("{where_}\n    {}", broken.stderr.replace(&engine.host(), "ENGINE"))
     });
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     before the head
         mackerel-plugin-wasm: no answer from the container engine at ENGINE: connection closed before message completed; is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
     in the status line
@@ -628,7 +628,7 @@ fn million_nearly_empty_entries_are_one_line_and_take_little_memory() {
     let entries: Vec<_> = (0..1_000_000).map(|number| format!("{{\"Id\":\"{number}\"}}")).collect();
     let list = format!("[{}]", entries.join(","));
     let engine = FakeEngine::replying(move |_| Reply::Whole(200, list.clone()));
-    insta::assert_snapshot!(complaint_of_a_small_run(&engine), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: the id '0' is not made of 64 hexadecimal digits at line 1 column 11");
+    insta::assert_snapshot!(diagnostics_of_a_small_run(&engine), @"mackerel-plugin-wasm: what answers at ENGINE is no container engine, or broke off: the id '0' is not made of 64 hexadecimal digits at line 1 column 11");
 }
 
 #[test]

@@ -25,8 +25,8 @@ with_attacks_in_graphs!(scenarios);
 
 /// Returns the one line of an attack that reports nothing.
 #[track_caller]
-fn complaint(name: &str, options: &str) -> String {
-    Scene::new().attack(name, options).complaint()
+fn diagnostic(name: &str, options: &str) -> String {
+    Scene::new().attack(name, options).diagnostic()
 }
 
 /// Returns the metrics that an attack still reports, and the one line.
@@ -36,7 +36,7 @@ fn values_and_diagnostic(name: &str, options: &str) -> (Vec<(String, f64)>, Stri
 }
 
 /// Returns the one valid sample of an attack.
-fn one() -> Vec<(String, f64)> {
+fn only_value() -> Vec<(String, f64)> {
     vec![("evil.one".to_owned(), 1.0)]
 }
 
@@ -44,97 +44,97 @@ fn one() -> Vec<(String, f64)> {
 
 #[test]
 fn spin() {
-    insta::assert_snapshot!(complaint("spin", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector computed for more than 1s (--cpu-limit)");
+    insta::assert_snapshot!(diagnostic("spin", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector computed for more than 1s (--cpu-limit)");
 }
 
 #[test]
 fn spin_through_the_host() {
-    insta::assert_snapshot!(complaint("spin_through_the_host", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector computed for more than 1s (--cpu-limit)");
+    insta::assert_snapshot!(diagnostic("spin_through_the_host", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector computed for more than 1s (--cpu-limit)");
 }
 
 #[test]
 fn sleep() {
-    insta::assert_snapshot!(complaint("sleep", "--timeout 2s"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector was not done after 2s (--timeout)");
+    insta::assert_snapshot!(diagnostic("sleep", "--timeout 2s"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector was not done after 2s (--timeout)");
 }
 
 #[test]
 fn sleep_until_the_end_of_time() {
-    insta::assert_snapshot!(complaint("sleep_until_the_end_of_time", "--timeout 2s"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector was not done after 2s (--timeout)");
+    insta::assert_snapshot!(diagnostic("sleep_until_the_end_of_time", "--timeout 2s"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector was not done after 2s (--timeout)");
 }
 
 #[test]
 fn deep_recursion() {
-    insta::assert_snapshot!(complaint("deep_recursion", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector failed: wasm trap: out of bounds memory access");
+    insta::assert_snapshot!(diagnostic("deep_recursion", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector failed: wasm trap: out of bounds memory access");
 }
 
 #[test]
 fn memory_at_once() {
-    insta::assert_snapshot!(complaint("memory_at_once", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector needs more than 64 MiB of memory (--memory-limit)");
+    insta::assert_snapshot!(diagnostic("memory_at_once", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector needs more than 64 MiB of memory (--memory-limit)");
 }
 
 #[test]
 fn memory_bit_by_bit() {
-    insta::assert_snapshot!(complaint("memory_bit_by_bit", "--memory-limit 8MiB"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector needs more than 8 MiB of memory (--memory-limit)");
+    insta::assert_snapshot!(diagnostic("memory_bit_by_bit", "--memory-limit 8MiB"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector needs more than 8 MiB of memory (--memory-limit)");
 }
 
 #[test]
 fn memory_held_while_waiting() {
     let scene = Scene::new();
     scene.target.never_responds();
-    insta::assert_snapshot!(scene.attack("memory_held_while_waiting", "--timeout 2s").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no answer after 2s (--timeout)");
+    insta::assert_snapshot!(scene.attack("memory_held_while_waiting", "--timeout 2s").diagnostic(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no answer after 2s (--timeout)");
 }
 
 #[test]
 fn pollables_without_end() {
-    insta::assert_snapshot!(complaint("pollables_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector holds more than 1000 resources (a fixed limit)");
+    insta::assert_snapshot!(diagnostic("pollables_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector holds more than 1000 resources (a fixed limit)");
 }
 
 #[test]
 fn streams_without_end() {
-    insta::assert_snapshot!(complaint("streams_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector holds more than 1000 resources (a fixed limit)");
+    insta::assert_snapshot!(diagnostic("streams_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector holds more than 1000 resources (a fixed limit)");
 }
 
 #[test]
 fn sockets_without_end() {
-    insta::assert_snapshot!(complaint("sockets_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: after 0 of each: tcp made, udp access-denied; it was refused a socket (UDP): it reaches its target alone");
+    insta::assert_snapshot!(diagnostic("sockets_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: after 0 of each: tcp made, udp access-denied; it was refused a socket (UDP): it reaches its target alone");
 }
 
 #[test]
 fn tcp_sockets_without_end() {
-    insta::assert_snapshot!(complaint("tcp_sockets_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector sent more than 100 requests (a fixed limit)");
+    insta::assert_snapshot!(diagnostic("tcp_sockets_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector sent more than 100 requests (a fixed limit)");
 }
 
 #[test]
 fn a_poll_of_two_million_handles() {
-    insta::assert_snapshot!(complaint("a_poll_of_two_million_handles", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
+    insta::assert_snapshot!(diagnostic("a_poll_of_two_million_handles", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
 }
 
 #[test]
 fn random_bytes_at_once() {
-    insta::assert_snapshot!(complaint("random_bytes_at_once", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector asked for more than 64 KiB of random bytes at once (a fixed limit)");
+    insta::assert_snapshot!(diagnostic("random_bytes_at_once", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector asked for more than 64 KiB of random bytes at once (a fixed limit)");
 }
 
 #[test]
 fn the_largest_number_of_random_bytes() {
-    insta::assert_snapshot!(complaint("the_largest_number_of_random_bytes", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector asked for more than 64 KiB of random bytes at once (a fixed limit)");
+    insta::assert_snapshot!(diagnostic("the_largest_number_of_random_bytes", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector asked for more than 64 KiB of random bytes at once (a fixed limit)");
 }
 
 #[test]
 fn insecure_random_bytes_at_once() {
-    insta::assert_snapshot!(complaint("insecure_random_bytes_at_once", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector asked for more than 64 KiB of random bytes at once (a fixed limit)");
+    insta::assert_snapshot!(diagnostic("insecure_random_bytes_at_once", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector asked for more than 64 KiB of random bytes at once (a fixed limit)");
 }
 
 #[test]
 fn a_thousand_requests() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("a_thousand_requests", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector sent more than 100 requests (a fixed limit)");
+    insta::assert_snapshot!(scene.attack("a_thousand_requests", "").diagnostic(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector sent more than 100 requests (a fixed limit)");
     assert_eq!(scene.target.requests().len(), 100);
 }
 
 #[test]
 fn invalid_requests_without_end() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("invalid_requests_without_end", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector sent more than 100 requests (a fixed limit)");
+    insta::assert_snapshot!(scene.attack("invalid_requests_without_end", "").diagnostic(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector sent more than 100 requests (a fixed limit)");
     assert_eq!(scene.target.requests(), [""; 0]);
 }
 
@@ -142,102 +142,102 @@ fn invalid_requests_without_end() {
 
 #[test]
 fn panic_with_text() {
-    let complaint = mask::digits(&complaint("panic_with_text", ""), "ends.rs:", "LINE");
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector failed: wasm trap: wasm `unreachable` instruction executed; it wrote: thread '<unnamed>' (1) panicked at guests/evil/src/ends.rs:LINE:5: | the collector does not know what to do | note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace");
+    let diagnostic = mask::digits(&diagnostic("panic_with_text", ""), "ends.rs:", "LINE");
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector failed: wasm trap: wasm `unreachable` instruction executed; it wrote: thread '<unnamed>' (1) panicked at guests/evil/src/ends.rs:LINE:5: | the collector does not know what to do | note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace");
 }
 
 #[test]
 fn abort() {
-    insta::assert_snapshot!(complaint("abort", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector failed: wasm trap: wasm `unreachable` instruction executed");
+    insta::assert_snapshot!(diagnostic("abort", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector failed: wasm trap: wasm `unreachable` instruction executed");
 }
 
 #[test]
 fn exit_with_success() {
-    insta::assert_snapshot!(complaint("exit_with_success", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector ended itself with the exit status 0");
+    insta::assert_snapshot!(diagnostic("exit_with_success", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector ended itself with the exit status 0");
 }
 
 #[test]
 fn exit_with_failure() {
     // It exits with 3. WASI reports only success or failure, not the number.
-    insta::assert_snapshot!(complaint("exit_with_failure", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector ended itself with the exit status 1");
+    insta::assert_snapshot!(diagnostic("exit_with_failure", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector ended itself with the exit status 1");
 }
 
 // Output.
 
 #[test]
 fn stderr_flood() {
-    let (values, complaint) = values_and_diagnostic("stderr_flood", "");
-    assert_eq!(values, one());
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector wrote: …7 of a flood | line 99988 of a flood | line 99989 of a flood | line 99990 of a flood | line 99991 of a flood | line 99992 of a flood | line 99993 of a flood | line 99994 of a flood | line 99995 of a flood | line 99996 of a flood | line 99997 of a flood | line 99998 of a flood | line 99999 of a flood");
+    let (values, diagnostic) = values_and_diagnostic("stderr_flood", "");
+    assert_eq!(values, only_value());
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector wrote: …7 of a flood | line 99988 of a flood | line 99989 of a flood | line 99990 of a flood | line 99991 of a flood | line 99992 of a flood | line 99993 of a flood | line 99994 of a flood | line 99995 of a flood | line 99996 of a flood | line 99997 of a flood | line 99998 of a flood | line 99999 of a flood");
 }
 
 #[test]
 fn stderr_escapes() {
-    let (values, complaint) = values_and_diagnostic("stderr_escapes", "");
-    assert_eq!(values, one());
-    insta::assert_snapshot!(complaint, @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector wrote: \u{1b}[2J\u{1b}]0;title\u{7}mackerel-plugin-wasm: a false message");
+    let (values, diagnostic) = values_and_diagnostic("stderr_escapes", "");
+    assert_eq!(values, only_value());
+    insta::assert_snapshot!(diagnostic, @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector wrote: \u{1b}[2J\u{1b}]0;title\u{7}mackerel-plugin-wasm: a false message");
 }
 
 #[test]
 fn stderr_that_is_not_utf8() {
-    let (values, complaint) = values_and_diagnostic("stderr_that_is_not_utf8", "");
-    assert_eq!(values, one());
-    insta::assert_snapshot!(complaint, @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector wrote: ��\0� �(��� end");
+    let (values, diagnostic) = values_and_diagnostic("stderr_that_is_not_utf8", "");
+    assert_eq!(values, only_value());
+    insta::assert_snapshot!(diagnostic, @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector wrote: ��\0� �(��� end");
 }
 
 #[test]
 fn stderr_in_one_call() {
-    insta::assert_snapshot!(complaint("stderr_in_one_call", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
+    insta::assert_snapshot!(diagnostic("stderr_in_one_call", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
 }
 
 #[test]
 fn stdout_in_one_call() {
-    insta::assert_snapshot!(complaint("stdout_in_one_call", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
+    insta::assert_snapshot!(diagnostic("stdout_in_one_call", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
 }
 
 #[test]
 fn zeroes_without_end() {
-    insta::assert_snapshot!(complaint("zeroes_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector failed: cannot write more zeroes than `check_write` allows");
+    insta::assert_snapshot!(diagnostic("zeroes_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector failed: cannot write more zeroes than `check_write` allows");
 }
 
 #[test]
 fn metrics_on_stdout() {
-    assert_eq!(Scene::new().attack("metrics_on_stdout", "").values_only(), one());
+    assert_eq!(Scene::new().attack("metrics_on_stdout", "").values_only(), only_value());
 }
 
 // Samples.
 
 #[test]
 fn undeclared_samples() {
-    let (values, complaint) = values_and_diagnostic("undeclared_samples", "");
-    assert_eq!(values, one());
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out 4 samples that no graph declares: #.evil.three, …");
+    let (values, diagnostic) = values_and_diagnostic("undeclared_samples", "");
+    assert_eq!(values, only_value());
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out 4 samples that no graph declares: #.evil.three, …");
 }
 
 #[test]
 fn illegal_sample_names() {
-    let (values, complaint) = values_and_diagnostic("illegal_sample_names", "");
+    let (values, diagnostic) = values_and_diagnostic("illegal_sample_names", "");
     assert_eq!(values, [("evil.two".to_owned(), 2.0)]);
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out 20 samples that no graph declares: .one, …");
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out 20 samples that no graph declares: .one, …");
 }
 
 #[test]
 fn escapes_in_sample_names() {
-    let (values, complaint) = values_and_diagnostic("escapes_in_sample_names", "");
-    assert_eq!(values, one());
-    insta::assert_snapshot!(complaint, @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out a sample that no graph declares: \u{1b}[2J#.evil\r\nmackerel-plugin-wasm: \u{202e}a false message.one");
+    let (values, diagnostic) = values_and_diagnostic("escapes_in_sample_names", "");
+    assert_eq!(values, only_value());
+    insta::assert_snapshot!(diagnostic, @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out a sample that no graph declares: \u{1b}[2J#.evil\r\nmackerel-plugin-wasm: \u{202e}a false message.one");
 }
 
 #[test]
 fn a_sample_name_of_32_mib() {
-    insta::assert_snapshot!(complaint("a_sample_name_of_32_mib", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
+    insta::assert_snapshot!(diagnostic("a_sample_name_of_32_mib", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
 }
 
 #[test]
 fn values_that_are_not_finite() {
-    let (values, complaint) = values_and_diagnostic("values_that_are_not_finite", "");
+    let (values, diagnostic) = values_and_diagnostic("values_that_are_not_finite", "");
     assert_eq!(values, [("evil.two".to_owned(), 2.0)]);
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out 3 samples whose value is not a finite number: #.evil.one, …");
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out 3 samples whose value is not a finite number: #.evil.one, …");
 }
 
 #[test]
@@ -285,9 +285,9 @@ fn a_counter_from_the_target() {
 
 #[test]
 fn the_same_sample_twice() {
-    let (values, complaint) = values_and_diagnostic("the_same_sample_twice", "");
-    assert_eq!(values, one());
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out a sample that came before in the same report: #.evil.one");
+    let (values, diagnostic) = values_and_diagnostic("the_same_sample_twice", "");
+    assert_eq!(values, only_value());
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out a sample that came before in the same report: #.evil.one");
 }
 
 #[test]
@@ -300,46 +300,46 @@ fn random_values() {
 
 #[test]
 fn as_many_samples_as_allowed() {
-    let (values, complaint) = values_and_diagnostic("as_many_samples_as_allowed", "");
-    assert_eq!(values, one());
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out 9999 samples that came before in the same report: #.evil.one, …");
+    let (values, diagnostic) = values_and_diagnostic("as_many_samples_as_allowed", "");
+    assert_eq!(values, only_value());
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: left out 9999 samples that came before in the same report: #.evil.one, …");
 }
 
 #[test]
 fn too_many_samples() {
-    insta::assert_snapshot!(complaint("too_many_samples", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector reported more than 10000 samples (a fixed limit)");
+    insta::assert_snapshot!(diagnostic("too_many_samples", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector reported more than 10000 samples (a fixed limit)");
 }
 
 #[test]
 fn a_million_samples() {
-    insta::assert_snapshot!(complaint("a_million_samples", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
+    insta::assert_snapshot!(diagnostic("a_million_samples", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
 }
 
 // Errors.
 
 #[test]
 fn escapes_in_the_error() {
-    insta::assert_snapshot!(complaint("escapes_in_the_error", ""), @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: \u{1b}[2J\r\nmackerel-plugin-wasm: \u{202e}a false message");
+    insta::assert_snapshot!(diagnostic("escapes_in_the_error", ""), @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: \u{1b}[2J\r\nmackerel-plugin-wasm: \u{202e}a false message");
 }
 
 #[test]
 fn escapes_in_an_http_error() {
-    insta::assert_snapshot!(complaint("escapes_in_an_http_error", ""), @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no whole answer: \u{1b}[2J\r\nmackerel-plugin-wasm: a false message");
+    insta::assert_snapshot!(diagnostic("escapes_in_an_http_error", ""), @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no whole answer: \u{1b}[2J\r\nmackerel-plugin-wasm: a false message");
 }
 
 #[test]
 fn an_error_of_32_mib() {
-    insta::assert_snapshot!(complaint("an_error_of_32_mib", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
+    insta::assert_snapshot!(diagnostic("an_error_of_32_mib", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector handed over more than 4 MiB at once (a fixed limit)");
 }
 
 #[test]
 fn an_invalid_status() {
-    insta::assert_snapshot!(complaint("an_invalid_status", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: answered 65535 instead of 200 OK");
+    insta::assert_snapshot!(diagnostic("an_invalid_status", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: answered 65535 instead of 200 OK");
 }
 
 #[test]
 fn an_invalid_limit() {
-    insta::assert_snapshot!(complaint("an_invalid_limit", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the answer's body is larger than 16 EiB, which is the limit");
+    insta::assert_snapshot!(diagnostic("an_invalid_limit", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the answer's body is larger than 16 EiB, which is the limit");
 }
 
 // Other addresses.
@@ -347,7 +347,7 @@ fn an_invalid_limit() {
 #[test]
 fn addresses_of_this_machine() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("addresses_of_this_machine", "").complaint(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 27 refused, connected to ["127.0.0.1:PORT"]; it was refused '127.1' (look-up of a name), '2130706433' (look-up of a name), '0x7f000001' (look-up of a name) and 13 more: it reaches its target alone"#);
+    insta::assert_snapshot!(scene.attack("addresses_of_this_machine", "").diagnostic(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 27 refused, connected to ["127.0.0.1:PORT"]; it was refused '127.1' (look-up of a name), '2130706433' (look-up of a name), '0x7f000001' (look-up of a name) and 13 more: it reaches its target alone"#);
     scene.target.assert_nothing_elsewhere();
     let requests = scene.target.requests().into_iter().filter(|request| !request.is_empty());
     assert_eq!(requests.count(), 1, "one for its ports, beside connections without any");
@@ -356,7 +356,7 @@ fn addresses_of_this_machine() {
 #[test]
 fn sockets_of_every_kind() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("sockets_of_every_kind", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: tcp connected, PermissionDenied; listen PermissionDenied; udp PermissionDenied; low tcp bind access-denied, connect access-denied; low udp access-denied; it was refused a socket (UDP), 127.0.0.1:PORT (TCP), 127.0.0.1:PORT (TCP, to listen): it reaches its target alone");
+    insta::assert_snapshot!(scene.attack("sockets_of_every_kind", "").diagnostic(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: tcp connected, PermissionDenied; listen PermissionDenied; udp PermissionDenied; low tcp bind access-denied, connect access-denied; low udp access-denied; it was refused a socket (UDP), 127.0.0.1:PORT (TCP), 127.0.0.1:PORT (TCP, to listen): it reaches its target alone");
     scene.target.assert_nothing_elsewhere();
     let requests = scene.target.requests().into_iter().filter(|request| !request.is_empty());
     assert_eq!(requests.count(), 1, "one for its ports, beside connections without any");
@@ -365,21 +365,21 @@ fn sockets_of_every_kind() {
 #[test]
 fn connections_elsewhere_beside_a_good_report() {
     let scene = Scene::new();
-    let (values, complaint) = scene.attack("connections_elsewhere_beside_a_good_report", "").values_and_diagnostic();
-    assert_eq!(values, one());
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector was refused 127.0.0.1:PORT (TCP), 'registry.example' (look-up of a name): it reaches its target alone");
+    let (values, diagnostic) = scene.attack("connections_elsewhere_beside_a_good_report", "").values_and_diagnostic();
+    assert_eq!(values, only_value());
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector was refused 127.0.0.1:PORT (TCP), 'registry.example' (look-up of a name): it reaches its target alone");
     scene.target.assert_nothing_elsewhere();
 }
 
 #[test]
 fn name_lookups() {
-    insta::assert_snapshot!(complaint("name_lookups", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: localhost permanent-resolver-failure; LOCALHOST permanent-resolver-failure; 127.0.0.1 Ok(Some(IpAddress::Ipv4((127, 0, 0, 1)))); ::1 Ok(Some(IpAddress::Ipv6((0, 0, 0, 0, 0, 0, 0, 1))));; it was refused 'localhost' (look-up of a name), 'LOCALHOST' (look-up of a name): it reaches its target alone");
+    insta::assert_snapshot!(diagnostic("name_lookups", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: localhost permanent-resolver-failure; LOCALHOST permanent-resolver-failure; 127.0.0.1 Ok(Some(IpAddress::Ipv4((127, 0, 0, 1)))); ::1 Ok(Some(IpAddress::Ipv6((0, 0, 0, 0, 0, 0, 0, 1))));; it was refused 'localhost' (look-up of a name), 'LOCALHOST' (look-up of a name): it reaches its target alone");
 }
 
 #[test]
 fn addresses_by_wasi_http() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("addresses_by_wasi_http", "").complaint(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 25 refused, and sent to ["127.0.0.1:PORT", "[::ffff:127.0.0.1]:PORT", "[::ffff:7f00:1]:PORT"]; it was refused http://127.1:PORT (GET), http://2130706433:PORT (GET), http://0x7f000001:PORT (GET) and 22 more: it reaches its target alone"#);
+    insta::assert_snapshot!(scene.attack("addresses_by_wasi_http", "").diagnostic(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 25 refused, and sent to ["127.0.0.1:PORT", "[::ffff:127.0.0.1]:PORT", "[::ffff:7f00:1]:PORT"]; it was refused http://127.1:PORT (GET), http://2130706433:PORT (GET), http://0x7f000001:PORT (GET) and 22 more: it reaches its target alone"#);
     scene.target.assert_nothing_elsewhere();
     insta::assert_snapshot!(scene.target.requests().join("\n"), @"
     GET /stats HTTP/1.1 | host: 127.0.0.1:PORT
@@ -392,7 +392,7 @@ fn addresses_by_wasi_http() {
 #[test]
 fn authorities_by_wasi_http() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("authorities_by_wasi_http", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 8 refused, and sent [2, 3]; it was refused http://127.0.0.1:PORT (GET), http://127.0.0.1:PORT (GET), http://:80 (GET): it reaches its target alone");
+    insta::assert_snapshot!(scene.attack("authorities_by_wasi_http", "").diagnostic(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 8 refused, and sent [2, 3]; it was refused http://127.0.0.1:PORT (GET), http://127.0.0.1:PORT (GET), http://:80 (GET): it reaches its target alone");
     scene.target.assert_nothing_elsewhere();
     insta::assert_snapshot!(scene.target.requests().join("\n"), @"
     GET /stats HTTP/1.1 | host: 127.0.0.1:PORT
@@ -404,14 +404,14 @@ fn authorities_by_wasi_http() {
 #[test]
 fn a_redirect_by_wasi_http() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("a_redirect_by_wasi_http", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: Ok((302, 0))");
+    insta::assert_snapshot!(scene.attack("a_redirect_by_wasi_http", "").diagnostic(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: Ok((302, 0))");
     scene.target.assert_nothing_elsewhere();
 }
 
 #[test]
 fn headers_by_wasi_http() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("headers_by_wasi_http", "").complaint(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: sent ["accept"]"#);
+    insta::assert_snapshot!(scene.attack("headers_by_wasi_http", "").diagnostic(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: sent ["accept"]"#);
     insta::assert_snapshot!(scene.target.requests().join("\n"), @"
     GET /stats HTTP/1.1 | host: 127.0.0.1:PORT
     GET / HTTP/1.1 | accept: other | host: 127.0.0.1:PORT
@@ -421,7 +421,7 @@ fn headers_by_wasi_http() {
 #[test]
 fn methods_by_wasi_http() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("methods_by_wasi_http", "").complaint(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: connect Err("refused"), ftp Err("ErrorCode::HttpProtocolError"), post Ok(200); it was refused http://127.0.0.1:PORT (CONNECT): it reaches its target alone"#);
+    insta::assert_snapshot!(scene.attack("methods_by_wasi_http", "").diagnostic(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: connect Err("refused"), ftp Err("ErrorCode::HttpProtocolError"), post Ok(200); it was refused http://127.0.0.1:PORT (CONNECT): it reaches its target alone"#);
     scene.target.assert_nothing_elsewhere();
     insta::assert_snapshot!(scene.target.requests().join("\n"), @"
     GET /stats HTTP/1.1 | host: 127.0.0.1:PORT
@@ -431,36 +431,36 @@ fn methods_by_wasi_http() {
 
 #[test]
 fn a_body_without_end_by_wasi_http() {
-    insta::assert_snapshot!(complaint("a_body_without_end_by_wasi_http", ""), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: Err("HTTP response body size exceeds limit: 4194304 bytes within 4 MiB")"#);
+    insta::assert_snapshot!(diagnostic("a_body_without_end_by_wasi_http", ""), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: Err("HTTP response body size exceeds limit: 4194304 bytes within 4 MiB")"#);
 }
 
 #[test]
 fn a_request_without_end_by_wasi_http() {
     let options = "--timeout 1s --cpu-limit 10s";
-    insta::assert_snapshot!(complaint("a_request_without_end_by_wasi_http", options), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no answer after 1s (--timeout)");
+    insta::assert_snapshot!(diagnostic("a_request_without_end_by_wasi_http", options), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no answer after 1s (--timeout)");
 }
 
 #[test]
 fn requests_without_end_by_wasi_http() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("requests_without_end_by_wasi_http", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector sent more than 100 requests (a fixed limit)");
+    insta::assert_snapshot!(scene.attack("requests_without_end_by_wasi_http", "").diagnostic(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector sent more than 100 requests (a fixed limit)");
     assert!(scene.target.requests().len() <= 100);
 }
 
 #[test]
 fn the_longest_timeouts_by_wasi_http() {
-    insta::assert_snapshot!(complaint("the_longest_timeouts_by_wasi_http", "--timeout 2s"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no answer after 2s (--timeout)");
+    insta::assert_snapshot!(diagnostic("the_longest_timeouts_by_wasi_http", "--timeout 2s"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: no answer after 2s (--timeout)");
 }
 
 #[test]
 fn a_short_timeout_by_wasi_http() {
-    insta::assert_snapshot!(complaint("a_short_timeout_by_wasi_http", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: ErrorCode::ConnectionReadTimeout");
+    insta::assert_snapshot!(diagnostic("a_short_timeout_by_wasi_http", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: ErrorCode::ConnectionReadTimeout");
 }
 
 #[test]
 fn paths_that_try_to_escape() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("paths_that_try_to_escape", "").complaint(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 18 refused, and sent ["//other:1/", "///other/", "/\\other/", "/@other", "/../../etc/passwd", "/%2e%2e/%0d%0ahost:other", "/日本", "/\u{202e}", "/a?b=c&d=http://other/", "/user:password@other/"]"#);
+    insta::assert_snapshot!(scene.attack("paths_that_try_to_escape", "").diagnostic(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 18 refused, and sent ["//other:1/", "///other/", "/\\other/", "/@other", "/../../etc/passwd", "/%2e%2e/%0d%0ahost:other", "/日本", "/\u{202e}", "/a?b=c&d=http://other/", "/user:password@other/"]"#);
     insta::assert_snapshot!(scene.target.requests().join("\n"), @r"
     GET //other:1/ HTTP/1.1 | host: 127.0.0.1:PORT
     GET ///other/ HTTP/1.1 | host: 127.0.0.1:PORT
@@ -478,69 +478,69 @@ fn paths_that_try_to_escape() {
 #[test]
 fn a_path_of_100_kb() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("a_path_of_100_kb", "").complaint(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: refused");
+    insta::assert_snapshot!(scene.attack("a_path_of_100_kb", "").diagnostic(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: refused");
     assert_eq!(scene.target.requests(), [""; 0]);
 }
 
 #[test]
 fn headers_that_the_host_sets() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("headers_that_the_host_sets", "").complaint(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 19 refused, and sent ["accept"]"#);
+    insta::assert_snapshot!(scene.attack("headers_that_the_host_sets", "").diagnostic(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 19 refused, and sent ["accept"]"#);
     insta::assert_snapshot!(scene.target.requests().join("\n"), @"GET / HTTP/1.1 | host: 127.0.0.1:PORT | accept: application/json");
 }
 
 #[test]
 fn ten_thousand_headers() {
-    insta::assert_snapshot!(complaint("ten_thousand_headers", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: HTTP 200");
+    insta::assert_snapshot!(diagnostic("ten_thousand_headers", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: HTTP 200");
 }
 
 #[test]
 fn forty_thousand_headers() {
-    insta::assert_snapshot!(complaint("forty_thousand_headers", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: refused");
+    insta::assert_snapshot!(diagnostic("forty_thousand_headers", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: refused");
 }
 
 #[test]
 fn a_header_of_a_mebibyte() {
-    insta::assert_snapshot!(complaint("a_header_of_a_mebibyte", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: HTTP 200");
+    insta::assert_snapshot!(diagnostic("a_header_of_a_mebibyte", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: HTTP 200");
 }
 
 #[test]
 fn stats_without_a_container() {
-    insta::assert_snapshot!(complaint("stats_without_a_container", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector asked for a container's figures where there is no container");
+    insta::assert_snapshot!(diagnostic("stats_without_a_container", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector asked for a container's figures where there is no container");
 }
 
 #[test]
 fn stats_and_state_a_thousand_times() {
     // Without an engine there is nothing to request. A real one follows below.
-    insta::assert_snapshot!(complaint("stats_and_state_a_thousand_times", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector sent more than 100 requests (a fixed limit)");
+    insta::assert_snapshot!(diagnostic("stats_and_state_a_thousand_times", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: the collector sent more than 100 requests (a fixed limit)");
 }
 
 #[test]
 fn environment() {
-    insta::assert_snapshot!(complaint("environment", ""), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: variables [] [], arguments [] [], folder Some("/") None"#);
+    insta::assert_snapshot!(diagnostic("environment", ""), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: variables [] [], arguments [] [], folder Some("/") None"#);
 }
 
 #[test]
 fn files() {
-    insta::assert_snapshot!(complaint("files", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: folders 0, opened []");
+    insta::assert_snapshot!(diagnostic("files", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: folders 0, opened []");
 }
 
 #[test]
 fn standard_input() {
-    insta::assert_snapshot!(complaint("standard_input", ""), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: read Ok(0): """#);
+    insta::assert_snapshot!(diagnostic("standard_input", ""), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: read Ok(0): """#);
 }
 
 // Graphs.
 
 /// Returns the one line of an attack that ends the run with this exit status.
 #[track_caller]
-fn refusal(name: &str, code: i32) -> String {
+fn graphs_error(name: &str, code: i32) -> String {
     Scene::new().attack_graphs(name, code, "")
 }
 
 #[test]
 fn graphs_spin() {
-    insta::assert_snapshot!(refusal("graphs_spin", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector computed for more than 1s (a fixed limit)");
+    insta::assert_snapshot!(graphs_error("graphs_spin", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector computed for more than 1s (a fixed limit)");
 }
 
 #[test]
@@ -555,103 +555,103 @@ fn graphs_connect_elsewhere() {
 
 #[test]
 fn graphs_sleep() {
-    insta::assert_snapshot!(refusal("graphs_sleep", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector did not come to an end within 5s (a fixed limit)");
+    insta::assert_snapshot!(graphs_error("graphs_sleep", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector did not come to an end within 5s (a fixed limit)");
 }
 
 #[test]
 fn graphs_panic() {
-    let refusal = mask::digits(&refusal("graphs_panic", 1), "graphs.rs:", "LINE");
-    insta::assert_snapshot!(refusal, @"mackerel-plugin-wasm: evil.wasm: graphs: the collector failed: wasm trap: wasm `unreachable` instruction executed; it wrote: thread '<unnamed>' (1) panicked at guests/evil/src/graphs.rs:LINE:5: | the collector knows no graphs | note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace");
+    let graphs_error = mask::digits(&graphs_error("graphs_panic", 1), "graphs.rs:", "LINE");
+    insta::assert_snapshot!(graphs_error, @"mackerel-plugin-wasm: evil.wasm: graphs: the collector failed: wasm trap: wasm `unreachable` instruction executed; it wrote: thread '<unnamed>' (1) panicked at guests/evil/src/graphs.rs:LINE:5: | the collector knows no graphs | note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace");
 }
 
 #[test]
 fn graphs_take_memory() {
-    insta::assert_snapshot!(refusal("graphs_take_memory", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector needs more than 64 MiB of memory (--memory-limit)");
+    insta::assert_snapshot!(graphs_error("graphs_take_memory", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector needs more than 64 MiB of memory (--memory-limit)");
 }
 
 #[test]
 fn graphs_exit() {
-    insta::assert_snapshot!(refusal("graphs_exit", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector ended itself with the exit status 0");
+    insta::assert_snapshot!(graphs_error("graphs_exit", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector ended itself with the exit status 0");
 }
 
 #[test]
 fn graphs_send_requests() {
-    insta::assert_snapshot!(refusal("graphs_send_requests", 2), @"mackerel-plugin-wasm: evil.wasm: Error::NoEndpoint, Some(Error::NoContainer), Some(Error::NoContainer)");
+    insta::assert_snapshot!(graphs_error("graphs_send_requests", 2), @"mackerel-plugin-wasm: evil.wasm: Error::NoEndpoint, Some(Error::NoContainer), Some(Error::NoContainer)");
 }
 
 #[test]
 fn a_key_without_a_hash_sign() {
-    insta::assert_snapshot!(refusal("a_key_without_a_hash_sign", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the graph's key 'evil' does not hold '#' exactly once");
+    insta::assert_snapshot!(graphs_error("a_key_without_a_hash_sign", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the graph's key 'evil' does not hold '#' exactly once");
 }
 
 #[test]
 fn a_key_with_two_hash_signs() {
-    insta::assert_snapshot!(refusal("a_key_with_two_hash_signs", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the graph's key '#.evil.#' does not hold '#' exactly once");
+    insta::assert_snapshot!(graphs_error("a_key_with_two_hash_signs", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the graph's key '#.evil.#' does not hold '#' exactly once");
 }
 
 #[test]
 fn a_key_that_is_illegal() {
-    insta::assert_snapshot!(refusal("a_key_that_is_illegal", 1), @r"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the graph's key '#.\u{1b}[2Jevil\n\tevil' is not made of legal components");
+    insta::assert_snapshot!(graphs_error("a_key_that_is_illegal", 1), @r"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the graph's key '#.\u{1b}[2Jevil\n\tevil' is not made of legal components");
 }
 
 #[test]
 fn a_key_that_is_empty() {
-    insta::assert_snapshot!(refusal("a_key_that_is_empty", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the graph's key '' is not made of legal components");
+    insta::assert_snapshot!(graphs_error("a_key_that_is_empty", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the graph's key '' is not made of legal components");
 }
 
 #[test]
 fn a_key_of_a_mebibyte() {
-    insta::assert_snapshot!(refusal("a_key_of_a_mebibyte", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: a graph's key has 1048578 bytes, 255 are the limit");
+    insta::assert_snapshot!(graphs_error("a_key_of_a_mebibyte", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: a graph's key has 1048578 bytes, 255 are the limit");
 }
 
 #[test]
 fn the_same_key_twice() {
-    insta::assert_snapshot!(refusal("the_same_key_twice", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the graph '#.evil' is declared twice");
+    insta::assert_snapshot!(graphs_error("the_same_key_twice", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the graph '#.evil' is declared twice");
 }
 
 #[test]
 fn a_metric_that_is_illegal() {
-    insta::assert_snapshot!(refusal("a_metric_that_is_illegal", 1), @r"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the metric 't\u{1b}w\no' of the graph '#.evil' is not a legal name");
+    insta::assert_snapshot!(graphs_error("a_metric_that_is_illegal", 1), @r"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the metric 't\u{1b}w\no' of the graph '#.evil' is not a legal name");
 }
 
 #[test]
 fn a_metric_that_is_empty() {
-    insta::assert_snapshot!(refusal("a_metric_that_is_empty", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the metric '' of the graph '#.evil' is not a legal name");
+    insta::assert_snapshot!(graphs_error("a_metric_that_is_empty", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the metric '' of the graph '#.evil' is not a legal name");
 }
 
 #[test]
 fn a_metric_of_a_mebibyte() {
-    insta::assert_snapshot!(refusal("a_metric_of_a_mebibyte", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the metric 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…");
+    insta::assert_snapshot!(graphs_error("a_metric_of_a_mebibyte", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the metric 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…");
 }
 
 #[test]
 fn the_same_metric_twice() {
-    insta::assert_snapshot!(refusal("the_same_metric_twice", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the metric 'one' of the graph '#.evil' is declared twice");
+    insta::assert_snapshot!(graphs_error("the_same_metric_twice", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the metric 'one' of the graph '#.evil' is declared twice");
 }
 
 #[test]
 fn a_graph_without_metrics() {
-    insta::assert_snapshot!(refusal("a_graph_without_metrics", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the graph '#.evil' has no metrics");
+    insta::assert_snapshot!(graphs_error("a_graph_without_metrics", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: the graph '#.evil' has no metrics");
 }
 
 #[test]
 fn a_hundred_thousand_graphs() {
-    insta::assert_snapshot!(refusal("a_hundred_thousand_graphs", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector handed over more than 4 MiB at once (a fixed limit)");
+    insta::assert_snapshot!(graphs_error("a_hundred_thousand_graphs", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector handed over more than 4 MiB at once (a fixed limit)");
 }
 
 #[test]
 fn a_thousand_graphs() {
-    insta::assert_snapshot!(refusal("a_thousand_graphs", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: it has 1000 graphs, 200 are the limit");
+    insta::assert_snapshot!(graphs_error("a_thousand_graphs", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: it has 1000 graphs, 200 are the limit");
 }
 
 #[test]
 fn a_hundred_thousand_metrics() {
-    insta::assert_snapshot!(refusal("a_hundred_thousand_metrics", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector handed over more than 4 MiB at once (a fixed limit)");
+    insta::assert_snapshot!(graphs_error("a_hundred_thousand_metrics", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector handed over more than 4 MiB at once (a fixed limit)");
 }
 
 #[test]
 fn ten_thousand_metrics() {
-    insta::assert_snapshot!(refusal("ten_thousand_metrics", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: its graphs have 10000 metrics, 1000 are the limit");
+    insta::assert_snapshot!(graphs_error("ten_thousand_metrics", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: its graphs have 10000 metrics, 1000 are the limit");
 }
 
 #[test]
@@ -686,12 +686,12 @@ fn random_graphs() {
 
 #[test]
 fn a_label_of_a_mebibyte() {
-    insta::assert_snapshot!(refusal("a_label_of_a_mebibyte", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: a label of the graph '#.evil' has 1048576 bytes, 255 are the limit");
+    insta::assert_snapshot!(graphs_error("a_label_of_a_mebibyte", 1), @"mackerel-plugin-wasm: evil.wasm: graphs: the collector broke its contract: a label of the graph '#.evil' has 1048576 bytes, 255 are the limit");
 }
 
 #[test]
 fn an_error_of_a_mebibyte() {
-    insta::assert_snapshot!(refusal("an_error_of_a_mebibyte", 2), @r"mackerel-plugin-wasm: evil.wasm: \u{1b}[2J\nmackerel-plugin-wasm: a false message\nxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…");
+    insta::assert_snapshot!(graphs_error("an_error_of_a_mebibyte", 2), @r"mackerel-plugin-wasm: evil.wasm: \u{1b}[2J\nmackerel-plugin-wasm: a false message\nxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…");
 }
 
 // Many targets at once.

@@ -234,10 +234,10 @@ fn targets_have_the_names_of_run() {
         assert_eq!(names(&before), printed, "{format} before the first run");
         assert_eq!(names(&explain(&agent, &words)), printed, "{format} after it");
         // Diagnostics of the run are shown, too, and the origin of the slots.
-        let complaints = run.stderr.lines().map(|line| line.replacen("mackerel-plugin-wasm: ", "", 1));
+        let diagnostics = run.stderr.lines().map(|line| line.replacen("mackerel-plugin-wasm: ", "", 1));
         let notes = before["notes"].as_array().expect("notes").iter().filter_map(Value::as_str);
         let notes = notes.filter(|note| !note.contains(": slots are those that "));
-        assert_eq!(notes.collect::<Vec<_>>(), complaints.collect::<Vec<_>>(), "{format}");
+        assert_eq!(notes.collect::<Vec<_>>(), diagnostics.collect::<Vec<_>>(), "{format}");
     }
 }
 
@@ -527,10 +527,10 @@ fn invalid_options_are_rejected_as_by_run() {
         "docker --instance-name port",
     ] {
         let [run, explain] = ["run", "explain"].map(|command| agent.run(&format!("{command} {words}")).exits(2));
-        let complaint =
+        let diagnostic =
             |output: &Output| output.stderr.replace("mackerel-plugin-wasm explain ", "mackerel-plugin-wasm run ");
         // It has one option besides those of run.
-        assert_eq!(complaint(&explain).replace(", --json", ""), run.stderr, "{words}");
+        assert_eq!(diagnostic(&explain).replace(", --json", ""), run.stderr, "{words}");
         assert_eq!(explain.stdout, "", "{words}");
     }
 }

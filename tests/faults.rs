@@ -67,7 +67,7 @@ fn bad_container_does_not_affect_others() {
 #[test]
 fn bad_target_is_one_line_with_address_and_cause() {
     let _load = load::timed();
-    let mut complaints = String::new();
+    let mut diagnostics = String::new();
     for behaviour in BEHAVIOURS {
         if behaviour == "closed" {
             continue; // Needs a container: only docker-proxy accepts connections to a closed port.
@@ -78,9 +78,9 @@ fn bad_target_is_one_line_with_address_and_cause() {
         assert_eq!(output.stdout, "", "{output}");
         assert_eq!(output.stderr.lines().count(), 1, "{output}");
         assert!(output.stderr.contains(&server.target()), "{output}");
-        complaints.extend([behaviour, "\n    ", &mask::ports(&output.stderr)]);
+        diagnostics.extend([behaviour, "\n    ", &mask::ports(&output.stderr)]);
     }
-    insta::assert_snapshot!(complaints);
+    insta::assert_snapshot!(diagnostics);
 }
 
 #[test]

@@ -134,22 +134,22 @@ fn metrics_that_cannot_be_printed_are_one_line_with_the_fix() {
     for path in 0..250 {
         http::get(address, &format!("/work?code=200&path=%2F{path}")).expect("the work is done");
     }
-    let complaint = |options: &str, code: i32| {
+    let diagnostic = |options: &str, code: i32| {
         let output = agent.run(&format!("run prometheus {options} --target {}", app.target())).exits(code);
         assert_eq!(output.stdout, "", "{output}");
         format!("{options}\n    {}", mask::ports(&output.stderr))
     };
-    let complaints = [
-        complaint("", 2),
-        complaint("--metric promapp-requests", 2),
-        complaint("--metric go_goroutines --path metrics", 2),
-        complaint("--metric *", 1),
-        complaint("--metric promapp_latency_seconds", 1),
-        complaint("--metric up", 1),
-        complaint("--metric up --path /served", 1),
-        complaint("--metric up --path /nowhere", 1),
+    let diagnostics = [
+        diagnostic("", 2),
+        diagnostic("--metric promapp-requests", 2),
+        diagnostic("--metric go_goroutines --path metrics", 2),
+        diagnostic("--metric *", 1),
+        diagnostic("--metric promapp_latency_seconds", 1),
+        diagnostic("--metric up", 1),
+        diagnostic("--metric up --path /served", 1),
+        diagnostic("--metric up --path /nowhere", 1),
     ];
-    insta::assert_snapshot!(complaints.concat());
+    insta::assert_snapshot!(diagnostics.concat());
     let narrow = format!("run prometheus --metric promapp_requests_total{{path=\"/7\"}} --target {}", app.target());
     assert_eq!(agent.run(&narrow).exits(0).without_diagnostics().stdout, "", "a counter in its first run");
 }

@@ -138,13 +138,13 @@ fn password_is_accepted_and_never_shown() {
     assert!(opened.metrics().count() > 10, "{opened}");
     let named = run(&format!("{} --username default", file(&right)), 0).without_diagnostics();
     assert_eq!(named.metrics().keys(), opened.metrics().keys().into_iter().collect::<Vec<_>>());
-    let refused = [run("", 1), run(&file(&wrong), 1), run(&format!("{} --username nobody", file(&right)), 1)];
-    let complaints = refused.each_ref().map(|output| group.mask(&mask::ports(&output.stderr)));
-    insta::assert_snapshot!(complaints.concat());
+    let rejected = [run("", 1), run(&file(&wrong), 1), run(&format!("{} --username nobody", file(&right)), 1)];
+    let diagnostics = rejected.each_ref().map(|output| group.mask(&mask::ports(&output.stderr)));
+    insta::assert_snapshot!(diagnostics.concat());
 
     let inspected = agent.run("inspect redis").exits(0);
     let helped = agent.run(&format!("run redis {} --help", file(&right))).exits(0);
-    let mut shown: Vec<String> = refused
+    let mut shown: Vec<String> = rejected
         .iter()
         .chain([&opened, &named, &inspected, &helped])
         .flat_map(|o| [o.stdout.clone(), o.stderr.clone()])
@@ -219,7 +219,7 @@ fn server_that_is_not_redis_is_one_line_and_gets_no_password() {
     let file = secret(PASSWORD);
     let password = format!("--password-file {}", file.path().display());
     let agent = Agent::without_engine();
-    let mut complaints = String::new();
+    let mut diagnostics = String::new();
     for (first, again) in [
         ("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", ""),
         ("-LOADING Redis is loading the dataset in memory\r\n", ""),
@@ -245,10 +245,10 @@ fn server_that_is_not_redis_is_one_line_and_gets_no_password() {
             assert!(is_redis || !String::from_utf8_lossy(&got).contains(PASSWORD), "{first:?} got the password");
             let what = if first.is_empty() { again } else { first }.escape_debug().take(40).collect::<String>();
             let with = if options.is_empty() { "" } else { ", with a password" };
-            let _ = write!(complaints, "'{what}'{with}\n    {}", mask::ports(&output.stderr));
+            let _ = write!(diagnostics, "'{what}'{with}\n    {}", mask::ports(&output.stderr));
         }
     }
-    insta::assert_snapshot!(complaints);
+    insta::assert_snapshot!(diagnostics);
 }
 
 #[test]

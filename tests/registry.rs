@@ -305,8 +305,8 @@ fn token_is_fetched_from_the_realm() {
     };
     let _server = http::serve(listener, answer);
     let shipping = Shipping::new();
-    let complaint = shipping.install(&format!("oci://{address}/team/thing:1")).exits(1).stderr;
-    insta::assert_snapshot!(shipping.mask(&complaint), @"mackerel-plugin-wasm: oci://127.0.0.1:PORT/team/thing:1: 127.0.0.1:PORT has no such repository, tag or digest");
+    let error = shipping.install(&format!("oci://{address}/team/thing:1")).exits(1).stderr;
+    insta::assert_snapshot!(shipping.mask(&error), @"mackerel-plugin-wasm: oci://127.0.0.1:PORT/team/thing:1: 127.0.0.1:PORT has no such repository, tag or digest");
     let asked = asked.lock().expect("a lock").clone();
     let manifest = "/v2/team/thing/manifests/1";
     assert_eq!(asked, [manifest, "/token?scope=repository%3Ateam%2Fthing%3Apull&service=a+registry", manifest]);
@@ -327,7 +327,7 @@ fn file_that_is_not_a_collector_is_not_pushed() {
         assert_eq!(output.stdout, "");
         shipping.mask(&output.stderr)
     };
-    let complaints = [
+    let errors = [
         push("a_core_module.wasm", &format!("{address}/thing:1")),
         push("describe_traps.wasm", &format!("{address}/thing:1")),
         push("missing.wasm", &format!("{address}/thing:1")),
@@ -336,7 +336,7 @@ fn file_that_is_not_a_collector_is_not_pushed() {
         push("strange.wasm", "oci://registry.example.com/Thing"),
         push("strange.wasm", &format!("127.0.0.1:{}/thing:1", port::free())),
     ];
-    insta::assert_snapshot!(complaints.concat());
+    insta::assert_snapshot!(errors.concat());
     assert_eq!(http::get(address, "/v2/_catalog").expect("a list"), "{\"repositories\":[]}\n");
 }
 

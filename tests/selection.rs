@@ -161,7 +161,7 @@ fn only_selected_metrics_of_real_containers_are_printed() {
 }
 
 /// Returns stderr of a rejected command, which is the same for values and definitions.
-fn refusal(command: &str, last: &str) -> String {
+fn error(command: &str, last: &str) -> String {
     let script = format!("exec \"$0\" \"$@\" {last}");
     let agent = Agent::without_engine().with_launcher(&["sh", "-c", &script]);
     let [values, definitions] = [agent.run(command), agent.definitions(command)].map(|output| output.exits(2));
@@ -174,18 +174,18 @@ fn refusal(command: &str, last: &str) -> String {
 
 #[test]
 fn patterns_that_match_nothing_are_rejected_with_all_names() {
-    let gostats = |last: &str| refusal("run gostats --target 127.0.0.1:1", last);
-    let refusals = [
+    let gostats = |last: &str| error("run gostats --target 127.0.0.1:1", last);
+    let errors = [
         gostats("--select 'memry.*'"),
         gostats("--select 'memory.*' --select memory_sys"),
         gostats("--exclude memory"),
         gostats("--select 'gc.*' --exclude 'gc.*'"),
         gostats("--exclude '*'"),
         gostats("--select gc.gc_num --exclude '*_num'"),
-        refusal("run docker", "--select network.bytes.sent"),
-        refusal("run prometheus --metric up --target 127.0.0.1:1", "--select down.value"),
+        error("run docker", "--select network.bytes.sent"),
+        error("run prometheus --metric up --target 127.0.0.1:1", "--select down.value"),
     ];
-    insta::assert_snapshot!(refusals.concat(), @"
+    insta::assert_snapshot!(errors.concat(), @"
     --select 'memry.*'
         mackerel-plugin-wasm: gostats: --select memry.* fits no metric; there is runtime.goroutine_num, runtime.cgo_call_num, memory.memory_alloc, memory.memory_sys, memory.memory_stack, operation.memory_lookups, operation.memory_mallocs, operation.memory_frees, heap.heap_sys, heap.heap_idle, heap.heap_inuse, heap.heap_released, gc.gc_num, gc.gc_per_second, gc.gc_pause_per_second
     --select 'memory.*' --select memory_sys
@@ -207,10 +207,10 @@ fn patterns_that_match_nothing_are_rejected_with_all_names() {
 
 #[test]
 fn invalid_patterns_are_rejected_with_the_expected_form() {
-    let refusals = ["'a b'", "''", "'memory.#'", "'größe'", "'a,b'", "'memory.{rss,cache}'"]
-        .map(|pattern| refusal("run gostats --target 127.0.0.1:1", &format!("--select {pattern}")));
-    let of_exclude = refusal("run gostats --target 127.0.0.1:1", "--exclude 'gc/*'");
-    insta::assert_snapshot!(refusals.concat() + &of_exclude, @"
+    let errors = ["'a b'", "''", "'memory.#'", "'größe'", "'a,b'", "'memory.{rss,cache}'"]
+        .map(|pattern| error("run gostats --target 127.0.0.1:1", &format!("--select {pattern}")));
+    let of_exclude = error("run gostats --target 127.0.0.1:1", "--exclude 'gc/*'");
+    insta::assert_snapshot!(errors.concat() + &of_exclude, @"
     --select 'a b'
         error: invalid value 'a b' for '--select <GRAPH.METRIC>': expected GRAPH.METRIC, such as memory.memory_sys, gc.* or *.rss
 

@@ -116,13 +116,13 @@ fn signal_at_any_moment_leaves_whole_lines_and_a_valid_state() {
             ends[end] += 1;
             // Printed values are in the state. A target that received a request and is not ready has a line.
             let printed: Vec<_> = programs.iter().map(|program| program.check(&output)).collect();
-            let complaints: Vec<_> = output.stderr.lines().collect();
+            let diagnostics: Vec<_> = output.stderr.lines().collect();
             let word = if signal == Signal::TERM { " when SIGTERM came" } else { " when SIGINT came" };
-            assert!(complaints.iter().all(|line| line.ends_with(word)), "{output}");
+            assert!(diagnostics.iter().all(|line| line.ends_with(word)), "{output}");
             assert_eq!(end == 0, printed.contains(&true), "{output}");
             if end != 2 {
                 for (program, printed) in programs.iter().zip(printed) {
-                    let named = complaints.iter().any(|line| line.contains(&program.stub_target.target()));
+                    let named = diagnostics.iter().any(|line| line.contains(&program.stub_target.target()));
                     assert_eq!(named, !printed, "{}: {output}", program.stub_target.target());
                 }
             }
@@ -149,7 +149,7 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
 }
 
 /// Reads the rest of a pipe whose other end is closed.
-fn rest(mut pipe: PipeReader) -> String {
+fn read_to_end(mut pipe: PipeReader) -> String {
     let mut text = String::new();
     pipe.read_to_string(&mut text).expect("text");
     text
@@ -163,11 +163,11 @@ fn closed_stdout_pipe_is_one_line_and_keeps_the_state() {
     for length in [0, 1, 63, 64, 500] {
         // Full, so that the run has not written everything before the reader is gone.
         let (reader, stdout) = full_pipe();
-        let (complaints, stderr) = io::pipe().expect("a pipe");
+        let (diagnostics, stderr) = io::pipe().expect("a pipe");
         let running = agent.start_into(&command, stdout, stderr);
         assert_eq!(read_and_close(reader, length), length);
         let _ = running.output().exits(1);
-        insta::allow_duplicates! { insta::assert_snapshot!(rest(complaints), @"mackerel-plugin-wasm: cannot write to stdout: Broken pipe (os error 32)"); }
+        insta::allow_duplicates! { insta::assert_snapshot!(read_to_end(diagnostics), @"mackerel-plugin-wasm: cannot write to stdout: Broken pipe (os error 32)"); }
         assert_undisturbed(&agent, &command, &programs);
     }
 }
@@ -188,10 +188,10 @@ fn unread_stdout_pipe_is_given_up_after_the_deadline() {
     let before: Vec<_> = agent.state_files().iter().map(|file| fs::read(file).expect("our own file")).collect();
 
     let (reader, writer) = io::pipe().expect("a pipe");
-    let (complaints, stderr) = io::pipe().expect("a pipe");
+    let (diagnostics, stderr) = io::pipe().expect("a pipe");
     let output = agent.start_into(&command, writer, stderr).output().exits(1);
-    insta::assert_snapshot!(rest(complaints), @"mackerel-plugin-wasm: the run hung beyond its deadline and was ended: a disk, a pipe that nobody reads, or a component that takes too long to compile");
-    assert_eq!(rest(reader).len(), PIPE, "{output}");
+    insta::assert_snapshot!(read_to_end(diagnostics), @"mackerel-plugin-wasm: the run hung beyond its deadline and was ended: a disk, a pipe that nobody reads, or a component that takes too long to compile");
+    assert_eq!(read_to_end(reader).len(), PIPE, "{output}");
     let after: Vec<_> = agent.state_files().iter().map(|file| fs::read(file).expect("our own file")).collect();
     assert_eq!(before, after);
 }

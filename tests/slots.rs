@@ -418,14 +418,14 @@ fn slots_of_different_filters_are_separate() {
 
 #[test]
 fn slots_require_containers() {
-    let complaint = |options: &str| {
+    let diagnostic = |options: &str| {
         let output = Agent::without_engine().run(&format!("run gostats {options}")).exits(2);
         assert_eq!(output.stdout, "", "{output}");
         let lines: String =
             output.stderr.lines().map(|line| format!("    {line}").trim_end().to_owned() + "\n").collect();
         format!("{options}\n{lines}")
     };
-    let complaints = [
+    let diagnostics = [
         "--instance-name slot --target 127.0.0.1:1",
         "--instance-name slot:label:app --target 127.0.0.1:1",
         "--instance-name slots",
@@ -433,6 +433,6 @@ fn slots_require_containers() {
         "--instance-name slot:label:",
         "--instance-name slot:app",
     ]
-    .map(complaint);
-    insta::assert_snapshot!(complaints.concat());
+    .map(diagnostic);
+    insta::assert_snapshot!(diagnostics.concat());
 }

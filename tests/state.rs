@@ -140,11 +140,11 @@ fn state_defaults_to_the_temporary_folder() {
 
 #[test]
 fn garbage_is_ignored_with_one_warning() {
-    let complaints = [&b""[..], b"garbage", b"{", b"[]", b"{}", b"null", b"\xff\xfe\x00"].map(|content| {
-        let complaint = Minutes::new().recovers_from(|file| fs::write(file, content).expect("a new file"));
-        format!("{}\n    {complaint}", content.escape_ascii())
+    let diagnostics = [&b""[..], b"garbage", b"{", b"[]", b"{}", b"null", b"\xff\xfe\x00"].map(|content| {
+        let diagnostic = Minutes::new().recovers_from(|file| fs::write(file, content).expect("a new file"));
+        format!("{}\n    {diagnostic}", content.escape_ascii())
     });
-    insta::assert_snapshot!(complaints.concat(), @r"
+    insta::assert_snapshot!(diagnostics.concat(), @r"
 
         mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: EOF while parsing a value at line 1 column 0
     garbage
@@ -164,12 +164,12 @@ fn garbage_is_ignored_with_one_warning() {
 
 #[test]
 fn truncated_state_is_ignored_with_one_warning() {
-    let complaint = Minutes::new().recovers_from(|file| {
+    let diagnostic = Minutes::new().recovers_from(|file| {
         let whole = fs::read(file).expect("a file that can be read");
         // Cut within the first target's name, so that the diagnostic does not depend on the numbers.
         fs::write(file, &whole[..30]).expect("a new file");
     });
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: EOF while parsing a string at line 1 column 30");
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: EOF while parsing a string at line 1 column 30");
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn state_truncated_anywhere_is_ignored_with_one_warning() {
 
 #[test]
 fn other_formats_are_ignored_with_one_warning() {
-    let complaints = [0, 2].map(|format| {
+    let diagnostics = [0, 2].map(|format| {
         Minutes::new().recovers_from(|file| {
             let mut state = read(file);
             assert_eq!(state["format"], 1);
@@ -199,7 +199,7 @@ fn other_formats_are_ignored_with_one_warning() {
             fs::write(file, state.to_string()).expect("a new file");
         })
     });
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it has the format 0, and this program writes 1
     mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it has the format 2, and this program writes 1
     ");
@@ -207,18 +207,18 @@ fn other_formats_are_ignored_with_one_warning() {
 
 #[test]
 fn enormous_state_is_ignored_with_one_warning() {
-    let complaint = Minutes::new().recovers_from(|file| {
+    let diagnostic = Minutes::new().recovers_from(|file| {
         let file = fs::File::options().write(true).open(file).expect("a new file");
         file.set_len(1 << 40).expect("a sparse file");
     });
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it is larger than 16 MiB");
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it is larger than 16 MiB");
 }
 
 #[test]
 fn symbolic_link_is_not_followed() {
     let elsewhere = tempfile::tempdir().expect("a temporary folder");
     let target = elsewhere.path().join("target");
-    let complaint = Minutes::new().recovers_from(|file| {
+    let diagnostic = Minutes::new().recovers_from(|file| {
         fs::rename(file, &target).expect("a file that can be moved");
         symlink(&target, file).expect("a new link");
         // A change of the content would be visible.
@@ -227,7 +227,7 @@ fn symbolic_link_is_not_followed() {
         fs::write(&target, state.to_string()).expect("a new file");
     });
     assert_eq!(read(&target)["target"], "untouched");
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it is a symbolic link");
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it is a symbolic link");
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn special_file_is_ignored_with_one_warning() {
             rustix::fs::mknodat(rustix::fs::CWD, file, of, Mode::RUSR | Mode::WUSR, device).expect("a node");
         }
     };
-    let mut complaints = vec![
+    let mut diagnostics = vec![
         Minutes::new().recovers_from(node(FileType::Fifo, false)),
         Minutes::new().recovers_from(|file| {
             fs::remove_file(file).expect("our own file");
@@ -248,9 +248,9 @@ fn special_file_is_ignored_with_one_warning() {
     ];
     if skip::is_root("a device in place of the state") {
         // Endless zeros.
-        complaints.push(Minutes::new().recovers_from(node(FileType::CharacterDevice, true)));
+        diagnostics.push(Minutes::new().recovers_from(node(FileType::CharacterDevice, true)));
     }
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it is no regular file
     mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: No such device or address (os error 6)
     mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not read, so counters are shown from the next run on: it is no regular file
@@ -297,7 +297,7 @@ fn state_is_unchanged_without_a_lock() {
     let before = fs::read(minutes.file()).expect("our own file");
     let puts: [&dyn Fn(); 2] =
         [&|| fs::create_dir(&lock).expect("a folder"), &|| symlink(elsewhere.path(), &lock).expect("a link")];
-    let complaints = puts.map(|put| {
+    let diagnostics = puts.map(|put| {
         fs::remove_file(&lock).or_else(|_| fs::remove_dir(&lock)).expect("it is there");
         put();
         let output = minutes.run();
@@ -305,7 +305,7 @@ fn state_is_unchanged_without_a_lock() {
         assert_eq!(fs::read(minutes.file()).expect("our own file"), before);
         minutes.mask(&output.stderr)
     });
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written: its lock: Is a directory (os error 21)
     mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written: its lock: Too many levels of symbolic links (os error 40)
     ");
@@ -338,21 +338,21 @@ fn on_a_disk(options: &str, spoil: impl Fn(&mut Disk), mend: impl Fn(&mut Disk))
 
 #[test]
 fn state_is_unchanged_on_a_full_disk() {
-    let Some(complaint) = on_a_disk("size=64k", |disk| disk.fill(), |disk| disk.free()) else { return };
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written, so the old one stays: No space left on device (os error 28)");
+    let Some(diagnostic) = on_a_disk("size=64k", |disk| disk.fill(), |disk| disk.free()) else { return };
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written, so the old one stays: No space left on device (os error 28)");
 }
 
 #[test]
 fn state_is_unchanged_on_a_disk_without_inodes() {
     let options = "size=64k,nr_inodes=16";
-    let Some(complaint) = on_a_disk(options, |disk| disk.fill_with_files(), |disk| disk.free()) else { return };
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written, so the old one stays: No space left on device (os error 28)");
+    let Some(diagnostic) = on_a_disk(options, |disk| disk.fill_with_files(), |disk| disk.free()) else { return };
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written, so the old one stays: No space left on device (os error 28)");
 }
 
 #[test]
 fn state_is_unchanged_on_a_read_only_disk() {
-    let Some(complaint) = on_a_disk("size=64k", |disk| disk.remount("ro"), |disk| disk.remount("rw")) else { return };
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written: its lock: Read-only file system (os error 30)");
+    let Some(diagnostic) = on_a_disk("size=64k", |disk| disk.remount("ro"), |disk| disk.remount("rw")) else { return };
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written: its lock: Read-only file system (os error 30)");
 }
 
 #[test]
@@ -360,7 +360,7 @@ fn first_run_on_a_full_or_read_only_disk_has_no_state() {
     let options = "size=64k,nr_inodes=16";
     let spoils: [&dyn Fn(&mut Disk); 3] =
         [&|disk| disk.fill(), &|disk| disk.fill_with_files(), &|disk| disk.remount("ro")];
-    let mut complaints = String::new();
+    let mut diagnostics = String::new();
     for spoil in spoils {
         let Some(mut disk) = Disk::with(options) else { return };
         spoil(&mut disk);
@@ -369,7 +369,7 @@ fn first_run_on_a_full_or_read_only_disk_has_no_state() {
             let output = minutes.run();
             assert!(!minutes.has_rates(&output), "{output}");
             assert_eq!(output.stderr.lines().count(), 1, "{output}");
-            complaints.push_str(&minutes.mask(&output.stderr));
+            diagnostics.push_str(&minutes.mask(&output.stderr));
         }
         // With free space in the end, everything would work.
         if disk.path().join("filler").exists() || disk.path().join("fillers").exists() {
@@ -381,7 +381,7 @@ fn first_run_on_a_full_or_read_only_disk_has_no_state() {
         assert!(!minutes.has_rates(&output), "{output}");
         minutes.run_normally();
     }
-    insta::assert_snapshot!(complaints, @"
+    insta::assert_snapshot!(diagnostics, @"
     mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written, so the old one stays: No space left on device (os error 28)
     mackerel-plugin-wasm: gostats: the state in WORKDIR/mackerel-plugin-wasm-0/FILE.json is not written, so the old one stays: No space left on device (os error 28)
     mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 cannot be made: No space left on device (os error 28)
@@ -479,16 +479,16 @@ fn without_a_folder(obstruct: impl Fn(&Path)) -> String {
 
 #[test]
 fn file_in_place_of_the_folder_disables_the_state() {
-    let complaint = without_a_folder(|folder| fs::write(folder, "").expect("a new file"));
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 cannot be opened: Not a directory (os error 20)");
+    let diagnostic = without_a_folder(|folder| fs::write(folder, "").expect("a new file"));
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 cannot be opened: Not a directory (os error 20)");
 }
 
 #[test]
 fn linked_folder_disables_the_state() {
     let elsewhere = tempfile::tempdir().expect("a temporary folder");
-    let complaint = without_a_folder(|folder| symlink(elsewhere.path(), folder).expect("a new link"));
+    let diagnostic = without_a_folder(|folder| symlink(elsewhere.path(), folder).expect("a new link"));
     assert_eq!(entries(elsewhere.path()).len(), 0);
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 cannot be opened: Not a directory (os error 20)");
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 cannot be opened: Not a directory (os error 20)");
 }
 
 #[test]
@@ -496,35 +496,35 @@ fn folder_of_another_user_disables_the_state() {
     if !skip::is_root("a state folder of another user") {
         return;
     }
-    let complaint = without_a_folder(|folder| {
+    let diagnostic = without_a_folder(|folder| {
         fs::create_dir(folder).expect("a new folder");
         std::os::unix::fs::chown(folder, Some(12345), Some(12345)).expect("root can change the owner");
         fs::set_permissions(folder, Permissions::from_mode(0o700)).expect("root may");
     });
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 belongs to another user: remove it");
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 belongs to another user: remove it");
 }
 
 #[test]
 fn folder_open_to_others_disables_the_state() {
-    let complaint = without_a_folder(|folder| {
+    let diagnostic = without_a_folder(|folder| {
         fs::create_dir(folder).expect("a new folder");
         fs::set_permissions(folder, Permissions::from_mode(0o755)).expect("our own folder");
     });
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 is open to other users: remove it, or chmod it to 700");
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder WORKDIR/mackerel-plugin-wasm-0 is open to other users: remove it, or chmod it to 700");
 }
 
 #[test]
 fn missing_work_folder_disables_the_state() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::write(folder.path().join("file"), "").expect("a file in a new folder");
-    let complaints = ["missing", "file"].map(|name| {
+    let diagnostics = ["missing", "file"].map(|name| {
         let mut minutes =
             Minutes::of(Agent::without_engine().with_env("MACKEREL_PLUGIN_WORKDIR", folder.path().join(name)));
         let output = minutes.run();
         assert!(!minutes.has_rates(&output), "{output}");
         mask::path(&output.stderr, folder.path(), "FOLDER")
     });
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder FOLDER/missing/mackerel-plugin-wasm-0 cannot be made: No such file or directory (os error 2)
     mackerel-plugin-wasm: gostats: no state is kept, so counters are not shown: the folder FOLDER/file/mackerel-plugin-wasm-0 cannot be made: Not a directory (os error 20)
     ");

@@ -189,12 +189,12 @@ fn remove_leaves_nothing() {
     let output = operator.agent.run("remove strange").exits(0).without_diagnostics();
     assert_eq!(output.stdout, "removed strange\n");
     assert_eq!(operator.files(), [operator.store.join(".lock")]);
-    let complaints = ["remove strange", "remove gostats", "run strange", "inspect strange"].map(|command| {
+    let errors = ["remove strange", "remove gostats", "run strange", "inspect strange"].map(|command| {
         let output = operator.agent.run(command).exits(2);
         assert_eq!(output.stdout, "");
         operator.mask(&output.stderr)
     });
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(errors.concat(), @"
     mackerel-plugin-wasm: strange is not installed; nothing is
     mackerel-plugin-wasm: gostats is built in, and cannot be removed
     mackerel-plugin-wasm: there is no collector 'strange'; there is BUILT-INS, and any component by the path of its .wasm file
@@ -206,7 +206,7 @@ fn remove_leaves_nothing() {
 fn file_that_is_not_a_collector_is_not_installed() {
     let operator = Operator::with_strange();
     let before = operator.content();
-    let complaint = |name: &str, bytes: &[u8]| {
+    let error = |name: &str, bytes: &[u8]| {
         let output = operator.install(name, bytes);
         assert!([Some(1), Some(2)].contains(&output.status.code()), "{output}");
         assert_eq!(output.stdout, "");
@@ -215,11 +215,11 @@ fn file_that_is_not_a_collector_is_not_installed() {
     };
     let evil = |name: &str| fs::read(component(&format!("evil/{name}"))).expect("a component");
     let whole = named("whatisi");
-    let mut complaints = vec![
-        complaint("built-in.wasm", &fs::read(component("gostats")).expect("a component")),
-        complaint("empty.wasm", b""),
-        complaint("text.wat", b"(component)"),
-        mask::digits(&complaint("cut.wasm", &whole[..100]), "(at offset 0x", "OFFSET"),
+    let mut errors = vec![
+        error("built-in.wasm", &fs::read(component("gostats")).expect("a component")),
+        error("empty.wasm", b""),
+        error("text.wat", b"(component)"),
+        mask::digits(&error("cut.wasm", &whole[..100]), "(at offset 0x", "OFFSET"),
     ];
     let names = [
         "a_core_module",
@@ -235,13 +235,13 @@ fn file_that_is_not_a_collector_is_not_installed() {
         "a_path_as_a_name",
         "an_option_of_the_host",
     ];
-    complaints.extend(names.map(|name| complaint(&format!("{name}.wasm"), &evil(name))));
+    errors.extend(names.map(|name| error(&format!("{name}.wasm"), &evil(name))));
     let large = operator.folder.path().join("large.wasm");
     fs::File::create(&large).and_then(|file| file.set_len((64 << 20) + 1)).expect("a large file without content");
     for argument in [large.display().to_string(), "missing.wasm".to_owned(), "missing".to_owned()] {
-        complaints.push(operator.mask(&operator.agent.run(&format!("install {argument}")).stderr));
+        errors.push(operator.mask(&operator.agent.run(&format!("install {argument}")).stderr));
     }
-    insta::assert_snapshot!(complaints.concat());
+    insta::assert_snapshot!(errors.concat());
     assert_eq!(operator.content(), before);
 }
 
@@ -251,11 +251,11 @@ fn damaging_the_code(spoil: impl FnOnce(&Path)) -> String {
     let operator = Operator::with_strange();
     assert_eq!(operator.runs("strange"), "");
     spoil(&operator.file("code"));
-    let complaint = operator.runs("strange");
+    let error = operator.runs("strange");
     assert_eq!(operator.runs("strange"), "", "the damage is repaired");
     let meta = fs::metadata(operator.file("code")).expect("a file");
     assert_eq!((meta.uid(), meta.mode() & 0o7777), (rustix::process::getuid().as_raw(), 0o600));
-    complaint
+    error
 }
 
 /// Returns the compiled code of the collector `text`.
@@ -270,7 +270,7 @@ fn foreign_code() -> Vec<u8> {
 fn changed_compiled_code_is_never_run() {
     let other = foreign_code();
     let write = |code: &Path, bytes: &[u8]| fs::write(code, bytes).expect("our own file");
-    let complaints = [
+    let errors = [
         damaging_the_code(|code| write(code, &other)),
         damaging_the_code(|code| {
             let content = fs::read(code).expect("our own file");
@@ -305,14 +305,14 @@ fn changed_compiled_code_is_never_run() {
         damaging_the_code(|code| fs::remove_file(code).expect("our own file")),
         damaging_the_code(|code| fs::set_permissions(code, Permissions::from_mode(0o660)).expect("our own file")),
     ];
-    insta::assert_snapshot!(complaints.concat());
+    insta::assert_snapshot!(errors.concat());
 }
 
 #[test]
 fn compiled_code_must_be_a_regular_file() {
     let elsewhere = TempDir::new().expect("a temporary folder");
     let away = elsewhere.path().join("code");
-    let complaints = [
+    let errors = [
         damaging_the_code(|code| {
             fs::copy(code, &away).expect("our own files");
             fs::remove_file(code).expect("our own file");
@@ -323,7 +323,7 @@ fn compiled_code_must_be_a_regular_file() {
             rustix::fs::mknodat(rustix::fs::CWD, code, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
         }),
     ];
-    insta::assert_snapshot!(complaints.concat());
+    insta::assert_snapshot!(errors.concat());
 }
 
 #[test]
@@ -365,7 +365,7 @@ fn code_of_another_wasmtime_is_recompiled_silently() {
 
 #[test]
 fn changed_component_is_not_run() {
-    let complaints = [
+    let errors = [
         (|file: &Path| fs::write(file, named("another")).expect("our own file")) as fn(&Path),
         |file| fs::remove_file(file).expect("our own file"),
         |file| {
@@ -386,7 +386,7 @@ fn changed_component_is_not_run() {
         assert_eq!(operator.runs("strange"), "", "installed again, it runs");
         operator.mask(&format!("{}{line}\n", output.stderr))
     });
-    insta::assert_snapshot!(complaints.concat());
+    insta::assert_snapshot!(errors.concat());
 }
 
 #[test]
@@ -422,20 +422,20 @@ fn invalid_pin_is_one_line_and_can_be_removed() {
             symlink(&away, pin).expect("a link");
         },
     ];
-    let complaints = spoils.map(|spoil| {
+    let errors = spoils.map(|spoil| {
         let operator = Operator::with_strange();
         let _ = operator.install("another.wasm", &named("another")).exits(0);
         let pin = operator.store.join("strange.json");
         spoil(&pin);
-        let complaint = operator.run("strange").exits(1).stderr;
+        let error = operator.run("strange").exits(1).stderr;
         assert_eq!(operator.runs("another"), "");
         let list = operator.agent.run("list").exits(0).stdout;
         assert_eq!(list.lines().count(), built_ins().len() + 2, "{list}");
         let _ = operator.agent.run("remove strange").exits(0).without_diagnostics();
         let _ = operator.agent.run("remove another").exits(0).without_diagnostics();
-        operator.mask(&complaint)
+        operator.mask(&error)
     });
-    insta::assert_snapshot!(complaints.concat());
+    insta::assert_snapshot!(errors.concat());
 }
 
 #[test]
@@ -449,7 +449,7 @@ fn store_folder_is_private() {
             fs::set_permissions(store, Permissions::from_mode(0o770)).expect("our own folder");
         },
     ];
-    let complaints = puts.map(|put| {
+    let errors = puts.map(|put| {
         let operator = Operator::new();
         put(&operator.store);
         let install = operator.install("strange.wasm", &named("strange")).exits(1).stderr;
@@ -458,7 +458,7 @@ fn store_folder_is_private() {
         let _ = operator.run("gostats").exits(0).without_diagnostics();
         operator.mask(&install)
     });
-    insta::assert_snapshot!(complaints.concat());
+    insta::assert_snapshot!(errors.concat());
     assert_eq!(fs::read_dir(elsewhere.path()).expect("a folder").count(), 0);
 }
 
@@ -470,17 +470,17 @@ fn full_disk_keeps_the_installed_collector() {
     let before = operator.content();
     disk.fill();
     let new = padded(named("strange"), 50_000);
-    let complaint = operator.install("new.wasm", &new).exits(1).stderr;
+    let error = operator.install("new.wasm", &new).exits(1).stderr;
     assert_eq!(operator.content(), before);
     // Files with the same names would be replaced.
     let again = operator.install("strange.wasm", &named("strange")).exits(1).stderr;
-    assert_eq!(again, complaint);
+    assert_eq!(again, error);
     assert_eq!(operator.content(), before);
     assert_eq!(operator.runs("strange"), "");
     disk.free();
     let _ = operator.install("new.wasm", &new).exits(0).without_diagnostics();
     assert_eq!(operator.runs("strange"), "");
-    insta::assert_snapshot!(operator.mask(&complaint), @"mackerel-plugin-wasm: nothing is installed: STORE cannot be written to: No space left on device (os error 28)");
+    insta::assert_snapshot!(operator.mask(&error), @"mackerel-plugin-wasm: nothing is installed: STORE cannot be written to: No space left on device (os error 28)");
 }
 
 #[test]
@@ -584,6 +584,6 @@ fn store_defaults_to_the_users_data_folder() {
     let _ = install("XDG_DATA_HOME", &folder.path().join("data"));
     assert!(folder.path().join("data/mackerel-plugin-wasm/strange.json").exists());
     let homeless = Agent::without_engine().with_env("MACKEREL_PLUGIN_WASM_STORE", "").with_launcher(&user);
-    let complaint = homeless.run(&format!("install {}", file.display())).exits(1).stderr;
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: there is no folder to install into: set HOME or MACKEREL_PLUGIN_WASM_STORE");
+    let error = homeless.run(&format!("install {}", file.display())).exits(1).stderr;
+    insta::assert_snapshot!(error, @"mackerel-plugin-wasm: there is no folder to install into: set HOME or MACKEREL_PLUGIN_WASM_STORE");
 }

@@ -69,11 +69,11 @@ fn collects_from_a_container(language: Language) {
     let name = if language.name == RUST.name { "faults_rust" } else { "faults" };
     insta::assert_snapshot!(name, faults.concat());
     let port = port::free();
-    let refused = agent.run(&format!("run queue --target 127.0.0.1:{port}"));
-    let refused = mask(refused, 1).replace(&port.to_string(), "PORT");
+    let rejected = agent.run(&format!("run queue --target 127.0.0.1:{port}"));
+    let rejected = mask(rejected, 1).replace(&port.to_string(), "PORT");
     // In Python, its own library reports the failure; otherwise the host does.
     let name = if language.name == PYTHON.name { "refused_python" } else { "refused" };
-    insta::assert_snapshot!(name, refused);
+    insta::assert_snapshot!(name, rejected);
 }
 
 /// Installs the component of a project and returns an agent for it. Without that, every run would compile it.
@@ -110,7 +110,7 @@ fn javascript_project_builds_and_collects() {
 }
 
 /// Returns stderr of `new`.
-fn complaint(arguments: &str, code: i32) -> String {
+fn error(arguments: &str, code: i32) -> String {
     let output = Agent::without_engine().run(arguments).exits(code);
     assert_eq!(output.stdout, "", "stdout of {output}");
     output.stderr
@@ -120,8 +120,8 @@ fn complaint(arguments: &str, code: i32) -> String {
 fn invalid_names_are_rejected() {
     let folder = TempDir::new().expect("a temporary folder");
     let names = ["Queue", "1queue", "queue-", "job_queue", "job/queue", "..", "größe", &"q".repeat(65)];
-    let complaints = names.map(|name| complaint(&format!("new {name} --lang go --dir {}", folder.path().display()), 2));
-    insta::assert_snapshot!(complaints.concat(), @"
+    let errors = names.map(|name| error(&format!("new {name} --lang go --dir {}", folder.path().display()), 2));
+    insta::assert_snapshot!(errors.concat(), @"
     mackerel-plugin-wasm: 'Queue' cannot be a collector's name: expected a-z, 0-9 and -, a letter first and no - at the end, 64 characters at most
     mackerel-plugin-wasm: '1queue' cannot be a collector's name: expected a-z, 0-9 and -, a letter first and no - at the end, 64 characters at most
     mackerel-plugin-wasm: 'queue-' cannot be a collector's name: expected a-z, 0-9 and -, a letter first and no - at the end, 64 characters at most
@@ -139,11 +139,11 @@ fn existing_files_are_not_overwritten() {
     let folder = TempDir::new().expect("a temporary folder");
     let command = format!("new queue --lang go --dir {}", folder.path().display());
     fs::write(folder.path().join("queue"), "mine").expect("a file");
-    let file = complaint(&command, 2);
+    let file = error(&command, 2);
     assert_eq!(fs::read_to_string(folder.path().join("queue")).expect("a file"), "mine");
     fs::remove_file(folder.path().join("queue")).expect("a file");
     fs::create_dir(folder.path().join("queue")).expect("a folder");
-    let empty = complaint(&command, 2);
+    let empty = error(&command, 2);
     assert_eq!(fs::read_dir(folder.path().join("queue")).expect("a folder").count(), 0, "a file was written");
     insta::assert_snapshot!([file, empty].concat().replace(&folder.path().display().to_string(), "DIR"), @"
     mackerel-plugin-wasm: DIR/queue is there already: choose another name
@@ -155,10 +155,10 @@ fn existing_files_are_not_overwritten() {
 fn unwritable_folder_is_named() {
     let folder = TempDir::new().expect("a temporary folder");
     fs::write(folder.path().join("file"), "").expect("a file");
-    let nowhere = complaint(&format!("new queue --lang go --dir {}/nowhere", folder.path().display()), 2);
-    let file = complaint(&format!("new queue --lang go --dir {}/file", folder.path().display()), 2);
+    let nowhere = error(&format!("new queue --lang go --dir {}/nowhere", folder.path().display()), 2);
+    let file = error(&format!("new queue --lang go --dir {}/file", folder.path().display()), 2);
     // Nobody can create folders there, not even root.
-    let kernel = complaint("new queue --lang go --dir /proc", 1);
+    let kernel = error("new queue --lang go --dir /proc", 1);
     insta::assert_snapshot!([nowhere, file, kernel].concat().replace(&folder.path().display().to_string(), "DIR"), @"
     mackerel-plugin-wasm: there is no folder DIR/nowhere
     mackerel-plugin-wasm: there is no folder DIR/file
@@ -168,13 +168,13 @@ fn unwritable_folder_is_named() {
 
 #[test]
 fn unknown_language_lists_the_supported_ones() {
-    insta::assert_snapshot!(complaint("new queue --lang cobol", 2), @"
+    insta::assert_snapshot!(error("new queue --lang cobol", 2), @"
     error: invalid value 'cobol' for '--lang <LANGUAGE>'
       [possible values: rust, go, python, javascript]
 
     For more information, try '--help'.
     ");
-    insta::assert_snapshot!(complaint("new queue", 2), @"
+    insta::assert_snapshot!(error("new queue", 2), @"
     error: the following required arguments were not provided:
       --lang <LANGUAGE>
 
@@ -223,14 +223,14 @@ fn componentize_rejects_other_files_with_the_reason() {
     let all = ["describe", "graphs", "collect"].map(|name| format!("mackerel:collector/metrics@{}#{name}", version()));
     write("types.wasm", &module(&all.each_ref().map(String::as_str)));
     let names = ["text", "empty", "bare", "cut", "graphs", "old", "types", "nowhere"];
-    let mut complaints = names.map(|name| {
+    let mut errors = names.map(|name| {
         let path = folder.path().join(name).with_extension("wasm");
-        complaint(&format!("componentize {}", path.display()), 1)
+        error(&format!("componentize {}", path.display()), 1)
     });
-    complaints[7] += &complaint(&format!("componentize {}", component("gostats")), 1)
-        .replace(&component("gostats"), "DIR/gostats.wasm");
-    let complaints = complaints.concat().replace(&folder.path().display().to_string(), "DIR");
-    insta::assert_snapshot!(complaints.replace(&version(), "VERSION"), @"
+    errors[7] +=
+        &error(&format!("componentize {}", component("gostats")), 1).replace(&component("gostats"), "DIR/gostats.wasm");
+    let errors = errors.concat().replace(&folder.path().display().to_string(), "DIR");
+    insta::assert_snapshot!(errors.replace(&version(), "VERSION"), @"
     mackerel-plugin-wasm: DIR/text.wasm: is no WebAssembly module: it does not begin like one
     mackerel-plugin-wasm: DIR/empty.wasm: is no WebAssembly module: it does not begin like one
     mackerel-plugin-wasm: DIR/bare.wasm: makes no collector: it does not export mackerel:collector/metrics@VERSION#describe, mackerel:collector/metrics@VERSION#graphs, mackerel:collector/metrics@VERSION#collect

@@ -18,9 +18,9 @@ use tempfile::TempDir;
 const MINUTE: u64 = 60_000_000_000;
 
 /// A folder for recordings.
-struct Desk(TempDir);
+struct Recordings(TempDir);
 
-impl Desk {
+impl Recordings {
     fn new() -> Self {
         Self(tempfile::tempdir().expect("a temporary folder"))
     }
@@ -136,21 +136,21 @@ fn as_numbers(metrics: &BTreeMap<String, String>) -> BTreeMap<String, (f64, Stri
 #[test]
 fn recording_replays_a_stopped_go_app() {
     let Some(engine) = Engine::find() else { return };
-    let (group, desk) = (engine.group(), Desk::new());
+    let (group, recordings) = (engine.group(), Recordings::new());
     let app = group.app("app");
-    let command = format!("test gostats --filter {} --path /stats {}", group.filter(), desk.record("app"));
+    let command = format!("test gostats --filter {} --path /stats {}", group.filter(), recordings.record("app"));
     let recorded = Agent::with_engine(engine).run(&command).exits(0);
     assert_eq!(as_numbers(&metrics(&recorded)), as_numbers(&printed(&app.last_served())), "{recorded}");
     assert_eq!(app.served().len(), 1, "a recording sends one request");
     let (id, image) = (app.id().to_owned(), app.image().to_owned());
-    let target: Value = serde_json::from_str(&desk.files("app")["target.json"]).expect("JSON");
+    let target: Value = serde_json::from_str(&recordings.files("app")["target.json"]).expect("JSON");
     let reported = json!([id, app.name(), image, 8080]);
     app.remove();
     let container = &target["container"];
     assert_eq!(json!([container["id"], container["name"], container["image"], container["port"]]), reported);
 
     for _ in 0..2 {
-        let replayed = test(&format!("gostats --path /stats {}", desk.replay("app"))).exits(0);
+        let replayed = test(&format!("gostats --path /stats {}", recordings.replay("app"))).exits(0);
         assert_eq!(replayed.stdout, recorded.stdout);
     }
 }
@@ -158,20 +158,20 @@ fn recording_replays_a_stopped_go_app() {
 #[test]
 fn recording_replays_the_stats_of_a_removed_container() {
     let Some(engine) = Engine::find() else { return };
-    let (group, desk) = (engine.group(), Desk::new());
+    let (group, recordings) = (engine.group(), Recordings::new());
     let app = group.app("app");
-    let command = format!("test docker --filter {} --graphs all {}", group.filter(), desk.record("app"));
+    let command = format!("test docker --filter {} --graphs all {}", group.filter(), recordings.record("app"));
     let recorded = Agent::with_engine(engine).run(&command).exits(0);
     app.remove();
-    let calls: Value = serde_json::from_str(&desk.files("app")["container.json"]).expect("JSON");
+    let calls: Value = serde_json::from_str(&recordings.files("app")["container.json"]).expect("JSON");
     let stats = &calls[0]["answer"]["Ok"];
     let printed = metrics(&recorded);
     assert_eq!(printed["docker.memory.#.rss"], stats["memory"]["rss"].to_string(), "{recorded}");
     assert_eq!(printed["docker.restarts.#.count"], "0", "{recorded}");
 
-    let replay = |options: &str| test(&format!("docker {options} {}", desk.replay("app")));
+    let replay = |options: &str| test(&format!("docker {options} {}", recordings.replay("app")));
     assert_eq!(replay("--graphs all").exits(0).stdout, recorded.stdout);
-    desk.edit("app", "container.json", |text| text.replace("\"restarts\": 0", "\"restarts\": 17"));
+    recordings.edit("app", "container.json", |text| text.replace("\"restarts\": 0", "\"restarts\": 17"));
     let edited = recorded.stdout.replace("docker.restarts.#.count\t0", "docker.restarts.#.count\t17");
     assert_eq!(replay("--graphs all").exits(0).stdout, edited);
     insta::assert_snapshot!(replay("--graphs cpu,health").exits(1).stdout, @"
@@ -180,23 +180,23 @@ fn recording_replays_the_stats_of_a_removed_container() {
     note: replay: the container's use of resources (cpu, throttling, memory, block-io, network, processes) was not asked for (container.json)
     note: replay: the container's state was not asked for (container.json)
     ");
-    desk.edit("app", "container.json", |text| text.replace("\"restarts\"", "\"restart\""));
-    insta::assert_snapshot!(desk.stderr(&replay("--graphs all").exits(1)), @r#"mackerel-plugin-wasm: DESK/app/container.json: the field "restart" is none that is known there"#);
+    recordings.edit("app", "container.json", |text| text.replace("\"restarts\"", "\"restart\""));
+    insta::assert_snapshot!(recordings.stderr(&replay("--graphs all").exits(1)), @r#"mackerel-plugin-wasm: DESK/app/container.json: the field "restart" is none that is known there"#);
 }
 
 // The content of a recording.
 
 #[test]
 fn recording_is_readable_and_editable_text() {
-    let (stub_target, desk) = (StubTarget::serving(stats::body(MINUTE, 7)), Desk::new());
+    let (stub_target, recordings) = (StubTarget::serving(stats::body(MINUTE, 7)), Recordings::new());
     let options = "gostats --path /stats?full=1";
-    let recorded = test(&format!("{options} --target {} {}", stub_target.target(), desk.record("one"))).exits(0);
+    let recorded = test(&format!("{options} --target {} {}", stub_target.target(), recordings.record("one"))).exits(0);
     assert_eq!(as_numbers(&metrics(&recorded)), as_numbers(&printed(&stats::body(MINUTE, 7))), "{recorded}");
-    insta::assert_snapshot!(desk.stderr(&recorded), @"
+    insta::assert_snapshot!(recordings.stderr(&recorded), @"
     mackerel-plugin-wasm: gostats: recorded in DESK/one: 1 request by HTTP
     mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: used …
     ");
-    insta::assert_snapshot!(desk.page("one"), @r#"
+    insta::assert_snapshot!(recordings.page("one"), @r#"
     --- 001.http
     > GET /stats?full=1
     < 200
@@ -211,23 +211,23 @@ fn recording_is_readable_and_editable_text() {
     }
     "#);
 
-    desk.edit("one", "001.http", |text| text.replace("\"goroutine_num\":12", "\"goroutine_num\": 4711"));
-    let edited = test(&format!("{options} {}", desk.replay("one"))).exits(0);
+    recordings.edit("one", "001.http", |text| text.replace("\"goroutine_num\":12", "\"goroutine_num\": 4711"));
+    let edited = test(&format!("{options} {}", recordings.replay("one"))).exits(0);
     let changed = recorded.stdout.replace("goroutine_num\t12", "goroutine_num\t4711");
     assert_eq!(edited.stdout, changed);
     // The status is the target's, too.
-    desk.edit("one", "001.http", |text| text.replace("< 200", "< 503"));
-    insta::assert_snapshot!(test(&format!("{options} {}", desk.replay("one"))).exits(1).stdout, @"error: collect: answered 503 Service Unavailable instead of 200 OK");
+    recordings.edit("one", "001.http", |text| text.replace("< 200", "< 503"));
+    insta::assert_snapshot!(test(&format!("{options} {}", recordings.replay("one"))).exits(1).stdout, @"error: collect: answered 503 Service Unavailable instead of 200 OK");
 }
 
 #[test]
 fn recording_sends_the_requests_of_a_run() {
-    let (witness, desk) = (Witness::new(), Desk::new());
+    let (witness, recordings) = (Witness::new(), Recordings::new());
     // Another address of this machine than the one of the recordings.
     let options = format!("gostats --target 127.0.0.2:{}", witness.port());
     witness.serve(stats::body(MINUTE, 7));
     let _ = Agent::without_engine().run(&format!("run {options}")).exits(0);
-    let _ = test(&format!("{options} {}", desk.record("one"))).exits(0);
+    let _ = test(&format!("{options} {}", recordings.record("one"))).exits(0);
     let [run, recorded] = &witness.requests()[..] else { panic!("not two requests: {:?}", witness.requests()) };
     assert_eq!(recorded.to_lowercase(), run.to_lowercase());
     assert!(run.contains("127.0.0.2"), "{run}");
@@ -246,25 +246,26 @@ fn database() -> LineServer {
 
 #[test]
 fn custom_protocol_is_recorded_by_turns_without_the_secret() {
-    let (desk, database) = (Desk::new(), database());
+    let (recordings, database) = (Recordings::new(), database());
     let file = |name: &str, secret: &str| {
-        fs::write(desk.path(name), secret).expect("a new file");
-        format!("--secret-file {}", desk.path(name).display())
+        fs::write(recordings.path(name), secret).expect("a new file");
+        format!("--secret-file {}", recordings.path(name).display())
     };
     let words = "--say < --say AUTH:% --say clients --say / --say < --say AUTH:% --say commands";
     let own = file("own", "hunter22\n");
-    let recorded = test_evil(&format!("{words} {own} --target {} {}", database.target(), desk.record("one"))).exits(0);
+    let recorded =
+        test_evil(&format!("{words} {own} --target {} {}", database.target(), recordings.record("one"))).exits(0);
     insta::assert_snapshot!(recorded.stdout, @"
     evil.#.evil.one	11
     evil.#.evil.two	47
     note: collect: nothing came for evil.#.evil: total
     note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     ");
-    insta::assert_snapshot!(desk.stderr(&recorded), @"
+    insta::assert_snapshot!(recordings.stderr(&recorded), @"
     mackerel-plugin-wasm: evil.wasm: recorded in DESK/one: 2 connections
     mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: used …
     ");
-    insta::assert_snapshot!(desk.page("one"), @r#"
+    insta::assert_snapshot!(recordings.page("one"), @r#"
     --- 001.tcp
     < +HELLO\r\n
     > AUTH:\{secret}\r\n
@@ -292,16 +293,20 @@ fn custom_protocol_is_recorded_by_turns_without_the_secret() {
 
     // The replay needs no secret, and works with another one.
     for secret in [own, String::new(), file("other", "a longer one, which nobody else has")] {
-        assert_eq!(test_evil(&format!("{words} {secret} {}", desk.replay("one"))).exits(0).stdout, recorded.stdout);
+        assert_eq!(
+            test_evil(&format!("{words} {secret} {}", recordings.replay("one"))).exits(0).stdout,
+            recorded.stdout
+        );
     }
     assert_eq!(database.received().len(), said.len(), "a replay sends nothing to the target");
 }
 
 #[test]
 fn connections_replay_in_any_order() {
-    let desk = Desk::new();
+    let recordings = Recordings::new();
     let database = LineServer::start(None, |line| Some(line.len().to_string()));
-    let record = |words: &str| test_evil(&format!("{words} --target {} {}", database.target(), desk.record("one")));
+    let record =
+        |words: &str| test_evil(&format!("{words} --target {} {}", database.target(), recordings.record("one")));
     let recorded = record("--say aa --say / --say bbbb").exits(0);
     insta::assert_snapshot!(recorded.stdout, @"
     evil.#.evil.one	2
@@ -309,7 +314,7 @@ fn connections_replay_in_any_order() {
     note: collect: nothing came for evil.#.evil: total
     note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     ");
-    insta::assert_snapshot!(test_evil(&format!("--say bbbb --say / --say aa {}", desk.replay("one"))).exits(0).stdout, @"
+    insta::assert_snapshot!(test_evil(&format!("--say bbbb --say / --say aa {}", recordings.replay("one"))).exits(0).stdout, @"
     evil.#.evil.one	4
     evil.#.evil.two	2
     note: collect: nothing came for evil.#.evil: total
@@ -319,9 +324,9 @@ fn connections_replay_in_any_order() {
 
 #[test]
 fn requests_by_wasi_http_are_recorded() {
-    let (witness, desk) = (Witness::new(), Desk::new());
+    let (witness, recordings) = (Witness::new(), Recordings::new());
     let words = "--say POST:/a --say POST:/redirect --say POST:/a";
-    let recorded = test_evil(&format!("{words} --target {} {}", witness.target(), desk.record("one"))).exits(0);
+    let recorded = test_evil(&format!("{words} --target {} {}", witness.target(), recordings.record("one"))).exits(0);
     insta::assert_snapshot!(recorded.stdout, @"
     evil.#.evil.one	200
     evil.#.evil.two	302
@@ -329,12 +334,12 @@ fn requests_by_wasi_http_are_recorded() {
     note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     ");
     assert_eq!(
-        desk.files("one").keys().map(String::as_str).collect::<Vec<_>>(),
+        recordings.files("one").keys().map(String::as_str).collect::<Vec<_>>(),
         ["001.http", "002.http", "003.http", "target.json"]
     );
     let asked = witness.requests().len();
     let turned = "--say POST:/redirect --say POST:/a --say POST:/a";
-    insta::assert_snapshot!(test_evil(&format!("{turned} {}", desk.replay("one"))).exits(0).stdout, @"
+    insta::assert_snapshot!(test_evil(&format!("{turned} {}", recordings.replay("one"))).exits(0).stdout, @"
     evil.#.evil.one	302
     evil.#.evil.two	200
     evil.#.evil.total	200	counter, per minute
@@ -345,7 +350,8 @@ fn requests_by_wasi_http_are_recorded() {
 
 #[test]
 fn encrypted_connections_are_tested_and_not_recorded() {
-    let (stub_target, desk, certificates) = (StubTarget::serving(stats::body(MINUTE, 7)), Desk::new(), Desk::new());
+    let (stub_target, recordings, certificates) =
+        (StubTarget::serving(stats::body(MINUTE, 7)), Recordings::new(), Recordings::new());
     let folder = certificates.0.path().display().to_string();
     let to = format!("tcp:{}", stub_target.target());
     let front = Local::start(Program::TlsFront, &["-to", &to, "-for", "127.0.0.1", "-certificates", &folder]);
@@ -354,22 +360,22 @@ fn encrypted_connections_are_tested_and_not_recorded() {
     let command = format!("test gostats --scheme https --path /stats --target {}", front.target());
     let live = agent.run(&command).exits(0);
     assert_eq!(as_numbers(&metrics(&live)), as_numbers(&printed(&stats::body(MINUTE, 7))), "{live}");
-    let recorded = agent.run(&format!("{command} {}", desk.record("one"))).exits(1);
-    insta::assert_snapshot!(desk.mask(&recorded.stdout), @"
+    let recorded = agent.run(&format!("{command} {}", recordings.record("one"))).exits(1);
+    insta::assert_snapshot!(recordings.mask(&recorded.stdout), @"
     error: record: the collector speaks TLS, and what is encrypted cannot be played back: record from a target without TLS
     error: collect: no connection: tls handshake eof
     ");
-    assert!(!desk.path("one").exists());
+    assert!(!recordings.path("one").exists());
 }
 
 #[test]
 fn recording_beyond_the_limit_is_not_written() {
-    let (witness, desk) = (Witness::new(), Desk::new());
+    let (witness, recordings) = (Witness::new(), Recordings::new());
     let database = LineServer::start(None, |_| Some("x".repeat(17 << 20)));
     let record = |words: &str, target: &str| {
-        let output = test_evil(&format!("{words} --target {target} {}", desk.record("one"))).exits(1);
-        assert!(!desk.path("one").exists());
-        desk.mask(&output.stdout)
+        let output = test_evil(&format!("{words} --target {target} {}", recordings.record("one"))).exits(1);
+        assert!(!recordings.path("one").exists());
+        recordings.mask(&output.stdout)
     };
     insta::assert_snapshot!(record("--say POST:/flood", &witness.target()), @"
     error: record: POST /flood: no whole answer: it is larger than 16 MiB, which is the limit of a recording
@@ -387,11 +393,11 @@ fn recording_beyond_the_limit_is_not_written() {
 
 #[test]
 fn unrecorded_request_is_shown_with_the_recorded_ones() {
-    let (desk, witness) = (Desk::new(), Witness::new());
+    let (recordings, witness) = (Recordings::new(), Witness::new());
     let answers = |line: &str| Some(line.len().to_string());
     let database = LineServer::start(None, answers);
     let record = |words: &str, target: &str, name: &str| {
-        let output = test_evil(&format!("{words} --target {target} {}", desk.record(name)));
+        let output = test_evil(&format!("{words} --target {target} {}", recordings.record(name)));
         assert_eq!(output.status.code(), Some(0), "{output}");
     };
     record("--say POST:/a --say POST:/b", &witness.target(), "http");
@@ -411,7 +417,7 @@ fn unrecorded_request_is_shown_with_the_recorded_ones() {
         ("--say POST:/a", "tcp"),
         ("--attack extreme_values", "tcp"),
     ] {
-        let output = test_evil(&format!("{words} {}", desk.replay(name)));
+        let output = test_evil(&format!("{words} {}", recordings.replay(name)));
         let code = output.status.code().expect("an exit status");
         let lines = output.stdout.lines().filter(|line| !line.starts_with("note: collect") && !line.contains('\t'));
         add(&mut page, &format!("{name}: {words} ({code})"), lines.map(str::to_owned));
@@ -463,12 +469,12 @@ fn unrecorded_request_is_shown_with_the_recorded_ones() {
 
 #[test]
 fn invalid_recording_is_shown_with_file_and_line() {
-    let (stub_target, desk) = (StubTarget::serving(stats::body(MINUTE, 7)), Desk::new());
-    let _ = test(&format!("gostats --target {} {}", stub_target.target(), desk.record("good"))).exits(0);
-    fs::create_dir(desk.path("empty")).expect("a new folder");
+    let (stub_target, recordings) = (StubTarget::serving(stats::body(MINUTE, 7)), Recordings::new());
+    let _ = test(&format!("gostats --target {} {}", stub_target.target(), recordings.record("good"))).exits(0);
+    fs::create_dir(recordings.path("empty")).expect("a new folder");
     let broken = |name: &str, file: &str, change: &dyn Fn(&str) -> String| {
-        desk.copy("good", name);
-        desk.edit(name, file, change);
+        recordings.copy("good", name);
+        recordings.edit(name, file, change);
     };
     broken("torn-head", "target.json", &|text| text[..text.len() / 2].to_owned());
     broken("newer", "target.json", &|text| text.replace("\"format\": 1", "\"format\": 2"));
@@ -480,9 +486,10 @@ fn invalid_recording_is_shown_with_file_and_line() {
     broken("secret", "001.http", &|text| text.replace("> GET ", "> GET /\\{password}"));
     broken("of-a-container", "target.json", &|text| text.replace("\"endpoint\"", "\"container\""));
     broken("large", "001.http", &|text| text.to_owned() + &" ".repeat(17 << 20));
-    desk.copy("good", "many");
+    recordings.copy("good", "many");
     for number in 100..400 {
-        fs::copy(desk.path("good").join("001.http"), desk.path("many").join(format!("{number}.http"))).expect("a copy");
+        fs::copy(recordings.path("good").join("001.http"), recordings.path("many").join(format!("{number}.http")))
+            .expect("a copy");
     }
     let mut page = String::new();
     for name in [
@@ -500,12 +507,12 @@ fn invalid_recording_is_shown_with_file_and_line() {
         "large",
         "many",
     ] {
-        let output = test(&format!("gostats {}", desk.replay(name)));
+        let output = test(&format!("gostats {}", recordings.replay(name)));
         assert_eq!((output.status.code(), output.stdout.as_str()), (Some(1), ""), "{output}");
-        page.push_str(&desk.mask(&output.stderr));
+        page.push_str(&recordings.mask(&output.stderr));
     }
-    let output = test(&format!("docker {}", desk.replay("good"))).exits(1);
-    page.push_str(&desk.mask(&output.stderr));
+    let output = test(&format!("docker {}", recordings.replay("good"))).exits(1);
+    page.push_str(&recordings.mask(&output.stderr));
     insta::assert_snapshot!(page, @r#"
     mackerel-plugin-wasm: DESK/missing: is no recording, for it has no target.json: --record makes one
     mackerel-plugin-wasm: DESK/empty: is no recording, for it has no target.json: --record makes one
@@ -526,48 +533,48 @@ fn invalid_recording_is_shown_with_file_and_line() {
 
 #[test]
 fn recording_replaces_only_an_older_recording() {
-    let (stub_target, desk) = (StubTarget::serving(stats::body(MINUTE, 7)), Desk::new());
-    let record = |name: &str| test(&format!("gostats --target {} {}", stub_target.target(), desk.record(name)));
+    let (stub_target, recordings) = (StubTarget::serving(stats::body(MINUTE, 7)), Recordings::new());
+    let record = |name: &str| test(&format!("gostats --target {} {}", stub_target.target(), recordings.record(name)));
     let _ = record("one").exits(0);
     for (file, text) in [("README.md", "Mine."), ("expected.txt", "Mine too."), ("7.http", "Mine as well.")] {
-        fs::write(desk.path("one").join(file), text).expect("a new file");
+        fs::write(recordings.path("one").join(file), text).expect("a new file");
     }
-    fs::write(desk.path("one").join("002.http"), "> GET /old\n< 200\n\n").expect("a new file");
-    fs::write(desk.path("one").join("001.tcp"), "> old\n").expect("a new file");
+    fs::write(recordings.path("one").join("002.http"), "> GET /old\n< 200\n\n").expect("a new file");
+    fs::write(recordings.path("one").join("001.tcp"), "> old\n").expect("a new file");
     stub_target.serve(stats::body(MINUTE, 8));
     let _ = record("one").exits(0);
-    let files = desk.files("one");
+    let files = recordings.files("one");
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
     assert_eq!(names, ["001.http", "7.http", "README.md", "expected.txt", "target.json"]);
     assert!(files["001.http"].contains("\"gc_num\":8"), "{}", files["001.http"]);
 
-    fs::create_dir(desk.path("other")).expect("a new folder");
-    fs::write(desk.path("other").join("notes.txt"), "Mine.").expect("a new file");
+    fs::create_dir(recordings.path("other")).expect("a new folder");
+    fs::write(recordings.path("other").join("notes.txt"), "Mine.").expect("a new file");
     let asked = stub_target.requests();
-    insta::assert_snapshot!(desk.mask(&record("other").exits(1).stderr), @"mackerel-plugin-wasm: DESK/other: there are files in it that are no recording: name a new folder, or one that --record made before");
+    insta::assert_snapshot!(recordings.mask(&record("other").exits(1).stderr), @"mackerel-plugin-wasm: DESK/other: there are files in it that are no recording: name a new folder, or one that --record made before");
     assert_eq!(stub_target.requests(), asked, "the recording is checked before the target is read");
-    assert_eq!(desk.files("other").len(), 1);
+    assert_eq!(recordings.files("other").len(), 1);
 }
 
 #[test]
 fn failed_collection_keeps_the_older_recording() {
-    let (stub_target, desk) = (StubTarget::serving(stats::body(MINUTE, 7)), Desk::new());
-    let record = |target: &str| test(&format!("gostats --target {target} {}", desk.record("one")));
+    let (stub_target, recordings) = (StubTarget::serving(stats::body(MINUTE, 7)), Recordings::new());
+    let record = |target: &str| test(&format!("gostats --target {target} {}", recordings.record("one")));
     let _ = record(&stub_target.target()).exits(0);
-    let before = desk.page("one");
+    let before = recordings.page("one");
     stub_target.serve(json!("no statistics"));
     let refused = record(&stub_target.target()).exits(1);
     insta::assert_snapshot!(refused.stdout, @"error: collect: unexpected answer: a string instead of golang-stats-api-handler's JSON object");
-    insta::assert_snapshot!(desk.stderr(&refused), @"
+    insta::assert_snapshot!(recordings.stderr(&refused), @"
     mackerel-plugin-wasm: gostats: nothing was recorded
     mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: used …
     ");
     let nobody = scenarios::port::free();
-    insta::assert_snapshot!(desk.mask(&record(&format!("127.0.0.1:{nobody}")).exits(1).stdout), @"
+    insta::assert_snapshot!(recordings.mask(&record(&format!("127.0.0.1:{nobody}")).exits(1).stdout), @"
     error: record: no connection to 127.0.0.1:PORT: Connection refused (os error 111)
     error: collect: no whole answer: the connection was closed before an answer came
     ");
-    assert_eq!(desk.page("one"), before);
+    assert_eq!(recordings.page("one"), before);
 }
 
 // Faults of collectors.
@@ -722,12 +729,12 @@ fn contract_violations_in_describe_are_found() {
 
 #[test]
 fn varying_results_are_found() {
-    let (stub_target, desk) = (StubTarget::serving(json!({"goroutine_num": 1})), Desk::new());
+    let (stub_target, recordings) = (StubTarget::serving(json!({"goroutine_num": 1})), Recordings::new());
     let numbers = |text: &str| {
         let mask = |text: String, before: &str| mask::digits(&text, before, "N");
         ["evil#.evil", " is ", ", and ", "one\t", "#.evil"]
             .iter()
-            .fold(desk.mask(text), |text, before| mask(text, before))
+            .fold(recordings.mask(text), |text, before| mask(text, before))
     };
     let target = stub_target.target();
     let graphs = test_evil(&format!("--attack random_graphs --target {target}")).exits(1);
@@ -744,14 +751,15 @@ fn varying_results_are_found() {
     note: collect: nothing came for evil.#.evil: two, total
     note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     ");
-    let recorded = test_evil(&format!("--attack random_values --target {target} {}", desk.record("one"))).exits(1);
+    let recorded =
+        test_evil(&format!("--attack random_values --target {target} {}", recordings.record("one"))).exits(1);
     insta::assert_snapshot!(numbers(&recorded.stdout), @"
     evil.#.evil.one	N
     error: collect: '#.evil.one' is N, and N from the recording, for the same answers of the target
     note: collect: nothing came for evil.#.evil: two, total
     note: collect: nothing came for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     ");
-    let replayed = test_evil(&format!("--attack random_values {}", desk.replay("one"))).exits(1);
+    let replayed = test_evil(&format!("--attack random_values {}", recordings.replay("one"))).exits(1);
     insta::assert_snapshot!(numbers(&replayed.stdout), @"
     evil.#.evil.one	N
     error: collect: '#.evil.one' is N, and N the second time, for the same answers of the target
@@ -767,16 +775,16 @@ fn test_takes_one_target() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let (_one, _two) = (group.app("one"), group.app("two"));
-    let complaint = |options: &str, code: i32| {
+    let error = |options: &str, code: i32| {
         let output = Agent::with_engine(engine).run(&format!("test gostats --path /stats {options}")).exits(code);
         assert_eq!(output.stdout, "", "{output}");
         mask::ports(&group.mask(&output.stderr))
     };
     let filter = group.filter();
     let page = [
-        complaint(&format!("--filter {filter}"), 2),
-        complaint(&format!("--filter {filter} --filter name=three"), 1),
-        complaint("--target 127.0.0.1:1 --target 127.0.0.1:2", 2),
+        error(&format!("--filter {filter}"), 2),
+        error(&format!("--filter {filter} --filter name=three"), 1),
+        error("--target 127.0.0.1:1 --target 127.0.0.1:2", 2),
     ];
     insta::assert_snapshot!(page.concat(), @"
     mackerel-plugin-wasm: test takes one target, and these are 2: one (127.0.0.1:PORT), two (127.0.0.1:PORT); --filter or --target chooses one
@@ -790,16 +798,16 @@ fn test_takes_one_target() {
 
 #[test]
 fn options_without_effect_on_a_test_are_rejected() {
-    let complaint = |options: &str| {
+    let error = |options: &str| {
         let output = test(options).exits(2);
         output.stderr.lines().next().unwrap_or_default().to_owned() + "\n"
     };
     let page = [
-        complaint("gostats --replay a --target 127.0.0.1:1"),
-        complaint("gostats --replay a --record b"),
-        complaint("gostats --replay a --filter name=b"),
-        complaint("docker --replay a --stats-source api"),
-        complaint("gostats --target 127.0.0.1:1 --instance-name port"),
+        error("gostats --replay a --target 127.0.0.1:1"),
+        error("gostats --replay a --record b"),
+        error("gostats --replay a --filter name=b"),
+        error("docker --replay a --stats-source api"),
+        error("gostats --target 127.0.0.1:1 --instance-name port"),
     ];
     insta::assert_snapshot!(page.concat(), @"
     error: the argument '--replay <DIR>' cannot be used with '--target <HOST:PORT>'

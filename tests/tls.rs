@@ -116,20 +116,20 @@ fn untrusted_engine_or_client_is_one_line() {
     let Some(stranger) = Front::before_engine(&engine, "127.0.0.1") else { return };
     let Some(misnamed) = Front::before_engine(&engine, "docker.example.com") else { return };
     let nothing = tempfile::tempdir().expect("a temporary folder");
-    let complaints = [
+    let diagnostics = [
         ("another authority", front.agent().with_env("DOCKER_CERT_PATH", stranger.certificates.path())),
         ("another name", misnamed.agent()),
         ("no certificates", front.agent().with_env("DOCKER_CERT_PATH", nothing.path())),
         ("no TLS", Agent::with_docker_host(&format!("tcp://{}", front.process.target()))),
     ];
-    let complaints = complaints.map(|(what, agent)| {
+    let diagnostics = diagnostics.map(|(what, agent)| {
         let output = agent.run("run gostats").exits(1);
         assert_eq!(output.stdout, "", "{what}: {output}");
         assert_eq!(output.stderr.lines().count(), 1, "{what}: {output}");
         let stderr = mask::path(&output.stderr, nothing.path(), "NOTHING");
         format!("{what}\n    {}", misnamed.mask(&stranger.mask(&front.mask(&stderr))))
     });
-    insta::assert_snapshot!(complaints.concat(), @r#"
+    insta::assert_snapshot!(diagnostics.concat(), @r#"
     another authority
         mackerel-plugin-wasm: no answer from the container engine at tcp://127.0.0.1:PORT: invalid peer certificate: BadSignature; is it running, and may this user reach it? (--docker-host or DOCKER_HOST choose another one)
     another name
@@ -167,7 +167,7 @@ fn unusable_engine_certificate_is_one_line() {
         ("key.pem", Some(&another_key)),
         ("key.pem", None),
     ];
-    let complaint = |(file, text): (&str, Option<&str>)| {
+    let diagnostic = |(file, text): (&str, Option<&str>)| {
         let front = Front::before_engine(&engine, "127.0.0.1")?;
         let path = front.certificates.path().join(file);
         text.map_or_else(|| fs::remove_file(&path), |text| fs::write(&path, text)).expect("a certificate");
@@ -175,8 +175,8 @@ fn unusable_engine_certificate_is_one_line() {
         assert_eq!((output.stdout.as_str(), output.stderr.lines().count()), ("", 1), "{output}");
         Some(front.mask(&output.stderr))
     };
-    let Some(complaints) = broken.into_iter().map(complaint).collect::<Option<String>>() else { return };
-    insta::assert_snapshot!(complaints, @"
+    let Some(diagnostics) = broken.into_iter().map(diagnostic).collect::<Option<String>>() else { return };
+    insta::assert_snapshot!(diagnostics, @"
     mackerel-plugin-wasm: no TLS to the container engine at tcp://127.0.0.1:PORT: cannot read CERTIFICATES/ca.pem: no items found (DOCKER_CERT_PATH names the folder)
     mackerel-plugin-wasm: no TLS to the container engine at tcp://127.0.0.1:PORT: CERTIFICATES/ca.pem cannot be used: invalid peer certificate: BadEncoding (DOCKER_CERT_PATH names the folder)
     mackerel-plugin-wasm: no TLS to the container engine at tcp://127.0.0.1:PORT: cannot read CERTIFICATES/cert.pem: no items found (DOCKER_CERT_PATH names the folder)

@@ -340,7 +340,7 @@ fn totals_have_one_order_and_no_duplicates() {
 #[test]
 fn unknown_totals_are_usage_errors() {
     let agent = Agent::without_engine();
-    let complaint = |options: &str| {
+    let error = |options: &str| {
         let command = format!("run gostats --target 127.0.0.1:1 {options}");
         let [values, definitions] = [agent.run(&command), agent.definitions(&command)].map(|output| output.exits(2));
         assert_eq!((&*values.stdout, &*definitions.stdout), ("", ""), "{options}");
@@ -348,8 +348,8 @@ fn unknown_totals_are_usage_errors() {
         let lines = values.stderr.lines().take(2).map(str::trim_end);
         format!("{options}\n    {}\n", lines.collect::<Vec<_>>().join("\n    "))
     };
-    let complaints = ["--total median", "--total Sum", "--total sum,,avg", "--total=", "--total-only"].map(complaint);
-    insta::assert_snapshot!(complaints.concat(), @"
+    let errors = ["--total median", "--total Sum", "--total sum,,avg", "--total=", "--total-only"].map(error);
+    insta::assert_snapshot!(errors.concat(), @"
     --total median
         error: invalid value 'median' for '--total <TOTALS>'
           [possible values: sum, avg, max, min]

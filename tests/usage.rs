@@ -3,7 +3,7 @@
 use scenarios::agent::Agent;
 
 /// Returns stderr of a wrong command.
-fn complaint(arguments: &str) -> String {
+fn error(arguments: &str) -> String {
     let output = Agent::without_engine().run(arguments).exits(2);
     assert_eq!(output.stdout, "", "stdout of {output}");
     output.stderr
@@ -11,7 +11,7 @@ fn complaint(arguments: &str) -> String {
 
 #[test]
 fn unknown_option_is_rejected() {
-    insta::assert_snapshot!(complaint("run gostats --fliter name=api"), @"
+    insta::assert_snapshot!(error("run gostats --fliter name=api"), @"
     error: unexpected argument '--fliter' found
 
       tip: a similar argument exists: '--filter'
@@ -26,7 +26,7 @@ fn unknown_option_is_rejected() {
 
 #[test]
 fn unknown_collector_option_lists_the_known_ones() {
-    insta::assert_snapshot!(complaint("run gostats --uri http://localhost/stats"), @"
+    insta::assert_snapshot!(error("run gostats --uri http://localhost/stats"), @"
     error: unexpected argument '--uri' found
 
       tip: gostats takes --path, --scheme
@@ -40,7 +40,7 @@ fn unknown_collector_option_lists_the_known_ones() {
 
 #[test]
 fn choice_lists_its_values() {
-    insta::assert_snapshot!(complaint("run gostats --scheme ftp"), @"
+    insta::assert_snapshot!(error("run gostats --scheme ftp"), @"
     error: invalid value 'ftp' for '--scheme <SCHEME>'
       [possible values: http, https]
 
@@ -52,7 +52,7 @@ fn choice_lists_its_values() {
 
 #[test]
 fn option_without_its_value_is_rejected() {
-    insta::assert_snapshot!(complaint("run gostats --path"), @"
+    insta::assert_snapshot!(error("run gostats --path"), @"
     error: a value is required for '--path <PATH>' but none was supplied
 
     For more information, try '--help'.
@@ -61,7 +61,7 @@ fn option_without_its_value_is_rejected() {
 
 #[test]
 fn invalid_values_are_rejected_with_the_reason() {
-    let complaints = [
+    let errors = [
         "--filter api",
         "--filter =api",
         "--container-port 0",
@@ -85,26 +85,26 @@ fn invalid_values_are_rejected_with_the_reason() {
         "--path stats",
         "surplus",
     ];
-    let complaints = complaints.map(|options| {
-        let stderr = complaint(&format!("run gostats {options}"));
+    let errors = errors.map(|options| {
+        let stderr = error(&format!("run gostats {options}"));
         format!("{options}\n    {}\n", stderr.lines().next().unwrap_or_default())
     });
-    insta::assert_snapshot!(complaints.concat());
+    insta::assert_snapshot!(errors.concat());
 }
 
 #[test]
 fn conflicting_options_are_rejected() {
-    let complaints = [
+    let errors = [
         "--filter name=api",
         "--container-port 8080",
         "--docker-host unix:///var/run/docker.sock",
         "--instance-name name",
     ];
-    let complaints = complaints.map(|option| {
-        let stderr = complaint(&format!("run gostats --target 127.0.0.1:1 {option}"));
+    let errors = errors.map(|option| {
+        let stderr = error(&format!("run gostats --target 127.0.0.1:1 {option}"));
         format!("{option}\n    {}\n", stderr.lines().next().unwrap_or_default())
     });
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(errors.concat(), @"
     --filter name=api
         error: the argument '--target <HOST:PORT>' cannot be used with '--filter <KEY=VALUE>'
     --container-port 8080
@@ -118,17 +118,17 @@ fn conflicting_options_are_rejected() {
 
 #[test]
 fn unknown_collector_lists_the_known_ones() {
-    insta::assert_snapshot!(complaint("run gostat"), @"mackerel-plugin-wasm: there is no collector 'gostat'; there is docker, gostats, prometheus, redis, and any component by the path of its .wasm file");
+    insta::assert_snapshot!(error("run gostat"), @"mackerel-plugin-wasm: there is no collector 'gostat'; there is docker, gostats, prometheus, redis, and any component by the path of its .wasm file");
 }
 
 #[test]
 fn missing_file_is_rejected() {
-    insta::assert_snapshot!(complaint("run ./nowhere.wasm"), @"mackerel-plugin-wasm: ./nowhere.wasm: there is no such file");
+    insta::assert_snapshot!(error("run ./nowhere.wasm"), @"mackerel-plugin-wasm: ./nowhere.wasm: there is no such file");
 }
 
 #[test]
 fn missing_collector_and_command_are_rejected() {
-    insta::assert_snapshot!([complaint(""), complaint("run")].join("\n---\n"));
+    insta::assert_snapshot!([error(""), error("run")].join("\n---\n"));
 }
 
 #[test]

@@ -170,8 +170,8 @@ impl Running {
         let (stdout, stderr) = (text(self.stdout.take()), text(self.stderr.take()));
         let stderr = if self.is_run { without_pointer(&stderr) } else { stderr };
         let is_advice = |line: &&str| line.contains(": compiling took ");
-        let (advice, complaints): (Vec<_>, Vec<_>) = stderr.split_inclusive('\n').partition(is_advice);
-        let (advice, stderr) = (advice.concat(), complaints.concat());
+        let (advice, diagnostics): (Vec<_>, Vec<_>) = stderr.split_inclusive('\n').partition(is_advice);
+        let (advice, stderr) = (advice.concat(), diagnostics.concat());
         Output { command: std::mem::take(&mut self.command), status, stdout, stderr, advice, elapsed, peak }
     }
 

@@ -134,7 +134,7 @@ impl AttackResult<'_> {
     ///
     /// If metrics of the attacked target were printed, or other lines.
     #[track_caller]
-    pub fn complaint(&self) -> String {
+    pub fn diagnostic(&self) -> String {
         assert_eq!(self.values(), Values::new(), "{}", self.output);
         self.line()
     }
