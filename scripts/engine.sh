@@ -15,6 +15,8 @@ say() { echo "engine: $*"; }
 die() { say "$@" >&2; exit 1; }
 
 start() {
+  command -v dockerd >/dev/null || die "dockerd is missing: sudo apt-get install docker.io"
+  command -v ip >/dev/null || die "the command ip is missing: sudo apt-get install iproute2"
   mkdir -p "$1"
   local dir bridge subnet
   dir=$(cd "$1" && pwd)
@@ -90,6 +92,8 @@ install() {
   local missing=()
   command -v dockerd >/dev/null || missing+=(docker.io iproute2)
   command -v podman >/dev/null || missing+=(podman containernetworking-plugins)
+  # Beside Docker, and for Podman if the machine has version 1 of the control groups, which crun refuses.
+  command -v runc >/dev/null || missing+=(runc)
   command -v redis-server >/dev/null || missing+=(redis-server)
   command -v docker-registry >/dev/null || missing+=(docker-registry)
   command -v shellcheck >/dev/null || missing+=(shellcheck)

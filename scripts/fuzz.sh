@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# fuzz.sh [KIND]...: tries inputs that libFuzzer makes up on what reads foreign bytes (tests/foreign), each kind for
-# FUZZ_SECONDS (60), all kinds where none is named. Run it by `make fuzz`. It begins with tests/foreign/corpus, keeps
-# what reached new code in target/fuzz/corpus, and fails where something does not hold. Its build is one of its own: the
-# first takes some ten minutes.
+# fuzz.sh [KIND]...: tests the readers of foreign bytes with inputs that libFuzzer invents (crate tests/fuzz). It runs
+# every KIND, or all kinds, for FUZZ_SECONDS (60) each. It starts with tests/fuzz/corpus, keeps the inputs that reached
+# new code in target/fuzz/corpus, and fails if a property does not hold. `make fuzz` calls it. It has its own target
+# folder: the first build takes about ten minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 FUZZ=target/fuzz/release/fuzz
-CORPUS=tests/foreign/corpus
+CORPUS=tests/fuzz/corpus
 : "${FUZZ_SECONDS:=60}"
 
 main() {
@@ -15,7 +15,7 @@ main() {
   command -v "$cxx" >/dev/null || die "A C++ compiler is missing, in which libFuzzer is written: sudo apt-get install g++"
   [ $# -gt 0 ] || mapfile -t kinds < <(ls $CORPUS)
   RUSTC_WORKSPACE_WRAPPER=$PWD/scripts/fuzz-rustc.sh \
-    cargo build --release --package foreign --features fuzz --target-dir target/fuzz
+    cargo build --release --package fuzz --features fuzz --target-dir target/fuzz
   for kind in "${kinds[@]}"; do
     try "$kind" || failed+=("$kind")
   done

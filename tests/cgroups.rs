@@ -1,4 +1,4 @@
-//! Control groups in the kernel's documented forms, as files that scenarios write. The containers stand in a fake engine's list.
+//! Cgroups as the kernel documents them, as files that scenarios write. A fake engine lists the containers.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -7,27 +7,28 @@ use std::time::Instant;
 use scenarios::agent::Output;
 use scenarios::cgroup::{self, Files};
 use scenarios::fake_engine::docker_on_v1;
-use scenarios::fleet::{Fleet, Question, figures, values};
+use scenarios::fleet::{Fleet, Request, stats_of, values};
 use scenarios::http::Reply;
+use scenarios::skip;
 use scenarios::stats::{Values, assert_same, keys};
 use serde_json::json;
 
-/// All that control groups tell.
+/// All graphs that can come from cgroups.
 const FROM_FILES: &str = "--stats-source cgroup --graphs cpu,memory,blkio,memory-limit,network,processes,throttling";
 
-/// What the files of either version give at first sight.
+/// The gauges that the files of both versions give.
 const GAUGES: [(&str, f64); 7] = [
     ("memory.cache", 33_554_432.0),
     ("memory.rss", 67_108_864.0),
     ("memory_limit.limit", 268_435_456.0),
-    // 100 MiB without 20 MiB of inactive files.
+    // 100 MiB minus 20 MiB of inactive files.
     ("memory_limit.used", 83_886_080.0),
     ("memory_percentage.used", 31.25),
     ("processes.current", 4.0),
     ("processes.limit", 100.0),
 ];
 
-/// A container's folder in version 2. Without processes, for those would be this machine's.
+/// The folder of a container in version 2. Without processes, because they would be processes of this machine.
 const V2: [(&str, &str); 8] = [
     (
         "cpu.stat",
@@ -51,7 +52,7 @@ const V2: [(&str, &str); 8] = [
     ("cgroup.procs", ""),
 ];
 
-/// The same a while later.
+/// The same files some time later.
 const V2_LATER: [(&str, &str); 2] = [
     (
         "cpu.stat",
@@ -65,7 +66,7 @@ const V2_LATER: [(&str, &str); 2] = [
     ),
 ];
 
-/// How much V2's counters have grown in [`V2_LATER`], in the unit of a growth per second.
+/// The growth of V2's counters in [`V2_LATER`], in the unit of growth per second.
 const V2_GROWTH: [(&str, f64); 9] = [
     ("blkio.io_service_bytes.read", 1100.0 * 60.0),
     ("blkio.io_service_bytes.write", 7.0 * 60.0),
@@ -78,8 +79,8 @@ const V2_GROWTH: [(&str, f64); 9] = [
     ("cpuacct_percentage.user", 300.0),
 ];
 
-/// A container's folders in version 1, below those of the controllers. The kernel is one with CFQ, an I/O scheduler that counts by
-/// itself, but the devices have another one, and so only what comes in is counted.
+/// The folders of a container in version 1, below the controllers. The kernel has CFQ, an I/O scheduler with counts of
+/// its own, but the devices use another one, so only the throttling layer counts.
 const V1: [(&str, &str, &str); 14] = [
     ("cpuacct", "cpuacct.usage", "5000000000\n"),
     ("cpuacct", "cpuacct.stat", "user 400\nsystem 100\n"),
@@ -135,7 +136,7 @@ const V1_LATER: [(&str, &str, &str); 5] = [
     ),
 ];
 
-/// How much V1's counters have grown in [`V1_LATER`], in the unit of a growth per second.
+/// The growth of V1's counters in [`V1_LATER`], in the unit of growth per second.
 const V1_GROWTH: [(&str, f64); 13] = [
     ("blkio.io_service_bytes.async", 1003.0 * 60.0),
     ("blkio.io_service_bytes.read", 1100.0 * 60.0),
@@ -152,7 +153,7 @@ const V1_GROWTH: [(&str, f64); 13] = [
     ("cpuacct_percentage.user", 300.0),
 ];
 
-/// What waits in V1's queues.
+/// The requests in V1's queues.
 const V1_QUEUED: [(&str, f64); 4] = [
     ("blkio.io_queued.async", 44.0),
     ("blkio.io_queued.read", 11.0),
@@ -160,7 +161,7 @@ const V1_QUEUED: [(&str, f64); 4] = [
     ("blkio.io_queued.write", 55.0),
 ];
 
-fn is_version_2(files: &Files) {
+fn mark_version_2(files: &Files) {
     files.write("cgroup.controllers", "cpuset cpu io memory hugetlb pids rdma\n");
 }
 
@@ -176,43 +177,43 @@ fn remove_v1(files: &Files, folder: &str) {
     }
 }
 
-/// Makes a folder without files, as the kernel never shows one.
-fn make_empty(files: &Files, folder: &str) {
+/// Creates a folder without files, which the kernel never does.
+fn create_empty(files: &Files, folder: &str) {
     let file = format!("{folder}/file");
     files.write(&file, "");
     files.remove(&file);
 }
 
-/// What was printed of the first container.
-fn of_api(output: &Output) -> Values {
-    figures(output, "api")
+/// Returns the metrics of the first container.
+fn api_stats(output: &Output) -> Values {
+    stats_of(output, "api")
 }
 
-/// Runs, lets time pass in the files, and runs again. What is printed must be `gauges`, and `growth` per second of one and the same
-/// time, which is bounded from both sides.
+/// Runs, changes the files, and runs again. Expects `gauges`, and `growth` per second of one time, which is bounded on
+/// both sides.
 fn assert_grows(fleet: &Fleet, later: impl FnOnce(), gauges: &Values, growth: &[(&str, f64)]) {
     let before = Instant::now();
-    assert_same(&of_api(&fleet.runs_well(FROM_FILES)), gauges);
+    assert_same(&api_stats(&fleet.run_without_diagnostics(FROM_FILES)), gauges);
     let between = Instant::now();
     later();
     let least = between.elapsed();
-    let printed = of_api(&fleet.runs_well(FROM_FILES));
+    let printed = api_stats(&fleet.run_without_diagnostics(FROM_FILES));
     let most = before.elapsed();
     let seconds = |key: &str, growth: f64| growth / printed[key];
     let elapsed = seconds("cpuacct_percentage.user", 300.0);
     let possible = least.as_secs_f64()..=most.as_secs_f64();
-    assert!(possible.contains(&elapsed), "{elapsed} s are not in {possible:?}: {printed:?}");
+    assert!(possible.contains(&elapsed), "{elapsed} s is not in {possible:?}: {printed:?}");
     let rates = growth.iter().map(|(key, growth)| ((*key).to_owned(), growth / elapsed));
     let right: Values = rates.chain(gauges.clone()).collect();
     assert_same(&printed, &right);
 }
 
 #[test]
-fn of_version_2_are_found_wherever_the_engine_put_them() {
+fn v2_folder_is_found_below_any_parent() {
     cgroup::scenario(|files| {
         let id = Fleet::of(&["api"]).id("api");
-        is_version_2(files);
-        // Neighbours that are none of the container's.
+        mark_version_2(files);
+        // Cgroups of other services.
         files.fill("system.slice/docker.service", &[("memory.current", "1\n"), ("cgroup.procs", "1\n")]);
         files.fill(&format!("system.slice/docker-{}.scope", "f00d".repeat(16)), &[("memory.current", "1\n")]);
         for folder in [
@@ -227,26 +228,26 @@ fn of_version_2_are_found_wherever_the_engine_put_them() {
             format!("user.slice/user-1000.slice/user@1000.service/user.slice/docker-{id}.scope"),
         ] {
             files.fill(&folder, &V2);
-            assert_same(&of_api(&Fleet::of(&["api"]).runs_well(FROM_FILES)), &values(GAUGES));
+            assert_same(&api_stats(&Fleet::of(&["api"]).run_without_diagnostics(FROM_FILES)), &values(GAUGES));
             files.remove(&folder);
         }
     });
 }
 
 #[test]
-fn of_version_2_are_read_in_full() {
+fn v2_files_are_read_completely() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("system.slice/docker-{}.scope", fleet.id("api"));
-        is_version_2(files);
+        mark_version_2(files);
         files.fill(&folder, &V2);
         assert_grows(&fleet, || files.fill(&folder, &V2_LATER), &values(GAUGES), &V2_GROWTH);
-        assert!(!fleet.asked().iter().any(|path| path.contains("/stats")), "the engine was not asked");
+        assert!(!fleet.requests().iter().any(|path| path.contains("/stats")), "a request for stats to the engine");
     });
 }
 
 #[test]
-fn of_version_1_are_found_wherever_the_engine_put_them() {
+fn v1_folder_is_found_below_any_parent() {
     cgroup::scenario(|files| {
         let id = Fleet::of(&["api"]).id("api");
         for folder in [
@@ -258,26 +259,26 @@ fn of_version_1_are_found_wherever_the_engine_put_them() {
         ] {
             fill_v1(files, &folder, &V1);
             let right = values(GAUGES).into_iter().chain(values(V1_QUEUED)).collect();
-            assert_same(&of_api(&Fleet::of(&["api"]).runs_well(FROM_FILES)), &right);
+            assert_same(&api_stats(&Fleet::of(&["api"]).run_without_diagnostics(FROM_FILES)), &right);
             remove_v1(files, &folder);
         }
     });
 }
 
 #[test]
-fn of_version_1_are_read_in_full() {
+fn v1_files_are_read_completely() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
         fill_v1(files, &folder, &V1);
         let gauges = values(GAUGES).into_iter().chain(values(V1_QUEUED)).collect();
         assert_grows(&fleet, || fill_v1(files, &folder, &V1_LATER), &gauges, &V1_GROWTH);
-        assert!(!fleet.asked().iter().any(|path| path.contains("/stats")), "the engine was not asked");
+        assert!(!fleet.requests().iter().any(|path| path.contains("/stats")), "a request for stats to the engine");
     });
 }
 
 #[test]
-fn of_version_1_can_share_a_mount_behind_links() {
+fn v1_controllers_can_share_a_mount() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("system.slice/docker-{}.scope", fleet.id("api"));
@@ -292,10 +293,10 @@ fn of_version_1_can_share_a_mount_behind_links() {
 }
 
 #[test]
-fn beside_a_monitors_are_the_containers() {
+fn folder_of_podmans_monitor_is_ignored() {
     cgroup::scenario(|files| {
         let id = Fleet::of(&["api"]).id("api");
-        is_version_2(files);
+        mark_version_2(files);
         let (container, monitor) = (format!("libpod-{id}.scope"), format!("libpod-conmon-{id}.scope"));
         let mut shown = Vec::new();
         for order in [[&container, &monitor], [&monitor, &container]] {
@@ -308,28 +309,28 @@ fn beside_a_monitors_are_the_containers() {
                 }
             }
             shown.push(files.names("machine.slice"));
-            assert_same(&of_api(&Fleet::of(&["api"]).runs_well(FROM_FILES)), &values(GAUGES));
+            assert_same(&api_stats(&Fleet::of(&["api"]).run_without_diagnostics(FROM_FILES)), &values(GAUGES));
             files.remove("machine.slice");
         }
         shown.sort();
         shown.dedup();
-        assert_eq!(shown.len(), 2, "both orders were there to be read: {shown:?}");
+        assert_eq!(shown.len(), 2, "both orders occur: {shown:?}");
     });
 }
 
 #[test]
-fn without_a_limit_have_the_machines_memory_as_theirs() {
+fn memory_limit_defaults_to_the_machines_memory() {
     let machine = std::fs::read_to_string("/proc/meminfo").expect("/proc/meminfo");
     let machine = machine.lines().find_map(|line| line.strip_prefix("MemTotal:")).expect("MemTotal");
     let kib: f64 = machine.trim().trim_end_matches(" kB").parse().expect("a number");
     cgroup::scenario(move |files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
-        let limit = || of_api(&fleet.runs_well(FROM_FILES))["memory_limit.limit"];
+        let limit = || api_stats(&fleet.run_without_diagnostics(FROM_FILES))["memory_limit.limit"];
         fill_v1(files, &folder, &V1);
         files.write(&format!("memory/{folder}/memory.limit_in_bytes"), "9223372036854771712\n");
         assert!((limit() - kib * 1024.0).abs() < 1.0);
-        is_version_2(files);
+        mark_version_2(files);
         files.fill(&folder, &V2);
         files.write(&format!("{folder}/memory.max"), "max\n");
         assert!((limit() - kib * 1024.0).abs() < 1.0);
@@ -337,25 +338,25 @@ fn without_a_limit_have_the_machines_memory_as_theirs() {
 }
 
 #[test]
-fn without_a_limit_of_processes_have_none() {
+fn process_limit_max_is_omitted() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
         let processes = || {
-            let printed = of_api(&fleet.runs_well(FROM_FILES));
+            let printed = api_stats(&fleet.run_without_diagnostics(FROM_FILES));
             keys(&printed).into_iter().filter(|key| key.starts_with("processes")).collect::<Vec<_>>().join(" ")
         };
         fill_v1(files, &folder, &V1);
         files.write(&format!("pids/{folder}/pids.max"), "max\n");
         assert_eq!(processes(), "processes.current");
-        is_version_2(files);
+        mark_version_2(files);
         files.fill(&folder, &V2);
         files.write(&format!("{folder}/pids.max"), "max\n");
         assert_eq!(processes(), "processes.current");
     });
 }
 
-/// What is in the place of a file that cannot be what the kernel writes.
+/// Returns contents that the kernel never writes.
 fn garbage() -> Vec<(String, Option<Vec<u8>>)> {
     let nines = vec![b'9'; 1 << 20];
     let lines = b"user 1\n".repeat(1 << 17);
@@ -366,7 +367,7 @@ fn garbage() -> Vec<(String, Option<Vec<u8>>)> {
     texts.into_iter().map(text).chain([folder]).collect()
 }
 
-fn spoil(files: &Files, path: &str, content: Option<&[u8]>) {
+fn corrupt(files: &Files, path: &str, content: Option<&[u8]>) {
     files.remove(path);
     match content {
         Some(content) => files.write(path, content),
@@ -374,15 +375,15 @@ fn spoil(files: &Files, path: &str, content: Option<&[u8]>) {
     }
 }
 
-/// Takes files away one by one, and then puts garbage in their places: the figures that stand in them are absent, and all others
-/// are there as ever. `write` writes all files anew, as they are early or late; `depends` tells what begins with what of each file.
-fn assert_absent_one_by_one(files: &Files, fleet: &Fleet, write: &dyn Fn(bool), depends: &[(String, &[&str])]) {
-    // Two runs, for counters are there from the second on.
-    let printed = |spoil: &dyn Fn()| {
+/// Removes the files one by one, and then fills them with garbage: exactly the metrics of that file are omitted.
+/// `write` restores all files, early or late; `depends` maps a file to the prefixes of its metrics.
+fn assert_omitted_one_by_one(files: &Files, fleet: &Fleet, write: &dyn Fn(bool), depends: &[(String, &[&str])]) {
+    // Two runs, because counters need a second one.
+    let printed = |corrupt: &dyn Fn()| {
         let run = |late| {
             write(late);
-            spoil();
-            of_api(&fleet.runs_well(FROM_FILES))
+            corrupt();
+            api_stats(&fleet.run_without_diagnostics(FROM_FILES))
         };
         let (_, printed) = (run(false), run(true));
         printed
@@ -390,25 +391,25 @@ fn assert_absent_one_by_one(files: &Files, fleet: &Fleet, write: &dyn Fn(bool), 
     let whole = printed(&|| {});
     let mut wrong = Vec::new();
     for (path, figures) in depends {
-        let is_told = |key: &&str| !figures.iter().any(|start| key.starts_with(start));
-        let told: Vec<_> = keys(&whole).into_iter().filter(is_told).collect();
-        assert!(told.len() < whole.len(), "{figures:?} are in {whole:?}");
+        let is_reported = |key: &&str| !figures.iter().any(|start| key.starts_with(start));
+        let reported: Vec<_> = keys(&whole).into_iter().filter(is_reported).collect();
+        assert!(reported.len() < whole.len(), "{figures:?} are in {whole:?}");
         let mut compare = |what: &str, printed: &Values| {
             let printed = keys(printed);
             let differ = |one: &[&str], other: &[&str]| {
                 one.iter().copied().filter(|key| !other.contains(key)).collect::<Vec<_>>().join(" ")
             };
-            if printed != told {
-                let (more, less) = (differ(&printed, &told), differ(&told, &printed));
+            if printed != reported {
+                let (more, less) = (differ(&printed, &reported), differ(&reported, &printed));
                 wrong.push(format!("{what} as {path}: too much is [{more}], missing is [{less}]"));
             }
         };
         compare("nothing", &printed(&|| files.remove(path)));
-        // An empty file is what a container has that has done no I/O.
+        // An empty file is valid: the container has done no I/O.
         let can_be =
             |content: &Option<Vec<u8>>| path.ends_with("/io.stat") && content.as_ref().is_some_and(Vec::is_empty);
         for (what, content) in garbage().into_iter().filter(|(_, content)| !can_be(content)) {
-            compare(&what, &printed(&|| spoil(files, path, content.as_deref())));
+            compare(&what, &printed(&|| corrupt(files, path, content.as_deref())));
             files.remove(path);
         }
     }
@@ -416,11 +417,11 @@ fn assert_absent_one_by_one(files: &Files, fleet: &Fleet, write: &dyn Fn(bool), 
 }
 
 #[test]
-fn of_version_2_without_a_file_or_with_garbage_lack_its_figures_alone() {
+fn v2_missing_or_invalid_file_omits_only_its_metrics() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
-        is_version_2(files);
+        mark_version_2(files);
         let write = |late: bool| {
             files.fill(&folder, &V2);
             if late {
@@ -437,12 +438,12 @@ fn of_version_2_without_a_file_or_with_garbage_lack_its_figures_alone() {
             ("pids.max", &["processes.limit"]),
         ];
         let depends = depends.map(|(file, figures)| (format!("{folder}/{file}"), figures));
-        assert_absent_one_by_one(files, &fleet, &write, &depends);
+        assert_omitted_one_by_one(files, &fleet, &write, &depends);
     });
 }
 
 #[test]
-fn of_version_1_without_a_file_or_with_garbage_lack_its_figures_alone() {
+fn v1_missing_or_invalid_file_omits_only_its_metrics() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
@@ -465,41 +466,41 @@ fn of_version_1_without_a_file_or_with_garbage_lack_its_figures_alone() {
             ("pids", "pids.max", &["processes.limit"]),
         ];
         let depends = depends.map(|(controller, file, figures)| (format!("{controller}/{folder}/{file}"), figures));
-        assert_absent_one_by_one(files, &fleet, &write, &depends);
+        assert_omitted_one_by_one(files, &fleet, &write, &depends);
     });
 }
 
 #[test]
-fn of_version_1_without_a_controller_lack_its_figures_alone() {
+fn v1_missing_controller_omits_only_its_metrics() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
         for (controller, figures) in [("memory", "memory"), ("blkio", "blkio"), ("pids", "processes")] {
             fill_v1(files, &folder, &V1);
             files.remove(controller);
-            let printed = of_api(&fleet.runs_well(FROM_FILES));
+            let printed = api_stats(&fleet.run_without_diagnostics(FROM_FILES));
             assert!(!printed.is_empty() && !keys(&printed).iter().any(|key| key.starts_with(figures)), "{printed:?}");
         }
     });
 }
 
 #[test]
-fn of_numbers_in_lines_that_are_no_numbers_lack_those_figures_alone() {
+fn invalid_number_omits_only_its_metric() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
-        is_version_2(files);
+        mark_version_2(files);
         files.fill(&folder, &V2);
         let memory = [("memory.stat", "anon 67108864 kB\nfile\nfile -1\ninactive_file_more 7\ninactive_file 20971520")];
         files.fill(&folder, &memory);
-        let printed = of_api(&fleet.runs_well(FROM_FILES));
+        let printed = api_stats(&fleet.run_without_diagnostics(FROM_FILES));
         let right: Values = values(GAUGES).into_iter().filter(|(key, _)| !key.starts_with("memory.")).collect();
         assert_same(&printed, &right);
     });
 }
 
 #[test]
-fn of_block_devices_are_read_from_the_first_file_that_counts() {
+fn block_io_comes_from_the_first_file_with_counts() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
@@ -507,7 +508,7 @@ fn of_block_devices_are_read_from_the_first_file_that_counts() {
         let [cfq, all, old] =
             ["blkio.WHAT_recursive", "blkio.throttle.WHAT_recursive", "blkio.throttle.WHAT"].map(names);
         let read = |number: u64| format!("254:0 Read {number}\n254:0 Total {number}\nTotal {number}\n");
-        // Each file counts in steps of its own, so that the steps show which one was read.
+        // Each file has steps of its own, which show the file that was read.
         for (what, kernel, step) in [
             ("CFQ on a device", vec![(&old, 1), (&all, 1000), (&cfq, 1_000_000)], 1_000_000),
             ("CFQ on no device", vec![(&old, 1), (&all, 1000), (&cfq, 0)], 1000),
@@ -525,10 +526,10 @@ fn of_block_devices_are_read_from_the_first_file_that_counts() {
                 }
             };
             write(1);
-            let _ = fleet.runs_well(FROM_FILES);
+            let _ = fleet.run_without_diagnostics(FROM_FILES);
             write(2);
             fill_v1(files, &folder, &V1_LATER[..2]);
-            let printed = of_api(&fleet.runs_well(FROM_FILES));
+            let printed = api_stats(&fleet.run_without_diagnostics(FROM_FILES));
             let seconds = 300.0 / printed["cpuacct_percentage.user"];
             let mut growth: Values = printed.into_iter().filter(|(key, _)| key.starts_with("blkio.")).collect();
             for rate in growth.values_mut() {
@@ -545,21 +546,21 @@ fn of_block_devices_are_read_from_the_first_file_that_counts() {
 }
 
 #[test]
-fn with_nothing_to_tell_of_what_is_shown_are_no_failure() {
+fn cgroup_without_any_chosen_stats_is_not_a_failure() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
-        fleet.lists("api", |container| container["HostConfig"]["NetworkMode"] = json!("host"));
-        is_version_2(files);
+        fleet.edit_listed("api", |container| container["HostConfig"]["NetworkMode"] = json!("host"));
+        mark_version_2(files);
         files.fill(&folder, &V2);
-        // A container that has done no I/O, as most that idle.
+        // A container without any I/O, as most idle containers are.
         files.write(&format!("{folder}/io.stat"), "");
         for graphs in ["blkio", "network", "blkio,network"] {
             for source in ["cgroup", "auto"] {
-                let output = fleet.runs_well(&format!("--stats-source {source} --graphs {graphs}"));
-                assert!(of_api(&output).values().all(|value| *value < 1e-9), "{output}");
+                let output = fleet.run_without_diagnostics(&format!("--stats-source {source} --graphs {graphs}"));
+                assert!(api_stats(&output).values().all(|value| *value < 1e-9), "{output}");
                 assert!(
-                    !fleet.asked().iter().any(|path| path.contains("/stats")),
+                    !fleet.requests().iter().any(|path| path.contains("/stats")),
                     "{source} {graphs}: the engine was asked"
                 );
             }
@@ -568,15 +569,15 @@ fn with_nothing_to_tell_of_what_is_shown_are_no_failure() {
 }
 
 #[test]
-fn of_version_2_before_the_first_operation_are_zero_and_the_first_operations_are_shown() {
+fn v2_block_io_is_zero_before_the_first_operation() {
     cgroup::scenario(|files| {
-        is_version_2(files);
+        mark_version_2(files);
         for before in ["", "254:0 \n"] {
             let fleet = Fleet::of(&["api"]);
             let folder = format!("docker/{}", fleet.id("api"));
             files.fill(&folder, &V2);
             files.write(&format!("{folder}/io.stat"), before);
-            let run = || of_api(&fleet.runs_well("--stats-source cgroup --graphs blkio,cpu"));
+            let run = || api_stats(&fleet.run_without_diagnostics("--stats-source cgroup --graphs blkio,cpu"));
             assert_same(&run(), &values([]));
             files.fill(&folder, &V2_LATER);
             files.write(&format!("{folder}/io.stat"), "254:0 rbytes=0 wbytes=4096 rios=0 wios=1 dbytes=0 dios=0\n");
@@ -594,11 +595,11 @@ fn of_version_2_before_the_first_operation_are_zero_and_the_first_operations_are
     });
 }
 
-/// A process with a network of its own. Ends with its owner.
-struct Neighbour(Child);
+/// A process with a network namespace of its own. Drop it to end it.
+struct NetworkProcess(Child);
 
-impl Neighbour {
-    /// Starts one. `setup` is run in its network first.
+impl NetworkProcess {
+    /// Starts the process and runs `setup` in its network.
     fn start(setup: &str) -> Self {
         let mut process = Command::new("unshare")
             .args(["--net", "bash", "-e", "-c", &format!("{setup}\necho ready\nexec sleep 1000")])
@@ -606,9 +607,7 @@ impl Neighbour {
             .spawn()
             .expect("a process in a network of its own");
         let mut line = String::new();
-        BufReader::new(process.stdout.take().expect("stdout is piped"))
-            .read_line(&mut line)
-            .expect("it says that it is ready");
+        BufReader::new(process.stdout.take().expect("stdout is piped")).read_line(&mut line).expect("a line on stdout");
         assert_eq!(line, "ready\n", "{setup}");
         Self(process)
     }
@@ -627,15 +626,15 @@ impl Neighbour {
     }
 }
 
-impl Drop for Neighbour {
+impl Drop for NetworkProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Two pairs of interfaces. All that is sent to 10.0.N.2 goes out of one of a pair and into the other, and nothing answers. Without
-/// IPv6, which sends by itself.
+/// Two pairs of interfaces. Packets to 10.0.N.2 leave through one interface of a pair and arrive at the other, without
+/// a response. IPv6 is disabled because it sends packets by itself.
 const TWO_PAIRS: &str = "
     for scope in all default; do echo 1 > /proc/sys/net/ipv6/conf/$scope/disable_ipv6; done
     ip link set lo up
@@ -648,23 +647,27 @@ const TWO_PAIRS: &str = "
     done";
 
 #[test]
-fn lead_to_the_traffic_of_all_interfaces_but_lo() {
+fn network_traffic_is_the_sum_of_all_interfaces_except_lo() {
+    if !skip::has_commands(&["ip", "bash", "nsenter"], "the traffic of network namespaces") {
+        return;
+    }
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
-        let neighbour = Neighbour::start(TWO_PAIRS);
-        let process = format!("{}\n", neighbour.pid());
+        let peer = NetworkProcess::start(TWO_PAIRS);
+        let process = format!("{}\n", peer.pid());
         let assert_traffic = |write: &dyn Fn(bool)| {
             write(false);
-            let _ = fleet.runs_well(FROM_FILES);
-            // 30 datagrams of 100 bytes and 10 of 200 are 142 and 242 bytes each with the heads of UDP, IP and Ethernet.
-            neighbour.run(
+            let _ = fleet.run_without_diagnostics(FROM_FILES);
+            // 30 datagrams of 100 bytes and 10 of 200 have 142 and 242 bytes each with the headers of UDP, IP and
+            // Ethernet.
+            peer.run(
                 "for n in {1..30}; do printf %0100d 0 > /dev/udp/10.0.0.2/9; done
                  for n in {1..10}; do printf %0200d 0 > /dev/udp/10.0.1.2/9; done
                  printf lost > /dev/udp/127.0.0.1/9",
             );
             write(true);
-            let printed = of_api(&fleet.runs_well(FROM_FILES));
+            let printed = api_stats(&fleet.run_without_diagnostics(FROM_FILES));
             let seconds = 300.0 / printed["cpuacct_percentage.user"];
             let mut network: Values = printed.into_iter().filter(|(key, _)| key.starts_with("network.")).collect();
             for rate in network.values_mut() {
@@ -686,8 +689,8 @@ fn lead_to_the_traffic_of_all_interfaces_but_lo() {
             fill_v1(files, &folder, if late { &V1_LATER } else { &V1 });
             files.write(&format!("cpuacct/{folder}/cgroup.procs"), &process);
         });
-        // From here on version 2. The processes stand in a group below the container's, as Podman's do.
-        is_version_2(files);
+        // Version 2 from here on. The processes are in a cgroup below the container's, as with Podman.
+        mark_version_2(files);
         files.fill(&folder, &V2);
         let below = format!("{folder}/container/cgroup.procs");
         assert_traffic(&|late| {
@@ -698,19 +701,23 @@ fn lead_to_the_traffic_of_all_interfaces_but_lo() {
 }
 
 #[test]
-fn of_a_container_without_a_network_of_its_own_give_none() {
+fn container_without_its_own_network_has_no_network_metrics() {
+    if !skip::has_commands(&["ip", "bash", "nsenter"], "the traffic of network namespaces") {
+        return;
+    }
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
-        is_version_2(files);
+        mark_version_2(files);
         files.fill(&folder, &V2);
-        let alone = Neighbour::start("ip link set lo up");
+        let alone = NetworkProcess::start("ip link set lo up");
         let own = format!("{}\n", std::process::id());
-        let on_the_hosts = |mode: serde_json::Value| fleet.lists("api", |container| container["HostConfig"] = mode);
+        let on_the_hosts =
+            |mode: serde_json::Value| fleet.edit_listed("api", |container| container["HostConfig"] = mode);
         for (what, processes, mode) in [
             ("with lo alone", format!("{}\n", alone.pid()), json!({"NetworkMode": "none"})),
             ("on the host's network", own.clone(), json!({"NetworkMode": "host"})),
-            // Podman's list says nothing of networks.
+            // Podman's list has no networks.
             ("on the host's network, unknown to the engine", own.clone(), json!(null)),
             ("in a container's network that is the host's", own, json!({"NetworkMode": "container:0f611fd7"})),
             ("whose process has ended", "4194304\n".to_owned(), json!({"NetworkMode": "default"})),
@@ -721,7 +728,7 @@ fn of_a_container_without_a_network_of_its_own_give_none() {
             on_the_hosts(mode);
             files.write(&format!("{folder}/cgroup.procs"), processes);
             for _ in 0..2 {
-                let printed = of_api(&fleet.runs_well(FROM_FILES));
+                let printed = api_stats(&fleet.run_without_diagnostics(FROM_FILES));
                 assert!(!keys(&printed).iter().any(|key| key.starts_with("network.")), "{what}: {printed:?}");
             }
         }
@@ -729,18 +736,18 @@ fn of_a_container_without_a_network_of_its_own_give_none() {
 }
 
 #[test]
-fn that_are_not_there_are_one_line_where_nothing_else_is_allowed() {
+fn missing_cgroup_is_one_line_if_the_api_is_not_allowed() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api", "bad"]);
-        is_version_2(files);
+        mark_version_2(files);
         let folder = format!("docker/{}", fleet.id("api"));
         files.fill(&folder, &V2);
         let missing = fleet.run(FROM_FILES).exits(0);
-        assert_same(&of_api(&missing), &values(GAUGES));
-        make_empty(files, &format!("docker/{}", fleet.id("bad")));
+        assert_same(&api_stats(&missing), &values(GAUGES));
+        create_empty(files, &format!("docker/{}", fleet.id("bad")));
         let empty = fleet.run(FROM_FILES).exits(0);
         assert_same(
-            &of_api(&empty).into_iter().filter(|(key, _)| GAUGES.iter().any(|(gauge, _)| gauge == key)).collect(),
+            &api_stats(&empty).into_iter().filter(|(key, _)| GAUGES.iter().any(|(gauge, _)| gauge == key)).collect(),
             &values(GAUGES),
         );
         files.remove("docker");
@@ -758,23 +765,23 @@ fn that_are_not_there_are_one_line_where_nothing_else_is_allowed() {
 }
 
 #[test]
-fn are_taken_where_they_are_and_the_engine_is_asked_for_the_others() {
+fn auto_source_asks_the_engine_only_for_missing_cgroups() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api", "web", "empty"]);
         for name in ["web", "empty"] {
-            fleet.tells(name, &docker_on_v1("2026-11-22T03:00:00Z"));
+            fleet.set_stats(name, &docker_on_v1("2026-11-22T03:00:00Z"));
         }
-        is_version_2(files);
+        mark_version_2(files);
         files.fill(&format!("docker/{}", fleet.id("api")), &V2);
-        make_empty(files, &format!("docker/{}", fleet.id("empty")));
-        let output = fleet.runs_well("--graphs memory,blkio");
-        assert_eq!(keys(&of_api(&output)), ["memory.cache", "memory.rss"]);
+        create_empty(files, &format!("docker/{}", fleet.id("empty")));
+        let output = fleet.run_without_diagnostics("--graphs memory,blkio");
+        assert_eq!(keys(&api_stats(&output)), ["memory.cache", "memory.rss"]);
         let from_engine = ["async", "read", "sync", "write"].map(|kind| format!("blkio.io_queued.{kind}"));
         let from_engine: Vec<_> =
             from_engine.iter().map(String::as_str).chain(["memory.cache", "memory.rss"]).collect();
-        assert_eq!(keys(&figures(&output, "web")), from_engine);
-        assert_eq!(keys(&figures(&output, "empty")), from_engine);
-        let asked = fleet.asked();
+        assert_eq!(keys(&stats_of(&output, "web")), from_engine);
+        assert_eq!(keys(&stats_of(&output, "empty")), from_engine);
+        let asked = fleet.requests();
         let asked: Vec<_> = ["api", "empty", "web"]
             .into_iter()
             .filter(|name| asked.iter().any(|path| path.contains(&format!("/{name}/stats"))))
@@ -784,25 +791,25 @@ fn are_taken_where_they_are_and_the_engine_is_asked_for_the_others() {
 }
 
 #[test]
-fn that_come_or_go_give_no_counters_once() {
+fn change_of_source_omits_counters_once() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api"]);
         let folder = format!("docker/{}", fleet.id("api"));
-        is_version_2(files);
+        mark_version_2(files);
         files.fill(&folder, &V2);
         let cpu = |options: &str| {
-            let printed = of_api(&fleet.runs_well(&format!("{options} --graphs cpu,memory")));
+            let printed = api_stats(&fleet.run_without_diagnostics(&format!("{options} --graphs cpu,memory")));
             assert!(printed.contains_key("memory.rss"), "{printed:?}");
             printed.contains_key("cpuacct_percentage.user")
         };
-        // By its clock ahead of the files' or behind them, and always with more CPU time than the one before: nothing but the
-        // source tells that the two are not to be compared.
+        // The engine's clock is ahead of the files' or behind them, and the CPU time always grows, so only the source
+        // shows that two readings cannot be compared.
         let tells = |read: &str, nanoseconds: u64| {
             let mut stats = docker_on_v1(read);
             stats["cpu_stats"]["cpu_usage"]["usage_in_usermode"] = json!(nanoseconds);
-            fleet.tells("api", &stats);
+            fleet.set_stats("api", &stats);
         };
-        assert!(!cpu(""), "the first sight");
+        assert!(!cpu(""), "the first run");
         assert!(cpu(""));
         files.remove(&folder);
         tells("2100-01-01T00:00:00Z", 5_000_000_000);
@@ -812,7 +819,7 @@ fn that_come_or_go_give_no_counters_once() {
         files.fill(&folder, &V2);
         assert!(!cpu(""), "from the engine to files");
         assert!(cpu(""));
-        // The operator changes his mind.
+        // The operator changes the source.
         tells("2026-01-01T00:00:00Z", 1_000_000_000);
         assert!(!cpu("--stats-source api"), "from files to the engine");
         tells("2026-01-01T00:01:00Z", 2_000_000_000);
@@ -824,30 +831,30 @@ fn that_come_or_go_give_no_counters_once() {
 }
 
 #[test]
-fn of_a_container_that_went_away_are_one_line() {
+fn removed_container_is_one_line() {
     cgroup::scenario(|files| {
         let fleet = Fleet::of(&["api", "bad"]);
-        is_version_2(files);
+        mark_version_2(files);
         for name in ["api", "bad"] {
             files.fill(&format!("docker/{}", fleet.id(name)), &V2);
         }
-        let _ = fleet.runs_well("");
+        let _ = fleet.run_without_diagnostics("");
         files.remove(&format!("docker/{}", fleet.id("bad")));
-        fleet.replies("bad", Question::Stats, Reply::Whole(404, json!({"message": "No such container"}).to_string()));
+        fleet.set_reply("bad", Request::Stats, Reply::Whole(404, json!({"message": "No such container"}).to_string()));
         let output = fleet.run("").exits(0);
-        assert!(of_api(&output).contains_key("cpuacct_percentage.user"), "{output}");
-        assert_eq!(keys(&figures(&output, "bad")), [""; 0], "{output}");
+        assert!(api_stats(&output).contains_key("cpuacct_percentage.user"), "{output}");
+        assert_eq!(keys(&stats_of(&output, "bad")), [""; 0], "{output}");
         insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: docker: bad: it was stopped or removed since the engine listed it");
     });
 }
 
 #[test]
-fn of_many_containers_and_folders_are_all_found() {
+fn all_of_many_containers_are_found_among_many_folders() {
     cgroup::scenario(|files| {
         let names: Vec<_> = (0..100).map(|number| format!("app{number}")).collect();
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         let fleet = Fleet::of(&names);
-        is_version_2(files);
+        mark_version_2(files);
         for number in 0..300 {
             files.write(&format!("system.slice/unit{number}.service/memory.current"), "1\n");
         }
@@ -856,10 +863,10 @@ fn of_many_containers_and_folders_are_all_found() {
             files.fill(&folder, &V2);
             files.write(&format!("{folder}/pids.current"), format!("{number}\n"));
         }
-        let output = fleet.runs_well("--stats-source cgroup --graphs processes");
+        let output = fleet.run_without_diagnostics("--stats-source cgroup --graphs processes");
         for (number, name) in (0..).zip(&names) {
             let right = [("processes.current", f64::from(number)), ("processes.limit", 100.0)];
-            assert_same(&figures(&output, name), &values(right));
+            assert_same(&stats_of(&output, name), &values(right));
         }
     });
 }

@@ -1,23 +1,23 @@
-//! Collectors that come as a file, also those that no compiler makes: hand-written, cut, and with bytes changed.
+//! Collectors as files, including files that no compiler creates: hand-written, truncated, or with changed bytes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use scenarios::agent::{Agent, Output, component};
 use scenarios::attack::{lines, one_line, targets};
-use scenarios::stand_in::StandIn;
+use scenarios::stub_target::StubTarget;
 use scenarios::third_party::leb;
-use scenarios::{mask, stats};
+use scenarios::{load, mask, stats};
 use serde_json::json;
 
 include!("../guests/evil/components/list.rs");
 
 const MINUTE: u64 = 60_000_000_000;
 
-/// What a run takes of the machine's memory at most, in bytes, whatever the collector wants.
+/// The upper limit of a run's memory in bytes, whatever the collector does.
 const PEAK: u64 = 200 << 20;
 
-/// Every collector of text has its scenario here, or this does not compile.
+/// Defines a scenario for each WAT file. A missing one is found below.
 macro_rules! scenarios {
     ($($folder:ident $name:ident)*) => {
         const _: &[fn()] = &[$($name),*];
@@ -27,32 +27,32 @@ macro_rules! scenarios {
 with_components!(scenarios);
 
 #[test]
-fn a_file_prints_what_the_built_in_prints() {
-    let stand_in = StandIn::telling(stats::body(MINUTE, 7));
+fn component_file_prints_the_values_of_the_built_in() {
+    let stub_target = StubTarget::serving(stats::body(MINUTE, 7));
     let file = component("gostats");
     let run = |agent: &Agent, collector: &str| {
-        let command = format!("run {collector} --target {} --path /stats", stand_in.target());
-        let output = agent.values(&command).exits(0).without_complaint();
+        let command = format!("run {collector} --target {} --path /stats", stub_target.target());
+        let output = agent.run(&command).exits(0).without_diagnostics();
         let keys = output.metrics().keys().into_iter().map(str::to_owned).collect::<Vec<_>>();
-        (keys, output.metrics().of(&stand_in.key()))
+        (keys, output.metrics().of(&stub_target.key()))
     };
-    let [built_in, from_file] = [Agent::alone(), Agent::alone()];
+    let [built_in, from_file] = [Agent::without_engine(), Agent::without_engine()];
     assert_eq!(run(&from_file, &file), run(&built_in, "gostats"));
-    stand_in.tells(stats::body(2 * MINUTE, 14));
+    stub_target.serve(stats::body(2 * MINUTE, 14));
     let second = run(&from_file, &file);
     assert_eq!(second, run(&built_in, "gostats"));
     assert_eq!(second.0.len(), 15);
 }
 
 #[test]
-fn a_file_has_the_definitions_and_the_help_of_the_built_in() {
-    let agent = Agent::alone();
+fn component_file_has_the_definitions_and_help_of_the_built_in() {
+    let agent = Agent::without_engine();
     let file = component("gostats");
     let [built_in, from_file] = ["gostats", &file]
-        .map(|collector| agent.definitions(&format!("run {collector}")).exits(0).without_complaint().stdout);
+        .map(|collector| agent.definitions(&format!("run {collector}")).exits(0).without_diagnostics().stdout);
     assert_eq!(from_file, built_in);
     let [built_in, from_file] = ["gostats", &file]
-        .map(|collector| agent.values(&format!("inspect {collector}")).exits(0).without_complaint().stdout);
+        .map(|collector| agent.run(&format!("inspect {collector}")).exits(0).without_diagnostics().stdout);
     let pairs = built_in.lines().zip(from_file.lines()).filter(|(built_in, from_file)| built_in != from_file);
     let (left, right): (Vec<_>, Vec<_>) = pairs.unzip();
     let ([left], [right]) = (&left[..], &right[..]) else { panic!("not one line differs: {left:?} {right:?}") };
@@ -60,28 +60,28 @@ fn a_file_has_the_definitions_and_the_help_of_the_built_in() {
 }
 
 #[test]
-fn files_that_are_no_collectors_are_refused_with_their_reason() {
+fn files_that_are_not_collectors_are_rejected_with_the_reason() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let complaint = |name: &str, content: &[u8]| {
+    let diagnostic = |name: &str, content: &[u8]| {
         let path = folder.path().join(name);
         fs::write(&path, content).expect("a file in a new folder");
-        let output = Agent::alone().values(&format!("run {}", path.display())).exits(1);
+        let output = Agent::without_engine().run(&format!("run {}", path.display())).exits(1);
         assert_eq!(output.stdout, "");
         assert_eq!(output.stderr.lines().count(), 1, "{output}");
         mask::path(&output.stderr, folder.path(), "FOLDER")
     };
-    let complaints = [
-        complaint("empty.wasm", b""),
-        complaint("text.wasm", b"(component)"),
-        complaint("words.wasm", "name: a collector, in 言葉\n".as_bytes()),
-        complaint("native.wasm", b"\x7fELF\x02\x01\x01"),
-        complaint("archive.wasm", b"\x1f\x8b\x08\0\0\0\0\0"),
-        complaint("bytes.wasm", b"\0\x01\x02\x03"),
-        complaint("another-version.wasm", b"\0asm\x02\0\0\0"),
-        complaint("core-module.wasm", b"\0asm\x01\0\0\0"),
-        complaint("other-component.wasm", b"\0asm\x0d\0\x01\0"),
+    let diagnostics = [
+        diagnostic("empty.wasm", b""),
+        diagnostic("text.wasm", b"(component)"),
+        diagnostic("words.wasm", "name: a collector, in 言葉\n".as_bytes()),
+        diagnostic("native.wasm", b"\x7fELF\x02\x01\x01"),
+        diagnostic("archive.wasm", b"\x1f\x8b\x08\0\0\0\0\0"),
+        diagnostic("bytes.wasm", b"\0\x01\x02\x03"),
+        diagnostic("another-version.wasm", b"\0asm\x02\0\0\0"),
+        diagnostic("core-module.wasm", b"\0asm\x01\0\0\0"),
+        diagnostic("other-component.wasm", b"\0asm\x0d\0\x01\0"),
     ];
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     mackerel-plugin-wasm: FOLDER/empty.wasm: not a collector: an empty file; expected a component of the world mackerel:collector/plugin@0.1.1
     mackerel-plugin-wasm: FOLDER/text.wasm: not a collector: WebAssembly text, which must be converted to binary first; expected a component of the world mackerel:collector/plugin@0.1.1
     mackerel-plugin-wasm: FOLDER/words.wasm: not a collector: a text file; expected a component of the world mackerel:collector/plugin@0.1.1
@@ -93,12 +93,12 @@ fn files_that_are_no_collectors_are_refused_with_their_reason() {
     mackerel-plugin-wasm: FOLDER/other-component.wasm: not a collector: a component without exports; expected a component of the world mackerel:collector/plugin@0.1.1
     ");
     let whole = fs::read(component("gostats")).expect("a file that can be read");
-    let cut = complaint("cut.wasm", &whole[..whole.len() / 2]);
+    let cut = diagnostic("cut.wasm", &whole[..whole.len() / 2]);
     assert!(cut.starts_with("mackerel-plugin-wasm: FOLDER/cut.wasm: "), "{cut}");
 }
 
 #[test]
-fn every_text_has_its_scenario() {
+fn every_wat_file_has_a_scenario() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests/evil/components");
     for folder_name in ["whole", "inside", "beside"] {
         let entries = fs::read_dir(folder.join(folder_name)).expect("a folder of texts");
@@ -111,251 +111,251 @@ fn every_text_has_its_scenario() {
     }
 }
 
-/// One run of a collector of text, against a target that answers everything with an empty object.
-fn run_text(name: &str) -> Output {
-    let target = StandIn::telling(json!({}));
-    let output = Agent::alone().values(&format!("run {} --target {}", text(name), target.target()));
+/// Runs a WAT collector on a target that responds with an empty object.
+fn run_wat(name: &str) -> Output {
+    let target = StubTarget::serving(json!({}));
+    let output = Agent::without_engine().run(&format!("run {} --target {}", text(name), target.target()));
     assert!(output.peak < PEAK, "{} bytes: {output}", output.peak);
     output
 }
 
-/// The file of a collector of text.
+/// Returns the component of a WAT file.
 fn text(name: &str) -> String {
     component(&format!("evil/{name}"))
 }
 
-/// The one line of a collector that gives nothing.
+/// Returns the one line of a collector that reports nothing.
 #[track_caller]
-fn refusal(name: &str) -> String {
-    let output = run_text(name).exits(1);
+fn rejection(name: &str) -> String {
+    let output = run_wat(name).exits(1);
     assert_eq!(output.stdout, "", "{output}");
     one_line(&output).replace(&text(name), "evil.wasm")
 }
 
 #[test]
-fn a_collector_of_text_can_be_honest() {
-    let output = run_text("honest").exits(0).without_complaint();
+fn valid_wat_collector_runs() {
+    let output = run_wat("honest").exits(0).without_diagnostics();
     let keys: Vec<_> = output.metrics().keys().iter().map(|key| mask::digits(key, "text.", "PORT")).collect();
     assert_eq!(keys, ["text.PORT.text.one"]);
 }
 
-// Files of their own.
+// Complete files.
 
 #[test]
 fn a_command() {
-    insta::assert_snapshot!(refusal("a_command"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a command-line program, which exports wasi:cli/run@0.2.6; expected a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(rejection("a_command"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a command-line program, which exports wasi:cli/run@0.2.6; expected a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn a_core_module() {
-    insta::assert_snapshot!(refusal("a_core_module"), @"mackerel-plugin-wasm: evil.wasm: not a collector but a core module; expected a component of the world mackerel:collector/plugin@0.1.1: build for a component target such as Rust's wasm32-wasip2, or convert it with: mackerel-plugin-wasm componentize");
+    insta::assert_snapshot!(rejection("a_core_module"), @"mackerel-plugin-wasm: evil.wasm: not a collector but a core module; expected a component of the world mackerel:collector/plugin@0.1.1: build for a component target such as Rust's wasm32-wasip2, or convert it with: mackerel-plugin-wasm componentize");
 }
 
 #[test]
 fn a_wit_package() {
-    insta::assert_snapshot!(refusal("a_wit_package"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a WIT package, which describes interfaces and has no code; expected a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(rejection("a_wit_package"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a WIT package, which describes interfaces and has no code; expected a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn an_empty_component() {
-    insta::assert_snapshot!(refusal("an_empty_component"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a component without exports; expected a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(rejection("an_empty_component"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a component without exports; expected a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn an_http_server() {
-    insta::assert_snapshot!(refusal("an_http_server"), @"mackerel-plugin-wasm: evil.wasm: not a collector: an HTTP server, which exports wasi:http/incoming-handler@0.2.6; expected a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(rejection("an_http_server"), @"mackerel-plugin-wasm: evil.wasm: not a collector: an HTTP server, which exports wasi:http/incoming-handler@0.2.6; expected a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn another_export() {
-    insta::assert_snapshot!(refusal("another_export"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a component that exports evil:evil/metrics@0.1.0; expected a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(rejection("another_export"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a component that exports evil:evil/metrics@0.1.0; expected a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn the_export_as_a_function() {
-    insta::assert_snapshot!(refusal("the_export_as_a_function"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a component that exports describe; expected a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(rejection("the_export_as_a_function"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a component that exports describe; expected a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn the_export_of_an_older_contract() {
-    insta::assert_snapshot!(refusal("the_export_of_an_older_contract"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.0.1 of mackerel:collector, but this program runs 0.1.0 to 0.1.1: build the component against that");
+    insta::assert_snapshot!(rejection("the_export_of_an_older_contract"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.0.1 of mackerel:collector, but this program runs 0.1.0 to 0.1.1: build the component against that");
 }
 
 #[test]
 fn the_export_of_another_contract() {
-    insta::assert_snapshot!(refusal("the_export_of_another_contract"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.2.0 of mackerel:collector, but this program runs 0.1.0 to 0.1.1: update this program");
+    insta::assert_snapshot!(rejection("the_export_of_another_contract"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.2.0 of mackerel:collector, but this program runs 0.1.0 to 0.1.1: update this program");
 }
 
 #[test]
 fn the_export_with_other_types() {
-    insta::assert_snapshot!(refusal("the_export_with_other_types"), @"mackerel-plugin-wasm: evil.wasm: describe: collector failed: expected 1-tuple, found 0-tuple");
+    insta::assert_snapshot!(rejection("the_export_with_other_types"), @"mackerel-plugin-wasm: evil.wasm: describe: collector failed: expected 1-tuple, found 0-tuple");
 }
 
-// Inside an honest collector.
+// Parts inside a valid collector.
 
 #[test]
 fn a_choice_with_line_breaks() {
-    insta::assert_snapshot!(refusal("a_choice_with_line_breaks"), @r"mackerel-plugin-wasm: evil.wasm: describe: collector violated the contract: option 'kind' has a word or default with invisible characters: '\u{1b}[2Jbad\r\nmackerel-plugin-wasm: a false l'");
+    insta::assert_snapshot!(rejection("a_choice_with_line_breaks"), @r"mackerel-plugin-wasm: evil.wasm: describe: collector violated the contract: option 'kind' has a word or default with invisible characters: '\u{1b}[2Jbad\r\nmackerel-plugin-wasm: a false l'");
 }
 
 #[test]
 fn a_default_with_escapes() {
-    insta::assert_snapshot!(refusal("a_default_with_escapes"), @r"mackerel-plugin-wasm: evil.wasm: describe: collector violated the contract: option 'kind' has a word or default with invisible characters: '\u{1b}[2J\r\nroot\t\u{202e}# a false line.'");
+    insta::assert_snapshot!(rejection("a_default_with_escapes"), @r"mackerel-plugin-wasm: evil.wasm: describe: collector violated the contract: option 'kind' has a word or default with invisible characters: '\u{1b}[2J\r\nroot\t\u{202e}# a false line.'");
 }
 
 #[test]
 fn a_hundred_thousand_options() {
-    insta::assert_snapshot!(refusal("a_hundred_thousand_options"), @"mackerel-plugin-wasm: evil.wasm: describe: collector passed more than 4 MiB to the host in one call (fixed limit)");
+    insta::assert_snapshot!(rejection("a_hundred_thousand_options"), @"mackerel-plugin-wasm: evil.wasm: describe: collector passed more than 4 MiB to the host in one call (fixed limit)");
 }
 
 #[test]
 fn a_memory_larger_than_allowed() {
-    insta::assert_snapshot!(refusal("a_memory_larger_than_allowed"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 64 MiB of memory (--memory-limit)");
+    insta::assert_snapshot!(rejection("a_memory_larger_than_allowed"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 64 MiB of memory (--memory-limit)");
 }
 
 #[test]
 fn a_name_of_a_mebibyte() {
-    insta::assert_snapshot!(refusal("a_name_of_a_mebibyte"), @"mackerel-plugin-wasm: evil.wasm: describe: collector violated the contract: name 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…");
+    insta::assert_snapshot!(rejection("a_name_of_a_mebibyte"), @"mackerel-plugin-wasm: evil.wasm: describe: collector violated the contract: name 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…");
 }
 
 #[test]
 fn a_name_that_is_not_utf8() {
-    insta::assert_snapshot!(refusal("a_name_that_is_not_utf8"), @"mackerel-plugin-wasm: evil.wasm: describe: collector failed: invalid utf-8 sequence of 1 bytes from index 0");
+    insta::assert_snapshot!(rejection("a_name_that_is_not_utf8"), @"mackerel-plugin-wasm: evil.wasm: describe: collector failed: invalid utf-8 sequence of 1 bytes from index 0");
 }
 
 #[test]
 fn a_path_as_a_name() {
-    insta::assert_snapshot!(refusal("a_path_as_a_name"), @"mackerel-plugin-wasm: evil.wasm: describe: collector violated the contract: name '../../etc/cron' contains characters other than a-z, 0-9 and -");
+    insta::assert_snapshot!(rejection("a_path_as_a_name"), @"mackerel-plugin-wasm: evil.wasm: describe: collector violated the contract: name '../../etc/cron' contains characters other than a-z, 0-9 and -");
 }
 
 #[test]
 fn an_invalid_scope() {
-    insta::assert_snapshot!(refusal("an_invalid_scope"), @"mackerel-plugin-wasm: evil.wasm: describe: collector failed: unexpected discriminant: 77");
+    insta::assert_snapshot!(rejection("an_invalid_scope"), @"mackerel-plugin-wasm: evil.wasm: describe: collector failed: unexpected discriminant: 77");
 }
 
 #[test]
 fn a_summary_of_a_mebibyte() {
-    insta::assert_snapshot!(refusal("a_summary_of_a_mebibyte"), @"mackerel-plugin-wasm: evil.wasm: describe: collector violated the contract: 1048576 characters in the summary, limit 300");
+    insta::assert_snapshot!(rejection("a_summary_of_a_mebibyte"), @"mackerel-plugin-wasm: evil.wasm: describe: collector violated the contract: 1048576 characters in the summary, limit 300");
 }
 
 #[test]
 fn a_table_larger_than_allowed() {
-    insta::assert_snapshot!(refusal("a_table_larger_than_allowed"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 100000 table elements (fixed limit)");
+    insta::assert_snapshot!(rejection("a_table_larger_than_allowed"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 100000 table elements (fixed limit)");
 }
 
 #[test]
 fn a_thousand_options() {
-    insta::assert_snapshot!(refusal("a_thousand_options"), @"mackerel-plugin-wasm: evil.wasm: describe: collector violated the contract: 1000 options, limit 100");
+    insta::assert_snapshot!(rejection("a_thousand_options"), @"mackerel-plugin-wasm: evil.wasm: describe: collector violated the contract: 1000 options, limit 100");
 }
 
 #[test]
 fn an_option_of_the_host() {
-    insta::assert_snapshot!(refusal("an_option_of_the_host"), @"mackerel-plugin-wasm: collector evil.wasm declares --target, which is an option of the host: report this to the collector's author");
+    insta::assert_snapshot!(rejection("an_option_of_the_host"), @"mackerel-plugin-wasm: collector evil.wasm declares --target, which is an option of the host: report this to the collector's author");
 }
 
 #[test]
 fn post_return_spins() {
-    insta::assert_snapshot!(refusal("post_return_spins"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector exceeded 1s of CPU time (--cpu-limit)");
+    insta::assert_snapshot!(rejection("post_return_spins"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector exceeded 1s of CPU time (--cpu-limit)");
 }
 
 #[test]
 fn post_return_traps() {
-    insta::assert_snapshot!(refusal("post_return_traps"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector failed: wasm trap: wasm `unreachable` instruction executed");
+    insta::assert_snapshot!(rejection("post_return_traps"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector failed: wasm trap: wasm `unreachable` instruction executed");
 }
 
 #[test]
 fn a_description_beyond_memory() {
-    insta::assert_snapshot!(refusal("a_description_beyond_memory"), @"mackerel-plugin-wasm: evil.wasm: describe: collector failed: pointer out of bounds of memory");
+    insta::assert_snapshot!(rejection("a_description_beyond_memory"), @"mackerel-plugin-wasm: evil.wasm: describe: collector failed: pointer out of bounds of memory");
 }
 
 #[test]
 fn describe_spins() {
-    insta::assert_snapshot!(refusal("describe_spins"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 1s of CPU time (fixed limit)");
+    insta::assert_snapshot!(rejection("describe_spins"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 1s of CPU time (fixed limit)");
 }
 
 #[test]
 fn describe_takes_memory() {
-    insta::assert_snapshot!(refusal("describe_takes_memory"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 64 MiB of memory (--memory-limit)");
+    insta::assert_snapshot!(rejection("describe_takes_memory"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 64 MiB of memory (--memory-limit)");
 }
 
 #[test]
 fn describe_traps() {
-    insta::assert_snapshot!(refusal("describe_traps"), @"mackerel-plugin-wasm: evil.wasm: describe: collector failed: wasm trap: wasm `unreachable` instruction executed");
+    insta::assert_snapshot!(rejection("describe_traps"), @"mackerel-plugin-wasm: evil.wasm: describe: collector failed: wasm trap: wasm `unreachable` instruction executed");
 }
 
 #[test]
 fn options_without_end() {
-    insta::assert_snapshot!(refusal("options_without_end"), @"mackerel-plugin-wasm: evil.wasm: describe: collector failed: list pointer/length out of bounds of memory");
+    insta::assert_snapshot!(rejection("options_without_end"), @"mackerel-plugin-wasm: evil.wasm: describe: collector failed: list pointer/length out of bounds of memory");
 }
 
 #[test]
 fn realloc_misaligned() {
-    insta::assert_snapshot!(refusal("realloc_misaligned"), @"mackerel-plugin-wasm: evil.wasm: graphs: collector failed: realloc return: result not aligned");
+    insta::assert_snapshot!(rejection("realloc_misaligned"), @"mackerel-plugin-wasm: evil.wasm: graphs: collector failed: realloc return: result not aligned");
 }
 
 #[test]
 fn realloc_beyond_memory() {
-    insta::assert_snapshot!(refusal("realloc_beyond_memory"), @"mackerel-plugin-wasm: evil.wasm: graphs: collector failed: realloc return: beyond end of memory");
+    insta::assert_snapshot!(rejection("realloc_beyond_memory"), @"mackerel-plugin-wasm: evil.wasm: graphs: collector failed: realloc return: beyond end of memory");
 }
 
 #[test]
 fn realloc_spins() {
-    insta::assert_snapshot!(refusal("realloc_spins"), @"mackerel-plugin-wasm: evil.wasm: graphs: collector exceeded 1s of CPU time (fixed limit)");
+    insta::assert_snapshot!(rejection("realloc_spins"), @"mackerel-plugin-wasm: evil.wasm: graphs: collector exceeded 1s of CPU time (fixed limit)");
 }
 
 #[test]
 fn realloc_traps() {
-    insta::assert_snapshot!(refusal("realloc_traps"), @"mackerel-plugin-wasm: evil.wasm: graphs: collector failed: wasm trap: wasm `unreachable` instruction executed");
+    insta::assert_snapshot!(rejection("realloc_traps"), @"mackerel-plugin-wasm: evil.wasm: graphs: collector failed: wasm trap: wasm `unreachable` instruction executed");
 }
 
 #[test]
 fn samples_that_share_one_text() {
-    insta::assert_snapshot!(refusal("samples_that_share_one_text"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector passed more than 4 MiB to the host in one call (fixed limit)");
+    insta::assert_snapshot!(rejection("samples_that_share_one_text"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector passed more than 4 MiB to the host in one call (fixed limit)");
 }
 
 #[test]
 fn start_spins() {
-    insta::assert_snapshot!(refusal("start_spins"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 1s of CPU time (fixed limit)");
+    insta::assert_snapshot!(rejection("start_spins"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 1s of CPU time (fixed limit)");
 }
 
 #[test]
 fn start_takes_memory() {
-    insta::assert_snapshot!(refusal("start_takes_memory"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 64 MiB of memory (--memory-limit)");
+    insta::assert_snapshot!(rejection("start_takes_memory"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 64 MiB of memory (--memory-limit)");
 }
 
 #[test]
 fn start_takes_tables() {
-    insta::assert_snapshot!(refusal("start_takes_tables"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 100000 table elements (fixed limit)");
+    insta::assert_snapshot!(rejection("start_takes_tables"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 100000 table elements (fixed limit)");
 }
 
 #[test]
 fn start_traps() {
-    insta::assert_snapshot!(refusal("start_traps"), @"mackerel-plugin-wasm: evil.wasm: describe: collector failed: wasm trap: wasm `unreachable` instruction executed");
+    insta::assert_snapshot!(rejection("start_traps"), @"mackerel-plugin-wasm: evil.wasm: describe: collector failed: wasm trap: wasm `unreachable` instruction executed");
 }
 
 #[test]
 fn the_same_option_twice() {
-    insta::assert_snapshot!(refusal("the_same_option_twice"), @"mackerel-plugin-wasm: evil.wasm: describe: collector violated the contract: option 'path' is declared twice");
+    insta::assert_snapshot!(rejection("the_same_option_twice"), @"mackerel-plugin-wasm: evil.wasm: describe: collector violated the contract: option 'path' is declared twice");
 }
 
-// As a whole, and too large to be written by hand.
+// Generated files that are too large to be written by hand.
 
 #[test]
 fn a_component_that_compiles_for_long() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("long.wasm");
-    // Beside what makes it a collector, or it would be refused before it is compiled.
+    // Added to a valid collector, because it would otherwise be rejected before the compilation.
     let honest = fs::read(text("honest")).expect("a file that can be read");
     let long = section(1, &module_of_loops(400_000));
     fs::write(&path, [honest, long].concat()).expect("a file in a new folder");
-    let output = Agent::alone().values(&format!("run {} --target 127.0.0.1:1", path.display())).exits(1);
+    let output = Agent::without_engine().run(&format!("run {} --target 127.0.0.1:1", path.display())).exits(1);
     assert_eq!(output.stdout, "");
-    let complaint = mask::path(&output.stderr, folder.path(), "FOLDER");
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: FOLDER/long.wasm: compilation exceeded 15s (fixed limit): compile it once with: mackerel-plugin-wasm install FOLDER/long.wasm");
+    let diagnostic = mask::path(&output.stderr, folder.path(), "FOLDER");
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: FOLDER/long.wasm: compilation exceeded 15s (fixed limit): compile it once with: mackerel-plugin-wasm install FOLDER/long.wasm");
 }
 
-/// A core module with one function, of so many loops: functions are compiled beside each other, but one takes
-/// a time that grows with the square of its length. A fast core takes 9 s for a hundred thousand.
+/// Returns a core module with one function of `loops` loops. Functions are compiled in parallel, but the time for one
+/// function grows with the square of its length: 9 s for a hundred thousand loops on a fast core.
 fn module_of_loops(loops: usize) -> Vec<u8> {
     const LOCALS: u8 = 40;
     let mut body = vec![1, LOCALS, 0x7e];
@@ -374,70 +374,70 @@ fn section(id: u8, content: &[u8]) -> Vec<u8> {
     [vec![id], leb(content.len()), content.to_vec()].concat()
 }
 
-// Beside an honest collector.
+// Parts beside a valid collector.
 
 #[test]
 fn a_thousand_instances() {
-    insta::assert_snapshot!(refusal("a_thousand_instances"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 100 instances, tables or memories (fixed limit)");
+    insta::assert_snapshot!(rejection("a_thousand_instances"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 100 instances, tables or memories (fixed limit)");
 }
 
 #[test]
 fn a_thousand_memories() {
-    insta::assert_snapshot!(refusal("a_thousand_memories"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 100 instances, tables or memories (fixed limit)");
+    insta::assert_snapshot!(rejection("a_thousand_memories"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 100 instances, tables or memories (fixed limit)");
 }
 
 #[test]
 fn a_thousand_tables() {
-    insta::assert_snapshot!(refusal("a_thousand_tables"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 100 instances, tables or memories (fixed limit)");
+    insta::assert_snapshot!(rejection("a_thousand_tables"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 100 instances, tables or memories (fixed limit)");
 }
 
 #[test]
 fn imports_a_function() {
-    insta::assert_snapshot!(refusal("imports_a_function"), @"mackerel-plugin-wasm: evil.wasm: unsupported imports: root; collectors can import mackerel:collector and WASI 0.2");
+    insta::assert_snapshot!(rejection("imports_a_function"), @"mackerel-plugin-wasm: evil.wasm: unsupported imports: root; collectors can import mackerel:collector and WASI 0.2");
 }
 
 #[test]
 fn imports_an_unknown_interface() {
-    insta::assert_snapshot!(refusal("imports_an_unknown_interface"), @"mackerel-plugin-wasm: evil.wasm: unsupported imports: evil:evil/machine; collectors can import mackerel:collector and WASI 0.2");
+    insta::assert_snapshot!(rejection("imports_an_unknown_interface"), @"mackerel-plugin-wasm: evil.wasm: unsupported imports: evil:evil/machine; collectors can import mackerel:collector and WASI 0.2");
 }
 
 #[test]
 fn imports_another_contract() {
-    insta::assert_snapshot!(refusal("imports_another_contract"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.2.0 of mackerel:collector, but this program runs 0.1.0 to 0.1.1: update this program");
+    insta::assert_snapshot!(rejection("imports_another_contract"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.2.0 of mackerel:collector, but this program runs 0.1.0 to 0.1.1: update this program");
 }
 
 #[test]
 fn imports_more_of_a_later_contract() {
-    insta::assert_snapshot!(refusal("imports_more_of_a_later_contract"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.1.2 of mackerel:collector, but this program runs 0.1.0 to 0.1.1: update this program");
+    insta::assert_snapshot!(rejection("imports_more_of_a_later_contract"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.1.2 of mackerel:collector, but this program runs 0.1.0 to 0.1.1: update this program");
 }
 
 #[test]
 fn imports_of_another_type() {
-    insta::assert_snapshot!(refusal("imports_of_another_type"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.1.2 of mackerel:collector, but this program runs 0.1.0 to 0.1.1: update this program");
+    insta::assert_snapshot!(rejection("imports_of_another_type"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.1.2 of mackerel:collector, but this program runs 0.1.0 to 0.1.1: update this program");
 }
 
 #[test]
 fn imports_wasi_http() {
-    insta::assert_snapshot!(refusal("imports_wasi_http"), @"mackerel-plugin-wasm: evil.wasm: not a collector: component imports instance `wasi:http/outgoing-handler@0.2.0`, but a matching implementation was not found in the linker: instance export `handle` has the wrong type: type mismatch with parameters: expected 2-tuple, found 0-tuple; expected a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(rejection("imports_wasi_http"), @"mackerel-plugin-wasm: evil.wasm: not a collector: component imports instance `wasi:http/outgoing-handler@0.2.0`, but a matching implementation was not found in the linker: instance export `handle` has the wrong type: type mismatch with parameters: expected 2-tuple, found 0-tuple; expected a component of the world mackerel:collector/plugin@0.1.1");
 }
 
 #[test]
 fn resources_of_its_own_without_end() {
-    insta::assert_snapshot!(refusal("resources_of_its_own_without_end"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 1000 resources (fixed limit)");
+    insta::assert_snapshot!(rejection("resources_of_its_own_without_end"), @"mackerel-plugin-wasm: evil.wasm: describe: collector exceeded 1000 resources (fixed limit)");
 }
 
-// What is no refusal.
+// Components that are accepted.
 
 #[test]
 fn realloc_returns_one_address() {
-    // What it overwrites is its own.
-    let output = run_text("realloc_returns_one_address").exits(0).without_complaint();
+    // The memory that it overwrites is its own.
+    let output = run_wat("realloc_returns_one_address").exits(0).without_diagnostics();
     assert_eq!(output.metrics().count(), 1, "{output}");
 }
 
 #[test]
 fn a_signalling_nan() {
-    let output = run_text("a_signalling_nan").exits(0);
+    let output = run_wat("a_signalling_nan").exits(0);
     assert_eq!(output.stdout, "");
     insta::assert_snapshot!(one_line(&output).replace(&text("a_signalling_nan"), "evil.wasm"), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: dropped a sample with a value that is not finite: #.text.one");
 }
@@ -445,16 +445,16 @@ fn a_signalling_nan() {
 #[test]
 fn escapes_in_the_description() {
     let file = text("escapes_in_the_description");
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     for command in [format!("inspect {file}"), format!("run {file} --help"), format!("run {file} --unknown")] {
-        let output = agent.values(&command);
+        let output = agent.run(&command);
         for shown in [&output.stdout, &output.stderr] {
             let steers = |letter: char| letter != '\n' && letter.is_control() || letter == '\u{202e}';
             assert!(!shown.contains(steers), "{shown:?}");
             assert!(!shown.lines().any(|line| line.trim_start().starts_with("root")), "{output}");
         }
     }
-    let shown = agent.values(&format!("inspect {file}")).exits(0).without_complaint();
+    let shown = agent.run(&format!("inspect {file}")).exits(0).without_diagnostics();
     let shown: Vec<_> = shown.stdout.lines().filter(|line| line.contains("root")).collect();
     insta::assert_snapshot!(shown.join("\n"), @r#"
     version   \u{1b}[2J\r\nroot\t\u{202e}# a false line.
@@ -464,16 +464,16 @@ fn escapes_in_the_description() {
     "#);
 }
 
-// Files that are damaged.
+// Damaged files.
 
 #[test]
-fn a_file_that_is_cut_anywhere_is_refused_in_one_line() {
+fn file_truncated_anywhere_is_rejected_in_one_line() {
     let whole = fs::read(text("honest")).expect("a file that can be read");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("cut.wasm");
     for length in (0..whole.len()).step_by(whole.len() / 40) {
         fs::write(&path, &whole[..length]).expect("a file in a new folder");
-        let output = Agent::alone().values(&format!("run {}", path.display())).exits(1);
+        let output = Agent::without_engine().run(&format!("run {}", path.display())).exits(1);
         assert_eq!(output.stdout, "", "{length} bytes: {output}");
         let line = mask::path(&one_line(&output), folder.path(), "FOLDER");
         assert!(line.starts_with("mackerel-plugin-wasm: FOLDER/cut.wasm: not a collector"), "{length} bytes: {line}");
@@ -481,12 +481,12 @@ fn a_file_that_is_cut_anywhere_is_refused_in_one_line() {
 }
 
 #[test]
-fn a_file_with_bytes_changed_never_breaks_the_program() {
+fn file_with_changed_bytes_never_crashes_the_program() {
     let whole = fs::read(text("honest")).expect("a file that can be read");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("changed.wasm");
-    let target = StandIn::telling(json!({}));
-    let agent = Agent::alone();
+    let target = StubTarget::serving(json!({}));
+    let agent = Agent::without_engine();
     // A generator of its own, so that every run changes the same bytes.
     let mut state = 1_u32;
     let mut random = || {
@@ -500,7 +500,7 @@ fn a_file_with_bytes_changed_never_breaks_the_program() {
             changed[place] = u8::try_from(random() % 256).expect("a byte");
         }
         fs::write(&path, &changed).expect("a file in a new folder");
-        let output = agent.values(&format!("run {} --target {}", path.display(), target.target()));
+        let output = agent.run(&format!("run {} --target {}", path.display(), target.target()));
         let code = i32::from(output.stdout.is_empty() && !output.stderr.contains(" left out "));
         let output = output.exits(code);
         assert!(output.stderr.lines().count() <= 1, "{output}");
@@ -509,7 +509,7 @@ fn a_file_with_bytes_changed_never_breaks_the_program() {
 }
 
 #[test]
-fn a_header_with_noise_behind_it_is_refused_in_one_line() {
+fn header_before_random_bytes_is_rejected_in_one_line() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("noise.wasm");
     let mut state = 7_u32;
@@ -520,35 +520,36 @@ fn a_header_with_noise_behind_it_is_refused_in_one_line() {
         });
         let bytes: Vec<u8> = b"\0asm\x0d\0\x01\0".iter().copied().chain(noise.take(length)).collect();
         fs::write(&path, bytes).expect("a file in a new folder");
-        let output = Agent::alone().values(&format!("run {}", path.display())).exits(1);
+        let output = Agent::without_engine().run(&format!("run {}", path.display())).exits(1);
         assert_eq!(output.stdout, "", "{output}");
         let _ = one_line(&output);
     }
 }
 
 #[test]
-fn a_file_that_is_too_large_is_refused() {
+fn file_that_is_too_large_is_rejected() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("large.wasm");
     fs::write(&path, b"\0asm\x0d\0\x01\0").expect("a file in a new folder");
-    // Sparse: it takes no disk.
-    let file = fs::File::options().write(true).open(&path).expect("the file that was just made");
+    // A sparse file, which takes no space.
+    let file = fs::File::options().write(true).open(&path).expect("the new file");
     file.set_len((64 << 20) + 1).expect("a sparse file");
-    let output = Agent::alone().values(&format!("run {}", path.display())).exits(1);
+    let output = Agent::without_engine().run(&format!("run {}", path.display())).exits(1);
     assert_eq!(output.stdout, "", "{output}");
     insta::assert_snapshot!(mask::path(&one_line(&output), folder.path(), "FOLDER"), @"mackerel-plugin-wasm: FOLDER/large.wasm: it exceeds 64 MiB");
     assert!(output.peak < PEAK, "{} bytes", output.peak);
 }
 
 #[test]
-fn components_that_fail_cost_another_collector_beside_them_nothing() {
-    let good: Vec<StandIn> = (0..5).map(|_| StandIn::telling(json!({"goroutine_num": 2}))).collect();
-    let all = targets(good.iter().map(StandIn::target));
-    let agent = Agent::alone();
+fn failing_components_do_not_affect_another_collector() {
+    let _load = load::timed();
+    let good: Vec<StubTarget> = (0..5).map(|_| StubTarget::serving(json!({"goroutine_num": 2}))).collect();
+    let all = targets(good.iter().map(StubTarget::target));
+    let agent = Agent::without_engine();
     let start = |name: &str| agent.start(&format!("run {} {all}", text(name)));
     let failing =
         ["describe_spins", "start_takes_memory", "post_return_spins", "samples_that_share_one_text"].map(start);
-    let output = agent.values(&format!("run gostats {all}")).exits(0).without_complaint();
+    let output = agent.run(&format!("run gostats {all}")).exits(0).without_diagnostics();
     assert_eq!(output.metrics().count(), good.len(), "{output}");
     for failing in failing {
         let _ = lines(&failing.output().exits(1));

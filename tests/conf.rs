@@ -1,4 +1,5 @@
-//! The configuration that `conf` writes: that mackerel-agent runs from it what was typed, and that an instance sets itself up by it.
+//! `conf` writes configuration from which mackerel-agent runs the typed command, and by which an instance sets itself
+//! up.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -9,26 +10,26 @@ use std::process::{Command, Output as Ended, Stdio};
 use scenarios::agent::{Agent, Output, component, program};
 use scenarios::engine::Engine;
 use scenarios::registry::Registry;
-use scenarios::stand_in::StandIn;
+use scenarios::stub_target::StubTarget;
 use scenarios::third_party::named;
 use scenarios::{mask, skip, stats};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// The options without which there is no cloud-config.
+/// The options that a cloud-config requires.
 const NEEDED: &str =
     "--cloud-init --ecs-cluster shop --api-key-from ssm:/mackerel/api-key --plugin-from s3://tools/plugin";
 
-/// A cloud-config with all that there can be but a collector of somebody else.
+/// A cloud-config with all options except those of a third-party collector.
 const ALL: &str = "conf redis --filter label=app=cache --cloud-init --ecs-cluster shop --role shop:cache \
     --api-key-from ssm:/mackerel/api-key --plugin-from s3://tools/plugin --password-file /etc/redis/password \
     --secret-from /etc/redis/password=secretsmanager:redis --total sum --deadline 60s";
 
-/// A cloud-config with as little as there can be.
+/// A cloud-config with as few options as possible.
 const LEAST: &str = "conf gostats --cloud-init --ecs-cluster shop --api-key-from file:/etc/api-key \
     --plugin-from https://example.com/plugin?version=1&os=linux";
 
-/// What a plugin's section of mackerel-agent.conf says.
+/// A plugin's section of mackerel-agent.conf.
 #[derive(Debug)]
 struct Plugin {
     section: String,
@@ -38,7 +39,7 @@ struct Plugin {
 }
 
 impl Plugin {
-    /// Reads a configuration in which there is one plugin and nothing else.
+    /// Parses a configuration with exactly one plugin.
     fn read(conf: &str) -> Self {
         let conf: Value = toml::from_str(conf).unwrap_or_else(|error| panic!("{error} in {conf}"));
         let metrics = conf["plugin"]["metrics"].as_object().unwrap_or_else(|| panic!("no plugin: {conf}"));
@@ -57,17 +58,17 @@ impl Plugin {
         }
     }
 
-    /// What `conf` writes for these words, on this agent's machine.
+    /// Runs `conf` with these arguments on this agent's machine.
     fn of(agent: &Agent, words: &str) -> Self {
-        Self::read(&agent.values(&format!("conf {words}")).exits(0).without_complaint().stdout)
+        Self::read(&agent.run(&format!("conf {words}")).exits(0).without_diagnostics().stdout)
     }
 
-    /// The words behind the program.
+    /// Returns the arguments after the program.
     fn arguments(&self) -> Vec<&str> {
         self.command[1..].iter().map(String::as_str).collect()
     }
 
-    /// Runs it as mackerel-agent does: by its words, and in the agent's own environment and folder.
+    /// Runs the plugin as mackerel-agent does, in the agent's environment and folder.
     fn run(&self, folder: &Path, meta: &str) -> (String, String) {
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]).current_dir("/").stdin(Stdio::null());
@@ -79,7 +80,7 @@ impl Plugin {
         (stdout, stderr)
     }
 
-    /// The keys of the values that it prints.
+    /// Returns the keys of the printed values.
     fn keys(&self, folder: &Path) -> Vec<String> {
         let (stdout, stderr) = self.run(folder, "");
         assert_eq!(stderr, "");
@@ -87,14 +88,14 @@ impl Plugin {
     }
 }
 
-/// Standard error of a command that is used wrongly.
-fn complaint(arguments: &str) -> String {
-    let output = Agent::alone().values(arguments).exits(2);
+/// Returns stderr of a wrong command.
+fn error(arguments: &str) -> String {
+    let output = Agent::without_engine().run(arguments).exits(2);
     assert_eq!(output.stdout, "", "stdout of {output}");
     output.stderr
 }
 
-/// Runs the program with words that no white space splits, on a machine without an engine of its own.
+/// Runs the program with arguments that may contain white space, on a machine without an engine.
 fn conf_of(words: &[&str]) -> String {
     let mut command = Command::new(program());
     command.arg("conf").args(words).env_remove("DOCKER_HOST").stdin(Stdio::null());
@@ -104,9 +105,9 @@ fn conf_of(words: &[&str]) -> String {
 }
 
 #[test]
-fn a_run_becomes_a_section_of_the_agents_configuration() {
-    let agent = Agent::alone();
-    let output = agent.values("conf gostats --filter name=api --path /stats").exits(0).without_complaint();
+fn run_command_becomes_a_section_of_the_agents_configuration() {
+    let agent = Agent::without_engine();
+    let output = agent.run("conf gostats --filter name=api --path /stats").exits(0).without_diagnostics();
     insta::assert_snapshot!(mask::path(&output.stdout, &program(), "PROGRAM"), @r#"
     [plugin.metrics.gostats]
     command = ["PROGRAM", "run", "gostats", "--filter", "name=api", "--path", "/stats"]
@@ -120,17 +121,17 @@ fn a_run_becomes_a_section_of_the_agents_configuration() {
     assert!(own.is_absolute(), "{plugin:?}");
     assert_eq!(fs::canonicalize(own).expect("it is there"), fs::canonicalize(program()).expect("it is there"));
     assert_eq!(plugin.arguments(), ["run", "gostats", "--filter", "name=api", "--path", "/stats"]);
-    assert_eq!(plugin.timeout_seconds, None, "the agent's own is enough");
+    assert_eq!(plugin.timeout_seconds, None, "the agent's default timeout is enough");
 }
 
 #[test]
-fn the_section_is_called_as_the_metrics_without_dots() {
-    let plugin = Plugin::of(&Agent::alone(), "gostats --metric-key-prefix web.go");
+fn section_is_named_after_the_metric_prefix_without_dots() {
+    let plugin = Plugin::of(&Agent::without_engine(), "gostats --metric-key-prefix web.go");
     assert_eq!(plugin.section, "web_go");
 }
 
-/// Words that a shell, TOML or YAML would read as something else.
-const AWKWARD: [&str; 14] = [
+/// Arguments that have a special meaning in a shell, TOML or YAML.
+const SPECIAL: [&str; 14] = [
     r#"label=a"b\c"#,
     "name=日本 語",
     "label=x='y'",
@@ -148,9 +149,9 @@ const AWKWARD: [&str; 14] = [
 ];
 
 #[test]
-fn words_arrive_as_they_were_typed() {
+fn arguments_arrive_unchanged() {
     let words: Vec<_> =
-        ["gostats"].into_iter().chain(AWKWARD.into_iter().flat_map(|word| ["--filter", word])).collect();
+        ["gostats"].into_iter().chain(SPECIAL.into_iter().flat_map(|word| ["--filter", word])).collect();
     let expected = [vec!["run"], words.clone()].concat();
     assert_eq!(Plugin::read(&conf_of(&words)).arguments(), expected);
     let all: Vec<_> = words.into_iter().chain(NEEDED.split(' ')).collect();
@@ -159,29 +160,29 @@ fn words_arrive_as_they_were_typed() {
 }
 
 #[test]
-fn a_word_that_yaml_cannot_hold_is_refused() {
-    let output = Agent::alone().values(&format!("conf gostats --filter label=a\u{feff}b {NEEDED}")).exits(2);
+fn argument_that_yaml_cannot_hold_is_rejected() {
+    let output = Agent::without_engine().run(&format!("conf gostats --filter label=a\u{feff}b {NEEDED}")).exits(2);
     insta::assert_snapshot!(output.stderr, @r"mackerel-plugin-wasm: cloud-init's YAML cannot contain: label=a\u{feff}b");
     assert_eq!(output.stdout, "");
 }
 
 #[test]
-fn paths_hold_in_every_folder() {
+fn relative_paths_become_absolute() {
     let folder = TempDir::new().expect("a temporary folder");
     fs::write(folder.path().join("strange.wasm"), named("strange")).expect("a file");
     let (path, whole) =
         (folder.path().display().to_string(), |name: &str| folder.path().join(name).display().to_string());
-    let agent = Agent::alone().through(&["env", "--chdir", &path]);
-    let target = StandIn::telling(stats::body(60_000_000_000, 7));
+    let agent = Agent::without_engine().with_launcher(&["env", "--chdir", &path]);
+    let target = StubTarget::serving(stats::body(60_000_000_000, 7));
     let words = format!("--target {} --path /stats", target.target());
     let plugin = Plugin::of(&agent, &format!("./strange.wasm {words}"));
     let expected = format!("run {} {words}", whole("strange.wasm"));
     assert_eq!(plugin.arguments().join(" "), expected);
-    assert_eq!(plugin.env, BTreeMap::new(), "no engine is asked");
-    // Where it is not installed, it is said to be compiled; in the agent's log.
+    assert_eq!(plugin.env, BTreeMap::new(), "a request to the engine");
+    // If it is not installed, the agent's log has the advice about the compilation.
     let (values, _) = plugin.run(folder.path(), "");
     assert!(values.starts_with(&format!("strange.{}.", target.port())), "{values}");
-    // The secret's file need not be there: only the run needs it.
+    // The file of the secret need not exist: only the run reads it.
     for words in ["--password-file pw", "--password-file=pw", "--password-file ./pw"] {
         let plugin = Plugin::of(&agent, &format!("redis {words} --total sum"));
         assert_eq!(plugin.arguments().join(" "), format!("run redis --password-file {} --total sum", whole("pw")));
@@ -189,49 +190,51 @@ fn paths_hold_in_every_folder() {
 }
 
 #[test]
-fn what_the_run_needs_of_the_environment_goes_with_it() {
+fn required_environment_variables_are_included() {
     let engine = "tcp://engine.example:2376";
-    let tls = || Agent::on(engine).with("DOCKER_TLS_VERIFY", "1").with("DOCKER_CERT_PATH", "/etc/docker");
+    let tls = || {
+        Agent::with_docker_host(engine).with_env("DOCKER_TLS_VERIFY", "1").with_env("DOCKER_CERT_PATH", "/etc/docker")
+    };
     let env = |agent: Agent, words: &str| {
         let env = Plugin::of(&agent, words).env;
         env.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(env(Agent::on(engine), "gostats"), format!("DOCKER_HOST={engine}"));
+    assert_eq!(env(Agent::with_docker_host(engine), "gostats"), format!("DOCKER_HOST={engine}"));
     let all = format!("DOCKER_CERT_PATH=/etc/docker DOCKER_HOST={engine} DOCKER_TLS_VERIFY=1");
     assert_eq!(env(tls(), "gostats"), all);
-    assert_eq!(env(Agent::on(""), "gostats"), "");
-    assert_eq!(env(Agent::on(engine), &format!("gostats --docker-host {engine}")), "");
+    assert_eq!(env(Agent::with_docker_host(""), "gostats"), "");
+    assert_eq!(env(Agent::with_docker_host(engine), &format!("gostats --docker-host {engine}")), "");
     let tls_alone = "DOCKER_CERT_PATH=/etc/docker DOCKER_TLS_VERIFY=1";
     assert_eq!(env(tls(), &format!("gostats --docker-host {engine}")), tls_alone);
     assert_eq!(env(tls(), "gostats --target 127.0.0.1:80"), "");
     // An instance is another machine.
-    let config = tls().values(&format!("conf gostats {NEEDED}")).exits(0).without_complaint();
+    let config = tls().run(&format!("conf gostats {NEEDED}")).exits(0).without_diagnostics();
     let config = CloudConfig::read(&config.stdout);
     assert_eq!(Plugin::read(config.content("/etc/mackerel-agent/conf.d/gostats.conf")).env, BTreeMap::new());
 }
 
 #[test]
-fn an_installed_collector_is_found_where_it_was_installed() {
+fn store_folder_of_an_installed_collector_is_included() {
     let folder = TempDir::new().expect("a temporary folder");
     let file = folder.path().join("strange.wasm");
     fs::write(&file, named("strange")).expect("a file");
     let store = folder.path().join("store");
-    let agent = Agent::alone().with("MACKEREL_PLUGIN_WASM_STORE", &store);
-    let _ = agent.values(&format!("install {}", file.display())).exits(0).without_complaint();
+    let agent = Agent::without_engine().with_env("MACKEREL_PLUGIN_WASM_STORE", &store);
+    let _ = agent.run(&format!("install {}", file.display())).exits(0).without_diagnostics();
     let plugin = Plugin::of(&agent, "strange --target 127.0.0.1:1");
     assert_eq!(plugin.arguments(), ["run", "strange", "--target", "127.0.0.1:1"]);
     let store = store.display().to_string();
     assert_eq!(plugin.env, BTreeMap::from([("MACKEREL_PLUGIN_WASM_STORE".to_owned(), store)]));
-    let (definitions, complaints) = plugin.run(folder.path(), "1");
-    assert!(definitions.contains("\"strange.#.memory\"") && complaints.is_empty(), "{definitions}{complaints}");
-    // What an instance could install is what a registry has.
-    let complaint = agent.values(&format!("conf strange {NEEDED}")).exits(2).stderr;
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: the instance has no file strange: push it to a registry with mackerel-plugin-wasm push, and install it from there");
+    let (definitions, errors) = plugin.run(folder.path(), "1");
+    assert!(definitions.contains("\"strange.#.memory\"") && errors.is_empty(), "{definitions}{errors}");
+    // An instance can only install from a registry.
+    let error = agent.run(&format!("conf strange {NEEDED}")).exits(2).stderr;
+    insta::assert_snapshot!(error, @"mackerel-plugin-wasm: the instance has no file strange: push it to a registry with mackerel-plugin-wasm push, and install it from there");
 }
 
 #[test]
-fn a_run_that_may_take_longer_than_the_agent_waits_says_so() {
-    let agent = Agent::alone();
+fn timeout_is_set_if_the_run_may_outlast_the_agents_default() {
+    let agent = Agent::without_engine();
     let timeout = |words: &str| Plugin::of(&agent, &format!("gostats {words}")).timeout_seconds;
     assert_eq!(timeout(""), None);
     assert_eq!(timeout("--deadline 10s"), None);
@@ -240,27 +243,26 @@ fn a_run_that_may_take_longer_than_the_agent_waits_says_so() {
 }
 
 #[test]
-fn the_agent_runs_from_it_what_was_typed() {
+fn agent_runs_the_typed_command() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let _apps = group.apps(2);
     let words = "--path /stats --total sum --select memory.* --instance-name slot --targets-graph";
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let folder = TempDir::new().expect("a temporary folder");
     let file = folder.path().join("plugin.conf");
-    let output =
-        agent.values(&format!("conf gostats --filter {} {words}", group.filter())).exits(0).without_complaint();
+    let output = agent.run(&format!("conf gostats --filter {} {words}", group.filter())).exits(0).without_diagnostics();
     fs::write(&file, output.stdout).expect("a file");
     let plugin = Plugin::read(&fs::read_to_string(&file).expect("our own file"));
-    let (definitions, complaints) = plugin.run(folder.path(), "1");
+    let (definitions, errors) = plugin.run(folder.path(), "1");
     let typed = agent.definitions(&format!("run gostats --filter {} {words}", group.filter())).exits(0);
-    assert_eq!((definitions, complaints), (typed.stdout, String::new()));
+    assert_eq!((definitions, errors), (typed.stdout, String::new()));
     let keys = plugin.keys(folder.path());
     insta::assert_snapshot!(keys.join("\n"));
     assert_eq!(plugin.keys(folder.path()), keys, "a slot is kept");
 }
 
-/// A cloud-config, read.
+/// A parsed cloud-config.
 #[derive(Debug)]
 struct CloudConfig(Value);
 
@@ -274,10 +276,10 @@ impl CloudConfig {
     }
 
     fn of(command: &str) -> Self {
-        Self::read(&Agent::alone().values(command).exits(0).without_complaint().stdout)
+        Self::read(&Agent::without_engine().run(command).exits(0).without_diagnostics().stdout)
     }
 
-    /// The files, as paths, permissions and contents.
+    /// Returns the files as paths, permissions and contents.
     fn files(&self) -> Vec<[&str; 3]> {
         let files = self.0["write_files"].as_array().expect("a list").iter();
         files
@@ -285,13 +287,13 @@ impl CloudConfig {
             .collect()
     }
 
-    /// The content of this file.
+    /// Returns the content of this file.
     fn content(&self, path: &str) -> &str {
         let file = self.files().into_iter().find(|[of, ..]| *of == path);
         file.unwrap_or_else(|| panic!("no {path}: {self:?}"))[2]
     }
 
-    /// The script that sets the instance up, the one command that is run.
+    /// Returns the path of the setup script, the only command that is run.
     fn script(&self) -> &str {
         let path = &self.0["runcmd"][0][0];
         assert_eq!(self.0["runcmd"], json!([[path]]), "one command of one word");
@@ -300,15 +302,15 @@ impl CloudConfig {
 }
 
 #[test]
-fn a_cloud_config_looks_like_this() {
-    let agent = Agent::alone();
-    let text = |command: &str| mask::digests(&agent.values(command).exits(0).without_complaint().stdout);
+fn cloud_config_snapshot() {
+    let agent = Agent::without_engine();
+    let text = |command: &str| mask::digests(&agent.run(command).exits(0).without_diagnostics().stdout);
     insta::assert_snapshot!("cloud_config_with_all", text(ALL));
     insta::assert_snapshot!("cloud_config_with_the_least", text(LEAST));
 }
 
 #[test]
-fn a_cloud_config_writes_what_the_agent_reads() {
+fn cloud_config_writes_the_agents_files() {
     let config = CloudConfig::of(ALL);
     let paths: Vec<_> = config.files().into_iter().map(|[path, permissions, _]| (path, permissions)).collect();
     let expected = [
@@ -321,7 +323,7 @@ fn a_cloud_config_writes_what_the_agent_reads() {
     assert_eq!(config.content("/etc/sysconfig/mackerel-agent"), "AUTO_RETIREMENT=1\n");
     let plugin = Plugin::read(config.content("/etc/mackerel-agent/conf.d/redis.conf"));
     assert_eq!(plugin.section, "redis");
-    // Without the options of conf itself, and with all others.
+    // All options except those of `conf` itself.
     let command = "/usr/local/bin/mackerel-plugin-wasm run redis --filter label=app=cache --password-file /etc/redis/password \
         --total sum --deadline 60s";
     assert_eq!(plugin.command.join(" "), command);
@@ -329,7 +331,7 @@ fn a_cloud_config_writes_what_the_agent_reads() {
 }
 
 #[test]
-fn options_with_an_equals_sign_are_conf_s_own_too() {
+fn options_of_conf_accept_an_equals_sign() {
     let needed = NEEDED.replace("--ecs-cluster ", "--ecs-cluster=").replace("-from ", "-from=");
     let config = CloudConfig::of(&format!("conf gostats {needed} --role=shop:api --path=/role"));
     let plugin = Plugin::read(config.content("/etc/mackerel-agent/conf.d/gostats.conf"));
@@ -337,12 +339,9 @@ fn options_with_an_equals_sign_are_conf_s_own_too() {
 }
 
 #[test]
-fn the_script_has_no_fault_that_a_shell_or_shellcheck_finds() {
+fn setup_script_passes_sh_and_shellcheck() {
     let folder = TempDir::new().expect("a temporary folder");
-    let is_there = Command::new("shellcheck").arg("--version").output().is_ok();
-    if !is_there {
-        skip::notice("there is no shellcheck", "the style of the script that sets an instance up");
-    }
+    let is_there = skip::has_commands(&["shellcheck"], "the style of the script that sets an instance up");
     for command in [ALL, LEAST] {
         let config = CloudConfig::of(command);
         let path = folder.path().join("setup");
@@ -355,12 +354,12 @@ fn the_script_has_no_fault_that_a_shell_or_shellcheck_finds() {
     }
 }
 
-/// What a script of the instance finds of commands, beside those of the stage.
+/// The commands of the machine that the setup script can use.
 const TOOLS: [&str; 11] =
     ["cat", "cp", "dirname", "grep", "install", "mkdir", "mktemp", "rm", "sh", "sha256sum", "tail"];
 
-/// What stands in for the commands that reach out, or that a Debian does not have. They note that they were called.
-const STAND_INS: [(&str, &str); 5] = [
+/// Replacements for commands that use the network or that Debian lacks. They log their calls.
+const FAKE_COMMANDS: [(&str, &str); 5] = [
     (
         "aws",
         r#"echo "aws $* (in $AWS_DEFAULT_REGION)" >> "$STAGE/log"
@@ -393,19 +392,19 @@ esac"#,
     ("cloud-init", "[ \"$*\" = 'query region' ] && echo ap-northeast-1"),
 ];
 
-/// An ECS container instance, as far as its script sees: its own /etc and /usr/local, and no network.
+/// An ECS container instance as its setup script sees it: /etc and /usr/local of its own, and no network.
 struct Instance {
     stage: TempDir,
     script: String,
 }
 
 impl Instance {
-    /// One on which cloud-init has written the files. `None` where this user may not mount, which is then said.
+    /// Creates an instance on which cloud-init has written the files. Reports it if this user cannot mount.
     fn with(config: &CloudConfig) -> Option<Self> {
         let mut probe = Command::new("unshare");
         probe.args(["--mount", "--net", "mount", "-t", "tmpfs", "none", "/mnt"]).stderr(Stdio::null());
         if !probe.status().is_ok_and(|status| status.success()) {
-            skip::notice("only root can mount in a namespace", "that an instance sets itself up");
+            skip::notice("cannot mount in a namespace of mounts: not root?", "that an instance sets itself up");
             return None;
         }
         let instance = Self { stage: TempDir::new().expect("a temporary folder"), script: config.script().to_owned() };
@@ -417,7 +416,7 @@ impl Instance {
                 ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(tool)).into_iter().find(|path| path.exists());
             symlink(path.unwrap_or_else(|| panic!("no {tool}")), instance.path("bin").join(tool)).expect("a link");
         }
-        for (name, text) in STAND_INS {
+        for (name, text) in FAKE_COMMANDS {
             instance.write(&format!("bin/{name}"), "755", &format!("#!/bin/sh\n{text}\n"));
         }
         symlink(program(), instance.path("program")).expect("a link");
@@ -434,8 +433,8 @@ impl Instance {
         self.stage.path().join(name)
     }
 
-    /// Writes a file by another process: a program cannot be started while somebody has it open to write, as a child of another scenario
-    /// might.
+    /// Writes a file through another process: a program cannot be started while a process has it open for writing, such
+    /// as a child of another scenario.
     fn write(&self, name: &str, permissions: &str, content: &str) {
         let text = self.path("text");
         fs::write(&text, content).expect("a file of our own");
@@ -452,7 +451,7 @@ impl Instance {
         fs::metadata(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}")).permissions().mode() & 0o7777
     }
 
-    /// Has cloud-init run the script, and gives how it ended.
+    /// Runs the setup script as cloud-init does.
     fn set_up(&self) -> Ended {
         let order = r#"umask 022
 mount --bind "$STAGE/etc" /etc
@@ -465,14 +464,14 @@ PATH=$STAGE/bin exec "$0""#;
         command.output().expect("unshare can be started")
     }
 
-    /// Has it run, and all goes well.
+    /// Runs it with success.
     #[track_caller]
-    fn is_set_up(&self) {
+    fn set_up_successfully(&self) {
         let Ended { status, stderr, .. } = self.set_up();
         assert!(status.success(), "{status}: {}{}", String::from_utf8_lossy(&stderr), self.log());
     }
 
-    /// Has it run in vain, and gives what is said of that. Then there is neither an agent nor a service of it.
+    /// Runs it, expects a failure that starts neither the agent nor its service, and returns its output.
     #[track_caller]
     fn fails(&self) -> String {
         let Ended { status, stdout, stderr } = self.set_up();
@@ -482,12 +481,12 @@ PATH=$STAGE/bin exec "$0""#;
         self.mask(&said)
     }
 
-    /// What the stand-ins were called with.
+    /// Returns the logged calls.
     fn log(&self) -> String {
         self.mask(&fs::read_to_string(self.path("log")).unwrap_or_default())
     }
 
-    /// Hides the temporary files' names.
+    /// Masks the names of temporary files.
     fn mask(&self, text: &str) -> String {
         let text = mask::path(text, self.stage.path(), "STAGE");
         let mut pieces = text.split("STAGE/tmp/tmp.");
@@ -496,17 +495,17 @@ PATH=$STAGE/bin exec "$0""#;
             .fold(first, |masked, piece| masked + "NEW" + piece.trim_start_matches(|c: char| c.is_ascii_alphanumeric()))
     }
 
-    /// The agent's configuration.
+    /// Returns the agent's configuration.
     fn agent(&self) -> Value {
         toml::from_str(&self.read("etc/mackerel-agent/mackerel-agent.conf")).expect("TOML")
     }
 }
 
 #[test]
-fn an_instance_sets_itself_up() {
+fn instance_sets_itself_up() {
     let Some(instance) = Instance::with(&CloudConfig::of(ALL)) else { return };
     instance.write("etc/ecs/ecs.config", "644", "ECS_ENABLE_TASK_IAM_ROLE=true\n");
-    instance.is_set_up();
+    instance.set_up_successfully();
     insta::assert_snapshot!(instance.log());
     let check = |instance: &Instance| {
         assert_eq!(instance.read("etc/ecs/ecs.config"), "ECS_ENABLE_TASK_IAM_ROLE=true\nECS_CLUSTER=shop\n");
@@ -521,26 +520,26 @@ fn an_instance_sets_itself_up() {
         assert_eq!(instance.read("etc/redis/password"), "open sesame\n");
         assert_eq!(instance.permissions("etc/redis/password"), 0o600);
         assert_eq!(instance.permissions("local/bin/mackerel-plugin-wasm"), 0o755);
-        assert_eq!(fs::read_dir(instance.path("tmp")).expect("a folder").count(), 0, "nothing is left over");
+        assert_eq!(fs::read_dir(instance.path("tmp")).expect("a folder").count(), 0, "leftover files");
     };
     check(&instance);
     let version = |program: &Path| Command::new(program).arg("--version").output().expect("it can be started").stdout;
     let installed = version(&instance.path("local/bin/mackerel-plugin-wasm"));
     assert!(!installed.is_empty());
     assert_eq!(installed, version(&program()));
-    // Once more, by hand, it changes nothing.
+    // A second run by hand changes nothing.
     let log = instance.log();
-    instance.is_set_up();
+    instance.set_up_successfully();
     check(&instance);
     assert_eq!(instance.log(), log.repeat(2));
 }
 
 #[test]
-fn an_instance_with_all_at_hand_asks_aws_for_nothing() {
+fn instance_with_all_files_does_not_call_aws() {
     let Some(instance) = Instance::with(&CloudConfig::of(LEAST)) else { return };
     fs::remove_file(instance.path("bin/aws")).expect("our own file");
     instance.write("etc/api-key", "600", "another-key");
-    instance.is_set_up();
+    instance.set_up_successfully();
     insta::assert_snapshot!(instance.log(), @"
     curl -fsSL --retry 5 -o NEW https://example.com/plugin?version=1&os=linux
     curl -fsSL --retry 5 -o NEW https://mackerel.io/file/script/amznlinux/setup-yum-v2.sh
@@ -554,10 +553,10 @@ fn an_instance_with_all_at_hand_asks_aws_for_nothing() {
 }
 
 #[test]
-fn an_instance_without_the_aws_command_line_gets_it() {
+fn instance_installs_a_missing_aws_command() {
     let Some(instance) = Instance::with(&CloudConfig::of(ALL)) else { return };
     fs::rename(instance.path("bin/aws"), instance.path("stand-ins/aws")).expect("our own file");
-    instance.is_set_up();
+    instance.set_up_successfully();
     let first: Vec<_> = instance.log().lines().take(3).map(str::to_owned).collect();
     insta::assert_snapshot!(first.join("\n"), @"
     yum install -y awscli-2 (the agent is not configured)
@@ -567,7 +566,7 @@ fn an_instance_without_the_aws_command_line_gets_it() {
 }
 
 #[test]
-fn an_instance_installs_no_other_program() {
+fn instance_rejects_a_program_with_another_digest() {
     let said = [ALL, LEAST].map(|command| {
         let instance = Instance::with(&CloudConfig::of(command))?;
         fs::remove_file(instance.path("program")).expect("our own file");
@@ -589,7 +588,7 @@ fn an_instance_installs_no_other_program() {
 }
 
 #[test]
-fn an_instance_without_its_secrets_gets_no_agent() {
+fn instance_without_its_secrets_starts_no_agent() {
     let spoils: [fn(&Instance); 4] = [
         |instance| fs::remove_file(instance.path("program")).expect("our own file"),
         |instance| fs::remove_file(instance.path("secrets/mackerel/api-key")).expect("our own file"),
@@ -610,7 +609,7 @@ fn an_instance_without_its_secrets_gets_no_agent() {
 }
 
 #[test]
-fn no_secret_is_in_it() {
+fn cloud_config_contains_no_secret() {
     let folder = TempDir::new().expect("a temporary folder");
     let file = folder.path().join("password");
     fs::write(&file, "open sesame").expect("a file");
@@ -618,21 +617,22 @@ fn no_secret_is_in_it() {
     let file = file.display();
     let options = format!("--password-file {file} --secret-from {file}=file:/run/password");
     for command in [format!("conf redis {options} {NEEDED}"), format!("conf redis --password-file {file}")] {
-        let text = Agent::alone().values(&command).exits(0).without_complaint().stdout;
+        let text = Agent::without_engine().run(&command).exits(0).without_diagnostics().stdout;
         assert!(!text.contains("sesame"), "{text}");
     }
 }
 
 #[test]
-fn a_collector_of_a_registry_is_installed_by_its_digest() {
+fn registry_collector_is_installed_by_digest() {
     let Some(registry) = Registry::start() else { return };
     let folder = TempDir::new().expect("a temporary folder");
     let file = folder.path().join("strange.wasm");
     fs::write(&file, named("strange")).expect("a file");
     let store = folder.path().join("store");
-    let agent = Agent::alone().with("DOCKER_CONFIG", folder.path()).with("MACKEREL_PLUGIN_WASM_STORE", store);
+    let agent =
+        Agent::without_engine().with_env("DOCKER_CONFIG", folder.path()).with_env("MACKEREL_PLUGIN_WASM_STORE", store);
     let reference = format!("oci://{}/tools/strange:1", registry.address());
-    let succeeds = |command: &str| -> Output { agent.values(command).exits(0).without_complaint() };
+    let succeeds = |command: &str| -> Output { agent.run(command).exits(0).without_diagnostics() };
     let pushed = succeeds(&format!("push {} {reference}", file.display()));
     let _ = succeeds(&format!("install {reference}"));
     let config = CloudConfig::read(&succeeds(&format!("conf strange {NEEDED}")).stdout);
@@ -642,18 +642,18 @@ fn a_collector_of_a_registry_is_installed_by_its_digest() {
     insta::assert_snapshot!(masked, @"/usr/local/bin/mackerel-plugin-wasm install oci://127.0.0.1:PORT/tools/strange:1@sha256:DIGEST");
     let (_, digest) = line.split_once('@').expect("a digest");
     assert!(pushed.stdout.contains(digest), "{line}: {pushed}");
-    // What stands there is understood.
-    let installed = agent.values(line.trim_start_matches("/usr/local/bin/mackerel-plugin-wasm "));
-    let _ = installed.exits(0).without_complaint();
+    // Variables are expanded.
+    let installed = agent.run(line.trim_start_matches("/usr/local/bin/mackerel-plugin-wasm "));
+    let _ = installed.exits(0).without_diagnostics();
     let plugin = Plugin::read(config.content("/etc/mackerel-agent/conf.d/strange.conf"));
     assert_eq!((plugin.arguments(), &plugin.env), (vec!["run", "strange"], &BTreeMap::new()));
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_with_its_reason() {
+fn invalid_options_are_rejected_with_the_reason() {
     let other = |from: &str, to: &str| NEEDED.replace(from, to);
     let file = component("gostats");
-    let complaints = [
+    let errors = [
         "gostats --cloud-init".to_owned(),
         "gostats --ecs-cluster shop".to_owned(),
         "gostats --role shop:api".to_owned(),
@@ -669,12 +669,12 @@ fn what_makes_no_sense_is_refused_with_its_reason() {
         format!("redis {NEEDED} --password-file /etc/redis/password --secret-from /etc/redis/password"),
         format!("{file} {NEEDED}"),
     ];
-    let complaints = complaints.map(|words| {
+    let errors = errors.map(|words| {
         let shown = words.replace(&file, "FILE").replace(NEEDED, "NEEDED");
-        format!("{shown}\n{}\n", complaint(&format!("conf {words}")).replace(&file, "FILE"))
+        format!("{shown}\n{}\n", error(&format!("conf {words}")).replace(&file, "FILE"))
     });
-    insta::assert_snapshot!(complaints.concat());
-    // A name in two words, and a key in place of where it is.
+    insta::assert_snapshot!(errors.concat());
+    // A name of two words, and a secret in place of its location.
     let in_two = Command::new(program()).args(["conf", "gostats", "--cloud-init", "--ecs-cluster", "a b"]).output();
     let in_two = in_two.expect("the program can be started");
     assert_eq!(in_two.status.code(), Some(2));
@@ -683,6 +683,6 @@ fn what_makes_no_sense_is_refused_with_its_reason() {
 
     For more information, try '--help'.
     ");
-    let key = complaint(&format!("conf gostats {}", other("ssm:/mackerel/api-key", "s3cr3t")));
+    let key = error(&format!("conf gostats {}", other("ssm:/mackerel/api-key", "s3cr3t")));
     insta::assert_snapshot!("a_key_in_place_of_where_it_is", key);
 }

@@ -1,22 +1,22 @@
-//! Stats of containers as engines tell them: real engines' bodies and broken ones, on a fake engine.
+//! Stats from the engine's API: responses of real engines and invalid ones, served by a fake engine.
 
 use std::collections::BTreeSet;
 
 use scenarios::agent::Output;
 use scenarios::fake_engine::{FakeEngine, container, docker_on_v1, docker_on_v2, podman, stopped};
-use scenarios::fleet::{Fleet, Question, figures, values};
+use scenarios::fleet::{Fleet, Request, stats_of, values};
 use scenarios::http::Reply;
 use scenarios::mask;
 use scenarios::stats::{Values, assert_same, keys};
 use serde_json::{Value, json};
 
-/// Everything from the engine.
+/// All graphs, from the engine.
 const ALL: &str = "--stats-source api --graphs all";
 
-/// When the first answer is taken.
+/// The time of the first stats.
 const START: &str = "2026-11-22T03:00:00Z";
 
-/// What is printed at the first sight of Docker 20.10's container.
+/// The gauges of the container on Docker 20.10.
 const GAUGES: [&str; 14] = [
     "blkio.io_queued.async",
     "blkio.io_queued.read",
@@ -37,7 +37,7 @@ const GAUGES: [&str; 14] = [
 const USER: &str = "/cpu_stats/cpu_usage/usage_in_usermode";
 const SYSTEM: &str = "/cpu_stats/cpu_usage/usage_in_kernelmode";
 
-/// A body with other values in places.
+/// Returns a body with other values at these places.
 fn with<const COUNT: usize>(mut body: Value, changes: [(&str, Value); COUNT]) -> Value {
     for (place, value) in changes {
         *body.pointer_mut(place).unwrap_or_else(|| panic!("no {place}")) = value;
@@ -45,7 +45,7 @@ fn with<const COUNT: usize>(mut body: Value, changes: [(&str, Value); COUNT]) ->
     body
 }
 
-/// A body in which counts have grown.
+/// Returns a body with grown counts.
 fn grown<const COUNT: usize>(mut body: Value, growth: [(&str, u64); COUNT]) -> Value {
     for (place, growth) in growth {
         let count = body.pointer_mut(place).unwrap_or_else(|| panic!("no {place}"));
@@ -54,7 +54,7 @@ fn grown<const COUNT: usize>(mut body: Value, growth: [(&str, u64); COUNT]) -> V
     body
 }
 
-/// A body without a field.
+/// Returns a body without a field.
 fn without(mut body: Value, place: &str) -> Value {
     let (parent, field) = place.rsplit_once('/').expect("a place");
     let parent = body.pointer_mut(parent).and_then(Value::as_object_mut).expect("an object");
@@ -62,19 +62,19 @@ fn without(mut body: Value, place: &str) -> Value {
     body
 }
 
-/// What is printed for one container that tells these, one after the other.
+/// Returns the metrics of one container that has these stats in successive runs.
 fn printed<const COUNT: usize>(options: &str, bodies: [&Value; COUNT]) -> Values {
     let fleet = Fleet::of(&["api"]);
     let mut last = Values::new();
     for body in bodies {
-        fleet.tells("api", body);
-        last = figures(&fleet.runs_well(options), "api");
+        fleet.set_stats("api", body);
+        last = stats_of(&fleet.run_without_diagnostics(options), "api");
     }
     last
 }
 
 #[test]
-fn of_docker_20_10_are_read_in_full() {
+fn docker_20_10_stats_are_read_completely() {
     let first = docker_on_v1(START);
     let gauges = [
         ("blkio.io_queued.async", 44.0),
@@ -86,7 +86,7 @@ fn of_docker_20_10_are_read_in_full() {
         ("memory.cache", 33_554_432.0),
         ("memory.rss", 67_108_864.0),
         ("memory_limit.limit", 268_435_456.0),
-        // 100 MiB without 20 MiB of inactive files.
+        // 100 MiB minus 20 MiB of inactive files.
         ("memory_limit.used", 83_886_080.0),
         ("memory_percentage.used", 31.25),
         ("processes.current", 4.0),
@@ -95,7 +95,7 @@ fn of_docker_20_10_are_read_in_full() {
     ];
     assert_same(&printed(ALL, [&first]), &values(gauges));
 
-    // In 30 seconds: per minute is twice the growth, per second a 30th of it.
+    // After 30 seconds, growth per minute is twice the growth, and per second a 30th of it.
     let second = grown(
         docker_on_v1("2026-11-22T03:00:30Z"),
         [
@@ -151,7 +151,7 @@ fn of_docker_20_10_are_read_in_full() {
 }
 
 #[test]
-fn of_docker_28_on_version_2_are_read_in_full() {
+fn docker_28_stats_on_cgroup_v2_are_read_completely() {
     let first = docker_on_v2(START);
     let gauges = [
         ("health.failing_streak", 0.0),
@@ -159,7 +159,7 @@ fn of_docker_28_on_version_2_are_read_in_full() {
         ("memory.cache", 16_777_216.0),
         ("memory.rss", 31_457_280.0),
         ("memory_limit.limit", 2_147_483_648.0),
-        // 48 MiB without 12 MiB of inactive files, of 2 GiB.
+        // 48 MiB minus 12 MiB of inactive files, of 2 GiB.
         ("memory_limit.used", 37_748_736.0),
         ("memory_percentage.used", 1.757_812_5),
         ("processes.current", 6.0),
@@ -200,7 +200,7 @@ fn of_docker_28_on_version_2_are_read_in_full() {
 }
 
 #[test]
-fn of_docker_29_on_version_2_have_numbers_of_operations() {
+fn docker_29_stats_on_cgroup_v2_include_operation_counts() {
     let place = "/blkio_stats/io_serviced_recursive";
     let counts = |read: u64, write: u64| {
         let entry = |minor: u64, op: &str, value: u64| json!({"major": 259, "minor": minor, "op": op, "value": value});
@@ -214,21 +214,21 @@ fn of_docker_29_on_version_2_have_numbers_of_operations() {
 }
 
 #[test]
-fn of_podman_4_3_are_printed_as_far_as_it_tells() {
+fn podman_4_3_stats_omit_what_it_does_not_report() {
     let first = podman(START);
     let second = grown(podman("2026-11-22T03:01:00Z"), [(USER, 30_000_000_000), ("/networks/network/rx_bytes", 600)]);
     let fleet = Fleet::of(&["api"]);
-    fleet.lists("api", |container| {
+    fleet.edit_listed("api", |container| {
         container["HostConfig"] = json!(null);
         container["Ports"] = json!([{"PrivatePort": 8080, "PublicPort": 41477, "Type": "tcp"}]);
     });
     let mut inspected = fleet.inspected("api");
     inspected["State"]["Health"] = json!({"Status": "", "FailingStreak": 0, "Log": null});
     inspected["RestartCount"] = json!(0);
-    fleet.replies("api", Question::Inspect, Reply::Whole(200, inspected.to_string()));
-    fleet.tells("api", &first);
-    let _ = fleet.runs_well(ALL);
-    fleet.tells("api", &second);
+    fleet.set_reply("api", Request::Inspect, Reply::Whole(200, inspected.to_string()));
+    fleet.set_stats("api", &first);
+    let _ = fleet.run_without_diagnostics(ALL);
+    fleet.set_stats("api", &second);
     let right = [
         ("cpu_throttling.periods.all", 0.0),
         ("cpu_throttling.periods.throttled", 0.0),
@@ -237,16 +237,16 @@ fn of_podman_4_3_are_printed_as_far_as_it_tells() {
         ("cpuacct_percentage.user", 50.0),
         ("memory_limit.limit", 268_435_456.0),
         ("network.bytes.received", 10.0),
-        // It counts no packets, and says 0.
+        // Podman does not count packets and reports 0.
         ("network.bytes.sent", 0.0),
         ("processes.current", 4.0),
         ("restarts.count", 0.0),
     ];
-    assert_same(&figures(&fleet.runs_well(ALL), "api"), &values(right));
+    assert_same(&stats_of(&fleet.run_without_diagnostics(ALL), "api"), &values(right));
 }
 
 #[test]
-fn give_cpu_in_percent_of_one_core_by_their_own_time() {
+fn cpu_percentage_uses_the_time_of_the_stats() {
     for (read, user, system, percent) in [
         ("2026-11-22T03:00:30Z", 6_000_000_000, 1_500_000_000, (20.0, 5.0)),
         ("2026-11-22T03:01:00Z", 6_000_000_000, 1_500_000_000, (10.0, 2.5)),
@@ -265,7 +265,7 @@ fn give_cpu_in_percent_of_one_core_by_their_own_time() {
 }
 
 #[test]
-fn give_cpu_in_nanoseconds_a_minute_where_usage_is_wanted() {
+fn cpu_format_usage_prints_nanoseconds_per_minute() {
     for (read, user, system) in [
         ("2026-11-22T03:00:30Z", 12_000_000_000.0, 3_000_000_000.0),
         ("2026-11-22T03:01:00Z", 6_000_000_000.0, 1_500_000_000.0),
@@ -279,8 +279,8 @@ fn give_cpu_in_nanoseconds_a_minute_where_usage_is_wanted() {
 }
 
 #[test]
-fn have_a_time_in_any_form_of_rfc_3339() {
-    // The container is busy with one core all the time: 100 % whatever the times are, if they are read right.
+fn time_can_have_any_rfc_3339_form() {
+    // The container uses one core all the time: 100 % for any time that is read correctly.
     for (first, second, nanoseconds) in [
         ("2026-11-22T12:00:00+09:00", "2026-11-22T03:00:30Z", 30_000_000_000),
         ("2026-11-22T12:00:00.25+09:00", "2026-11-22T12:00:30.75+09:00", 30_500_000_000),
@@ -302,7 +302,7 @@ fn have_a_time_in_any_form_of_rfc_3339() {
 }
 
 #[test]
-fn of_a_time_that_stands_still_or_goes_back_give_no_counters() {
+fn unchanged_or_earlier_time_omits_counters() {
     for read in [START, "2026-11-22T02:59:59Z"] {
         let second = grown(docker_on_v1(read), [(USER, 6_000_000_000)]);
         assert_eq!(
@@ -314,7 +314,7 @@ fn of_a_time_that_stands_still_or_goes_back_give_no_counters() {
 }
 
 #[test]
-fn are_not_disturbed_by_what_they_say_of_the_last_time() {
+fn previous_stats_in_the_response_are_ignored() {
     let first = docker_on_v1(START);
     let second = grown(docker_on_v1("2026-11-22T03:01:00Z"), [(USER, 6_000_000_000)]);
     let right = printed(ALL, [&first, &second]);
@@ -327,7 +327,7 @@ fn are_not_disturbed_by_what_they_say_of_the_last_time() {
 }
 
 #[test]
-fn that_are_not_told_are_absent_and_never_zero() {
+fn missing_stats_are_omitted_not_zero() {
     let second = |first: &Value| with(first.clone(), [("/read", json!("2026-11-22T03:01:00Z"))]);
     let whole = docker_on_v1(START);
     let all = printed(ALL, [&whole, &second(&whole)]);
@@ -351,7 +351,7 @@ fn that_are_not_told_are_absent_and_never_zero() {
         ("/pids_stats", &["processes."]),
         ("/pids_stats/limit", &["processes.limit"]),
     ] {
-        let told: Vec<_> = keys(&all)
+        let reported: Vec<_> = keys(&all)
             .into_iter()
             .filter(|key| {
                 !untold.iter().any(|untold| key == untold || untold.ends_with('.') && key.starts_with(untold))
@@ -367,13 +367,13 @@ fn that_are_not_told_are_absent_and_never_zero() {
             with(whole.clone(), [(place, empty)]),
             without(whole.clone(), place),
         ] {
-            assert_eq!(keys(&printed(ALL, [&first, &second(&first)])), told, "without {place}: {first}");
+            assert_eq!(keys(&printed(ALL, [&first, &second(&first)])), reported, "without {place}: {first}");
         }
     }
 }
 
 #[test]
-fn that_are_zero_are_printed() {
+fn zero_is_printed() {
     let zero = with(
         docker_on_v1(START),
         [
@@ -398,7 +398,7 @@ fn that_are_zero_are_printed() {
 }
 
 #[test]
-fn of_memory_of_which_more_is_inactive_than_used_show_all_of_it_as_used() {
+fn inactive_memory_above_usage_is_not_subtracted() {
     for (inactive, used) in [(104_857_599, 1.0), (104_857_600, 104_857_600.0), (104_857_601, 104_857_600.0)] {
         let body = with(docker_on_v1(START), [("/memory_stats/stats/total_inactive_file", json!(inactive))]);
         let printed = printed("--stats-source api --graphs memory-limit", [&body]);
@@ -407,15 +407,15 @@ fn of_memory_of_which_more_is_inactive_than_used_show_all_of_it_as_used() {
 }
 
 #[test]
-fn with_a_memory_limit_of_zero_give_no_percentage() {
+fn memory_limit_of_zero_omits_the_percentage() {
     let body = with(docker_on_v1(START), [("/memory_stats/limit", json!(0))]);
     let printed = printed("--stats-source api --graphs memory-limit", [&body]);
     assert!(!printed.contains_key("memory_percentage.used"), "{printed:?}");
 }
 
 #[test]
-fn know_operations_in_any_case_and_pass_over_others() {
-    // Of the synchronous and the asynchronous ones one number is missing, and so is the sum.
+fn operations_match_in_any_case_and_unknown_ones_are_ignored() {
+    // One of the synchronous and asynchronous counts is missing, so the sum is unknown.
     let entry = |op: &str, value: u64| json!({"major": 8, "minor": 0, "op": op, "value": value});
     let list = json!([
         entry("READ", 1),
@@ -439,7 +439,7 @@ fn know_operations_in_any_case_and_pass_over_others() {
 }
 
 #[test]
-fn of_counters_that_fell_are_left_out_and_of_no_other() {
+fn counter_that_fell_is_omitted() {
     let first = docker_on_v1(START);
     let second = with(
         grown(docker_on_v1("2026-11-22T03:01:00Z"), [(SYSTEM, 600_000_000)]),
@@ -450,54 +450,54 @@ fn of_counters_that_fell_are_left_out_and_of_no_other() {
     let left_out: Vec<_> = keys(&whole).into_iter().filter(|key| !fell.contains_key(*key)).collect();
     assert_eq!(left_out, ["cpuacct_percentage.user", "network.bytes.received"]);
     assert!((fell["cpuacct_percentage.system"] - 1.0).abs() < 1e-9, "{fell:?}");
-    // The fall is over.
+    // The counters grow again.
     let third = grown(with(second.clone(), [("/read", json!("2026-11-22T03:02:00Z"))]), [(USER, 6_000_000_000)]);
     assert!((printed(ALL, [&first, &second, &third])["cpuacct_percentage.user"] - 10.0).abs() < 1e-9);
 }
 
 #[test]
-fn of_a_restarted_container_give_no_counters_once() {
+fn restarted_container_omits_counters_once() {
     let later = |read: &str, growth: u64| grown(docker_on_v1(read), [(USER, growth)]);
     let lower = with(docker_on_v1("2026-11-22T03:01:00Z"), [(USER, json!(1_000_000)), (SYSTEM, json!(1_000_000))]);
     for (what, restarted) in [("lower", lower), ("higher", later("2026-11-22T03:01:00Z", 6_000_000_000))] {
         let fleet = Fleet::of(&["api"]);
-        fleet.tells("api", &docker_on_v1(START));
-        let _ = fleet.runs_well(ALL);
-        fleet.restarts("api", "2026-11-22T03:00:55.5Z");
-        fleet.tells("api", &restarted);
-        let printed = figures(&fleet.runs_well(ALL), "api");
+        fleet.set_stats("api", &docker_on_v1(START));
+        let _ = fleet.run_without_diagnostics(ALL);
+        fleet.restart("api", "2026-11-22T03:00:55.5Z");
+        fleet.set_stats("api", &restarted);
+        let printed = stats_of(&fleet.run_without_diagnostics(ALL), "api");
         assert_eq!(keys(&printed), GAUGES, "{what}");
 
         let next = with(restarted.clone(), [("/read", json!("2026-11-22T03:02:00Z"))]);
-        fleet.tells("api", &grown(next, [(USER, 6_000_000_000)]));
-        let printed = figures(&fleet.runs_well(ALL), "api");
+        fleet.set_stats("api", &grown(next, [(USER, 6_000_000_000)]));
+        let printed = stats_of(&fleet.run_without_diagnostics(ALL), "api");
         assert_eq!(printed.len(), 35, "{what}");
         assert!((printed["cpuacct_percentage.user"] - 10.0).abs() < 1e-9, "{what}: {printed:?}");
     }
 }
 
 #[test]
-fn of_a_container_on_the_hosts_network_have_no_network() {
+fn host_network_container_has_no_network_metrics() {
     let fleet = Fleet::of(&["api"]);
-    fleet.lists("api", |container| container["HostConfig"]["NetworkMode"] = json!("host"));
+    fleet.edit_listed("api", |container| container["HostConfig"]["NetworkMode"] = json!("host"));
     for read in [START, "2026-11-22T03:01:00Z"] {
-        fleet.tells("api", &without(docker_on_v1(read), "/networks"));
-        let output = fleet.runs_well("--stats-source api --graphs network");
+        fleet.set_stats("api", &without(docker_on_v1(read), "/networks"));
+        let output = fleet.run_without_diagnostics("--stats-source api --graphs network");
         assert_eq!(output.stdout, "", "{output}");
     }
 }
 
-/// Runs beside three containers, one of which gets this reply to the question for its stats. The others must print everything. Gives
-/// stderr.
+/// Runs with three containers, one of which has this reply to the request for its stats. The others must be complete.
+/// Returns stderr.
 #[track_caller]
-fn complaint(reply: Reply, options: &str) -> String {
+fn diagnostics(reply: Reply, options: &str) -> String {
     let fleet = Fleet::of(&["api", "bad", "web"]);
     for name in ["api", "web"] {
-        fleet.tells(name, &docker_on_v1(START));
+        fleet.set_stats(name, &docker_on_v1(START));
     }
-    fleet.replies("bad", Question::Stats, reply);
+    fleet.set_reply("bad", Request::Stats, reply);
     let output = fleet.run(&format!("--stats-source api --graphs memory,processes {options}")).exits(0);
-    let names = |output: &Output, name: &str| keys(&figures(output, name)).join(" ");
+    let names = |output: &Output, name: &str| keys(&stats_of(output, name)).join(" ");
     let whole = "memory.cache memory.rss processes.current processes.limit";
     assert_eq!(["api", "bad", "web"].map(|name| names(&output, name)), [whole, "", whole], "{output}");
     mask::digits(&fleet.mask(&output.stderr), "column ", "NUMBER")
@@ -508,16 +508,16 @@ fn message(text: &str) -> String {
 }
 
 #[test]
-fn of_a_container_that_went_away_are_one_line_and_the_others_print_everything() {
+fn removed_container_is_one_line_and_others_are_complete() {
     let replies = [
         Reply::Whole(404, message("No such container: bad")),
         Reply::Whole(200, stopped().to_string()),
-        // As Podman says it.
+        // As Podman reports it.
         Reply::Whole(409, json!({"cause": "container is stopped", "message": "bad", "response": 409}).to_string()),
-        // An answer that ends before its body.
+        // A response that ends before its body.
         Reply::Whole(200, String::new()),
     ];
-    insta::assert_snapshot!(replies.map(|reply| complaint(reply, "")).concat(), @"
+    insta::assert_snapshot!(replies.map(|reply| diagnostics(reply, "")).concat(), @"
     mackerel-plugin-wasm: docker: bad: container stopped or removed since the engine listed it
     mackerel-plugin-wasm: docker: bad: container stopped or removed since the engine listed it
     mackerel-plugin-wasm: docker: bad: container stopped or removed since the engine listed it
@@ -526,25 +526,25 @@ fn of_a_container_that_went_away_are_one_line_and_the_others_print_everything() 
 }
 
 #[test]
-fn that_never_come_cost_the_containers_time_and_no_more() {
-    insta::assert_snapshot!(complaint(Reply::Silence, "--timeout 1s"), @"mackerel-plugin-wasm: docker: bad: no response from the engine after 1s (--timeout)");
+fn stats_that_never_arrive_time_out_alone() {
+    insta::assert_snapshot!(diagnostics(Reply::NoResponse, "--timeout 1s"), @"mackerel-plugin-wasm: docker: bad: no response from the engine after 1s (--timeout)");
 }
 
 #[test]
-fn that_have_not_come_when_the_run_ends_cost_the_others_nothing() {
-    insta::assert_snapshot!(complaint(Reply::Silence, "--deadline 2s"), @"mackerel-plugin-wasm: docker: bad: no response from the engine when the run's deadline of 2s passed (--deadline)");
+fn stats_missing_at_the_deadline_do_not_affect_others() {
+    insta::assert_snapshot!(diagnostics(Reply::NoResponse, "--deadline 2s"), @"mackerel-plugin-wasm: docker: bad: no response from the engine when the run's deadline of 2s passed (--deadline)");
 }
 
 #[test]
-fn that_the_engine_refuses_are_told_with_its_words() {
+fn engine_error_is_quoted() {
     let replies = [
         Reply::Whole(500, message("the daemon is on fire")),
         Reply::Whole(500, "<html>on fire</html>".to_owned()),
         Reply::Whole(500, String::new()),
         Reply::Whole(301, message("Moved Permanently")),
     ];
-    let complaints = replies.map(|reply| complaint(reply, ""));
-    insta::assert_snapshot!(complaints.concat(), @"
+    let diagnostics = replies.map(|reply| diagnostics(reply, ""));
+    insta::assert_snapshot!(diagnostics.concat(), @"
     mackerel-plugin-wasm: docker: bad: engine returned HTTP 500 the daemon is on fire
     mackerel-plugin-wasm: docker: bad: engine returned HTTP 500 <html>on fire</html>
     mackerel-plugin-wasm: docker: bad: engine returned HTTP 500
@@ -553,10 +553,10 @@ fn that_the_engine_refuses_are_told_with_its_words() {
 }
 
 #[test]
-fn that_are_no_stats_are_one_line() {
+fn response_that_is_not_stats_is_one_line() {
     let bodies = ["nonsense", "[]", "null", "{}", "1", "\"stats\"", "[null]", "{\"read\": null}", "{\"read\": 1}"];
-    let complaints = bodies.map(|body| format!("{body}\n    {}", complaint(Reply::Whole(200, body.to_owned()), "")));
-    insta::assert_snapshot!(complaints.concat(), @r#"
+    let diagnostics = bodies.map(|body| format!("{body}\n    {}", diagnostics(Reply::Whole(200, body.to_owned()), "")));
+    insta::assert_snapshot!(diagnostics.concat(), @r#"
     nonsense
         mackerel-plugin-wasm: docker: bad: invalid response of the engine: expected ident at line 1 column NUMBER
     []
@@ -579,23 +579,23 @@ fn that_are_no_stats_are_one_line() {
 }
 
 #[test]
-fn that_break_off_are_one_line() {
-    // The first half, and the head alone.
+fn incomplete_stats_are_one_line() {
+    // The first half, and only the head.
     let replies = [docker_on_v1(START).to_string(), "{".to_owned()].map(Reply::Half);
-    insta::assert_snapshot!(replies.map(|reply| complaint(reply, "")).concat(), @"
+    insta::assert_snapshot!(replies.map(|reply| diagnostics(reply, "")).concat(), @"
     mackerel-plugin-wasm: docker: bad: response of the engine ended early
     mackerel-plugin-wasm: docker: bad: response of the engine ended early
     ");
 }
 
 #[test]
-fn without_a_time_that_can_be_read_are_one_line() {
+fn stats_without_a_valid_time_are_one_line() {
     let times = ["", "yesterday", "2026-11-22", "2026-11-22T03:00:00", "2026-13-22T03:00:00Z", "9999999"];
-    let complaints = times.map(|read| {
+    let diagnostics = times.map(|read| {
         let body = docker_on_v1(read).to_string();
-        format!("{read}\n    {}", complaint(Reply::Whole(200, body), ""))
+        format!("{read}\n    {}", diagnostics(Reply::Whole(200, body), ""))
     });
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
 
         mackerel-plugin-wasm: docker: bad: engine reports no stats: its response has no valid time
     yesterday
@@ -612,7 +612,7 @@ fn without_a_time_that_can_be_read_are_one_line() {
 }
 
 #[test]
-fn with_numbers_that_are_none_are_one_line() {
+fn stats_with_invalid_numbers_are_one_line() {
     let numbers = [
         json!(1e30),
         json!(-1),
@@ -623,11 +623,11 @@ fn with_numbers_that_are_none_are_one_line() {
         json!(true),
         json!(18_446_744_073_709_551_616.0),
     ];
-    let complaints = numbers.map(|number| {
+    let diagnostics = numbers.map(|number| {
         let body = with(docker_on_v1(START), [("/pids_stats/current", number.clone())]).to_string();
-        format!("{number}\n    {}", complaint(Reply::Whole(200, body), ""))
+        format!("{number}\n    {}", diagnostics(Reply::Whole(200, body), ""))
     });
-    insta::assert_snapshot!(complaints.concat(), @r#"
+    insta::assert_snapshot!(diagnostics.concat(), @r#"
     1e+30
         mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: floating point `1e+30`, expected u64 at line 1 column NUMBER
     -1
@@ -648,14 +648,14 @@ fn with_numbers_that_are_none_are_one_line() {
 }
 
 #[test]
-fn of_another_shape_within_are_one_line() {
+fn stats_of_another_shape_are_one_line() {
     let places =
         ["/cpu_stats", "/memory_stats/stats", "/blkio_stats/io_queue_recursive", "/networks", "/networks/eth0"];
-    let complaints = places.map(|place| {
+    let diagnostics = places.map(|place| {
         let body = with(docker_on_v1(START), [(place, json!(7))]).to_string();
-        format!("{place}\n    {}", complaint(Reply::Whole(200, body), ""))
+        format!("{place}\n    {}", diagnostics(Reply::Whole(200, body), ""))
     });
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     /cpu_stats
         mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: integer `7`, expected struct ContainerCpuStats at line 1 column NUMBER
     /memory_stats/stats
@@ -670,7 +670,7 @@ fn of_another_shape_within_are_one_line() {
 }
 
 #[test]
-fn as_large_as_numbers_get_are_printed_or_left_out_and_never_overflow() {
+fn largest_numbers_are_printed_or_omitted_without_overflow() {
     let max = json!(u64::MAX);
     let body = with(
         docker_on_v1(START),
@@ -686,7 +686,7 @@ fn as_large_as_numbers_get_are_printed_or_left_out_and_never_overflow() {
         ],
     );
     let printed = printed("--stats-source api --graphs memory,memory-limit,blkio,processes", [&body]);
-    // 2^64: the nearest number that a float has. The sum over both devices is larger than the largest, and so unknown.
+    // 2^64, the nearest float. The sum over both devices is larger than the largest number, and so unknown.
     let largest = 18_446_744_073_709_551_616.0;
     let right = [
         ("blkio.io_queued.async", 44.0),
@@ -704,18 +704,18 @@ fn as_large_as_numbers_get_are_printed_or_left_out_and_never_overflow() {
 }
 
 #[test]
-fn refused_in_words_that_steer_a_terminal_or_fill_a_log_are_escaped_and_cut() {
+fn engine_error_is_escaped_and_truncated() {
     let forged = "a\nmackerel-plugin-wasm: all is well\u{1b}[2J\u{202e}\0";
-    insta::assert_snapshot!(complaint(Reply::Whole(500, message(forged)), ""), @r"mackerel-plugin-wasm: docker: bad: engine returned HTTP 500 a\nmackerel-plugin-wasm: all is well\u{1b}[2J\u{202e}\0");
-    let endless = complaint(Reply::Whole(500, message(&"fire ".repeat(200_000))), "");
+    insta::assert_snapshot!(diagnostics(Reply::Whole(500, message(forged)), ""), @r"mackerel-plugin-wasm: docker: bad: engine returned HTTP 500 a\nmackerel-plugin-wasm: all is well\u{1b}[2J\u{202e}\0");
+    let endless = diagnostics(Reply::Whole(500, message(&"fire ".repeat(200_000))), "");
     assert!(endless.lines().count() == 1 && endless.len() < 500, "{} bytes: {endless:.600}", endless.len());
 }
 
 #[test]
-fn all_of_which_fail_are_a_failed_run() {
+fn run_fails_if_all_containers_fail() {
     let fleet = Fleet::of(&["api", "web"]);
     for name in ["api", "web"] {
-        fleet.replies(name, Question::Stats, Reply::Whole(404, message("No such container")));
+        fleet.set_reply(name, Request::Stats, Reply::Whole(404, message("No such container")));
     }
     let output = fleet.run("--stats-source api").exits(1);
     assert_eq!(output.stdout, "");
@@ -726,27 +726,27 @@ fn all_of_which_fail_are_a_failed_run() {
 }
 
 #[test]
-fn are_served_by_engines_of_all_versions() {
+fn stats_work_with_every_api_version() {
     for (oldest, newest) in [("1.12", "1.41"), ("1.24", "1.48"), ("1.44", "1.52")] {
-        let engine = FakeEngine::speaking(oldest, newest, vec![container("api", "127.0.0.1", 1)]);
-        let agent = scenarios::agent::Agent::on(&engine.host());
-        let output = agent.values("run docker --stats-source api --instance-name name").exits(0).without_complaint();
-        assert_eq!(keys(&figures(&output, "api")), ["memory.cache", "memory.rss"], "{oldest} to {newest}");
+        let engine = FakeEngine::with_versions(oldest, newest, vec![container("api", "127.0.0.1", 1)]);
+        let agent = scenarios::agent::Agent::with_docker_host(&engine.host());
+        let output = agent.run("run docker --stats-source api --instance-name name").exits(0).without_diagnostics();
+        assert_eq!(keys(&stats_of(&output, "api")), ["memory.cache", "memory.rss"], "{oldest} to {newest}");
     }
 }
 
 #[test]
-fn are_asked_for_once_a_container_and_restarts_only_where_one_is_possible() {
+fn stats_are_requested_once_and_start_times_only_if_needed() {
     let fleet = Fleet::of(&["api", "db", "web"]);
     let stats = ["api", "db", "web"].map(|name| format!("/containers/{name}/stats"));
     let inspections = ["api", "db", "web"].map(|name| format!("/containers/{name}/json"));
     let list = ["/containers/json".to_owned()];
     let asked = || {
-        let asked = fleet.asked();
+        let asked = fleet.requests();
         for path in asked.iter().filter(|path| path.contains("/stats")) {
             assert!(path.contains("one-shot=true") && path.contains("stream=false"), "{path}");
         }
-        // A version in front may come and go.
+        // The version in the path does not matter.
         let plain = |path: &String| {
             let path = path.split('?').next().unwrap_or_default();
             path[path.find("/containers").unwrap_or(0)..].to_owned()
@@ -764,30 +764,30 @@ fn are_asked_for_once_a_container_and_restarts_only_where_one_is_possible() {
         let count = all.len().to_string();
         all.into_iter().chain([count]).collect::<Vec<_>>()
     };
-    let _ = fleet.runs_well("--stats-source api");
+    let _ = fleet.run_without_diagnostics("--stats-source api");
     assert_eq!(asked(), right(&[&list, &stats, &inspections]));
-    // The list says that all have been up for longer than the last run is ago.
-    let _ = fleet.runs_well("--stats-source api");
+    // All containers have been up for longer than the time since the last run.
+    let _ = fleet.run_without_diagnostics("--stats-source api");
     assert_eq!(asked(), right(&[&list, &stats]));
-    // Restarts and health stand in the inspection alone.
-    let _ = fleet.runs_well(ALL);
-    let _ = fleet.asked();
-    let _ = fleet.runs_well(ALL);
+    // Only the inspection has restarts and health.
+    let _ = fleet.run_without_diagnostics(ALL);
+    let _ = fleet.requests();
+    let _ = fleet.run_without_diagnostics(ALL);
     assert_eq!(asked(), right(&[&list, &stats, &inspections]));
-    let _ = fleet.runs_well("--stats-source api --graphs restarts,health");
-    let _ = fleet.asked();
-    let _ = fleet.runs_well("--stats-source api --graphs restarts,health");
+    let _ = fleet.run_without_diagnostics("--stats-source api --graphs restarts,health");
+    let _ = fleet.requests();
+    let _ = fleet.run_without_diagnostics("--stats-source api --graphs restarts,health");
     assert_eq!(asked(), right(&[&list, &inspections]));
 }
 
 #[test]
-fn of_health_are_what_the_check_says() {
+fn health_metrics_follow_the_health_check() {
     let health = |health: Value| {
         let fleet = Fleet::of(&["api"]);
         let mut inspected = fleet.inspected("api");
         inspected["State"]["Health"] = health;
-        fleet.replies("api", Question::Inspect, Reply::Whole(200, inspected.to_string()));
-        figures(&fleet.runs_well("--stats-source api --graphs health"), "api")
+        fleet.set_reply("api", Request::Inspect, Reply::Whole(200, inspected.to_string()));
+        stats_of(&fleet.run_without_diagnostics("--stats-source api --graphs health"), "api")
     };
     let status = |status: &str, streak: i64| health(json!({"Status": status, "FailingStreak": streak, "Log": []}));
     assert_same(&status("healthy", 0), &values([("health.healthy", 1.0), ("health.failing_streak", 0.0)]));
@@ -804,13 +804,13 @@ fn of_health_are_what_the_check_says() {
 }
 
 #[test]
-fn of_restarts_are_the_engines_count() {
+fn restart_metric_is_the_engines_count() {
     let restarts = |change: fn(&mut Value)| {
         let fleet = Fleet::of(&["api"]);
         let mut inspected = fleet.inspected("api");
         change(&mut inspected);
-        fleet.replies("api", Question::Inspect, Reply::Whole(200, inspected.to_string()));
-        figures(&fleet.runs_well("--stats-source api --graphs restarts"), "api")
+        fleet.set_reply("api", Request::Inspect, Reply::Whole(200, inspected.to_string()));
+        stats_of(&fleet.run_without_diagnostics("--stats-source api --graphs restarts"), "api")
     };
     assert_same(&restarts(|inspected| inspected["RestartCount"] = json!(0)), &values([("restarts.count", 0.0)]));
     assert_same(&restarts(|inspected| inspected["RestartCount"] = json!(17)), &values([("restarts.count", 17.0)]));
@@ -818,17 +818,17 @@ fn of_restarts_are_the_engines_count() {
 }
 
 #[test]
-fn of_restarts_and_health_that_the_engine_does_not_tell_are_one_line() {
+fn missing_restarts_and_health_are_one_line() {
     let replies =
-        [Reply::Whole(404, message("No such container")), Reply::Whole(500, message("on fire")), Reply::Silence];
-    let complaints = replies.map(|reply| {
+        [Reply::Whole(404, message("No such container")), Reply::Whole(500, message("on fire")), Reply::NoResponse];
+    let diagnostics = replies.map(|reply| {
         let fleet = Fleet::of(&["api", "bad"]);
-        fleet.replies("bad", Question::Inspect, reply);
+        fleet.set_reply("bad", Request::Inspect, reply);
         let output = fleet.run("--stats-source api --graphs memory,restarts,health --timeout 3s").exits(0);
-        assert_eq!(figures(&output, "api").len(), 5, "{output}");
-        format!("[{}] {}", keys(&figures(&output, "bad")).join(" "), fleet.mask(&output.stderr))
+        assert_eq!(stats_of(&output, "api").len(), 5, "{output}");
+        format!("[{}] {}", keys(&stats_of(&output, "bad")).join(" "), fleet.mask(&output.stderr))
     });
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     [] mackerel-plugin-wasm: docker: bad: container stopped or removed since the engine listed it
     [memory.cache memory.rss] mackerel-plugin-wasm: docker: bad: collector stderr: omitted restarts and health: engine returned HTTP 500 on fire
     mackerel-plugin-wasm: docker: bad: no counters: the start time of the container is unknown: engine returned HTTP 500 on fire

@@ -1,23 +1,23 @@
-//! The contract with third parties: what was published stays as it is, later versions of 0.1.x only add, and a component that was
-//! built against an older one runs unchanged.
+//! The contract with third parties: published versions do not change, later versions of 0.1.x only add to it, and a
+//! component of an older version runs unchanged.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use scenarios::agent::{Agent, component};
-use scenarios::stand_in::StandIn;
 use scenarios::stats::Values;
+use scenarios::stub_target::StubTarget;
 use serde_json::json;
 use wit_component::WitPrinter;
 use wit_parser::{PackageId, Resolve, WorldId};
 
-/// The contract as it is.
+/// The folder of the current contract.
 const CURRENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../wit");
 
-/// The text of each version, as VERSION.wit.
+/// The folder of published versions, as VERSION.wit.
 const PUBLISHED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/contract");
 
-/// Reads a version of the contract, beside others or alone.
+/// Parses a version of the contract.
 fn read(resolve: &mut Resolve, path: &Path) -> PackageId {
     let (package, _) = resolve.push_path(path).unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
     package
@@ -27,34 +27,34 @@ fn world(resolve: &Resolve, package: PackageId) -> WorldId {
     resolve.select_world(&[package], Some("plugin")).expect("a contract has the world `plugin`")
 }
 
-/// The major, minor and patch number of a version of the contract.
+/// Returns the major, minor and patch number of a version.
 fn version(resolve: &Resolve, package: PackageId) -> [u64; 3] {
     let version = resolve.packages[package].name.version.as_ref().expect("a contract has a version");
     [version.major, version.minor, version.patch]
 }
 
-fn in_words(version: [u64; 3]) -> String {
+fn to_text(version: [u64; 3]) -> String {
     version.map(|number| number.to_string()).join(".")
 }
 
-/// A version of the contract as text, with or without its documentation.
+/// Prints a version of the contract, with or without its documentation.
 fn printed(resolve: &Resolve, package: PackageId, has_docs: bool) -> String {
     let mut printer = WitPrinter::default();
-    printer.emit_docs(has_docs).print(resolve, package, &[]).expect("a contract can be printed");
+    printer.emit_docs(has_docs).print(resolve, package, &[]).expect("a printable contract");
     printer.output.to_string()
 }
 
 #[test]
-fn a_contract_that_changed_has_another_version() {
+fn changed_contract_has_a_new_version() {
     let mut resolve = Resolve::default();
     let package = read(&mut resolve, Path::new(CURRENT));
-    let version = in_words(version(&resolve, package));
+    let version = to_text(version(&resolve, package));
     let path = PathBuf::from(PUBLISHED).join(format!("{version}.wit"));
     if !path.exists() {
         fs::write(&path, printed(&resolve, package, true)).expect("a new version can be saved");
         panic!("wit/ has the version {version}, which is new; its text was saved as {}: commit it", path.display());
     }
-    // Documentation can be improved without a new version: only the meaning is compared.
+    // Documentation may change without a new version: only the meaning is compared.
     let mut published_resolve = Resolve::default();
     let published = read(&mut published_resolve, &path);
     let [current, published] = [(&resolve, package), (&published_resolve, published)]
@@ -68,26 +68,26 @@ fn a_contract_that_changed_has_another_version() {
 }
 
 #[test]
-fn a_version_only_adds_to_the_older_ones_of_its_line() {
+fn version_only_adds_to_older_compatible_ones() {
     let mut alone = Resolve::default();
     let current = read(&mut alone, Path::new(CURRENT));
     let current = version(&alone, current);
     let mut older = 0;
     for file in fs::read_dir(PUBLISHED).expect("the published versions").flatten() {
-        if file.file_name().to_string_lossy() == format!("{}.wit", in_words(current)) {
+        if file.file_name().to_string_lossy() == format!("{}.wit", to_text(current)) {
             continue;
         }
         let mut resolve = Resolve::default();
         let old = read(&mut resolve, &file.path());
         let was = version(&resolve, old);
-        assert_eq!(file.file_name().to_string_lossy(), format!("{}.wit", in_words(was)));
+        assert_eq!(file.file_name().to_string_lossy(), format!("{}.wit", to_text(was)));
         if was > current || was[..2] != current[..2] {
             continue;
         }
         let new = read(&mut resolve, Path::new(CURRENT));
         let [old, new] = [old, new].map(|package| world(&resolve, package));
         wit_component::semver_check(resolve, old, new).unwrap_or_else(|error| {
-            panic!("a component of {} would not run with {}: {error:#}", in_words(was), in_words(current));
+            panic!("a component of {} would not run with {}: {error:#}", to_text(was), to_text(current));
         });
         older += 1;
     }
@@ -95,25 +95,25 @@ fn a_version_only_adds_to_the_older_ones_of_its_line() {
 }
 
 #[test]
-fn a_component_of_version_0_1_0_runs_unchanged() {
-    let agent = Agent::alone();
+fn component_of_version_0_1_0_runs_unchanged() {
+    let agent = Agent::without_engine();
     let bytes = fs::read(component("old")).expect("the old collector");
-    assert!(bytes.windows(32).any(|name| name == b"mackerel:collector/metrics@0.1.0"), "it is no old collector");
-    let stand_in =
-        StandIn::telling(json!({"memory_alloc": 7, "memory_mallocs": 100, "more": 2.5, "time": 1_000_000_000}));
+    assert!(bytes.windows(32).any(|name| name == b"mackerel:collector/metrics@0.1.0"), "an old collector");
+    let stub_target =
+        StubTarget::serving(json!({"memory_alloc": 7, "memory_mallocs": 100, "more": 2.5, "time": 1_000_000_000}));
     let run = format!("run {} --also more --quiet", component("old"));
-    insta::assert_snapshot!(agent.definitions(&run).exits(0).without_complaint().stdout, @r#"
+    insta::assert_snapshot!(agent.definitions(&run).exits(0).without_diagnostics().stdout, @r#"
     # mackerel-agent-plugin
     {"graphs":{"old.#.old":{"label":"Old.# Old","unit":"bytes","metrics":[{"name":"memory_alloc","label":"memory_alloc","stacked":false},{"name":"memory_mallocs","label":"memory_mallocs","stacked":false},{"name":"more","label":"more","stacked":false}]}}}
     "#);
     let values = |run: &str| {
-        let output = agent.values(&format!("{run} --target {}", stand_in.target())).exits(0).without_complaint();
-        output.metrics().of(&format!("old.{}", stand_in.port()))
+        let output = agent.run(&format!("{run} --target {}", stub_target.target())).exits(0).without_diagnostics();
+        output.metrics().of(&format!("old.{}", stub_target.port()))
     };
     let gauges = [("old.memory_alloc".to_owned(), 7.0), ("old.more".to_owned(), 2.5)];
     assert_eq!(values(&run), Values::from(gauges.clone()));
     // 50 more in half a minute, by the target's own clock.
-    stand_in.tells(json!({"memory_alloc": 7, "memory_mallocs": 150, "more": 2.5, "time": 31_000_000_000_u64}));
+    stub_target.serve(json!({"memory_alloc": 7, "memory_mallocs": 150, "more": 2.5, "time": 31_000_000_000_u64}));
     let rate = ("old.memory_mallocs".to_owned(), 100.0);
     assert_eq!(values(&run), gauges.into_iter().chain([rate]).collect::<Values>());
 }

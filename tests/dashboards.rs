@@ -1,4 +1,4 @@
-//! Dashboards: that Mackerel takes them, and that they draw what a run posts, all of it and nothing else. No engine runs here.
+//! Dashboards: Mackerel accepts them, and they draw exactly what a run posts. No engine runs here.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,7 +6,7 @@ use std::fs;
 use scenarios::agent::Agent;
 use serde_json::Value;
 
-/// Collectors with the options that they need, and some graphs of each that can be chosen.
+/// Collectors with their required options, and some of the graphs that can be selected.
 const COLLECTORS: [(&str, &str); 6] = [
     ("gostats", "memory.*"),
     ("docker", "memory.*"),
@@ -16,7 +16,7 @@ const COLLECTORS: [(&str, &str); 6] = [
     ("prometheus --metric http_*", "http_requests_total.*"),
 ];
 
-/// All these collectors with all kinds of options about what is posted.
+/// Returns all these collectors with all kinds of options about posted metrics.
 fn commands() -> impl Iterator<Item = String> {
     COLLECTORS.into_iter().flat_map(|(collector, some)| {
         let options = [
@@ -28,15 +28,15 @@ fn commands() -> impl Iterator<Item = String> {
             "--metric-key-prefix web.go".to_owned(),
             "--metric-key-prefix web.go --total avg,min".to_owned(),
         ];
-        // What is left out can be all that there is.
+        // The exclusions can remove all metrics.
         let leaves_some = move |options: &String| !(collector.ends_with('*') && options.starts_with("--exclude"));
         options.into_iter().filter(leaves_some).map(move |options| format!("{collector} {options}"))
     })
 }
 
 fn dashboard(command: &str) -> Value {
-    let output = Agent::alone().values(&format!("dashboard {command} --role shop:api"));
-    let output = output.exits(0).without_complaint();
+    let output = Agent::without_engine().run(&format!("dashboard {command} --role shop:api"));
+    let output = output.exits(0).without_diagnostics();
     serde_json::from_str(&output.stdout).expect("a dashboard is JSON")
 }
 
@@ -48,12 +48,12 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}"))
 }
 
-/// The widgets of this type.
+/// Returns the widgets of this type.
 fn widgets<'d>(dashboard: &'d Value, of: &'static str) -> impl Iterator<Item = &'d Value> {
     list(&dashboard["widgets"]).iter().filter(move |widget| widget["type"] == of)
 }
 
-/// A metric that a run posts: its name in Mackerel, with what only a run knows as `*`, its graph's, and its unit.
+/// A metric that a run posts: its name in Mackerel with `*` for unknown parts, its graph's name and unit.
 struct Posted {
     name: String,
     graph: String,
@@ -61,20 +61,20 @@ struct Posted {
 }
 
 impl Posted {
-    /// Whether an expression draws it by this name, in which a `*` is of a wildcard too.
+    /// Returns whether an expression draws it under this name, which can have a `*` for a wildcard.
     fn is(&self, name: &str) -> bool {
         self.name == name
     }
 
-    /// Whether it is in the role graph of this name. Mackerel knows those without a wildcard before the metric alone.
+    /// Returns whether it is in the role graph of this name. Without a wildcard, a role graph has a single metric.
     fn is_in(&self, role_graph: &str) -> bool {
         role_graph.strip_suffix(".*") == Some(&self.graph) && !self.graph.contains('*')
     }
 }
 
-/// The metrics that a run with these options defines.
+/// Returns the metrics that a run with these options defines.
 fn defined(command: &str) -> Vec<Posted> {
-    let output = Agent::alone().definitions(&format!("run {command}")).exits(0).without_complaint();
+    let output = Agent::without_engine().definitions(&format!("run {command}")).exits(0).without_diagnostics();
     let (_, json) = output.stdout.split_once('\n').expect("two lines");
     let json: Value = serde_json::from_str(json).expect("the second line is JSON");
     let graphs = json["graphs"].as_object().expect("graphs");
@@ -89,7 +89,8 @@ fn defined(command: &str) -> Vec<Posted> {
     posted.collect()
 }
 
-/// The totals of what a target alone can name, for which there is no definition: they are called as those of each target, without it.
+/// Returns totals of metrics that only a target can name. They have no definition, and the names of the targets'
+/// metrics without the target.
 fn open_totals(command: &str) -> Vec<Posted> {
     let option = |name: &str| {
         let mut words = command.split_whitespace().skip_while(|word| *word != name);
@@ -115,18 +116,18 @@ fn open_totals(command: &str) -> Vec<Posted> {
     totals.collect()
 }
 
-/// All metrics that a run with these options posts.
+/// Returns all metrics that a run with these options posts.
 fn posted(command: &str) -> Vec<Posted> {
     defined(command).into_iter().chain(open_totals(command)).collect()
 }
 
-/// The name in an expression that is nothing else than a role's metric.
+/// Returns the name in an expression that is just one metric of a role.
 fn name_in(expression: &str) -> &str {
     let name = expression.strip_prefix("role('shop:api', '").and_then(|rest| rest.strip_suffix("')"));
     name.filter(|name| !name.contains('\'')).unwrap_or_else(|| panic!("another expression: {expression}"))
 }
 
-/// A dashboard's graphs, as expressions and as role graphs' names.
+/// Returns the graphs of a dashboard as expressions and as names of role graphs.
 fn graphs(dashboard: &Value) -> (Vec<&str>, Vec<&str>) {
     let (mut expressions, mut role_graphs) = (Vec::new(), Vec::new());
     for widget in widgets(dashboard, "graph") {
@@ -144,7 +145,7 @@ fn graphs(dashboard: &Value) -> (Vec<&str>, Vec<&str>) {
 }
 
 #[test]
-fn mackerel_takes_them() {
+fn dashboards_match_mackerels_schema() {
     let schema = fs::read_to_string("golden/dashboard.schema.json").expect("the schema");
     let schema: Value = serde_json::from_str(&schema).expect("the schema is JSON");
     let validator = jsonschema::validator_for(&schema).expect("a schema");
@@ -153,7 +154,7 @@ fn mackerel_takes_them() {
         let errors = validator.iter_errors(&dashboard).map(|error| format!("{}: {error}\n", error.instance_path()));
         assert_eq!(errors.collect::<String>(), "", "{command}");
     }
-    // That it refuses something, too.
+    // The schema must also reject something.
     for (pointer, value) in [
         ("/urlPath", Value::from("web.go")),
         ("/widgets/0/layout/width", Value::from(25)),
@@ -169,7 +170,7 @@ fn mackerel_takes_them() {
 }
 
 #[test]
-fn widgets_stand_on_the_grid_and_on_no_other() {
+fn widgets_fill_the_grid_without_overlap() {
     for command in commands() {
         let dashboard = dashboard(&command);
         let rectangle = |widget: &Value| {
@@ -192,7 +193,7 @@ fn widgets_stand_on_the_grid_and_on_no_other() {
 }
 
 #[test]
-fn every_graph_has_a_title_and_every_declared_graph_its_section() {
+fn every_graph_has_a_title_and_a_section() {
     for command in commands() {
         let dashboard = dashboard(&command);
         for widget in widgets(&dashboard, "graph").chain(widgets(&dashboard, "markdown")) {
@@ -200,7 +201,7 @@ fn every_graph_has_a_title_and_every_declared_graph_its_section() {
         }
         assert_eq!(dashboard["widgets"][0]["type"], "markdown", "{command}: a title comes first");
         let titles: Vec<_> = widgets(&dashboard, "markdown").map(|widget| text(&widget["title"])).collect();
-        assert_eq!(titles.iter().collect::<BTreeSet<_>>().len(), titles.len(), "{command}: twice the same: {titles:?}");
+        assert_eq!(titles.iter().collect::<BTreeSet<_>>().len(), titles.len(), "{command}: repeated: {titles:?}");
         let of_each = defined(&command.replace("--total-only", ""));
         let targets = usize::from(command.contains("--targets-graph"));
         let declared: BTreeSet<_> =
@@ -210,7 +211,7 @@ fn every_graph_has_a_title_and_every_declared_graph_its_section() {
 }
 
 #[test]
-fn every_graph_draws_what_a_run_posts() {
+fn every_graph_draws_posted_metrics() {
     for command in commands() {
         let dashboard = dashboard(&command);
         let (expressions, role_graphs) = graphs(&dashboard);
@@ -225,7 +226,7 @@ fn every_graph_draws_what_a_run_posts() {
 }
 
 #[test]
-fn every_metric_that_a_run_posts_is_drawn_once() {
+fn every_posted_metric_is_drawn_once() {
     for command in commands() {
         let dashboard = dashboard(&command);
         let (expressions, role_graphs) = graphs(&dashboard);
@@ -238,15 +239,15 @@ fn every_metric_that_a_run_posts_is_drawn_once() {
 }
 
 #[test]
-fn one_of_each_kind_looks_like_this() {
-    let agent = Agent::alone();
-    let with_totals = agent.values("dashboard gostats --role shop:api --total sum,avg --targets-graph");
-    insta::assert_snapshot!("gostats_with_totals", with_totals.exits(0).without_complaint().stdout);
-    let of_containers = agent.values("dashboard docker --role shop:api");
-    insta::assert_snapshot!("docker", of_containers.exits(0).without_complaint().stdout);
+fn dashboard_snapshots() {
+    let agent = Agent::without_engine();
+    let with_totals = agent.run("dashboard gostats --role shop:api --total sum,avg --targets-graph");
+    insta::assert_snapshot!("gostats_with_totals", with_totals.exits(0).without_diagnostics().stdout);
+    let of_containers = agent.run("dashboard docker --role shop:api");
+    insta::assert_snapshot!("docker", of_containers.exits(0).without_diagnostics().stdout);
 }
 
-/// An address that embeds a graph, taken apart.
+/// The URL of an embedded graph, parsed.
 #[derive(Debug, PartialEq)]
 struct Embedded {
     query: String,
@@ -258,7 +259,7 @@ struct Embedded {
 impl Embedded {
     fn read(address: &str) -> Self {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?&=%".contains(&byte);
-        assert!(address.bytes().all(allowed), "to be encoded: {address}");
+        assert!(address.bytes().all(allowed), "not encoded: {address}");
         let start = "https://mackerel.io/embed/orgs/example-org/advanced-graph?";
         let query = address.strip_prefix(start).unwrap_or_else(|| panic!("another address: {address}"));
         let fields: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
@@ -271,14 +272,14 @@ impl Embedded {
 }
 
 #[test]
-fn addresses_are_those_of_the_dashboards_graphs() {
+fn urls_are_those_of_the_dashboards_graphs() {
     for command in commands() {
         let dashboard = dashboard(&command);
         let (expressions, role_graphs) = graphs(&dashboard);
         let role_graphs = role_graphs.iter().map(|name| format!("role('shop:api', '{name}')"));
         let expected: BTreeSet<_> = expressions.iter().map(|text| (*text).to_owned()).chain(role_graphs).collect();
-        let output = Agent::alone().values(&format!("dashboard {command} --role shop:api --urls example-org"));
-        let output = output.exits(0).without_complaint();
+        let output = Agent::without_engine().run(&format!("dashboard {command} --role shop:api --urls example-org"));
+        let output = output.exits(0).without_diagnostics();
         let lines: Vec<_> = output.stdout.lines().collect();
         let posted = posted(&command);
         let mut found = BTreeSet::new();
@@ -305,37 +306,37 @@ fn addresses_are_those_of_the_dashboards_graphs() {
 }
 
 #[test]
-fn addresses_look_like_this() {
+fn urls_snapshot() {
     let command = "dashboard gostats --role shop:api --total sum --select gc.* --urls example-org";
-    insta::assert_snapshot!(Agent::alone().values(command).exits(0).without_complaint().stdout);
+    insta::assert_snapshot!(Agent::without_engine().run(command).exits(0).without_diagnostics().stdout);
 }
 
 #[test]
-fn neither_an_engine_nor_a_secret_is_needed() {
+fn dashboard_needs_no_engine_and_no_secret() {
     let command = "dashboard redis --role shop:cache --password-file /nonexistent/password";
-    let output = Agent::alone().values(command).exits(0).without_complaint();
+    let output = Agent::without_engine().run(command).exits(0).without_diagnostics();
     let with: Value = serde_json::from_str(&output.stdout).expect("JSON");
-    let output = Agent::alone().values("dashboard redis --role shop:cache").exits(0).without_complaint();
+    let output = Agent::without_engine().run("dashboard redis --role shop:cache").exits(0).without_diagnostics();
     let without: Value = serde_json::from_str(&output.stdout).expect("JSON");
     assert_eq!(with["widgets"], without["widgets"]);
 }
 
 #[test]
-fn one_that_is_there_is_replaced_by_its_id() {
+fn existing_dashboard_is_replaced_by_id() {
     let mut replacing = dashboard("gostats --dashboard-id 2u4PP3TJqbu");
     let id = replacing.as_object_mut().expect("an object").remove("id");
     assert_eq!(id, Some(Value::from("2u4PP3TJqbu")));
     let mut new = dashboard("gostats");
     assert_eq!(new.get("id"), None);
-    // The command stands in the memo.
+    // The memo has the command.
     replacing["memo"].take();
     new["memo"].take();
     assert_eq!(replacing, new);
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_with_its_reason() {
-    let complaints = [
+fn invalid_options_are_rejected_with_the_reason() {
+    let errors = [
         "",
         "--role shop",
         "--role shop:",
@@ -344,10 +345,10 @@ fn what_makes_no_sense_is_refused_with_its_reason() {
         "--role shop:api --select nonsense",
         "--role shop:api --total-only",
     ];
-    let complaints = complaints.map(|options| {
-        let output = Agent::alone().values(&format!("dashboard gostats {options}")).exits(2);
+    let errors = errors.map(|options| {
+        let output = Agent::without_engine().run(&format!("dashboard gostats {options}")).exits(2);
         assert_eq!(output.stdout, "", "stdout of {output}");
         format!("{options}\n{}\n", output.stderr)
     });
-    insta::assert_snapshot!(complaints.concat());
+    insta::assert_snapshot!(errors.concat());
 }

@@ -1,4 +1,4 @@
-//! Graph definitions: what mackerel-agent asks for at its start. No engine runs here.
+//! Graph definitions, which mackerel-agent requests when it starts. No engine runs here.
 
 use std::fs;
 
@@ -14,8 +14,8 @@ fn graphs(output: &Output) -> Value {
 }
 
 #[test]
-fn are_those_of_mackerel_plugin_gostats() {
-    let output = Agent::alone().definitions("run gostats").exits(0).without_complaint();
+fn definitions_are_those_of_mackerel_plugin_gostats() {
+    let output = Agent::without_engine().definitions("run gostats").exits(0).without_diagnostics();
     let golden = fs::read_to_string("golden/gostats.meta.txt").expect("the golden file");
     let (_, golden) = golden.split_once('\n').expect("two lines");
     let golden: Value = serde_json::from_str(golden).expect("the golden file holds JSON");
@@ -23,11 +23,11 @@ fn are_those_of_mackerel_plugin_gostats() {
 }
 
 #[test]
-fn stand_below_the_prefix_and_show_it_in_title_case() {
-    let agent = Agent::alone();
+fn definitions_use_the_prefix_and_its_title_case() {
+    let agent = Agent::without_engine();
     let titles = ["web.go", "my-api_v2", "X"].map(|prefix| {
         let output =
-            agent.definitions(&format!("run gostats --metric-key-prefix {prefix}")).exits(0).without_complaint();
+            agent.definitions(&format!("run gostats --metric-key-prefix {prefix}")).exits(0).without_diagnostics();
         let graphs = graphs(&output);
         let graphs = graphs.as_object().expect("an object");
         let titles =
@@ -54,8 +54,8 @@ fn stand_below_the_prefix_and_show_it_in_title_case() {
 }
 
 #[test]
-fn are_the_same_whatever_the_other_options_are() {
-    let agent = Agent::alone();
+fn definitions_do_not_depend_on_other_options() {
+    let agent = Agent::without_engine();
     let plain = agent.definitions("run gostats").exits(0);
     let options =
         "--filter name=api --container-port 8080 --instance-name name --path /stats --scheme https --timeout 1 -v";
@@ -64,8 +64,8 @@ fn are_the_same_whatever_the_other_options_are() {
 }
 
 #[test]
-fn leave_no_state_behind() {
-    let agent = Agent::alone();
+fn definitions_leave_no_state() {
+    let agent = Agent::without_engine();
     let _ = agent.definitions("run gostats").exits(0);
     assert!(!agent.state_folder().exists());
 }

@@ -1,4 +1,4 @@
-//! The collector `docker`: its graphs, and its options. No engine runs here but a fake one.
+//! The collector `docker`: its graphs and options. Only a fake engine runs here.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,23 +8,23 @@ use scenarios::fake_engine::docker_on_v1;
 use scenarios::fleet::Fleet;
 use serde_json::Value;
 
-/// Standard error of a command that is used wrongly.
-fn complaint(options: &str) -> String {
-    let output = Agent::alone().values(&format!("run {options}")).exits(2);
+/// Returns stderr of a wrong command.
+fn error(options: &str) -> String {
+    let output = Agent::without_engine().run(&format!("run {options}")).exits(2);
     assert_eq!(output.stdout, "", "stdout of {output}");
     output.stderr
 }
 
-/// The first line of each command's complaint.
-fn complaints(options: &[&str]) -> String {
+/// Returns the first line of stderr for each command.
+fn errors(options: &[&str]) -> String {
     let first_line = |text: String| text.lines().next().unwrap_or_default().to_owned();
     let lines =
-        options.iter().map(|options| format!("{}\n    {}\n", options.escape_debug(), first_line(complaint(options))));
+        options.iter().map(|options| format!("{}\n    {}\n", options.escape_debug(), first_line(error(options))));
     lines.collect()
 }
 
 fn definitions(options: &str) -> Value {
-    let output = Agent::alone().definitions(&format!("run docker {options}")).exits(0).without_complaint();
+    let output = Agent::without_engine().definitions(&format!("run docker {options}")).exits(0).without_diagnostics();
     let (first, json) = output.stdout.split_once('\n').expect("two lines");
     assert_eq!(first, "# mackerel-agent-plugin");
     let json: Value = serde_json::from_str(json).expect("the second line is JSON");
@@ -37,7 +37,7 @@ fn golden() -> Value {
     serde_json::from_str::<Value>(golden).expect("the golden file holds JSON")["graphs"].clone()
 }
 
-/// The graphs' keys, units and metrics, a graph a line.
+/// Returns the keys, units and metrics of the graphs, one graph per line.
 fn summary(graphs: &Value) -> String {
     let graphs = graphs.as_object().expect("an object of graphs");
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
@@ -52,7 +52,7 @@ fn summary(graphs: &Value) -> String {
     graphs.iter().map(graph).collect()
 }
 
-/// The names of all metrics that the graphs define for a container of this name.
+/// Returns the names of all metrics that the graphs define for a container of this name.
 fn names(graphs: &Value, instance: &str) -> BTreeSet<String> {
     let graphs = graphs.as_object().expect("an object of graphs").iter();
     let names = graphs.flat_map(|(key, graph)| {
@@ -64,25 +64,25 @@ fn names(graphs: &Value, instance: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn has_the_definitions_of_mackerel_plugin_docker() {
+fn definitions_are_those_of_mackerel_plugin_docker() {
     assert_eq!(definitions(""), golden());
 }
 
 #[test]
-fn has_the_same_definitions_whichever_form_cpu_is_shown_in() {
+fn definitions_do_not_depend_on_the_cpu_format() {
     for format in ["percentage", "usage"] {
         assert_eq!(definitions(&format!("--cpu-format {format}")), golden(), "{format}");
     }
 }
 
 #[test]
-fn has_the_same_definitions_whatever_the_options_for_containers_are() {
+fn definitions_do_not_depend_on_container_options() {
     let options = "--filter name=api --stats-source api --instance-name image --timeout 1s -v";
     assert_eq!(definitions(options), golden());
 }
 
 #[test]
-fn defines_its_graphs_below_the_prefix_and_shows_it_in_title_case() {
+fn definitions_use_the_prefix_and_its_title_case() {
     let graphs = definitions("--metric-key-prefix my-shop.containers");
     let golden = golden().to_string();
     let golden = golden.replace("\"docker.", "\"my-shop.containers.").replace("\"Docker ", "\"My-Shop.containers ");
@@ -90,7 +90,7 @@ fn defines_its_graphs_below_the_prefix_and_shows_it_in_title_case() {
 }
 
 #[test]
-fn defines_all_graphs_where_all_are_wanted() {
+fn graphs_all_defines_all_graphs() {
     insta::assert_snapshot!(summary(&definitions("--graphs all")), @"
     docker.blkio.io_queued.#: Docker BlkIO Queued, integer: read (Read, stacked) write (Write, stacked) sync (Sync, stacked) async (Async, stacked)
     docker.blkio.io_service_bytes.#: Docker BlkIO Bytes, bytes: read (Read, stacked) write (Write, stacked) sync (Sync, stacked) async (Async, stacked)
@@ -112,7 +112,7 @@ fn defines_all_graphs_where_all_are_wanted() {
 }
 
 #[test]
-fn defines_the_graphs_of_one_word_where_that_is_wanted() {
+fn each_graph_group_defines_its_graphs() {
     let words = ["cpu", "memory", "blkio", "memory-limit", "network", "processes", "throttling", "restarts", "health"];
     let keys = |graphs: &Value| graphs.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
     let lines = words.map(|word| format!("{word}: {}\n", keys(&definitions(&format!("--graphs {word}"))).join(" ")));
@@ -132,20 +132,20 @@ fn defines_the_graphs_of_one_word_where_that_is_wanted() {
 }
 
 #[test]
-fn takes_the_words_in_any_order_and_all_beside_others() {
+fn graph_groups_have_any_order_and_all_includes_others() {
     assert_eq!(definitions("--graphs blkio,cpu,memory"), golden());
     assert_eq!(definitions("--graphs health,all"), definitions("--graphs all"));
 }
 
 #[test]
-fn prints_what_it_defines_and_nothing_else() {
+fn printed_metrics_are_those_defined() {
     for (format, other) in [("percentage", "docker.cpuacct."), ("usage", "docker.cpuacct_percentage.")] {
         let options = format!("--graphs all --cpu-format {format} --stats-source api");
         let fleet = Fleet::of(&["api"]);
-        fleet.tells("api", &docker_on_v1("2026-11-22T03:00:00Z"));
-        let _: Output = fleet.runs_well(&options);
-        fleet.tells("api", &docker_on_v1("2026-11-22T03:01:00Z"));
-        let output = fleet.runs_well(&options);
+        fleet.set_stats("api", &docker_on_v1("2026-11-22T03:00:00Z"));
+        let _: Output = fleet.run_without_diagnostics(&options);
+        fleet.set_stats("api", &docker_on_v1("2026-11-22T03:01:00Z"));
+        let output = fleet.run_without_diagnostics(&options);
         let mut defined = names(&definitions(&options), "api");
         defined.retain(|name| !name.starts_with(other));
         let printed: BTreeSet<_> = output.metrics().keys().into_iter().map(str::to_owned).collect();
@@ -155,14 +155,15 @@ fn prints_what_it_defines_and_nothing_else() {
 }
 
 #[test]
-fn prints_its_metrics_below_the_prefix() {
+fn metrics_use_the_prefix() {
     let fleet = Fleet::of(&["api"]);
-    let output = fleet.runs_well("--stats-source api --metric-key-prefix shop.containers --graphs memory");
+    let output =
+        fleet.run_without_diagnostics("--stats-source api --metric-key-prefix shop.containers --graphs memory");
     assert_eq!(output.metrics().keys(), ["shop.containers.memory.api.cache", "shop.containers.memory.api.rss"]);
 }
 
 #[test]
-fn refuses_words_that_are_no_graphs() {
+fn unknown_graph_groups_are_rejected() {
     let lists = [
         "docker --graphs disk",
         "docker --graphs cpu,disk",
@@ -175,7 +176,7 @@ fn refuses_words_that_are_no_graphs() {
         "docker --graphs",
         "docker --graphs \u{1b}[2J",
     ];
-    insta::assert_snapshot!(complaints(&lists), @r"
+    insta::assert_snapshot!(errors(&lists), @r"
     docker --graphs disk
         mackerel-plugin-wasm: docker: --graphs: unknown group 'disk'; available: cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health, all
     docker --graphs cpu,disk
@@ -200,12 +201,12 @@ fn refuses_words_that_are_no_graphs() {
 }
 
 #[test]
-fn takes_a_word_that_comes_twice_once() {
+fn repeated_graph_group_counts_once() {
     assert_eq!(definitions("--graphs cpu,memory,blkio,cpu"), golden());
 }
 
 #[test]
-fn refuses_options_that_make_no_sense_for_containers() {
+fn options_without_effect_on_containers_are_rejected() {
     let options = [
         "docker --cpu-format permille",
         "docker --stats-source procfs",
@@ -216,7 +217,7 @@ fn refuses_options_that_make_no_sense_for_containers() {
         "docker --path /stats",
         "docker --scheme https",
     ];
-    insta::assert_snapshot!(complaints(&options), @"
+    insta::assert_snapshot!(errors(&options), @"
     docker --cpu-format permille
         error: invalid value 'permille' for '--cpu-format <CPU_FORMAT>'
     docker --stats-source procfs
@@ -237,14 +238,14 @@ fn refuses_options_that_make_no_sense_for_containers() {
 }
 
 #[test]
-fn refuses_them_when_definitions_are_asked_for_too() {
-    let output = Agent::alone().definitions("run docker --graphs disk").exits(2);
-    assert_eq!((output.stdout.as_str(), output.stderr), ("", complaint("docker --graphs disk")));
+fn rejected_options_fail_definitions_too() {
+    let output = Agent::without_engine().definitions("run docker --graphs disk").exits(2);
+    assert_eq!((output.stdout.as_str(), output.stderr), ("", error("docker --graphs disk")));
 }
 
 #[test]
-fn leaves_its_options_to_itself() {
-    insta::assert_snapshot!(complaints(&["gostats --cpu-format usage", "gostats --graphs cpu"]), @"
+fn other_collectors_do_not_take_dockers_options() {
+    insta::assert_snapshot!(errors(&["gostats --cpu-format usage", "gostats --graphs cpu"]), @"
     gostats --cpu-format usage
         error: unexpected argument '--cpu-format' found
     gostats --graphs cpu
@@ -253,17 +254,17 @@ fn leaves_its_options_to_itself() {
 }
 
 #[test]
-fn leaves_the_choice_of_a_source_to_itself() {
+fn other_collectors_do_not_take_stats_source() {
     for source in ["auto", "cgroup", "api"] {
         let right =
             "mackerel-plugin-wasm: --stats-source cannot be used with gostats: it does not read container stats\n";
-        assert_eq!(complaint(&format!("gostats --stats-source {source}")), right);
+        assert_eq!(error(&format!("gostats --stats-source {source}")), right);
     }
 }
 
 #[test]
-fn shows_its_options_in_its_help() {
-    let output = Agent::alone().values("run docker --help").exits(0).without_complaint();
+fn help_shows_the_options_of_docker() {
+    let output = Agent::without_engine().run("run docker --help").exits(0).without_diagnostics();
     let (of_host, own) = output.stdout.split_once("Options of docker:\n").expect("options of its own");
     assert!(of_host.contains("--stats-source <SOURCE>"), "{output}");
     let own: Vec<_> = own.lines().map(str::trim_end).collect();

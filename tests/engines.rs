@@ -1,4 +1,4 @@
-//! Engines that are not there, do not answer, refuse, or tell odd things.
+//! Engines that are missing, do not respond, report errors, or return odd data.
 
 use std::fs;
 use std::sync::{Arc, Mutex};
@@ -6,39 +6,39 @@ use std::time::Duration;
 
 use scenarios::agent::{Agent, Output};
 use scenarios::fake_engine::{self, FakeEngine, container};
-use scenarios::fleet::{Fleet, Question, figures};
+use scenarios::fleet::{Fleet, Request, stats_of};
 use scenarios::http::{FLOOD, Reply};
-use scenarios::stand_in::StandIn;
-use scenarios::{mask, stats};
+use scenarios::stub_target::StubTarget;
+use scenarios::{load, mask, stats};
 use serde_json::{Value, json};
 
-/// Runs beside a fake and shows its stderr.
-fn complaint(engine: &FakeEngine, code: i32) -> String {
-    let output = Agent::on(&engine.host()).values("run gostats --filter name=api").exits(code);
+/// Runs with a fake engine and returns stderr.
+fn diagnostics(engine: &FakeEngine, code: i32) -> String {
+    let output = Agent::with_docker_host(&engine.host()).run("run gostats --filter name=api").exits(code);
     assert_eq!(output.stdout, "", "{output}");
     output.stderr.replace(&engine.host(), "ENGINE").replace(engine.host().trim_start_matches("unix://"), "SOCKET")
 }
 
 fn run_with(containers: Vec<Value>, options: &str) -> Output {
     let engine = FakeEngine::with_containers(containers);
-    Agent::on(&engine.host()).values(&format!("run gostats {options}"))
+    Agent::with_docker_host(&engine.host()).run(&format!("run gostats {options}"))
 }
 
 #[test]
-fn no_engine_is_one_line_that_says_what_was_tried_and_what_to_do() {
+fn missing_engine_is_one_line_with_the_address_and_the_fix() {
     let hosts = [
         "unix:///nonexistent/docker.sock",
         "tcp://127.0.0.1:1",
         "http://127.0.0.1:1",
         "tcp://no-such-host.invalid:2375",
     ];
-    let complaints = hosts.map(|host| {
-        let output = Agent::on(host).values("run gostats --filter name=api").exits(1);
+    let diagnostics = hosts.map(|host| {
+        let output = Agent::with_docker_host(host).run("run gostats --filter name=api").exits(1);
         assert_eq!(output.stdout, "");
         assert_eq!(output.stderr.lines().count(), 1, "{output}");
         output.stderr
     });
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     mackerel-plugin-wasm: cannot connect to the container engine at unix:///nonexistent/docker.sock: no such socket: is Docker running? (--docker-host or DOCKER_HOST selects another engine)
     mackerel-plugin-wasm: cannot connect to the container engine at tcp://127.0.0.1:1: Connection refused (os error 111): is Docker running? (--docker-host or DOCKER_HOST selects another engine)
     mackerel-plugin-wasm: cannot connect to the container engine at http://127.0.0.1:1: Connection refused (os error 111): is Docker running? (--docker-host or DOCKER_HOST selects another engine)
@@ -47,55 +47,57 @@ fn no_engine_is_one_line_that_says_what_was_tried_and_what_to_do() {
 }
 
 #[test]
-fn an_address_that_is_none_is_refused() {
-    let output = Agent::on("nonsense").values("run gostats").exits(2);
+fn invalid_address_is_rejected() {
+    let output = Agent::with_docker_host("nonsense").run("run gostats").exits(2);
     assert_eq!(output.stdout, "");
     insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: 'nonsense' is not an engine URL: expected unix:///PATH or tcp://HOST:PORT (--docker-host or DOCKER_HOST)");
 }
 
 #[test]
-fn the_option_wins_over_the_environment() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stand_in.port())]);
-    let output = Agent::alone().values(&format!("run gostats --docker-host {}", engine.host()));
-    assert_eq!(output.exits(0).without_complaint().metrics().count(), 9);
+fn docker_host_option_overrides_the_environment() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stub_target.port())]);
+    let output = Agent::without_engine().run(&format!("run gostats --docker-host {}", engine.host()));
+    assert_eq!(output.exits(0).without_diagnostics().metrics().count(), 9);
 }
 
 #[test]
-fn a_socket_without_an_engine_behind_it_is_one_line() {
+fn socket_without_an_engine_is_one_line() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("docker.sock");
     drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket in a new folder"));
-    let output = Agent::on(&format!("unix://{}", path.display())).values("run gostats").exits(1);
+    let output = Agent::with_docker_host(&format!("unix://{}", path.display())).run("run gostats").exits(1);
     assert_eq!(output.stdout, "");
     insta::assert_snapshot!(mask::path(&output.stderr, folder.path(), "FOLDER"), @"mackerel-plugin-wasm: cannot connect to the container engine at unix://FOLDER/docker.sock: Connection refused (os error 111): is Docker running? (--docker-host or DOCKER_HOST selects another engine)");
 }
 
 #[test]
-fn a_file_in_the_sockets_place_is_one_line() {
+fn file_in_place_of_the_socket_is_one_line() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("docker.sock");
     fs::write(&path, "").expect("a file in a new folder");
-    let output = Agent::on(&format!("unix://{}", path.display())).values("run gostats").exits(1);
+    let output = Agent::with_docker_host(&format!("unix://{}", path.display())).run("run gostats").exits(1);
     assert_eq!(output.stdout, "");
     insta::assert_snapshot!(mask::path(&output.stderr, folder.path(), "FOLDER"), @"mackerel-plugin-wasm: cannot connect to the container engine at unix://FOLDER/docker.sock: Connection refused (os error 111): is Docker running? (--docker-host or DOCKER_HOST selects another engine)");
 }
 
 #[test]
-fn an_engine_that_never_answers_is_given_up_at_the_deadline() {
-    let engine = FakeEngine::answering(|_| Reply::Silence);
-    let output = Agent::on(&engine.host()).values("run gostats --filter name=api --deadline 2s").exits(1);
+fn silent_engine_is_given_up_at_the_deadline() {
+    let _load = load::timed();
+    let engine = FakeEngine::replying(|_| Reply::NoResponse);
+    let output = Agent::with_docker_host(&engine.host()).run("run gostats --filter name=api --deadline 2s").exits(1);
     assert!(output.elapsed < Duration::from_secs(2 + 5), "{output}");
     assert_eq!(output.stdout, "");
     insta::assert_snapshot!(output.stderr.replace(&engine.host(), "ENGINE"), @"mackerel-plugin-wasm: no response from the container engine at ENGINE when the run's deadline of 2s passed (--deadline)");
 }
 
 #[test]
-fn an_engine_that_never_answers_is_given_up_at_a_signal() {
-    let engine = FakeEngine::answering(|_| Reply::Silence);
-    let agent = Agent::on(&engine.host());
+fn silent_engine_is_given_up_at_a_signal() {
+    let _load = load::timed();
+    let engine = FakeEngine::replying(|_| Reply::NoResponse);
+    let agent = Agent::with_docker_host(&engine.host());
     let running = agent.start("run gostats --filter name=api");
-    running.until_idle();
+    running.wait_until_idle();
     running.signal(rustix::process::Signal::TERM);
     let output = running.output().exits(1);
     assert_eq!(output.stdout, "");
@@ -103,66 +105,66 @@ fn an_engine_that_never_answers_is_given_up_at_a_signal() {
 }
 
 #[test]
-fn an_engine_that_fails_is_told_with_its_words() {
+fn engine_error_is_quoted() {
     let fails = |_: &str| Reply::Whole(500, json!({"message": "the daemon is on fire"}).to_string());
-    insta::assert_snapshot!(complaint(&FakeEngine::answering(fails), 1), @"mackerel-plugin-wasm: container engine at ENGINE returned HTTP 500: the daemon is on fire");
+    insta::assert_snapshot!(diagnostics(&FakeEngine::replying(fails), 1), @"mackerel-plugin-wasm: container engine at ENGINE returned HTTP 500: the daemon is on fire");
 }
 
 #[test]
-fn an_engine_that_speaks_html_is_told() {
+fn html_response_is_one_line() {
     let speaks_html = |_: &str| Reply::Whole(200, "<html>Sign in</html>".to_owned());
-    insta::assert_snapshot!(complaint(&FakeEngine::answering(speaks_html), 1), @"mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (expected value at line 1 column 1)");
+    insta::assert_snapshot!(diagnostics(&FakeEngine::replying(speaks_html), 1), @"mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (expected value at line 1 column 1)");
 }
 
 #[test]
-fn half_a_list_is_no_list() {
+fn half_a_list_is_rejected() {
     let containers = vec![container("api", "127.0.0.1", 1), container("web", "127.0.0.1", 2)];
-    let engine = FakeEngine::answering(move |path| match fake_engine::well_behaved(&containers, path) {
+    let engine = FakeEngine::replying(move |path| match fake_engine::default_reply(&containers, path) {
         Reply::Whole(200, list) if list.starts_with('[') => Reply::Half(list),
         other => other,
     });
-    insta::assert_snapshot!(complaint(&engine, 1), @"mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (end of file before message length reached)");
+    insta::assert_snapshot!(diagnostics(&engine, 1), @"mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (end of file before message length reached)");
 }
 
 #[test]
-fn an_engine_that_finds_the_program_too_old_or_too_new_is_told_with_its_words() {
+fn api_version_mismatch_is_quoted() {
     let refuses = |words: &'static str| {
-        let engine = FakeEngine::answering(move |path| {
+        let engine = FakeEngine::replying(move |path| {
             if path.contains("/containers/") {
                 Reply::Whole(400, json!({"message": words}).to_string())
             } else {
-                fake_engine::well_behaved(&[], path)
+                fake_engine::default_reply(&[], path)
             }
         });
-        complaint(&engine, 1)
+        diagnostics(&engine, 1)
     };
-    let complaints = [
+    let diagnostics = [
         refuses(
             "client version 1.24 is too old. Minimum supported API version is 1.44, please upgrade your client to a newer version",
         ),
         refuses("client version 1.99 is too new. Maximum supported API version is 1.41"),
     ];
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     mackerel-plugin-wasm: container engine at ENGINE returned HTTP 400: client version 1.24 is too old. Minimum supported API version is 1.44, please upgrade your client to a newer version
     mackerel-plugin-wasm: container engine at ENGINE returned HTTP 400: client version 1.99 is too new. Maximum supported API version is 1.41
     ");
 }
 
 #[test]
-fn the_api_version_is_one_that_the_engine_takes() {
+fn api_version_is_one_that_the_engine_supports() {
     for (oldest, newest) in [("1.12", "1.41"), ("1.24", "1.30"), ("1.44", "1.52")] {
-        let stand_in = StandIn::telling(stats::body(1, 1));
-        let containers = vec![container("api", "127.0.0.1", stand_in.port())];
-        let engine = FakeEngine::speaking(oldest, newest, containers);
-        let output = Agent::on(&engine.host()).values("run gostats");
-        assert_eq!(output.exits(0).without_complaint().metrics().count(), 9, "{oldest} to {newest}");
+        let stub_target = StubTarget::serving(stats::body(1, 1));
+        let containers = vec![container("api", "127.0.0.1", stub_target.port())];
+        let engine = FakeEngine::with_versions(oldest, newest, containers);
+        let output = Agent::with_docker_host(&engine.host()).run("run gostats");
+        assert_eq!(output.exits(0).without_diagnostics().metrics().count(), 9, "{oldest} to {newest}");
     }
 }
 
 #[test]
-fn what_a_container_does_not_tell_is_done_without() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let port = stand_in.port();
+fn missing_and_unknown_fields_of_a_container_are_tolerated() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let port = stub_target.port();
     let with = |change: fn(&mut Value)| {
         let mut container = container("api", "127.0.0.1", port);
         change(&mut container);
@@ -187,65 +189,64 @@ fn what_a_container_does_not_tell_is_done_without() {
 }
 
 #[test]
-fn containers_without_ports_are_passed_over() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
+fn containers_without_ports_are_skipped() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
     let mut null = container("null", "127.0.0.1", 1);
     null["Ports"] = json!(null);
     let mut empty = container("empty", "127.0.0.1", 1);
     empty["Ports"] = json!([]);
     let mut exposed = container("exposed", "127.0.0.1", 1);
     exposed["Ports"] = json!([{"PrivatePort": 8080, "Type": "tcp"}]);
-    let containers = vec![null, empty, exposed, container("api", "127.0.0.1", stand_in.port())];
-    let output = run_with(containers, "").exits(0).without_complaint();
-    assert_eq!(output.metrics().instances(), [stand_in.port().to_string()]);
+    let containers = vec![null, empty, exposed, container("api", "127.0.0.1", stub_target.port())];
+    let output = run_with(containers, "").exits(0).without_diagnostics();
+    assert_eq!(output.metrics().instances(), [stub_target.port().to_string()]);
 }
 
 #[test]
-fn a_container_that_vanished_since_the_list_is_one_line() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let containers = vec![container("gone", "127.0.0.1", 1), container("api", "127.0.0.1", stand_in.port())];
+fn container_removed_after_the_list_is_one_line() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let containers = vec![container("gone", "127.0.0.1", 1), container("api", "127.0.0.1", stub_target.port())];
     let gone = containers[0]["Id"].as_str().expect("an id").to_owned();
-    let engine = FakeEngine::answering(move |path| {
+    let engine = FakeEngine::replying(move |path| {
         if path.contains(&gone) {
             Reply::Whole(404, json!({"message": format!("No such container: {gone}")}).to_string())
         } else {
-            fake_engine::well_behaved(&containers, path)
+            fake_engine::default_reply(&containers, path)
         }
     });
-    let output = Agent::on(&engine.host()).values("run gostats").exits(0);
-    assert_eq!(output.metrics().instances(), [stand_in.port().to_string()]);
+    let output = Agent::with_docker_host(&engine.host()).run("run gostats").exits(0);
+    assert_eq!(output.metrics().instances(), [stub_target.port().to_string()]);
     insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: gostats: gone (127.0.0.1:1): connection failed: Connection refused (os error 111)");
 }
 
 #[test]
-fn a_container_that_the_engine_hangs_on_or_denies_still_prints_its_gauges() {
-    for (inspect, cause) in [
-        (None, "no response from the engine after 1s"),
-        (Some(404), "container is gone"),
-        (Some(500), "engine returned HTTP 500 No such container"),
-    ] {
-        let stand_in = StandIn::telling(stats::body(1, 1));
-        let containers = vec![container("api", "127.0.0.1", stand_in.port())];
-        let engine = FakeEngine::answering(move |path| match (path.contains("/containers/json"), inspect) {
-            (true, _) => fake_engine::well_behaved(&containers, path),
-            (false, None) => Reply::Silence,
+fn failed_inspection_omits_counters_and_keeps_gauges() {
+    let _load = load::timed();
+    for (inspect, cause) in
+        [(None, "no answer after 1s"), (Some(404), "it is gone"), (Some(500), "it answered 500 No such container")]
+    {
+        let stub_target = StubTarget::serving(stats::body(1, 1));
+        let containers = vec![container("api", "127.0.0.1", stub_target.port())];
+        let engine = FakeEngine::replying(move |path| match (path.contains("/containers/json"), inspect) {
+            (true, _) => fake_engine::default_reply(&containers, path),
+            (false, None) => Reply::NoResponse,
             (false, Some(status)) => Reply::Whole(status, json!({"message": "No such container"}).to_string()),
         });
-        let agent = Agent::on(&engine.host());
+        let agent = Agent::with_docker_host(&engine.host());
         for _ in 0..2 {
-            let output = agent.values("run gostats").exits(0);
-            assert_eq!(output.metrics().count(), 9, "it is not known since when the counters count: {output}");
-            let complaint = format!(
+            let output = agent.run("run gostats").exits(0);
+            assert_eq!(output.metrics().count(), 9, "counters need the start time: {output}");
+            let diagnostics = format!(
                 "mackerel-plugin-wasm: gostats: api (127.0.0.1:{}): no counters: the start time of the container is unknown: {cause}",
-                stand_in.port()
+                stub_target.port()
             );
-            assert!(output.stderr.starts_with(&complaint) && output.stderr.lines().count() == 1, "{output}");
+            assert!(output.stderr.starts_with(&diagnostics) && output.stderr.lines().count() == 1, "{output}");
         }
     }
 }
 
 #[test]
-fn names_cannot_forge_lines_or_steer_a_terminal() {
+fn names_cannot_forge_lines_or_control_a_terminal() {
     let mut containers: Vec<_> = ["a\nmackerel-plugin-wasm: all is well", "\u{1b}[2Jb", "c\u{202e}d", "e\tf\r"]
         .into_iter()
         .map(|name| container(name, "127.0.0.1", 1))
@@ -267,7 +268,8 @@ fn names_cannot_forge_lines_or_steer_a_terminal() {
     ");
 }
 
-/// Answers of 200 MB, in each way in which HTTP can tell where one ends. Those of JSON begin with `first` and go on with `more`.
+/// Replies of 200 MB, with every way in which HTTP ends a body. JSON bodies start with `first` and continue with
+/// `more`.
 fn floods(first: &str, more: &str) -> [(&'static str, Reply); 7] {
     let announced = format!("HTTP/1.1 200 OK\r\nContent-Length: {FLOOD}\r\n\r\n");
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -285,28 +287,29 @@ fn floods(first: &str, more: &str) -> [(&'static str, Reply); 7] {
     ]
 }
 
-/// Far below what comes, and far above what a run takes.
+/// Asserts that a run takes far less memory than the response has.
 #[track_caller]
 fn assert_small(output: &Output) {
     assert!(0 < output.peak && output.peak < 100 << 20, "{} MiB of memory in {output}", output.peak >> 20);
 }
 
-/// The complaint of a run that prints nothing and takes little memory.
-fn complaint_of_a_small_run(engine: &FakeEngine) -> String {
-    let output = Agent::on(&engine.host()).values("run gostats --filter name=api").exits(1);
+/// Returns stderr of a run that prints nothing and takes little memory.
+fn diagnostics_of_a_small_run(engine: &FakeEngine) -> String {
+    let output = Agent::with_docker_host(&engine.host()).run("run gostats --filter name=api").exits(1);
     assert_small(&output);
     assert_eq!(output.stdout, "", "{output}");
     output.stderr.replace(&engine.host(), "ENGINE")
 }
 
 #[test]
-fn a_list_without_end_is_one_line_and_takes_little_memory() {
+fn endless_list_is_one_line_and_takes_little_memory() {
+    let _load = load::timed();
     let entry = format!("{},", container("api", "127.0.0.1", 1));
-    let complaints = floods("[", &entry).map(|(what, flood)| {
-        let engine = FakeEngine::answering(move |_| flood.clone());
-        format!("{what}\n    {}", complaint_of_a_small_run(&engine))
+    let diagnostics = floods("[", &entry).map(|(what, flood)| {
+        let engine = FakeEngine::replying(move |_| flood.clone());
+        format!("{what}\n    {}", diagnostics_of_a_small_run(&engine))
     });
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     values, announced
         mackerel-plugin-wasm: list of the container engine at ENGINE exceeds 32 MiB (fixed limit): shorten it with --filter
     values, chunked
@@ -325,31 +328,31 @@ fn a_list_without_end_is_one_line_and_takes_little_memory() {
 }
 
 #[test]
-fn a_head_without_end_is_one_line_and_takes_little_memory() {
+fn endless_response_head_is_one_line_and_takes_little_memory() {
     let flood = Reply::Flood("HTTP/1.1 200 OK\r\n".to_owned(), "Field: value\r\n".to_owned());
-    let engine = FakeEngine::answering(move |_| flood.clone());
-    insta::assert_snapshot!(complaint_of_a_small_run(&engine), @"mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (message head is too large)");
+    let engine = FakeEngine::replying(move |_| flood.clone());
+    insta::assert_snapshot!(diagnostics_of_a_small_run(&engine), @"mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (message head is too large)");
 }
 
 #[test]
-fn one_containers_answer_without_end_costs_the_others_nothing_and_takes_little_memory() {
-    let complaints = floods("{\"Tomorrow\":[", "{\"a\":1},").map(|(what, flood)| {
-        let of = |question: Question, options: &str| {
+fn endless_response_for_one_container_does_not_affect_others() {
+    let diagnostics = floods("{\"Tomorrow\":[", "{\"a\":1},").map(|(what, flood)| {
+        let of = |question: Request, options: &str| {
             let fleet = Fleet::of(&["api", "bad", "web"]);
-            fleet.replies("bad", question, flood.clone());
+            fleet.set_reply("bad", question, flood.clone());
             let output = fleet.run(&format!("--stats-source api {options}")).exits(0);
             assert_small(&output);
             for name in ["api", "web"] {
-                let expected = if question == Question::Stats { 2 } else { 5 };
-                assert_eq!(figures(&output, name).len(), expected, "{what}: {output}");
+                let expected = if question == Request::Stats { 2 } else { 5 };
+                assert_eq!(stats_of(&output, name).len(), expected, "{what}: {output}");
             }
             fleet.mask(&output.stderr)
         };
-        let stats = of(Question::Stats, "--graphs memory");
-        let inspect = of(Question::Inspect, "--graphs memory,restarts,health");
+        let stats = of(Request::Stats, "--graphs memory");
+        let inspect = of(Request::Inspect, "--graphs memory,restarts,health");
         format!("{what}\n    {stats}    {inspect}")
     });
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     values, announced
         mackerel-plugin-wasm: docker: bad: response of the engine exceeds 1 MiB
         mackerel-plugin-wasm: docker: bad: collector stderr: omitted restarts and health: response of the engine exceeds 1 MiB
@@ -382,10 +385,10 @@ fn one_containers_answer_without_end_costs_the_others_nothing_and_takes_little_m
 }
 
 #[test]
-fn the_run_after_one_in_which_the_engine_died_is_right_and_shows_its_counters() {
+fn run_after_a_dropped_connection_keeps_its_rates() {
     let list = |containers: &[Value]| json!(containers).to_string();
-    let stand_in = StandIn::telling(stats::body(0, 1));
-    let containers = vec![container("api", "127.0.0.1", stand_in.port()), container("web", "127.0.0.1", 1)];
+    let stub_target = StubTarget::serving(stats::body(0, 1));
+    let containers = vec![container("api", "127.0.0.1", stub_target.port()), container("web", "127.0.0.1", 1)];
     let body = list(&containers);
     let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -400,31 +403,34 @@ fn the_run_after_one_in_which_the_engine_died_is_right_and_shows_its_counters() 
         ("between two chunks", format!("{chunked}{:x}\r\n{body}\r\n", body.len())),
     ];
     let containers = vec![containers[0].clone()];
-    let complaints = deaths.map(|(where_, bytes)| {
+    let diagnostics = deaths.map(|(where_, bytes)| {
         let dead = Arc::new(Mutex::new(false));
         let (dies, containers) = (Arc::clone(&dead), containers.clone());
-        let engine = FakeEngine::answering(move |path| {
-            if *dies.lock().expect("no answer panics") {
+        let engine = FakeEngine::replying(move |path| {
+            if *dies.lock().expect("no reply panics") {
                 Reply::Raw(bytes.clone())
             } else {
-                fake_engine::well_behaved(&containers, path)
+                fake_engine::default_reply(&containers, path)
             }
         });
-        let agent = Agent::on(&engine.host());
-        let run = |code: i32| agent.values("run gostats").exits(code);
+        let agent = Agent::with_docker_host(&engine.host());
+        let run = |code: i32| agent.run("run gostats").exits(code);
         let second = 1_000_000_000;
         let (before, after) = (stats::body(second, 1000), stats::body(31 * second, 1007));
-        stand_in.tells(before.clone());
-        stats::assert_same(&run(0).without_complaint().metrics().of(&stand_in.key()), &stats::gauges(&before));
-        *dead.lock().expect("no answer panics") = true;
+        stub_target.serve(before.clone());
+        stats::assert_same(&run(0).without_diagnostics().metrics().of(&stub_target.key()), &stats::gauges(&before));
+        *dead.lock().expect("no reply panics") = true;
         let broken = run(1);
         assert_eq!(broken.stdout, "", "{where_}: {broken}");
-        *dead.lock().expect("no answer panics") = false;
-        stand_in.tells(after.clone());
-        stats::assert_same(&run(0).without_complaint().metrics().of(&stand_in.key()), &stats::all(&before, &after));
+        *dead.lock().expect("no reply panics") = false;
+        stub_target.serve(after.clone());
+        stats::assert_same(
+            &run(0).without_diagnostics().metrics().of(&stub_target.key()),
+            &stats::all(&before, &after),
+        );
         format!("{where_}\n    {}", broken.stderr.replace(&engine.host(), "ENGINE"))
     });
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     before the head
         mackerel-plugin-wasm: no response from the container engine at ENGINE: connection closed before message completed (--docker-host or DOCKER_HOST selects another engine)
     in the status line
@@ -445,27 +451,28 @@ fn the_run_after_one_in_which_the_engine_died_is_right_and_shows_its_counters() 
 }
 
 #[test]
-fn an_engine_whose_answers_come_byte_by_byte_is_given_up_in_time() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let containers = vec![container("api", "127.0.0.1", stand_in.port())];
-    let engine = FakeEngine::answering(move |path| match fake_engine::well_behaved(&containers, path) {
+fn slow_engine_is_given_up_in_time() {
+    let _load = load::timed();
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let containers = vec![container("api", "127.0.0.1", stub_target.port())];
+    let engine = FakeEngine::replying(move |path| match fake_engine::default_reply(&containers, path) {
         Reply::Whole(_, list) => Reply::Drip(list),
         other => other,
     });
-    let output = Agent::on(&engine.host()).values("run gostats --deadline 1s").exits(1);
+    let output = Agent::with_docker_host(&engine.host()).run("run gostats --deadline 1s").exits(1);
     assert_eq!(output.stdout, "", "{output}");
     let list = output.stderr.replace(&engine.host(), "ENGINE");
 
     let fleet = Fleet::of(&["api", "bad"]);
-    fleet.replies("bad", Question::Stats, Reply::Drip("{}".repeat(1000)));
+    fleet.set_reply("bad", Request::Stats, Reply::Drip("{}".repeat(1000)));
     let output = fleet.run("--stats-source api --graphs memory --timeout 1s").exits(0);
-    assert_eq!(figures(&output, "api").len(), 2, "{output}");
+    assert_eq!(stats_of(&output, "api").len(), 2, "{output}");
     let stats = output.stderr;
 
     let fleet = Fleet::of(&["api", "bad"]);
-    fleet.replies("bad", Question::Inspect, Reply::Drip("{}".repeat(1000)));
+    fleet.set_reply("bad", Request::Inspect, Reply::Drip("{}".repeat(1000)));
     let output = fleet.run("--stats-source api --graphs memory,restarts,health --timeout 3s").exits(0);
-    assert_eq!(figures(&output, "api").len(), 5, "{output}");
+    assert_eq!(stats_of(&output, "api").len(), 5, "{output}");
     insta::assert_snapshot!([list, stats, output.stderr].concat(), @"
     mackerel-plugin-wasm: no response from the container engine at ENGINE when the run's deadline of 1s passed (--deadline)
     mackerel-plugin-wasm: docker: bad: no response from the engine after 1s (--timeout)
@@ -474,18 +481,18 @@ fn an_engine_whose_answers_come_byte_by_byte_is_given_up_in_time() {
     ");
 }
 
-/// What comes of lists, each a text behind its name: the exit status, the names in the metrics, and stderr.
+/// Returns the exit status, the names in the metrics, and stderr for each list. Each list has a title.
 fn outcomes(lists: impl IntoIterator<Item = (&'static str, String)>, known: &Value) -> String {
     let outcome = |(what, list): (&str, String)| {
         let containers = vec![known.clone()];
-        let engine = FakeEngine::answering(move |path| {
+        let engine = FakeEngine::replying(move |path| {
             if path.contains("/containers/json") {
                 Reply::Whole(200, list.clone())
             } else {
-                fake_engine::well_behaved(&containers, path)
+                fake_engine::default_reply(&containers, path)
             }
         });
-        let output = Agent::on(&engine.host()).values("run gostats --instance-name name");
+        let output = Agent::with_docker_host(&engine.host()).run("run gostats --instance-name name");
         let code = [0, 1].into_iter().find(|code| output.to_string().contains(&format!("exit status: {code} ")));
         let code = code.unwrap_or_else(|| panic!("{what}: {output}"));
         let stderr = output.stderr.replace(&engine.host(), "ENGINE").replace('\n', "\n    ");
@@ -497,13 +504,13 @@ fn outcomes(lists: impl IntoIterator<Item = (&'static str, String)>, known: &Val
     lists.into_iter().map(outcome).collect()
 }
 
-/// So many lists within each other.
+/// Returns lists nested to this depth.
 fn nested(depth: usize) -> String {
     format!("{}{}", "[".repeat(depth), "]".repeat(depth))
 }
 
 #[test]
-fn what_is_no_list_is_one_line() {
+fn response_that_is_not_a_list_is_one_line() {
     let lists = [
         ("nothing", ""),
         ("null", "null"),
@@ -539,11 +546,11 @@ fn what_is_no_list_is_one_line() {
 }
 
 #[test]
-fn a_list_of_odd_containers_is_one_line_or_the_others_are_right() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let good = container("api", "127.0.0.1", stand_in.port());
+fn odd_container_fails_the_list_or_is_skipped() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let good = container("api", "127.0.0.1", stub_target.port());
     let with = |place: &str, value: Value| {
-        let mut odd = container("odd", "127.0.0.2", stand_in.port());
+        let mut odd = container("odd", "127.0.0.2", stub_target.port());
         *odd.pointer_mut(place).expect("a place") = value;
         json!([good, odd]).to_string()
     };
@@ -617,23 +624,23 @@ fn a_list_of_odd_containers_is_one_line_or_the_others_are_right() {
 }
 
 #[test]
-fn a_million_entries_with_next_to_nothing_in_them_are_one_line_and_take_little_memory() {
+fn million_nearly_empty_entries_are_one_line_and_take_little_memory() {
     let entries: Vec<_> = (0..1_000_000).map(|number| format!("{{\"Id\":\"{number}\"}}")).collect();
     let list = format!("[{}]", entries.join(","));
-    let engine = FakeEngine::answering(move |_| Reply::Whole(200, list.clone()));
-    insta::assert_snapshot!(complaint_of_a_small_run(&engine), @"mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (container id '0' is not 64 hexadecimal digits at line 1 column 11)");
+    let engine = FakeEngine::replying(move |_| Reply::Whole(200, list.clone()));
+    insta::assert_snapshot!(diagnostics_of_a_small_run(&engine), @"mackerel-plugin-wasm: unexpected response from ENGINE: not a container engine? (container id '0' is not 64 hexadecimal digits at line 1 column 11)");
 }
 
 #[test]
-fn ten_thousand_containers_are_listed_and_the_one_that_is_meant_is_asked() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
+fn matching_container_is_found_among_ten_thousand() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
     let containers = (0..10_000).map(|number| {
         let mut other = container(&format!("other-{number}"), "127.0.0.1", 1);
         other["State"] = json!("paused");
         other
     });
-    let api = container("api", "127.0.0.1", stand_in.port());
-    let output = run_with(containers.chain([api]).collect(), "").exits(0).without_complaint();
-    assert_eq!(output.metrics().instances(), [stand_in.port().to_string()]);
+    let api = container("api", "127.0.0.1", stub_target.port());
+    let output = run_with(containers.chain([api]).collect(), "").exits(0).without_diagnostics();
+    assert_eq!(output.metrics().instances(), [stub_target.port().to_string()]);
     assert_small(&output);
 }

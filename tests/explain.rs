@@ -1,4 +1,4 @@
-//! `explain`: what a run does with each container, and why.
+//! `explain`: the outcome of a run for each container, and the reason.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -8,44 +8,44 @@ use std::{fs, str};
 use scenarios::agent::{Agent, Output, component, program};
 use scenarios::engine::{Container, Engine, Group};
 use scenarios::fake_engine::{FakeEngine, container};
-use scenarios::fleet::{Fleet, Question};
+use scenarios::fleet::{Fleet, Request};
 use scenarios::go::Program;
 use scenarios::http::Reply;
 use scenarios::local::Local;
-use scenarios::stand_in::StandIn;
-use scenarios::{mask, port, stats};
+use scenarios::stub_target::StubTarget;
+use scenarios::{mask, port, skip, stats};
 use serde_json::{Value, json};
 
-/// What is explained for the words behind `run`, as JSON.
+/// Returns the explanation of a run with these arguments, as JSON.
 #[track_caller]
 fn explain(agent: &Agent, words: &str) -> Value {
-    let output = agent.values(&format!("explain {words} --json")).exits(0).without_complaint();
+    let output = agent.run(&format!("explain {words} --json")).exits(0).without_diagnostics();
     serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"))
 }
 
-/// The same for people.
+/// Returns the same as text.
 #[track_caller]
 fn text(agent: &Agent, words: &str) -> String {
-    agent.values(&format!("explain {words}")).exits(0).without_complaint().stdout
+    agent.run(&format!("explain {words}")).exits(0).without_diagnostics().stdout
 }
 
 fn rows(explanation: &Value) -> &Vec<Value> {
     explanation["containers"].as_array().expect("containers")
 }
 
-/// What is said of this container.
+/// Returns the entry of this container.
 #[track_caller]
 fn row<'a>(explanation: &'a Value, name: &str) -> &'a Value {
     let of = |row: &&Value| row["container"]["name"] == name;
-    rows(explanation).iter().find(of).unwrap_or_else(|| panic!("nothing of {name}: {explanation}"))
+    rows(explanation).iter().find(of).unwrap_or_else(|| panic!("no entry of {name}: {explanation}"))
 }
 
-/// The names of all targets.
+/// Returns the names of all targets.
 fn names(explanation: &Value) -> BTreeSet<String> {
     rows(explanation).iter().filter_map(|row| Some(row["name"].as_str()?.to_owned())).collect()
 }
 
-/// A line of a table without what changes: columns two blanks apart, however long the containers' names are, and no time.
+/// Splits a line of a table into its columns, which are two blanks apart. Masks the time.
 fn line(line: &str) -> String {
     let cells = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
     let cell = |cell: &str| match cell.split_once(" ms") {
@@ -55,7 +55,7 @@ fn line(line: &str) -> String {
     cells.map(cell).collect::<Vec<_>>().join("  ")
 }
 
-/// Without the exit status and the time in what an engine says of a container: `Up TIME (Paused)`.
+/// Masks the exit status and time in an engine's status of a container: `Up TIME (Paused)`.
 fn status(text: &str, state: &str) -> String {
     let before = format!("it is not running ({state} ");
     match text.split_once(&before) {
@@ -71,7 +71,7 @@ fn lines(text: &str) -> String {
     text.lines().map(|of| line(of) + "\n").collect()
 }
 
-/// The table's heading, and its lines of this group's containers: the engine has others, too.
+/// Returns the heading of the table and the lines of this group, because the engine has other containers, too.
 fn table_of(group: &Group, text: &str) -> String {
     let is_ours = |line: &&str| line.starts_with("CONTAINER ") || group.mask(line) != **line;
     let ours: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("CONTAINER ")).filter(is_ours).collect();
@@ -83,7 +83,7 @@ fn short(container: &Container) -> String {
 }
 
 #[test]
-fn shows_what_becomes_of_every_container_and_why() {
+fn every_container_is_listed_with_its_outcome_and_reason() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let start = |name: &str, options: &str| group.app_with(name, &format!("{options} --label tier=front"));
@@ -96,7 +96,7 @@ fn shows_what_becomes_of_every_container_and_why() {
     let paused = start("paused", "--publish 8080");
     paused.pause();
     let words = format!("gostats --filter {} --filter label=tier=front --path /stats", group.filter());
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
 
     let text = text(&agent, &words);
     let port = normal.address().port().to_string();
@@ -120,7 +120,7 @@ fn shows_what_becomes_of_every_container_and_why() {
     let explanation = explain(&agent, &words);
     assert_eq!(explanation["engine"], engine.host());
     assert_eq!(explanation["notes"], json!([]));
-    let mut told = String::new();
+    let mut reported = String::new();
     for container in [&normal, &several, &portless, &other, &stopped, &paused] {
         let mut row = row(&explanation, container.name()).clone();
         assert_eq!(row["container"]["id"], container.id());
@@ -129,9 +129,9 @@ fn shows_what_becomes_of_every_container_and_why() {
         row["milliseconds"] = json!(row["milliseconds"].is_f64());
         row["why"] = json!(line(row["why"].as_str().expect("a text")));
         row.as_object_mut().expect("an object").remove("container");
-        told.extend([&short(container), ": ", &masked(&mask::ports(&row.to_string())), "\n"]);
+        reported.extend([&short(container), ": ", &masked(&mask::ports(&row.to_string())), "\n"]);
     }
-    insta::assert_snapshot!(told, @r#"
+    insta::assert_snapshot!(reported, @r#"
     normal: {"address":"127.0.0.1:PORT","collected":true,"considered":true,"counters":6,"error":null,"metrics":15,"milliseconds":true,"name":"PORT","port":8080,"warnings":[],"why":"the only published port, bound to 0.0.0.0"}
     several: {"address":null,"collected":false,"considered":true,"counters":0,"error":"publishes several ports (8080, 9090): choose one, such as --container-port 8080","metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"publishes several ports (8080, 9090): choose one, such as --container-port 8080"}
     portless: {"address":null,"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"publishes no TCP port"}
@@ -139,10 +139,10 @@ fn shows_what_becomes_of_every_container_and_why() {
     stopped: {"address":null,"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"not running (Exited (2) 1 second ago)"}
     paused: {"address":null,"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"not running (Up Less than a second (Paused))"}
     "#);
-    assert_eq!(agent.state_files(), Vec::<PathBuf>::new(), "something is remembered");
+    assert_eq!(agent.state_files(), Vec::<PathBuf>::new(), "state was written");
 }
 
-/// Which port of each container is asked where, and why.
+/// Returns the port of each container and the reason.
 #[track_caller]
 fn choices(agent: &Agent, words: &str, containers: &[&Container]) -> String {
     let explanation = explain(agent, words);
@@ -159,8 +159,11 @@ fn choices(agent: &Agent, words: &str, containers: &[&Container]) -> String {
 }
 
 #[test]
-fn says_which_port_is_asked_and_why() {
+fn chosen_port_is_shown_with_the_reason() {
     let Some(engine) = Engine::find() else { return };
+    if !skip::has_ipv6("a port that is bound to IPv6") {
+        return;
+    }
     let group = engine.group();
     let single = group.app("single");
     let several = group.app_with("several", "--publish 9090 --publish 8080");
@@ -170,7 +173,7 @@ fn says_which_port_is_asked_and_why() {
     let nothing = group.app_with("nothing", "");
     let all = [&single, &several, &local, &six, &exposed, &nothing];
     let words = format!("gostats --filter {} --path /stats --instance-name name", group.filter());
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     insta::assert_snapshot!(choices(&agent, &words, &all), @"
     single: 8080 the only published port, bound to 0.0.0.0
     several: null publishes several ports (8080, 9090): choose one, such as --container-port 8080
@@ -190,20 +193,20 @@ fn says_which_port_is_asked_and_why() {
 }
 
 #[test]
-fn says_how_a_container_on_the_hosts_network_is_asked() {
+fn host_network_container_is_shown_with_its_address() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let number = port::free();
     let host = group.app_in_host_network("host", number);
     let words = format!("gostats --filter {} --path /stats", group.filter());
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     insta::assert_snapshot!(choices(&agent, &words, &[&host]), @"host: null uses the host network: name the port with --container-port");
     let chosen = choices(&agent, &format!("{words} --container-port {number}"), &[&host]);
     insta::assert_snapshot!(chosen.replace(&number.to_string(), "PORT"), @"host: PORT --container-port, on the host network");
 }
 
 #[test]
-fn names_targets_as_run_does() {
+fn targets_have_the_names_of_run() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let _front = group.app_with("front", "--publish 8080 --label com.example.role=web/front");
@@ -221,37 +224,37 @@ fn names_targets_as_run_does() {
         "slot",
         "slot:label:com.example.role",
     ] {
-        let agent = Agent::beside(engine);
+        let agent = Agent::with_engine(engine);
         let words = format!("gostats --filter {} --path /stats --instance-name {format}", group.filter());
         let before = explain(&agent, &words);
-        assert_eq!(agent.state_files(), Vec::<PathBuf>::new(), "{format}: something is remembered");
-        let run = agent.values(&format!("run {words}")).exits(0);
+        assert_eq!(agent.state_files(), Vec::<PathBuf>::new(), "{format}: state was written");
+        let run = agent.run(&format!("run {words}")).exits(0);
         let printed: BTreeSet<String> = run.metrics().instances().into_iter().map(str::to_owned).collect();
         assert_eq!(printed.len(), 3, "{format}: {run}");
         assert_eq!(names(&before), printed, "{format} before the first run");
         assert_eq!(names(&explain(&agent, &words)), printed, "{format} after it");
-        // What run complains of is said, too. Of slots it is said where they are from.
-        let complaints = run.stderr.lines().map(|line| line.replacen("mackerel-plugin-wasm: ", "", 1));
+        // Diagnostics of the run are shown, too, and the origin of the slots.
+        let diagnostics = run.stderr.lines().map(|line| line.replacen("mackerel-plugin-wasm: ", "", 1));
         let notes = before["notes"].as_array().expect("notes").iter().filter_map(Value::as_str);
         let notes = notes.filter(|note| !note.contains(": slots are those of "));
-        assert_eq!(notes.collect::<Vec<_>>(), complaints.collect::<Vec<_>>(), "{format}");
+        assert_eq!(notes.collect::<Vec<_>>(), diagnostics.collect::<Vec<_>>(), "{format}");
     }
 }
 
 #[test]
-fn shows_the_slots_of_the_last_run_and_changes_nothing() {
+fn slots_of_the_last_run_are_shown_and_unchanged() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let first = group.app("b-first");
     let second = group.app("a-second");
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let words = format!("gostats --filter {} --path /stats --instance-name slot", group.filter());
     let run = |instances: &[&str]| {
-        let metrics = agent.values(&format!("run {words}")).exits(0).without_complaint().metrics();
+        let metrics = agent.run(&format!("run {words}")).exits(0).without_diagnostics().metrics();
         assert_eq!(metrics.instances(), instances);
     };
     run(&["1", "2"]);
-    // Sorted by name they would be others now: the slot of who came last is the third.
+    // Sorted by name, the slots would differ: the newest container has the third.
     let third = group.app("a-a-third");
     let files =
         || agent.state_files().iter().map(|file| (file.clone(), fs::read(file).expect("our own"))).collect::<Vec<_>>();
@@ -270,10 +273,10 @@ fn shows_the_slots_of_the_last_run_and_changes_nothing() {
 }
 
 #[test]
-fn of_fixed_targets_shows_what_each_said() {
+fn fixed_targets_are_shown_with_their_result() {
     let Some(server) = Local::start(Program::Faults, &["status-500"]) else { return };
-    let good = StandIn::telling(stats::body(1, 1));
-    let agent = Agent::alone();
+    let good = StubTarget::serving(stats::body(1, 1));
+    let agent = Agent::without_engine();
     let words = format!("gostats --target 127.0.0.3:1 --target {} --target 127.0.0.2:{}", server.target(), good.port());
     let [failing, collected] = [server.port(), good.port()].map(|port| port.to_string());
     let masked = |text: &str| text.replace(&failing, "FAILING").replace(&collected, "GOOD");
@@ -291,33 +294,33 @@ fn of_fixed_targets_shows_what_each_said() {
 
     let explanation = explain(&agent, &words);
     assert_eq!(explanation["engine"], json!(null));
-    let mut told = String::new();
+    let mut reported = String::new();
     for row in rows(&explanation) {
         let mut row = row.clone();
         row["milliseconds"] = json!(row["milliseconds"].is_f64());
-        told.extend([&masked(&row.to_string()), "\n"]);
+        reported.extend([&masked(&row.to_string()), "\n"]);
     }
-    insta::assert_snapshot!(told, @r#"
+    insta::assert_snapshot!(reported, @r#"
     {"address":"127.0.0.1:FAILING","collected":false,"considered":true,"container":null,"counters":0,"error":"HTTP 500 Internal Server Error instead of 200 OK","metrics":0,"milliseconds":true,"name":"FAILING","port":null,"warnings":[],"why":"--target"}
     {"address":"127.0.0.2:GOOD","collected":true,"considered":true,"container":null,"counters":6,"error":null,"metrics":15,"milliseconds":true,"name":"GOOD","port":null,"warnings":[],"why":"--target"}
     {"address":"127.0.0.3:1","collected":false,"considered":true,"container":null,"counters":0,"error":"connection failed: Connection refused (os error 111)","metrics":0,"milliseconds":true,"name":"1","port":null,"warnings":[],"why":"--target"}
     "#);
-    assert_eq!(agent.state_files(), Vec::<PathBuf>::new(), "something is remembered");
+    assert_eq!(agent.state_files(), Vec::<PathBuf>::new(), "state was written");
 }
 
 #[test]
-fn counts_what_is_selected() {
-    let good = StandIn::telling(stats::body(1, 1));
+fn selected_metrics_are_counted() {
+    let good = StubTarget::serving(stats::body(1, 1));
     let words = format!("gostats --target {} --select memory.* --select gc.gc_num", good.target());
-    let explanation = explain(&Agent::alone(), &words);
+    let explanation = explain(&Agent::without_engine(), &words);
     let [row] = &rows(&explanation)[..] else { panic!("not one row: {explanation}") };
     assert_eq!((&row["metrics"], &row["counters"]), (&json!(4), &json!(1)));
 }
 
 #[test]
-fn shows_a_collectors_warnings() {
+fn warnings_of_a_collector_are_shown() {
     let fleet = Fleet::of(&["api", "bad"]);
-    fleet.replies("bad", Question::Inspect, Reply::Whole(500, json!({"message": "on \u{1b}[31mfire"}).to_string()));
+    fleet.set_reply("bad", Request::Inspect, Reply::Whole(500, json!({"message": "on \u{1b}[31mfire"}).to_string()));
     let words = "docker --stats-source api --graphs memory,restarts,health --instance-name name";
     insta::assert_snapshot!(lines(&fleet.mask(&text(fleet.agent(), words))), @r"
     mackerel-plugin-wasm run docker --stats-source api --graphs 'memory,restarts,health' --instance-name name
@@ -340,30 +343,30 @@ fn shows_a_collectors_warnings() {
 }
 
 #[test]
-fn without_an_engine_says_what_run_says() {
-    let agent = Agent::alone();
-    let explain = agent.values("explain docker").exits(1);
+fn missing_engine_is_the_error_of_run() {
+    let agent = Agent::without_engine();
+    let explain = agent.run("explain docker").exits(1);
     assert_eq!(explain.stdout, "");
     insta::assert_snapshot!(explain.stderr, @"mackerel-plugin-wasm: cannot connect to the container engine at unix:///nonexistent/docker.sock: no such socket: is Docker running? (--docker-host or DOCKER_HOST selects another engine)");
     assert_eq!(raw(&["run", "docker"], "unix:///nonexistent/docker.sock").1, explain.stderr);
-    let odd = FakeEngine::answering(|_| Reply::Whole(500, json!({"message": "on \u{1b}[31mfire"}).to_string()));
-    let agent = Agent::on(&odd.host());
-    let explain = agent.values("explain docker").exits(1);
+    let odd = FakeEngine::replying(|_| Reply::Whole(500, json!({"message": "on \u{1b}[31mfire"}).to_string()));
+    let agent = Agent::with_docker_host(&odd.host());
+    let explain = agent.run("explain docker").exits(1);
     insta::assert_snapshot!(explain.stderr.replace(&odd.host(), "ENGINE"), @r"mackerel-plugin-wasm: container engine at ENGINE returned HTTP 500: on \u{1b}[31mfire");
-    assert_eq!(agent.values("run docker").exits(1).stderr, explain.stderr);
+    assert_eq!(agent.run("run docker").exits(1).stderr, explain.stderr);
 }
 
 #[test]
-fn an_engine_that_ends_after_its_list_costs_nothing_but_the_rest() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let containers = vec![container("api", "127.0.0.1", stand_in.port())];
-    let engine = FakeEngine::answering(move |path| {
+fn engine_that_stops_after_the_list_loses_only_the_rest() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let containers = vec![container("api", "127.0.0.1", stub_target.port())];
+    let engine = FakeEngine::replying(move |path| {
         if path.contains("all=true") {
             return Reply::Whole(500, json!({"message": "on fire"}).to_string());
         }
-        scenarios::fake_engine::well_behaved(&containers, path)
+        scenarios::fake_engine::default_reply(&containers, path)
     });
-    let text = text(&Agent::on(&engine.host()), "gostats --instance-name name");
+    let text = text(&Agent::with_docker_host(&engine.host()), "gostats --instance-name name");
     insta::assert_snapshot!(lines(&mask::ports(&text.replace(&engine.host(), "ENGINE"))), @"
     mackerel-plugin-wasm run gostats --instance-name name
     on the container engine at ENGINE
@@ -376,9 +379,9 @@ fn an_engine_that_ends_after_its_list_costs_nothing_but_the_rest() {
 }
 
 #[test]
-fn without_a_container_says_so() {
+fn no_containers_are_reported() {
     let engine = FakeEngine::with_containers(Vec::new());
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
     insta::assert_snapshot!(text(&agent, "gostats").replace(&engine.host(), "ENGINE"), @"
     mackerel-plugin-wasm run gostats
     on the container engine at ENGINE
@@ -388,30 +391,32 @@ fn without_a_container_says_so() {
     assert_eq!(explain(&agent, "gostats")["containers"], json!([]));
 }
 
-/// How wide a text is on a terminal, as far as these texts go.
+/// Returns the width of a text on a terminal. Sufficient for the texts of these scenarios.
 fn width(text: &str) -> usize {
     text.chars().map(|letter| if letter >= '\u{1100}' { 2 } else { 1 }).sum()
 }
 
 #[test]
-fn steers_no_terminal_and_keeps_its_columns_whatever_a_container_is_called() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
+fn container_names_cannot_control_the_terminal_or_break_columns() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
     let names = ["größe", "容器の名前", "\u{1b}[31mred", "line\nend", "tab\there", "a\u{202e}b", "two words"];
-    let mut containers: Vec<_> =
-        (1..).zip(names).map(|(number, name)| container(name, &format!("127.0.0.{number}"), stand_in.port())).collect();
-    let mut several = container("se\u{7}veral", "127.0.1.1", stand_in.port());
+    let mut containers: Vec<_> = (1..)
+        .zip(names)
+        .map(|(number, name)| container(name, &format!("127.0.0.{number}"), stub_target.port()))
+        .collect();
+    let mut several = container("se\u{7}veral", "127.0.1.1", stub_target.port());
     several["Ports"] = json!([
         {"IP": "0.0.0.0", "PrivatePort": 1, "PublicPort": 1, "Type": "tcp"},
         {"IP": "0.0.0.0", "PrivatePort": 2, "PublicPort": 2, "Type": "tcp"},
     ]);
-    let mut paused = container("paused", "127.0.1.2", stand_in.port());
+    let mut paused = container("paused", "127.0.1.2", stub_target.port());
     paused["State"] = json!("paused");
     paused["Status"] = json!("Up \u{1b}[2J8 minutes\r\n (Paused)");
     containers.extend([several, paused]);
-    // Nobody listens on port 1.
+    // Port 1 is closed.
     containers.push(container("fa\u{1b}iling", "127.0.0.1", 1));
     let engine = FakeEngine::with_containers(containers);
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
 
     let text = text(&agent, "gostats --instance-name name");
     assert!(text.chars().all(|letter| letter == '\n' || !letter.is_control() && letter != '\u{202e}'), "{text:?}");
@@ -422,7 +427,7 @@ fn steers_no_terminal_and_keeps_its_columns_whatever_a_container_is_called() {
         .filter_map(|line| Some(width(&line[..line.find("8080  ").or_else(|| line.find("PORT  "))?])))
         .collect();
     assert_eq!(starts.len(), 1, "the ports are not in one column:\n{text}");
-    let port = stand_in.port().to_string();
+    let port = stub_target.port().to_string();
     insta::assert_snapshot!(lines(&text.replace(&engine.host(), "ENGINE").replace(&port, "PORT")), @r"
     mackerel-plugin-wasm run gostats --instance-name name
     on the container engine at ENGINE
@@ -444,18 +449,18 @@ fn steers_no_terminal_and_keeps_its_columns_whatever_a_container_is_called() {
 }
 
 #[test]
-fn steers_no_terminal_whatever_a_components_file_is_called() {
+fn component_file_names_cannot_control_the_terminal() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("a\u{1b}[31mred.wasm");
     fs::copy(component("gostats"), &file).expect("a file");
     let engine = FakeEngine::with_containers(Vec::new());
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
     let text = text(&agent, &format!("{} --instance-name slot", file.display()));
     assert!(text.contains("slots are those of "), "{text}");
     assert!(text.chars().all(|letter| letter == '\n' || !letter.is_control()), "{text:?}");
 }
 
-/// Runs the program without the harness, on a machine with this engine: whether it succeeded, and what it wrote to stderr.
+/// Runs the program without the harness, on a machine with this engine. Returns whether it succeeded, and stderr.
 fn raw(words: &[&str], docker_host: &str) -> (bool, String) {
     let workdir = tempfile::tempdir().expect("a temporary folder");
     let mut command = Command::new(program());
@@ -465,7 +470,7 @@ fn raw(words: &[&str], docker_host: &str) -> (bool, String) {
 }
 
 #[test]
-fn is_where_every_line_of_run_leads() {
+fn every_run_with_diagnostics_points_to_explain() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let _good = group.app("good");
@@ -483,14 +488,14 @@ fn is_where_every_line_of_run_leads() {
     mackerel-plugin-wasm: gostats: for details: mackerel-plugin-wasm explain gostats, with the same options
     ");
 
-    // The same words with `explain` in place of `run`.
+    // The same arguments with `explain` in place of `run`.
     let (is_well, stderr) = raw(&[&["explain"], &options[..]].concat(), engine.host());
     assert!(is_well, "{stderr}");
     assert_eq!(stderr, "");
 }
 
 #[test]
-fn shows_all_that_run_complains_of() {
+fn all_diagnostics_of_run_are_shown() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let _good = group.app("good");
@@ -498,9 +503,9 @@ fn shows_all_that_run_complains_of() {
     let _portless = group.app_with("portless", "");
     let _bad = group.faults(&["status-404", "status-500", "html"]);
     let words = format!("gostats --filter {} --path /stats --verbose", group.filter());
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let text = text(&agent, &words);
-    let run = agent.values(&format!("run {words}")).exits(0);
+    let run = agent.run(&format!("run {words}")).exits(0);
     assert_eq!(run.stderr.lines().count(), 5, "{run}");
     for line in run.stderr.lines() {
         let (_, said) = line.split_once("gostats: ").expect("the collector");
@@ -511,9 +516,9 @@ fn shows_all_that_run_complains_of() {
 }
 
 #[test]
-fn is_refused_what_run_is_refused() {
+fn invalid_options_are_rejected_as_by_run() {
     let engine = FakeEngine::with_containers(Vec::new());
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
     for words in [
         "gostat",
         "gostats --fliter name=api",
@@ -522,19 +527,20 @@ fn is_refused_what_run_is_refused() {
         "gostats --target 127.0.0.1:1 --instance-name name",
         "docker --instance-name port",
     ] {
-        let [run, explain] = ["run", "explain"].map(|command| agent.values(&format!("{command} {words}")).exits(2));
-        let complaint =
+        let [run, explain] = ["run", "explain"].map(|command| agent.run(&format!("{command} {words}")).exits(2));
+        let diagnostic =
             |output: &Output| output.stderr.replace("mackerel-plugin-wasm explain ", "mackerel-plugin-wasm run ");
-        // Beside the options of run it has one of its own.
-        assert_eq!(complaint(&explain).replace(", --json", ""), run.stderr, "{words}");
+        // It has one option besides those of run.
+        assert_eq!(diagnostic(&explain).replace(", --json", ""), run.stderr, "{words}");
         assert_eq!(explain.stdout, "", "{words}");
     }
 }
 
 #[test]
-fn says_the_command_that_it_is_of() {
-    let good = StandIn::telling(stats::body(1, 1));
-    let explanation = explain(&Agent::alone(), &format!("gostats --target {} --select memory.*", good.target()));
+fn printed_command_matches_the_options() {
+    let good = StubTarget::serving(stats::body(1, 1));
+    let explanation =
+        explain(&Agent::without_engine(), &format!("gostats --target {} --select memory.*", good.target()));
     let command = explanation["command"].as_str().expect("a text");
     insta::assert_snapshot!(mask::ports(command), @"mackerel-plugin-wasm run gostats --target 127.0.0.1:PORT --select 'memory.*'");
 }

@@ -1,4 +1,4 @@
-//! Targets that misbehave, alone and beside good ones.
+//! Targets that misbehave, alone and together with good ones.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use scenarios::agent::Agent;
 use scenarios::engine::Engine;
 use scenarios::go::Program;
 use scenarios::local::Local;
-use scenarios::stand_in::StandIn;
-use scenarios::{mask, stats, wait};
+use scenarios::stub_target::StubTarget;
+use scenarios::{load, mask, stats, wait};
 
-/// Every way in which `tests/faults` misbehaves.
+/// All behaviours of `tests/faults`.
 const BEHAVIOURS: [&str; 22] = [
     "array",
     "claims-1-gib",
@@ -37,82 +37,84 @@ const BEHAVIOURS: [&str; 22] = [
 ];
 
 #[test]
-fn a_bad_container_costs_no_other_its_metrics() {
+fn bad_container_does_not_affect_others() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let good = group.apps(3);
     let _bad = group.faults(&BEHAVIOURS);
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let command = format!("run gostats --filter {} --path /stats --timeout 2s --deadline 10s", group.filter());
 
-    let output = agent.values(&command).exits(0);
-    let again = agent.values(&command).exits(0);
+    let output = agent.run(&command).exits(0);
+    let again = agent.run(&command).exits(0);
     for app in &good {
-        let [one, two] = &app.served()[..] else { panic!("{} was not asked once per run", app.name()) };
+        let [one, two] = &app.served()[..] else { panic!("{} did not get one request per run", app.name()) };
         stats::assert_same(&output.metrics().of(&app.key()), &stats::gauges(one));
         stats::assert_same(&again.metrics().of(&app.key()), &stats::all(one, two));
     }
-    assert_eq!(output.metrics().instances().len(), good.len(), "a bad container printed something: {output}");
+    assert_eq!(output.metrics().instances().len(), good.len(), "metrics of a bad container: {output}");
     assert!(output.elapsed < Duration::from_secs(10 + 5), "the deadline has passed: {output}");
-    // The engine lists containers by their age, which is anybody's guess here.
+    // The engine lists containers by age, which varies.
     let stderr = group.mask(&mask::ports(&output.stderr));
     let mut lines: Vec<_> = stderr.lines().collect();
     lines.sort_unstable();
-    // Docker takes the connection before it finds nobody behind it: how that ends is a race.
+    // Docker accepts the connection before it knows that the port is closed. The error depends on a race.
     let closed = lines.iter().position(|line| line.contains("gostats: closed (127.0.0.1:PORT): "));
-    lines.remove(closed.unwrap_or_else(|| panic!("nothing is said of the closed port: {output}")));
+    lines.remove(closed.unwrap_or_else(|| panic!("no line about the closed port: {output}")));
     insta::assert_snapshot!(lines.join("\n"));
 }
 
 #[test]
-fn a_bad_target_is_one_line_that_names_address_and_cause() {
-    let mut complaints = String::new();
+fn bad_target_is_one_line_with_address_and_cause() {
+    let _load = load::timed();
+    let mut diagnostics = String::new();
     for behaviour in BEHAVIOURS {
         if behaviour == "closed" {
-            continue; // Needs a container: without one, nobody takes the connection.
+            continue; // Needs a container: only docker-proxy accepts connections to a closed port.
         }
         let Some(server) = Local::start(Program::Faults, &[behaviour]) else { return };
-        let output = Agent::alone().values(&format!("run gostats --target {} --timeout 1s", server.target())).exits(1);
+        let output =
+            Agent::without_engine().run(&format!("run gostats --target {} --timeout 1s", server.target())).exits(1);
         assert_eq!(output.stdout, "", "{output}");
         assert_eq!(output.stderr.lines().count(), 1, "{output}");
         assert!(output.stderr.contains(&server.target()), "{output}");
-        complaints.extend([behaviour, "\n    ", &mask::ports(&output.stderr)]);
+        diagnostics.extend([behaviour, "\n    ", &mask::ports(&output.stderr)]);
     }
-    insta::assert_snapshot!(complaints);
+    insta::assert_snapshot!(diagnostics);
 }
 
 #[test]
-fn a_closed_port_is_refused() {
-    let output = Agent::alone().values("run gostats --target 127.0.0.1:1").exits(1);
+fn closed_port_is_one_line() {
+    let output = Agent::without_engine().run("run gostats --target 127.0.0.1:1").exits(1);
     assert_eq!(output.stdout, "");
     insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: gostats: 127.0.0.1:1: connection failed: Connection refused (os error 111)");
 }
 
 #[test]
-fn a_host_name_that_does_not_exist_is_one_line() {
-    let output = Agent::alone().values("run gostats --target there-is-no-such-host.invalid:80").exits(1);
+fn unknown_host_name_is_one_line() {
+    let output = Agent::without_engine().run("run gostats --target there-is-no-such-host.invalid:80").exits(1);
     assert_eq!(output.stdout, "");
     insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: gostats: there-is-no-such-host.invalid:80: cannot look up 'there-is-no-such-host.invalid': failed to lookup address information: Name or service not known");
 }
 
 #[test]
-fn a_body_without_end_is_not_read_to_its_end() {
+fn endless_body_is_not_read_completely() {
     for behaviour in ["huge", "huge-unsized", "header-flood"] {
         let Some(server) = Local::start(Program::Faults, &[behaviour]) else { return };
-        let _ = Agent::alone().values(&format!("run gostats --target {}", server.target())).exits(1);
-        // What is sent and not read lies in socket buffers.
+        let _ = Agent::without_engine().run(&format!("run gostats --target {}", server.target())).exits(1);
+        // Data that was sent and not read is in socket buffers.
         assert!(server.sent() < 32 << 20, "{behaviour}: {} bytes were sent", server.sent());
     }
 }
 
 #[test]
-fn targets_that_fail_alike_are_one_line_with_their_number() {
+fn many_equal_failures_are_one_line_with_their_number() {
     let Some(server) = Local::start(Program::Faults, &["status-500"]) else { return };
-    let good = StandIn::telling(stats::body(1, 1));
-    // The whole of 127.0.0.0/8 is this machine, and only 127.0.0.1 listens.
+    let good = StubTarget::serving(stats::body(1, 1));
+    // All of 127.0.0.0/8 is this machine, and only 127.0.0.1 listens.
     let refusing: Vec<_> = (1..=100).map(|number| format!("--target 127.0.1.{number}:{}", server.port())).collect();
     let command = format!("run gostats {} --target {} --target {}", refusing.join(" "), server.target(), good.target());
-    let output = Agent::alone().values(&command).exits(0);
+    let output = Agent::without_engine().run(&command).exits(0);
     assert_eq!(output.metrics().instances(), [good.port().to_string()]);
     let port = server.port().to_string();
     insta::assert_snapshot!(mask::ports(&output.stderr).replace(&port, "PORT"), @"
@@ -122,36 +124,39 @@ fn targets_that_fail_alike_are_one_line_with_their_number() {
 }
 
 #[test]
-fn five_that_fail_alike_are_five_lines() {
+fn five_equal_failures_are_five_lines() {
     let command = "run gostats --target 127.0.0.1:1 --target 127.0.0.1:2 --target 127.0.0.1:3 --target 127.0.0.1:4 --target 127.0.0.1:5";
-    let output = Agent::alone().values(command).exits(1);
+    let output = Agent::without_engine().run(command).exits(1);
     assert_eq!(output.stderr.lines().count(), 5, "{output}");
 }
 
 #[test]
-fn at_the_deadline_what_is_ready_is_printed() {
+fn ready_targets_are_printed_at_the_deadline() {
+    let _load = load::timed();
     let Some(never) = Local::start(Program::Faults, &["never"]) else { return };
-    let good = StandIn::telling(stats::body(1, 1));
+    let good = StubTarget::serving(stats::body(1, 1));
     let command =
         format!("run gostats --target {} --target {} --timeout 60s --deadline 2s", never.target(), good.target());
-    let output = Agent::alone().values(&command).exits(0);
+    let output = Agent::without_engine().run(&command).exits(0);
     assert!((Duration::from_secs(2)..Duration::from_secs(2 + 5)).contains(&output.elapsed), "{output}");
     stats::assert_same(&output.metrics().of(&good.key()), &stats::gauges(&stats::body(1, 1)));
     insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: no response when the run's deadline of 2s passed (--deadline)");
 }
 
 #[test]
-fn at_a_signal_what_is_ready_is_printed() {
+fn ready_targets_are_printed_at_a_signal() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let good = group.apps(2);
     let _never = group.faults(&["never"]);
     let command = format!("run gostats --filter {} --path /stats --timeout 60s --deadline 60s", group.filter());
     for (number, signal) in [(1, Signal::TERM), (2, Signal::INT)] {
-        let agent = Agent::beside(engine);
+        let agent = Agent::with_engine(engine);
         let running = agent.start(&command);
-        wait::until("the good ones were asked", || good.iter().all(|app| app.served().len() == number).then_some(()));
-        running.until_idle();
+        wait::until("the good targets got a request", || {
+            good.iter().all(|app| app.served().len() == number).then_some(())
+        });
+        running.wait_until_idle();
         running.signal(signal);
         let output = running.output().exits(0);
         for app in &good {
@@ -163,31 +168,32 @@ fn at_a_signal_what_is_ready_is_printed() {
 }
 
 #[test]
-fn what_was_printed_at_a_signal_is_remembered() {
+fn values_printed_at_a_signal_are_kept_in_the_state() {
+    let _load = load::timed();
     let Some(never) = Local::start(Program::Faults, &["never"]) else { return };
-    let good = StandIn::telling(stats::body(1_000_000_000, 1000));
-    let agent = Agent::alone();
+    let good = StubTarget::serving(stats::body(1_000_000_000, 1000));
+    let agent = Agent::without_engine();
     let command = format!("run gostats --target {} --target {}", never.target(), good.target());
     let running = agent.start(&command);
-    wait::until("the good one was asked", || (good.asked() == 1).then_some(()));
-    running.until_idle();
+    wait::until("the good target got a request", || (good.requests() == 1).then_some(()));
+    running.wait_until_idle();
     running.signal(Signal::TERM);
     let _ = running.output().exits(0);
-    good.tells(stats::body(61_000_000_000, 1010));
-    let metrics = agent.values(&format!("{command} --timeout 500ms")).exits(0).metrics();
+    good.serve(stats::body(61_000_000_000, 1010));
+    let metrics = agent.run(&format!("{command} --timeout 500ms")).exits(0).metrics();
     assert!((metrics.of(&good.key())["gc.gc_num"] - 10.0).abs() < 1e-9);
 }
 
 #[test]
-fn a_bad_target_keeps_its_counters_for_when_it_is_good_again() {
+fn recovered_target_keeps_its_rates() {
     let Some(server) = Local::start(Program::Faults, &["status-500"]) else { return };
-    let good = StandIn::telling(stats::body(1_000_000_000, 1000));
-    let agent = Agent::alone();
+    let good = StubTarget::serving(stats::body(1_000_000_000, 1000));
+    let agent = Agent::without_engine();
     let command = format!("run gostats --target {} --target {}", server.target(), good.target());
-    let _ = agent.values(&command).exits(0);
-    good.tells(serde_json::json!("not now"));
-    let _ = agent.values(&command).exits(1);
-    good.tells(stats::body(121_000_000_000, 1010));
-    let metrics = agent.values(&command).exits(0).metrics();
+    let _ = agent.run(&command).exits(0);
+    good.serve(serde_json::json!("not now"));
+    let _ = agent.run(&command).exits(1);
+    good.serve(stats::body(121_000_000_000, 1010));
+    let metrics = agent.run(&command).exits(0).metrics();
     assert!((metrics.of(&good.key())["gc.gc_num"] - 5.0).abs() < 1e-9);
 }

@@ -1,4 +1,4 @@
-//! What is printed for a known amount of work in real containers, from both sources, beside the kernel's own numbers.
+//! Values for a known amount of work in real containers, from both stats sources, compared with the kernel's numbers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,9 +7,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use scenarios::agent::Agent;
+use scenarios::cgroup::is_version_1;
 use scenarios::engine::{Container, Engine};
 use scenarios::stats::Values;
-use scenarios::watch::{self, Around, Look, NANOSECONDS, PERCENT, ROUNDING, Watch, let_it_work};
+use scenarios::watch::{self, Around, Look, NANOSECONDS, PERCENT, ROUNDING, Watch, wait_while_it_works};
 use scenarios::{skip, wait};
 use tempfile::TempDir;
 
@@ -21,14 +22,14 @@ fn assert_near(left: f64, right: f64, most: f64) {
 }
 
 #[test]
-fn a_busy_loop_held_to_half_a_core_shows_50_percent() {
-    let Some(engine) = Engine::find_here() else { return };
+fn busy_loop_limited_to_half_a_core_shows_50_percent() {
+    let Some(engine) = Engine::find_local() else { return };
     let group = engine.group();
     let container = group.work("half", "--cpus 0.5", "-spin");
     let [cgroup, api] = Watch::both(engine, &group, &container, "--graphs cpu,throttling");
     let [cgroup_ns, api_ns] = Watch::both(engine, &group, &container, "--graphs cpu --cpu-format usage");
     let [cgroup, api, cgroup_ns, api_ns] =
-        Around::all(&[cgroup, api, cgroup_ns, api_ns], || let_it_work(Duration::from_secs(2)));
+        Around::all(&[cgroup, api, cgroup_ns, api_ns], || wait_while_it_works(Duration::from_secs(2)));
 
     let cores = [&cgroup, &api].map(|around| around.assert_half_a_core("cpuacct_percentage", PERCENT));
     for around in [&cgroup_ns, &api_ns] {
@@ -43,31 +44,31 @@ fn a_busy_loop_held_to_half_a_core_shows_50_percent() {
         around.assert_grew("cpu_throttling.periods.all", 60.0, &around.kernel(|cpu| cpu.periods));
         around.assert_grew("cpu_throttling.periods.throttled", 60.0, &around.kernel(|cpu| cpu.throttled_periods));
         around.assert_grew("cpu_throttling.time.throttled", PERCENT, &around.kernel(|cpu| cpu.throttled));
-        // Ten in a second, and one at each border.
+        // Ten per second, and one at each end.
         let (least, most) = around.seconds();
         around.assert_grew("cpu_throttling.periods.all", 60.0, &(least * 10.0 - 2.0..=most * 10.0 + 2.0));
     }
 }
 
 #[test]
-fn memory_held_is_memory_shown() {
-    let Some(engine) = Engine::find_here() else { return };
+fn allocated_memory_is_shown() {
+    let Some(engine) = Engine::find_local() else { return };
     let group = engine.group();
     let container = group.work("holder", "--memory 256m", "-hold 64");
     let watches = Watch::both(engine, &group, &container, "--graphs memory,memory-limit");
     let looks = watch::looks(&watches);
     let kernel = container.anonymous_memory();
     // As people see it: `66.2MiB / 256MiB 25.86%`.
-    let shown = container.shown("{{.MemUsage}} {{.MemPerc}}");
+    let shown = container.docker_stats("{{.MemUsage}} {{.MemPerc}}");
     let (used, percent) = shown.split_once("MiB / 256MiB ").unwrap_or_else(|| panic!("{shown}"));
     let number = |text: &str| -> f64 { text.parse().unwrap_or_else(|_| panic!("{shown}")) };
     let (used, percent) = (number(used), number(percent.trim_end_matches('%')));
 
     for Look { values, .. } in &looks {
         let rss = values["memory.rss"];
-        // Go's runtime takes its share, and has room to breathe.
+        // Go's runtime needs some memory, too.
         assert!((64.0 * MEBIBYTE..=72.0 * MEBIBYTE).contains(&rss), "{rss}");
-        // Some pages come and go with what Go's runtime does in the background.
+        // Go's runtime allocates and frees some pages in the background.
         assert_near(rss, kernel, 64.0 * 4096.0);
         assert!(values["memory.cache"] >= 0.0);
         assert_near(values["memory_limit.used"] / MEBIBYTE, used, 0.5);
@@ -78,41 +79,41 @@ fn memory_held_is_memory_shown() {
 }
 
 #[test]
-fn bytes_written_are_bytes_shown() {
-    let Some(engine) = Engine::find_here() else { return };
+fn written_bytes_are_shown() {
+    let Some(engine) = Engine::find_local() else { return };
     let Some(disk) = engine.disk() else { return };
     let group = engine.group();
-    let container = group.work("writer", &counting_writes_to(&[&disk]), "");
+    let container = group.work("writer", &write_limits(&[&disk]), "");
     let watches = Watch::both(engine, &group, &container, "");
     let kernel = container.written();
-    let arounds = Around::all(&watches, || container.does("-write 32 -to /data/file"));
+    let arounds = Around::all(&watches, || container.do_work("-write 32 -to /data/file"));
     let grown = grown(&kernel, &container);
     assert_eq!(grown.len(), 1, "there is one disk: {grown:?}");
 
     for (around, source) in arounds.iter().zip(["cgroup", "api"]) {
         if counts_operations(source) {
-            // Each MiB is at least one operation, and none is smaller than a page.
+            // Each MiB is at least one operation, and no operation is smaller than a page.
             around.assert_grew("blkio.io_serviced.write", 1.0, &(32.0..=36.0 * 256.0));
         }
-        // Not much more: the file system's own notes.
+        // The file system writes little more than the data.
         around.assert_grew("blkio.io_service_bytes.write", 60.0, &(32.0 * MEBIBYTE..=36.0 * MEBIBYTE));
         around.assert_grew("blkio.io_service_bytes.write", 60.0, &(grown[0]..=grown[0]));
     }
 }
 
 #[test]
-fn two_devices_are_shown_as_one_sum() {
-    let Some(engine) = Engine::find_here() else { return };
+fn two_devices_are_summed() {
+    let Some(engine) = Engine::find_local() else { return };
     let Some(disk) = engine.disk() else { return };
     let Some(second) = LoopDevice::of(16) else { return };
     let group = engine.group();
-    let options = format!("--device {} {}", second.path, counting_writes_to(&[&disk, &second.path]));
+    let options = format!("--device {} {}", second.path, write_limits(&[&disk, &second.path]));
     let container = group.work("writer", &options, "");
     let watches = Watch::both(engine, &group, &container, "");
     let kernel = container.written();
     let arounds = Around::all(&watches, || {
-        container.does("-write 16 -to /data/file");
-        container.does(&format!("-write 8 -to {}", second.path));
+        container.do_work("-write 16 -to /data/file");
+        container.do_work(&format!("-write 8 -to {}", second.path));
     });
     let grown = grown(&kernel, &container);
     let [_, _] = grown[..] else { panic!("there are two devices: {grown:?}") };
@@ -124,22 +125,18 @@ fn two_devices_are_shown_as_one_sum() {
     }
 }
 
-fn is_version_1() -> bool {
-    !fs::exists("/sys/fs/cgroup/cgroup.controllers").expect("/sys/fs/cgroup can be read")
-}
-
-/// Whether a source tells numbers of operations: Docker tells bytes alone under version 2 of the control groups.
+/// Returns whether a source counts operations: under cgroup version 2, Docker counts only bytes.
 fn counts_operations(source: &str) -> bool {
     source == "cgroup" || is_version_1()
 }
 
-/// Version 1 of the control groups counts only for devices with a limit: one that is never reached.
-fn counting_writes_to(devices: &[&str]) -> String {
+/// Returns options that make version 1 of the cgroups count: a limit for each device, which is never reached.
+fn write_limits(devices: &[&str]) -> String {
     let limits = devices.iter().map(|device| format!("--device-write-bps {device}:10gb"));
     limits.chain(["--volume /data".to_owned()]).collect::<Vec<_>>().join(" ")
 }
 
-/// By how much the bytes written have grown, for each device for which they have.
+/// Returns the growth of written bytes for each device with any.
 fn grown(before: &BTreeMap<String, f64>, container: &Container) -> Vec<f64> {
     let after = container.written();
     let grown = after.iter().map(|(device, bytes)| bytes - before.get(device).copied().unwrap_or(0.0));
@@ -153,23 +150,24 @@ struct LoopDevice {
 }
 
 impl LoopDevice {
-    /// One of so many MiB. `None` where none can be had, which is then said.
+    /// Sets up a device of this size. Reports it if that is not possible.
     fn of(mebibytes: u64) -> Option<Self> {
-        // In memory, for a file on a disk would have its writes counted a second time.
+        let untested = "the sum over several devices";
+        if !skip::has_commands(&["losetup"], untested) {
+            return None;
+        }
+        // In memory, because writes to a file on a disk would be counted twice.
         let folder = TempDir::new_in("/dev/shm").expect("a temporary folder");
         let file = folder.path().join("device");
         fs::File::create(&file).and_then(|file| file.set_len(mebibytes << 20)).expect("a file in a new folder");
-        let output = Command::new("losetup").args(["--find", "--show"]).arg(&file).output();
-        match output {
-            Ok(output) if output.status.success() => {
-                let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-                Some(Self { path, _folder: folder })
-            }
-            _ => {
-                skip::notice("no loop device can be set up", "the sum over several devices");
-                None
-            }
+        let output =
+            Command::new("losetup").args(["--find", "--show"]).arg(&file).output().expect("losetup can be started");
+        if !output.status.success() {
+            let cause = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            skip::notice(&format!("cannot set up a loop device: {cause}"), untested);
+            return None;
         }
+        Some(Self { path: String::from_utf8_lossy(&output.stdout).trim().to_owned(), _folder: folder })
     }
 }
 
@@ -180,19 +178,19 @@ impl Drop for LoopDevice {
 }
 
 #[test]
-fn bytes_sent_are_bytes_shown_headers_and_all() {
-    let Some(engine) = Engine::find_here() else { return };
+fn sent_bytes_are_shown_with_headers() {
+    let Some(engine) = Engine::find_local() else { return };
     let group = engine.group();
     let container = group.work("sender", "", "");
-    // Somebody has to take them, or each is answered with a complaint.
-    let sink = UdpSocket::bind((engine.gateway(), 0)).expect("an address of this machine");
+    // A receiver, because each datagram to a closed port is answered by an error.
+    let sink = UdpSocket::bind((container.host_address(), 0)).expect("an address of this machine");
     let address = sink.local_addr().expect("a bound socket has an address");
     let watches = Watch::both(engine, &group, &container, "--graphs network");
-    let arounds = Around::all(&watches, || container.does(&format!("-send 1000000 -address {address}")));
+    let arounds = Around::all(&watches, || container.do_work(&format!("-send 1000000 -address {address}")));
 
     for around in &arounds {
-        // 1,000 datagrams with headers of 14 bytes for Ethernet, 20 for IPv4 and 8 for UDP, and little else: who has
-        // this address, which neighbours there are.
+        // 1,000 datagrams with headers of 14 bytes for Ethernet, 20 for IPv4 and 8 for UDP, and little else, such as
+        // ARP.
         around.assert_grew("network.bytes.sent", 1.0, &(1_042_000.0..=1_047_000.0));
         around.assert_grew("network.packets.sent", 1.0, &(1000.0..=1050.0));
         around.assert_grew("network.bytes.received", 1.0, &(0.0..=10_000.0));
@@ -200,32 +198,33 @@ fn bytes_sent_are_bytes_shown_headers_and_all() {
         for fault in ["received", "sent", "sent_dropped"] {
             around.assert_grew(&format!("network.errors.{fault}"), 60.0, &(0.0..=0.0));
         }
-        // What neighbours say in protocols that it does not speak.
+        // Packets of protocols that it does not support.
         around.assert_grew("network.errors.received_dropped", 60.0, &(0.0..=100.0));
     }
 }
 
 #[test]
-fn both_sources_count_the_same_work_alike() {
-    let Some(engine) = Engine::find_here() else { return };
+fn both_sources_agree_about_the_same_work() {
+    let Some(engine) = Engine::find_local() else { return };
     let Some(disk) = engine.disk() else { return };
     let group = engine.group();
-    let container = group.work("worker", &counting_writes_to(&[&disk]), "-hold 64");
-    let sink = UdpSocket::bind((engine.gateway(), 0)).expect("an address of this machine");
+    let container = group.work("worker", &write_limits(&[&disk]), "-hold 64");
+    let sink = UdpSocket::bind((container.host_address(), 0)).expect("an address of this machine");
     let address = sink.local_addr().expect("a bound socket has an address");
     let watches = Watch::both(engine, &group, &container, "--graphs all");
-    let arounds =
-        Around::all(&watches, || container.does(&format!("-write 8 -to /data/file -send 100000 -address {address}")));
+    let arounds = Around::all(&watches, || {
+        container.do_work(&format!("-write 8 -to /data/file -send 100000 -address {address}"));
+    });
     let [cgroup, api] = arounds.each_ref().map(|around| &around.after.values);
-    let told = |key: &&String| counts_operations("api") || !key.starts_with("blkio.io_serviced.");
-    assert_eq!(cgroup.keys().filter(told).collect::<Vec<_>>(), api.keys().collect::<Vec<_>>());
+    let reported = |key: &&String| counts_operations("api") || !key.starts_with("blkio.io_serviced.");
+    assert_eq!(cgroup.keys().filter(reported).collect::<Vec<_>>(), api.keys().collect::<Vec<_>>());
 
-    // Growths are the same, so rates differ by the time between the readings alone, and all by the same.
+    // The growth is the same, so all rates differ only by the time between the readings.
     let longer = cgroup["network.packets.sent"] / api["network.packets.sent"];
     let ((least, most), (exact, _)) = (arounds[0].seconds(), arounds[1].seconds());
     assert!((exact / most..=exact / least).contains(&longer), "{longer} for {exact} s and for {least} to {most} s");
     let counted = |key: &&String| key.starts_with("blkio.") || key.starts_with("network.") && key.contains("sent");
-    for key in cgroup.keys().filter(told).filter(counted) {
+    for key in cgroup.keys().filter(reported).filter(counted) {
         assert_near(cgroup[key], api[key] * longer, cgroup[key] * ROUNDING);
     }
     for key in ["memory.rss", "memory_limit.used", "memory_limit.limit", "memory_percentage.used"] {
@@ -234,7 +233,7 @@ fn both_sources_count_the_same_work_alike() {
     assert_near(cgroup["processes.current"], api["processes.current"], 1.0);
 }
 
-/// The names of the graphs that are growth over time.
+/// The prefixes of counters.
 const COUNTERS: [&str; 6] =
     ["cpuacct_percentage.", "blkio.io_serviced.", "blkio.io_service_bytes.", "network.", "cpuacct.", "cpu_throttling."];
 
@@ -247,18 +246,16 @@ fn counters(values: &Values) -> usize {
 }
 
 #[test]
-fn a_restarted_container_prints_no_counter_once_and_then_right_ones() {
-    let Some(engine) = Engine::find_here() else { return };
+fn restarted_container_omits_counters_once() {
+    let Some(engine) = Engine::find_local() else { return };
     let group = engine.group();
     let container = group.work("restarted", "--cpus 0.5", "-spin");
     let watches = Watch::both(engine, &group, &container, "--graphs cpu,memory,network");
     let before = Around::all(&watches, || {});
     let used = container.cpu().used;
     container.restart_work();
-    wait::until("it has used more than before, so that no fall gives the restart away", || {
-        (container.cpu().used > used).then_some(())
-    });
-    let after = Around::all(&watches, || let_it_work(Duration::from_secs(2)));
+    wait::until("the CPU time exceeds that before the restart", || (container.cpu().used > used).then_some(()));
+    let after = Around::all(&watches, || wait_while_it_works(Duration::from_secs(2)));
 
     for (before, after) in before.iter().zip(&after) {
         let gauges: Vec<_> = before.after.values.keys().filter(|key| !is_counter(key)).collect();
@@ -270,15 +267,15 @@ fn a_restarted_container_prints_no_counter_once_and_then_right_ones() {
 }
 
 #[test]
-fn a_container_made_anew_under_the_same_name_prints_no_counter_once() {
-    let Some(engine) = Engine::find_here() else { return };
+fn recreated_container_omits_counters_once() {
+    let Some(engine) = Engine::find_local() else { return };
     for source in ["cgroup", "api"] {
         let group = engine.group();
-        let agent = Agent::beside(engine);
+        let agent = Agent::with_engine(engine);
         let options = format!("--instance-name name --stats-source {source} --graphs cpu,memory,network");
         let command = format!("run docker --filter {} {options}", group.filter());
-        let keys = || agent.values(&command).exits(0).without_complaint().metrics().count();
-        // Held back, so that the other has soon used more, and no fall gives it away.
+        let keys = || agent.run(&command).exits(0).without_diagnostics().metrics().count();
+        // Throttled, so that the next container soon exceeds its count, and no smaller counter reveals the change.
         let old = group.work("again", "--cpus 0.1", "-spin");
         assert_eq!([keys(), keys()], [2, 2 + 2 + 8]);
         let used = old.cpu().used;
@@ -290,15 +287,15 @@ fn a_container_made_anew_under_the_same_name_prints_no_counter_once() {
 }
 
 #[test]
-fn a_container_on_the_hosts_network_prints_all_but_network() {
-    let Some(engine) = Engine::find_here() else { return };
+fn host_network_container_prints_all_metrics_except_network() {
+    let Some(engine) = Engine::find_local() else { return };
     let Some(disk) = engine.disk() else { return };
     let seen = ["bridge", "host"].map(|network| {
         let group = engine.group();
-        let options = format!("--network {network} --memory 256m {}", counting_writes_to(&[&disk]));
+        let options = format!("--network {network} --memory 256m {}", write_limits(&[&disk]));
         let container = group.work("worker", &options, "");
         let watches = Watch::both(engine, &group, &container, "--graphs all");
-        let arounds = Around::all(&watches, || container.does("-write 1 -to /data/file"));
+        let arounds = Around::all(&watches, || container.do_work("-write 1 -to /data/file"));
         arounds.map(|around| around.after.values.into_keys().collect::<Vec<_>>())
     });
     let graphs =
@@ -315,31 +312,31 @@ fn a_container_on_the_hosts_network_prints_all_but_network() {
 }
 
 #[test]
-fn a_change_of_source_costs_the_counters_once() {
-    let Some(engine) = Engine::find_here() else { return };
+fn change_of_source_omits_counters_once() {
+    let Some(engine) = Engine::find_local() else { return };
     let group = engine.group();
     let container = group.work("worker", "", "-spin");
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let counters = ["cgroup", "cgroup", "api", "api", "cgroup", "cgroup"].map(|source| {
         let command = format!("run docker --filter {} --stats-source {source} --graphs cpu,network", group.filter());
-        let output = agent.values(&command).exits(0).without_complaint();
+        let output = agent.run(&command).exits(0).without_diagnostics();
         counters(&watch::without_instance(&container, &output.metrics().of("docker")))
     });
     assert_eq!(counters, [0, 10, 0, 10, 0, 10]);
-    assert_eq!(agent.state_files().len(), 1, "the source is no reason for a memory of its own");
+    assert_eq!(agent.state_files().len(), 1, "both sources share one state file");
 }
 
 #[test]
 fn keys_are_those_of_mackerel_plugin_docker() {
-    let Some(engine) = Engine::find_here() else { return };
+    let Some(engine) = Engine::find_local() else { return };
     let Some(disk) = engine.disk() else { return };
     let group = engine.group();
-    let container = group.work("writer", &counting_writes_to(&[&disk]), "");
+    let container = group.work("writer", &write_limits(&[&disk]), "");
     let watches = Watch::both(engine, &group, &container, "");
-    // It has done I/O at the first look already.
-    container.does("-write 1 -to /data/file");
-    let arounds = Around::all(&watches, || container.does("-write 1 -to /data/file"));
-    // Version 2 of the control groups counts no synchronous and asynchronous operations.
+    // It has done I/O before the first look.
+    container.do_work("-write 1 -to /data/file");
+    let arounds = Around::all(&watches, || container.do_work("-write 1 -to /data/file"));
+    // Cgroup version 2 has no synchronous and asynchronous operations.
     let operations: &[_] = if is_version_1() { &["async", "read", "sync", "write"] } else { &["read", "write"] };
     let of = |graph: &str| operations.iter().map(|operation| format!("{graph}.{operation}")).collect::<Vec<_>>();
     let gauges = ["memory.cache".to_owned(), "memory.rss".to_owned()];
@@ -349,7 +346,7 @@ fn keys_are_those_of_mackerel_plugin_docker() {
         [of("blkio.io_service_bytes"), serviced, cpu.to_vec(), gauges.to_vec()].concat()
     };
     for (Around { before, after }, source) in arounds.iter().zip(["cgroup", "api"]) {
-        // How many wait is told by few schedulers, and by none that is usual today.
+        // Few schedulers count queued requests, and none that is usual today.
         let keys =
             |look: &Look| look.values.keys().filter(|key| !key.contains("io_queued")).cloned().collect::<Vec<_>>();
         assert_eq!(keys(before), gauges);
@@ -358,11 +355,12 @@ fn keys_are_those_of_mackerel_plugin_docker() {
 }
 
 #[test]
-fn health_and_restarts_are_what_the_engine_says() {
-    let Some(engine) = Engine::find_here() else { return };
+fn health_and_restarts_are_those_of_the_engine() {
+    let Some(engine) = Engine::find_local() else { return };
     let group = engine.group();
-    // It fails the first time, and the engine starts it again.
-    let container = group.checked_work("stumbler", "--restart on-failure --volume /data", "-stumble /data/been-here");
+    // It fails the first time, and the engine restarts it.
+    let container =
+        group.work_with_health_check("stumbler", "--restart on-failure --volume /data", "-stumble /data/been-here");
     let health = "{{.RestartCount}} {{.State.Health.Status}}";
     wait::until("it is healthy", || (container.inspect(health) == "1 healthy").then_some(()));
     for watch in Watch::both(engine, &group, &container, "--graphs restarts,health") {

@@ -46,7 +46,7 @@ mod libraries;
 mod registry;
 mod store;
 mod templates;
-mod trial;
+mod test_command;
 
 // Faults and attacks
 mod evil;
@@ -54,7 +54,7 @@ mod faults;
 
 /// A file that is not a module of this one would never run.
 #[test]
-fn every_file_beside_this_one_is_a_module() {
+fn every_file_is_a_module() {
     let this = include_str!("main.rs");
     for entry in std::fs::read_dir(env!("CARGO_MANIFEST_DIR")).expect("the folder of the scenarios") {
         let path = entry.expect("an entry").path();

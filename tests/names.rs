@@ -1,23 +1,23 @@
-//! What stands in a key in place of the `#`.
+//! Instance names: the part of a key in place of the `#`.
 
 use std::collections::BTreeSet;
 
 use scenarios::agent::Agent;
 use scenarios::engine::Engine;
 use scenarios::fake_engine::{FakeEngine, container};
-use scenarios::stand_in::StandIn;
+use scenarios::stub_target::StubTarget;
 use scenarios::{mask, stats};
 use serde_json::json;
 
 #[test]
-fn each_format_shows_its_part_of_the_container() {
+fn each_format_names_by_its_property() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let app = group.app_with("api", "--publish 8080 --label com.example.role=web/front");
     let instance = |format: &str| {
-        let agent = Agent::beside(engine);
+        let agent = Agent::with_engine(engine);
         let command = format!("run gostats --filter {} --path /stats --instance-name {format}", group.filter());
-        let metrics = agent.values(&command).exits(0).without_complaint().metrics();
+        let metrics = agent.run(&command).exits(0).without_diagnostics().metrics();
         metrics.instances().concat()
     };
     let legal =
@@ -33,10 +33,10 @@ fn each_format_shows_its_part_of_the_container() {
 }
 
 #[test]
-fn a_container_without_the_label_is_still_shown() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stand_in.port())]);
-    let output = Agent::on(&engine.host()).values("run gostats --instance-name label:role").exits(0);
+fn container_without_the_label_is_still_printed() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stub_target.port())]);
+    let output = Agent::with_docker_host(&engine.host()).run("run gostats --instance-name label:role").exits(0);
     assert_eq!(output.metrics().count(), 9);
     insta::assert_snapshot!(format!("{:?}\n{}", output.metrics().instances(), mask::ports(&output.stderr)), @r#"
     ["e74fc0"]
@@ -45,14 +45,14 @@ fn a_container_without_the_label_is_still_shown() {
 }
 
 #[test]
-fn containers_that_would_share_a_name_are_told_apart_the_same_way_on_every_run() {
+fn containers_with_equal_names_get_stable_suffixes() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let mut apps = group.apps(3);
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let command = format!("run gostats --filter {} --path /stats --instance-name image", group.filter());
     let instances = || {
-        let metrics = agent.values(&command).exits(0).metrics();
+        let metrics = agent.run(&command).exits(0).metrics();
         metrics.instances().into_iter().map(str::to_owned).collect::<BTreeSet<_>>()
     };
     let first = instances();
@@ -65,27 +65,28 @@ fn containers_that_would_share_a_name_are_told_apart_the_same_way_on_every_run()
 }
 
 #[test]
-fn targets_on_the_same_port_of_two_hosts_are_told_apart() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let port = stand_in.port();
+fn equal_ports_of_two_hosts_get_different_names() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let port = stub_target.port();
     let command = format!("run gostats --target 127.0.0.1:{port} --target 127.0.0.2:{port}");
-    let metrics = Agent::alone().values(&command).exits(0).metrics();
+    let metrics = Agent::without_engine().run(&command).exits(0).metrics();
     assert_eq!(metrics.count(), 2 * 9);
     assert_eq!(metrics.instances().len(), 2);
 }
 
 #[test]
-fn a_target_that_is_given_twice_is_one() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let target = stand_in.target();
-    let metrics = Agent::alone().values(&format!("run gostats --target {target} --target {target}")).exits(0).metrics();
+fn repeated_target_counts_once() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let target = stub_target.target();
+    let metrics =
+        Agent::without_engine().run(&format!("run gostats --target {target} --target {target}")).exits(0).metrics();
     assert_eq!(metrics.count(), 9);
-    assert_eq!(stand_in.asked(), 1);
+    assert_eq!(stub_target.requests(), 1);
 }
 
 #[test]
-fn keys_are_legal_whatever_a_container_is_called() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
+fn keys_are_valid_for_any_container_name() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
     let long = "long".repeat(2500);
     let names = [
         "größe",
@@ -106,23 +107,25 @@ fn keys_are_legal_whatever_a_container_is_called() {
         "\0",
         long.as_str(),
     ];
-    let mut containers: Vec<_> =
-        (1..).zip(names).map(|(number, name)| container(name, &format!("127.0.0.{number}"), stand_in.port())).collect();
-    let mut nameless = container("nameless", "127.0.1.1", stand_in.port());
+    let mut containers: Vec<_> = (1..)
+        .zip(names)
+        .map(|(number, name)| container(name, &format!("127.0.0.{number}"), stub_target.port()))
+        .collect();
+    let mut nameless = container("nameless", "127.0.1.1", stub_target.port());
     nameless["Names"] = json!([]);
-    let mut null = container("null", "127.0.1.2", stand_in.port());
+    let mut null = container("null", "127.0.1.2", stub_target.port());
     null["Names"] = json!(null);
     containers.extend([nameless, null]);
     let count = containers.len();
 
     let engine = FakeEngine::with_containers(containers);
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
     for format in ["name", "name_id", "label:none"] {
-        let metrics = agent.values(&format!("run gostats --instance-name {format}")).exits(0).metrics();
+        let metrics = agent.run(&format!("run gostats --instance-name {format}")).exits(0).metrics();
         assert_eq!(metrics.count(), count * 9, "{format}");
         assert_eq!(metrics.instances().len(), count, "{format}");
     }
-    let output = agent.values("run gostats --instance-name name").exits(0);
+    let output = agent.run("run gostats --instance-name name").exits(0);
     insta::assert_snapshot!(output.metrics().instances().join("\n").replace(&long, "LONG"), @"
     -
     5b9bc4ba5281
@@ -146,9 +149,9 @@ fn keys_are_legal_whatever_a_container_is_called() {
     ");
 }
 
-/// One run of `docker` beside these containers.
+/// Runs `docker` with these containers.
 fn docker(agent: &Agent, options: &str) -> (Vec<String>, String) {
-    let output = agent.values(&format!("run docker --stats-source api --graphs memory {options}")).exits(0);
+    let output = agent.run(&format!("run docker --stats-source api --graphs memory {options}")).exits(0);
     let metrics = output.metrics();
     let instance = |key: &str| key.rsplit('.').nth(1).expect("docker.memory.INSTANCE.METRIC").to_owned();
     let mut instances: Vec<_> = metrics.keys().into_iter().map(instance).collect();
@@ -158,13 +161,13 @@ fn docker(agent: &Agent, options: &str) -> (Vec<String>, String) {
 }
 
 #[test]
-fn of_docker_are_those_of_mackerel_plugin_docker() {
+fn docker_names_are_those_of_mackerel_plugin_docker() {
     let mut api = container("shop-api.1", "127.0.0.1", 1);
     api["Labels"] = json!({"com.example.role": "web/front"});
     let id = api["Id"].as_str().expect("an id").to_owned();
     let short = &id[..6];
     let engine = FakeEngine::with_containers(vec![api]);
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
     for (options, name) in [
         ("", format!("shop-api_1_{short}")),
         ("--instance-name name_id", format!("shop-api_1_{short}")),
@@ -180,7 +183,7 @@ fn of_docker_are_those_of_mackerel_plugin_docker() {
 }
 
 #[test]
-fn of_docker_without_a_name_or_a_label_are_made_of_the_id_and_one_warning_says_so() {
+fn docker_name_falls_back_to_the_id_with_one_warning() {
     let mut nameless = container("nameless", "127.0.0.1", 1);
     nameless["Names"] = json!([]);
     let mut empty = container("empty", "127.0.0.1", 1);
@@ -188,7 +191,7 @@ fn of_docker_without_a_name_or_a_label_are_made_of_the_id_and_one_warning_says_s
     let mut labelled = container("labelled", "127.0.0.1", 1);
     labelled["Labels"] = json!({"role": "web"});
     let engine = FakeEngine::with_containers(vec![nameless, empty, labelled]);
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
     let (instances, stderr) = docker(&agent, "--instance-name label:role");
     assert_eq!(instances.len(), 3, "{instances:?}");
     insta::assert_snapshot!(format!("{}\n{stderr}", instances.join(" ")), @"
@@ -201,12 +204,12 @@ fn of_docker_without_a_name_or_a_label_are_made_of_the_id_and_one_warning_says_s
 }
 
 #[test]
-fn of_docker_that_would_be_alike_are_told_apart_the_same_way_on_every_run() {
+fn docker_containers_with_equal_names_get_stable_suffixes() {
     let of = |names: &[&str]| {
         FakeEngine::with_containers(names.iter().map(|name| container(name, "127.0.0.1", 1)).collect())
     };
     let (engine, other) = (of(&["api", "web", "a.b", "a_b"]), of(&["a_b", "web", "api"]));
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     let run = |engine: &FakeEngine, format: &str| {
         docker(&agent, &format!("--docker-host {} --instance-name {format}", engine.host()))
     };
@@ -228,12 +231,12 @@ fn of_docker_that_would_be_alike_are_told_apart_the_same_way_on_every_run() {
 }
 
 #[test]
-fn of_docker_are_legal_whatever_a_container_is_called() {
+fn docker_keys_are_valid_for_any_container_name() {
     let names =
         ["größe", "容器", "two words", "line\nend", "\u{1b}[31mred", "a.b", "..", "#", "*", "%1", "", "-", "a/b", "\0"];
     let containers = names.map(|name| container(name, "127.0.0.1", 1)).to_vec();
     let engine = FakeEngine::with_containers(containers);
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
     for format in ["name", "name_id", "image_name", "label:none"] {
         let (instances, _) = docker(&agent, &format!("--instance-name {format}"));
         assert_eq!(instances.iter().collect::<BTreeSet<_>>().len(), names.len(), "{format}: {instances:?}");

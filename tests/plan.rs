@@ -1,4 +1,4 @@
-//! `plan`: how many metrics a command posts, against what Mackerel counts per host.
+//! `plan`: the number of metrics of a command, compared with Mackerel's limit per host.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -8,14 +8,14 @@ use scenarios::engine::{Engine, Group};
 use scenarios::fake_engine::{FakeEngine, container};
 use scenarios::go::Program;
 use scenarios::local::Local;
-use scenarios::stand_in::StandIn;
+use scenarios::stub_target::StubTarget;
 use scenarios::{mask, stats, wait};
 use serde_json::{Value, json};
 
-/// The plan for the words behind `run`, as JSON.
+/// Returns the plan of a run with these arguments, as JSON.
 #[track_caller]
 fn plan(agent: &Agent, words: &str) -> Value {
-    json_of(&agent.values(&format!("plan {words} --json")).exits(0).without_complaint())
+    json_of(&agent.run(&format!("plan {words} --json")).exits(0).without_diagnostics())
 }
 
 #[track_caller]
@@ -23,7 +23,7 @@ fn json_of(output: &Output) -> Value {
     serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"))
 }
 
-/// How many metrics it counts.
+/// Returns the number of metrics.
 fn metrics(plan: &Value) -> usize {
     number(&plan["metrics"])
 }
@@ -32,36 +32,36 @@ fn number(value: &Value) -> usize {
     usize::try_from(value.as_u64().expect("a count")).expect("a small one")
 }
 
-/// The graphs, by key, with the number of their metrics.
+/// Returns the number of metrics of each graph.
 fn graphs(plan: &Value) -> Vec<(&str, usize)> {
     let rows = plan["graphs"].as_array().expect("graphs").iter();
     rows.map(|row| (row["key"].as_str().expect("a key"), number(&row["metrics"]))).collect()
 }
 
-/// Whether a posted name is of this graph.
-fn is_of(graph: &str, name: &str) -> bool {
+/// Returns whether a posted name belongs to this graph.
+fn belongs_to(graph: &str, name: &str) -> bool {
     let (parent, _) = name.rsplit_once('.').expect("a graph and a metric");
     let parts = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
     let (graph, parent) = (parts(graph), parts(parent));
     graph.len() == parent.len() && graph.iter().zip(&parent).all(|(graph, part)| graph == "#" || graph == part)
 }
 
-/// Asserts that so many metrics are counted, of each graph and in all, as real runs print.
+/// Asserts that the plan counts the metrics of real runs, for each graph and in total.
 #[track_caller]
 fn assert_counted(agent: &Agent, words: &str) {
     let plan = plan(agent, words);
-    assert!(!agent.state_folder().exists(), "{words}: a plan remembers something");
+    assert!(!agent.state_folder().exists(), "{words}: a plan wrote state");
     let mut names = BTreeSet::new();
     let mut runs = 0;
-    // From the second run on there are rates. A counter that just fell has none, such as an app's released heap now and then.
+    // Rates are there from the second run on, except for a counter that just fell, such as an app's released heap.
     wait::until("every counter has grown from one run to the next", || {
-        let metrics = agent.values(&format!("run {words}")).exits(0).without_complaint().metrics();
+        let metrics = agent.run(&format!("run {words}")).exits(0).without_diagnostics().metrics();
         names.extend(metrics.keys().into_iter().map(str::to_owned));
         runs += 1;
         (runs >= 2 && names.len() >= self::metrics(&plan)).then_some(())
     });
     assert_eq!(names.len(), metrics(&plan), "{words}: {plan} for {names:?}");
-    let printed = |graph: &str| names.iter().filter(|name| is_of(graph, name)).count();
+    let printed = |graph: &str| names.iter().filter(|name| belongs_to(graph, name)).count();
     for (graph, count) in graphs(&plan) {
         assert_eq!(count, printed(graph), "{words}: {graph} of {names:?}");
     }
@@ -69,7 +69,7 @@ fn assert_counted(agent: &Agent, words: &str) {
 }
 
 #[test]
-fn counts_what_real_runs_post_of_real_containers() {
+fn plan_counts_the_metrics_of_real_containers() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let _apps = group.apps(3);
@@ -79,29 +79,29 @@ fn counts_what_real_runs_post_of_real_containers() {
         "--total sum --total-only --select memory.* --select gc.* --exclude gc.gc_num",
     ] {
         let words = format!("gostats --filter {} --path /stats {options}", group.filter());
-        assert_counted(&Agent::beside(engine), &words);
+        assert_counted(&Agent::with_engine(engine), &words);
     }
 }
 
 #[test]
-fn counts_what_real_runs_of_docker_post() {
+fn plan_counts_the_metrics_of_docker() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let _apps = group.apps(2);
     for options in ["", "--total sum,max --targets-graph --instance-name slot", "--total avg --total-only"] {
-        assert_counted(&Agent::beside(engine), &format!("docker --filter {} {options}", group.filter()));
+        assert_counted(&Agent::with_engine(engine), &format!("docker --filter {} {options}", group.filter()));
     }
 }
 
 #[test]
-fn counts_a_container_that_fails_as_failed_and_not_its_metrics() {
+fn failed_container_counts_as_failed_without_metrics() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let _good = group.app("good");
     let _bad = group.faults(&["status-500"]);
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let words = format!("gostats --filter {} --path /stats --targets-graph", group.filter());
-    let output = agent.values(&format!("plan {words}")).exits(0);
+    let output = agent.run(&format!("plan {words}")).exits(0);
     insta::assert_snapshot!(report(&group, &output), @"
     GRAPH                LABEL                               METRICS
     gostats_targets      Gostats Targets                     2
@@ -119,31 +119,31 @@ fn counts_a_container_that_fails_as_failed_and_not_its_metrics() {
     ---
     mackerel-plugin-wasm: gostats: status-500 (127.0.0.1:PORT): HTTP 500 Internal Server Error instead of 200 OK
     ");
-    let plan = json_of(&agent.values(&format!("plan {words} --json")).exits(0));
+    let plan = json_of(&agent.run(&format!("plan {words} --json")).exits(0));
     assert_eq!((&plan["targets"], &plan["failed"], metrics(&plan)), (&json!(1), &json!(1), 15 + 2));
-    assert!(!agent.state_folder().exists(), "a plan remembers something");
+    assert!(!agent.state_folder().exists(), "a plan wrote state");
 }
 
 fn report(group: &Group, output: &Output) -> String {
     format!("{}---\n{}", output.stdout, group.mask(&mask::ports(&output.stderr)))
 }
 
-/// So many stand-ins for containers, of 15 metrics each.
-fn fleet(count: u8) -> (StandIn, FakeEngine) {
-    let stand_in = StandIn::telling(stats::body(1, 1));
+/// Returns containers with 15 metrics each.
+fn fleet(count: u8) -> (StubTarget, FakeEngine) {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
     let containers =
-        (1..=count).map(|number| container(&format!("api-{number}"), &format!("127.0.0.{number}"), stand_in.port()));
+        (1..=count).map(|number| container(&format!("api-{number}"), &format!("127.0.0.{number}"), stub_target.port()));
     let engine = FakeEngine::with_containers(containers.collect());
-    (stand_in, engine)
+    (stub_target, engine)
 }
 
-/// Words as a shell splits them.
+/// Splits arguments as a shell does.
 fn split(options: &str) -> String {
     let output = Command::new("sh").args(["-c", &format!("printf '%s ' {options}")]).output().expect("a shell");
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// Asserts that each suggestion leaves what it says, which is within what some host has, and says how many there are.
+/// Asserts that each suggestion leaves the announced number, which fits some host. Returns the number of suggestions.
 #[track_caller]
 fn assert_true(agent: &Agent, words: &str) -> usize {
     let before = plan(agent, words);
@@ -154,16 +154,16 @@ fn assert_true(agent: &Agent, words: &str) -> usize {
         let then = metrics(&plan(agent, &format!("{words} {}", split(options))));
         assert_eq!(then, number(&suggestion["metrics"]), "{options} in addition to {words}");
         let helps = |host: &Value| number(&host["over"]) > 0 && then <= number(&host["limit"]);
-        assert!(hosts.iter().any(helps), "{options} leaves {then}, which is no help to {words}");
+        assert!(hosts.iter().any(helps), "{options} leaves {then}, which does not help {words}");
     }
     suggestions.len()
 }
 
 #[test]
-fn says_which_options_help_a_host_with_too_many_metrics() {
-    let (_stand_in, engine) = fleet(20);
-    let agent = Agent::on(&engine.host());
-    let output = agent.values("plan gostats --instance-name name").exits(0).without_complaint();
+fn too_many_metrics_suggests_options() {
+    let (_target, engine) = fleet(20);
+    let agent = Agent::with_docker_host(&engine.host());
+    let output = agent.run("plan gostats --instance-name name").exits(0).without_diagnostics();
     insta::assert_snapshot!(output.stdout, @"
     GRAPH                LABEL                METRICS
     gostats.#.runtime    Gostats.# Runtime    40
@@ -185,14 +185,14 @@ fn says_which_options_help_a_host_with_too_many_metrics() {
 
     Other plugins of the host count too.
     ");
-    assert!(!agent.state_folder().exists(), "a plan remembers something");
+    assert!(!agent.state_folder().exists(), "a plan wrote state");
     assert!(assert_true(&agent, "gostats --instance-name name") > 0);
 }
 
 #[test]
-fn suggests_what_is_true_beside_other_options() {
-    let (_stand_in, engine) = fleet(20);
-    let agent = Agent::on(&engine.host());
+fn suggestions_respect_other_options() {
+    let (_target, engine) = fleet(20);
+    let agent = Agent::with_docker_host(&engine.host());
     for options in [
         "--select memory.* --select gc.*",
         "--exclude gc.* --targets-graph",
@@ -207,29 +207,29 @@ fn suggests_what_is_true_beside_other_options() {
 }
 
 #[test]
-fn tells_people_and_programs_the_same() {
-    let (_stand_in, engine) = fleet(20);
-    let agent = Agent::on(&engine.host());
+fn text_and_json_agree() {
+    let (_target, engine) = fleet(20);
+    let agent = Agent::with_docker_host(&engine.host());
     for options in ["", "--total sum,max --targets-graph", "--total sum --total-only --select memory.*"] {
         let words = format!("gostats --instance-name name {options}");
-        let text = agent.values(&format!("plan {words}")).exits(0).without_complaint().stdout;
+        let text = agent.run(&format!("plan {words}")).exits(0).without_diagnostics().stdout;
         let plan = plan(&agent, &words);
-        // Cells stand two blanks apart, at least.
+        // Cells are at least two blanks apart.
         let cells =
             |line: &str| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join("|");
-        let mut told: Vec<String> = Vec::new();
+        let mut reported: Vec<String> = Vec::new();
         for row in plan["graphs"].as_array().expect("graphs") {
-            told.push(format!("{}|{}|{}", text_of(&row["key"]), text_of(&row["label"]), row["metrics"]));
+            reported.push(format!("{}|{}|{}", text_of(&row["key"]), text_of(&row["label"]), row["metrics"]));
         }
-        told.push(format!("total|{} targets|{}", plan["targets"], plan["metrics"]));
+        reported.push(format!("total|{} targets|{}", plan["targets"], plan["metrics"]));
         for host in plan["hosts"].as_array().expect("hosts") {
             let (limit, over) = (number(&host["limit"]), number(&host["over"]));
             let verdict = if over > 0 { format!("{over} over") } else { format!("{} left", limit - metrics(&plan)) };
             assert_eq!(over, metrics(&plan).saturating_sub(limit), "{plan}");
-            told.push(format!("{} host: {limit} metrics, {verdict}", text_of(&host["kind"])));
+            reported.push(format!("{} host: {limit} metrics, {verdict}", text_of(&host["kind"])));
         }
         for suggestion in plan["suggestions"].as_array().expect("suggestions") {
-            told.push(format!("{}|{}", suggestion["metrics"], text_of(&suggestion["options"])));
+            reported.push(format!("{}|{}", suggestion["metrics"], text_of(&suggestion["options"])));
         }
         let headings = ["GRAPH|LABEL|METRICS", "METRICS|OPTIONS"];
         let prose = |line: &str| line.starts_with("Options that reduce ") || line.starts_with("Other plugins ");
@@ -238,7 +238,7 @@ fn tells_people_and_programs_the_same() {
             .into_iter()
             .filter(|line| !line.is_empty() && !headings.contains(&line.as_str()) && !prose(line))
             .collect();
-        assert_eq!(lines, told, "{text}");
+        assert_eq!(lines, reported, "{text}");
     }
 }
 
@@ -247,20 +247,20 @@ fn text_of(value: &Value) -> &str {
 }
 
 #[test]
-fn says_the_command_that_it_is_of() {
-    let (_stand_in, engine) = fleet(1);
-    let agent = Agent::on(&engine.host());
+fn printed_command_matches_the_options() {
+    let (_target, engine) = fleet(1);
+    let agent = Agent::with_docker_host(&engine.host());
     let plan = plan(&agent, "gostats --instance-name name --select memory.*");
     insta::assert_snapshot!(text_of(&plan["command"]), @"mackerel-plugin-wasm run gostats --instance-name name --select 'memory.*'");
     let words = text_of(&plan["command"]).strip_prefix("mackerel-plugin-wasm ").expect("this program");
-    let _ = agent.values(&split(words)).exits(0).without_complaint();
+    let _ = agent.run(&split(words)).exits(0).without_diagnostics();
 }
 
 #[test]
-fn suggests_nothing_where_there_is_room() {
-    let (_stand_in, engine) = fleet(2);
-    let agent = Agent::on(&engine.host());
-    let output = agent.values("plan gostats --instance-name name").exits(0).without_complaint();
+fn few_metrics_suggest_nothing() {
+    let (_target, engine) = fleet(2);
+    let agent = Agent::with_docker_host(&engine.host());
+    let output = agent.run("plan gostats --instance-name name").exits(0).without_diagnostics();
     insta::assert_snapshot!(output.stdout, @"
     GRAPH                LABEL                METRICS
     gostats.#.runtime    Gostats.# Runtime    4
@@ -280,10 +280,10 @@ fn suggests_nothing_where_there_is_room() {
 }
 
 #[test]
-fn without_targets_counts_none() {
+fn no_targets_count_zero() {
     let engine = FakeEngine::with_containers(Vec::new());
-    let agent = Agent::on(&engine.host());
-    let output = agent.values("plan gostats").exits(0).without_complaint();
+    let agent = Agent::with_docker_host(&engine.host());
+    let output = agent.run("plan gostats").exits(0).without_diagnostics();
     insta::assert_snapshot!(output.stdout, @"
     GRAPH  LABEL      METRICS
     total  0 targets  0
@@ -295,15 +295,14 @@ fn without_targets_counts_none() {
     ");
     let plan = plan(&agent, "gostats");
     assert_eq!((metrics(&plan), &plan["graphs"], &plan["failed"]), (0, &json!([]), &json!(0)));
-    assert!(!agent.state_folder().exists(), "a plan remembers something");
+    assert!(!agent.state_folder().exists(), "a plan wrote state");
 }
 
 #[test]
-fn of_targets_that_fail_counts_them_alone() {
+fn failed_targets_are_counted_separately() {
     let Some(server) = Local::start(Program::Faults, &["status-500"]) else { return };
-    let agent = Agent::alone();
-    let output =
-        agent.values(&format!("plan gostats --target 127.0.0.1:1 --target {} --targets-graph", server.target()));
+    let agent = Agent::without_engine();
+    let output = agent.run(&format!("plan gostats --target 127.0.0.1:1 --target {} --targets-graph", server.target()));
     let output = output.exits(0);
     insta::assert_snapshot!(format!("{}---\n{}", output.stdout, mask::ports(&output.stderr)), @"
     GRAPH            LABEL                                METRICS
@@ -321,9 +320,9 @@ fn of_targets_that_fail_counts_them_alone() {
 }
 
 #[test]
-fn is_refused_what_run_is_refused() {
-    let (_stand_in, engine) = fleet(1);
-    let agent = Agent::on(&engine.host());
+fn invalid_options_are_rejected_as_by_run() {
+    let (_target, engine) = fleet(1);
+    let agent = Agent::with_docker_host(&engine.host());
     for words in [
         "",
         " gostat",
@@ -337,22 +336,22 @@ fn is_refused_what_run_is_refused() {
         " docker --instance-name port",
         " docker --container-port 80",
     ] {
-        let [run, plan] = ["run", "plan"].map(|command| agent.values(&format!("{command}{words}")).exits(2));
+        let [run, plan] = ["run", "plan"].map(|command| agent.run(&format!("{command}{words}")).exits(2));
         assert_eq!((run.stdout, plan.stdout), (String::new(), String::new()), "{words}");
         if words.is_empty() {
-            continue; // Each shows its own help.
+            continue; // The help of each command differs.
         }
         let plan = plan.stderr.replace("mackerel-plugin-wasm plan ", "mackerel-plugin-wasm run ");
-        // Beside the options of run it has one of its own.
+        // It has one option besides those of run.
         assert_eq!(plan.replace(", --json", ""), run.stderr, "{words}");
     }
 }
 
 #[test]
-fn without_an_engine_says_what_run_says() {
-    let agent = Agent::alone();
-    let plan = agent.values("plan docker").exits(1);
-    assert!(!agent.state_folder().exists(), "a plan remembers something");
+fn missing_engine_is_the_error_of_run() {
+    let agent = Agent::without_engine();
+    let plan = agent.run("plan docker").exits(1);
+    assert!(!agent.state_folder().exists(), "a plan wrote state");
     assert_eq!(plan.stdout, "");
-    assert_eq!(plan.stderr, agent.values("run docker").exits(1).stderr);
+    assert_eq!(plan.stderr, agent.run("run docker").exits(1).stderr);
 }

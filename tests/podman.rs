@@ -1,10 +1,10 @@
-//! On a real Podman, which answers in Docker's language with a few words of its own.
+//! Scenarios on a real Podman, whose version of Docker's API differs in details.
 
 use std::time::Duration;
 
 use scenarios::agent::Agent;
 use scenarios::podman::Podman;
-use scenarios::watch::{Around, Look, PERCENT, Watch, let_it_work};
+use scenarios::watch::{Around, Look, PERCENT, Watch, wait_while_it_works};
 
 const MEBIBYTE: f64 = 1_048_576.0;
 
@@ -13,12 +13,12 @@ fn keys(look: &Look) -> Vec<&str> {
 }
 
 #[test]
-fn control_groups_tell_of_podmans_containers_what_they_tell_of_dockers() {
+fn cgroups_report_the_same_stats_as_for_docker() {
     let Some(podman) = Podman::start() else { return };
     let group = podman.group();
     let busy = group.work("busy", "--cpus 0.5 --memory 256m", "-spin -hold 64");
     let watch = Watch::on(&podman, &group, &busy, "cgroup", "--graphs cpu,memory,memory-limit,network");
-    let [around] = Around::all(&[watch], || let_it_work(Duration::from_secs(2)));
+    let [around] = Around::all(&[watch], || wait_while_it_works(Duration::from_secs(2)));
     around.assert_half_a_core("cpuacct_percentage", PERCENT);
     let values = &around.after.values;
     assert!((64.0 * MEBIBYTE..=72.0 * MEBIBYTE).contains(&values["memory.rss"]), "{values:?}");
@@ -27,21 +27,21 @@ fn control_groups_tell_of_podmans_containers_what_they_tell_of_dockers() {
 }
 
 #[test]
-fn the_api_tells_less_and_nothing_is_made_up_for_it() {
+fn api_stats_omit_what_podman_does_not_report() {
     let Some(podman) = Podman::start() else { return };
     let group = podman.group();
     let busy = group.work("busy", "--cpus 0.5 --memory 256m", "-spin -hold 64");
     let watch = Watch::on(&podman, &group, &busy, "api", "--graphs cpu,memory,blkio,memory-limit,restarts,health");
-    let [around] = Around::all(&[watch], || let_it_work(Duration::from_secs(2)));
+    let [around] = Around::all(&[watch], || wait_while_it_works(Duration::from_secs(2)));
     around.assert_half_a_core("cpuacct_percentage", PERCENT);
-    // Of memory, use with all caches and the limit: neither says what is really used.
+    // It reports memory use with all caches and the limit, and neither shows the actual use.
     assert_eq!(keys(&around.before), ["memory_limit.limit", "restarts.count"]);
     let all = ["cpuacct_percentage.system", "cpuacct_percentage.user", "memory_limit.limit", "restarts.count"];
     assert_eq!(keys(&around.after), all);
 }
 
 #[test]
-fn a_container_on_the_hosts_network_prints_no_network() {
+fn host_network_container_has_no_network_metrics() {
     let Some(podman) = Podman::start() else { return };
     let group = podman.group();
     let host = group.work("host", "--network host", "");
@@ -54,11 +54,11 @@ fn a_container_on_the_hosts_network_prints_no_network() {
 }
 
 #[test]
-fn a_published_port_is_found() {
+fn published_port_is_found() {
     let Some(podman) = Podman::start() else { return };
     let group = podman.group();
     let app = group.app("app");
-    let output = Agent::beside(&podman).values(&format!("run gostats --path /stats --filter {}", group.filter()));
-    let output = output.exits(0).without_complaint();
+    let output = Agent::with_engine(&podman).run(&format!("run gostats --path /stats --filter {}", group.filter()));
+    let output = output.exits(0).without_diagnostics();
     assert_eq!(output.metrics().of(&app.key()).len(), 9, "{output}");
 }

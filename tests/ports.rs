@@ -1,75 +1,86 @@
-//! Which port of a container is asked, and at which address.
+//! The port and address at which a container is dialled.
 
 use scenarios::agent::{Agent, Output};
 use scenarios::engine::{Engine, Group};
-use scenarios::{mask, port, stats};
+use scenarios::{mask, port, skip, stats};
 
 fn run(engine: &Engine, group: &Group, options: &str) -> Output {
-    Agent::beside(engine).values(&format!("run gostats --filter {} --path /stats {options}", group.filter()))
+    Agent::with_engine(engine).run(&format!("run gostats --filter {} --path /stats {options}", group.filter()))
 }
 
 #[test]
-fn ipv4_and_ipv6_bindings_with_different_ports_are_one_target_each_at_its_own_address() {
+fn different_ipv4_and_ipv6_ports_are_each_dialled_at_their_address() {
     let Some(engine) = Engine::find() else { return };
+    if !skip::has_ipv6("ports that are bound to IPv6") {
+        return;
+    }
     let group = engine.group();
     let [four, six] = [port::free(), port::free()];
-    // Crosswise: who takes the one family's port to the other's address asks the wrong container.
+    // Crosswise, so that the port of one family at the address of the other belongs to the wrong container.
     let one = group.app_with("one", &format!("--publish 127.0.0.1:{four}:8080 --publish [::1]:{six}:8080"));
     let two = group.app_with("two", &format!("--publish 127.0.0.1:{six}:8080 --publish [::1]:{four}:8080"));
-    let metrics = run(engine, &group, "--instance-name name").exits(0).without_complaint().metrics();
+    let metrics = run(engine, &group, "--instance-name name").exits(0).without_diagnostics().metrics();
     for app in [&one, &two] {
-        let [served] = &app.served()[..] else { panic!("{} was not asked once", app.name()) };
+        let [served] = &app.served()[..] else { panic!("{} did not get one request", app.name()) };
         stats::assert_same(&metrics.of(&format!("gostats.{}", app.name())), &stats::gauges(served));
     }
 }
 
 #[test]
-fn a_port_that_is_bound_to_ipv6_alone_is_asked_there() {
+fn ipv6_only_port_is_dialled_over_ipv6() {
     let Some(engine) = Engine::find() else { return };
+    if !skip::has_ipv6("ports that are bound to IPv6") {
+        return;
+    }
     let group = engine.group();
     let app = group.app_with("six", &format!("--publish [::1]:{}:8080", port::free()));
     assert!(app.address().is_ipv6());
-    let metrics = run(engine, &group, "").exits(0).without_complaint().metrics();
+    let metrics = run(engine, &group, "").exits(0).without_diagnostics().metrics();
     stats::assert_same(&metrics.of(&app.key()), &stats::gauges(&app.last_served()));
 }
 
 #[test]
-fn a_port_that_is_published_twice_is_one_target() {
+fn port_published_twice_is_one_target() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let app = group.app_with("twice", &format!("--publish 8080 --publish 127.0.0.1:{}:8080", port::free()));
-    let metrics = run(engine, &group, "").exits(0).without_complaint().metrics();
+    let metrics = run(engine, &group, "").exits(0).without_diagnostics().metrics();
     assert_eq!(metrics.instances().len(), 1);
-    assert_eq!(app.served().len(), 1, "it was asked more than once");
+    assert_eq!(app.served().len(), 1, "more than one request");
 }
 
 #[test]
-fn of_several_ports_one_must_be_chosen() {
+fn several_ports_require_a_choice() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let several = group.app_with("several", "--publish 9090 --publish 8080 --publish 5353/udp");
     let single = group.app("single");
 
     let output = run(engine, &group, "").exits(0);
-    assert_eq!(output.metrics().instances(), [single.address().port().to_string()], "the other container is printed");
+    assert_eq!(
+        output.metrics().instances(),
+        [single.address().port().to_string()],
+        "only the other container is printed"
+    );
     insta::assert_snapshot!(group.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: several: publishes several ports (8080, 9090): choose one, such as --container-port 8080");
 
-    let metrics = run(engine, &group, "--container-port 8080").exits(0).without_complaint().metrics();
+    let metrics = run(engine, &group, "--container-port 8080").exits(0).without_diagnostics().metrics();
     stats::assert_same(&metrics.of(&several.key()), &stats::gauges(&several.last_served()));
     assert_eq!(metrics.instances().len(), 2);
 }
 
 #[test]
-fn a_container_without_that_port_is_passed_over_in_silence() {
+fn container_without_the_port_is_skipped_silently() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let right = group.app("right");
     let _without = group.app_with("without", "--publish 9090");
     let _udp = group.app_with("udp", "--publish 8080/udp");
     let _nothing = group.app_with("nothing", "");
-    let metrics = run(engine, &group, "--container-port 9999").exits(0).without_complaint().metrics();
+    let metrics = run(engine, &group, "--container-port 9999").exits(0).without_diagnostics().metrics();
     assert_eq!(metrics.count(), 0);
-    let metrics = run(engine, &group, "--filter name=udp --filter name=nothing").exits(0).without_complaint().metrics();
+    let metrics =
+        run(engine, &group, "--filter name=udp --filter name=nothing").exits(0).without_diagnostics().metrics();
     assert_eq!(metrics.count(), 0);
 
     let output = run(engine, &group, "--container-port 8080 --verbose").exits(0);
@@ -82,12 +93,12 @@ fn a_container_without_that_port_is_passed_over_in_silence() {
 }
 
 #[test]
-fn a_paused_container_is_passed_over_in_silence() {
+fn paused_container_is_skipped_silently() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let [awake, paused] = ["awake", "paused"].map(|name| group.app(name));
     paused.pause();
-    let metrics = run(engine, &group, "").exits(0).without_complaint().metrics();
+    let metrics = run(engine, &group, "").exits(0).without_diagnostics().metrics();
     assert_eq!(metrics.instances(), [awake.address().port().to_string()]);
     let output = run(engine, &group, "--verbose").exits(0);
     let [line] = &output.stderr.lines().collect::<Vec<_>>()[..] else { panic!("not one line: {output}") };
@@ -95,24 +106,24 @@ fn a_paused_container_is_passed_over_in_silence() {
 }
 
 #[test]
-fn a_container_in_the_hosts_network_is_asked_at_the_hosts_port() {
+fn host_network_container_is_dialled_at_the_hosts_port() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let port = port::free();
     let app = group.app_in_host_network("host", port);
-    let metrics = run(engine, &group, &format!("--container-port {port}")).exits(0).without_complaint().metrics();
+    let metrics = run(engine, &group, &format!("--container-port {port}")).exits(0).without_diagnostics().metrics();
     stats::assert_same(&metrics.of(&app.key()), &stats::gauges(&app.last_served()));
 
-    let metrics = run(engine, &group, "").exits(0).without_complaint().metrics();
-    assert_eq!(metrics.count(), 0, "nothing says which port is meant");
+    let metrics = run(engine, &group, "").exits(0).without_diagnostics().metrics();
+    assert_eq!(metrics.count(), 0, "the port is not known");
 }
 
 #[test]
-fn an_exposed_port_that_is_not_published_is_asked_at_the_containers_own_address() {
+fn exposed_port_is_dialled_at_the_containers_address() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let app = group.app_with("exposed", "--expose 8080");
     let metrics =
-        run(engine, &group, "--container-port 8080 --instance-name name").exits(0).without_complaint().metrics();
+        run(engine, &group, "--container-port 8080 --instance-name name").exits(0).without_diagnostics().metrics();
     stats::assert_same(&metrics.of(&format!("gostats.{}", app.name())), &stats::gauges(&app.last_served()));
 }

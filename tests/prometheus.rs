@@ -1,4 +1,4 @@
-//! The collector prometheus, on programs that tell their metrics through Prometheus' own client library.
+//! The collector prometheus, on programs with Prometheus' own client library.
 
 use std::fs;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use scenarios::go::Program;
 use scenarios::local::Local;
 use scenarios::{http, mask};
 
-/// Series of the app: as they are printed, and as the app tells them.
+/// Series of the app: their printed name, and their name on the page.
 const GAUGES: [(&str, &str); 3] = [
     ("go_goroutines.value", "go_goroutines"),
     ("promapp_kept_bytes.value", "promapp_kept_bytes"),
@@ -28,89 +28,89 @@ const COUNTERS: [(&str, &str); 8] = [
 
 fn work(app: &Container, query: &str, times: u32) {
     for _ in 0..times {
-        http::get(app.address(), &format!("/work?{query}")).expect("work is done");
+        http::get(app.address(), &format!("/work?{query}")).expect("the work is done");
     }
 }
 
-/// The pages that the app served.
+/// Returns the pages that the app served.
 fn pages(app: &Container) -> Vec<String> {
-    let served = http::get(app.address(), "/served").expect("the app tells");
+    let served = http::get(app.address(), "/served").expect("the app responds");
     serde_json::from_str(&served).expect("an array of texts")
 }
 
-/// The value of a series on a page.
+/// Returns the value of a series on a page.
 #[track_caller]
-fn told(page: &str, series: &str) -> f64 {
+fn reported(page: &str, series: &str) -> f64 {
     let value = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     value.unwrap_or_else(|| panic!("no {series} in {page}")).parse().expect("a number")
 }
 
 #[test]
-fn values_are_those_that_the_app_serves() {
+fn values_are_those_of_the_app() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let apps = ["one", "two"].map(|name| group.prometheus_app(name));
     for (app, times) in apps.iter().zip([3, 5]) {
         work(app, "code=200&path=%2Fa", times);
     }
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let chosen = "--metric promapp_* --metric go_goroutines";
     let command = format!("run prometheus --filter {} {chosen}", group.filter());
 
     let before = Instant::now();
-    let first = agent.values(&command).exits(0).without_complaint();
+    let first = agent.run(&command).exits(0).without_diagnostics();
     let between = Instant::now();
     for (app, times) in apps.iter().zip([2, 7]) {
         work(app, "code=200&path=%2Fa", times);
     }
     let shortest = between.elapsed().as_secs_f64();
-    let second = agent.values(&command).exits(0).without_complaint();
+    let second = agent.run(&command).exits(0).without_diagnostics();
     let longest = before.elapsed().as_secs_f64();
 
     for app in &apps {
         let key = format!("prometheus.{}", app.address().port());
-        let [one, two] = &pages(app)[..] else { panic!("{} was not asked once per run", app.name()) };
+        let [one, two] = &pages(app)[..] else { panic!("{} did not get one request per run", app.name()) };
         for (output, page) in [(&first, one), (&second, two)] {
             let values = output.metrics().of(&key);
             for (metric, series) in GAUGES {
-                assert_eq!(values.get(metric), Some(&told(page, series)), "{metric} in {output}");
+                assert_eq!(values.get(metric), Some(&reported(page, series)), "{metric} in {output}");
             }
         }
         let (first, second) = (first.metrics().of(&key), second.metrics().of(&key));
         assert_eq!((first.len(), second.len()), (GAUGES.len(), GAUGES.len() + COUNTERS.len()), "{first:?} {second:?}");
         for (metric, series) in COUNTERS {
-            let growth = told(two, series) - told(one, series);
+            let growth = reported(two, series) - reported(one, series);
             let rate = second.get(metric).unwrap_or_else(|| panic!("no {metric} in {second:?}"));
             assert!(growth > 0.0 || series.contains("0.1"), "{series} did not grow");
             let allowed = growth / longest..=growth / shortest;
-            assert!(allowed.contains(rate), "{metric} is {rate}, and not in {allowed:?}");
+            assert!(allowed.contains(rate), "{metric}: {rate} is not in {allowed:?}");
         }
     }
 }
 
 #[test]
-fn a_label_can_hold_anything_and_series_stay_apart() {
+fn label_values_can_be_any_text_and_series_stay_distinct() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let app = group.prometheus_app("odd");
-    // The last two are alike once what is illegal in a name is replaced.
+    // The last two become equal when characters that are illegal in a name are replaced.
     let paths = ["%22%5C%0A%7D%20%E6%97%A5", "", "%2Fsame", "_same"];
     for (path, times) in paths.iter().zip(1..) {
         work(&app, &format!("code=200&path={path}"), times);
     }
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let command = format!("run prometheus --filter {} --metric promapp_requests_total", group.filter());
-    let first = agent.values(&command).exits(0);
+    let first = agent.run(&command).exits(0);
     for (path, times) in paths.iter().zip(1..) {
         work(&app, &format!("code=200&path={path}"), times);
     }
-    let second = agent.values(&command).exits(0);
+    let second = agent.run(&command).exits(0);
     let port = app.address().port().to_string();
     insta::assert_snapshot!(group.mask(&mask::ports(&first.stderr)));
     let metrics = second.metrics();
     let keys = metrics.keys().join("\n").replace(&port, "PORT");
     insta::assert_snapshot!(keys);
-    // Each series grew by another number, so none is taken for another: the smallest is the unit.
+    // Each series grows by another number, so none can be taken for another. The smallest growth is the unit.
     let values: Vec<f64> = metrics.of(&format!("prometheus.{port}")).into_values().collect();
     let smallest = values.iter().copied().fold(f64::INFINITY, f64::min);
     let mut shares: Vec<f64> = values.iter().map(|value| (value / smallest).round()).collect();
@@ -121,41 +121,42 @@ fn a_label_can_hold_anything_and_series_stay_apart() {
 #[test]
 fn definitions_are_those_of_the_chosen_metrics() {
     let chosen = "--metric http_requests_total --metric go_goroutines --metric process_*";
-    let output = Agent::alone().definitions(&format!("run prometheus {chosen}")).exits(0).without_complaint();
+    let output =
+        Agent::without_engine().definitions(&format!("run prometheus {chosen}")).exits(0).without_diagnostics();
     assert_eq!(output.stdout, fs::read_to_string("golden/prometheus.meta.txt").expect("the golden file"));
 }
 
 #[test]
-fn what_cannot_be_shown_is_one_line_that_says_how_to_go_on() {
+fn metrics_that_cannot_be_printed_are_one_line_with_the_fix() {
     let Some(app) = Local::start(Program::PromApp, &[]) else { return };
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     let address = app.target().parse().expect("an address");
     for path in 0..250 {
-        http::get(address, &format!("/work?code=200&path=%2F{path}")).expect("work is done");
+        http::get(address, &format!("/work?code=200&path=%2F{path}")).expect("the work is done");
     }
-    let complaint = |options: &str, code: i32| {
-        let output = agent.values(&format!("run prometheus {options} --target {}", app.target())).exits(code);
+    let diagnostic = |options: &str, code: i32| {
+        let output = agent.run(&format!("run prometheus {options} --target {}", app.target())).exits(code);
         assert_eq!(output.stdout, "", "{output}");
         format!("{options}\n    {}", mask::ports(&output.stderr))
     };
-    let complaints = [
-        complaint("", 2),
-        complaint("--metric promapp-requests", 2),
-        complaint("--metric go_goroutines --path metrics", 2),
-        complaint("--metric *", 1),
-        complaint("--metric promapp_latency_seconds", 1),
-        complaint("--metric up", 1),
-        complaint("--metric up --path /served", 1),
-        complaint("--metric up --path /nowhere", 1),
+    let diagnostics = [
+        diagnostic("", 2),
+        diagnostic("--metric promapp-requests", 2),
+        diagnostic("--metric go_goroutines --path metrics", 2),
+        diagnostic("--metric *", 1),
+        diagnostic("--metric promapp_latency_seconds", 1),
+        diagnostic("--metric up", 1),
+        diagnostic("--metric up --path /served", 1),
+        diagnostic("--metric up --path /nowhere", 1),
     ];
-    insta::assert_snapshot!(complaints.concat());
+    insta::assert_snapshot!(diagnostics.concat());
     let narrow = format!("run prometheus --metric promapp_requests_total{{path=\"/7\"}} --target {}", app.target());
-    assert_eq!(agent.values(&narrow).exits(0).without_complaint().stdout, "", "a count shows nothing in its first run");
+    assert_eq!(agent.run(&narrow).exits(0).without_diagnostics().stdout, "", "a counter in its first run");
 }
 
 #[test]
-fn inspect_shows_it_before_anything_is_chosen() {
-    let output = Agent::alone().values("inspect prometheus").exits(0).without_complaint();
+fn inspect_works_before_metrics_are_chosen() {
+    let output = Agent::without_engine().run("inspect prometheus").exits(0).without_diagnostics();
     let (_, graphs) = output.stdout.split_once("\ngraphs\n").expect("a section of graphs");
     insta::assert_snapshot!(graphs.lines().next().unwrap_or_default(), @"  none with the default options: --metric is required, once or more: a name such as go_goroutines, or a prefix such as 'go_*'");
 }

@@ -1,45 +1,45 @@
-//! Counters: growth per minute by the target's own clock, worked out by hand.
+//! Counters: growth per minute by the target's clock, calculated by hand.
 
 use std::time::{Duration, Instant};
 
 use scenarios::agent::{Agent, Metrics};
-use scenarios::stand_in::StandIn;
 use scenarios::stats::{self, COUNTERS, GAUGES};
+use scenarios::stub_target::StubTarget;
 use serde_json::Value;
 
 const SECOND: u64 = 1_000_000_000;
 const NOON: u64 = 1_700_000_000 * SECOND;
 
-/// One agent that asks one stand-in.
+/// An agent with one target.
 struct Pair {
     agent: Agent,
-    stand_in: StandIn,
+    stub_target: StubTarget,
 }
 
 impl Pair {
-    fn telling(first: Value) -> Self {
-        Self { agent: Agent::alone(), stand_in: StandIn::telling(first) }
+    fn serving(first: Value) -> Self {
+        Self { agent: Agent::without_engine(), stub_target: StubTarget::serving(first) }
     }
 
     fn run(&self) -> Metrics {
-        let command = format!("run gostats --target {}", self.stand_in.target());
-        self.agent.values(&command).exits(0).without_complaint().metrics()
+        let command = format!("run gostats --target {}", self.stub_target.target());
+        self.agent.run(&command).exits(0).without_diagnostics().metrics()
     }
 
-    /// The value that each of the six counters is printed with, when all of them are told as this.
+    /// Returns the printed value of the counters if all of them have this value.
     fn growth(&self, body: &Value) -> f64 {
-        self.stand_in.tells(body.clone());
-        let printed = self.run().of(&self.stand_in.key());
+        self.stub_target.serve(body.clone());
+        let printed = self.run().of(&self.stub_target.key());
         assert_eq!(printed.len(), GAUGES.len() + COUNTERS.len(), "{printed:?}");
         let growth = printed["gc.gc_num"];
         assert!(COUNTERS.iter().all(|counter| (printed[*counter] - growth).abs() < 1e-9), "{printed:?}");
         growth
     }
 
-    /// The counters that are printed for this.
+    /// Returns the counters that are printed for this body.
     fn counters(&self, body: &Value) -> Vec<&'static str> {
-        self.stand_in.tells(body.clone());
-        let printed = self.run().of(&self.stand_in.key());
+        self.stub_target.serve(body.clone());
+        let printed = self.run().of(&self.stub_target.key());
         for (gauge, right) in stats::gauges(body) {
             assert!((printed[&gauge] - right).abs() < 1e-9, "{gauge} in {printed:?}");
         }
@@ -49,68 +49,68 @@ impl Pair {
 
 #[track_caller]
 fn assert_is(printed: f64, right: f64) {
-    assert!((printed - right).abs() <= right.abs() * 1e-9, "printed {printed}, right is {right}");
+    assert!((printed - right).abs() <= right.abs() * 1e-9, "printed {printed}, expected {right}");
 }
 
 #[test]
-fn are_absent_at_the_first_sight() {
-    let pair = Pair::telling(stats::body(NOON, 1000));
+fn first_run_has_no_rates() {
+    let pair = Pair::serving(stats::body(NOON, 1000));
     assert_eq!(pair.counters(&stats::body(NOON, 1000)), [""; 0]);
 }
 
 #[test]
-fn after_30_seconds_are_twice_the_growth() {
-    let pair = Pair::telling(stats::body(NOON, 1000));
+fn rate_after_30_seconds_is_twice_the_growth() {
+    let pair = Pair::serving(stats::body(NOON, 1000));
     pair.run();
     assert_is(pair.growth(&stats::body(NOON + 30 * SECOND, 1007)), 14.0);
 }
 
 #[test]
-fn after_60_seconds_are_the_growth() {
-    let pair = Pair::telling(stats::body(NOON, 1000));
+fn rate_after_60_seconds_is_the_growth() {
+    let pair = Pair::serving(stats::body(NOON, 1000));
     pair.run();
     assert_is(pair.growth(&stats::body(NOON + 60 * SECOND, 1007)), 7.0);
 }
 
 #[test]
-fn after_90_seconds_are_two_thirds_of_the_growth() {
-    let pair = Pair::telling(stats::body(NOON, 1000));
+fn rate_after_90_seconds_is_two_thirds_of_the_growth() {
+    let pair = Pair::serving(stats::body(NOON, 1000));
     pair.run();
     assert_is(pair.growth(&stats::body(NOON + 90 * SECOND, 1007)), 4.666_666_666_666_667);
 }
 
 #[test]
-fn after_half_a_second_are_120_times_the_growth() {
-    let pair = Pair::telling(stats::body(NOON, 1000));
+fn rate_after_half_a_second_is_120_times_the_growth() {
+    let pair = Pair::serving(stats::body(NOON, 1000));
     pair.run();
     assert_is(pair.growth(&stats::body(NOON + SECOND / 2, 1007)), 840.0);
 }
 
 #[test]
-fn after_5_hours_are_a_300th_of_the_growth() {
-    let pair = Pair::telling(stats::body(NOON, 1000));
+fn rate_after_5_hours_is_a_300th_of_the_growth() {
+    let pair = Pair::serving(stats::body(NOON, 1000));
     pair.run();
     assert_is(pair.growth(&stats::body(NOON + 5 * 60 * 60 * SECOND, 1007)), 0.023_333_333_333_333_334);
 }
 
 #[test]
-fn of_a_few_nanoseconds_and_of_large_counts_are_exact() {
-    let pair = Pair::telling(stats::body(NOON, 9_007_199_254_740_000));
+fn short_times_and_large_counts_are_exact() {
+    let pair = Pair::serving(stats::body(NOON, 9_007_199_254_740_000));
     pair.run();
     // 100,000,001 ns apart: 600 times the growth, less one part in a hundred million.
     assert_is(pair.growth(&stats::body(NOON + 100_000_001, 9_007_199_254_740_991)), 594_599.994_054);
 }
 
 #[test]
-fn of_a_counter_that_stands_still_are_zero() {
-    let pair = Pair::telling(stats::body(NOON, 1000));
+fn unchanged_counter_is_zero() {
+    let pair = Pair::serving(stats::body(NOON, 1000));
     pair.run();
     assert_is(pair.growth(&stats::body(NOON + 60 * SECOND, 1000)), 0.0);
 }
 
 #[test]
-fn are_between_each_run_and_the_one_before_it() {
-    let pair = Pair::telling(stats::body(NOON, 1000));
+fn rate_is_relative_to_the_previous_run() {
+    let pair = Pair::serving(stats::body(NOON, 1000));
     pair.run();
     assert_is(pair.growth(&stats::body(NOON + 60 * SECOND, 1010)), 10.0);
     assert_is(pair.growth(&stats::body(NOON + 120 * SECOND, 1030)), 20.0);
@@ -118,8 +118,8 @@ fn are_between_each_run_and_the_one_before_it() {
 }
 
 #[test]
-fn of_a_counter_that_fell_are_left_out_and_of_no_other() {
-    let pair = Pair::telling(stats::body(NOON, 1000));
+fn counter_that_fell_is_omitted() {
+    let pair = Pair::serving(stats::body(NOON, 1000));
     pair.run();
     let mut fallen = stats::body(NOON + 60 * SECOND, 1060);
     fallen["heap_released"] = 999.into();
@@ -131,24 +131,24 @@ fn of_a_counter_that_fell_are_left_out_and_of_no_other() {
         "runtime.cgo_call_num",
     ];
     assert_eq!(pair.counters(&fallen), printed);
-    // The fall is over: from 999 to 1120 in the next minute, and from 1060 for the others.
-    pair.stand_in.tells(stats::body(NOON + 120 * SECOND, 1120));
-    let next = pair.run().of(&pair.stand_in.key());
+    // Growth again: from 999 to 1120 in the next minute, and from 1060 for the others.
+    pair.stub_target.serve(stats::body(NOON + 120 * SECOND, 1120));
+    let next = pair.run().of(&pair.stub_target.key());
     assert_is(next["heap.heap_released"], 121.0);
     assert_is(next["gc.gc_num"], 60.0);
 }
 
 #[test]
-fn are_left_out_when_the_targets_clock_goes_back() {
-    let pair = Pair::telling(stats::body(NOON, 1000));
+fn rates_are_omitted_if_the_targets_clock_goes_back() {
+    let pair = Pair::serving(stats::body(NOON, 1000));
     pair.run();
     assert_eq!(pair.counters(&stats::body(NOON - 60 * SECOND, 1060)), [""; 0]);
     assert_is(pair.growth(&stats::body(NOON, 1120)), 60.0);
 }
 
 #[test]
-fn are_left_out_when_the_targets_clock_stands_still() {
-    let pair = Pair::telling(stats::body(NOON, 1000));
+fn rates_are_omitted_if_the_targets_clock_stands_still() {
+    let pair = Pair::serving(stats::body(NOON, 1000));
     pair.run();
     assert_eq!(pair.counters(&stats::body(NOON, 1060)), [""; 0]);
     assert_eq!(pair.counters(&stats::body(NOON, 1000)), [""; 0]);
@@ -156,49 +156,49 @@ fn are_left_out_when_the_targets_clock_stands_still() {
 }
 
 #[test]
-fn are_by_the_hosts_clock_when_the_target_tells_no_time() {
+fn rates_use_the_hosts_clock_if_the_target_has_no_time() {
     let mut body = stats::body(NOON, 1000);
     body.as_object_mut().expect("an object").remove("time");
-    let pair = Pair::telling(body.clone());
+    let pair = Pair::serving(body.clone());
     let before = Instant::now();
     pair.run();
     let between = Instant::now();
     body["gc_num"] = 1060.into();
-    pair.stand_in.tells(body);
+    pair.stub_target.serve(body);
     let pause = between.elapsed();
-    let printed = pair.run().of(&pair.stand_in.key())["gc.gc_num"];
-    // Grown by 60 in no more than the time from the first run's start, and in no less than the time between both runs.
+    let printed = pair.run().of(&pair.stub_target.key())["gc.gc_num"];
+    // Growth of 60 in at most the time since the first run's start, and at least the time between both runs.
     let per_minute = |time: Duration| 3600.0 / time.as_secs_f64();
     assert!((per_minute(before.elapsed())..=per_minute(pause)).contains(&printed), "{printed}");
 }
 
 #[test]
-fn of_metrics_that_the_target_does_not_tell_are_absent_and_the_others_are_there() {
+fn missing_metric_is_omitted_and_others_are_printed() {
     let mut old = stats::body(NOON, 1000);
     for unknown in ["gc_num", "heap_sys"] {
         old.as_object_mut().expect("an object").remove(unknown);
     }
-    let pair = Pair::telling(old.clone());
-    let printed = pair.run().of(&pair.stand_in.key());
+    let pair = Pair::serving(old.clone());
+    let printed = pair.run().of(&pair.stub_target.key());
     assert_eq!(printed.len(), GAUGES.len() - 1, "{printed:?}");
-    // Told at last, it is seen for the first time.
-    pair.stand_in.tells(stats::body(NOON + 60 * SECOND, 1000));
-    let printed = pair.run().of(&pair.stand_in.key());
+    // It is reported again, and so for the first time.
+    pair.stub_target.serve(stats::body(NOON + 60 * SECOND, 1000));
+    let printed = pair.run().of(&pair.stub_target.key());
     assert_eq!(printed.len(), GAUGES.len() + COUNTERS.len() - 1, "{printed:?}");
     assert!(!printed.contains_key("gc.gc_num"));
 }
 
 #[test]
-fn and_gauges_are_printed_in_plain_decimals_however_large_or_small() {
+fn values_are_printed_as_plain_decimals() {
     let mut body = stats::body(NOON, 1000);
     body["memory_alloc"] = serde_json::json!(1e30);
     body["memory_sys"] = u64::MAX.into();
     body["goroutine_num"] = 0.into();
     body["gc_per_second"] = serde_json::json!(0.000_000_001_25);
     body["gc_pause_per_second"] = serde_json::json!(-0.0);
-    let pair = Pair::telling(body);
+    let pair = Pair::serving(body);
     let output =
-        pair.agent.values(&format!("run gostats --target {}", pair.stand_in.target())).exits(0).without_complaint();
+        pair.agent.run(&format!("run gostats --target {}", pair.stub_target.target())).exits(0).without_diagnostics();
     assert_eq!(output.metrics().count(), GAUGES.len());
     let values: Vec<_> =
         output.stdout.lines().map(|line| line.split('.').skip(2).collect::<Vec<_>>().join(".")).collect();

@@ -1,10 +1,10 @@
-//! README.md and README.ja.md: they say the same, and what they say works. No engine runs here.
+//! README.md and README.ja.md have the same content, and their commands work. No engine runs here.
 
 use std::fs;
 
 use scenarios::agent::Agent;
 
-/// The blocks of code in a text, with their languages.
+/// Returns the blocks of code in a text, with their languages.
 fn blocks(text: &str) -> Vec<&str> {
     text.split("```").skip(1).step_by(2).collect()
 }
@@ -13,13 +13,13 @@ fn both() -> [String; 2] {
     ["../README.md", "../README.ja.md"].map(|path| fs::read_to_string(path).expect("a README"))
 }
 
-/// The lines of a text that begin with this, in their number.
+/// Returns the number of lines that begin with this.
 fn count(text: &str, start: &str) -> usize {
     text.lines().filter(|line| line.starts_with(start)).count()
 }
 
 #[test]
-fn both_languages_have_the_same_commands_and_parts() {
+fn languages_have_the_same_commands_and_sections() {
     let [english, japanese] = both();
     assert!(blocks(&english).len() > 10, "{:?}", blocks(&english));
     assert_eq!(blocks(&english), blocks(&japanese));
@@ -29,8 +29,8 @@ fn both_languages_have_the_same_commands_and_parts() {
 }
 
 #[test]
-fn both_languages_list_each_option_of_run() {
-    let help = Agent::alone().values("run gostats --help").exits(0).without_complaint().stdout;
+fn languages_list_every_option_of_run() {
+    let help = Agent::without_engine().run("run gostats --help").exits(0).without_diagnostics().stdout;
     let flag = |line: &str| line.split_whitespace().find(|word| word.starts_with("--")).map(str::to_owned);
     let flags: Vec<String> = help.lines().filter(|line| line.trim_start().starts_with('-')).filter_map(flag).collect();
     assert!(flags.len() > 15, "{flags:?}");
@@ -41,14 +41,14 @@ fn both_languages_list_each_option_of_run() {
 }
 
 #[test]
-fn the_commands_that_need_no_container_work_as_they_stand() {
+fn commands_without_containers_work_as_written() {
     let [english, _] = both();
     let commands = blocks(&english).into_iter().flat_map(str::lines);
     let commands = commands.filter_map(|line| line.strip_prefix("mackerel-plugin-wasm "));
     let mut worked = 0;
     for command in commands.filter(|command| ["conf ", "dashboard "].iter().any(|word| command.starts_with(word))) {
         let (arguments, file) = command.rsplit_once(" > ").expect("into a file");
-        let output = Agent::alone().values(&arguments.replace('\'', "")).exits(0).without_complaint();
+        let output = Agent::without_engine().run(&arguments.replace('\'', "")).exits(0).without_diagnostics();
         assert!(output.stdout.len() > 100, "{file}: {output}");
         worked += 1;
     }
@@ -56,7 +56,7 @@ fn the_commands_that_need_no_container_work_as_they_stand() {
 }
 
 #[test]
-fn the_picture_is_there() {
+fn image_exists() {
     let picture = fs::read_to_string("../docs/gostats.svg").expect("the picture");
     // Twelve targets and their sum.
     assert_eq!(picture.matches("fill=\"none\"").count(), 13);

@@ -1,4 +1,4 @@
-//! The collector redis: on a real Redis in containers, and on servers that are none.
+//! The collector redis, on a real Redis in containers and on servers that are not Redis.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,27 +17,27 @@ use tempfile::NamedTempFile;
 
 const PASSWORD: &str = "a-s3cret-of-its-own";
 
-/// What Redis' own client gets for a command.
-fn ask(redis: &Container, command: &str) -> String {
+/// Returns the response of redis-cli to a command.
+fn redis_cli(redis: &Container, command: &str) -> String {
     let address = redis.address();
     let output = Command::new("redis-cli")
         .args(["-h", &address.ip().to_string(), "-p", &address.port().to_string()])
         .args(command.split_whitespace())
         .output()
-        .expect("redis-cli is where redis-server is");
+        .expect("redis-cli can be started");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The numbers of `INFO`.
+/// Returns the numbers of `INFO`.
 fn info(redis: &Container) -> BTreeMap<String, f64> {
     let number = |line: &str| {
         let (name, value) = line.trim_end().split_once(':')?;
         Some((name.to_owned(), value.parse().ok()?))
     };
-    ask(redis, "INFO").lines().filter_map(number).collect()
+    redis_cli(redis, "INFO").lines().filter_map(number).collect()
 }
 
-/// What is printed of a Redis, with the keys of mackerel-plugin-redis.
+/// Returns the metrics of a Redis by the keys of mackerel-plugin-redis.
 fn printed(output: &Output, redis: &Container) -> BTreeMap<String, f64> {
     output.metrics().of(&format!("redis.{}", redis.address().port()))
 }
@@ -49,99 +49,102 @@ fn secret(text: &str) -> NamedTempFile {
 }
 
 #[test]
-fn values_are_those_that_info_tells() {
+fn values_are_those_of_info() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let Some(small) = group.redis("small", "") else { return };
     let Some(large) = group.redis("large", "--maxmemory 64mb --maxclients 200 --databases 20") else { return };
-    ask(&small, "SET one 1");
-    ask(&large, "MSET one 1 two 2 three 3");
-    ask(&large, "-n 15 SET four 4 EX 1000");
-    let agent = Agent::beside(engine);
+    redis_cli(&small, "SET one 1");
+    redis_cli(&large, "MSET one 1 two 2 three 3");
+    redis_cli(&large, "-n 15 SET four 4 EX 1000");
+    let agent = Agent::with_engine(engine);
     let command = format!("run redis --filter {}", group.filter());
 
     let before = Instant::now();
-    let first = agent.values(&command).exits(0).without_complaint();
+    let first = agent.run(&command).exits(0).without_diagnostics();
     let between = Instant::now();
-    ask(&small, "GET one");
+    redis_cli(&small, "GET one");
     for key in ["one", "two", "absent"] {
-        ask(&large, &format!("GET {key}"));
+        redis_cli(&large, &format!("GET {key}"));
     }
     let shortest = between.elapsed().as_secs_f64();
-    let second = agent.values(&command).exits(0).without_complaint();
+    let second = agent.run(&command).exits(0).without_diagnostics();
     let longest = before.elapsed().as_secs_f64();
 
     for (redis, keys, expires, hits, misses) in [(&small, 1.0, 0.0, 1.0, 0.0), (&large, 4.0, 1.0, 2.0, 1.0)] {
-        let (one, two, told) = (printed(&first, redis), printed(&second, redis), info(redis));
+        let (one, two, reported) = (printed(&first, redis), printed(&second, redis), info(redis));
         assert_eq!((two["keys.keys"], two["keys.expires"]), (keys, expires), "{second}");
-        // The collector itself, and nobody else.
+        // Only the collector itself.
         assert_eq!(two["clients.connected_clients"].to_bits(), 1_f64.to_bits(), "{second}");
-        assert_eq!(two["capacity.percentage_of_clients"].to_bits(), (100.0 / told["maxclients"]).to_bits(), "{second}");
+        assert_eq!(
+            two["capacity.percentage_of_clients"].to_bits(),
+            (100.0 / reported["maxclients"]).to_bits(),
+            "{second}"
+        );
         for name in ["used_memory", "used_memory_rss", "used_memory_peak", "used_memory_lua"] {
-            let (value, told) = (two[&format!("memory.{name}")], told[name]);
-            assert!((told / 2.0..told * 2.0).contains(&value), "{name} is {value}, and {told} by INFO");
+            let (value, reported) = (two[&format!("memory.{name}")], reported[name]);
+            assert!((reported / 2.0..reported * 2.0).contains(&value), "{name} is {value}, and {reported} by INFO");
         }
-        assert!((0.0..=told["uptime_in_seconds"]).contains(&two["uptime.uptime_in_seconds"]), "{second}");
+        assert!((0.0..=reported["uptime_in_seconds"]).contains(&two["uptime.uptime_in_seconds"]), "{second}");
         let per_minute = |count: f64| count * 60.0 / longest..=count * 60.0 / shortest;
         for (metric, growth) in [("keyspace.keyspace_hits", hits), ("keyspace.keyspace_misses", misses)] {
             assert!(per_minute(growth).contains(&two[metric]), "{metric} is {} in {second}", two[metric]);
         }
-        assert!(!one.contains_key("keyspace.keyspace_hits"), "a count has no growth yet: {first}");
+        assert!(!one.contains_key("keyspace.keyspace_hits"), "a counter in the first run: {first}");
         assert_eq!(two["keys.evicted_keys"].to_bits(), 0_f64.to_bits(), "{second}");
         assert!(two["queries.total_commands_processed"] > 0.0, "{second}");
         assert!(two["connections.total_connections_received"] > 0.0, "{second}");
     }
     let share = printed(&second, &large)["capacity.percentage_of_memory"];
     let expected = printed(&second, &large)["memory.used_memory"] / (64.0 * 1024.0 * 1024.0) * 100.0;
-    assert!((share - expected).abs() < 1e-6, "{share} and not {expected}: {second}");
+    assert!((share - expected).abs() < 1e-6, "{share} instead of {expected}: {second}");
     assert!(!printed(&second, &small).contains_key("capacity.percentage_of_memory"), "no limit, no share: {second}");
 }
 
 #[test]
-fn a_replica_and_a_cluster_are_told_too() {
+fn replica_and_cluster_are_reported() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let Some(cluster) = group.redis("cluster", "--cluster-enabled yes") else { return };
     let Some(main) = group.redis("main", "--repl-diskless-sync-delay 0") else { return };
     let Some(_replica) = group.redis_replica("replica", &main) else { return };
-    wait::until("the replica is told of", || ask(&main, "INFO").contains("state=online").then_some(()));
+    wait::until("the replica is reported", || redis_cli(&main, "INFO").contains("state=online").then_some(()));
     let names = [&cluster, &main].map(|redis| format!("--filter name={}", redis.name())).join(" ");
-    let output = Agent::beside(engine).values(&format!("run redis --filter {} {names}", group.filter()));
-    let output = output.exits(0).without_complaint();
+    let output = Agent::with_engine(engine).run(&format!("run redis --filter {} {names}", group.filter()));
+    let output = output.exits(0).without_diagnostics();
     let main = printed(&output, &main);
     assert_eq!(main["clients.connected_slaves"].to_bits(), 1_f64.to_bits(), "{output}");
     assert!((0.0..=10.0).contains(&main["lag.slave0_lag"]), "{output}");
     assert!((0.0..1000.0).contains(&main["offset_delay.slave0_offset_delay"]), "{output}");
-    let told = ask(&cluster, "CLUSTER INFO");
+    let reported = redis_cli(&cluster, "CLUSTER INFO");
     let cluster = printed(&output, &cluster);
-    assert!(told.contains("cluster_state:fail") && told.contains("cluster_known_nodes:1"), "{told}");
+    assert!(reported.contains("cluster_state:fail") && reported.contains("cluster_known_nodes:1"), "{reported}");
     assert_eq!((cluster["cluster_state.cluster_state"], cluster["cluster.cluster_known_nodes"]), (0.0, 1.0));
     assert_eq!(main.keys().find(|key| key.starts_with("cluster")), None, "{output}");
 }
 
 #[test]
-fn a_password_opens_and_is_shown_nowhere() {
+fn password_is_accepted_and_never_shown() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let Some(_one) = group.redis("one", &format!("--requirepass {PASSWORD}")) else { return };
     let (right, wrong) = (secret(PASSWORD), secret("another-s3cret"));
-    let agent = Agent::beside(engine);
-    let run = |options: &str, code: i32| {
-        agent.values(&format!("run redis --filter {} {options}", group.filter())).exits(code)
-    };
+    let agent = Agent::with_engine(engine);
+    let run =
+        |options: &str, code: i32| agent.run(&format!("run redis --filter {} {options}", group.filter())).exits(code);
     let file = |file: &NamedTempFile| format!("--password-file {}", file.path().display());
 
-    let opened = run(&file(&right), 0).without_complaint();
+    let opened = run(&file(&right), 0).without_diagnostics();
     assert!(opened.metrics().count() > 10, "{opened}");
-    let named = run(&format!("{} --username default", file(&right)), 0).without_complaint();
+    let named = run(&format!("{} --username default", file(&right)), 0).without_diagnostics();
     assert_eq!(named.metrics().keys(), opened.metrics().keys().into_iter().collect::<Vec<_>>());
-    let refused = [run("", 1), run(&file(&wrong), 1), run(&format!("{} --username nobody", file(&right)), 1)];
-    let complaints = refused.each_ref().map(|output| group.mask(&mask::ports(&output.stderr)));
-    insta::assert_snapshot!(complaints.concat());
+    let rejected = [run("", 1), run(&file(&wrong), 1), run(&format!("{} --username nobody", file(&right)), 1)];
+    let diagnostics = rejected.each_ref().map(|output| group.mask(&mask::ports(&output.stderr)));
+    insta::assert_snapshot!(diagnostics.concat());
 
-    let inspected = agent.values("inspect redis").exits(0);
-    let helped = agent.values(&format!("run redis {} --help", file(&right))).exits(0);
-    let mut shown: Vec<String> = refused
+    let inspected = agent.run("inspect redis").exits(0);
+    let helped = agent.run(&format!("run redis {} --help", file(&right))).exits(0);
+    let mut shown: Vec<String> = rejected
         .iter()
         .chain([&opened, &named, &inspected, &helped])
         .flat_map(|o| [o.stdout.clone(), o.stderr.clone()])
@@ -157,29 +160,30 @@ fn a_password_opens_and_is_shown_nowhere() {
 }
 
 #[test]
-fn a_user_needs_no_more_than_info() {
+fn user_needs_only_the_permission_for_info() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let user = format!("--user default off --user monitor on >{PASSWORD} +info");
     let Some(_redis) = group.redis("users", &user) else { return };
     let file = secret(PASSWORD);
     let command = format!("run redis --filter {} --username monitor --password-file", group.filter());
-    let output = Agent::beside(engine).values(&format!("{command} {}", file.path().display()));
-    assert!(output.exits(0).without_complaint().metrics().count() > 10);
+    let output = Agent::with_engine(engine).run(&format!("{command} {}", file.path().display()));
+    assert!(output.exits(0).without_diagnostics().metrics().count() > 10);
 }
 
 #[test]
-fn a_password_that_nobody_asked_for_is_told() {
+fn unexpected_password_is_reported() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let Some(_redis) = group.redis("open", "") else { return };
     let file = secret(PASSWORD);
     let command = format!("run redis --filter {} --password-file {}", group.filter(), file.path().display());
-    let output = Agent::beside(engine).values(&command).exits(1);
+    let output = Agent::with_engine(engine).run(&command).exits(1);
     insta::assert_snapshot!(group.mask(&mask::ports(&output.stderr)));
 }
 
-/// A server that sends this to everyone, and then this again and again where it is not empty, and what it was sent itself.
+/// Starts a server that sends `first` and then `again` repeatedly, unless it is empty. Returns the data that it
+/// received.
 fn sending(first: &'static str, again: &'static str) -> (SocketAddr, thread::JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
@@ -190,19 +194,19 @@ fn sending(first: &'static str, again: &'static str) -> (SocketAddr, thread::Joi
         got.truncate(length);
         let _ = stream.write_all(first.as_bytes());
         let part = again.repeat(1000);
-        // Until the caller has had enough, or a hundred times what it may want.
+        // Until the client disconnects, or a hundred times the size that it may read.
         let mut sent = 0;
         while !again.is_empty() && sent < 100 << 20 && stream.write_all(part.as_bytes()).is_ok() {
             sent += part.len();
         }
-        assert!(sent < 50 << 20, "everything was read");
+        assert!(sent < 50 << 20, "the client read everything");
         got.extend(read_rest(stream));
         got
     };
     (address, thread::spawn(serve))
 }
 
-/// What still comes, once the server has said all that it has to say.
+/// Reads the rest of a connection after the server has sent everything.
 fn read_rest(mut stream: TcpStream) -> Vec<u8> {
     let _ = stream.shutdown(std::net::Shutdown::Write);
     let mut rest = Vec::new();
@@ -211,11 +215,11 @@ fn read_rest(mut stream: TcpStream) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_no_redis_is_one_line_and_gets_no_password() {
+fn server_that_is_not_redis_is_one_line_and_gets_no_password() {
     let file = secret(PASSWORD);
     let password = format!("--password-file {}", file.path().display());
-    let agent = Agent::alone();
-    let mut complaints = String::new();
+    let agent = Agent::without_engine();
+    let mut diagnostics = String::new();
     for (first, again) in [
         ("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", ""),
         ("-LOADING Redis is loading the dataset in memory\r\n", ""),
@@ -232,30 +236,30 @@ fn what_is_no_redis_is_one_line_and_gets_no_password() {
     ] {
         for options in ["", &password] {
             let (address, server) = sending(first, again);
-            let output = agent.values(&format!("run redis --target {address} {options}")).exits(1);
+            let output = agent.run(&format!("run redis --target {address} {options}")).exits(1);
             assert_eq!((output.stdout.as_str(), output.stderr.lines().count()), ("", 1), "{output}");
-            let got = server.join().expect("the server ends");
+            let got = server.join().expect("the server thread ends");
             let is_redis =
                 first.starts_with(['+', '-', '$']) && !first.contains("100") && !first.contains("4294967295");
             assert!(!output.stderr.contains(PASSWORD), "{output}");
             assert!(is_redis || !String::from_utf8_lossy(&got).contains(PASSWORD), "{first:?} got the password");
             let what = if first.is_empty() { again } else { first }.escape_debug().take(40).collect::<String>();
             let with = if options.is_empty() { "" } else { ", with a password" };
-            let _ = write!(complaints, "'{what}'{with}\n    {}", mask::ports(&output.stderr));
+            let _ = write!(diagnostics, "'{what}'{with}\n    {}", mask::ports(&output.stderr));
         }
     }
-    insta::assert_snapshot!(complaints);
+    insta::assert_snapshot!(diagnostics);
 }
 
 #[test]
 fn definitions_are_those_of_mackerel_plugin_redis() {
-    let output = Agent::alone().definitions("run redis").exits(0).without_complaint();
+    let output = Agent::without_engine().definitions("run redis").exits(0).without_diagnostics();
     let graphs = |text: &str| -> Value {
         let (_, json) = text.split_once('\n').expect("two lines");
         serde_json::from_str::<Value>(json).expect("JSON")["graphs"].take()
     };
     let mut ours = graphs(&output.stdout);
-    // It defines these only where there are replicas, one line for each; of which nothing is known without a target.
+    // These are defined only if there are replicas, one line for each, which are unknown without a target.
     let replicas = ["redis.#.lag", "redis.#.offset_delay"].map(|key| {
         let graph = ours.as_object_mut().expect("an object").remove(key).expect("a graph of replicas");
         format!("{key}: {graph}\n")
@@ -268,7 +272,7 @@ fn definitions_are_those_of_mackerel_plugin_redis() {
 }
 
 #[test]
-fn a_user_name_without_a_password_is_refused() {
-    let output = Agent::alone().values("run redis --target 127.0.0.1:1 --username monitor").exits(2);
+fn user_name_without_a_password_is_rejected() {
+    let output = Agent::without_engine().run("run redis --target 127.0.0.1:1 --username monitor").exits(2);
     insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: redis: --username 'monitor' requires --password-file");
 }

@@ -1,7 +1,8 @@
-//! Collectors that come from a registry: a real one, with a login and without, and others that do what no real one does on demand.
+//! Collectors from registries: a real one, with and without a login, and fake ones with faults.
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::mem;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
@@ -19,7 +20,7 @@ use scenarios::{mask, port};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// An author and an operator on one machine: files to ship, a folder to install into, and what docker keeps.
+/// An author and an operator on one machine: files to push, a folder to install into, and docker's configuration.
 struct Shipping {
     agent: Agent,
     folder: TempDir,
@@ -28,40 +29,41 @@ struct Shipping {
 impl Shipping {
     fn new() -> Self {
         let folder = TempDir::new().expect("a temporary folder");
-        let agent = Agent::alone()
-            .with("DOCKER_CONFIG", folder.path())
-            .with("MACKEREL_PLUGIN_WASM_STORE", folder.path().join("store"))
-            .with("PATH", format!("{}:/usr/bin:/bin", folder.path().display()));
+        let agent = Agent::without_engine()
+            .with_env("DOCKER_CONFIG", folder.path())
+            .with_env("MACKEREL_PLUGIN_WASM_STORE", folder.path().join("store"))
+            .with_env("PATH", format!("{}:/usr/bin:/bin", folder.path().display()));
         let shipping = Self { agent, folder };
         shipping.file("strange.wasm", &named("strange"));
         shipping
     }
 
-    /// Writes a file, and gives its path.
+    /// Writes a file and returns its path.
     fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.folder.path().join(name);
         fs::write(&path, bytes).expect("a file in a folder of our own");
         path
     }
 
-    /// Makes a helper of docker's, called `here`, that answers by these commands.
+    /// Creates a credential helper of docker, called `here`, with these commands.
     fn helper(&self, commands: &str) {
         let text = self.file("helper.txt", format!("#!/bin/sh\ncat >/dev/null\n{commands}\n").as_bytes());
-        // By another process: a program cannot be started while somebody has it open to write, as a child of another scenario might.
+        // Through another process: a program cannot be started while a process has it open for writing, such as a child
+        // of another scenario.
         let mut install = Command::new("install");
         install.args(["-m", "755"]).arg(text).arg(self.folder.path().join("docker-credential-here"));
         assert!(install.status().expect("install").success());
     }
 
     fn install(&self, reference: &str) -> Output {
-        self.agent.values(&format!("install {reference}"))
+        self.agent.run(&format!("install {reference}"))
     }
 
     fn push(&self, name: &str, reference: &str) -> Output {
-        self.agent.values(&format!("push {} {reference}", self.folder.path().join(name).display()))
+        self.agent.run(&format!("push {} {reference}", self.folder.path().join(name).display()))
     }
 
-    /// The component's digest that is pinned.
+    /// Returns the pinned digest of the component.
     fn pinned(&self) -> String {
         let pin = fs::read_to_string(self.folder.path().join("store/strange.json")).expect("a pin");
         let pin: Value = serde_json::from_str(&pin).expect("JSON");
@@ -74,7 +76,7 @@ impl Shipping {
     }
 }
 
-/// The line of an output that begins with this, without it.
+/// Returns the rest of the line that begins with this key.
 #[track_caller]
 fn value<'o>(output: &'o Output, key: &str) -> &'o str {
     let line = output.stdout.lines().find_map(|line| line.strip_prefix(key));
@@ -89,33 +91,33 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_tag_is_resolved_once_and_what_runs_is_what_was_installed() {
+fn tag_is_resolved_at_install_time() {
     let Some(registry) = Registry::start() else { return };
     let shipping = Shipping::new();
     let tag = format!("{}/team/strange:1", registry.address());
     let [first, second] = [named("strange"), padded(named("strange"), 100)];
     shipping.file("second.wasm", &second);
 
-    let pushed = shipping.push("strange.wasm", &tag).exits(0).without_complaint();
+    let pushed = shipping.push("strange.wasm", &tag).exits(0).without_diagnostics();
     let one = value(&pushed, "digest ").to_owned();
     assert_eq!(value(&pushed, "component "), format!("sha256:{}", sha256(&first)));
     let manifest = http::get(registry.address(), &format!("/v2/team/strange/manifests/{one}")).expect("a manifest");
     assert_eq!(one, format!("sha256:{}", sha256(manifest.as_bytes())), "{manifest}");
 
-    let installed = shipping.install(&format!("oci://{tag}")).exits(0).without_complaint();
+    let installed = shipping.install(&format!("oci://{tag}")).exits(0).without_diagnostics();
     assert!(value(&installed, "origin ").starts_with(&format!("oci://{tag}@{one}, ")), "{installed}");
     assert_eq!(value(&installed, "digest "), format!("sha256:{}", sha256(&first)));
     assert_eq!(shipping.pinned(), sha256(&first));
 
     let two = value(&shipping.push("second.wasm", &format!("oci://{tag}")).exits(0), "digest ").to_owned();
     assert_ne!(one, two);
-    assert_eq!(shipping.pinned(), sha256(&first), "the tag leads elsewhere now, the pin does not");
-    let again = shipping.install(&tag).exits(0).without_complaint();
+    assert_eq!(shipping.pinned(), sha256(&first), "the pin changed with the tag");
+    let again = shipping.install(&tag).exits(0).without_diagnostics();
     assert_eq!(shipping.pinned(), sha256(&second));
-    let _ = shipping.install(&format!("oci://{tag}@{one}")).exits(0).without_complaint();
-    assert_eq!(shipping.pinned(), sha256(&first), "by its digest, the old one can still be had");
+    let _ = shipping.install(&format!("oci://{tag}@{one}")).exits(0).without_diagnostics();
+    assert_eq!(shipping.pinned(), sha256(&first), "the old one is still available by digest");
     let without_tag = tag.strip_suffix(":1").expect("a tag");
-    let _ = shipping.install(&format!("oci://{without_tag}@{two}")).exits(0).without_complaint();
+    let _ = shipping.install(&format!("oci://{without_tag}@{two}")).exits(0).without_diagnostics();
     assert_eq!(shipping.pinned(), sha256(&second));
 
     let head = again.stdout.lines().take(4).collect::<Vec<_>>().join("\n");
@@ -123,7 +125,7 @@ fn a_tag_is_resolved_once_and_what_runs_is_what_was_installed() {
 }
 
 #[test]
-fn what_a_registry_keeps_is_what_others_understand() {
+fn pushed_artifact_follows_the_oci_conventions() {
     let Some(registry) = Registry::start() else { return };
     let shipping = Shipping::new();
     let _ = shipping.push("strange.wasm", &format!("{}/strange:1", registry.address())).exits(0);
@@ -134,7 +136,7 @@ fn what_a_registry_keeps_is_what_others_understand() {
     assert_eq!(config["layerDigests"], json!([format!("sha256:{}", sha256(&named("strange")))]));
     let names = |side: &str| -> Vec<String> {
         let names = config["component"][side].as_array().expect("a list").iter();
-        // The contract's version is the component's own matter.
+        // The version of the contract depends on the component.
         let names = names.map(|name| name.as_str().expect("a name").split('@').next().expect("a name").to_owned());
         names.collect()
     };
@@ -150,7 +152,7 @@ fn what_a_registry_keeps_is_what_others_understand() {
 }
 
 #[test]
-fn the_login_is_that_of_docker() {
+fn login_is_that_of_docker() {
     let Some(registry) = Registry::with_login() else { return };
     let shipping = Shipping::new();
     let address = registry.address();
@@ -163,21 +165,21 @@ fn the_login_is_that_of_docker() {
     let config = |config: Value| drop(shipping.file("config.json", config.to_string().as_bytes()));
 
     let without = refused();
-    // "ali:wrong", in Base64.
+    // Base64 of "ali:wrong".
     config(json!({"auths": {address.to_string(): {"auth": "YWxpOndyb25n"}}}));
     let wrong = refused();
     config(json!({"auths": {"registry.example.com": {"auth": "YWxpOm9wZW4gc2VzYW1l"}}}));
     let of_another = refused();
-    assert_eq!(of_another, without, "the login of another registry is not shown to this one");
+    assert_eq!(of_another, without, "the login of another registry was sent");
     config(json!({"auths": {address.to_string(): {"identitytoken": "token"}}}));
     let identity = refused();
     config(json!({"credHelpers": {address.to_string(): "missing"}}));
     let missing = refused();
 
-    // "ali:open sesame".
+    // Base64 of "ali:open sesame".
     config(json!({"auths": {address.to_string(): {"auth": "YWxpOm9wZW4gc2VzYW1l"}}}));
     for output in both() {
-        let _ = output.exits(0).without_complaint();
+        let _ = output.exits(0).without_diagnostics();
     }
 
     let (user, password) = LOGIN;
@@ -185,9 +187,9 @@ fn the_login_is_that_of_docker() {
     shipping.helper(&format!("echo '{answer}'"));
     config(json!({"credHelpers": {address.to_string(): "here"}}));
     for output in both() {
-        let _ = output.exits(0).without_complaint();
+        let _ = output.exits(0).without_diagnostics();
     }
-    // A helper that is asked about everything knows nothing of most.
+    // A helper that is asked about every registry knows few of them.
     shipping.helper("echo 'credentials not found in native keychain'; exit 1");
     config(json!({"credsStore": "here"}));
     assert_eq!(refused(), without);
@@ -195,15 +197,15 @@ fn the_login_is_that_of_docker() {
     insta::assert_snapshot!([without, wrong, identity, missing].concat());
 }
 
-/// A registry that answers as it is told. It listens until the test's process ends.
+/// Starts a registry with these replies, which listens until the test process ends. Returns its address.
 fn registry(answer: impl Fn(&str) -> Reply + Send + Sync + 'static) -> SocketAddr {
     let listener = port::listen();
     let port = listener.local_addr().expect("a bound listener has an address").port();
-    http::serve_tcp(listener, Arc::new(answer));
+    mem::forget(http::serve(listener, answer));
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-/// A manifest of one layer.
+/// Returns a manifest with one layer.
 fn manifest(kind: &str, digest: &str, size: usize) -> Value {
     let config = json!({"mediaType": "application/vnd.wasm.config.v0+json", "digest": digest, "size": 2});
     let layer = json!({"mediaType": kind, "digest": digest, "size": size});
@@ -211,7 +213,7 @@ fn manifest(kind: &str, digest: &str, size: usize) -> Value {
 }
 
 #[test]
-fn what_a_registry_does_wrong_is_one_line_and_installs_nothing() {
+fn faulty_registry_is_one_line_and_installs_nothing() {
     let text = "no component at all";
     let digest = format!("sha256:{}", sha256(text.as_bytes()));
     let good = manifest("application/wasm", &digest, text.len());
@@ -234,7 +236,7 @@ fn what_a_registry_does_wrong_is_one_line_and_installs_nothing() {
     let digest_scheme = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Digest nonce=\"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
     let shipping = Shipping::new();
-    // Each with the answer for the manifest, and that for the component.
+    // Each case has the replies for the manifest and for the component.
     let cases = [
         ("404", status(404), status(404)),
         ("403", status(403), status(403)),
@@ -245,7 +247,7 @@ fn what_a_registry_does_wrong_is_one_line_and_installs_nothing() {
         ("no-manifest", whole(&json!(["words"])), status(404)),
         ("no-http", Reply::Raw("SSH-2.0-OpenSSH\r\n".to_owned()), status(404)),
         ("nothing", Reply::Raw(String::new()), status(404)),
-        ("silence", Reply::Silence, status(404)),
+        ("silence", Reply::NoResponse, status(404)),
         ("cut-manifest", cut, status(404)),
         ("cut-chunks", chunks, status(404)),
         ("endless-manifest", endless.clone(), status(404)),
@@ -281,7 +283,7 @@ fn what_a_registry_does_wrong_is_one_line_and_installs_nothing() {
 }
 
 #[test]
-fn a_permission_is_fetched_where_the_registry_sends_for_it() {
+fn token_is_fetched_from_the_realm() {
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
     let has_token = Arc::new(AtomicBool::new(false));
     let listener = port::listen();
@@ -301,17 +303,17 @@ fn a_permission_is_fetched_where_the_registry_sends_for_it() {
              Content-Length: 0\r\nConnection: close\r\n\r\n"
         ))
     };
-    http::serve_tcp(listener, Arc::new(answer));
+    let _server = http::serve(listener, answer);
     let shipping = Shipping::new();
-    let complaint = shipping.install(&format!("oci://{address}/team/thing:1")).exits(1).stderr;
-    insta::assert_snapshot!(shipping.mask(&complaint), @"mackerel-plugin-wasm: oci://127.0.0.1:PORT/team/thing:1: 127.0.0.1:PORT has no such repository, tag or digest");
+    let error = shipping.install(&format!("oci://{address}/team/thing:1")).exits(1).stderr;
+    insta::assert_snapshot!(shipping.mask(&error), @"mackerel-plugin-wasm: oci://127.0.0.1:PORT/team/thing:1: 127.0.0.1:PORT has no such repository, tag or digest");
     let asked = asked.lock().expect("a lock").clone();
     let manifest = "/v2/team/thing/manifests/1";
     assert_eq!(asked, [manifest, "/token?scope=repository%3Ateam%2Fthing%3Apull&service=a+registry", manifest]);
 }
 
 #[test]
-fn what_is_no_collector_is_not_pushed() {
+fn file_that_is_not_a_collector_is_not_pushed() {
     let Some(registry) = Registry::start() else { return };
     let shipping = Shipping::new();
     let address = registry.address();
@@ -325,7 +327,7 @@ fn what_is_no_collector_is_not_pushed() {
         assert_eq!(output.stdout, "");
         shipping.mask(&output.stderr)
     };
-    let complaints = [
+    let errors = [
         push("a_core_module.wasm", &format!("{address}/thing:1")),
         push("describe_traps.wasm", &format!("{address}/thing:1")),
         push("missing.wasm", &format!("{address}/thing:1")),
@@ -334,11 +336,11 @@ fn what_is_no_collector_is_not_pushed() {
         push("strange.wasm", "oci://registry.example.com/Thing"),
         push("strange.wasm", &format!("127.0.0.1:{}/thing:1", port::free())),
     ];
-    insta::assert_snapshot!(complaints.concat());
+    insta::assert_snapshot!(errors.concat());
     assert_eq!(http::get(address, "/v2/_catalog").expect("a list"), "{\"repositories\":[]}\n");
 }
 
-/// A proxy for TLS that leads everything to one address, and remembers to where it was asked for.
+/// Starts a TLS proxy that forwards every connection to one address, and records the requested addresses.
 fn proxy(to: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = port::listen();
     let address = SocketAddr::from(([127, 0, 0, 1], listener.local_addr().expect("an address").port()));
@@ -371,7 +373,7 @@ fn proxy(to: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
 }
 
 #[test]
-fn registries_elsewhere_speak_tls_and_are_reached_through_the_proxy() {
+fn remote_registries_use_tls_and_the_proxy() {
     let Some(registry) = Registry::start() else { return };
     let certificates = TempDir::new().expect("a temporary folder");
     let folder = certificates.path().display().to_string();
@@ -380,20 +382,20 @@ fn registries_elsewhere_speak_tls_and_are_reached_through_the_proxy() {
     let Some(front) = Local::start(Program::TlsFront, &arguments) else { return };
     let (proxy, asked) = proxy(front.target().parse().expect("an address"));
     let mut shipping = Shipping::new();
-    shipping.agent = shipping.agent.with("HTTPS_PROXY", format!("http://{proxy}"));
+    shipping.agent = shipping.agent.with_env("HTTPS_PROXY", format!("http://{proxy}"));
     let reference = "oci://registry.example.com/team/strange:1";
     let untrusted = shipping.install(reference).exits(1).stderr;
-    shipping.agent = shipping.agent.with("SSL_CERT_FILE", certificates.path().join("ca.pem"));
-    let _ = shipping.push("strange.wasm", reference).exits(0).without_complaint();
-    let _ = shipping.install(reference).exits(0).without_complaint();
+    shipping.agent = shipping.agent.with_env("SSL_CERT_FILE", certificates.path().join("ca.pem"));
+    let _ = shipping.push("strange.wasm", reference).exits(0).without_diagnostics();
+    let _ = shipping.install(reference).exits(0).without_diagnostics();
     assert_eq!(shipping.pinned(), sha256(&named("strange")));
     let asked = asked.lock().expect("a lock").clone();
     assert!(
         asked.len() >= 3 && asked.iter().all(|line| line == "CONNECT registry.example.com:443 HTTP/1.1"),
         "{asked:?}"
     );
-    // This machine's own are not looked for elsewhere, whatever proxy there is.
-    shipping.agent = shipping.agent.with("HTTP_PROXY", format!("http://{proxy}"));
-    let _ = shipping.install(&format!("oci://{}/team/strange:1", registry.address())).exits(0).without_complaint();
+    // Registries on this machine are never reached through a proxy.
+    shipping.agent = shipping.agent.with_env("HTTP_PROXY", format!("http://{proxy}"));
+    let _ = shipping.install(&format!("oci://{}/team/strange:1", registry.address())).exits(0).without_diagnostics();
     insta::assert_snapshot!(shipping.mask(&untrusted), @"mackerel-plugin-wasm: oci://registry.example.com/team/strange:1: no response from registry.example.com: invalid peer certificate: UnknownIssuer");
 }

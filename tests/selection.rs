@@ -1,4 +1,4 @@
-//! `--select` and `--exclude`: which metrics are defined and printed, the same in both.
+//! `--select` and `--exclude`: defined and printed metrics are the same.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,13 +9,13 @@ use scenarios::fake_engine::{self, FakeEngine, container, docker_on_v1};
 use scenarios::go::Program;
 use scenarios::http::{self, Reply};
 use scenarios::local::Local;
-use scenarios::stand_in::StandIn;
 use scenarios::stats;
+use scenarios::stub_target::StubTarget;
 use serde_json::Value;
 
 const MINUTE: u64 = 60_000_000_000;
 
-/// All metrics that are defined, with `#` and `*` where only a run knows.
+/// Returns all defined metrics, with `#` and `*` for unknown parts.
 fn defined(output: &Output) -> BTreeSet<String> {
     let (_, json) = output.stdout.split_once('\n').expect("two lines");
     let json: Value = serde_json::from_str(json).expect("the second line is JSON");
@@ -26,34 +26,34 @@ fn defined(output: &Output) -> BTreeSet<String> {
     names.collect()
 }
 
-/// All metrics that are printed, with `#` for the target.
+/// Returns all printed metrics, with `#` for the target.
 fn printed(output: &Output, target: &str) -> BTreeSet<String> {
     let keys = output.metrics();
     keys.keys().into_iter().map(|key| key.replacen(&format!(".{target}."), ".#.", 1)).collect()
 }
 
-/// What is both defined and printed of one target from its second run on, without the prefix and the `#`.
+/// Returns the metrics of one target that are both defined and printed from the second run on, without prefix and `#`.
 #[track_caller]
 fn chosen(agent: &Agent, command: &str, options: &str, target: &str) -> String {
     let command = format!("{command} {options}");
-    let defined = defined(&agent.definitions(&command).exits(0).without_complaint());
-    let _ = agent.values(&command).exits(0).without_complaint();
-    let output = agent.values(&command).exits(0).without_complaint();
+    let defined = defined(&agent.definitions(&command).exits(0).without_diagnostics());
+    let _ = agent.run(&command).exits(0).without_diagnostics();
+    let output = agent.run(&command).exits(0).without_diagnostics();
     assert_eq!(printed(&output, target), defined, "printed on the left, defined on the right: {output}");
     let bare = |name: &String| name.replace(".#.", ".").split_once('.').expect("a prefix").1.to_owned();
     defined.iter().map(bare).collect::<Vec<_>>().join(" ")
 }
 
 #[test]
-fn values_and_definitions_hold_the_same_metrics() {
+fn values_and_definitions_have_the_same_metrics() {
     let minute = AtomicU64::new(0);
-    let stand_in = StandIn::telling_live(move || {
+    let stub_target = StubTarget::serving_with(move || {
         let minute = minute.fetch_add(1, Ordering::Relaxed) + 1;
         stats::body(minute * MINUTE, minute * 7)
     });
-    let agent = Agent::alone();
-    let command = format!("run gostats --target {} --instance-name port", stand_in.target());
-    let chosen = |options: &str| chosen(&agent, &command, options, &stand_in.port().to_string());
+    let agent = Agent::without_engine();
+    let command = format!("run gostats --target {} --instance-name port", stub_target.target());
+    let chosen = |options: &str| chosen(&agent, &command, options, &stub_target.port().to_string());
     let all: BTreeSet<_> = stats::GAUGES.into_iter().chain(stats::COUNTERS).collect();
     let all = all.into_iter().collect::<Vec<_>>().join(" ");
     assert_eq!(chosen(""), all);
@@ -94,17 +94,17 @@ fn values_and_definitions_hold_the_same_metrics() {
 }
 
 #[test]
-fn values_and_definitions_of_whole_containers_hold_the_same_metrics() {
+fn values_and_definitions_of_docker_have_the_same_metrics() {
     let containers = vec![container("api", "127.0.0.1", 1)];
     let second = AtomicU64::new(0);
-    let engine = FakeEngine::answering(move |path| {
+    let engine = FakeEngine::replying(move |path| {
         if !path.split('?').next().is_some_and(|path| path.ends_with("/stats")) {
-            return fake_engine::well_behaved(&containers, path);
+            return fake_engine::default_reply(&containers, path);
         }
         let read = format!("2026-01-02T03:14:{:02}.5Z", second.fetch_add(1, Ordering::Relaxed) % 60);
         Reply::Whole(200, docker_on_v1(&read).to_string())
     });
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
     let command = "run docker --stats-source api --instance-name name";
     let picked = [
         "--select memory.*",
@@ -114,11 +114,11 @@ fn values_and_definitions_of_whole_containers_hold_the_same_metrics() {
         "--graphs all --select restarts.* --select *.limit --exclude memory*",
     ]
     .map(|options| {
-        // Here the target's name stands behind the graph's.
+        // Here the target's name comes after the graph's.
         let command = format!("{command} {options}");
-        let mut defined = defined(&agent.definitions(&command).exits(0).without_complaint());
-        let _ = agent.values(&command).exits(0).without_complaint();
-        let output = agent.values(&command).exits(0).without_complaint();
+        let mut defined = defined(&agent.definitions(&command).exits(0).without_diagnostics());
+        let _ = agent.run(&command).exits(0).without_diagnostics();
+        let output = agent.run(&command).exits(0).without_diagnostics();
         assert_eq!(printed(&output, "api"), defined, "printed on the left, defined on the right: {output}");
         defined = defined.iter().map(|name| name.replacen("docker.", "", 1)).collect();
         format!("{options}\n    {}\n", defined.into_iter().collect::<Vec<_>>().join(" "))
@@ -138,19 +138,19 @@ fn values_and_definitions_of_whole_containers_hold_the_same_metrics() {
 }
 
 #[test]
-fn of_real_containers_nothing_else_is_printed() {
+fn only_selected_metrics_of_real_containers_are_printed() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let apps = group.apps(2);
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let docker = format!("run docker --filter {} --instance-name name --select *.rss", group.filter());
-    let output = agent.values(&docker).exits(0).without_complaint();
+    let output = agent.run(&docker).exits(0).without_diagnostics();
     assert_eq!(group.mask(&output.metrics().keys().join(" ")), "docker.memory.app0.rss docker.memory.app1.rss");
 
     let gostats = format!("run gostats --filter {} --path /stats --select gc.gc_num --select *_sys", group.filter());
-    let _ = agent.values(&gostats).exits(0).without_complaint();
+    let _ = agent.run(&gostats).exits(0).without_diagnostics();
     let before: Vec<_> = apps.iter().map(scenarios::engine::Container::last_served).collect();
-    let second = agent.values(&gostats).exits(0).without_complaint().metrics();
+    let second = agent.run(&gostats).exits(0).without_diagnostics().metrics();
     for (app, before) in apps.iter().zip(before) {
         let mut right = stats::all(&before, &app.last_served());
         right.retain(|name, _| name == "gc.gc_num" || name.ends_with("_sys"));
@@ -160,11 +160,11 @@ fn of_real_containers_nothing_else_is_printed() {
     assert_eq!(second.count(), 2 * 3);
 }
 
-/// What a command line is refused with, the same for values and definitions: the whole stderr.
-fn refusal(command: &str, last: &str) -> String {
+/// Returns stderr of a rejected command, which is the same for values and definitions.
+fn error(command: &str, last: &str) -> String {
     let script = format!("exec \"$0\" \"$@\" {last}");
-    let agent = Agent::alone().through(&["sh", "-c", &script]);
-    let [values, definitions] = [agent.values(command), agent.definitions(command)].map(|output| output.exits(2));
+    let agent = Agent::without_engine().with_launcher(&["sh", "-c", &script]);
+    let [values, definitions] = [agent.run(command), agent.definitions(command)].map(|output| output.exits(2));
     assert_eq!((&*values.stdout, &*definitions.stdout), ("", ""), "{last}");
     assert_eq!(values.stderr, definitions.stderr, "{last}");
     assert!(!agent.state_folder().exists(), "{last}");
@@ -173,19 +173,19 @@ fn refusal(command: &str, last: &str) -> String {
 }
 
 #[test]
-fn patterns_that_fit_nothing_or_leave_nothing_are_refused_with_all_that_there_is() {
-    let gostats = |last: &str| refusal("run gostats --target 127.0.0.1:1", last);
-    let refusals = [
+fn patterns_that_match_nothing_are_rejected_with_all_names() {
+    let gostats = |last: &str| error("run gostats --target 127.0.0.1:1", last);
+    let errors = [
         gostats("--select 'memry.*'"),
         gostats("--select 'memory.*' --select memory_sys"),
         gostats("--exclude memory"),
         gostats("--select 'gc.*' --exclude 'gc.*'"),
         gostats("--exclude '*'"),
         gostats("--select gc.gc_num --exclude '*_num'"),
-        refusal("run docker", "--select network.bytes.sent"),
-        refusal("run prometheus --metric up --target 127.0.0.1:1", "--select down.value"),
+        error("run docker", "--select network.bytes.sent"),
+        error("run prometheus --metric up --target 127.0.0.1:1", "--select down.value"),
     ];
-    insta::assert_snapshot!(refusals.concat(), @"
+    insta::assert_snapshot!(errors.concat(), @"
     --select 'memry.*'
         mackerel-plugin-wasm: gostats: --select memry.* matches no metric; available: runtime.goroutine_num, runtime.cgo_call_num, memory.memory_alloc, memory.memory_sys, memory.memory_stack, operation.memory_lookups, operation.memory_mallocs, operation.memory_frees, heap.heap_sys, heap.heap_idle, heap.heap_inuse, heap.heap_released, gc.gc_num, gc.gc_per_second, gc.gc_pause_per_second
     --select 'memory.*' --select memory_sys
@@ -206,11 +206,11 @@ fn patterns_that_fit_nothing_or_leave_nothing_are_refused_with_all_that_there_is
 }
 
 #[test]
-fn patterns_that_no_name_can_fit_are_refused_with_what_is_expected() {
-    let refusals = ["'a b'", "''", "'memory.#'", "'größe'", "'a,b'", "'memory.{rss,cache}'"]
-        .map(|pattern| refusal("run gostats --target 127.0.0.1:1", &format!("--select {pattern}")));
-    let of_exclude = refusal("run gostats --target 127.0.0.1:1", "--exclude 'gc/*'");
-    insta::assert_snapshot!(refusals.concat() + &of_exclude, @"
+fn invalid_patterns_are_rejected_with_the_expected_form() {
+    let errors = ["'a b'", "''", "'memory.#'", "'größe'", "'a,b'", "'memory.{rss,cache}'"]
+        .map(|pattern| error("run gostats --target 127.0.0.1:1", &format!("--select {pattern}")));
+    let of_exclude = error("run gostats --target 127.0.0.1:1", "--exclude 'gc/*'");
+    insta::assert_snapshot!(errors.concat() + &of_exclude, @"
     --select 'a b'
         error: invalid value 'a b' for '--select <GRAPH.METRIC>': expected GRAPH.METRIC, such as memory.memory_sys, gc.* or *.rss
 
@@ -243,14 +243,14 @@ fn patterns_that_no_name_can_fit_are_refused_with_what_is_expected() {
 }
 
 #[test]
-fn totals_hold_what_is_chosen() {
-    let stand_in = StandIn::telling(stats::body(MINUTE, 7));
-    let agent = Agent::alone();
+fn totals_include_only_selected_metrics() {
+    let stub_target = StubTarget::serving(stats::body(MINUTE, 7));
+    let agent = Agent::without_engine();
     let options = "--total sum,max --select memory.* --select gc.* --exclude *_stack --exclude gc.gc_num";
-    let command = format!("run gostats --target {} {options}", stand_in.target());
-    let defined = defined(&agent.definitions(&command).exits(0).without_complaint());
-    let output = agent.values(&command).exits(0).without_complaint();
-    assert_eq!(printed(&output, &stand_in.port().to_string()), defined);
+    let command = format!("run gostats --target {} {options}", stub_target.target());
+    let defined = defined(&agent.definitions(&command).exits(0).without_diagnostics());
+    let output = agent.run(&command).exits(0).without_diagnostics();
+    assert_eq!(printed(&output, &stub_target.port().to_string()), defined);
     insta::assert_snapshot!(defined.into_iter().collect::<Vec<_>>().join("\n"), @"
     gostats.#.gc.gc_pause_per_second
     gostats.#.gc.gc_per_second
@@ -268,20 +268,20 @@ fn totals_hold_what_is_chosen() {
 }
 
 #[test]
-fn a_series_that_only_the_target_knows_is_chosen_by_its_own_name() {
+fn wildcard_series_is_selected_by_its_name() {
     let Some(app) = Local::start(Program::PromApp, &[]) else { return };
     let address = app.target().parse().expect("an address");
     for code in [200, 404] {
-        http::get(address, &format!("/work?code={code}&path=%2Fa")).expect("work is done");
+        http::get(address, &format!("/work?code={code}&path=%2Fa")).expect("the work is done");
     }
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     let command = format!("run prometheus --metric promapp_* --metric go_goroutines --target {}", app.target());
     let series = |options: &str| {
         let command = format!("{command} {options}");
-        let _ = agent.values(&command).exits(0).without_complaint();
-        let output = agent.values(&command).exits(0).without_complaint();
+        let _ = agent.run(&command).exits(0).without_diagnostics();
+        let output = agent.run(&command).exits(0).without_diagnostics();
         let mut names = printed(&output, &app.port().to_string()).into_iter().collect::<Vec<_>>();
-        let defined = defined(&agent.definitions(&command).exits(0).without_complaint());
+        let defined = defined(&agent.definitions(&command).exits(0).without_diagnostics());
         names.push(format!("defined: {}", defined.into_iter().collect::<Vec<_>>().join(" ")));
         format!("{options}\n    {}\n", names.join("\n    "))
     };
@@ -317,20 +317,20 @@ fn a_series_that_only_the_target_knows_is_chosen_by_its_own_name() {
 }
 
 #[test]
-fn a_chosen_counter_keeps_its_rate_and_two_choices_keep_their_state_apart() {
-    let stand_in = StandIn::telling(stats::body(MINUTE, 10));
-    let agent = Agent::alone();
+fn selected_counter_keeps_its_rate_and_selections_do_not_share_state() {
+    let stub_target = StubTarget::serving(stats::body(MINUTE, 10));
+    let agent = Agent::without_engine();
     let run = |minute: u64, count: u64, choice: &str| {
-        stand_in.tells(stats::body(minute * MINUTE, count));
-        let command = format!("run gostats --target {} {choice}", stand_in.target());
-        let output = agent.values(&command).exits(0).without_complaint();
-        output.metrics().of(&stand_in.key())
+        stub_target.serve(stats::body(minute * MINUTE, count));
+        let command = format!("run gostats --target {} {choice}", stub_target.target());
+        let output = agent.run(&command).exits(0).without_diagnostics();
+        output.metrics().of(&stub_target.key())
     };
     let (gc, all) = ("--select gc.gc_num", "--select *_num --exclude *.goroutine_num");
     assert_eq!(run(1, 10, gc), stats::Values::new());
     assert_eq!(run(2, 20, all), stats::Values::new());
     let rates = |rate: f64, names: &[&str]| names.iter().map(|name| ((*name).to_owned(), rate)).collect();
-    // Each grew since its own last run, two minutes before.
+    // Growth since the last run of the same selection, two minutes before.
     stats::assert_same(&run(3, 60, gc), &rates(25.0, &["gc.gc_num"]));
     stats::assert_same(&run(4, 100, all), &rates(40.0, &["gc.gc_num", "runtime.cgo_call_num"]));
     stats::assert_same(&run(5, 70, gc), &rates(5.0, &["gc.gc_num"]));

@@ -1,4 +1,4 @@
-//! Signals, and standard streams that lead nowhere, at any moment of a run.
+//! Signals and broken standard streams at any moment of a run.
 
 use std::cell::Cell;
 use std::fs;
@@ -11,20 +11,20 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use scenarios::agent::{Agent, Output};
-use scenarios::stand_in::StandIn;
-use scenarios::stats;
+use scenarios::stub_target::StubTarget;
+use scenarios::{load, stats};
 use serde_json::Value;
 
 const MINUTE: u64 = 60_000_000_000;
 
-/// What a pipe holds.
+/// The capacity of a pipe.
 const PIPE: usize = 64 << 10;
 
-/// A program that tells the number of each answer as that of its goroutines. Counters are the squares of the numbers, so that the
-/// growth per minute between two answers is the sum of theirs, and that of no other two with the same second.
+/// A program that reports the number of each response as its goroutines. Counters are the squares of these numbers, so
+/// the growth per minute between two responses is the sum of their numbers, which identifies both.
 struct Squares {
-    stand_in: StandIn,
-    /// The number of the answer that is remembered.
+    stub_target: StubTarget,
+    /// The number of the response in the state.
     remembered: Cell<u64>,
 }
 
@@ -35,29 +35,31 @@ fn answer(number: u64) -> Value {
 }
 
 impl Squares {
-    /// Each answer takes so long.
+    /// Starts one whose responses take this long.
     fn after(delay: Duration) -> Self {
         let number = AtomicU64::new(0);
-        let stand_in = StandIn::telling_live(move || {
+        let stub_target = StubTarget::serving_with(move || {
             thread::sleep(delay);
             answer(number.fetch_add(1, Ordering::Relaxed) + 1)
         });
-        Self { stand_in, remembered: Cell::new(0) }
+        Self { stub_target, remembered: Cell::new(0) }
     }
 
-    /// Asserts that a run printed nothing of it, or what is right for an answer after that which is remembered. Then that one is
-    /// remembered. Gives whether it printed something.
+    /// Asserts that a run printed nothing of it, or the right values for a response after the one in the state, which
+    /// it then becomes. Returns whether something was printed.
     #[track_caller]
     fn check(&self, output: &Output) -> bool {
-        let printed = output.metrics().of(&self.stand_in.key());
-        let Some(told) = printed.get("runtime.goroutine_num") else {
+        let printed = output.metrics().of(&self.stub_target.key());
+        let Some(reported) = printed.get("runtime.goroutine_num") else {
             assert!(printed.is_empty(), "{output}");
             return false;
         };
         let before = self.remembered.get();
-        let numbers = before + 1..=self.stand_in.asked() as u64;
-        let is_told = |number: &u64| (stats::gauges(&answer(*number))["runtime.goroutine_num"] - told).abs() < 0.5;
-        let number = numbers.into_iter().find(is_told).unwrap_or_else(|| panic!("no answer after {before}: {output}"));
+        let numbers = before + 1..=self.stub_target.requests() as u64;
+        let is_reported =
+            |number: &u64| (stats::gauges(&answer(*number))["runtime.goroutine_num"] - reported).abs() < 0.5;
+        let number =
+            numbers.into_iter().find(is_reported).unwrap_or_else(|| panic!("no response after {before}: {output}"));
         let right =
             if before == 0 { stats::gauges(&answer(number)) } else { stats::all(&answer(before), &answer(number)) };
         stats::assert_same(&printed, &right);
@@ -66,10 +68,10 @@ impl Squares {
     }
 }
 
-/// Asserts that the state of these is as if nothing had happened: it is whole, nothing lies beside it, and the next run knows it.
+/// Asserts that the state is intact: it is complete, no other file is beside it, and the next run uses it.
 #[track_caller]
 fn assert_undisturbed(agent: &Agent, command: &str, programs: &[Squares]) {
-    let output = agent.values(command).exits(0).without_complaint();
+    let output = agent.run(command).exits(0).without_diagnostics();
     for program in programs {
         assert!(program.check(&output), "{output}");
     }
@@ -80,7 +82,7 @@ fn assert_undisturbed(agent: &Agent, command: &str, programs: &[Squares]) {
 }
 
 fn command(programs: &[Squares]) -> String {
-    let targets: Vec<_> = programs.iter().map(|program| format!("--target {}", program.stand_in.target())).collect();
+    let targets: Vec<_> = programs.iter().map(|program| format!("--target {}", program.stub_target.target())).collect();
     format!("run gostats {}", targets.join(" "))
 }
 
@@ -89,13 +91,14 @@ fn programs(delays: &[u64]) -> Vec<Squares> {
 }
 
 #[test]
-fn end_a_run_at_any_moment_with_whole_lines_and_a_right_state() {
+fn signal_at_any_moment_leaves_whole_lines_and_a_valid_state() {
+    let _load = load::timed();
     for signal in [Signal::TERM, Signal::INT] {
         let programs = programs(&[4, 5, 10, 20, 40]);
-        let (agent, command) = (Agent::alone(), command(&programs));
+        let (agent, command) = (Agent::without_engine(), command(&programs));
         assert_undisturbed(&agent, &command, &programs);
         let mut ends = [0; 3];
-        // Longer on a machine that is slow to start it.
+        // Longer on a machine that starts programs slowly.
         for milliseconds in 0..1000 {
             if milliseconds >= 70 && ends.iter().all(|times| *times > 0) {
                 break;
@@ -111,17 +114,16 @@ fn end_a_run_at_any_moment_with_whole_lines_and_a_right_state() {
                 _ => panic!("neither 0, 1 nor {signal:?}: {output}"),
             };
             ends[end] += 1;
-            // What was printed is remembered. Who was asked and is not ready is named.
+            // Printed values are in the state. A target that received a request and is not ready has a line.
             let printed: Vec<_> = programs.iter().map(|program| program.check(&output)).collect();
-            let complaints: Vec<_> = output.stderr.lines().collect();
-            let word =
-                if signal == Signal::TERM { " when the run received SIGTERM" } else { " when the run received SIGINT" };
-            assert!(complaints.iter().all(|line| line.ends_with(word)), "{output}");
+            let diagnostics: Vec<_> = output.stderr.lines().collect();
+            let word = if signal == Signal::TERM { " when SIGTERM came" } else { " when SIGINT came" };
+            assert!(diagnostics.iter().all(|line| line.ends_with(word)), "{output}");
             assert_eq!(end == 0, printed.contains(&true), "{output}");
             if end != 2 {
                 for (program, printed) in programs.iter().zip(printed) {
-                    let named = complaints.iter().any(|line| line.contains(&program.stand_in.target()));
-                    assert_eq!(named, !printed, "{}: {output}", program.stand_in.target());
+                    let named = diagnostics.iter().any(|line| line.contains(&program.stub_target.target()));
+                    assert_eq!(named, !printed, "{}: {output}", program.stub_target.target());
                 }
             }
             assert_undisturbed(&agent, &command, &programs);
@@ -134,104 +136,106 @@ fn end_a_run_at_any_moment_with_whole_lines_and_a_right_state() {
     }
 }
 
-/// Reads so many bytes, then closes the pipe.
+/// Reads this many bytes and closes the pipe.
 fn read_and_close(mut pipe: PipeReader, length: u64) -> u64 {
     io::copy(&mut pipe.by_ref().take(length), &mut io::sink()).expect("a pipe can be read")
 }
 
-/// A pipe that holds no more.
+/// Returns a pipe that is full.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = io::pipe().expect("a pipe");
-    writer.write_all(&vec![b'x'; PIPE]).expect("as much as a pipe holds");
+    writer.write_all(&vec![b'x'; PIPE]).expect("the capacity of a pipe");
     (reader, writer)
 }
 
-/// What was written into a pipe that is closed now at its other end.
-fn rest(mut pipe: PipeReader) -> String {
+/// Reads the rest of a pipe whose other end is closed.
+fn read_to_end(mut pipe: PipeReader) -> String {
     let mut text = String::new();
     pipe.read_to_string(&mut text).expect("text");
     text
 }
 
 #[test]
-fn a_reader_that_closes_early_is_one_line_and_exit_1_and_the_state_stays() {
+fn closed_stdout_pipe_is_one_line_and_keeps_the_state() {
     let programs = programs(&[0, 0, 0]);
-    let (agent, command) = (Agent::alone(), command(&programs));
+    let (agent, command) = (Agent::without_engine(), command(&programs));
     assert_undisturbed(&agent, &command, &programs);
     for length in [0, 1, 63, 64, 500] {
-        // Full, so that the run has not written all before the reader is gone.
+        // Full, so that the run has not written everything before the reader is gone.
         let (reader, stdout) = full_pipe();
-        let (complaints, stderr) = io::pipe().expect("a pipe");
+        let (diagnostics, stderr) = io::pipe().expect("a pipe");
         let running = agent.start_into(&command, stdout, stderr);
         assert_eq!(read_and_close(reader, length), length);
         let _ = running.output().exits(1);
-        insta::allow_duplicates! { insta::assert_snapshot!(rest(complaints), @"mackerel-plugin-wasm: cannot write to stdout: Broken pipe (os error 32)"); }
+        insta::allow_duplicates! { insta::assert_snapshot!(read_to_end(diagnostics), @"mackerel-plugin-wasm: cannot write to stdout: Broken pipe (os error 32)"); }
         assert_undisturbed(&agent, &command, &programs);
     }
 }
 
 #[test]
-fn a_reader_that_never_reads_is_given_up_after_the_deadline() {
+fn unread_stdout_pipe_is_given_up_after_the_deadline() {
+    let _load = load::timed();
     let programs = programs(&[0, 0, 0]);
-    // Long names: more than a pipe holds.
-    let agent = Agent::alone();
+    // Long names, so that the values exceed the capacity of a pipe.
+    let agent = Agent::without_engine();
     let (good, targets) = (command(&programs), (1..=40).map(|host| format!("--target 127.0.0.{host}")));
-    let targets: Vec<_> = targets.map(|host| format!("{host}:{}", programs[0].stand_in.port())).collect();
+    let targets: Vec<_> = targets.map(|host| format!("{host}:{}", programs[0].stub_target.port())).collect();
     let prefix = format!("--metric-key-prefix {}", "x".repeat(250));
     let command = format!("run gostats {} {prefix} --deadline 500ms", targets.join(" "));
     assert_undisturbed(&agent, &good, &programs);
-    let all = agent.values(&command).exits(0).without_complaint();
-    assert!(all.stdout.len() > PIPE, "{} bytes are no more than a pipe holds", all.stdout.len());
+    let all = agent.run(&command).exits(0).without_diagnostics();
+    assert!(all.stdout.len() > PIPE, "{} bytes do not exceed the capacity of a pipe", all.stdout.len());
     let before: Vec<_> = agent.state_files().iter().map(|file| fs::read(file).expect("our own file")).collect();
 
     let (reader, writer) = io::pipe().expect("a pipe");
-    let (complaints, stderr) = io::pipe().expect("a pipe");
+    let (diagnostics, stderr) = io::pipe().expect("a pipe");
     let output = agent.start_into(&command, writer, stderr).output().exits(1);
-    insta::assert_snapshot!(rest(complaints), @"mackerel-plugin-wasm: ended: the run hung beyond its deadline, in a disk, a pipe without a reader, or the compilation of a component");
-    assert_eq!(rest(reader).len(), PIPE, "{output}");
+    insta::assert_snapshot!(read_to_end(diagnostics), @"mackerel-plugin-wasm: ended: the run hung beyond its deadline, in a disk, a pipe without a reader, or the compilation of a component");
+    assert_eq!(read_to_end(reader).len(), PIPE, "{output}");
     let after: Vec<_> = agent.state_files().iter().map(|file| fs::read(file).expect("our own file")).collect();
     assert_eq!(before, after);
 }
 
 #[test]
-fn a_stderr_that_nobody_reads_is_given_up_after_the_deadline() {
+fn unread_stderr_pipe_is_given_up_after_the_deadline() {
+    let _load = load::timed();
     let programs = programs(&[0, 0, 0]);
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     let command = format!("{} --target 127.0.0.1:1 --deadline 500ms", command(&programs));
     let assert_right = |output: Output| assert!(programs.iter().all(|program| program.check(&output)), "{output}");
-    assert_right(agent.values(&command).exits(0));
+    assert_right(agent.run(&command).exits(0));
     let (unread, stderr) = full_pipe();
-    // Its values are printed and remembered before it has anything to say.
+    // Values are printed and saved before the diagnostics.
     assert_right(agent.start_into(&command, Stdio::piped(), stderr).output().exits(1));
     drop(unread);
-    assert_right(agent.values(&command).exits(0));
+    assert_right(agent.run(&command).exits(0));
 }
 
 #[test]
-fn standard_streams_that_are_closed_harm_nothing() {
+fn closed_standard_streams_are_harmless() {
     for (closed, is_printed) in [("<&-", true), ("2>&-", true), (">&-", false), ("<&- >&- 2>&-", false)] {
         let programs = programs(&[0, 0]);
         let command = command(&programs);
         let launcher = format!("exec \"$@\" {closed}");
-        let agent = Agent::alone();
+        let agent = Agent::without_engine();
         assert_undisturbed(&agent, &command, &programs);
-        let agent = agent.through(&["sh", "-c", &launcher, "sh"]);
-        let output = agent.values(&command).exits(0).without_complaint();
+        let agent = agent.with_launcher(&["sh", "-c", &launcher, "sh"]);
+        let output = agent.run(&command).exits(0).without_diagnostics();
         for program in &programs {
             assert_eq!(program.check(&output), is_printed, "{closed}: {output}");
-            // What went to a closed stdout is as good as printed.
+            // Values for a closed stdout count as printed.
             program.remembered.set(2);
         }
-        assert_undisturbed(&agent.through(&[]), &command, &programs);
+        assert_undisturbed(&agent.with_launcher(&[]), &command, &programs);
     }
 }
 
 #[test]
-fn standard_streams_without_a_reader_harm_nothing() {
+fn standard_streams_without_a_reader_are_harmless() {
     let programs = programs(&[0, 0]);
-    let (agent, command) = (Agent::alone(), command(&programs));
+    let (agent, command) = (Agent::without_engine(), command(&programs));
     assert_undisturbed(&agent, &command, &programs);
-    // Nobody reads either: what it says is lost, and no more.
+    // Neither stream has a reader: only the diagnostics are lost.
     let (stdout, stderr) = [(); 2].map(|()| io::pipe().expect("a pipe").1).into();
     let output = agent.start_into(&command, stdout, stderr).output().exits(1);
     assert_eq!(output.stdout, "");

@@ -1,10 +1,11 @@
-//! `--instance-name slot`: small numbers in place of names, which containers keep and hand on when they are long gone.
+//! `--instance-name slot`: small numbers as names, which containers keep and pass on after they are gone.
 //!
-//! Slots go by the machine's time since its start. A later run is one in a namespace whose machine was started earlier.
+//! Slots depend on the time since the machine's start. A later run has a time namespace whose machine started earlier.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -12,48 +13,51 @@ use scenarios::agent::{Agent, Metrics, Output};
 use scenarios::disk::Disk;
 use scenarios::engine::{Container, Engine, Group};
 use scenarios::fake_engine::{self, FakeEngine, container};
-use scenarios::stand_in::StandIn;
+use scenarios::stub_target::StubTarget;
 use scenarios::{mask, skip, stats, wait};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const MINUTE: u64 = 60_000_000_000;
 
-/// For how many runs, one a minute, a slot is held for a container that is gone, with the one that saw it last.
+/// The number of runs, one per minute, for which the slot of a removed container is reserved, including the last run
+/// with it.
 const RUNS_KEPT: usize = 3;
 
-/// What two containers' counts differ by, so that a rate between them would stand out.
+/// The difference between the counts of two containers, so that a rate between them would stand out.
 const HUGE: u64 = 1 << 40;
 
-/// One agent whose runs are at chosen times, in seconds from now on.
+/// An agent with runs at chosen times, in seconds from now on.
 struct Times {
     host: String,
     folder: TempDir,
 }
 
 impl Times {
-    /// `None` where this user may not make namespaces, which is then said.
+    /// An agent on this host. Reports it if this user cannot change the time since the machine's start.
     fn on(host: &str) -> Option<Self> {
-        if !rustix::process::getuid().is_root() {
-            skip::notice("only root can make a namespace of time", "how long a slot is kept");
+        let mut probe = Command::new("unshare");
+        probe.args(["--time", "--boottime", "1", "true"]).stdout(Stdio::null()).stderr(Stdio::null());
+        if !probe.status().is_ok_and(|status| status.success()) {
+            skip::notice("cannot make a namespace of time: not root?", "how long a slot is kept");
             return None;
         }
         Some(Self { host: host.to_owned(), folder: TempDir::new().expect("a temporary folder") })
     }
 
-    /// The agent in so many seconds.
+    /// Returns the agent at this time.
     fn after(&self, seconds: usize) -> Agent {
         let launcher = ["unshare", "--time", "--boottime", &seconds.to_string(), "--"];
-        Agent::on(&self.host).working_in(self.folder.path().to_owned()).through(&launcher)
+        Agent::with_docker_host(&self.host).with_workdir(self.folder.path().to_owned()).with_launcher(&launcher)
     }
 }
 
-/// Starts a container that is told by the limit of its memory, so many MiB, and by nothing else.
-fn limited<'e>(group: &Group<'e>, mebibytes: usize) -> Container<'e> {
+/// Starts a container that is recognized by its memory limit in MiB.
+fn with_limit<'e>(group: &Group<'e>, mebibytes: usize) -> Container<'e> {
     group.app_with(&format!("app{mebibytes:03}"), &format!("--publish 8080 --memory {mebibytes}m"))
 }
 
-/// Which container each slot has, by the limit of its memory in MiB.
+/// Returns the memory limit in MiB of the container in each slot.
 #[track_caller]
 fn limits(output: &Output, group: &Group) -> BTreeMap<usize, usize> {
     let metrics = output.metrics().of("docker.memory_limit");
@@ -61,7 +65,7 @@ fn limits(output: &Output, group: &Group) -> BTreeMap<usize, usize> {
     let slots: BTreeMap<usize, usize> = limits
         .map(|(slot, bytes)| {
             let mebibytes = bytes / f64::from(1 << 20);
-            // Limits are whole numbers of MiB, and small.
+            // Limits are small whole numbers of MiB.
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             let whole = mebibytes as usize;
             (slot.parse().unwrap_or_else(|_| panic!("not a number: {slot} in {output}")), whole)
@@ -75,15 +79,15 @@ fn limits(output: &Output, group: &Group) -> BTreeMap<usize, usize> {
 fn run_docker(agent: &Agent, group: &Group) -> BTreeMap<usize, usize> {
     let options = "--graphs memory-limit --select memory_limit.limit --instance-name slot";
     let command = format!("run docker --filter {} {options}", group.filter());
-    limits(&agent.values(&command).exits(0).without_complaint(), group)
+    limits(&agent.run(&command).exits(0).without_diagnostics(), group)
 }
 
 #[test]
-fn ten_containers_that_are_replaced_one_a_minute_have_twelve_slots_for_ever() {
+fn rolling_replacement_of_ten_containers_needs_twelve_slots() {
     let Some(engine) = Engine::find() else { return };
     let Some(times) = Times::on(engine.host()) else { return };
     let group = engine.group();
-    let mut alive: Vec<_> = (0..10).map(|number| limited(&group, 64 + number)).collect();
+    let mut alive: Vec<_> = (0..10).map(|number| with_limit(&group, 64 + number)).collect();
     let mut runs = Vec::new();
     for minute in 0..=50 {
         let slots = run_docker(&times.after(60 * minute), &group);
@@ -92,10 +96,10 @@ fn ten_containers_that_are_replaced_one_a_minute_have_twelve_slots_for_ever() {
         runs.push(slots);
         if minute < 50 {
             alive.remove(0).remove();
-            alive.push(limited(&group, 74 + minute));
+            alive.push(with_limit(&group, 74 + minute));
         }
     }
-    // A run's ten, and those that the two runs before it saw last: nothing else was there within three minutes of it.
+    // The ten of this run, and those that the two previous runs saw last: others were gone for three minutes.
     let largest: Vec<usize> = runs.iter().filter_map(|slots| slots.keys().max().copied()).collect();
     assert_eq!(largest[..3], [10, 11, 12]);
     assert_eq!(largest.iter().max(), Some(&(10 + RUNS_KEPT - 1)), "{largest:?}");
@@ -106,7 +110,7 @@ fn ten_containers_that_are_replaced_one_a_minute_have_twelve_slots_for_ever() {
         let mut slots = BTreeMap::new();
         for (slot, container) in window.iter().flatten() {
             assert_eq!(carried.entry(slot).or_insert(container), &container, "slot {slot} of two: {window:?}");
-            assert_eq!(slots.entry(container).or_insert(slot), &slot, "two slots of one: {window:?}");
+            assert_eq!(slots.entry(container).or_insert(slot), &slot, "two slots of one container: {window:?}");
         }
     }
     let last = runs.last().expect("51 runs");
@@ -118,48 +122,48 @@ fn ten_containers_that_are_replaced_one_a_minute_have_twelve_slots_for_ever() {
 }
 
 #[test]
-fn a_container_keeps_its_slot_over_a_restart_and_while_others_come_and_go() {
+fn container_keeps_its_slot_across_restarts() {
     let Some(engine) = Engine::find() else { return };
     let Some(times) = Times::on(engine.host()) else { return };
     let group = engine.group();
-    let [first, mut second, _third] = [64, 65, 66].map(|limit| limited(&group, limit));
+    let [first, mut second, _third] = [64, 65, 66].map(|limit| with_limit(&group, limit));
     assert_eq!(run_docker(&times.after(0), &group), [(1, 64), (2, 65), (3, 66)].into());
 
     first.remove();
     second.restart();
-    let fourth = limited(&group, 67);
+    let fourth = with_limit(&group, 67);
     assert_eq!(run_docker(&times.after(60), &group), [(2, 65), (3, 66), (4, 67)].into());
-    let fifth = limited(&group, 68);
+    let fifth = with_limit(&group, 68);
     assert_eq!(run_docker(&times.after(120), &group), [(2, 65), (3, 66), (4, 67), (5, 68)].into());
 
     // The first has been gone for three minutes.
-    let _sixth = limited(&group, 69);
+    let _sixth = with_limit(&group, 69);
     assert_eq!(run_docker(&times.after(180), &group), [(1, 69), (2, 65), (3, 66), (4, 67), (5, 68)].into());
 
-    // A run that comes late sees what is there, and frees what is not: the smallest is given first.
+    // A late run frees the slots of missing containers. The smallest is assigned first.
     fourth.remove();
     fifth.remove();
-    let _seventh = limited(&group, 70);
+    let _seventh = with_limit(&group, 70);
     assert_eq!(run_docker(&times.after(600), &group), [(1, 69), (2, 65), (3, 66), (4, 70)].into());
 }
 
 #[test]
-fn a_paused_container_keeps_its_slot_for_as_long_as_it_is_paused() {
+fn paused_container_keeps_its_slot() {
     let Some(engine) = Engine::find() else { return };
     let Some(times) = Times::on(engine.host()) else { return };
     let group = engine.group();
-    let paused = limited(&group, 64);
-    let stopped = limited(&group, 65);
-    let _other = limited(&group, 66);
+    let paused = with_limit(&group, 64);
+    let stopped = with_limit(&group, 65);
+    let _other = with_limit(&group, 66);
     assert_eq!(run_docker(&times.after(0), &group), [(1, 64), (2, 65), (3, 66)].into());
 
     paused.pause();
     stopped.stop();
-    // What is on whole containers is read of a paused one no more than what is on ports: it is no target.
+    // A paused container is not a target for its stats either.
     assert_eq!(run_docker(&times.after(200), &group), [(3, 66)].into());
-    let _new = limited(&group, 67);
+    let _new = with_limit(&group, 67);
     assert_eq!(run_docker(&times.after(400), &group), [(2, 67), (3, 66)].into());
-    let _newer = limited(&group, 68);
+    let _newer = with_limit(&group, 68);
     assert_eq!(run_docker(&times.after(4000), &group), [(2, 67), (3, 66), (4, 68)].into());
 
     paused.resume();
@@ -167,16 +171,16 @@ fn a_paused_container_keeps_its_slot_for_as_long_as_it_is_paused() {
 }
 
 #[test]
-fn a_new_containers_counters_are_absent_and_the_others_rates_are_their_own() {
+fn new_container_in_a_slot_has_no_rates_at_first() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let apps = group.apps(3);
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let command = format!("run gostats --filter {} --path /stats --instance-name slot", group.filter());
-    let run = || agent.values(&command).exits(0).without_complaint().metrics();
+    let run = || agent.run(&command).exits(0).without_diagnostics().metrics();
     let slot = |metrics: &Metrics, number: usize| metrics.of(&format!("gostats.{number}"));
 
-    // The first are numbered in the order of their names.
+    // The first ones are numbered in the order of their names.
     let first = run();
     let before: Vec<_> = apps.iter().map(Container::last_served).collect();
     for (number, served) in (1..).zip(&before) {
@@ -197,7 +201,7 @@ fn a_new_containers_counters_are_absent_and_the_others_rates_are_their_own() {
     stats::assert_same(&slot(&third, 4), &stats::all(&before, &new.last_served()));
 }
 
-/// An engine whose list changes.
+/// An engine with a list that changes.
 struct Changing {
     engine: FakeEngine,
     containers: Arc<Mutex<Vec<Value>>>,
@@ -207,58 +211,58 @@ impl Changing {
     fn with(containers: Vec<Value>) -> Self {
         let containers = Arc::new(Mutex::new(containers));
         let listed = Arc::clone(&containers);
-        let engine = FakeEngine::answering(move |path| {
-            fake_engine::well_behaved(&listed.lock().expect("no answer panics"), path)
+        let engine = FakeEngine::replying(move |path| {
+            fake_engine::default_reply(&listed.lock().expect("no reply panics"), path)
         });
         Self { engine, containers }
     }
 
     fn has(&self, containers: Vec<Value>) {
-        *self.containers.lock().expect("no answer panics") = containers;
+        *self.containers.lock().expect("no reply panics") = containers;
     }
 }
 
-/// The one state file of an agent.
+/// Returns the one state file of an agent.
 fn state_file(agent: &Agent) -> std::path::PathBuf {
     let [file] = &agent.state_files()[..] else { panic!("one state file, not {:?}", agent.state_files()) };
     file.clone()
 }
 
-/// Lets every slot be as if its container had been seen last when the machine was started, an hour ago and more.
-fn age_slots(file: &Path) {
+/// Changes the state as if every container had been seen last at the machine's start, more than an hour ago.
+fn expire_slots(file: &Path) {
     let mut state: Value = serde_json::from_slice(&fs::read(file).expect("our own file")).expect("JSON");
     let slots = state["slots"].as_object_mut().expect("slots");
     assert!(!slots.is_empty());
     for slot in slots.values_mut() {
         slot["seen"]["boot"] = 0.into();
     }
-    fs::write(file, state.to_string()).expect("a file that can be written");
+    fs::write(file, state.to_string()).expect("a new file");
 }
 
 #[test]
-fn a_slot_that_changes_hands_carries_no_rate_over() {
-    let [low, high] = [(); 2].map(|()| StandIn::telling(json!({})));
-    let container = |name: &str, stand_in: &StandIn| container(name, "127.0.0.1", stand_in.port());
+fn reassigned_slot_has_no_rates_at_first() {
+    let [low, high] = [(); 2].map(|()| StubTarget::serving(json!({})));
+    let container = |name: &str, stub_target: &StubTarget| container(name, "127.0.0.1", stub_target.port());
     let engine = Changing::with(vec![container("low", &low)]);
     let Some(times) = Times::on(&engine.engine.host()) else { return };
-    // All runs are in the same hour, so that no clock is taken for one that was set: that would leave out rates too.
+    // All runs are in the same hour, so that no clock seems to have been set, which would omit rates, too.
     let agent = times.after(3600);
     let run = |minute: u64, counts: [u64; 2]| {
-        low.tells(stats::body(minute * MINUTE, counts[0]));
-        high.tells(stats::body(minute * MINUTE, counts[1]));
-        agent.values("run gostats --instance-name slot --select *_num").exits(0).without_complaint().metrics()
+        low.serve(stats::body(minute * MINUTE, counts[0]));
+        high.serve(stats::body(minute * MINUTE, counts[1]));
+        agent.run("run gostats --instance-name slot --select *_num").exits(0).without_diagnostics().metrics()
     };
     let rate = |metrics: &Metrics, slot: &str| metrics.of(slot).get("gc.gc_num").copied();
     assert_eq!(rate(&run(1, [7, 0]), "gostats.1"), None);
     assert_eq!(rate(&run(2, [14, 0]), "gostats.1"), Some(7.0));
     engine.has(vec![container("high", &high)]);
-    age_slots(&state_file(&agent));
+    expire_slots(&state_file(&agent));
     let taken_over = run(3, [0, HUGE]);
     assert_eq!(taken_over.keys(), ["gostats.1.runtime.goroutine_num"]);
     assert_eq!(rate(&run(4, [0, HUGE + 5]), "gostats.1"), Some(5.0));
 
-    // Back from where it was, each has its own counters, and the slot of the other.
-    age_slots(&state_file(&agent));
+    // The container returns with its own counters and in another slot.
+    expire_slots(&state_file(&agent));
     engine.has(vec![container("low", &low)]);
     assert_eq!(rate(&run(5, [35, 0]), "gostats.1"), Some(7.0), "from 14 in minute 2");
     engine.has(vec![container("high", &high), container("low", &low)]);
@@ -266,19 +270,19 @@ fn a_slot_that_changes_hands_carries_no_rate_over() {
     assert_eq!((rate(&both, "gostats.1"), rate(&both, "gostats.2")), (Some(9.0), Some(2.0)));
 }
 
-/// Stand-ins that tell their place as the number of goroutines, and their containers by name.
-fn numbered<const N: usize>(names: [&str; N]) -> (Vec<StandIn>, Vec<Value>) {
+/// Returns targets that report their index as the number of goroutines, and their containers by name.
+fn numbered<const N: usize>(names: [&str; N]) -> (Vec<StubTarget>, Vec<Value>) {
     let all = (1_u64..).zip(names).map(|(number, name)| {
         let mut body = stats::body(MINUTE, 7);
         body["goroutine_num"] = number.into();
-        let stand_in = StandIn::telling(body);
-        let container = container(name, "127.0.0.1", stand_in.port());
-        (stand_in, container)
+        let stub_target = StubTarget::serving(body);
+        let container = container(name, "127.0.0.1", stub_target.port());
+        (stub_target, container)
     });
     all.unzip()
 }
 
-/// Which container each name stands for, by its number of goroutines.
+/// Returns the container behind each name, by its number of goroutines.
 fn goroutines(output: &Output) -> BTreeMap<String, f64> {
     let metrics = output.metrics().of("gostats");
     let name = |key: &str| key.strip_suffix(".runtime.goroutine_num").map(str::to_owned);
@@ -286,53 +290,53 @@ fn goroutines(output: &Output) -> BTreeMap<String, f64> {
 }
 
 #[test]
-fn runs_that_overlap_agree_also_where_one_saw_a_container_more() {
-    let (_stand_ins, containers) = numbered(["a", "b", "c", "d"]);
+fn overlapping_runs_agree_about_slots() {
+    let (_targets, containers) = numbered(["a", "b", "c", "d"]);
     for _ in 0..5 {
-        // Both runs have read the state before either is told anything. One of them does not know the first container, so by itself it
-        // would count from the second on.
+        // Both runs read the state before they get a response. One of them does not know the first container, so by
+        // itself it would count from the second on.
         let lists = Arc::new(AtomicUsize::new(0));
         let (asked, listed) = (Arc::clone(&lists), containers.clone());
-        let engine = FakeEngine::answering(move |path| {
+        let engine = FakeEngine::replying(move |path| {
             let mut known = &listed[..];
             if path.split('?').next().is_some_and(|path| path.ends_with("/containers/json")) {
                 if asked.fetch_add(1, Ordering::SeqCst) == 0 {
                     known = &known[1..];
                 }
-                wait::until("both runs ask", || (asked.load(Ordering::SeqCst) >= 2).then_some(()));
+                wait::until("both runs send a request", || (asked.load(Ordering::SeqCst) >= 2).then_some(()));
             }
-            fake_engine::well_behaved(known, path)
+            fake_engine::default_reply(known, path)
         });
-        let agent = Agent::on(&engine.host());
+        let agent = Agent::with_docker_host(&engine.host());
         let command = "run gostats --instance-name slot --select *.goroutine_num";
         let runs = [(); 2].map(|()| agent.start(command));
-        let [one, other] = runs.map(|run| goroutines(&run.output().exits(0).without_complaint()));
+        let [one, other] = runs.map(|run| goroutines(&run.output().exits(0).without_diagnostics()));
         let (fewer, all) = if one.len() < other.len() { (one, other) } else { (other, one) };
         assert_eq!((fewer.len(), all.len()), (3, 4));
         assert!(fewer.iter().all(|(slot, number)| all.get(slot) == Some(number)), "{fewer:?} and {all:?}");
-        let next = agent.values(command).exits(0).without_complaint();
+        let next = agent.run(command).exits(0).without_diagnostics();
         assert_eq!(goroutines(&next), all);
         assert_eq!(lists.load(Ordering::SeqCst), 3);
     }
 }
 
 #[test]
-fn behind_a_label_count_for_each_of_its_values() {
-    let (_stand_ins, mut containers) = numbered(["a", "b", "c", "d", "e", "f"]);
+fn slots_are_numbered_for_each_label_value() {
+    let (_targets, mut containers) = numbered(["a", "b", "c", "d", "e", "f"]);
     let labels = [Some("web"), Some("web"), Some("db"), None, Some("shop/eu"), Some("")];
     for (container, label) in containers.iter_mut().zip(labels) {
         container["Labels"] = label.map_or(json!({}), |label| json!({"com.example.role": label}));
     }
     let engine = Changing::with(containers.clone());
-    let agent = Agent::on(&engine.engine.host());
+    let agent = Agent::with_docker_host(&engine.engine.host());
     let run = || {
         let options = "--instance-name slot:label:com.example.role --select *.goroutine_num";
-        let output = agent.values(&format!("run gostats {options}")).exits(0).without_complaint();
+        let output = agent.run(&format!("run gostats {options}")).exits(0).without_diagnostics();
         goroutines(&output).iter().map(|(name, number)| format!("{name}: {number}")).collect::<Vec<_>>().join("\n")
     };
     insta::assert_snapshot!(run());
 
-    // The first of a value is gone, and two others come: of a value that is counted, and of one that is new.
+    // The first one of a value is gone, and two others start: one with a known value, and one with a new value.
     let (_more, mut new) = numbered(["g", "h"]);
     new[0]["Labels"] = json!({"com.example.role": "web"});
     new[1]["Labels"] = json!({"com.example.role": "mail"});
@@ -343,8 +347,8 @@ fn behind_a_label_count_for_each_of_its_values() {
 }
 
 #[test]
-fn that_cannot_be_kept_are_not_given_and_totals_are_there_all_the_same() {
-    let (_stand_ins, containers) = numbered(["a", "b", "c"]);
+fn unsaved_slots_are_not_assigned_and_totals_remain() {
+    let (_targets, containers) = numbered(["a", "b", "c"]);
     let (two, three) = (containers[..2].to_vec(), containers.clone());
     let command = "run gostats --instance-name slot --select *.goroutine_num --total sum,avg --targets-graph";
     let said = |agent: &Agent, output: &Output| {
@@ -355,25 +359,25 @@ fn that_cannot_be_kept_are_not_given_and_totals_are_there_all_the_same() {
         let name = files.first().and_then(|file| file.file_name()).map(|name| name.to_string_lossy().into_owned());
         values + &name.map_or(stderr.clone(), |name| stderr.replace(&name, "FILE.json"))
     };
-    let run = |agent: &Agent| said(agent, &agent.values(command).exits(0));
+    let run = |agent: &Agent| said(agent, &agent.run(command).exits(0));
 
     let engine = Changing::with(two.clone());
-    let agent = Agent::on(&engine.engine.host());
+    let agent = Agent::with_docker_host(&engine.engine.host());
     fs::write(agent.state_folder(), "").expect("a file in a new folder");
     insta::assert_snapshot!(run(&agent));
 
-    let agent = Agent::on(&engine.engine.host());
+    let agent = Agent::with_docker_host(&engine.engine.host());
     insta::assert_snapshot!(run(&agent));
     let lock = fs::File::open(state_file(&agent).with_extension("json.lock")).expect("a lock file");
-    lock.lock().expect("nobody else has it");
+    lock.lock().expect("the lock");
     insta::assert_snapshot!(run(&agent));
     drop(lock);
 
     let Some(disk) = Disk::with("size=64k") else { return };
-    let agent = Agent::on(&engine.engine.host()).working_in(disk.path());
+    let agent = Agent::with_docker_host(&engine.engine.host()).with_workdir(disk.path());
     let well = run(&agent);
     disk.fill();
-    // Slots that are on the disk are known. A new one would be forgotten.
+    // Slots on the disk are known. A new one would be forgotten.
     let known = run(&agent);
     assert!(known.starts_with(&well), "{known}");
     engine.has(three);
@@ -384,44 +388,44 @@ fn that_cannot_be_kept_are_not_given_and_totals_are_there_all_the_same() {
 }
 
 #[test]
-fn with_nothing_but_slots_nothing_is_printed_where_they_cannot_be_kept() {
-    let (_stand_ins, containers) = numbered(["a", "b"]);
+fn unsaved_slots_alone_print_nothing() {
+    let (_targets, containers) = numbered(["a", "b"]);
     let engine = FakeEngine::with_containers(containers);
-    let agent = Agent::on(&engine.host());
+    let agent = Agent::with_docker_host(&engine.host());
     fs::write(agent.state_folder(), "").expect("a file in a new folder");
-    let output = agent.values("run gostats --instance-name slot").exits(0);
+    let output = agent.run("run gostats --instance-name slot").exits(0);
     assert_eq!(output.stdout, "");
     assert_eq!(output.stderr.lines().count(), 2, "{output}");
 }
 
 #[test]
-fn are_kept_apart_by_what_they_count() {
-    let (_stand_ins, containers) = numbered(["a", "b", "c"]);
+fn slots_of_different_filters_are_separate() {
+    let (_targets, containers) = numbered(["a", "b", "c"]);
     let engine = Changing::with(containers.clone());
-    let agent = Agent::on(&engine.engine.host());
+    let agent = Agent::with_docker_host(&engine.engine.host());
     let run = |format: &str| {
         let options = format!("--instance-name {format} --select *.goroutine_num");
-        let output = agent.values(&format!("run gostats {options}")).exits(0);
+        let output = agent.run(&format!("run gostats {options}")).exits(0);
         goroutines(&output).into_keys().collect::<Vec<_>>().join(" ")
     };
     assert_eq!(run("slot"), "1 2 3");
     assert_eq!(run("slot:label:none"), "1 2 3");
     engine.has(containers[1..].to_vec());
     assert_eq!(run("slot"), "2 3");
-    assert_eq!(run("slot:label:other"), "1 2", "another command's slots are no matter");
+    assert_eq!(run("slot:label:other"), "1 2", "the slots of another command");
     assert_eq!(agent.state_files().len(), 3);
 }
 
 #[test]
-fn are_of_containers_and_no_other_word_stands_for_them() {
-    let complaint = |options: &str| {
-        let output = Agent::alone().values(&format!("run gostats {options}")).exits(2);
+fn slots_require_containers() {
+    let diagnostic = |options: &str| {
+        let output = Agent::without_engine().run(&format!("run gostats {options}")).exits(2);
         assert_eq!(output.stdout, "", "{output}");
         let lines: String =
             output.stderr.lines().map(|line| format!("    {line}").trim_end().to_owned() + "\n").collect();
         format!("{options}\n{lines}")
     };
-    let complaints = [
+    let diagnostics = [
         "--instance-name slot --target 127.0.0.1:1",
         "--instance-name slot:label:app --target 127.0.0.1:1",
         "--instance-name slots",
@@ -429,6 +433,6 @@ fn are_of_containers_and_no_other_word_stands_for_them() {
         "--instance-name slot:label:",
         "--instance-name slot:app",
     ]
-    .map(complaint);
-    insta::assert_snapshot!(complaints.concat());
+    .map(diagnostic);
+    insta::assert_snapshot!(diagnostics.concat());
 }

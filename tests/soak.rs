@@ -1,5 +1,5 @@
-//! Many runs, one after the other, over containers that come and go. Each value that was printed is held against what the
-//! containers themselves say that they answered.
+//! Many successive runs over containers that come and go. Each printed value is compared with the logs of the
+//! containers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -13,46 +13,46 @@ use scenarios::soak::{Herd, Life, Run};
 use scenarios::stats::{self, Values};
 use serde_json::Value;
 
-/// How many containers stay as they are, and how many come and go.
+/// The number of containers that stay, and of those that come and go.
 const CONTAINERS: (usize, usize) = (40, 20);
 
-/// After so many runs, what is not there any more has not been there for hours.
+/// After this many runs, missing containers are treated as missing for hours.
 const HOURS_EVERY: usize = 20;
 
-/// An hour in nanoseconds, after which what is not seen any more is forgotten.
+/// An hour in nanoseconds. Targets that were not seen for longer are removed from the state.
 const HOUR: u64 = 3_600_000_000_000;
 
-/// What can be said of a container that goes or comes during the run.
-const GOING: [&str; 3] = [
+/// Diagnostics about a container that starts or stops during the run.
+const CHANGING: [&str; 3] = [
     "connection failed: Connection refused (os error 111)",
     "incomplete response: connection closed before any response",
     "no counters: the start time of the container is unknown: container is gone",
 ];
 
-/// What is said of any container while the engine is busier than it may be.
+/// A diagnostic about any container if the engine is too busy.
 const BUSY: &str = "no counters: the start time of the container is unknown: no response from the engine after 1s";
 
-/// `SOAK_RUNS`, else a minute's worth.
+/// Returns `SOAK_RUNS`, by default a minute's worth.
 fn runs() -> usize {
     std::env::var("SOAK_RUNS").map_or(60, |runs| runs.parse().expect("SOAK_RUNS is a number"))
 }
 
 #[test]
-fn every_value_of_many_runs_is_right_while_containers_come_and_go() {
-    let Some(engine) = Engine::find_here() else { return };
+fn every_value_is_right_while_containers_come_and_go() {
+    let Some(engine) = Engine::find_local() else { return };
     let begin = Instant::now();
-    let group = engine.group();
+    let group = engine.heavy_group();
     let (staying, moving) = CONTAINERS;
     let mut herd = Herd::start(engine, &group, staying, moving);
     println!("{} containers started in {:?}", staying + moving, begin.elapsed());
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let command = format!("run gostats --filter {} --path /stats", group.filter());
 
     let begin = Instant::now();
     let mut soak = Vec::new();
     let mut states = Vec::new();
     thread::scope(|scope| {
-        // Dropped at the end of the runs, also where one of them fails.
+        // Dropped after the last run, also if one of them fails.
         let (runs_go_on, end) = mpsc::channel::<()>();
         let herd = &mut herd;
         scope.spawn(move || {
@@ -65,7 +65,7 @@ fn every_value_of_many_runs_is_right_while_containers_come_and_go() {
             let size = state(&agent).len();
             if number % HOURS_EVERY == 0 {
                 states.push(size);
-                hours_pass(&agent);
+                let_hours_pass(&agent);
             }
         }
         drop(runs_go_on);
@@ -81,7 +81,7 @@ fn every_value_of_many_runs_is_right_while_containers_come_and_go() {
     assert!(last * 10 <= first * 12, "the state grew: {states:?}");
 }
 
-/// The state as text. Asserts that it is whole, and all that is there.
+/// Returns the state as text. Asserts that it is complete and the only file.
 fn state(agent: &Agent) -> String {
     let names = |folder| {
         let entries = fs::read_dir(folder).expect("a folder").flatten();
@@ -98,7 +98,7 @@ fn state(agent: &Agent) -> String {
     let (first, last) = (seen.iter().min(), seen.iter().max());
     assert!(
         last.zip(first).is_some_and(|(last, first)| last - first < HOUR),
-        "what has long gone is remembered: {text}"
+        "an old target is still in the state: {text}"
     );
     text
 }
@@ -107,8 +107,8 @@ fn seen(target: &Value) -> u64 {
     target["seen"]["wall"].as_u64().expect("a time in ns")
 }
 
-/// Lets what the last run did not see have been seen hours ago for the last time.
-fn hours_pass(agent: &Agent) {
+/// Changes the state as if the containers that the last run did not see had been missing for hours.
+fn let_hours_pass(agent: &Agent) {
     let mut state: Value = serde_json::from_str(&state(agent)).expect("a whole state");
     let targets = state["targets"].as_object_mut().expect("targets");
     let last = targets.values().map(seen).max().expect("some targets");
@@ -118,61 +118,61 @@ fn hours_pass(agent: &Agent) {
     fs::write(&agent.state_files()[0], state.to_string()).expect("our own file");
 }
 
-/// Asserts of each run that it printed what containers answered it, and the growth since what they answered before, and all of
-/// those that were left alone.
+/// Asserts that each run printed the responses of containers and the growth since their previous responses, and all
+/// containers that ran undisturbed.
 fn assert_right(soak: &[Run], lives: &[Life]) {
     let (mut values, mut rates, mut said) = (0, 0, BTreeMap::<&str, usize>::new());
-    // By the life's number, that of the last answer that was printed.
+    // The index of the last printed response of each life.
     let mut last: HashMap<usize, usize> = HashMap::new();
     for (number, run) in soak.iter().enumerate() {
         let output = &run.output;
         assert!(output.status.success(), "run {number}: {output}");
-        let complaints: Vec<_> = output.stderr.lines().map(complaint).collect();
-        for (name, what) in &complaints {
+        let diagnostics: Vec<_> = output.stderr.lines().map(diagnostic).collect();
+        for (name, what) in &diagnostics {
             if *what == BUSY {
                 *said.entry(BUSY).or_default() += 1;
                 continue;
             }
             let touched = !lives.iter().any(|life| life.name == *name && life.spans(run));
-            assert!(touched, "run {number}: nothing happened to {name}: {output}");
-            let kind = GOING.into_iter().find(|kind| what == kind);
-            let kind = kind.unwrap_or_else(|| panic!("run {number}: that is not of going: {output}"));
+            assert!(touched, "run {number}: {name} ran undisturbed: {output}");
+            let kind = CHANGING.into_iter().find(|kind| what == kind);
+            let kind = kind.unwrap_or_else(|| panic!("run {number}: another diagnostic: {output}"));
             *said.entry(kind).or_default() += 1;
         }
         let metrics = &run.metrics;
         let mut ports: BTreeSet<_> = metrics.instances().into_iter().map(str::to_owned).collect();
         for (index, life) in lives.iter().enumerate() {
             let printed = metrics.of(&format!("gostats.{}", life.port));
-            let answers = life.answers_in(run);
-            assert!(answers.len() <= 1, "run {number} asked {} {} times", life.name, answers.len());
-            let Some(answer) = answers.last().filter(|_| !printed.is_empty()) else {
+            let responses = life.responses_in(run);
+            assert!(responses.len() <= 1, "run {number}: {} got {} requests", life.name, responses.len());
+            let Some(response) = responses.last().filter(|_| !printed.is_empty()) else {
                 assert!(!life.spans(run), "run {number}: {} is missing: {output}", life.name);
                 continue;
             };
             ports.remove(&life.port.to_string());
             let has_start =
-                !complaints.iter().any(|(name, what)| *name == life.name && what.starts_with("no counters"));
+                !diagnostics.iter().any(|(name, what)| *name == life.name && what.starts_with("no counters"));
             let before = last.get(&index).filter(|_| has_start);
             let right = match before {
-                Some(before) => stats::all(&life.answers[*before], &life.answers[answer]),
-                None => stats::gauges(&life.answers[answer]),
+                Some(before) => stats::all(&life.responses[*before], &life.responses[response]),
+                None => stats::gauges(&life.responses[response]),
             };
-            assert!(is_same(&printed, &right), "run {number}: {} is {right:?}, and printed was {printed:?}", life.name);
+            assert!(is_same(&printed, &right), "run {number}: {}: expected {right:?}, printed {printed:?}", life.name);
             values += printed.len();
             rates += printed.len() - stats::GAUGES.len();
             if has_start {
-                last.insert(index, answer);
+                last.insert(index, response);
             }
         }
-        assert_eq!(ports, BTreeSet::new(), "run {number} printed what nobody answered: {output}");
+        assert_eq!(ports, BTreeSet::new(), "run {number} printed unknown containers: {output}");
     }
     println!("{values} values are right, {rates} of them rates; {} lives of containers", lives.len());
     println!("on stderr: {said:?}");
-    assert!(rates > soak.len() * CONTAINERS.0, "too few rates to have been a test");
+    assert!(rates > soak.len() * CONTAINERS.0, "too few rates for a test");
 }
 
-/// The container that a line on stderr names, and what it says of it.
-fn complaint(line: &str) -> (&str, &str) {
+/// Splits a line of stderr into the container's name and the reason.
+fn diagnostic(line: &str) -> (&str, &str) {
     let (name, rest) = line
         .strip_prefix("mackerel-plugin-wasm: gostats: ")
         .and_then(|line| line.split_once(" ("))
@@ -187,7 +187,7 @@ fn is_same(printed: &Values, right: &Values) -> bool {
         })
 }
 
-/// Asserts that something is no more in the last fifth of all runs than in the second: a fifth more at most.
+/// Asserts that the mean of the last fifth of the runs is at most 20 % higher than that of the second fifth.
 #[allow(clippy::cast_precision_loss)]
 fn assert_flat(what: &str, seen: &[u64]) {
     let fifth = seen.len() / 5;

@@ -1,4 +1,4 @@
-//! What is remembered between runs, and what happens to it.
+//! The state between runs, and faults that happen to it.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -13,52 +13,52 @@ use scenarios::agent::{Agent, Output};
 use scenarios::disk::Disk;
 use scenarios::go::Program;
 use scenarios::local::Local;
-use scenarios::stand_in::StandIn;
-use scenarios::{mask, stats, wait};
+use scenarios::stub_target::StubTarget;
+use scenarios::{load, mask, skip, stats, wait};
 use serde_json::{Value, json};
 
 const MINUTE: u64 = 60_000_000_000;
 
-/// An agent that asks a stand-in once a minute by the stand-in's clock.
+/// An agent with a target whose clock advances a minute per run.
 struct Minutes {
     agent: Agent,
-    stand_in: StandIn,
+    stub_target: StubTarget,
     minute: u64,
 }
 
 impl Minutes {
     fn new() -> Self {
-        Self::of(Agent::alone())
+        Self::of(Agent::without_engine())
     }
 
     fn of(agent: Agent) -> Self {
-        Self { agent, stand_in: StandIn::telling(json!({})), minute: 0 }
+        Self { agent, stub_target: StubTarget::serving(json!({})), minute: 0 }
     }
 
     /// Runs a minute after the last run. Every counter has grown by 7.
     fn run(&mut self) -> Output {
         self.minute += 1;
-        self.stand_in.tells(stats::body(self.minute * MINUTE, self.minute * 7));
-        self.agent.values(&format!("run gostats --target {}", self.stand_in.target())).exits(0)
+        self.stub_target.serve(stats::body(self.minute * MINUTE, self.minute * 7));
+        self.agent.run(&format!("run gostats --target {}", self.stub_target.target())).exits(0)
     }
 
-    /// Runs as on a machine where all is well.
-    fn run_well(&mut self) {
-        let output = self.run().without_complaint();
-        assert!(self.knows_rates(&output), "{output}");
+    /// Runs on a machine without faults.
+    fn run_normally(&mut self) {
+        let output = self.run().without_diagnostics();
+        assert!(self.has_rates(&output), "{output}");
     }
 
-    /// Whether the counters are there, and right.
+    /// Returns whether the counters are printed. Asserts that they are right.
     #[track_caller]
-    fn knows_rates(&self, output: &Output) -> bool {
-        let printed = output.metrics().of(&self.stand_in.key());
+    fn has_rates(&self, output: &Output) -> bool {
+        let printed = output.metrics().of(&self.stub_target.key());
         let rates: Vec<_> = stats::COUNTERS.iter().filter_map(|counter| printed.get(*counter)).collect();
         assert!(rates.iter().all(|rate| (**rate - 7.0).abs() < 1e-9), "{output}");
         assert_eq!(printed.len(), stats::GAUGES.len() + rates.len(), "{output}");
         rates.len() == stats::COUNTERS.len()
     }
 
-    /// The one state file.
+    /// Returns the one state file.
     fn file(&self) -> PathBuf {
         let [file] = &self.agent.state_files()[..] else {
             panic!("one state file, not {:?}", self.agent.state_files())
@@ -66,23 +66,23 @@ impl Minutes {
         file.clone()
     }
 
-    /// Changes each remembered target.
+    /// Changes each target in the state.
     fn edit(&self, change: impl Fn(&mut Value)) {
         let mut state = read(&self.file());
         state["targets"].as_object_mut().expect("targets").values_mut().for_each(change);
-        fs::write(self.file(), state.to_string()).expect("a file that can be written");
+        fs::write(self.file(), state.to_string()).expect("a new file");
     }
 
-    /// Runs twice, spoils the state, and runs twice more: the first run after it complains in one line and knows no
-    /// rates, and the second is as well as ever. Gives the complaint.
-    fn survives(mut self, spoil: impl Fn(&Path)) -> String {
-        let _ = self.run().without_complaint();
-        self.run_well();
+    /// Runs twice, damages the state, and runs twice more: the first run after it has one diagnostic and no rates, the
+    /// second one is normal. Returns the diagnostic.
+    fn recovers_from(mut self, spoil: impl Fn(&Path)) -> String {
+        let _ = self.run().without_diagnostics();
+        self.run_normally();
         spoil(&self.file());
         let output = self.run();
-        assert!(!self.knows_rates(&output), "the state was spoilt: {output}");
+        assert!(!self.has_rates(&output), "rates after the state was damaged: {output}");
         assert_eq!(output.stderr.lines().count(), 1, "{output}");
-        self.run_well();
+        self.run_normally();
         self.mask(&output.stderr)
     }
 
@@ -112,10 +112,10 @@ fn entries(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn is_private_and_nothing_else_is_left_behind() {
+fn state_is_private_and_the_only_file() {
     let mut minutes = Minutes::new();
-    let _ = minutes.run().without_complaint();
-    minutes.run_well();
+    let _ = minutes.run().without_diagnostics();
+    minutes.run_normally();
     let folder = minutes.agent.state_folder();
     assert_eq!(entries(minutes.agent.workdir()).len(), 1);
     assert_eq!(mode(&folder), 0o700);
@@ -128,22 +128,23 @@ fn is_private_and_nothing_else_is_left_behind() {
 }
 
 #[test]
-fn lies_in_the_temp_folder_where_the_agent_names_none() {
+fn state_defaults_to_the_temporary_folder() {
     let temp = tempfile::tempdir().expect("a temporary folder");
-    let mut minutes = Minutes::of(Agent::alone().with("MACKEREL_PLUGIN_WORKDIR", "").with("TMPDIR", temp.path()));
-    let _ = minutes.run().without_complaint();
-    minutes.run_well();
+    let mut minutes =
+        Minutes::of(Agent::without_engine().with_env("MACKEREL_PLUGIN_WORKDIR", "").with_env("TMPDIR", temp.path()));
+    let _ = minutes.run().without_diagnostics();
+    minutes.run_normally();
     assert_eq!(entries(temp.path()).len(), 1);
     assert_eq!(entries(minutes.agent.workdir()).len(), 0);
 }
 
 #[test]
-fn that_is_garbage_is_a_fresh_start_with_one_warning() {
-    let complaints = [&b""[..], b"garbage", b"{", b"[]", b"{}", b"null", b"\xff\xfe\x00"].map(|content| {
-        let complaint = Minutes::new().survives(|file| fs::write(file, content).expect("a file that can be written"));
-        format!("{}\n    {complaint}", content.escape_ascii())
+fn garbage_is_ignored_with_one_warning() {
+    let diagnostics = [&b""[..], b"garbage", b"{", b"[]", b"{}", b"null", b"\xff\xfe\x00"].map(|content| {
+        let diagnostic = Minutes::new().recovers_from(|file| fs::write(file, content).expect("a new file"));
+        format!("{}\n    {diagnostic}", content.escape_ascii())
     });
-    insta::assert_snapshot!(complaints.concat(), @r"
+    insta::assert_snapshot!(diagnostics.concat(), @r"
 
         mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: EOF while parsing a value at line 1 column 0
     garbage
@@ -162,75 +163,75 @@ fn that_is_garbage_is_a_fresh_start_with_one_warning() {
 }
 
 #[test]
-fn that_was_cut_is_a_fresh_start_with_one_warning() {
-    let complaint = Minutes::new().survives(|file| {
+fn truncated_state_is_ignored_with_one_warning() {
+    let diagnostic = Minutes::new().recovers_from(|file| {
         let whole = fs::read(file).expect("a file that can be read");
-        // Cut within the first target's name, so that the complaint is the same whatever the numbers are.
-        fs::write(file, &whole[..30]).expect("a file that can be written");
+        // Cut within the first target's name, so that the diagnostic does not depend on the numbers.
+        fs::write(file, &whole[..30]).expect("a new file");
     });
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: EOF while parsing a string at line 1 column 30");
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: EOF while parsing a string at line 1 column 30");
 }
 
 #[test]
-fn that_was_cut_anywhere_is_a_fresh_start_with_one_warning() {
+fn state_truncated_anywhere_is_ignored_with_one_warning() {
     let mut minutes = Minutes::new();
-    let _ = minutes.run().without_complaint();
+    let _ = minutes.run().without_diagnostics();
     let whole = fs::metadata(minutes.file()).expect("our own file").len();
     for length in 0..whole {
-        let file = fs::File::options().write(true).open(minutes.file()).expect("a file that can be written");
+        let file = fs::File::options().write(true).open(minutes.file()).expect("a new file");
         file.set_len(length).expect("a file that can be cut");
         let output = minutes.run();
-        assert!(!minutes.knows_rates(&output), "cut to {length} bytes: {output}");
+        assert!(!minutes.has_rates(&output), "cut to {length} bytes: {output}");
         assert_eq!(output.stderr.lines().count(), 1, "cut to {length} bytes: {output}");
         assert!(output.stderr.contains(": no counters in this run: cannot read the state file "), "{output}");
     }
-    minutes.run_well();
+    minutes.run_normally();
 }
 
 #[test]
-fn of_an_older_or_newer_format_is_a_fresh_start_with_one_warning() {
-    let complaints = [0, 2].map(|format| {
-        Minutes::new().survives(|file| {
+fn other_formats_are_ignored_with_one_warning() {
+    let diagnostics = [0, 2].map(|format| {
+        Minutes::new().recovers_from(|file| {
             let mut state = read(file);
             assert_eq!(state["format"], 1);
             state["format"] = format.into();
             state["of another form"] = json!([]);
-            fs::write(file, state.to_string()).expect("a file that can be written");
+            fs::write(file, state.to_string()).expect("a new file");
         })
     });
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: format 0, but this program reads format 1
     mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: format 2, but this program reads format 1
     ");
 }
 
 #[test]
-fn that_is_enormous_is_a_fresh_start_with_one_warning() {
-    let complaint = Minutes::new().survives(|file| {
-        let file = fs::File::options().write(true).open(file).expect("a file that can be written");
+fn enormous_state_is_ignored_with_one_warning() {
+    let diagnostic = Minutes::new().recovers_from(|file| {
+        let file = fs::File::options().write(true).open(file).expect("a new file");
         file.set_len(1 << 40).expect("a sparse file");
     });
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: it exceeds 16 MiB");
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: it exceeds 16 MiB");
 }
 
 #[test]
-fn is_not_followed_through_a_symbolic_link() {
+fn symbolic_link_is_not_followed() {
     let elsewhere = tempfile::tempdir().expect("a temporary folder");
     let target = elsewhere.path().join("target");
-    let complaint = Minutes::new().survives(|file| {
+    let diagnostic = Minutes::new().recovers_from(|file| {
         fs::rename(file, &target).expect("a file that can be moved");
-        symlink(&target, file).expect("a link that can be made");
-        // A new content would show.
+        symlink(&target, file).expect("a new link");
+        // A change of the content would be visible.
         let mut state = read(&target);
         state["target"] = json!("untouched");
-        fs::write(&target, state.to_string()).expect("a file that can be written");
+        fs::write(&target, state.to_string()).expect("a new file");
     });
     assert_eq!(read(&target)["target"], "untouched");
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: it is a symbolic link");
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: it is a symbolic link");
 }
 
 #[test]
-fn that_is_no_file_is_a_fresh_start_with_one_warning() {
+fn special_file_is_ignored_with_one_warning() {
     let node = |of: FileType, device| {
         move |file: &Path| {
             fs::remove_file(file).expect("our own file");
@@ -238,20 +239,18 @@ fn that_is_no_file_is_a_fresh_start_with_one_warning() {
             rustix::fs::mknodat(rustix::fs::CWD, file, of, Mode::RUSR | Mode::WUSR, device).expect("a node");
         }
     };
-    let mut complaints = vec![
-        Minutes::new().survives(node(FileType::Fifo, false)),
-        Minutes::new().survives(|file| {
+    let mut diagnostics = vec![
+        Minutes::new().recovers_from(node(FileType::Fifo, false)),
+        Minutes::new().recovers_from(|file| {
             fs::remove_file(file).expect("our own file");
             std::os::unix::net::UnixListener::bind(file).expect("a socket");
         }),
     ];
-    if rustix::process::getuid().is_root() {
-        // Zeros without end.
-        complaints.push(Minutes::new().survives(node(FileType::CharacterDevice, true)));
-    } else {
-        scenarios::skip::notice("not root", "a device in place of the state");
+    if skip::is_root("a device in place of the state") {
+        // Endless zeros.
+        diagnostics.push(Minutes::new().recovers_from(node(FileType::CharacterDevice, true)));
     }
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: it is not a regular file
     mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: No such device or address (os error 6)
     mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: it is not a regular file
@@ -259,22 +258,22 @@ fn that_is_no_file_is_a_fresh_start_with_one_warning() {
 }
 
 #[test]
-fn that_may_not_be_read_is_a_fresh_start_with_one_warning() {
+fn unreadable_state_is_ignored_with_one_warning() {
     let launcher = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
     let is_root = rustix::process::getuid().is_root();
-    // Root may read everything, unless it is taken from it.
-    let agent = if is_root { Agent::alone().through(&launcher) } else { Agent::alone() };
+    // Root can read everything unless it loses that capability.
+    let agent = if is_root { Agent::without_engine().with_launcher(&launcher) } else { Agent::without_engine() };
     let close = |file: &Path| fs::set_permissions(file, Permissions::from_mode(0o000)).expect("our own file");
-    insta::assert_snapshot!(Minutes::of(agent).survives(close), @"mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: Permission denied (os error 13)");
+    insta::assert_snapshot!(Minutes::of(agent).recovers_from(close), @"mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: Permission denied (os error 13)");
 }
 
-/// What another run left half written, or anything else that has its name.
+/// A file with the name of the temporary file: a leftover of another run, or anything else.
 #[test]
-fn is_written_whatever_is_in_the_new_files_place() {
+fn leftover_temporary_file_is_replaced() {
     let new = |minutes: &Minutes| minutes.file().with_extension("json.new");
     let elsewhere = tempfile::NamedTempFile::new().expect("a temporary file");
     let mut minutes = Minutes::new();
-    let _ = minutes.run().without_complaint();
+    let _ = minutes.run().without_diagnostics();
     let puts: [&dyn Fn(&Path); 3] = [
         &|new| fs::write(new, "x".repeat(100_000)).expect("a file"),
         &|new| symlink(elsewhere.path(), new).expect("a link"),
@@ -282,107 +281,107 @@ fn is_written_whatever_is_in_the_new_files_place() {
     ];
     for put in puts {
         put(&new(&minutes));
-        minutes.run_well();
+        minutes.run_normally();
         assert_eq!(entries(&minutes.agent.state_folder()).len(), 2);
-        minutes.run_well();
+        minutes.run_normally();
     }
     assert_eq!(fs::read(elsewhere.path()).expect("a file"), b"");
 }
 
 #[test]
-fn is_left_as_it_is_where_there_is_no_lock() {
+fn state_is_unchanged_without_a_lock() {
     let elsewhere = tempfile::NamedTempFile::new().expect("a temporary file");
     let mut minutes = Minutes::new();
-    let _ = minutes.run().without_complaint();
+    let _ = minutes.run().without_diagnostics();
     let lock = minutes.file().with_extension("json.lock");
     let before = fs::read(minutes.file()).expect("our own file");
     let puts: [&dyn Fn(); 2] =
         [&|| fs::create_dir(&lock).expect("a folder"), &|| symlink(elsewhere.path(), &lock).expect("a link")];
-    let complaints = puts.map(|put| {
+    let diagnostics = puts.map(|put| {
         fs::remove_file(&lock).or_else(|_| fs::remove_dir(&lock)).expect("it is there");
         put();
         let output = minutes.run();
-        assert!(minutes.knows_rates(&output), "the state can be read all the same: {output}");
+        assert!(minutes.has_rates(&output), "the state is still read: {output}");
         assert_eq!(fs::read(minutes.file()).expect("our own file"), before);
         minutes.mask(&output.stderr)
     });
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     mackerel-plugin-wasm: gostats: cannot write the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: cannot lock it: Is a directory (os error 21)
     mackerel-plugin-wasm: gostats: cannot write the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: cannot lock it: Too many levels of symbolic links (os error 40)
     ");
     fs::remove_file(&lock).expect("our own link");
-    minutes.run_well();
+    minutes.run_normally();
 }
 
-/// Fills a disk on which the last run left its state, frees it again, and gives what is said meanwhile: the values are printed all
-/// the same, and the state stays as it is.
+/// Fills the disk with the state, frees it again, and returns the diagnostics: values are printed, and the state does
+/// not change.
 fn on_a_disk(options: &str, spoil: impl Fn(&mut Disk), mend: impl Fn(&mut Disk)) -> Option<String> {
     let mut disk = Disk::with(options)?;
-    let mut minutes = Minutes::of(Agent::alone().working_in(disk.path()));
-    let _ = minutes.run().without_complaint();
-    minutes.run_well();
+    let mut minutes = Minutes::of(Agent::without_engine().with_workdir(disk.path()));
+    let _ = minutes.run().without_diagnostics();
+    minutes.run_normally();
     spoil(&mut disk);
     let (before, files) = (fs::read(minutes.file()).expect("our own file"), entries(&minutes.agent.state_folder()));
     let [first, second] = [(); 2].map(|()| {
         let output = minutes.run();
-        assert!(minutes.knows_rates(&output), "the state can be read all the same: {output}");
+        assert!(minutes.has_rates(&output), "the state is still read: {output}");
         assert_eq!(fs::read(minutes.file()).expect("our own file"), before);
         assert_eq!(entries(&minutes.agent.state_folder()), files);
         minutes.mask(&output.stderr)
     });
     assert_eq!(first, second);
     mend(&mut disk);
-    minutes.run_well();
+    minutes.run_normally();
     assert_ne!(fs::read(minutes.file()).expect("our own file"), before);
     Some(first)
 }
 
 #[test]
-fn stays_as_it_is_where_the_disk_is_full() {
-    let Some(complaint) = on_a_disk("size=64k", |disk| disk.fill(), |disk| disk.free()) else { return };
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: cannot write the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: No space left on device (os error 28); the old one is kept");
+fn state_is_unchanged_on_a_full_disk() {
+    let Some(diagnostic) = on_a_disk("size=64k", |disk| disk.fill(), |disk| disk.free()) else { return };
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: gostats: cannot write the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: No space left on device (os error 28); the old one is kept");
 }
 
 #[test]
-fn stays_as_it_is_where_the_disk_can_have_no_more_files() {
+fn state_is_unchanged_on_a_disk_without_inodes() {
     let options = "size=64k,nr_inodes=16";
-    let Some(complaint) = on_a_disk(options, |disk| disk.fill_with_files(), |disk| disk.free()) else { return };
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: cannot write the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: No space left on device (os error 28); the old one is kept");
+    let Some(diagnostic) = on_a_disk(options, |disk| disk.fill_with_files(), |disk| disk.free()) else { return };
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: gostats: cannot write the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: No space left on device (os error 28); the old one is kept");
 }
 
 #[test]
-fn stays_as_it_is_where_the_disk_is_read_only() {
-    let Some(complaint) = on_a_disk("size=64k", |disk| disk.remount("ro"), |disk| disk.remount("rw")) else { return };
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: cannot write the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: cannot lock it: Read-only file system (os error 30)");
+fn state_is_unchanged_on_a_read_only_disk() {
+    let Some(diagnostic) = on_a_disk("size=64k", |disk| disk.remount("ro"), |disk| disk.remount("rw")) else { return };
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: gostats: cannot write the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: cannot lock it: Read-only file system (os error 30)");
 }
 
 #[test]
-fn is_done_without_where_the_first_run_finds_the_disk_full_or_read_only() {
+fn first_run_on_a_full_or_read_only_disk_has_no_state() {
     let options = "size=64k,nr_inodes=16";
     let spoils: [&dyn Fn(&mut Disk); 3] =
         [&|disk| disk.fill(), &|disk| disk.fill_with_files(), &|disk| disk.remount("ro")];
-    let mut complaints = String::new();
+    let mut diagnostics = String::new();
     for spoil in spoils {
         let Some(mut disk) = Disk::with(options) else { return };
         spoil(&mut disk);
-        let mut minutes = Minutes::of(Agent::alone().working_in(disk.path()));
+        let mut minutes = Minutes::of(Agent::without_engine().with_workdir(disk.path()));
         for _ in 0..2 {
             let output = minutes.run();
-            assert!(!minutes.knows_rates(&output), "{output}");
+            assert!(!minutes.has_rates(&output), "{output}");
             assert_eq!(output.stderr.lines().count(), 1, "{output}");
-            complaints.push_str(&minutes.mask(&output.stderr));
+            diagnostics.push_str(&minutes.mask(&output.stderr));
         }
-        // Were there room in the end, all would be well.
+        // With free space in the end, everything would work.
         if disk.path().join("filler").exists() || disk.path().join("fillers").exists() {
             disk.free();
         } else {
             disk.remount("rw");
         }
-        let output = minutes.run().without_complaint();
-        assert!(!minutes.knows_rates(&output), "{output}");
-        minutes.run_well();
+        let output = minutes.run().without_diagnostics();
+        assert!(!minutes.has_rates(&output), "{output}");
+        minutes.run_normally();
     }
-    insta::assert_snapshot!(complaints, @"
+    insta::assert_snapshot!(diagnostics, @"
     mackerel-plugin-wasm: gostats: cannot write the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: No space left on device (os error 28); the old one is kept
     mackerel-plugin-wasm: gostats: cannot write the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: No space left on device (os error 28); the old one is kept
     mackerel-plugin-wasm: gostats: no counters: the state folder WORKDIR/mackerel-plugin-wasm-0 cannot be created: No space left on device (os error 28)
@@ -392,43 +391,43 @@ fn is_done_without_where_the_first_run_finds_the_disk_full_or_read_only() {
     ");
 }
 
-/// Moves this machine's clock between two runs, as if it had been set, by moving what was remembered the other way: what the wall
-/// clock said of the last run, and of the time of the counters, which is by the same clock. Gives the counters that are shown.
-fn with_the_clock_set(by: Duration, forward: bool) {
+/// Sets the machine's clock between two runs, in effect: moves the times in the state in the other direction, those of
+/// the last run and of the counters. Returns the printed counters.
+fn run_with_clock_set(by: Duration, forward: bool) {
     let mut minutes = Minutes::new();
     let _ = minutes.run();
-    minutes.run_well();
+    minutes.run_normally();
     let moved = |time: &mut Value| {
         let before = time.as_u64().expect("a time in ns");
-        let by = u64::try_from(by.as_nanos()).expect("fewer than 584 years");
+        let by = u64::try_from(by.as_nanos()).expect("less than 584 years");
         *time = if forward { before.saturating_sub(by) } else { before + by }.into();
     };
     minutes.edit(|target| {
         moved(&mut target["seen"]["wall"]);
         moved(&mut target["reading"]["time"]);
     });
-    let output = minutes.run().without_complaint();
-    assert!(!minutes.knows_rates(&output), "the clock was set by {by:?}: {output}");
-    minutes.run_well();
+    let output = minutes.run().without_diagnostics();
+    assert!(!minutes.has_rates(&output), "rates after the clock was set by {by:?}: {output}");
+    minutes.run_normally();
 }
 
 #[test]
-fn gives_no_false_rates_when_the_machines_clock_was_set_back() {
-    // A little: there is still some time between the two, but not the time that passed.
+fn clock_set_back_omits_rates() {
+    // A little: the time between both runs is positive, but wrong.
     for seconds in [20, 30, 60, 3600, 400_000_000] {
-        with_the_clock_set(Duration::from_secs(seconds), false);
+        run_with_clock_set(Duration::from_secs(seconds), false);
     }
 }
 
 #[test]
-fn gives_no_false_rates_when_the_machines_clock_was_set_forward() {
+fn clock_set_forward_omits_rates() {
     for seconds in [20, 3600, 400_000_000] {
-        with_the_clock_set(Duration::from_secs(seconds), true);
+        run_with_clock_set(Duration::from_secs(seconds), true);
     }
 }
 
 #[test]
-fn gives_no_rates_where_both_clocks_are_ahead() {
+fn state_from_the_future_omits_rates() {
     let mut minutes = Minutes::new();
     let _ = minutes.run();
     minutes.edit(|target| {
@@ -436,42 +435,41 @@ fn gives_no_rates_where_both_clocks_are_ahead() {
             target[time[0]][time[1]] = (u64::MAX / 2).into();
         }
     });
-    let output = minutes.run().without_complaint();
-    assert!(!minutes.knows_rates(&output), "{output}");
-    minutes.run_well();
+    let output = minutes.run().without_diagnostics();
+    assert!(!minutes.has_rates(&output), "{output}");
+    minutes.run_normally();
 }
 
 #[test]
-fn is_whole_whenever_a_run_is_killed() {
+fn state_is_whole_whenever_a_run_is_killed() {
     let mut minutes = Minutes::new();
-    let _ = minutes.run().without_complaint();
-    let command = format!("run gostats --target {}", minutes.stand_in.target());
+    let _ = minutes.run().without_diagnostics();
+    let command = format!("run gostats --target {}", minutes.stub_target.target());
     let mut printed = 0;
     for moment in 0..60 {
         minutes.minute += 1;
-        minutes.stand_in.tells(stats::body(minutes.minute * MINUTE, minutes.minute * 7));
+        minutes.stub_target.serve(stats::body(minutes.minute * MINUTE, minutes.minute * 7));
         let running = minutes.agent.start(&command);
         thread::sleep(moment * Duration::from_micros(250));
         running.signal(Signal::KILL);
         printed += usize::from(!running.output().stdout.is_empty());
         assert!(read(&minutes.file())["targets"].is_object());
-        // No more than what the next run writes over.
+        // Only the temporary file, which the next run overwrites.
         let files = entries(&minutes.agent.state_folder());
         assert!(files.len() <= 3 && files.iter().all(|name| name.contains(".json")), "{files:?}");
-        minutes.run_well();
+        minutes.run_normally();
         assert_eq!(entries(&minutes.agent.state_folder()).len(), 2);
     }
     println!("{printed} of 60 had printed before");
 }
 
-/// Puts something where the folder for the state should be. Then nothing can be remembered: every run prints the
-/// gauges, and complains in one line.
+/// Puts something in place of the state's folder. Then every run prints gauges and one diagnostic.
 fn without_a_folder(obstruct: impl Fn(&Path)) -> String {
     let mut minutes = Minutes::new();
     obstruct(&minutes.agent.state_folder());
     let [first, second] = [(); 2].map(|()| {
         let output = minutes.run();
-        assert!(!minutes.knows_rates(&output), "{output}");
+        assert!(!minutes.has_rates(&output), "{output}");
         assert_eq!(output.stderr.lines().count(), 1, "{output}");
         minutes.mask(&output.stderr)
     });
@@ -480,161 +478,164 @@ fn without_a_folder(obstruct: impl Fn(&Path)) -> String {
 }
 
 #[test]
-fn is_done_without_where_a_file_is_in_the_folders_place() {
-    let complaint = without_a_folder(|folder| fs::write(folder, "").expect("a file that can be written"));
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no counters: the state folder WORKDIR/mackerel-plugin-wasm-0 cannot be opened: Not a directory (os error 20)");
+fn file_in_place_of_the_folder_disables_the_state() {
+    let diagnostic = without_a_folder(|folder| fs::write(folder, "").expect("a new file"));
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: gostats: no counters: the state folder WORKDIR/mackerel-plugin-wasm-0 cannot be opened: Not a directory (os error 20)");
 }
 
 #[test]
-fn is_done_without_where_the_folder_is_a_symbolic_link() {
+fn linked_folder_disables_the_state() {
     let elsewhere = tempfile::tempdir().expect("a temporary folder");
-    let complaint = without_a_folder(|folder| symlink(elsewhere.path(), folder).expect("a link that can be made"));
+    let diagnostic = without_a_folder(|folder| symlink(elsewhere.path(), folder).expect("a new link"));
     assert_eq!(entries(elsewhere.path()).len(), 0);
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no counters: the state folder WORKDIR/mackerel-plugin-wasm-0 cannot be opened: Not a directory (os error 20)");
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: gostats: no counters: the state folder WORKDIR/mackerel-plugin-wasm-0 cannot be opened: Not a directory (os error 20)");
 }
 
 #[test]
-fn is_done_without_where_the_folder_is_someone_elses() {
-    if !rustix::process::getuid().is_root() {
-        return scenarios::skip::notice("not root", "a state folder that is someone else's");
+fn folder_of_another_user_disables_the_state() {
+    if !skip::is_root("a state folder of another user") {
+        return;
     }
-    let complaint = without_a_folder(|folder| {
-        fs::create_dir(folder).expect("a folder that can be made");
-        std::os::unix::fs::chown(folder, Some(12345), Some(12345)).expect("root may give it away");
+    let diagnostic = without_a_folder(|folder| {
+        fs::create_dir(folder).expect("a new folder");
+        std::os::unix::fs::chown(folder, Some(12345), Some(12345)).expect("root can change the owner");
         fs::set_permissions(folder, Permissions::from_mode(0o700)).expect("root may");
     });
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no counters: the state folder WORKDIR/mackerel-plugin-wasm-0 belongs to another user: remove it");
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: gostats: no counters: the state folder WORKDIR/mackerel-plugin-wasm-0 belongs to another user: remove it");
 }
 
 #[test]
-fn is_done_without_where_others_can_open_the_folder() {
-    let complaint = without_a_folder(|folder| {
-        fs::create_dir(folder).expect("a folder that can be made");
+fn folder_open_to_others_disables_the_state() {
+    let diagnostic = without_a_folder(|folder| {
+        fs::create_dir(folder).expect("a new folder");
         fs::set_permissions(folder, Permissions::from_mode(0o755)).expect("our own folder");
     });
-    insta::assert_snapshot!(complaint, @"mackerel-plugin-wasm: gostats: no counters: the state folder WORKDIR/mackerel-plugin-wasm-0 is open to other users: remove it, or set its mode to 700");
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: gostats: no counters: the state folder WORKDIR/mackerel-plugin-wasm-0 is open to other users: remove it, or set its mode to 700");
 }
 
 #[test]
-fn is_done_without_where_there_is_no_work_folder() {
+fn missing_work_folder_disables_the_state() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     fs::write(folder.path().join("file"), "").expect("a file in a new folder");
-    let complaints = ["missing", "file"].map(|name| {
-        let mut minutes = Minutes::of(Agent::alone().with("MACKEREL_PLUGIN_WORKDIR", folder.path().join(name)));
+    let diagnostics = ["missing", "file"].map(|name| {
+        let mut minutes =
+            Minutes::of(Agent::without_engine().with_env("MACKEREL_PLUGIN_WORKDIR", folder.path().join(name)));
         let output = minutes.run();
-        assert!(!minutes.knows_rates(&output), "{output}");
+        assert!(!minutes.has_rates(&output), "{output}");
         mask::path(&output.stderr, folder.path(), "FOLDER")
     });
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(diagnostics.concat(), @"
     mackerel-plugin-wasm: gostats: no counters: the state folder FOLDER/missing/mackerel-plugin-wasm-0 cannot be created: No such file or directory (os error 2)
     mackerel-plugin-wasm: gostats: no counters: the state folder FOLDER/file/mackerel-plugin-wasm-0 cannot be created: Not a directory (os error 20)
     ");
 }
 
 #[test]
-fn is_done_without_where_a_folder_is_in_the_files_place() {
+fn folder_in_place_of_the_file_disables_the_state() {
     let mut minutes = Minutes::new();
-    let _ = minutes.run().without_complaint();
+    let _ = minutes.run().without_diagnostics();
     let file = minutes.file();
     fs::remove_file(&file).expect("our own file");
-    fs::create_dir(&file).expect("a folder that can be made");
+    fs::create_dir(&file).expect("a new folder");
     let output = minutes.run();
-    assert!(!minutes.knows_rates(&output));
+    assert!(!minutes.has_rates(&output));
     assert_eq!(output.stderr.lines().count(), 1, "{output}");
     assert!(file.is_dir());
     insta::assert_snapshot!(minutes.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: no counters: the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json is a folder: remove it");
     fs::remove_dir(&file).expect("it is empty");
     let _ = minutes.run();
-    minutes.run_well();
+    minutes.run_normally();
 }
 
 #[test]
-fn is_left_as_it_is_where_another_run_holds_it_for_too_long() {
+fn state_is_unchanged_while_another_run_holds_the_lock() {
     let mut minutes = Minutes::new();
-    let _ = minutes.run().without_complaint();
+    let _ = minutes.run().without_diagnostics();
     let before = fs::read(minutes.file()).expect("our own file");
     let lock = fs::File::open(minutes.file().with_extension("json.lock")).expect("a lock file");
-    lock.lock().expect("nobody else has it");
+    lock.lock().expect("the lock");
     let output = minutes.run();
-    assert!(minutes.knows_rates(&output), "the state can be read all the same: {output}");
+    assert!(minutes.has_rates(&output), "the state is still read: {output}");
     assert_eq!(fs::read(minutes.file()).expect("our own file"), before);
     insta::assert_snapshot!(minutes.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: cannot write the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: another process has held its lock for more than 2s");
     drop(lock);
-    minutes.run_well();
+    minutes.run_normally();
 }
 
 #[test]
-fn is_kept_apart_by_collector_options_and_prefix() {
+fn state_is_separate_for_each_prefix_and_collector_option() {
     let mut minutes = Minutes::new();
     let _ = minutes.run();
-    let target = minutes.stand_in.target();
+    let target = minutes.stub_target.target();
     for options in ["--path /stats", "--metric-key-prefix web"] {
         let output =
-            minutes.agent.values(&format!("run gostats --target {target} {options}")).exits(0).without_complaint();
+            minutes.agent.run(&format!("run gostats --target {target} {options}")).exits(0).without_diagnostics();
         assert_eq!(output.metrics().count(), stats::GAUGES.len(), "{output}");
     }
     assert_eq!(minutes.agent.state_files().len(), 3);
-    // What does not change the numbers shares them.
-    let _ = minutes.agent.values(&format!("run gostats --target {target} --timeout 3 --deadline 9 --verbose")).exits(0);
+    // Options that do not change the values share the state.
+    let _ = minutes.agent.run(&format!("run gostats --target {target} --timeout 3 --deadline 9 --verbose")).exits(0);
     assert_eq!(minutes.agent.state_files().len(), 3);
-    minutes.run_well();
+    minutes.run_normally();
 }
 
 #[test]
-fn is_right_when_a_run_overlaps_a_slow_one() {
+fn run_that_overlaps_a_slow_one_keeps_rates_right() {
+    let _load = load::timed();
     let Some(never) = Local::start(Program::Faults, &["never"]) else { return };
-    let stand_in = StandIn::telling(stats::body(MINUTE, 7));
-    let agent = Agent::alone();
-    let command = format!("run gostats --target {} --target {}", stand_in.target(), never.target());
+    let stub_target = StubTarget::serving(stats::body(MINUTE, 7));
+    let agent = Agent::without_engine();
+    let command = format!("run gostats --target {} --target {}", stub_target.target(), never.target());
     let slow = agent.start(&format!("{command} --timeout 4s"));
-    wait::until("the slow run asked the good target", || (stand_in.asked() == 1).then_some(()));
+    wait::until("the slow run sent a request to the good target", || (stub_target.requests() == 1).then_some(()));
 
-    stand_in.tells(stats::body(2 * MINUTE, 14));
-    let quick = agent.values(&format!("{command} --timeout 500ms")).exits(0);
-    assert!(quick.metrics().of(&stand_in.key()).contains_key("runtime.goroutine_num"));
+    stub_target.serve(stats::body(2 * MINUTE, 14));
+    let quick = agent.run(&format!("{command} --timeout 500ms")).exits(0);
+    assert!(quick.metrics().of(&stub_target.key()).contains_key("runtime.goroutine_num"));
     let _ = slow.output().exits(0);
 
-    // Whichever of both is remembered, the growth since then is 7 a minute.
-    stand_in.tells(stats::body(3 * MINUTE, 21));
-    let last = agent.values(&format!("{command} --timeout 500ms")).exits(0);
-    assert!((last.metrics().of(&stand_in.key())["gc.gc_num"] - 7.0).abs() < 1e-9);
+    // Whichever of both is in the state, the growth since then is 7 per minute.
+    stub_target.serve(stats::body(3 * MINUTE, 21));
+    let last = agent.run(&format!("{command} --timeout 500ms")).exits(0);
+    assert!((last.metrics().of(&stub_target.key())["gc.gc_num"] - 7.0).abs() < 1e-9);
 }
 
 #[test]
-fn is_whole_and_right_when_ten_runs_overlap() {
-    // Tells the number of each answer, and its square as every counter: the growth per minute between two answers is the sum of
-    // their numbers.
+fn ten_overlapping_runs_keep_the_state_right() {
+    let _load = load::timed();
+    // Reports the number of each response, and its square as every counter: the growth per minute between two responses
+    // is the sum of their numbers.
     let number = AtomicU64::new(0);
-    let stand_in = StandIn::telling_live(move || {
+    let stub_target = StubTarget::serving_with(move || {
         let number = number.fetch_add(1, Ordering::Relaxed) + 1;
         let mut body = stats::body(number * MINUTE, number * number);
         body["goroutine_num"] = number.into();
         body
     });
-    let agent = Agent::alone();
-    let command = format!("run gostats --target {}", stand_in.target());
+    let agent = Agent::without_engine();
+    let command = format!("run gostats --target {}", stub_target.target());
     let outputs: Vec<_> = thread::scope(|scope| {
         let runs: Vec<_> =
-            (0..10).map(|_| scope.spawn(|| (0..3).map(|_| agent.values(&command)).collect::<Vec<_>>())).collect();
+            (0..10).map(|_| scope.spawn(|| (0..3).map(|_| agent.run(&command)).collect::<Vec<_>>())).collect();
         runs.into_iter().flat_map(|run| run.join().expect("no run panics")).collect()
     });
     let mut rates = 0;
     for output in outputs {
-        let output = output.exits(0).without_complaint();
-        let printed = output.metrics().of(&stand_in.key());
+        let output = output.exits(0).without_diagnostics();
+        let printed = output.metrics().of(&stub_target.key());
         let number = printed["runtime.goroutine_num"];
         let sums: Vec<_> = stats::COUNTERS.iter().filter_map(|counter| printed.get(*counter)).collect();
         assert_eq!(printed.len(), stats::GAUGES.len() + sums.len(), "{output}");
         let Some(sum) = sums.first() else { continue };
         assert_eq!(sums.len(), stats::COUNTERS.len(), "{output}");
         assert!(sums.iter().all(|other| (*other - *sum).abs() < 1e-6), "{output}");
-        // One answer that came before, and no mixture of several.
+        // One earlier response, not a mixture of several.
         let before = *sum - number;
         assert!((before - before.round()).abs() < 1e-6 && (1.0..number).contains(&before.round()), "{output}");
         rates += 1;
     }
-    assert!(rates > 0, "no run knew rates");
-    let last = agent.values(&command).exits(0).without_complaint();
+    assert!(rates > 0, "no run printed rates");
+    let last = agent.run(&command).exits(0).without_diagnostics();
     assert_eq!(last.metrics().count(), 15);
     assert!(
         agent

@@ -1,4 +1,4 @@
-//! What an author begins with: the projects that `new` writes, built with their languages' own tools, and `componentize`.
+//! The start of an author: projects that `new` writes, built with the tools of their languages, and `componentize`.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use scenarios::project::{GO, JAVASCRIPT, Language, PYTHON, Project, RUST};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Everything that a new project's collector does, which is the same in every language.
+/// Checks the collector of a new project, which is the same in every language.
 fn collects_from_a_container(language: Language) {
     let (Some(engine), Some(project)) = (Engine::find(), Project::new("queue", language)) else { return };
     project.build();
@@ -19,25 +19,25 @@ fn collects_from_a_container(language: Language) {
     let group = engine.group();
     let app = group.app("app");
     let key = format!("queue.{}", app.address().port());
-    let run = |options: &str| agent.values(&format!("run queue --filter {} {options}", group.filter()));
+    let run = |options: &str| agent.run(&format!("run queue --filter {} {options}", group.filter()));
 
     let before = Instant::now();
-    let first = run("").exits(0).without_complaint().metrics();
+    let first = run("").exits(0).without_diagnostics().metrics();
     let between = Instant::now();
-    assert_eq!(first.order_of(&key), ["jobs.waiting"], "a count has no growth yet");
+    assert_eq!(first.order_of(&key), ["jobs.waiting"], "a counter in the first run");
     let pause = between.elapsed();
-    let second = run("").exits(0).without_complaint().metrics();
+    let second = run("").exits(0).without_diagnostics().metrics();
     let longest = before.elapsed();
     assert_eq!(second.order_of(&key), ["jobs.waiting", "jobs.done"]);
     let values = second.of(&key);
     assert!((values["jobs.waiting"] - 3.0).abs() < f64::EPSILON, "{values:?}");
-    // It grew by 60, in a time that is known from both sides.
+    // Growth of 60 in a time that is bounded on both sides.
     let per_minute = 60.0 * 60.0 / longest.as_secs_f64()..60.0 * 60.0 / pause.as_secs_f64();
     assert!(per_minute.contains(&values["jobs.done"]), "{values:?}, expected {per_minute:?}");
 
-    let partly = run(&say(r#"{"queue": {"waiting": 2.5}}"#)).exits(0).without_complaint().metrics();
+    let partly = run(&say(r#"{"queue": {"waiting": 2.5}}"#)).exits(0).without_diagnostics().metrics();
     assert_eq!(partly.of(&key), [("jobs.waiting".to_owned(), 2.5)].into());
-    let nothing = run(&say(r#"{"queue": {}}"#)).exits(0).without_complaint().metrics();
+    let nothing = run(&say(r#"{"queue": {}}"#)).exits(0).without_diagnostics().metrics();
     assert_eq!(nothing.count(), 0);
 
     let expected = json!({"graphs": {"queue.#.jobs": {
@@ -48,7 +48,7 @@ fn collects_from_a_container(language: Language) {
             {"name": "done", "label": "Done per minute", "stacked": false},
         ],
     }}});
-    let definitions = agent.definitions("run queue").exits(0).without_complaint();
+    let definitions = agent.definitions("run queue").exits(0).without_diagnostics();
     let (head, body) = definitions.stdout.split_once('\n').expect("two lines");
     assert_eq!(head, "# mackerel-agent-plugin");
     assert_eq!(serde_json::from_str::<Value>(body).expect("JSON"), expected);
@@ -65,63 +65,63 @@ fn collects_from_a_container(language: Language) {
         mask(run("--path /say?h%FFllo"), 1),
         mask(run(&say(r#"{"queue": {"waiting": "3"}}"#)), 1),
     ];
-    // Its SDK has words of its own.
+    // The Rust SDK has its own error texts.
     let name = if language.name == RUST.name { "faults_rust" } else { "faults" };
     insta::assert_snapshot!(name, faults.concat());
     let port = port::free();
-    let refused = agent.values(&format!("run queue --target 127.0.0.1:{port}"));
-    let refused = mask(refused, 1).replace(&port.to_string(), "PORT");
-    // Python's own library finds that out, the host for all others.
+    let rejected = agent.run(&format!("run queue --target 127.0.0.1:{port}"));
+    let rejected = mask(rejected, 1).replace(&port.to_string(), "PORT");
+    // In Python, its own library reports the failure; otherwise the host does.
     let name = if language.name == PYTHON.name { "refused_python" } else { "refused" };
-    insta::assert_snapshot!(name, refused);
+    insta::assert_snapshot!(name, rejected);
 }
 
-/// Installs what a project made, and gives an agent that has it. To compile it at every run would take most of this scenario's time.
+/// Installs the component of a project and returns an agent for it. Without that, every run would compile it.
 fn installed(project: &Project, engine: &Engine, name: &str) -> Agent {
     let store = project.path().join("store");
     project.run(&format!("MACKEREL_PLUGIN_WASM_STORE={} mackerel-plugin-wasm install ./{name}.wasm", store.display()));
-    Agent::beside(engine).with("MACKEREL_PLUGIN_WASM_STORE", store)
+    Agent::with_engine(engine).with_env("MACKEREL_PLUGIN_WASM_STORE", store)
 }
 
-/// The option by which the app answers with this text.
+/// Returns the option with which the app responds with this text.
 fn say(text: &str) -> String {
     let encoded: Vec<_> = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
     format!("--path /say?{}", encoded.concat())
 }
 
 #[test]
-fn a_project_in_rust_builds_with_cargo_and_collects() {
+fn rust_project_builds_and_collects() {
     collects_from_a_container(RUST);
 }
 
 #[test]
-fn a_project_in_go_builds_with_go_alone_and_collects() {
+fn go_project_builds_and_collects() {
     collects_from_a_container(GO);
 }
 
 #[test]
-fn a_project_in_python_builds_with_componentize_py_and_collects() {
+fn python_project_builds_and_collects() {
     collects_from_a_container(PYTHON);
 }
 
 #[test]
-fn a_project_in_javascript_builds_with_npm_and_collects() {
+fn javascript_project_builds_and_collects() {
     collects_from_a_container(JAVASCRIPT);
 }
 
-/// What `new` complains of.
-fn complaint(arguments: &str, code: i32) -> String {
-    let output = Agent::alone().values(arguments).exits(code);
+/// Returns stderr of `new`.
+fn error(arguments: &str, code: i32) -> String {
+    let output = Agent::without_engine().run(arguments).exits(code);
     assert_eq!(output.stdout, "", "stdout of {output}");
     output.stderr
 }
 
 #[test]
-fn a_name_that_no_collector_can_have_is_refused() {
+fn invalid_names_are_rejected() {
     let folder = TempDir::new().expect("a temporary folder");
     let names = ["Queue", "1queue", "queue-", "job_queue", "job/queue", "..", "größe", &"q".repeat(65)];
-    let complaints = names.map(|name| complaint(&format!("new {name} --lang go --dir {}", folder.path().display()), 2));
-    insta::assert_snapshot!(complaints.concat(), @"
+    let errors = names.map(|name| error(&format!("new {name} --lang go --dir {}", folder.path().display()), 2));
+    insta::assert_snapshot!(errors.concat(), @"
     mackerel-plugin-wasm: 'Queue' cannot be a collector's name: expected a-z, 0-9 and -, with a letter first and no - at the end, at most 64 characters
     mackerel-plugin-wasm: '1queue' cannot be a collector's name: expected a-z, 0-9 and -, with a letter first and no - at the end, at most 64 characters
     mackerel-plugin-wasm: 'queue-' cannot be a collector's name: expected a-z, 0-9 and -, with a letter first and no - at the end, at most 64 characters
@@ -131,20 +131,20 @@ fn a_name_that_no_collector_can_have_is_refused() {
     mackerel-plugin-wasm: 'größe' cannot be a collector's name: expected a-z, 0-9 and -, with a letter first and no - at the end, at most 64 characters
     mackerel-plugin-wasm: 'qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq' cannot be a collector's name: expected a-z, 0-9 and -, with a letter first and no - at the end, at most 64 characters
     ");
-    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0, "something was written");
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0, "a file was written");
 }
 
 #[test]
-fn nothing_that_exists_is_overwritten() {
+fn existing_files_are_not_overwritten() {
     let folder = TempDir::new().expect("a temporary folder");
     let command = format!("new queue --lang go --dir {}", folder.path().display());
     fs::write(folder.path().join("queue"), "mine").expect("a file");
-    let file = complaint(&command, 2);
+    let file = error(&command, 2);
     assert_eq!(fs::read_to_string(folder.path().join("queue")).expect("a file"), "mine");
     fs::remove_file(folder.path().join("queue")).expect("a file");
     fs::create_dir(folder.path().join("queue")).expect("a folder");
-    let empty = complaint(&command, 2);
-    assert_eq!(fs::read_dir(folder.path().join("queue")).expect("a folder").count(), 0, "something was written");
+    let empty = error(&command, 2);
+    assert_eq!(fs::read_dir(folder.path().join("queue")).expect("a folder").count(), 0, "a file was written");
     insta::assert_snapshot!([file, empty].concat().replace(&folder.path().display().to_string(), "DIR"), @"
     mackerel-plugin-wasm: DIR/queue exists already: choose another name
     mackerel-plugin-wasm: DIR/queue exists already: choose another name
@@ -152,13 +152,13 @@ fn nothing_that_exists_is_overwritten() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_to_is_named() {
+fn unwritable_folder_is_named() {
     let folder = TempDir::new().expect("a temporary folder");
     fs::write(folder.path().join("file"), "").expect("a file");
-    let nowhere = complaint(&format!("new queue --lang go --dir {}/nowhere", folder.path().display()), 2);
-    let file = complaint(&format!("new queue --lang go --dir {}/file", folder.path().display()), 2);
-    // Nobody makes folders there, not even root.
-    let kernel = complaint("new queue --lang go --dir /proc", 1);
+    let nowhere = error(&format!("new queue --lang go --dir {}/nowhere", folder.path().display()), 2);
+    let file = error(&format!("new queue --lang go --dir {}/file", folder.path().display()), 2);
+    // Nobody can create folders there, not even root.
+    let kernel = error("new queue --lang go --dir /proc", 1);
     insta::assert_snapshot!([nowhere, file, kernel].concat().replace(&folder.path().display().to_string(), "DIR"), @"
     mackerel-plugin-wasm: no such folder: DIR/nowhere
     mackerel-plugin-wasm: no such folder: DIR/file
@@ -167,14 +167,14 @@ fn a_folder_that_cannot_be_written_to_is_named() {
 }
 
 #[test]
-fn a_language_that_there_is_no_project_for_names_those_that_there_are() {
-    insta::assert_snapshot!(complaint("new queue --lang cobol", 2), @"
+fn unknown_language_lists_the_supported_ones() {
+    insta::assert_snapshot!(error("new queue --lang cobol", 2), @"
     error: invalid value 'cobol' for '--lang <LANGUAGE>'
       [possible values: rust, go, python, javascript]
 
     For more information, try '--help'.
     ");
-    insta::assert_snapshot!(complaint("new queue", 2), @"
+    insta::assert_snapshot!(error("new queue", 2), @"
     error: the following required arguments were not provided:
       --lang <LANGUAGE>
 
@@ -185,14 +185,14 @@ fn a_language_that_there_is_no_project_for_names_those_that_there_are() {
 }
 
 #[test]
-fn a_project_carries_the_contract_letter_for_letter_and_says_what_to_type_next() {
+fn project_contains_the_contract_and_prints_the_next_steps() {
     let folder = TempDir::new().expect("a temporary folder");
     for language in ["rust", "go", "python", "javascript"] {
         let name = format!("in-{language}");
         let command = format!("new {name} --lang {language} --dir {}", folder.path().display());
-        let output = Agent::alone().values(&command).exits(0).without_complaint();
-        let told = output.stdout.replace(&folder.path().display().to_string(), "DIR");
-        insta::assert_snapshot!(format!("new_{language}"), told);
+        let output = Agent::without_engine().run(&command).exits(0).without_diagnostics();
+        let reported = output.stdout.replace(&folder.path().display().to_string(), "DIR");
+        insta::assert_snapshot!(format!("new_{language}"), reported);
         let wit = |folder: &Path| {
             let files = fs::read_dir(folder).expect("a folder of WIT").flatten();
             let mut files: Vec<_> =
@@ -207,10 +207,11 @@ fn a_project_carries_the_contract_letter_for_letter_and_says_what_to_type_next()
 }
 
 #[test]
-fn what_makes_no_component_is_refused_by_what_it_is() {
+fn componentize_rejects_other_files_with_the_reason() {
     let folder = TempDir::new().expect("a temporary folder");
     let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).expect("a file");
-    // A module without anything, one that is cut, one whose only export has another name, and one of the right names and wrong types.
+    // An empty module, a truncated one, one whose only export has another name, and one with the right names and wrong
+    // types.
     let magic = *b"\0asm\x01\0\0\0";
     write("text.wasm", b"package main");
     write("empty.wasm", b"");
@@ -222,14 +223,14 @@ fn what_makes_no_component_is_refused_by_what_it_is() {
     let all = ["describe", "graphs", "collect"].map(|name| format!("mackerel:collector/metrics@{}#{name}", version()));
     write("types.wasm", &module(&all.each_ref().map(String::as_str)));
     let names = ["text", "empty", "bare", "cut", "graphs", "old", "types", "nowhere"];
-    let mut complaints = names.map(|name| {
+    let mut errors = names.map(|name| {
         let path = folder.path().join(name).with_extension("wasm");
-        complaint(&format!("componentize {}", path.display()), 1)
+        error(&format!("componentize {}", path.display()), 1)
     });
-    complaints[7] += &complaint(&format!("componentize {}", component("gostats")), 1)
-        .replace(&component("gostats"), "DIR/gostats.wasm");
-    let complaints = complaints.concat().replace(&folder.path().display().to_string(), "DIR");
-    insta::assert_snapshot!(complaints.replace(&version(), "VERSION"), @"
+    errors[7] +=
+        &error(&format!("componentize {}", component("gostats")), 1).replace(&component("gostats"), "DIR/gostats.wasm");
+    let errors = errors.concat().replace(&folder.path().display().to_string(), "DIR");
+    insta::assert_snapshot!(errors.replace(&version(), "VERSION"), @"
     mackerel-plugin-wasm: DIR/text.wasm: not a WebAssembly module: no WebAssembly header
     mackerel-plugin-wasm: DIR/empty.wasm: not a WebAssembly module: no WebAssembly header
     mackerel-plugin-wasm: DIR/bare.wasm: not a collector: missing exports: mackerel:collector/metrics@VERSION#describe, mackerel:collector/metrics@VERSION#graphs, mackerel:collector/metrics@VERSION#collect
@@ -243,18 +244,18 @@ fn what_makes_no_component_is_refused_by_what_it_is() {
     let made = fs::read_dir(folder.path()).expect("a folder").flatten();
     assert!(
         made.into_iter().all(|file| !file.file_name().to_string_lossy().contains("component")),
-        "something was written"
+        "a file was written"
     );
 }
 
-/// The contract's version, as `wit/` has it.
+/// Returns the contract's version in `wit/`.
 fn version() -> String {
     let world = include_str!("../wit/world.wit");
     let package = world.lines().find_map(|line| line.strip_prefix("package mackerel:collector@")?.strip_suffix(';'));
     package.expect("the package's line").to_owned()
 }
 
-/// A core module that exports a function without parameters and results under these names.
+/// Returns a core module that exports a function without parameters and results under these names.
 fn module(exports: &[&str]) -> Vec<u8> {
     let size = |bytes: &[u8]| {
         let mut rest = bytes.len();
@@ -276,7 +277,7 @@ fn module(exports: &[&str]) -> Vec<u8> {
 }
 
 #[test]
-fn all_that_the_contract_has_passes_through_the_package_for_go() {
+fn go_package_covers_the_whole_contract() {
     let (Some(engine), Some(project)) = (Engine::find(), Project::new("everything", GO)) else { return };
     fs::write(project.path().join("main.go"), include_str!("everything/main.go")).expect("a file");
     project.run("make");
@@ -284,9 +285,9 @@ fn all_that_the_contract_has_passes_through_the_package_for_go() {
     let group = engine.group();
     let app = group.app("app");
     let port = app.address().port();
-    let run = |options: &str| agent.values(&format!("run everything --filter {} {options}", group.filter()));
+    let run = |options: &str| agent.run(&format!("run everything --filter {} {options}", group.filter()));
     let found = |options: &str| {
-        let metrics = run(options).exits(0).without_complaint().metrics();
+        let metrics = run(options).exits(0).without_diagnostics().metrics();
         metrics.of(&format!("everything.found.{port}"))
     };
     let values = |values: &[(&str, f64)]| values.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
@@ -302,19 +303,15 @@ fn all_that_the_contract_has_passes_through_the_package_for_go() {
     let label = f64::from(u32::try_from(label).expect("a short name"));
     assert_eq!(found("--do target"), values(&[&target[..], &[("labels", label)]].concat()));
 
-    // The report's own time goes on by sixty seconds, whatever time passes here.
+    // The time of the report advances by sixty seconds, independent of the real time.
     let key = format!("everything.{port}.unit0");
-    let counters = || run("--do counters").exits(0).without_complaint().metrics().of(&key);
+    let counters = || run("--do counters").exits(0).without_diagnostics().metrics().of(&key);
     assert_eq!(counters(), values(&[("gauge", 60.0)]));
     assert_eq!(counters(), values(&[("gauge", 120.0), ("second", 3.0), ("minute", 120.0)]));
 
-    assert_eq!(run("--do nothing").exits(0).without_complaint().metrics().count(), 0);
+    assert_eq!(run("--do nothing").exits(0).without_diagnostics().metrics().count(), 0);
     let stats = found("--do stats");
-    assert_eq!(
-        stats.keys().collect::<Vec<_>>(),
-        ["processes", "restarts", "rss"],
-        "what was not asked for is not known"
-    );
+    assert_eq!(stats.keys().collect::<Vec<_>>(), ["processes", "restarts", "rss"], "only the requested stats");
     assert!(stats["rss"] > 100_000.0 && stats["processes"] >= 1.0, "{stats:?}");
     assert_eq!(found("--do client"), values(&[("body", 5000.0), ("status", 200.0), ("type", 25.0)]));
 
@@ -324,6 +321,6 @@ fn all_that_the_contract_has_passes_through_the_package_for_go() {
             stderr.replace(&app.address().to_string(), "ADDRESS")
         });
     insta::assert_snapshot!("faults_everything", faults.concat());
-    let definitions = agent.definitions("run everything").exits(0).without_complaint();
+    let definitions = agent.definitions("run everything").exits(0).without_diagnostics();
     insta::assert_snapshot!("definitions_everything", definitions.stdout);
 }

@@ -1,4 +1,4 @@
-//! Engines and targets that are reached through TLS.
+//! Engines and targets with TLS.
 
 use std::fs;
 
@@ -6,18 +6,18 @@ use scenarios::agent::{Agent, Output};
 use scenarios::fake_engine::{FakeEngine, container};
 use scenarios::go::Program;
 use scenarios::local::Local;
-use scenarios::stand_in::StandIn;
+use scenarios::stub_target::StubTarget;
 use scenarios::{mask, stats};
 use tempfile::TempDir;
 
-/// TLS in front of a server, and the certificates that its clients need.
+/// TLS in front of a server, and the certificates of its clients.
 struct Front {
     process: Local,
     certificates: TempDir,
 }
 
 impl Front {
-    /// `None` where there is no Go.
+    /// Starts it. Reports it if there is no Go.
     fn start(to: &str, host: &str, more: &[&str]) -> Option<Self> {
         let certificates = tempfile::tempdir().expect("a temporary folder");
         let folder = certificates.path().display().to_string();
@@ -33,15 +33,15 @@ impl Front {
         Self::start(&engine.host().replace("unix://", "unix:"), host, &["-mutual"])
     }
 
-    /// As an operator sets it up who trusts this authority.
+    /// Returns the agent of an operator who trusts this authority.
     fn trusted(&self, agent: Agent) -> Agent {
-        agent.with("SSL_CERT_FILE", self.certificates.path().join("ca.pem"))
+        agent.with_env("SSL_CERT_FILE", self.certificates.path().join("ca.pem"))
     }
 
-    /// As an operator sets it up who drives this engine.
+    /// Returns the agent of an operator who uses this engine.
     fn agent(&self) -> Agent {
-        let agent = Agent::on(&format!("tcp://{}", self.process.target()));
-        agent.with("DOCKER_TLS_VERIFY", "1").with("DOCKER_CERT_PATH", self.certificates.path())
+        let agent = Agent::with_docker_host(&format!("tcp://{}", self.process.target()));
+        agent.with_env("DOCKER_TLS_VERIFY", "1").with_env("DOCKER_CERT_PATH", self.certificates.path())
     }
 
     fn mask(&self, text: &str) -> String {
@@ -50,85 +50,86 @@ impl Front {
 }
 
 fn ask(agent: &Agent, front: &Front, options: &str) -> Output {
-    agent.values(&format!("run gostats --scheme https --target {} {options}", front.process.target()))
+    agent.run(&format!("run gostats --scheme https --target {} {options}", front.process.target()))
 }
 
 #[test]
-fn a_target_is_asked_through_tls_where_the_machine_trusts_its_certificate() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let Some(front) = Front::before_target(&stand_in.target(), "127.0.0.1") else { return };
-    let agent = front.trusted(Agent::alone());
-    let metrics = ask(&agent, &front, "").exits(0).without_complaint().metrics();
+fn target_with_a_trusted_certificate_is_read() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let Some(front) = Front::before_target(&stub_target.target(), "127.0.0.1") else { return };
+    let agent = front.trusted(Agent::without_engine());
+    let metrics = ask(&agent, &front, "").exits(0).without_diagnostics().metrics();
     stats::assert_same(&metrics.of(&format!("gostats.{}", front.process.port())), &stats::gauges(&stats::body(1, 1)));
 }
 
 #[test]
-fn a_target_whose_certificate_nobody_trusts_is_not_asked() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let Some(front) = Front::before_target(&stand_in.target(), "127.0.0.1") else { return };
-    let output = ask(&Agent::alone(), &front, "").exits(1);
-    assert_eq!((output.stdout.as_str(), stand_in.asked()), ("", 0));
+fn untrusted_certificate_is_rejected() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let Some(front) = Front::before_target(&stub_target.target(), "127.0.0.1") else { return };
+    let output = ask(&Agent::without_engine(), &front, "").exits(1);
+    assert_eq!((output.stdout.as_str(), stub_target.requests()), ("", 0));
     insta::assert_snapshot!(front.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection failed: invalid peer certificate: UnknownIssuer");
 }
 
 #[test]
-fn a_certificate_for_a_name_is_taken_where_the_operator_gives_the_name() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let Some(front) = Front::before_target(&stand_in.target(), "api.example.com") else { return };
-    let agent = front.trusted(Agent::alone());
+fn tls_server_name_selects_the_expected_name() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let Some(front) = Front::before_target(&stub_target.target(), "api.example.com") else { return };
+    let agent = front.trusted(Agent::without_engine());
     let output = ask(&agent, &front, "").exits(1);
-    assert_eq!((output.stdout.as_str(), stand_in.asked()), ("", 0));
+    assert_eq!((output.stdout.as_str(), stub_target.requests()), ("", 0));
     insta::assert_snapshot!(front.mask(&output.stderr), @r#"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection failed: invalid peer certificate: certificate not valid for name "127.0.0.1"; certificate is only valid for DnsName("api.example.com")"#);
 
-    let metrics = ask(&agent, &front, "--tls-server-name api.example.com").exits(0).without_complaint().metrics();
+    let metrics = ask(&agent, &front, "--tls-server-name api.example.com").exits(0).without_diagnostics().metrics();
     assert_eq!(metrics.count(), stats::GAUGES.len());
 }
 
 #[test]
-fn a_target_that_speaks_plainly_is_one_line() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let output = Agent::alone().values(&format!("run gostats --scheme https --target {}", stand_in.target())).exits(1);
+fn https_to_a_plain_target_is_one_line() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let output =
+        Agent::without_engine().run(&format!("run gostats --scheme https --target {}", stub_target.target())).exits(1);
     insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection failed: tls handshake eof");
 }
 
 #[test]
-fn a_target_that_speaks_tls_to_a_plain_question_is_one_line() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let Some(front) = Front::before_target(&stand_in.target(), "127.0.0.1") else { return };
-    let output = Agent::alone().values(&format!("run gostats --target {}", front.process.target())).exits(1);
+fn http_to_a_tls_target_is_one_line() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let Some(front) = Front::before_target(&stub_target.target(), "127.0.0.1") else { return };
+    let output = Agent::without_engine().run(&format!("run gostats --target {}", front.process.target())).exits(1);
     insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: incomplete response: connection closed before any response");
 }
 
 #[test]
-fn an_engine_is_reached_with_the_certificates_of_docker_cert_path() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stand_in.port())]);
+fn engine_uses_the_certificates_of_docker_cert_path() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stub_target.port())]);
     let Some(front) = Front::before_engine(&engine, "127.0.0.1") else { return };
-    let metrics = front.agent().values("run gostats").exits(0).without_complaint().metrics();
-    assert_eq!(metrics.instances(), [stand_in.port().to_string()]);
+    let metrics = front.agent().run("run gostats").exits(0).without_diagnostics().metrics();
+    assert_eq!(metrics.instances(), [stub_target.port().to_string()]);
 }
 
 #[test]
-fn an_engine_that_cannot_be_trusted_or_does_not_trust_us_is_one_line() {
+fn untrusted_engine_or_client_is_one_line() {
     let engine = FakeEngine::with_containers(vec![]);
     let Some(front) = Front::before_engine(&engine, "127.0.0.1") else { return };
     let Some(stranger) = Front::before_engine(&engine, "127.0.0.1") else { return };
     let Some(misnamed) = Front::before_engine(&engine, "docker.example.com") else { return };
     let nothing = tempfile::tempdir().expect("a temporary folder");
-    let complaints = [
-        ("another authority", front.agent().with("DOCKER_CERT_PATH", stranger.certificates.path())),
+    let diagnostics = [
+        ("another authority", front.agent().with_env("DOCKER_CERT_PATH", stranger.certificates.path())),
         ("another name", misnamed.agent()),
-        ("no certificates", front.agent().with("DOCKER_CERT_PATH", nothing.path())),
-        ("no TLS", Agent::on(&format!("tcp://{}", front.process.target()))),
+        ("no certificates", front.agent().with_env("DOCKER_CERT_PATH", nothing.path())),
+        ("no TLS", Agent::with_docker_host(&format!("tcp://{}", front.process.target()))),
     ];
-    let complaints = complaints.map(|(what, agent)| {
-        let output = agent.values("run gostats").exits(1);
+    let diagnostics = diagnostics.map(|(what, agent)| {
+        let output = agent.run("run gostats").exits(1);
         assert_eq!(output.stdout, "", "{what}: {output}");
         assert_eq!(output.stderr.lines().count(), 1, "{what}: {output}");
         let stderr = mask::path(&output.stderr, nothing.path(), "NOTHING");
         format!("{what}\n    {}", misnamed.mask(&stranger.mask(&front.mask(&stderr))))
     });
-    insta::assert_snapshot!(complaints.concat(), @r#"
+    insta::assert_snapshot!(diagnostics.concat(), @r#"
     another authority
         mackerel-plugin-wasm: cannot connect to the container engine at tcp://127.0.0.1:PORT: invalid peer certificate: BadSignature: is Docker running? (--docker-host or DOCKER_HOST selects another engine)
     another name
@@ -141,22 +142,22 @@ fn an_engine_that_cannot_be_trusted_or_does_not_trust_us_is_one_line() {
 }
 
 #[test]
-fn an_engine_that_wants_no_certificate_is_reached_without_one() {
-    let stand_in = StandIn::telling(stats::body(1, 1));
-    let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stand_in.port())]);
+fn engine_without_client_certificates_works() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stub_target.port())]);
     let Some(front) = Front::start(&engine.host().replace("unix://", "unix:"), "127.0.0.1", &[]) else { return };
     for file in ["cert.pem", "key.pem"] {
-        fs::remove_file(front.certificates.path().join(file)).expect("a file of the front's");
+        fs::remove_file(front.certificates.path().join(file)).expect("a certificate");
     }
-    let metrics = front.agent().values("run gostats").exits(0).without_complaint().metrics();
-    assert_eq!(metrics.instances(), [stand_in.port().to_string()]);
+    let metrics = front.agent().run("run gostats").exits(0).without_diagnostics().metrics();
+    assert_eq!(metrics.instances(), [stub_target.port().to_string()]);
 }
 
 #[test]
-fn a_certificate_of_an_engine_that_cannot_be_used_is_one_line() {
+fn unusable_engine_certificate_is_one_line() {
     let engine = FakeEngine::with_containers(vec![]);
     let Some(other) = Front::before_engine(&engine, "127.0.0.1") else { return };
-    let another_key = fs::read_to_string(other.certificates.path().join("key.pem")).expect("a file of the front's");
+    let another_key = fs::read_to_string(other.certificates.path().join("key.pem")).expect("a certificate");
     let broken = [
         ("ca.pem", Some("")),
         ("ca.pem", Some("-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n")),
@@ -166,16 +167,16 @@ fn a_certificate_of_an_engine_that_cannot_be_used_is_one_line() {
         ("key.pem", Some(&another_key)),
         ("key.pem", None),
     ];
-    let complaint = |(file, text): (&str, Option<&str>)| {
+    let diagnostic = |(file, text): (&str, Option<&str>)| {
         let front = Front::before_engine(&engine, "127.0.0.1")?;
         let path = front.certificates.path().join(file);
-        text.map_or_else(|| fs::remove_file(&path), |text| fs::write(&path, text)).expect("a file of the front's");
-        let output = front.agent().values("run gostats").exits(1);
+        text.map_or_else(|| fs::remove_file(&path), |text| fs::write(&path, text)).expect("a certificate");
+        let output = front.agent().run("run gostats").exits(1);
         assert_eq!((output.stdout.as_str(), output.stderr.lines().count()), ("", 1), "{output}");
         Some(front.mask(&output.stderr))
     };
-    let Some(complaints) = broken.into_iter().map(complaint).collect::<Option<String>>() else { return };
-    insta::assert_snapshot!(complaints, @"
+    let Some(diagnostics) = broken.into_iter().map(diagnostic).collect::<Option<String>>() else { return };
+    insta::assert_snapshot!(diagnostics, @"
     mackerel-plugin-wasm: cannot use TLS to the container engine at tcp://127.0.0.1:PORT: cannot read CERTIFICATES/ca.pem: no items found (DOCKER_CERT_PATH names the folder)
     mackerel-plugin-wasm: cannot use TLS to the container engine at tcp://127.0.0.1:PORT: cannot use CERTIFICATES/ca.pem: invalid peer certificate: BadEncoding (DOCKER_CERT_PATH names the folder)
     mackerel-plugin-wasm: cannot use TLS to the container engine at tcp://127.0.0.1:PORT: cannot read CERTIFICATES/cert.pem: no items found (DOCKER_CERT_PATH names the folder)

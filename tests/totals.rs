@@ -1,4 +1,4 @@
-//! `--total`: one value of all targets' values, beside them and in place of them, and `--targets-graph`.
+//! `--total`: one value for all targets, beside theirs or instead, and `--targets-graph`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,16 +7,16 @@ use scenarios::engine::Engine;
 use scenarios::fake_engine::{FakeEngine, container};
 use scenarios::go::Program;
 use scenarios::local::Local;
-use scenarios::stand_in::StandIn;
+use scenarios::stub_target::StubTarget;
 use scenarios::{http, mask, port, stats};
 use serde_json::{Value, json};
 
 const MINUTE: u64 = 60_000_000_000;
 
-/// The functions, in the order in which they are printed.
+/// The functions, in the order of the output.
 const TOTALS: [&str; 4] = ["sum", "avg", "max", "min"];
 
-/// What was printed under one prefix: the text of each value, in order, by the metric's name without the target's.
+/// Returns the texts of the values under one prefix, in order, by metric without the target.
 fn printed(output: &Output, prefix: &str, has_target: bool) -> BTreeMap<String, Vec<String>> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in output.stdout.lines() {
@@ -29,8 +29,8 @@ fn printed(output: &Output, prefix: &str, has_target: bool) -> BTreeMap<String, 
     all
 }
 
-/// Asserts that every total is that of the targets' values in the same output, to the last digit, and that none is missing or too much.
-/// Gives how many targets told each metric.
+/// Asserts that every total exactly matches the targets' values in the same output, and that none is missing or
+/// unexpected. Returns the number of targets for each metric.
 #[track_caller]
 fn assert_totals(output: &Output, prefix: &str, totals: &[&str]) -> BTreeMap<String, usize> {
     let targets = printed(output, prefix, true);
@@ -50,17 +50,17 @@ fn assert_totals(output: &Output, prefix: &str, totals: &[&str]) -> BTreeMap<Str
         assert_eq!(printed(output, &format!("{prefix}_{total}"), false), right, "{total} of {output}");
     }
     let lines = targets.values().map(Vec::len).sum::<usize>() + totals.len() * targets.len();
-    assert_eq!(output.stdout.lines().count(), lines, "something else is printed: {output}");
+    assert_eq!(output.stdout.lines().count(), lines, "unexpected metrics: {output}");
     targets.into_iter().map(|(name, values)| (name, values.len())).collect()
 }
 
-/// The keys and values of an output, without the time.
+/// Returns the keys and values of an output, without the time.
 fn lines(output: &Output) -> String {
     let without_time = |line: &str| line.rsplit_once('\t').map(|(line, _)| format!("{line}\n")).unwrap_or_default();
     output.stdout.lines().map(without_time).collect()
 }
 
-/// The graphs that are defined.
+/// Returns the defined graphs.
 fn graphs(output: &Output) -> BTreeMap<String, Value> {
     let (_, json) = output.stdout.split_once('\n').expect("two lines");
     let json: Value = serde_json::from_str(json).expect("the second line is JSON");
@@ -72,38 +72,38 @@ fn pretty(output: &Output) -> String {
 }
 
 #[test]
-fn are_those_of_the_values_in_the_same_output_to_the_last_digit() {
+fn totals_match_the_values_of_the_same_output() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let apps = group.apps(12);
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let command = format!("run gostats --filter {} --path /stats --total sum,avg,max,min", group.filter());
 
-    let first = agent.values(&command).exits(0).without_complaint();
-    let told = assert_totals(&first, "gostats", &TOTALS);
+    let first = agent.run(&command).exits(0).without_diagnostics();
+    let reported = assert_totals(&first, "gostats", &TOTALS);
     let gauges: BTreeMap<_, _> = stats::GAUGES.iter().map(|name| ((*name).to_owned(), apps.len())).collect();
-    assert_eq!(told, gauges);
+    assert_eq!(reported, gauges);
 
-    let second = agent.values(&command).exits(0).without_complaint();
-    let told = assert_totals(&second, "gostats", &TOTALS);
-    // What fell in an app, such as memory that was given back, has no rate there.
+    let second = agent.run(&command).exits(0).without_diagnostics();
+    let reported = assert_totals(&second, "gostats", &TOTALS);
+    // A metric that fell in an app, such as released memory, has no rate there.
     let is_steady = |name: &str| name != "heap.heap_released";
     let names = stats::GAUGES.into_iter().chain(stats::COUNTERS).filter(|name| is_steady(name));
     let right: BTreeMap<_, _> = names.map(|name| (name.to_owned(), apps.len())).collect();
-    assert_eq!(told.into_iter().filter(|(name, _)| is_steady(name)).collect::<BTreeMap<_, _>>(), right);
+    assert_eq!(reported.into_iter().filter(|(name, _)| is_steady(name)).collect::<BTreeMap<_, _>>(), right);
 }
 
 #[test]
-fn of_whole_containers_are_those_of_the_values_in_the_same_output_to_the_last_digit() {
+fn totals_of_docker_match_the_values_of_the_same_output() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let apps = group.apps(3);
-    let agent = Agent::beside(engine);
+    let agent = Agent::with_engine(engine);
     let options = "--graphs memory,network,processes --total avg,sum,min,max";
     let command = format!("run docker --filter {} {options}", group.filter());
     for metrics in [4, 12] {
-        let output = agent.values(&command).exits(0).without_complaint();
-        // The target's name stands behind the graph's, and so in the middle.
+        let output = agent.run(&command).exits(0).without_diagnostics();
+        // The target's name comes after the graph's, and so in the middle.
         let sums = printed(&output, "docker_sum", false);
         assert!(sums.len() >= 3 && sums.len() <= metrics, "{output}");
         for (name, sum) in &sums {
@@ -124,15 +124,15 @@ fn of_whole_containers_are_those_of_the_values_in_the_same_output_to_the_last_di
 }
 
 #[test]
-fn have_definitions_without_a_wildcard_and_with_the_function_in_the_label() {
-    let agent = Agent::alone();
-    let output = agent.definitions("run gostats --total sum,avg --targets-graph").exits(0).without_complaint();
+fn definitions_of_totals_have_no_wildcard() {
+    let agent = Agent::without_engine();
+    let output = agent.definitions("run gostats --total sum,avg --targets-graph").exits(0).without_diagnostics();
     insta::assert_snapshot!("definitions_gostats", pretty(&output));
-    let output = agent.definitions("run docker --total sum,max").exits(0).without_complaint();
+    let output = agent.definitions("run docker --total sum,max").exits(0).without_diagnostics();
     insta::assert_snapshot!("definitions_docker", pretty(&output));
 
     for command in ["run gostats --total sum,avg,max,min --targets-graph", "run docker --graphs all --total max,sum"] {
-        let graphs = graphs(&agent.definitions(command).exits(0).without_complaint());
+        let graphs = graphs(&agent.definitions(command).exits(0).without_diagnostics());
         let (each, total): (Vec<_>, Vec<_>) = graphs.iter().partition(|(key, _)| key.contains('#'));
         assert!(total.len() > each.len() && !each.is_empty(), "{command}");
         for (key, graph) in total {
@@ -144,8 +144,9 @@ fn have_definitions_without_a_wildcard_and_with_the_function_in_the_label() {
 }
 
 #[test]
-fn are_stacked_where_the_sum_means_something() {
-    let output = Agent::alone().definitions("run docker --total sum,avg,max,min").exits(0).without_complaint();
+fn only_sums_are_stacked() {
+    let output =
+        Agent::without_engine().definitions("run docker --total sum,avg,max,min").exits(0).without_diagnostics();
     let graphs = graphs(&output);
     let stacked = |graph: &Value| {
         let metrics = graph["metrics"].as_array().expect("metrics").iter();
@@ -163,13 +164,13 @@ fn are_stacked_where_the_sum_means_something() {
 }
 
 #[test]
-fn alone_leave_no_other_series() {
-    let [one, two] = [(); 2].map(|()| StandIn::telling(stats::body(MINUTE, 7)));
-    let agent = Agent::alone();
+fn total_only_omits_all_other_series() {
+    let [one, two] = [(); 2].map(|()| StubTarget::serving(stats::body(MINUTE, 7)));
+    let agent = Agent::without_engine();
     let prefixes = |options: &str| {
         let command = format!("run gostats --target {} --target {} {options}", one.target(), two.target());
-        let values = agent.values(&command).exits(0).without_complaint();
-        let defined = graphs(&agent.definitions(&command).exits(0).without_complaint());
+        let values = agent.run(&command).exits(0).without_diagnostics();
+        let defined = graphs(&agent.definitions(&command).exits(0).without_diagnostics());
         let first = |key: &str| key.split('.').next().expect("a word").to_owned();
         let values: BTreeSet<_> = values.metrics().keys().into_iter().map(first).collect();
         assert_eq!(values, defined.keys().map(|key| first(key)).collect::<BTreeSet<_>>(), "{options}");
@@ -182,30 +183,30 @@ fn alone_leave_no_other_series() {
 }
 
 #[test]
-fn alone_have_rates_from_the_second_run_on() {
-    let stand_ins = [(); 2].map(|()| StandIn::telling(stats::body(MINUTE, 7)));
-    let agent = Agent::alone();
-    let targets = stand_ins.each_ref().map(|stand_in| format!("--target {}", stand_in.target())).join(" ");
+fn total_only_has_rates_from_the_second_run() {
+    let stub_targets = [(); 2].map(|()| StubTarget::serving(stats::body(MINUTE, 7)));
+    let agent = Agent::without_engine();
+    let targets = stub_targets.each_ref().map(|stub_target| format!("--target {}", stub_target.target())).join(" ");
     let command = format!("run gostats {targets} --total sum,max --total-only --select gc.gc_num");
-    assert_eq!(agent.values(&command).exits(0).without_complaint().stdout, "");
-    for (stand_in, count) in stand_ins.iter().zip([10, 20]) {
-        stand_in.tells(stats::body(2 * MINUTE, 7 + count));
+    assert_eq!(agent.run(&command).exits(0).without_diagnostics().stdout, "");
+    for (stub_target, count) in stub_targets.iter().zip([10, 20]) {
+        stub_target.serve(stats::body(2 * MINUTE, 7 + count));
     }
-    insta::assert_snapshot!(lines(&agent.values(&command).exits(0).without_complaint()), @"
+    insta::assert_snapshot!(lines(&agent.run(&command).exits(0).without_diagnostics()), @"
     gostats_sum.gc.gc_num	30
     gostats_max.gc.gc_num	20
     ");
 }
 
-/// A stand-in with so many goroutines.
-fn with_goroutines(number: u64) -> StandIn {
+/// Returns a target with this number of goroutines.
+fn with_goroutines(number: u64) -> StubTarget {
     let mut body = stats::body(MINUTE, 7);
     body["goroutine_num"] = number.into();
-    StandIn::telling(body)
+    StubTarget::serving(body)
 }
 
 #[test]
-fn leave_out_what_fails_and_the_graph_of_targets_counts_it() {
+fn totals_exclude_failed_targets_and_the_targets_graph_counts_them() {
     let (one, two) = (with_goroutines(10), with_goroutines(20));
     let mut several = container("several", "127.0.0.1", one.port());
     let ports = several["Ports"].as_array_mut().expect("ports");
@@ -220,7 +221,7 @@ fn leave_out_what_fails_and_the_graph_of_targets_counts_it() {
         container("two", "127.0.0.1", two.port()),
     ]);
     let options = "--instance-name name --select *.goroutine_num --total sum,avg,max,min --targets-graph";
-    let output = Agent::on(&engine.host()).values(&format!("run gostats {options}")).exits(0);
+    let output = Agent::with_docker_host(&engine.host()).run(&format!("run gostats {options}")).exits(0);
     insta::assert_snapshot!(lines(&output), @"
     gostats.one.runtime.goroutine_num	10
     gostats.two.runtime.goroutine_num	20
@@ -238,10 +239,10 @@ fn leave_out_what_fails_and_the_graph_of_targets_counts_it() {
 }
 
 #[test]
-fn of_nothing_are_absent_and_the_counts_are_there() {
+fn totals_without_values_are_omitted_and_counts_remain() {
     let closed = [(); 3].map(|()| format!("--target 127.0.0.1:{}", port::free())).join(" ");
     let options = "--total sum,avg,max,min --targets-graph";
-    let failed = Agent::alone().values(&format!("run gostats {closed} {options}")).exits(1);
+    let failed = Agent::without_engine().run(&format!("run gostats {closed} {options}")).exits(1);
     insta::assert_snapshot!(lines(&failed), @"
     gostats_targets.collected	0
     gostats_targets.failed	3
@@ -252,14 +253,15 @@ fn of_nothing_are_absent_and_the_counts_are_there() {
     let ports = several["Ports"].as_array_mut().expect("ports");
     ports.push(json!({"IP": "127.0.0.1", "PrivatePort": 9090, "PublicPort": 2, "Type": "tcp"}));
     let engine = FakeEngine::with_containers(vec![several]);
-    let unclear = Agent::on(&engine.host()).values(&format!("run gostats {options} --total-only")).exits(1);
+    let unclear = Agent::with_docker_host(&engine.host()).run(&format!("run gostats {options} --total-only")).exits(1);
     insta::assert_snapshot!(lines(&unclear), @"
     gostats_targets.collected	0
     gostats_targets.failed	1
     ");
 
     let engine = FakeEngine::with_containers(Vec::new());
-    let none = Agent::on(&engine.host()).values(&format!("run gostats {options}")).exits(0).without_complaint();
+    let none =
+        Agent::with_docker_host(&engine.host()).run(&format!("run gostats {options}")).exits(0).without_diagnostics();
     insta::assert_snapshot!(lines(&none), @"
     gostats_targets.collected	0
     gostats_targets.failed	0
@@ -267,30 +269,30 @@ fn of_nothing_are_absent_and_the_counts_are_there() {
 }
 
 #[test]
-fn of_metrics_that_are_declared_by_a_wildcard_have_bare_names_and_no_definitions() {
+fn totals_of_wildcard_metrics_have_no_definitions() {
     let apps = [Local::start(Program::PromApp, &[]), Local::start(Program::PromApp, &[])];
     let [Some(one), Some(two)] = &apps else { return };
     let work = |app: &Local, times: u32| {
         let address = app.target().parse().expect("an address");
         for _ in 0..times {
-            http::get(address, "/work?code=200&path=%2Fa").expect("work is done");
+            http::get(address, "/work?code=200&path=%2Fa").expect("the work is done");
         }
     };
     work(one, 3);
     work(two, 5);
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     let chosen = "run prometheus --metric promapp_* --metric go_goroutines";
     let command = format!("{chosen} --target {} --target {} --total max,sum", one.target(), two.target());
-    let first = agent.values(&command).exits(0).without_complaint();
+    let first = agent.run(&command).exits(0).without_diagnostics();
     assert_totals(&first, "prometheus", &["sum", "max"]);
     work(one, 2);
     work(two, 7);
-    let second = agent.values(&command).exits(0).without_complaint();
-    let told = assert_totals(&second, "prometheus", &["sum", "max"]);
-    assert!(told.values().all(|count| *count == 2), "{told:?}");
+    let second = agent.run(&command).exits(0).without_diagnostics();
+    let reported = assert_totals(&second, "prometheus", &["sum", "max"]);
+    assert!(reported.values().all(|count| *count == 2), "{reported:?}");
     let kept = printed(&second, "prometheus_sum", false)["promapp_kept_bytes.value"].concat();
     assert_eq!(kept, (17 << 20).to_string(), "a mebibyte for each piece of work");
-    insta::assert_snapshot!(told.into_keys().collect::<Vec<_>>().join("\n"), @"
+    insta::assert_snapshot!(reported.into_keys().collect::<Vec<_>>().join("\n"), @"
     go_goroutines.value
     promapp_kept_bytes.value
     promapp_latency_seconds_bucket.rate.le_0_1
@@ -305,18 +307,18 @@ fn of_metrics_that_are_declared_by_a_wildcard_have_bare_names_and_no_definitions
     ");
 
     let [without, with] = ["", "--total sum,max"]
-        .map(|totals| agent.definitions(&format!("{chosen} {totals}")).exits(0).without_complaint().stdout);
+        .map(|totals| agent.definitions(&format!("{chosen} {totals}")).exits(0).without_diagnostics().stdout);
     assert_eq!(with, without);
 }
 
 #[test]
-fn come_in_one_order_and_once_however_they_are_asked_for() {
+fn totals_have_one_order_and_no_duplicates() {
     let [one, two] = [with_goroutines(10), with_goroutines(20)];
-    let agent = Agent::alone();
+    let agent = Agent::without_engine();
     let targets = format!("--target {} --target {}", one.target(), two.target());
     let run = |totals: &str| {
         let command = format!("run gostats {targets} --select *.goroutine_num --total-only {totals}");
-        lines(&agent.values(&command).exits(0).without_complaint())
+        lines(&agent.run(&command).exits(0).without_diagnostics())
     };
     insta::assert_snapshot!(run("--total min,avg,max,sum"), @"
     gostats_sum.runtime.goroutine_num	30
@@ -332,22 +334,22 @@ fn come_in_one_order_and_once_however_they_are_asked_for() {
     for totals in ["--total max,sum", "--total max --total sum", "--total max,sum,max --total=sum"] {
         assert_eq!(run(totals), two, "{totals}");
     }
-    assert_eq!(agent.state_files().len(), 2, "what prints the same has one state");
+    assert_eq!(agent.state_files().len(), 2, "equal output has one state file");
 }
 
 #[test]
-fn that_there_are_not_are_usage_errors() {
-    let agent = Agent::alone();
-    let complaint = |options: &str| {
+fn unknown_totals_are_usage_errors() {
+    let agent = Agent::without_engine();
+    let error = |options: &str| {
         let command = format!("run gostats --target 127.0.0.1:1 {options}");
-        let [values, definitions] = [agent.values(&command), agent.definitions(&command)].map(|output| output.exits(2));
+        let [values, definitions] = [agent.run(&command), agent.definitions(&command)].map(|output| output.exits(2));
         assert_eq!((&*values.stdout, &*definitions.stdout), ("", ""), "{options}");
         assert_eq!(values.stderr, definitions.stderr);
         let lines = values.stderr.lines().take(2).map(str::trim_end);
         format!("{options}\n    {}\n", lines.collect::<Vec<_>>().join("\n    "))
     };
-    let complaints = ["--total median", "--total Sum", "--total sum,,avg", "--total=", "--total-only"].map(complaint);
-    insta::assert_snapshot!(complaints.concat(), @"
+    let errors = ["--total median", "--total Sum", "--total sum,,avg", "--total=", "--total-only"].map(error);
+    insta::assert_snapshot!(errors.concat(), @"
     --total median
         error: invalid value 'median' for '--total <TOTALS>'
           [possible values: sum, avg, max, min]

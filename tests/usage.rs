@@ -1,17 +1,17 @@
-//! What a person gets who types a command: help, lists, and errors that lead on. No engine runs here.
+//! Help, lists, and errors for people who type a command. No engine runs here.
 
 use scenarios::agent::Agent;
 
-/// Standard error of a command that is used wrongly.
-fn complaint(arguments: &str) -> String {
-    let output = Agent::alone().values(arguments).exits(2);
+/// Returns stderr of a wrong command.
+fn error(arguments: &str) -> String {
+    let output = Agent::without_engine().run(arguments).exits(2);
     assert_eq!(output.stdout, "", "stdout of {output}");
     output.stderr
 }
 
 #[test]
-fn an_option_that_does_not_exist_is_refused() {
-    insta::assert_snapshot!(complaint("run gostats --fliter name=api"), @"
+fn unknown_option_is_rejected() {
+    insta::assert_snapshot!(error("run gostats --fliter name=api"), @"
     error: unexpected argument '--fliter' found
 
       tip: a similar argument exists: '--filter'
@@ -25,8 +25,8 @@ fn an_option_that_does_not_exist_is_refused() {
 }
 
 #[test]
-fn a_collector_option_that_does_not_exist_names_those_that_do() {
-    insta::assert_snapshot!(complaint("run gostats --uri http://localhost/stats"), @"
+fn unknown_collector_option_lists_the_known_ones() {
+    insta::assert_snapshot!(error("run gostats --uri http://localhost/stats"), @"
     error: unexpected argument '--uri' found
 
       tip: options of gostats: --path, --scheme
@@ -39,8 +39,8 @@ fn a_collector_option_that_does_not_exist_names_those_that_do() {
 }
 
 #[test]
-fn a_choice_lists_its_words() {
-    insta::assert_snapshot!(complaint("run gostats --scheme ftp"), @"
+fn choice_lists_its_values() {
+    insta::assert_snapshot!(error("run gostats --scheme ftp"), @"
     error: invalid value 'ftp' for '--scheme <SCHEME>'
       [possible values: http, https]
 
@@ -51,8 +51,8 @@ fn a_choice_lists_its_words() {
 }
 
 #[test]
-fn an_option_without_its_value_is_refused() {
-    insta::assert_snapshot!(complaint("run gostats --path"), @"
+fn option_without_its_value_is_rejected() {
+    insta::assert_snapshot!(error("run gostats --path"), @"
     error: a value is required for '--path <PATH>' but none was supplied
 
     For more information, try '--help'.
@@ -60,8 +60,8 @@ fn an_option_without_its_value_is_refused() {
 }
 
 #[test]
-fn values_that_make_no_sense_are_refused_with_their_reason() {
-    let complaints = [
+fn invalid_values_are_rejected_with_the_reason() {
+    let errors = [
         "--filter api",
         "--filter =api",
         "--container-port 0",
@@ -85,26 +85,26 @@ fn values_that_make_no_sense_are_refused_with_their_reason() {
         "--path stats",
         "surplus",
     ];
-    let complaints = complaints.map(|options| {
-        let stderr = complaint(&format!("run gostats {options}"));
+    let errors = errors.map(|options| {
+        let stderr = error(&format!("run gostats {options}"));
         format!("{options}\n    {}\n", stderr.lines().next().unwrap_or_default())
     });
-    insta::assert_snapshot!(complaints.concat());
+    insta::assert_snapshot!(errors.concat());
 }
 
 #[test]
-fn options_that_contradict_each_other_are_refused() {
-    let complaints = [
+fn conflicting_options_are_rejected() {
+    let errors = [
         "--filter name=api",
         "--container-port 8080",
         "--docker-host unix:///var/run/docker.sock",
         "--instance-name name",
     ];
-    let complaints = complaints.map(|option| {
-        let stderr = complaint(&format!("run gostats --target 127.0.0.1:1 {option}"));
+    let errors = errors.map(|option| {
+        let stderr = error(&format!("run gostats --target 127.0.0.1:1 {option}"));
         format!("{option}\n    {}\n", stderr.lines().next().unwrap_or_default())
     });
-    insta::assert_snapshot!(complaints.concat(), @"
+    insta::assert_snapshot!(errors.concat(), @"
     --filter name=api
         error: the argument '--target <HOST:PORT>' cannot be used with '--filter <KEY=VALUE>'
     --container-port 8080
@@ -117,35 +117,35 @@ fn options_that_contradict_each_other_are_refused() {
 }
 
 #[test]
-fn a_collector_that_does_not_exist_names_those_that_do() {
-    insta::assert_snapshot!(complaint("run gostat"), @"mackerel-plugin-wasm: unknown collector 'gostat'; available: docker, gostats, prometheus, redis; a component can be run by the path of its .wasm file");
+fn unknown_collector_lists_the_known_ones() {
+    insta::assert_snapshot!(error("run gostat"), @"mackerel-plugin-wasm: unknown collector 'gostat'; available: docker, gostats, prometheus, redis; a component can be run by the path of its .wasm file");
 }
 
 #[test]
-fn a_file_that_does_not_exist_is_refused() {
-    insta::assert_snapshot!(complaint("run ./nowhere.wasm"), @"mackerel-plugin-wasm: ./nowhere.wasm: no such file");
+fn missing_file_is_rejected() {
+    insta::assert_snapshot!(error("run ./nowhere.wasm"), @"mackerel-plugin-wasm: ./nowhere.wasm: no such file");
 }
 
 #[test]
-fn no_collector_and_no_command_are_refused() {
-    insta::assert_snapshot!([complaint(""), complaint("run")].join("\n---\n"));
+fn missing_collector_and_command_are_rejected() {
+    insta::assert_snapshot!([error(""), error("run")].join("\n---\n"));
 }
 
 #[test]
-fn help_shows_the_options_of_the_host_and_of_the_collector() {
-    let output = Agent::alone().values("run gostats --help").exits(0).without_complaint();
+fn help_shows_the_options_of_host_and_collector() {
+    let output = Agent::without_engine().run("run gostats --help").exits(0).without_diagnostics();
     insta::assert_snapshot!(output.stdout);
 }
 
 #[test]
 fn help_shows_the_commands() {
-    let output = Agent::alone().values("--help").exits(0).without_complaint();
+    let output = Agent::without_engine().run("--help").exits(0).without_diagnostics();
     insta::assert_snapshot!(output.stdout);
 }
 
 #[test]
 fn list_shows_the_collectors() {
-    let output = Agent::alone().values("list").exits(0).without_complaint();
+    let output = Agent::without_engine().run("list").exits(0).without_diagnostics();
     insta::assert_snapshot!(output.stdout, @"
     docker     0.1.0     CPU, memory, block I/O and more of each container (built in)
     gostats    0.1.0     Go runtime statistics from golang-stats-api-handler (built in)
@@ -155,9 +155,9 @@ fn list_shows_the_collectors() {
 }
 
 #[test]
-fn inspect_shows_what_a_collector_offers_and_asks_for() {
-    let output = Agent::alone().values("inspect gostats").exits(0).without_complaint();
-    // What changes with the compiler: the size, the digest, and what of WASI its standard library links.
+fn inspect_shows_the_capabilities_of_a_collector() {
+    let output = Agent::without_engine().run("inspect gostats").exits(0).without_diagnostics();
+    // Masked values that depend on the compiler: the size, the digest, and the imports of its standard library.
     let changes = |line: &&str| ["origin ", "digest ", "  wasi:"].iter().any(|start| line.starts_with(start));
     let (changing, fixed): (Vec<_>, Vec<_>) = output.stdout.lines().partition(changes);
     insta::assert_snapshot!(fixed.join("\n"));
@@ -167,8 +167,8 @@ fn inspect_shows_what_a_collector_offers_and_asks_for() {
 }
 
 #[test]
-fn the_reference_shows_the_limits_that_hold() {
-    let output = Agent::alone().values("inspect gostats").exits(0).without_complaint();
+fn reference_lists_the_enforced_limits() {
+    let output = Agent::without_engine().run("inspect gostats").exits(0).without_diagnostics();
     let (_, limits) = output.stdout.split_once("\nlimits\n").expect("a section of limits");
     assert!(limits.lines().count() > 20, "{limits}");
     let reference = include_str!("../docs/reference.md");
@@ -179,10 +179,10 @@ fn the_reference_shows_the_limits_that_hold() {
 }
 
 #[test]
-fn durations_are_numbers_of_seconds_or_carry_a_unit() {
-    let agent = Agent::alone();
+fn durations_are_seconds_or_have_a_unit() {
+    let agent = Agent::without_engine();
     for timeout in ["3", "0.5", "500ms", "10s", "1m"] {
-        // Nothing listens on port 1: the options are read, then the one target fails.
-        let _ = agent.values(&format!("run gostats --target 127.0.0.1:1 --timeout {timeout}")).exits(1);
+        // Port 1 is closed: the options are parsed, then the one target fails.
+        let _ = agent.run(&format!("run gostats --target 127.0.0.1:1 --timeout {timeout}")).exits(1);
     }
 }

@@ -1,19 +1,19 @@
-//! Containers that go away or stand still in the middle of a run, on real engines.
+//! Containers that disappear or pause during a run, on real engines.
 
 use std::sync::{Mutex, PoisonError};
 
 use scenarios::agent::{Agent, Output};
 use scenarios::engine::{Container, Engine};
 use scenarios::podman::Podman;
-use scenarios::relay::{Passing, Relay};
+use scenarios::proxy::{EngineProxy, Passing};
 
 const SOURCES: [&str; 3] = ["cgroup", "api", "auto"];
 
 const GONE: &str = "mackerel-plugin-wasm: docker: gone: container stopped or removed since the engine listed it\n";
 
-/// Runs with three containers, of which one is done away with at the first moment that is the right one for its id.
-/// Gives the keys that the two others are to have, too.
-fn run_and_do_away_with_one(
+/// Runs with three containers, one of which is removed or stopped at the first moment that `when` accepts. Returns the
+/// output and the expected keys of the two others.
+fn run_and_interrupt(
     engine: &Engine,
     source: &str,
     how: fn(&Engine, &str),
@@ -22,7 +22,7 @@ fn run_and_do_away_with_one(
     let group = engine.group();
     let [one, gone, three] = ["one", "gone", "three"].map(|name| group.work(name, "", ""));
     let (id, ours, done) = (gone.id().to_owned(), engine.clone(), Mutex::new(false));
-    let relay = Relay::before(engine, move |passing| {
+    let proxy = EngineProxy::start(engine, move |passing| {
         let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
         if !*done && when(&passing, &id) {
             *done = true;
@@ -30,7 +30,7 @@ fn run_and_do_away_with_one(
         }
     });
     let command = format!("run docker --graphs processes --stats-source {source} --filter {}", group.filter());
-    let mut output = Agent::on(&relay.host()).values(&command).exits(0);
+    let mut output = Agent::with_docker_host(&proxy.host()).run(&command).exits(0);
     output.stderr = group.mask(&output.stderr);
     (output, vec![key(&one), key(&three)])
 }
@@ -40,19 +40,19 @@ fn key(container: &Container) -> String {
 }
 
 fn listed(passing: &Passing, _: &str) -> bool {
-    matches!(passing, Passing::Answer(path, _) if path.contains("/containers/json"))
+    matches!(passing, Passing::Response(path, _) if path.contains("/containers/json"))
 }
 
 fn asked_for_stats(passing: &Passing, id: &str) -> bool {
-    matches!(passing, Passing::Question(path) if path.contains(&format!("{id}/stats")))
+    matches!(passing, Passing::Request(path) if path.contains(&format!("{id}/stats")))
 }
 
 #[test]
-fn one_that_is_stopped_or_removed_after_the_list_is_one_line_and_costs_the_others_nothing() {
-    let Some(engine) = Engine::find_here() else { return };
+fn container_removed_after_the_list_is_one_line() {
+    let Some(engine) = Engine::find_local() else { return };
     for how in [Engine::remove, Engine::stop] {
         for source in SOURCES {
-            let (output, others) = run_and_do_away_with_one(engine, source, how, listed);
+            let (output, others) = run_and_interrupt(engine, source, how, listed);
             assert_eq!(output.stderr, GONE, "{source}: {output}");
             assert_eq!(output.metrics().keys(), others, "{source}: {output}");
         }
@@ -60,11 +60,11 @@ fn one_that_is_stopped_or_removed_after_the_list_is_one_line_and_costs_the_other
 }
 
 #[test]
-fn one_that_is_removed_while_the_engine_counts_is_one_line_or_is_there() {
-    let Some(engine) = Engine::find_here() else { return };
-    let (output, others) = run_and_do_away_with_one(engine, "api", Engine::remove, asked_for_stats);
+fn container_removed_during_its_stats_is_one_line_or_complete() {
+    let Some(engine) = Engine::find_local() else { return };
+    let (output, others) = run_and_interrupt(engine, "api", Engine::remove, asked_for_stats);
     println!("{output}");
-    // Whether the engine had counted before is its own affair.
+    // The engine may have counted before the removal.
     let metrics = output.metrics();
     let keys = metrics.keys();
     let there = keys.iter().any(|key| !others.contains(&(*key).to_owned()));
@@ -73,25 +73,25 @@ fn one_that_is_removed_while_the_engine_counts_is_one_line_or_is_there() {
 }
 
 #[test]
-fn one_that_is_removed_from_podman_is_one_line_and_costs_the_others_nothing() {
+fn container_removed_from_podman_is_one_line() {
     let Some(podman) = Podman::start() else { return };
     for source in ["api", "auto"] {
-        let (output, others) = run_and_do_away_with_one(&podman, source, Engine::remove, listed);
+        let (output, others) = run_and_interrupt(&podman, source, Engine::remove, listed);
         assert_eq!(output.stderr, GONE, "{source}: {output}");
         assert_eq!(output.metrics().keys(), others, "{source}: {output}");
     }
 }
 
 #[test]
-fn paused_and_stopped_ones_are_passed_over() {
-    let Some(engine) = Engine::find_here() else { return };
+fn paused_and_stopped_containers_are_skipped() {
+    let Some(engine) = Engine::find_local() else { return };
     let group = engine.group();
     let [one, paused, stopped] = ["one", "paused", "stopped"].map(|name| group.work(name, "", ""));
     paused.pause();
     stopped.stop();
     for source in SOURCES {
         let command = format!("run docker --graphs processes --stats-source {source} --filter {}", group.filter());
-        let output = Agent::beside(engine).values(&command).exits(0).without_complaint();
+        let output = Agent::with_engine(engine).run(&command).exits(0).without_diagnostics();
         assert_eq!(output.metrics().keys(), [key(&one)], "{source}");
     }
 }

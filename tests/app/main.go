@@ -1,12 +1,12 @@
-// The app of the tests, the demo and the benchmarks: a real Go program that tells its runtime's statistics.
+// The app of the tests, the demo and the benchmarks: a real Go program that serves its runtime's statistics.
 //
-//	GET /stats    runtime.MemStats and its kin, in the JSON of golang-stats-api-handler
+//	GET /stats    runtime.MemStats and related numbers, in the JSON of golang-stats-api-handler
 //	GET /served   a JSON array of the last bodies that /stats served, exactly as served
 //	GET /queue    {"queue": {"waiting": 3, "done": N}}, where N grows by 60 each time
 //	GET /say?TEXT the query, decoded
 //
-// It prints the addresses that it listens on, one per line, once it does. Where the environment has LOG_ANSWERS, it also prints
-// each answer that it is about to give under /stats, as one line: so it can be read when the app has ended.
+// It prints the addresses that it listens on, one per line. If the environment has LOG_RESPONSES, it also prints each
+// response for /stats as one line before it is sent, so that it can be read after the app has ended.
 package main
 
 import (
@@ -25,16 +25,16 @@ import (
 	"time"
 )
 
-// The largest number of bodies that /served remembers.
+// The number of bodies that /served keeps.
 const remembered = 100
 
 func main() {
 	listen := flag.String("listen", ":8080", "address to listen on; with port 0 any free one")
-	ports := flag.Int("ports", 1, "on how many ports to listen; for more than one, -listen needs port 0")
-	idle := flag.Bool("idle", false, "do nothing but answer: a hundred of them then take no time that is being measured")
+	ports := flag.Int("ports", 1, "number of ports; for more than one, -listen needs port 0")
+	idle := flag.Bool("idle", false, "do no work between requests, so that many apps do not disturb a measurement")
 	flag.Parse()
 
-	h := handler{log: os.Getenv("LOG_ANSWERS") != ""}
+	h := handler{log: os.Getenv("LOG_RESPONSES") != ""}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/stats", h.stats)
 	mux.HandleFunc("/served", h.served)
@@ -56,7 +56,7 @@ func main() {
 	log.Fatal(<-failed)
 }
 
-// work allocates a little and lets go of it, so that the numbers move and garbage is collected every second or two.
+// work allocates some memory and releases it, so that the numbers change and garbage is collected every second or two.
 func work() {
 	var kept [4][]byte
 	for i := 0; ; i++ {
@@ -65,17 +65,17 @@ func work() {
 	}
 }
 
-// handler answers requests. The zero value is ready, and prints nothing.
+// handler responds to requests. The zero value prints nothing.
 type handler struct {
 	sync.Mutex
-	log    bool             // whether to print what /stats serves
-	bodies [][]byte         // what /stats served last, oldest first
-	last   time.Time        // when it was asked before
-	mem    runtime.MemStats // what it found then
-	done   int              // what /queue served last
+	log    bool             // print each response of /stats
+	bodies [][]byte         // last responses of /stats, oldest first
+	last   time.Time        // time of the previous request
+	mem    runtime.MemStats // statistics of the previous request
+	done   int              // last count of /queue
 }
 
-// stats serves the statistics of this moment.
+// stats serves the current statistics.
 func (h *handler) stats(w http.ResponseWriter, _ *http.Request) {
 	h.Lock()
 	defer h.Unlock()
@@ -95,7 +95,7 @@ func (h *handler) stats(w http.ResponseWriter, _ *http.Request) {
 	w.Write(body)
 }
 
-// served serves what stats served.
+// served serves the last responses of stats.
 func (h *handler) served(w http.ResponseWriter, _ *http.Request) {
 	h.Lock()
 	defer h.Unlock()
@@ -103,7 +103,7 @@ func (h *handler) served(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintf(w, "[%s]\n", bytes.Join(h.bodies, []byte(",")))
 }
 
-// queue serves the jobs of a queue that does some whenever somebody looks.
+// queue serves a queue that finishes 60 jobs with each request.
 func (h *handler) queue(w http.ResponseWriter, _ *http.Request) {
 	h.Lock()
 	defer h.Unlock()
@@ -112,7 +112,7 @@ func (h *handler) queue(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintf(w, `{"queue": {"waiting": 3, "done": %d}}`, h.done)
 }
 
-// say serves what it is asked for.
+// say serves the decoded query.
 func say(w http.ResponseWriter, r *http.Request) {
 	text, err := url.QueryUnescape(r.URL.RawQuery)
 	if err != nil {
@@ -122,8 +122,8 @@ func say(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, text)
 }
 
-// read takes the statistics. The garbage collections are those since it was called before, whoever called: on the first
-// call there is no rate, and all collections are listed, as far as the runtime remembers their pauses.
+// read returns the statistics, with the garbage collections since the previous call. The first call has no rate and
+// lists all collections whose pauses the runtime still knows.
 func (h *handler) read() map[string]any {
 	now, before := time.Now(), h.mem
 	runtime.ReadMemStats(&h.mem)
@@ -173,5 +173,5 @@ func (h *handler) read() map[string]any {
 	}
 }
 
-// milliseconds makes milliseconds of nanoseconds.
+// milliseconds converts nanoseconds.
 func milliseconds(ns uint64) float64 { return float64(ns) / 1e6 }

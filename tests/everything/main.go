@@ -1,4 +1,4 @@
-// A collector that does everything that the package collector offers. The scenario puts it in place of a new project's main.go.
+// A collector that uses the whole package collector. The scenario puts it in place of a new project's main.go.
 package main
 
 import (
@@ -19,7 +19,7 @@ func main() {}
 
 type everything struct{}
 
-// What is empty here may be empty.
+// Empty values are allowed here.
 func (everything) Describe() collector.Description {
 	return collector.Description{
 		Name: "everything",

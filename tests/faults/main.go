@@ -1,10 +1,10 @@
-// Command faults is a web server that misbehaves in one way, whatever path it is asked for.
+// Command faults is a web server that misbehaves in one way on every path.
 //
 //	faults [-listen ADDRESS] BEHAVIOUR
 //
-// Its first line of output is the address that it listens on. Two paths are answered properly: /ready with nothing,
-// and /sent with the number of bytes that the misbehaving answers have sent so far. One more behaviour is one more row
-// in the table below.
+// Its first line of output is the address that it listens on. Two paths have a normal response: /ready is empty, and
+// /sent has the number of bytes that misbehaving responses have sent so far. A new behaviour is a new row in the table
+// below.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// stats is an answer as it should be, in golang-stats-api-handler's names.
+// stats is a valid response in the form of golang-stats-api-handler.
 const stats = `{"time":1700000000000000000,"goroutine_num":12,"cgo_call_num":1,"memory_alloc":1,"memory_sys":1,` +
 	`"memory_stack":1,"memory_lookups":1,"memory_mallocs":1,"memory_frees":1,"heap_sys":1,"heap_idle":1,` +
 	`"heap_inuse":1,"heap_released":1,"gc_num":1,"gc_per_second":0.5,"gc_pause_per_second":0.5}`
@@ -49,14 +49,14 @@ var behaviours = map[string]func(io.Writer){
 	"trickle":       trickle,
 }
 
-// sent counts the body bytes of misbehaving answers.
+// sent counts the body bytes of misbehaving responses.
 var sent atomic.Int64
 
 func main() {
 	address := flag.String("listen", ":8080", "the address to listen on")
 	flag.Parse()
 	misbehave, known := behaviours[flag.Arg(0)]
-	if flag.Arg(0) == "closed" { // a port that is published, and nobody behind it
+	if flag.Arg(0) == "closed" { // a published port that is closed
 		hang()
 	}
 	if !known {
@@ -89,7 +89,7 @@ func serve(connection net.Conn, misbehave func(io.Writer)) {
 		text := fmt.Sprint(sent.Load())
 		head(connection, "200 OK", length(text))
 		io.WriteString(connection, text)
-	case "/elsewhere": // where the redirect leads
+	case "/elsewhere": // the target of the redirect
 		body(stats)(connection)
 	default:
 		misbehave(connection)
@@ -105,7 +105,7 @@ func length(text string) string {
 	return fmt.Sprint("Content-Length: ", len(text))
 }
 
-// send says whether somebody still listens.
+// send returns whether the client is still connected.
 func send(w io.Writer, text string) bool {
 	n, err := io.WriteString(w, text)
 	sent.Add(int64(n))
@@ -116,7 +116,7 @@ func body(text string) func(io.Writer) {
 	return func(w io.Writer) { head(w, "200 OK", length(text)); send(w, text) }
 }
 
-// status is an answer that would be right but for its status.
+// status is a valid response except for its status.
 func status(status string) func(io.Writer) {
 	return func(w io.Writer) { head(w, status, length(stats)); send(w, stats) }
 }
@@ -125,21 +125,21 @@ func redirect(w io.Writer) {
 	head(w, "302 Found", "Location: /elsewhere", "Content-Length: 0")
 }
 
-// flood sends so many bytes of what begins like an answer.
+// flood sends a response that starts validly and has this many bytes.
 func flood(w io.Writer, bytes int) {
 	send(w, `{"go_version":"`)
 	for part := strings.Repeat("x", 1<<16); bytes > 0 && send(w, part); bytes -= len(part) {
 	}
 }
 
-// headerFlood sends header fields for as long as they are taken, up to 64 MiB.
+// headerFlood sends header fields until the client disconnects, up to 64 MiB.
 func headerFlood(w io.Writer) {
 	io.WriteString(w, "HTTP/1.1 200 OK\r\n")
 	for field := strings.Repeat("X-Flood: "+strings.Repeat("x", 1000)+"\r\n", 64); sent.Load() < 64<<20 && send(w, field); {
 	}
 }
 
-// trickle sends a right answer, one byte a second.
+// trickle sends a valid response at one byte per second.
 func trickle(w io.Writer) {
 	head(w, "200 OK", length(stats))
 	for _, letter := range stats {

@@ -1,4 +1,4 @@
-// What JavaScript's own fetch reaches from within a sandbox. Tells it in one error, for a test to read.
+// Tries many addresses by JavaScript's own fetch, and returns the reached ones in one error, which a test reads.
 
 const HOSTS = ["127.0.0.1", "127.0.0.2", "127.1", "0x7f000001", "localhost", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]"];
 

@@ -1,10 +1,10 @@
-// A real Go program that tells its metrics through Prometheus' own client library.
+// A real Go program with metrics of Prometheus' own client library.
 //
-//	GET /metrics  what the library serves: the runtime's metrics, and one of each type of the program's own
-//	GET /work     does some work: it counts, in metrics with labels, and is answered with the path that is asked for
+//	GET /metrics  the page of the library: the runtime's metrics, and one metric of each type
+//	GET /work     counts a piece of work in metrics with labels, and responds with the path
 //	GET /served   a JSON array of the last pages that /metrics served, exactly as served
 //
-// It prints the address that it listens on once it does.
+// It prints the address that it listens on.
 package main
 
 import (
@@ -54,7 +54,7 @@ func main() {
 	log.Fatal(http.Serve(l, mux))
 }
 
-// work counts what it is asked for by ?code= and ?path=, which are any text.
+// work counts a request by ?code= and ?path=, which are any text.
 func work(w http.ResponseWriter, r *http.Request) {
 	requests.WithLabelValues(r.FormValue("code"), r.FormValue("path")).Inc()
 	kept.Add(1 << 20)
@@ -63,10 +63,10 @@ func work(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintln(w, "done")
 }
 
-// The largest number of pages that /served remembers.
+// The number of pages that /served keeps.
 const remembered = 10
 
-// pages serves the library's pages and remembers them.
+// pages serves the library's pages and keeps them.
 type pages struct {
 	handler http.Handler
 	mutex   sync.Mutex
@@ -90,7 +90,7 @@ func (p *pages) served(w http.ResponseWriter, _ *http.Request) {
 	json.NewEncoder(w).Encode(p.last)
 }
 
-// copying keeps what is written through it.
+// copying keeps a copy of all written data.
 type copying struct {
 	http.ResponseWriter
 	body bytes.Buffer

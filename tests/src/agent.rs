@@ -1,4 +1,4 @@
-//! Calls the program the way mackerel-agent does, and reads what it printed.
+//! Runs the program as mackerel-agent does, and parses its output.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -18,78 +18,77 @@ use crate::engine::Engine;
 use crate::stats::Values;
 use crate::{go, wait};
 
-/// How long mackerel-agent lets a plugin run.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The timeout that mackerel-agent has for a plugin.
+const AGENT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A mackerel-agent with one plugin: an environment, and a folder for the plugin's state.
+/// A mackerel-agent with one plugin: its environment and its folder for state.
 pub struct Agent {
     workdir: PathBuf,
     environment: Vec<(OsString, OsString)>,
-    /// The command that starts the program; none for the program itself.
+    /// The command in front of the program, such as `unshare`. Empty by default.
     launcher: Vec<String>,
-    /// The folder of its own, which is removed with it.
     _folder: TempDir,
 }
 
 impl Agent {
-    /// On a machine without a Docker engine.
-    pub fn alone() -> Self {
-        Self::on("unix:///nonexistent/docker.sock")
+    /// An agent on a machine without a container engine.
+    pub fn without_engine() -> Self {
+        Self::with_docker_host("unix:///nonexistent/docker.sock")
     }
 
-    /// On a machine with this engine.
-    pub fn beside(engine: &Engine) -> Self {
+    /// An agent on the machine of this engine.
+    pub fn with_engine(engine: &Engine) -> Self {
         let tls = ["DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"];
         let tls = tls.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
-        tls.fold(Self::on(engine.host()), |agent, (name, value)| agent.with(name, value))
+        tls.fold(Self::with_docker_host(engine.host()), |agent, (name, value)| agent.with_env(name, value))
     }
 
-    /// On a machine whose `DOCKER_HOST` is set to this.
+    /// An agent with this `DOCKER_HOST`.
     ///
     /// # Panics
     ///
-    /// When no temporary folder can be made.
-    pub fn on(docker_host: &str) -> Self {
+    /// If a temporary folder cannot be created.
+    pub fn with_docker_host(docker_host: &str) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let workdir = folder.path().to_owned();
         let agent = Self { workdir: PathBuf::new(), environment: Vec::new(), launcher: Vec::new(), _folder: folder };
         let store = workdir.join("store");
-        let agent = agent.with("PATH", "/usr/local/bin:/usr/bin:/bin").with("DOCKER_HOST", docker_host);
-        agent.with("MACKEREL_PLUGIN_WASM_STORE", store).working_in(workdir)
+        let agent = agent.with_env("PATH", "/usr/local/bin:/usr/bin:/bin").with_env("DOCKER_HOST", docker_host);
+        agent.with_env("MACKEREL_PLUGIN_WASM_STORE", store).with_workdir(workdir)
     }
 
-    /// With another `MACKEREL_PLUGIN_WORKDIR`.
+    /// Sets `MACKEREL_PLUGIN_WORKDIR`.
     #[must_use]
-    pub fn working_in(mut self, workdir: PathBuf) -> Self {
+    pub fn with_workdir(mut self, workdir: PathBuf) -> Self {
         self.workdir.clone_from(&workdir);
-        self.with("MACKEREL_PLUGIN_WORKDIR", workdir)
+        self.with_env("MACKEREL_PLUGIN_WORKDIR", workdir)
     }
 
-    /// Starts the program by this command, which gets the program and its arguments as its last arguments.
+    /// Starts the program through this command, whose last arguments become the program and its arguments.
     #[must_use]
-    pub fn through(mut self, launcher: &[&str]) -> Self {
+    pub fn with_launcher(mut self, launcher: &[&str]) -> Self {
         self.launcher = launcher.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 
-    /// With one more environment variable, or another value for it.
+    /// Sets an environment variable.
     #[must_use]
-    pub fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
+    pub fn with_env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
         self
     }
 
-    /// `MACKEREL_PLUGIN_WORKDIR`.
+    /// Returns `MACKEREL_PLUGIN_WORKDIR`.
     pub fn workdir(&self) -> &Path {
         &self.workdir
     }
 
-    /// The folder in which the program keeps its state.
+    /// Returns the folder of the program's state files.
     pub fn state_folder(&self) -> PathBuf {
         self.workdir().join(format!("mackerel-plugin-wasm-{}", rustix::process::getuid().as_raw()))
     }
 
-    /// The state files in that folder, none where there is no such folder.
+    /// Returns the state files in that folder, sorted. Empty if there is no such folder.
     pub fn state_files(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.state_folder()).into_iter().flatten().flatten();
         let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
@@ -98,22 +97,23 @@ impl Agent {
         files
     }
 
-    /// Asks for the graph definitions, as at the agent's start. Arguments are split at white space.
+    /// Prints the graph definitions, as the agent does when it starts. Arguments are split at white space.
     pub fn definitions(&self, arguments: &str) -> Output {
         self.spawn("1", arguments, Stdio::piped(), Stdio::piped()).output()
     }
 
-    /// Asks for the values, as once a minute. Arguments are split at white space.
-    pub fn values(&self, arguments: &str) -> Output {
+    /// Runs a command without the variable for definitions, as the agent does every minute. Arguments are split at
+    /// white space.
+    pub fn run(&self, arguments: &str) -> Output {
         self.start(arguments).output()
     }
 
-    /// Begins to ask for the values. Arguments are split at white space.
+    /// Starts such a run. Arguments are split at white space.
     pub fn start(&self, arguments: &str) -> Running {
         self.start_into(arguments, Stdio::piped(), Stdio::piped())
     }
 
-    /// Begins to ask for the values, for someone else to read what is written where that is no [`Stdio::piped`].
+    /// Starts such a run with these streams. Only streams that are [`Stdio::piped`] are in its output.
     pub fn start_into(&self, arguments: &str, stdout: impl Into<Stdio>, stderr: impl Into<Stdio>) -> Running {
         self.spawn("", arguments, stdout.into(), stderr.into())
     }
@@ -137,7 +137,7 @@ impl Agent {
     }
 }
 
-/// A plugin at work.
+/// A plugin that was started.
 pub struct Running {
     process: Child,
     command: String,
@@ -148,11 +148,11 @@ pub struct Running {
 }
 
 impl Running {
-    /// Waits for its end.
+    /// Waits until it exits.
     ///
     /// # Panics
     ///
-    /// When it runs for as long as mackerel-agent would let it.
+    /// If it runs longer than mackerel-agent's timeout.
     pub fn output(mut self) -> Output {
         let mut peak = 0;
         let status = loop {
@@ -160,7 +160,7 @@ impl Running {
             if let Some(status) = self.process.try_wait().expect("a child can be waited for") {
                 break status;
             }
-            assert!(self.start.elapsed() < PATIENCE, "mackerel-agent would kill it now: {}", self.command);
+            assert!(self.start.elapsed() < AGENT_TIMEOUT, "mackerel-agent would kill it now: {}", self.command);
             thread::sleep(Duration::from_millis(2));
         };
         let elapsed = self.start.elapsed();
@@ -170,34 +170,34 @@ impl Running {
         let (stdout, stderr) = (text(self.stdout.take()), text(self.stderr.take()));
         let stderr = if self.is_run { without_pointer(&stderr) } else { stderr };
         let is_advice = |line: &&str| line.contains(": compiling took ");
-        let (advice, complaints): (Vec<_>, Vec<_>) = stderr.split_inclusive('\n').partition(is_advice);
-        let (advice, stderr) = (advice.concat(), complaints.concat());
+        let (advice, diagnostics): (Vec<_>, Vec<_>) = stderr.split_inclusive('\n').partition(is_advice);
+        let (advice, stderr) = (advice.concat(), diagnostics.concat());
         Output { command: std::mem::take(&mut self.command), status, stdout, stderr, advice, elapsed, peak }
     }
 
-    /// The most memory that it has held so far, in bytes. None once it has ended, also before it is waited for.
+    /// Returns the peak of its memory so far, in bytes. `None` after it exited.
     pub fn peak(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
         let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))?;
         Some(kibibytes.parse::<u64>().ok()? * 1024)
     }
 
-    /// Asks it to end, as mackerel-agent does: with a signal to its process group.
+    /// Sends a signal to its process group, as mackerel-agent does.
     ///
     /// # Panics
     ///
-    /// When it has ended.
+    /// If it has exited.
     pub fn signal(&self, signal: Signal) {
         kill_process_group(self.group(), signal).expect("it still runs");
     }
 
-    /// Its process.
+    /// Returns its process id.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Waits until all its threads sleep and go on sleeping, so that what it waits for is outside.
-    pub fn until_idle(&self) {
+    /// Waits until all of its threads sleep and stay asleep: it waits for something outside.
+    pub fn wait_until_idle(&self) {
         let mut asleep = 0;
         wait::until("the program sleeps", || {
             asleep = if self.sleeps() { asleep + 1 } else { 0 };
@@ -209,7 +209,7 @@ impl Running {
         let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.process.id())) else { return false };
         threads.flatten().all(|thread| {
             let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-            // The state stands behind the name, which is in parentheses.
+            // The state follows the name, which is in parentheses.
             stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('S'))
         })
     }
@@ -231,8 +231,8 @@ impl Drop for Running {
 /// The last line of a run that has any diagnostics.
 const POINTER: &str = ": for details: mackerel-plugin-wasm explain ";
 
-/// Cuts the last line, which points to `explain`, off the stderr of a run. Errors that end a command have none, because `explain` would
-/// fail alike.
+/// Cuts the last line, which points to `explain`, off the stderr of a run. Errors that end a command have none, because
+/// `explain` would fail alike.
 ///
 /// # Panics
 ///
@@ -252,29 +252,29 @@ fn without_pointer(stderr: &str) -> String {
     }
 }
 
-/// What a plugin left when it ended.
+/// The result of a plugin that exited.
 pub struct Output {
     command: String,
-    /// How it ended.
+    /// Its exit status.
     pub status: ExitStatus,
-    /// What mackerel-agent takes for metrics or definitions.
+    /// stdout: metrics or definitions.
     pub stdout: String,
-    /// What mackerel-agent writes to its log, but for advice.
+    /// stderr, which mackerel-agent writes to its log, without `advice`.
     pub stderr: String,
-    /// What is said there of a component that should be installed, which is no complaint.
+    /// The lines of stderr that suggest to install a component.
     pub advice: String,
-    /// How long it ran.
+    /// Its run time.
     pub elapsed: Duration,
-    /// The most memory that it held, in bytes, as seen every few milliseconds.
+    /// The peak of its memory in bytes, sampled every few milliseconds.
     pub peak: u64,
 }
 
 impl Output {
-    /// Asserts how it ended.
+    /// Asserts its exit code.
     ///
     /// # Panics
     ///
-    /// When it ended in another way.
+    /// If it has another exit code.
     #[must_use]
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
@@ -282,31 +282,31 @@ impl Output {
         self
     }
 
-    /// Asserts that it wrote nothing to stderr.
+    /// Asserts that stderr is empty.
     ///
     /// # Panics
     ///
-    /// When it did.
+    /// If it is not.
     #[must_use]
     #[track_caller]
-    pub fn without_complaint(self) -> Self {
+    pub fn without_diagnostics(self) -> Self {
         assert_eq!(self.stderr, "", "stderr of {self}");
         self
     }
 
-    /// Reads stdout as metric values.
+    /// Parses stdout as metrics.
     ///
     /// # Panics
     ///
-    /// When stdout is not what mackerel-agent and stricter readers take without a loss.
+    /// If mackerel-agent, or a stricter reader, would lose a line.
     #[track_caller]
     pub fn metrics(&self) -> Metrics {
         let lines: Vec<_> = self.stdout.lines().map(|line| self.metric(line)).collect();
-        assert!(self.stdout.is_empty() || self.stdout.ends_with('\n'), "a line end is missing: {self}");
+        assert!(self.stdout.is_empty() || self.stdout.ends_with('\n'), "the last line has no newline: {self}");
         let keys: BTreeSet<_> = lines.iter().map(|(key, _)| key).collect();
-        assert_eq!(keys.len(), lines.len(), "a key comes twice: {self}");
+        assert_eq!(keys.len(), lines.len(), "a key is repeated: {self}");
         let epochs: BTreeSet<_> = self.stdout.lines().filter_map(|line| line.rsplit('\t').next()).collect();
-        assert!(epochs.len() <= 1, "more than one time: {self}");
+        assert!(epochs.len() <= 1, "several times: {self}");
         Metrics { lines }
     }
 
@@ -336,28 +336,28 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// All keys, in order.
+    /// Returns all keys, in order.
     pub fn keys(&self) -> Vec<&str> {
         self.lines.iter().map(|(key, _)| key.as_str()).collect()
     }
 
-    /// How many there are.
+    /// Returns the number of metrics.
     pub fn count(&self) -> usize {
         self.lines.len()
     }
 
-    /// The values of one target, the keys of which begin with this.
+    /// Returns the values whose keys are below this prefix.
     pub fn of(&self, target: &str) -> Values {
         let below = |key: &str| Some(key.strip_prefix(target)?.strip_prefix('.')?.to_owned());
         self.lines.iter().filter_map(|(key, value)| Some((below(key)?, *value))).collect()
     }
 
-    /// The graphs and metrics of one target, the keys of which begin with this, in order.
+    /// Returns the graphs and metrics below this prefix, in order.
     pub fn order_of(&self, target: &str) -> Vec<&str> {
         self.lines.iter().filter_map(|(key, _)| key.strip_prefix(target)?.strip_prefix('.')).collect()
     }
 
-    /// What stands in place of the `#`, for each target once, in order. Keys are `PREFIX.INSTANCE.GRAPH.METRIC`.
+    /// Returns the instance names once each, in order. Keys are `PREFIX.INSTANCE.GRAPH.METRIC`.
     pub fn instances(&self) -> Vec<&str> {
         let mut instances: Vec<_> = self.lines.iter().filter_map(|(key, _)| key.rsplit('.').nth(2)).collect();
         instances.dedup();
@@ -385,11 +385,11 @@ fn read_in_background(mut pipe: impl Read + Send + 'static) -> JoinHandle<String
     })
 }
 
-/// The program under test.
+/// Returns the path of the program under test.
 ///
 /// # Panics
 ///
-/// When it was not built.
+/// If it was not built.
 pub fn program() -> PathBuf {
     let name = "release/mackerel-plugin-wasm";
     let candidates = [go::target().join(name), Path::new(env!("CARGO_MANIFEST_DIR")).join("../target").join(name)];
@@ -399,11 +399,11 @@ pub fn program() -> PathBuf {
         .expect("target/release/mackerel-plugin-wasm: run `make build` first")
 }
 
-/// A collector as a file: a built-in, or a guest that only tests run.
+/// Returns the path of a component: a built-in collector, or a guest for tests.
 ///
 /// # Panics
 ///
-/// When it is not built.
+/// If it is not built.
 pub fn component(name: &str) -> String {
     let release = program();
     let target = release.parent().and_then(Path::parent).expect("target/release");
@@ -417,7 +417,7 @@ mod tests {
     use super::{is_decimal, is_key};
 
     #[test]
-    fn keys_are_components_of_legal_characters() {
+    fn keys_have_nonempty_components_of_legal_characters() {
         assert!(is_key("gostats.32768.gc.gc_num") && is_key("web.go.a-1_B.gc"));
         assert!(
             !is_key("")

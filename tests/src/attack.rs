@@ -1,89 +1,96 @@
-//! The evil collector at work: an attack at one target, and beside it, in the same run, an honest look at another that must not
-//! lose anything by it.
+//! Attacks of the evil collector on one target. A second target of the same run is collected as usual and must not lose
+//! a metric.
 
 use serde_json::json;
 
 use crate::agent::{Agent, Output, component};
+use crate::load::{self, Guard};
 use crate::mask;
-use crate::stand_in::StandIn;
 use crate::stats::Values;
+use crate::stub_target::StubTarget;
 use crate::witness::Witness;
 
-/// What the good target tells: a number that no attack makes up.
-const TOLD: f64 = 4711.25;
+/// The value that the good target serves. No attack reports it.
+const GOOD_VALUE: f64 = 4711.25;
 
 /// A target that is not attacked.
-pub struct Good(StandIn);
+pub struct GoodTarget(StubTarget);
 
-impl Good {
-    /// Some of them.
+impl GoodTarget {
+    /// Starts several.
     pub fn many(count: usize) -> Vec<Self> {
         (0..count).map(|_| Self::default()).collect()
     }
 
-    /// Its address, as `--target` takes it.
+    /// Returns its address, as `--target` takes it.
     pub fn target(&self) -> String {
         self.0.target()
     }
 
-    /// Asserts that a run printed all that it tells.
+    /// Asserts that a run printed all of its metrics.
     ///
     /// # Panics
     ///
-    /// When the run did not.
+    /// If a metric is missing.
     #[track_caller]
-    pub fn assert_whole(&self, output: &Output) {
-        let right = Values::from([("stats.goroutine_num".to_owned(), TOLD)]);
+    pub fn assert_complete(&self, output: &Output) {
+        let right = Values::from([("stats.goroutine_num".to_owned(), GOOD_VALUE)]);
         assert_eq!(output.metrics().of(&key(self.0.port())), right, "a good target of {output}");
     }
 }
 
-impl Default for Good {
+impl Default for GoodTarget {
     fn default() -> Self {
-        Self(StandIn::telling(json!({"goroutine_num": TOLD})))
+        Self(StubTarget::serving(json!({"goroutine_num": GOOD_VALUE})))
     }
 }
 
-/// An agent, a target that is attacked, and a good one beside it.
+/// An agent, a target that is attacked, and a good target.
 pub struct Scene {
-    /// The agent. Runs on one scene are runs of one plugin.
+    /// The agent. All runs in one scene are of one plugin.
     pub agent: Agent,
     /// The target that is attacked.
     pub target: Witness,
-    good: Good,
+    good: GoodTarget,
+    _load: Guard,
 }
 
 impl Scene {
-    /// A new one.
+    /// Starts both targets.
     pub fn new() -> Self {
-        Self { agent: Agent::alone(), target: Witness::new(), good: Good::default() }
+        Self {
+            agent: Agent::without_engine(),
+            target: Witness::new(),
+            good: GoodTarget::default(),
+            _load: load::timed(),
+        }
     }
 
-    /// Runs an attack in `collect`, with further options. However it goes, the run ends well.
+    /// Runs an attack in `collect`, with further options. The run succeeds whatever the attack does.
     ///
     /// # Panics
     ///
-    /// When it does not.
+    /// If the run fails.
     #[track_caller]
-    pub fn attack(&self, name: &str, options: &str) -> Attacked<'_> {
-        let Self { agent, target, good } = self;
+    pub fn attack(&self, name: &str, options: &str) -> AttackResult<'_> {
+        let Self { agent, target, good, .. } = self;
         let targets = targets([target.target(), good.target()]);
         let command =
             format!("run {} --attack {name} --at {} {targets} {options}", component("evil"), self.target.port());
-        let output = agent.values(&command).exits(0);
-        Attacked { output, key: key(target.port()), ports: [target.port(), target.other()], good }
+        let output = agent.run(&command).exits(0);
+        AttackResult { output, key: key(target.port()), ports: [target.port(), target.other()], good }
     }
 
-    /// Runs an attack in `graphs`, with further options: no target is asked, and neither values nor definitions are printed.
-    /// Gives the one line that the operator reads both times.
+    /// Runs an attack in `graphs`, with further options. No request is sent, and neither values nor definitions are
+    /// printed. Returns the one line of stderr, which is the same for both.
     ///
     /// # Panics
     ///
-    /// When the program does anything else.
+    /// If the program behaves in another way.
     #[track_caller]
     pub fn attack_graphs(&self, name: &str, code: i32, options: &str) -> String {
         let command = format!("run {} --attack {name} {options}", component("evil"));
-        let values = self.agent.values(&format!("{command} --target {}", self.target.target())).exits(code);
+        let values = self.agent.run(&format!("{command} --target {}", self.target.target())).exits(code);
         assert_eq!(self.target.requests(), [""; 0], "{values}");
         let definitions = self.agent.definitions(&command).exits(code);
         let [values, definitions] = [values, definitions].map(|output| {
@@ -101,88 +108,87 @@ impl Default for Scene {
     }
 }
 
-/// What a run left in which a target was attacked.
-pub struct Attacked<'s> {
+/// The result of a run with an attack.
+pub struct AttackResult<'s> {
     output: Output,
     key: String,
-    /// The target's, and its neighbour's.
+    /// The ports of the target and of its neighbour.
     ports: [u16; 2],
-    good: &'s Good,
+    good: &'s GoodTarget,
 }
 
-impl Attacked<'_> {
-    /// What was printed of the target that was attacked. Beside it, the good target's figures were printed, and nothing else
-    /// was.
+impl AttackResult<'_> {
+    /// Returns the metrics of the attacked target. Only those of the good target may stand beside them.
     #[track_caller]
     fn values(&self) -> Values {
         let Self { output, key, good, .. } = self;
-        good.assert_whole(output);
+        good.assert_complete(output);
         let values = output.metrics().of(key);
-        assert_eq!(output.metrics().count(), values.len() + 1, "metrics of nobody in {output}");
+        assert_eq!(output.metrics().count(), values.len() + 1, "metrics of no target in {output}");
         values
     }
 
-    /// The one line that the operator reads. Of the attacked target nothing is printed.
+    /// Returns the one line of stderr.
     ///
     /// # Panics
     ///
-    /// When that is not so.
+    /// If metrics of the attacked target were printed, or other lines.
     #[track_caller]
-    pub fn complaint(&self) -> String {
+    pub fn diagnostic(&self) -> String {
         assert_eq!(self.values(), Values::new(), "{}", self.output);
         self.line()
     }
 
-    /// What is printed of the attacked target, and the one line that the operator reads beside it.
+    /// Returns the metrics of the attacked target and the one line of stderr.
     ///
     /// # Panics
     ///
-    /// When there are more lines.
+    /// If there are more lines.
     #[track_caller]
-    pub fn values_and_complaint(&self) -> (Vec<(String, f64)>, String) {
+    pub fn values_and_diagnostic(&self) -> (Vec<(String, f64)>, String) {
         (self.values().into_iter().collect(), self.line())
     }
 
-    /// The one line, with the ports masked behind whatever they stand.
+    /// Returns the one line with all ports masked.
     #[track_caller]
     fn line(&self) -> String {
         self.ports.iter().fold(one_line(&self.output), |line, port| line.replace(&format!(":{port}"), ":PORT"))
     }
 
-    /// What is printed of the attacked target, where the operator reads nothing.
+    /// Returns the metrics of the attacked target.
     ///
     /// # Panics
     ///
-    /// When he does.
+    /// If stderr is not empty.
     #[track_caller]
-    pub fn values_alone(&self) -> Vec<(String, f64)> {
+    pub fn values_only(&self) -> Vec<(String, f64)> {
         let values = self.values();
         assert_eq!(self.output.stderr, "", "{}", self.output);
         values.into_iter().collect()
     }
 
-    /// The output as it was.
+    /// Returns the output of the run.
     pub fn output(&self) -> &Output {
         &self.output
     }
 }
 
-/// The one line of stderr, as [`lines`] shows it.
+/// Returns the one line of stderr, masked as by [`lines`].
 ///
 /// # Panics
 ///
-/// When there are more lines, or none.
+/// If there is not exactly one line.
 #[track_caller]
 pub fn one_line(output: &Output) -> String {
     assert_eq!(output.stderr.lines().count(), 1, "lines of {output}");
     lines(output)
 }
 
-/// The lines of stderr, with what changes from run to run masked.
+/// Returns the lines of stderr. Masks what changes from run to run.
 ///
 /// # Panics
 ///
-/// When they would steer a terminal, or are longer than a log's reader likes.
+/// If they hold control characters or have 1000 characters.
 #[track_caller]
 pub fn lines(output: &Output) -> String {
     let visible = |letter: char| letter == '\n' || !letter.is_control() && letter != '\u{202e}';
@@ -191,7 +197,7 @@ pub fn lines(output: &Output) -> String {
     mask::ports(&output.stderr.replace(&component("evil"), "evil.wasm"))
 }
 
-/// The addresses as options.
+/// Returns the addresses as options.
 pub fn targets(addresses: impl IntoIterator<Item = String>) -> String {
     let options: Vec<_> = addresses.into_iter().map(|address| format!("--target {address}")).collect();
     options.join(" ")

@@ -1,4 +1,4 @@
-//! A small disk of a scenario's own, which can run full or be mounted read-only.
+//! A small disk for one scenario, which can be full or read-only.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Write as _};
@@ -9,66 +9,66 @@ use tempfile::TempDir;
 
 use crate::skip;
 
-/// The disk. It is mounted where nobody else sees it: among the mounts of a shell that does nothing but keep it.
+/// A disk in a mount namespace of its own, which a waiting shell keeps alive.
 pub struct Disk {
     shell: Child,
-    orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    commands: ChildStdin,
+    responses: BufReader<ChildStdout>,
     folder: TempDir,
 }
 
 impl Disk {
-    /// An empty one with these options of tmpfs, such as `size=64k`. `None` where this user may not mount, which is then said.
+    /// Mounts an empty disk with these options of tmpfs, such as `size=64k`. Reports it if this user cannot mount.
     ///
     /// # Panics
     ///
-    /// When there is no shell.
+    /// If there is no shell.
     pub fn with(options: &str) -> Option<Self> {
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut shell = command.spawn().expect("unshare and a shell");
-        let orders = shell.stdin.take().expect("stdin is piped");
-        let answers = BufReader::new(shell.stdout.take().expect("stdout is piped"));
-        let mut disk = Self { shell, orders, answers, folder: TempDir::new().expect("a temporary folder") };
+        let commands = shell.stdin.take().expect("stdin is piped");
+        let responses = BufReader::new(shell.stdout.take().expect("stdout is piped"));
+        let mut disk = Self { shell, commands, responses, folder: TempDir::new().expect("a temporary folder") };
         let mounted =
-            disk.order(&format!("mount -t tmpfs -o mode=755,{options} disk {}", disk.folder.path().display()));
+            disk.execute(&format!("mount -t tmpfs -o mode=755,{options} disk {}", disk.folder.path().display()));
         if !mounted {
-            skip::notice("only root can mount in a namespace", "a disk that is full or read-only");
+            skip::notice("cannot mount in a namespace of mounts: not root?", "a disk that is full or read-only");
         }
         mounted.then_some(disk)
     }
 
-    /// Where it is seen from here.
+    /// Returns its path from outside the namespace.
     pub fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{}", self.shell.id(), self.folder.path().display()))
     }
 
-    /// Changes its options, such as `ro`.
+    /// Changes its mount options, such as to `ro`.
     ///
     /// # Panics
     ///
-    /// When it has no such option.
+    /// If the options are invalid.
     pub fn remount(&mut self, options: &str) {
-        let order = format!("mount -o remount,{options} {}", self.folder.path().display());
-        assert!(self.order(&order), "{order}");
+        let command = format!("mount -o remount,{options} {}", self.folder.path().display());
+        assert!(self.execute(&command), "{command}");
     }
 
-    /// Takes all the room that is left.
+    /// Fills it with data.
     ///
     /// # Panics
     ///
-    /// When something else goes wrong than that it is full at last.
+    /// If it fails with another error than a full disk.
     pub fn fill(&self) {
         let mut file = File::create(self.path().join("filler")).expect("a file");
         let error = io::copy(&mut io::repeat(0), &mut file).expect_err("an end of the room");
         assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
     }
 
-    /// Takes all the files that there can be.
+    /// Uses all of its inodes.
     ///
     /// # Panics
     ///
-    /// When something else goes wrong than that there can be no more at last.
+    /// If it fails with another error than a full disk.
     pub fn fill_with_files(&self) {
         let folder = self.path().join("fillers");
         fs::create_dir(&folder).expect("a folder");
@@ -77,24 +77,24 @@ impl Disk {
         assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
     }
 
-    /// Gives back what was taken.
+    /// Removes what filled it.
     ///
     /// # Panics
     ///
-    /// When that fails.
+    /// If that fails.
     pub fn free(&self) {
         let [file, folder] = ["filler", "fillers"].map(|name| self.path().join(name));
         let removed = if folder.exists() { fs::remove_dir_all(folder) } else { fs::remove_file(file) };
         removed.expect("what was made can be removed");
     }
 
-    /// Has the shell do something, and gives whether it went well.
-    fn order(&mut self, order: &str) -> bool {
-        let mut answer = String::new();
-        // Where there is no shell, for want of the right to unshare, both fail.
-        let _ = writeln!(self.orders, "{order} && echo done || echo failed");
-        let _ = self.answers.read_line(&mut answer);
-        answer == "done\n"
+    /// Runs a command in the shell and returns whether it succeeded.
+    fn execute(&mut self, command: &str) -> bool {
+        let mut response = String::new();
+        // Both fail if there is no shell because unshare was denied.
+        let _ = writeln!(self.commands, "{command} && echo done || echo failed");
+        let _ = self.responses.read_line(&mut response);
+        response == "done\n"
     }
 }
 

@@ -1,9 +1,9 @@
-//! A real Docker engine, and real Go programs in its containers.
+//! A real Docker engine, and containers with real Go programs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,121 +14,133 @@ use std::{fs, thread};
 use serde_json::Value;
 
 use crate::go::Program;
+use crate::load::{self, Guard};
 use crate::{http, skip, wait};
 
-/// An engine that answers, and the Docker command line to drive it. Clones are the same one.
+/// An engine that responds, driven by the docker command. Clones are the same engine.
 #[derive(Clone)]
 pub struct Engine {
     host: String,
-    /// Options that containers are started with which say nothing else about it, as names and values.
+    /// Default options of `docker run`, as names and values.
     defaults: Vec<[String; 2]>,
     images: Arc<Mutex<HashMap<(Program, Check), String>>>,
 }
 
-/// Whether an image says how to check the health of its containers.
+/// The health check of an image.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 enum Check {
-    Unchecked,
+    None,
     EverySecond,
 }
 
 impl Engine {
-    /// The engine of `DOCKER_HOST`, else of the local socket. `None` where none answers or where there is no Go, which
-    /// is then said once.
+    /// Returns the engine of `DOCKER_HOST`, by default that of the local socket. Reports a missing engine, command or
+    /// Go.
     pub fn find() -> Option<&'static Self> {
         static ENGINE: OnceLock<Option<Engine>> = OnceLock::new();
         ENGINE.get_or_init(Self::connect).as_ref()
     }
 
     fn connect() -> Option<Self> {
+        let untested = "scenarios with real containers";
+        if !skip::has_commands(&["docker", "tar"], untested) {
+            return None;
+        }
         Program::App.executable()?;
         let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
         let engine = Self::at(host, Vec::new());
         if let Err(cause) = engine.try_docker(&["version"]) {
-            let what = format!("no Docker engine at {}: {cause}", engine.host);
-            skip::notice(&what, "all that needs real containers");
+            skip::notice(&format!("no Docker engine at {}: {cause}", engine.host), untested);
             return None;
         }
         Some(engine)
     }
 
-    /// The engine, where it is this machine's own: on a Unix socket, with its containers among this machine's processes,
-    /// so that the kernel's own numbers can be read. `None` where it is not, which is then said once.
-    pub fn find_here() -> Option<&'static Self> {
-        static HERE: OnceLock<bool> = OnceLock::new();
+    /// Returns the engine if it is on this machine and can limit containers, so that the kernel's own numbers can be
+    /// read. Reports what is missing.
+    pub fn find_local() -> Option<&'static Self> {
+        static MISSING: OnceLock<Option<String>> = OnceLock::new();
         let engine = Self::find()?;
-        let here = HERE.get_or_init(|| {
-            let version = engine.docker(&["info", "--format", "{{.KernelVersion}}"]);
-            let ours = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-            let here = engine.socket().is_some() && version == ours.trim() && Path::new("/sys/fs/cgroup").exists();
-            if !here {
-                let what = format!("the engine at {} is not on this machine", engine.host);
-                skip::notice(&what, "all that reads control groups");
-            }
-            here
-        });
-        here.then_some(engine)
+        let missing = MISSING.get_or_init(|| engine.missing_locally()).as_ref();
+        if let Some(missing) = missing {
+            skip::notice(missing, "scenarios that compare with the kernel's cgroups");
+        }
+        missing.is_none().then_some(engine)
     }
 
-    /// Removes the container of this id.
+    fn missing_locally(&self) -> Option<String> {
+        let info = self.docker(&["info", "--format", "{{json .}}"]);
+        let info: Value = serde_json::from_str(&info).expect("docker info prints JSON");
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        if self.socket().is_none() || info["KernelVersion"].as_str() != Some(kernel.trim()) {
+            return Some(format!("the engine at {} is not on this machine", self.host));
+        }
+        if !Path::new("/sys/fs/cgroup").exists() {
+            return Some("no cgroups at /sys/fs/cgroup".to_owned());
+        }
+        let limits = [("MemoryLimit", "memory"), ("CpuCfsQuota", "CPU time"), ("PidsLimit", "processes")];
+        let missing = limits.into_iter().find(|(field, _)| info[*field].as_bool() == Some(false));
+        missing.map(|(_, resource)| format!("the engine at {} cannot limit {resource}", self.host))
+    }
+
+    /// Removes the container with this id.
     pub fn remove(&self, id: &str) {
         self.docker(&["rm", "--force", id]);
     }
 
-    /// Stops the container of this id, and leaves it stopped.
+    /// Stops the container with this id.
     pub fn stop(&self, id: &str) {
         self.docker(&["stop", "--time", "0", id]);
     }
 
-    /// One that is known to answer there, and that starts containers with these options unless others are given.
+    /// An engine that responds at this host, with default options for its containers.
     pub(crate) fn at(host: String, defaults: Vec<[String; 2]>) -> Self {
         Self { host, defaults, images: Arc::default() }
     }
 
-    /// The path of its Unix socket.
+    /// Returns the path of its Unix socket.
     pub(crate) fn socket(&self) -> Option<&Path> {
         self.host.strip_prefix("unix://").map(Path::new)
     }
 
-    /// This machine's address on the engine's bridge.
+    /// Returns the disk of the engine's containers and volumes, as a file of `/dev`. Reports it if that is not a block
+    /// device.
     ///
     /// # Panics
     ///
-    /// When it has none.
-    pub fn gateway(&self) -> IpAddr {
-        let gateway = self.docker(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]);
-        gateway.parse().unwrap_or_else(|_| panic!("the bridge's gateway is {gateway:?}"))
-    }
-
-    /// The disk, as a file of `/dev`, that the engine keeps its containers and volumes on. `None` where that is no
-    /// block device, which is then said.
-    ///
-    /// # Panics
-    ///
-    /// When the engine is on another machine.
+    /// If the engine is on another machine.
     pub fn disk(&self) -> Option<String> {
         let root = self.docker(&["info", "--format", "{{.DockerRootDir}}"]);
         let device = fs::metadata(&root).unwrap_or_else(|error| panic!("{root}: {error}")).dev();
         let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
         let Ok(block) = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")) else {
-            skip::notice(&format!("{root} is on no block device"), "block I/O");
+            skip::notice(&format!("{root} is not on a block device"), "block I/O");
             return None;
         };
-        // I/O is counted by the disk, and not by its partitions.
+        // I/O is counted for the disk, not for its partitions.
         let disk = if block.join("partition").exists() { block.parent().expect("a disk") } else { &block };
         Some(format!("/dev/{}", disk.file_name()?.to_str()?))
     }
 
-    /// Where it is, as `DOCKER_HOST` has it.
+    /// Returns its address in the form of `DOCKER_HOST`.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// A group of containers for one scenario.
+    /// A group of containers for one scenario. No heavy work runs while it exists.
     pub fn group(&self) -> Group<'_> {
+        self.group_with(load::timed())
+    }
+
+    /// A group of containers that keep the engine busy. No timed work runs while it exists.
+    pub fn heavy_group(&self) -> Group<'_> {
+        self.group_with(load::heavy())
+    }
+
+    fn group_with(&self, load: Guard) -> Group<'_> {
         static GROUPS: AtomicUsize = AtomicUsize::new(0);
         let number = GROUPS.fetch_add(1, Ordering::Relaxed);
-        Group { engine: self, name: format!("scenario-{}-{number}", std::process::id()) }
+        Group { engine: self, name: format!("scenario-{}-{number}", std::process::id()), _load: load }
     }
 
     #[track_caller]
@@ -151,21 +163,23 @@ impl Engine {
         command
     }
 
-    /// The image of a Go program: its executable and nothing else. Made once for as long as the program stays the same.
+    /// Returns the image of a Go program, which holds only its executable. Created once for each version of the
+    /// program.
     fn image(&self, program: Program, check: Check) -> String {
         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
         images.entry((program, check)).or_insert_with(|| self.make_image(program, check)).clone()
     }
 
     fn make_image(&self, program: Program, check: Check) -> String {
-        let path = program.executable().expect("Go is there, for the engine was found");
+        let path = program.executable().expect("Go is there because the engine was found");
         let mut hasher = DefaultHasher::new();
         fs::read(&path).expect("an executable that was built").hash(&mut hasher);
         check.hash(&mut hasher);
         let image = format!("scenarios-{}:{:016x}", program.name(), hasher.finish());
         let folder = path.parent().expect("an executable is in a folder");
         let mut changes = vec![format!("ENTRYPOINT [\"/{}\"]", program.name())];
-        // The command line knows only checks by a shell, of which the image has none. Podman does not know it here.
+        // `docker run` can only set checks by a shell, and the image has none. Podman does not support this
+        // instruction.
         if check == Check::EverySecond {
             changes.push(r#"HEALTHCHECK --interval=1s CMD ["/work", "-check"]"#.to_owned());
         }
@@ -173,7 +187,7 @@ impl Engine {
         image
     }
 
-    /// Makes an image of these files, which are below `folder`, unless there is one. What is a symbolic link becomes what it leads to.
+    /// Creates an image of these files below `folder`, unless it exists. Symbolic links are followed.
     fn import(&self, image: &str, changes: &[String], folder: &Path, files: &[&str]) {
         if self.try_docker(&["image", "inspect", image]).is_ok() {
             return;
@@ -188,7 +202,7 @@ impl Engine {
         assert!(output.status.success(), "docker import: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// The image of this machine's own redis-server and the libraries that it is linked to. `None` where there is none.
+    /// Returns the image of this machine's redis-server with its libraries. Reports it if there is none.
     fn redis_image(&self) -> Option<String> {
         let linked = redis_server()?;
         // A line is NAME => PATH (ADDRESS), or PATH (ADDRESS).
@@ -205,107 +219,108 @@ impl Engine {
     }
 }
 
-/// The containers of one scenario. They are removed with it, also when the scenario fails.
+/// The containers of one scenario. Drop it to remove them.
 pub struct Group<'e> {
     engine: &'e Engine,
     name: String,
+    _load: Guard,
 }
 
 impl<'e> Group<'e> {
-    /// What `--filter` finds them by.
+    /// Returns the `--filter` that matches them.
     pub fn filter(&self) -> String {
         format!("label=scenario={}", self.name)
     }
 
-    /// Starts a Go app on a dynamic port and waits until it answers.
+    /// Starts a Go app on a dynamic port and waits until it responds.
     pub fn app(&self, name: &str) -> Container<'e> {
         self.app_with(name, "--publish 8080")
     }
 
-    /// Starts a Go app that listens on port 8080, with options of `docker run`, and waits until it answers.
+    /// Starts a Go app that listens on port 8080, with options of `docker run`, and waits until it responds.
     pub fn app_with(&self, name: &str, options: &str) -> Container<'e> {
         let app = self.run(name, options, Program::App, "-listen :8080");
-        app.until_answers("/served");
+        app.wait_until_responds("/served");
         app
     }
 
-    /// Starts a Go app with metrics of Prometheus on a dynamic port and waits until it answers.
+    /// Starts a Go app with Prometheus metrics on a dynamic port and waits until it responds.
     pub fn prometheus_app(&self, name: &str) -> Container<'e> {
         let app = self.run(name, "--publish 8080", Program::PromApp, "-listen :8080");
-        app.until_answers("/served");
+        app.wait_until_responds("/served");
         app
     }
 
-    /// Starts a Redis on a dynamic port, with its own options, and waits until it answers. `None` where there is none.
+    /// Starts a Redis on a dynamic port, with further options, and waits until it responds. Reports it if there is
+    /// none.
     pub fn redis(&self, name: &str, options: &str) -> Option<Container<'e>> {
         let options = format!("--port 8080 --protected-mode no --dir / {options}");
         let redis = self.run_image(name, "--publish 8080", self.engine.redis_image()?, &options);
-        wait::until(&format!("{} answers", redis.name), || {
+        wait::until(&format!("{} responds", redis.name), || {
             let mut stream = TcpStream::connect(redis.address()).ok()?;
             stream.write_all(b"PING\r\n").ok()?;
-            // Without a password it answers too, that it wants one.
+            // It also responds if it requires a password.
             (stream.read(&mut [0]).ok()? == 1).then_some(())
         });
         Some(redis)
     }
 
-    /// Starts a Redis that follows another one, from within the network of its container. `None` where there is none.
+    /// Starts a replica of a Redis in the network of its container. Reports it if there is none.
     pub fn redis_replica(&self, name: &str, of: &Container) -> Option<Container<'e>> {
         let network = format!("--network container:{}", of.id);
         let options = "--port 8081 --dir / --replicaof 127.0.0.1 8080";
         Some(self.run_image(name, &network, self.engine.redis_image()?, options))
     }
 
-    /// Starts so many Go apps on dynamic ports, and waits until all answer.
+    /// Starts Go apps on dynamic ports and waits until all respond.
     pub fn apps(&self, count: usize) -> Vec<Container<'e>> {
         let names: Vec<_> = (0..count).map(|number| format!("app{number}")).collect();
-        all_at_once(&names, |name| self.app(name))
+        concurrently(&names, |name| self.app(name))
     }
 
-    /// Starts a Go app that listens on this port of the machine itself, and waits until it answers.
+    /// Starts a Go app on the host network and waits until it responds.
     pub fn app_in_host_network(&self, name: &str, port: u16) -> Container<'e> {
         let mut app = self.run(name, "--network host", Program::App, &format!("-listen 127.0.0.1:{port}"));
         app.address = Some(SocketAddr::from(([127, 0, 0, 1], port)));
-        app.until_answers("/served");
+        app.wait_until_responds("/served");
         app
     }
 
-    /// Starts servers on dynamic ports, each of which misbehaves in the way that it is named after, and waits until
-    /// they do.
+    /// Starts misbehaving servers on dynamic ports, named after their behaviours, and waits until they are ready.
     pub fn faults(&self, behaviours: &[&str]) -> Vec<Container<'e>> {
-        all_at_once(behaviours, |behaviour| {
+        concurrently(behaviours, |behaviour| {
             let server = self.run(behaviour, "--publish 8080", Program::Faults, behaviour);
             if *behaviour != "closed" {
-                server.until_answers("/ready");
+                server.wait_until_responds("/ready");
             }
             server
         })
     }
 
-    /// Starts the Go program that uses a known amount of a resource, with options of `docker run`, and waits until it
-    /// has done what has an end.
+    /// Starts the Go program that uses known amounts of resources, with options of `docker run`, and waits until it is
+    /// done.
     pub fn work(&self, name: &str, options: &str, arguments: &str) -> Container<'e> {
         let work = self.run(name, options, Program::Work, arguments);
-        work.until_done(1);
+        work.wait_until_done(1);
         work
     }
 
-    /// The same with a health check, which succeeds.
-    pub fn checked_work(&self, name: &str, options: &str, arguments: &str) -> Container<'e> {
+    /// Starts the same program with a health check that succeeds.
+    pub fn work_with_health_check(&self, name: &str, options: &str, arguments: &str) -> Container<'e> {
         let image = self.engine.image(Program::Work, Check::EverySecond);
         let work = self.run_image(name, options, image, arguments);
-        work.until_done(1);
+        work.wait_until_done(1);
         work
     }
 
-    /// Takes this group's name off its containers' names.
+    /// Removes the group's name from the names of its containers.
     pub fn mask(&self, text: &str) -> String {
         text.replace(&format!("{}-", self.name), "")
     }
 
-    /// Runs a container. The options and arguments are split at white space.
+    /// Runs a container. Options and arguments are split at white space.
     fn run(&self, name: &str, options: &str, program: Program, arguments: &str) -> Container<'e> {
-        self.run_image(name, options, self.engine.image(program, Check::Unchecked), arguments)
+        self.run_image(name, options, self.engine.image(program, Check::None), arguments)
     }
 
     fn run_image(&self, name: &str, options: &str, image: String, arguments: &str) -> Container<'e> {
@@ -345,63 +360,76 @@ pub struct Container<'e> {
 }
 
 impl Container<'_> {
-    /// The full id.
+    /// Returns the full id.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The name, without a slash.
+    /// Returns the name, without a slash.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The image's name.
+    /// Returns the name of the image.
     pub fn image(&self) -> &str {
         &self.image
     }
 
-    /// Where its port 8080 is reached: an address that it is published at, else its own.
+    /// Returns the address of its port 8080: the published one, by default the container's own.
     ///
     /// # Panics
     ///
-    /// When it has none.
+    /// If it has none.
     pub fn address(&self) -> SocketAddr {
         self.address.unwrap_or_else(|| panic!("{} has no address", self.name))
     }
 
-    /// What the keys of its metrics begin with, under the default prefix and instance name.
+    /// Returns this machine's address on the container's network: the source address of packets to the container.
+    ///
+    /// The engine is not asked, because Docker 20.10 lists no gateway for the bridge that its first start made.
+    ///
+    /// # Panics
+    ///
+    /// If the container has no address, or this machine has no route to it.
+    pub fn host_address(&self) -> IpAddr {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a free port");
+        socket.connect(self.address()).unwrap_or_else(|error| panic!("no route to {}: {error}", self.name));
+        socket.local_addr().expect("a connected socket has an address").ip()
+    }
+
+    /// Returns the prefix of its metrics, under the default prefix and instance name.
     pub fn key(&self) -> String {
         format!("gostats.{}", self.address().port())
     }
 
-    /// Every answer that the app gave under `/stats` since its start.
+    /// Returns all responses of the app under `/stats` since its start.
     ///
     /// # Panics
     ///
-    /// When the app does not tell.
+    /// If the app does not respond.
     pub fn served(&self) -> Vec<Value> {
         let served = http::get(self.address(), "/served").unwrap_or_else(|error| panic!("{}: {error}", self.name));
         serde_json::from_str(&served).expect("a JSON array")
     }
 
-    /// The last of them.
+    /// Returns the last of them.
     ///
     /// # Panics
     ///
-    /// When there is none.
+    /// If there is none.
     pub fn last_served(&self) -> Value {
-        self.served().pop().unwrap_or_else(|| panic!("{} was not asked", self.name))
+        self.served().pop().unwrap_or_else(|| panic!("{} received no request", self.name))
     }
 
-    /// Starts it anew and waits until its app answers. The engine may give it other ports.
+    /// Restarts it and waits until its app responds. The engine may assign other ports.
     pub fn restart(&mut self) {
         self.engine.docker(&["restart", "--time", "0", &self.id]);
         self.find_address();
-        self.until_answers("/served");
+        self.wait_until_responds("/served");
     }
 
-    /// Waits until the engine's list says for how many seconds it has been up.
-    pub fn until_seconds_up(&self) {
+    /// Waits until the engine's list shows how many seconds it has been up.
+    pub fn wait_until_seconds_up(&self) {
         let filter = format!("id={}", self.id);
         let status = || self.engine.docker(&["ps", "--filter", &filter, "--format", "{{.Status}}"]);
         wait::until(&format!("{} is up for a second", self.name), || {
@@ -410,31 +438,31 @@ impl Container<'_> {
         });
     }
 
-    /// Starts the program for known work anew and waits until it has done what has an end.
+    /// Restarts the program for known work and waits until it is done.
     pub fn restart_work(&self) {
         let before = self.times_done();
         self.engine.docker(&["restart", "--time", "0", &self.id]);
-        self.until_done(before + 1);
+        self.wait_until_done(before + 1);
     }
 
-    /// Does more work of the Go program in it, until it is done.
-    pub fn does(&self, arguments: &str) {
+    /// Does more work in it, and waits until it is done.
+    pub fn do_work(&self, arguments: &str) {
         let mut command = vec!["exec", &self.id, "/work", "-quit"];
         command.extend(arguments.split_whitespace());
         self.engine.docker(&command);
     }
 
-    /// What `docker stats` shows of it.
-    pub fn shown(&self, format: &str) -> String {
+    /// Returns what `docker stats` shows.
+    pub fn docker_stats(&self, format: &str) -> String {
         self.engine.docker(&["stats", "--no-stream", "--format", format, &self.id])
     }
 
-    /// What `docker inspect` shows of it.
+    /// Returns what `docker inspect` shows.
     pub fn inspect(&self, format: &str) -> String {
         self.engine.docker(&["inspect", "--format", format, &self.id])
     }
 
-    /// What the kernel says of the CPU time that it used since its start.
+    /// Returns its CPU time since its start, from the kernel.
     pub fn cpu(&self) -> Cpu {
         let groups = self.groups();
         let usage = file(&groups, ("cpuacct", "cpuacct.stat"), "cpu.stat");
@@ -451,18 +479,19 @@ impl Container<'_> {
         }
     }
 
-    /// The anonymous memory that the kernel says it has, in bytes.
+    /// Returns its anonymous memory in bytes, from the kernel.
     pub fn anonymous_memory(&self) -> f64 {
         let stat = file(&self.groups(), ("memory", "memory.stat"), "memory.stat");
         field(&stat, if stat.contains("total_rss ") { "total_rss" } else { "anon" })
     }
 
-    /// The bytes that the kernel says it wrote since its start, by the number of the device. Under version 1 of the
-    /// devices for which there is a limit: the kernel counts for no others.
+    /// Returns the bytes that it wrote since its start, by device number, from the kernel.
+    ///
+    /// Cgroup version 1 counts only devices with a limit.
     ///
     /// # Panics
     ///
-    /// When the kernel tells no numbers.
+    /// If the kernel's file is invalid.
     pub fn written(&self) -> BTreeMap<String, f64> {
         let stat = file(&self.groups(), ("blkio", "blkio.throttle.io_service_bytes_recursive"), "io.stat");
         let written = stat.lines().filter_map(|line| {
@@ -475,17 +504,17 @@ impl Container<'_> {
         written.collect()
     }
 
-    /// Freezes it.
+    /// Pauses it.
     pub fn pause(&self) {
         self.engine.docker(&["pause", &self.id]);
     }
 
-    /// Ends its freeze.
+    /// Resumes it.
     pub fn resume(&self) {
         self.engine.docker(&["unpause", &self.id]);
     }
 
-    /// Stops it, and leaves it stopped.
+    /// Stops it.
     pub fn stop(&self) {
         self.engine.stop(&self.id);
     }
@@ -500,23 +529,23 @@ impl Container<'_> {
         let network: Value = serde_json::from_str(&network).expect("inspect gives JSON");
         let bindings = network["Ports"]["8080/tcp"].as_array().cloned().unwrap_or_default();
         let published = bindings.iter().filter_map(|binding| {
-            // Podman leaves the address of all interfaces out.
+            // Podman omits the address of all interfaces.
             let ip = Some(binding["HostIp"].as_str()?).filter(|ip| !ip.is_empty()).unwrap_or("0.0.0.0").parse().ok()?;
             Some(SocketAddr::new(reachable(ip), binding["HostPort"].as_str()?.parse().ok()?))
         });
         let own = network["Networks"]["bridge"]["IPAddress"].as_str().and_then(|ip| ip.parse().ok());
         let own = own.map(|ip| SocketAddr::new(ip, 8080));
-        // As people expect it: IPv4 where there is a choice.
+        // IPv4 is preferred.
         self.address = published.min_by_key(SocketAddr::is_ipv6).or(own);
     }
 
-    /// Its control groups, as the kernel lists them.
+    /// Returns the kernel's list of its cgroups.
     fn groups(&self) -> String {
         let path = format!("/proc/{}/cgroup", self.inspect("{{.State.Pid}}"));
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    fn until_done(&self, times: usize) {
+    fn wait_until_done(&self, times: usize) {
         wait::until(&format!("{} is done", self.name), || (self.times_done() >= times).then_some(()));
     }
 
@@ -525,38 +554,43 @@ impl Container<'_> {
         log.lines().filter(|line| *line == "done").count()
     }
 
-    fn until_answers(&self, path: &str) {
-        wait::until(&format!("{} answers", self.name), || http::get(self.address(), path).ok());
+    fn wait_until_responds(&self, path: &str) {
+        wait::until(&format!("{} responds", self.name), || http::get(self.address(), path).ok());
     }
 }
 
-/// What Debian's redis-server is linked to, as `ldd` lists it. `None` where there is none, which is then said once.
+/// Returns the libraries that Debian's redis-server is linked to, as `ldd` lists them. Reports it if there is no Redis.
 fn redis_server() -> Option<&'static str> {
     static LINKED: OnceLock<Option<String>> = OnceLock::new();
     let find = || {
-        let ldd = Command::new("ldd").arg("/usr/bin/redis-server").output().ok().filter(|ldd| ldd.status.success());
-        if ldd.is_none() {
-            skip::notice("no /usr/bin/redis-server", "the collector redis, on a real Redis");
+        let untested = "the collector redis with a real Redis";
+        if !skip::has_commands(&["redis-cli", "ldd"], untested) {
+            return None;
         }
-        ldd.map(|ldd| String::from_utf8_lossy(&ldd.stdout).into_owned())
+        let ldd = Command::new("ldd").arg("/usr/bin/redis-server").output().expect("ldd can be started");
+        if !ldd.status.success() {
+            skip::notice("no /usr/bin/redis-server", untested);
+            return None;
+        }
+        Some(String::from_utf8_lossy(&ldd.stdout).into_owned())
     };
     LINKED.get_or_init(find).as_deref()
 }
 
-/// What the kernel says of the CPU time that a container used since its start. Times are in seconds.
+/// The CPU time of a container since its start, from the kernel. Times are in seconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Cpu {
-    /// Time used, in user and in kernel mode.
+    /// Time in user and kernel mode.
     pub used: f64,
-    /// Periods in which a limit was in force.
+    /// Periods with a limit.
     pub periods: f64,
-    /// Those in which the limit was used up.
+    /// Periods in which the limit was reached.
     pub throttled_periods: f64,
-    /// How long it had to wait for the next period.
+    /// Time that it waited for the next period.
     pub throttled: f64,
 }
 
-/// A file of a control group. Of the names, the first are those under version 1, of the controller and of the file.
+/// Reads a file of a cgroup. The first names are the controller and the file of version 1.
 fn file(groups: &str, (controller, v1): (&str, &str), v2: &str) -> String {
     let group = |of: &str| groups.lines().find_map(|line| line.split_once(':')?.1.strip_prefix(of)?.strip_prefix(":/"));
     let root = Path::new("/sys/fs/cgroup");
@@ -567,13 +601,13 @@ fn file(groups: &str, (controller, v1): (&str, &str), v2: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// A field of a file of lines with a name and a number.
+/// Returns a field of a file whose lines have a name and a number.
 fn field(stat: &str, name: &str) -> f64 {
     let value = stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {stat}"))
 }
 
-/// Where a port that is published at this address is reached.
+/// Returns the address at which a port is reached that is published at `ip`.
 fn reachable(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
@@ -582,9 +616,9 @@ fn reachable(ip: IpAddr) -> IpAddr {
     }
 }
 
-fn all_at_once<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+fn concurrently<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     thread::scope(|scope| {
         let workers: Vec<_> = items.iter().map(|item| scope.spawn(|| work(item))).collect();
-        workers.into_iter().map(|worker| worker.join().expect("every container starts")).collect()
+        workers.into_iter().map(|worker| worker.join().expect("no start panics")).collect()
     })
 }

@@ -1,63 +1,63 @@
-//! An engine for what no real one does on demand: faults, refusals and odd containers.
+//! A fake engine for what no real one does on demand: faults, errors and odd containers.
 
 use std::os::unix::net::UnixListener;
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::http::{self, Reply};
+use crate::server::Server;
 
-/// The fake. It answers on a Unix socket of its own.
+/// A fake engine on a Unix socket of its own.
 pub struct FakeEngine {
     folder: TempDir,
+    _server: Server,
 }
 
 impl FakeEngine {
-    /// Starts one that knows these containers (as [`container`] makes them) and behaves.
+    /// Starts one with these containers (see [`container`]) and the default replies.
     pub fn with_containers(containers: Vec<Value>) -> Self {
-        Self::answering(move |path| well_behaved(&containers, path))
+        Self::replying(move |path| default_reply(&containers, path))
     }
 
-    /// Starts one that speaks these versions of the API alone, from the oldest to the newest, and otherwise behaves.
+    /// Starts one that supports only these versions of the API, from the oldest to the newest.
     ///
     /// # Panics
     ///
-    /// When a version is not of the form `1.X`.
-    pub fn speaking(oldest: &'static str, newest: &'static str, containers: Vec<Value>) -> Self {
-        let spoken = minor(oldest)..=minor(newest);
-        Self::answering(move |path| {
+    /// If a version is not of the form `1.X`.
+    pub fn with_versions(oldest: &'static str, newest: &'static str, containers: Vec<Value>) -> Self {
+        let supported = minor(oldest)..=minor(newest);
+        Self::replying(move |path| {
             if path.ends_with("/version") {
                 let version = json!({"Version": "1", "ApiVersion": newest, "MinAPIVersion": oldest, "Os": "linux", "Arch": "amd64"});
                 Reply::Whole(200, version.to_string())
-            } else if asked_version(path).is_none_or(|asked| spoken.contains(&minor(asked))) {
-                well_behaved(&containers, path)
+            } else if requested_version(path).is_none_or(|asked| supported.contains(&minor(asked))) {
+                default_reply(&containers, path)
             } else {
                 Reply::Whole(400, json!({"message": "client version"}).to_string())
             }
         })
     }
 
-    /// Starts one that answers everything like this.
+    /// Starts one that replies to every request by this function.
     ///
     /// # Panics
     ///
-    /// When the socket cannot be made.
-    pub fn answering(answer: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
+    /// If the socket cannot be created.
+    pub fn replying(reply: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let listener = UnixListener::bind(folder.path().join("docker.sock")).expect("a socket in a new folder");
-        http::serve_unix(listener, Arc::new(answer));
-        Self { folder }
+        Self { folder, _server: http::serve(listener, reply) }
     }
 
-    /// Where it is, as `DOCKER_HOST` has it.
+    /// Returns its address in the form of `DOCKER_HOST`.
     pub fn host(&self) -> String {
         format!("unix://{}/docker.sock", self.folder.path().display())
     }
 }
 
-/// `1.41` of `/v1.41/containers/json`. A path without a version asks for the engine's own, which is always taken.
-fn asked_version(path: &str) -> Option<&str> {
+/// Returns the `1.41` of `/v1.41/containers/json`. A path without a version means the engine's own.
+fn requested_version(path: &str) -> Option<&str> {
     path.strip_prefix("/v")?.split_once('/').map(|(version, _)| version).filter(|version| version.starts_with("1."))
 }
 
@@ -65,9 +65,9 @@ fn minor(version: &str) -> u32 {
     version.strip_prefix("1.").and_then(|minor| minor.parse().ok()).expect("a version 1.X")
 }
 
-/// How an engine answers that knows these containers. A container whose `Id` is asked for singly was started at a
-/// fixed time, has a health check that succeeds, and uses what [`docker_on_v2`] says.
-pub fn well_behaved(containers: &[Value], path: &str) -> Reply {
+/// Replies as an engine with these containers does. Every container was started at a fixed time, is healthy and has the
+/// stats of [`docker_on_v2`].
+pub fn default_reply(containers: &[Value], path: &str) -> Reply {
     let path = path.split('?').next().unwrap_or_default();
     let version = json!({
         "Version": "28.0.0",
@@ -91,12 +91,12 @@ pub fn well_behaved(containers: &[Value], path: &str) -> Reply {
     }
 }
 
-/// Whether a path asks for this container singly.
+/// Returns whether a path requests this one container.
 fn is_of(container: &Value, path: &str) -> bool {
     path.contains(container["Id"].as_str().unwrap_or("-"))
 }
 
-/// What an engine that is asked for this one container (as [`container`] makes it) knows beyond its list.
+/// Returns the inspection of a container (see [`container`]).
 pub fn inspected(container: &Value) -> Value {
     json!({
         "Id": container["Id"],
@@ -113,7 +113,7 @@ pub fn inspected(container: &Value) -> Value {
     })
 }
 
-/// A running container as engines list them, the port 8080 of which is published as `port` of `ip`.
+/// Returns a running container as engines list it. Its port 8080 is published as `port` of `ip`.
 pub fn container(name: &str, ip: &str, port: u16) -> Value {
     let id = name
         .bytes()
@@ -135,9 +135,9 @@ pub fn container(name: &str, ip: &str, port: u16) -> Value {
     })
 }
 
-/// What Docker 20.10 tells of a container on version 1 of control groups, taken at `read`, with all that such an engine can tell.
+/// Returns complete stats of Docker 20.10 on cgroup version 1, taken at `read`.
 ///
-/// The figures without `total_` are those of the container's outermost group alone, as in a container that has groups within.
+/// The fields without `total_` count only the outermost cgroup, as in a container with nested cgroups.
 pub fn docker_on_v1(read: &str) -> Value {
     json!({
         "read": read,
@@ -175,10 +175,7 @@ pub fn docker_on_v1(read: &str) -> Value {
             "online_cpus": 2,
             "throttling_data": {"periods": 4315, "throttled_periods": 4313, "throttled_time": 241_944_862_981_u64},
         },
-        "precpu_stats": {
-            "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
-            "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
-        },
+        "precpu_stats": no_cpu_time(),
         "memory_stats": {
             "usage": 104_857_600,
             "max_usage": 134_217_728,
@@ -204,7 +201,7 @@ pub fn docker_on_v1(read: &str) -> Value {
     })
 }
 
-/// What Docker 28 and 29 tell of a container on version 2, taken at `read`.
+/// Returns stats of Docker 28 and 29 on cgroup version 2, taken at `read`.
 pub fn docker_on_v2(read: &str) -> Value {
     json!({
         "name": "/api",
@@ -221,10 +218,7 @@ pub fn docker_on_v2(read: &str) -> Value {
             "online_cpus": 4,
             "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
         },
-        "precpu_stats": {
-            "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
-            "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
-        },
+        "precpu_stats": no_cpu_time(),
         "memory_stats": {
             "usage": 50_331_648,
             "stats": {
@@ -239,43 +233,25 @@ pub fn docker_on_v2(read: &str) -> Value {
             },
             "limit": 2_147_483_648_u64,
         },
-        "blkio_stats": {
-            "io_service_bytes_recursive": [
+        "blkio_stats": block_io(&json!([
                 {"major": 259, "minor": 0, "op": "read", "value": 1_048_576},
                 {"major": 259, "minor": 0, "op": "write", "value": 2_097_152},
                 {"major": 259, "minor": 4, "op": "read", "value": 512},
                 {"major": 259, "minor": 4, "op": "write", "value": 1024},
-            ],
-            "io_serviced_recursive": null,
-            "io_queue_recursive": null,
-            "io_service_time_recursive": null,
-            "io_wait_time_recursive": null,
-            "io_merged_recursive": null,
-            "io_time_recursive": null,
-            "sectors_recursive": null,
-        },
+            ])),
         "num_procs": 0,
         "storage_stats": {},
         "networks": {"eth0": traffic([500_000, 600, 0, 0], [700_000, 800, 0, 0])},
     })
 }
 
-/// What Podman 4.3 tells as root by Docker's API, taken at `read`.
+/// Returns stats of Podman 4.3 as root, by Docker's API, taken at `read`.
 pub fn podman(read: &str) -> Value {
     json!({
         "read": read,
         "preread": "0001-01-01T00:00:00Z",
         "pids_stats": {"current": 4},
-        "blkio_stats": {
-            "io_service_bytes_recursive": [],
-            "io_serviced_recursive": null,
-            "io_queue_recursive": null,
-            "io_service_time_recursive": null,
-            "io_wait_time_recursive": null,
-            "io_merged_recursive": null,
-            "io_time_recursive": null,
-            "sectors_recursive": null,
-        },
+        "blkio_stats": block_io(&json!([])),
         "num_procs": 0,
         "storage_stats": {},
         "cpu_stats": {
@@ -302,36 +278,45 @@ pub fn podman(read: &str) -> Value {
     })
 }
 
-/// What Docker tells of a container that stopped while it was asked: nothing, in the usual form.
+/// Returns the stats of Docker for a container that stopped during the request: the usual form without values.
 pub fn stopped() -> Value {
-    let zeros = json!({
-        "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
-        "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
-    });
     json!({
         "read": "0001-01-01T00:00:00Z",
         "preread": "0001-01-01T00:00:00Z",
         "pids_stats": {},
-        "blkio_stats": {
-            "io_service_bytes_recursive": null,
-            "io_serviced_recursive": null,
-            "io_queue_recursive": null,
-            "io_service_time_recursive": null,
-            "io_wait_time_recursive": null,
-            "io_merged_recursive": null,
-            "io_time_recursive": null,
-            "sectors_recursive": null,
-        },
+        "blkio_stats": block_io(&json!(null)),
         "num_procs": 0,
         "storage_stats": {},
-        "cpu_stats": zeros,
-        "precpu_stats": zeros,
+        "cpu_stats": no_cpu_time(),
+        "precpu_stats": no_cpu_time(),
         "memory_stats": {},
         "name": "/api",
     })
 }
 
-/// Entries of a list of `blkio_stats` for devices, and for each the sum of its synchronous and asynchronous operations.
+/// Returns `blkio_stats` that count only bytes.
+fn block_io(bytes: &Value) -> Value {
+    json!({
+        "io_service_bytes_recursive": bytes,
+        "io_serviced_recursive": null,
+        "io_queue_recursive": null,
+        "io_service_time_recursive": null,
+        "io_wait_time_recursive": null,
+        "io_merged_recursive": null,
+        "io_time_recursive": null,
+        "sectors_recursive": null,
+    })
+}
+
+/// Returns the `cpu_stats` of a time without a container.
+fn no_cpu_time() -> Value {
+    json!({
+        "cpu_usage": {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0},
+        "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
+    })
+}
+
+/// Returns the entries of a list of `blkio_stats`, with the `Total` of each device.
 fn operations(devices: [(u64, [(&str, u64); 5]); 2]) -> Value {
     let entry = |major, op: &str, value| json!({"major": major, "minor": 0, "op": op, "value": value});
     let device = |(major, kinds): (u64, [(&str, u64); 5])| {
@@ -342,7 +327,7 @@ fn operations(devices: [(u64, [(&str, u64); 5]); 2]) -> Value {
     devices.into_iter().flat_map(device).collect()
 }
 
-/// One entry of `networks`: bytes, packets, errors and dropped packets, first received and then sent.
+/// Returns one entry of `networks`: received and sent bytes, packets, errors and dropped packets.
 fn traffic(received: [u64; 4], sent: [u64; 4]) -> Value {
     let of = |way: &str, numbers: [u64; 4]| {
         let fields = ["bytes", "packets", "errors", "dropped"].into_iter().zip(numbers);

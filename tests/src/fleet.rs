@@ -1,4 +1,4 @@
-//! Containers that tell what a scenario wants them to tell, and an agent that asks for them with the collector `docker`.
+//! Containers whose stats a scenario sets, and an agent that runs the collector `docker`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,19 +8,21 @@ use serde_json::{Value, json};
 use crate::agent::{Agent, Output};
 use crate::fake_engine::{self, FakeEngine, container};
 use crate::http::Reply;
+use crate::load::{self, Guard};
 use crate::stats::Values;
 
-/// The containers behind one fake engine, and the agent beside it. What nobody said otherwise is as [`fake_engine::well_behaved`]
-/// has it.
+/// Containers of a fake engine, and an agent. Replies that a scenario does not set are those of
+/// [`fake_engine::default_reply`].
 pub struct Fleet {
     engine: FakeEngine,
     agent: Agent,
-    told: Arc<Mutex<Told>>,
+    state: Arc<Mutex<State>>,
+    _load: Guard,
 }
 
-/// A question of the engine's API about one container.
+/// A request of the engine's API about one container.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Question {
+pub enum Request {
     /// `/containers/ID/stats`.
     Stats,
     /// `/containers/ID/json`.
@@ -28,18 +30,18 @@ pub enum Question {
 }
 
 #[derive(Default)]
-struct Told {
+struct State {
     containers: Vec<Value>,
-    replies: HashMap<(String, Question), Reply>,
-    asked: Vec<String>,
+    replies: HashMap<(String, Request), Reply>,
+    requests: Vec<String>,
 }
 
-impl Told {
-    fn answer(&mut self, path: &str) -> Reply {
-        self.asked.push(path.to_owned());
-        let question = |(id, question): &(String, Question)| path.contains(&format!("/{id}/{}", question.path()));
-        let reply = self.replies.iter().find_map(|(asked, reply)| question(asked).then(|| reply.clone()));
-        reply.unwrap_or_else(|| fake_engine::well_behaved(&self.containers, path))
+impl State {
+    fn reply(&mut self, path: &str) -> Reply {
+        self.requests.push(path.to_owned());
+        let matches = |(id, request): &(String, Request)| path.contains(&format!("/{id}/{}", request.path()));
+        let reply = self.replies.iter().find_map(|(key, reply)| matches(key).then(|| reply.clone()));
+        reply.unwrap_or_else(|| fake_engine::default_reply(&self.containers, path))
     }
 
     fn container(&mut self, name: &str) -> &mut Value {
@@ -49,7 +51,7 @@ impl Told {
     }
 }
 
-impl Question {
+impl Request {
     fn path(self) -> &'static str {
         match self {
             Self::Stats => "stats",
@@ -59,106 +61,106 @@ impl Question {
 }
 
 impl Fleet {
-    /// Running containers of these names.
+    /// Starts an engine with running containers of these names.
     pub fn of(names: &[&str]) -> Self {
         let containers = names.iter().map(|name| container(name, "127.0.0.1", 1)).collect();
-        let told = Arc::new(Mutex::new(Told { containers, ..Told::default() }));
-        let answer = Arc::clone(&told);
-        let engine = FakeEngine::answering(move |path| lock(&answer).answer(path));
-        let agent = Agent::on(&engine.host());
-        Self { engine, agent, told }
+        let state = Arc::new(Mutex::new(State { containers, ..State::default() }));
+        let shared = Arc::clone(&state);
+        let engine = FakeEngine::replying(move |path| lock(&shared).reply(path));
+        let agent = Agent::with_docker_host(&engine.host());
+        Self { engine, agent, state, _load: load::timed() }
     }
 
-    /// From now on, the container tells this when it is asked for its stats.
-    pub fn tells(&self, name: &str, stats: &Value) {
-        self.replies(name, Question::Stats, Reply::Whole(200, stats.to_string()));
+    /// Sets the stats of a container.
+    pub fn set_stats(&self, name: &str, stats: &Value) {
+        self.set_reply(name, Request::Stats, Reply::Whole(200, stats.to_string()));
     }
 
-    /// From now on, the engine replies like this.
-    pub fn replies(&self, name: &str, question: Question, reply: Reply) {
+    /// Sets the reply to one request about a container.
+    pub fn set_reply(&self, name: &str, request: Request, reply: Reply) {
         let id = self.id(name);
-        lock(&self.told).replies.insert((id, question), reply);
+        lock(&self.state).replies.insert((id, request), reply);
     }
 
-    /// Changes what the engine's list says of the container.
+    /// Changes the container in the engine's list.
     ///
     /// # Panics
     ///
-    /// When there is no such container.
-    pub fn lists(&self, name: &str, change: impl FnOnce(&mut Value)) {
-        change(lock(&self.told).container(name));
+    /// If there is no such container.
+    pub fn edit_listed(&self, name: &str, change: impl FnOnce(&mut Value)) {
+        change(lock(&self.state).container(name));
     }
 
-    /// Starts the container anew at `started`, as its list and its inspection say.
-    pub fn restarts(&self, name: &str, started: &str) {
-        self.lists(name, |container| container["Status"] = json!("Up Less than a second"));
+    /// Restarts the container at `started`, in the list and in the inspection.
+    pub fn restart(&self, name: &str, started: &str) {
+        self.edit_listed(name, |container| container["Status"] = json!("Up Less than a second"));
         let mut inspected = self.inspected(name);
         inspected["State"]["StartedAt"] = json!(started);
-        self.replies(name, Question::Inspect, Reply::Whole(200, inspected.to_string()));
+        self.set_reply(name, Request::Inspect, Reply::Whole(200, inspected.to_string()));
     }
 
-    /// What the engine says of the container when it is inspected and nobody said otherwise.
+    /// Returns the default inspection of the container.
     pub fn inspected(&self, name: &str) -> Value {
-        fake_engine::inspected(lock(&self.told).container(name))
+        fake_engine::inspected(lock(&self.state).container(name))
     }
 
-    /// The container's id.
+    /// Returns the container's id.
     ///
     /// # Panics
     ///
-    /// When there is no such container.
+    /// If there is no such container.
     pub fn id(&self, name: &str) -> String {
-        lock(&self.told).container(name)["Id"].as_str().expect("an id").to_owned()
+        lock(&self.state).container(name)["Id"].as_str().expect("an id").to_owned()
     }
 
-    /// The paths that the engine was asked for since the last call, sorted, with the containers' names in place of their ids.
-    pub fn asked(&self) -> Vec<String> {
-        let mut told = lock(&self.told);
-        let containers = told.containers.clone();
+    /// Returns the requested paths since the last call, sorted, with names in place of container ids.
+    pub fn requests(&self) -> Vec<String> {
+        let mut state = lock(&self.state);
+        let containers = state.containers.clone();
         let mask = |path: String, container: &Value| match (container["Id"].as_str(), container["Names"][0].as_str()) {
             (Some(id), Some(name)) => path.replace(id, name.trim_start_matches('/')),
             _ => path,
         };
         let masked = |path: String| containers.iter().fold(path, mask);
-        let mut asked: Vec<_> = std::mem::take(&mut told.asked).into_iter().map(masked).collect();
-        asked.sort();
-        asked
+        let mut requests: Vec<_> = std::mem::take(&mut state.requests).into_iter().map(masked).collect();
+        requests.sort();
+        requests
     }
 
-    /// One run of `docker`, with the containers' names in the metrics' names.
+    /// Runs `docker` with container names as instance names.
     pub fn run(&self, options: &str) -> Output {
-        self.agent.values(&format!("run docker --instance-name name {options}"))
+        self.agent.run(&format!("run docker --instance-name name {options}"))
     }
 
-    /// Such a run in which all goes well.
+    /// Runs it with success and without diagnostics.
     #[track_caller]
-    pub fn runs_well(&self, options: &str) -> Output {
-        self.run(options).exits(0).without_complaint()
+    pub fn run_without_diagnostics(&self, options: &str) -> Output {
+        self.run(options).exits(0).without_diagnostics()
     }
 
-    /// The agent.
+    /// Returns the agent.
     pub fn agent(&self) -> &Agent {
         &self.agent
     }
 
-    /// Takes the engine's address out of a text.
+    /// Replaces the engine's address in a text.
     pub fn mask(&self, text: &str) -> String {
         text.replace(&self.engine.host(), "ENGINE")
     }
 }
 
-/// What a run of `docker` printed of one container, by graph and metric: `memory.rss`.
-pub fn figures(output: &Output, name: &str) -> Values {
+/// Returns the metrics of one container in a run of `docker`, by graph and metric: `memory.rss`.
+pub fn stats_of(output: &Output, name: &str) -> Values {
     let name = format!(".{name}.");
     let without = |key: &str| key.split_once(&name).map(|(graph, metric)| format!("{graph}.{metric}"));
     output.metrics().of("docker").into_iter().filter_map(|(key, value)| Some((without(&key)?, value))).collect()
 }
 
-/// Values as a scenario writes them down.
+/// Returns values by name.
 pub fn values<const COUNT: usize>(values: [(&str, f64); COUNT]) -> Values {
     values.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-fn lock(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
-    told.lock().expect("no answer panics")
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().expect("no reply panics")
 }

@@ -1,4 +1,4 @@
-//! Builds the Go programs that the program under test collects from.
+//! Builds the Go programs that scenarios collect from.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,7 +22,7 @@ pub enum Program {
 }
 
 impl Program {
-    /// The name of the folder and of the executable.
+    /// Returns the name of its folder and executable.
     pub fn name(self) -> &'static str {
         match self {
             Self::App => "app",
@@ -33,29 +33,18 @@ impl Program {
         }
     }
 
-    /// The executable, static, built at the first call. `None` where there is no Go, which is then said once.
+    /// Returns the static executable, which the first call builds. Reports it if there is no Go.
     ///
     /// # Panics
     ///
-    /// When Go is there and the program does not build.
+    /// If the build fails.
     pub fn executable(self) -> Option<PathBuf> {
-        has_go().then(|| {
+        skip::has_commands(&["go"], "scenarios that collect from real Go programs").then(|| {
             let path = target().join("scenarios").join(self.name());
             build(self, &path);
             path
         })
     }
-}
-
-fn has_go() -> bool {
-    static GO: OnceLock<bool> = OnceLock::new();
-    *GO.get_or_init(|| {
-        let found = Command::new("go").arg("version").output().is_ok_and(|output| output.status.success());
-        if !found {
-            skip::notice("no Go on PATH", "all that collects from real Go programs");
-        }
-        found
-    })
 }
 
 fn build(program: Program, path: &Path) {
@@ -74,7 +63,7 @@ fn build(program: Program, path: &Path) {
     });
 }
 
-/// Cargo's target folder, of which the running test is a part.
+/// Returns cargo's target folder, which contains the running test.
 pub(crate) fn target() -> PathBuf {
     let test = std::env::current_exe().expect("a running program has a path");
     let target = test.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());

@@ -1,72 +1,62 @@
-//! The little HTTP that scenarios need: one GET, and a server whose answers can go wrong.
+//! A minimal HTTP client, and a server with faults.
 
 use std::io::{self, BufRead as _, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::net::UnixListener;
-use std::sync::Arc;
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-/// What a registry does not show to who does not name it.
+use crate::server::{Listener, Server};
+
+/// The media type that a registry only serves if the request accepts it.
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// Asks for one path and gives the body of a 200, of whatever type.
+/// Requests one path and returns the body of a 200.
 ///
 /// # Errors
 ///
-/// No connection, no answer within 5 s, or another status.
+/// The connection failed, no response arrived within 5 s, or it has another status.
 pub fn get(address: SocketAddr, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    // Version 1.0, so that the answer is not chunked and ends with the connection.
+    // Version 1.0: the response is not chunked and ends with the connection.
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: */*, {MANIFEST}\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    match answer.split_once("\r\n\r\n") {
+    let mut response = String::new();
+    stream.read_to_string(&mut response)?;
+    match response.split_once("\r\n\r\n") {
         Some((head, body)) if head.split(' ').nth(1) == Some("200") => Ok(body.to_owned()),
-        _ => Err(io::Error::other(format!("not a 200: {answer:?}"))),
+        _ => Err(io::Error::other(format!("not a 200: {response:?}"))),
     }
 }
 
-/// How much comes of a [`Reply::Flood`], in bytes.
+/// The size of a [`Reply::Flood`] in bytes.
 pub const FLOOD: usize = 200_000_000;
 
-/// How a server answers one request.
+/// The reply to one request.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// As it should: a status and a JSON body.
+    /// A complete response: a status and a JSON body.
     Whole(u16, String),
-    /// The first half of a JSON body. Then the connection ends.
+    /// A response that ends after half of its JSON body.
     Half(String),
-    /// These bytes, from the status line on. Then the connection ends.
+    /// These bytes, including the status line. Then the connection ends.
     Raw(String),
-    /// These bytes, and then the others again and again, [`FLOOD`] bytes in all, or until the caller has enough.
+    /// The first bytes once and the others repeatedly: [`FLOOD`] bytes, unless the client disconnects.
     Flood(String, String),
-    /// A status of 200 and a JSON body, of which a byte comes each second.
+    /// A status of 200 and a JSON body at one byte per second.
     Drip(String),
-    /// Never. The connection stays open for as long as the caller likes.
-    Silence,
+    /// Nothing. The connection stays open until the client closes it.
+    NoResponse,
 }
 
-/// Decides on the answer to a path with its query.
-pub type Answer = dyn Fn(&str) -> Reply + Send + Sync;
-
-/// Answers everything that connects to a TCP listener, until the process ends.
-pub fn serve_tcp(listener: TcpListener, answer: Arc<Answer>) {
-    thread::spawn(move || listener.incoming().flatten().for_each(|stream| answer_in_background(stream, &answer)));
+/// Answers every request with the reply for its path and query.
+pub fn serve<L: Listener<Stream: Read + Write>>(
+    listener: L,
+    reply: impl Fn(&str) -> Reply + Send + Sync + 'static,
+) -> Server {
+    Server::start(listener, move |stream| drop(respond(stream, &reply)))
 }
 
-/// Answers everything that connects to a Unix socket, until the process ends.
-pub fn serve_unix(listener: UnixListener, answer: Arc<Answer>) {
-    thread::spawn(move || listener.incoming().flatten().for_each(|stream| answer_in_background(stream, &answer)));
-}
-
-fn answer_in_background(stream: impl Read + Write + Send + 'static, answer: &Arc<Answer>) {
-    let answer = Arc::clone(answer);
-    thread::spawn(move || answer_one(stream, &*answer));
-}
-
-fn answer_one(stream: impl Read + Write, answer: &Answer) -> io::Result<()> {
+fn respond(stream: impl Read + Write, reply: impl Fn(&str) -> Reply) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut request = String::new();
     stream.read_line(&mut request)?;
@@ -80,7 +70,7 @@ fn answer_one(stream: impl Read + Write, answer: &Answer) -> io::Result<()> {
             "HTTP/1.1 {status} Status\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
         )
     };
-    match answer(path) {
+    match reply(path) {
         Reply::Whole(status, body) => write!(stream.get_mut(), "{}{body}", head(status, body.len())),
         Reply::Half(body) => {
             let half: String = body.chars().take(body.chars().count() / 2).collect();
@@ -99,6 +89,6 @@ fn answer_one(stream: impl Read + Write, answer: &Answer) -> io::Result<()> {
                 stream.get_mut().write_all(&[byte])
             })
         }
-        Reply::Silence => io::copy(&mut stream, &mut io::sink()).map(drop),
+        Reply::NoResponse => io::copy(&mut stream, &mut io::sink()).map(drop),
     }
 }

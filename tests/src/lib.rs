@@ -1,23 +1,19 @@
-//! The harness of the scenarios: what stands around the program when it runs for real.
+//! The harness of the scenarios: everything around the program when it runs for real.
 //!
-//! - [`agent`] calls the program the way mackerel-agent does, and reads what it printed.
-//! - [`engine`] is a real Docker engine with real Go programs in its containers.
-//! - [`podman`] is a real Podman behind the same interface, [`relay`] stands before an engine and acts at the right moment.
-//! - [`watch`] sees what is printed of a real container before and after some work.
-//! - [`fake_engine`] is an engine for what no real one does on demand.
-//! - [`fleet`] is such an engine's containers, and an agent that asks for what they use.
-//! - [`cgroup`] shows files in place of the kernel's control groups.
-//! - [`disk`] is a disk that can run full.
-//! - [`lines`] is a database's server, as far as a protocol of lines makes one.
-//! - [`stand_in`] is a Go program's `/stats` that tells what a scenario wants it to tell.
-//! - [`soak`] is containers that come and go, and what each of them answered.
-//! - [`attack`] is the evil collector at work beside an honest one, and [`witness`] a target that sees what it does.
-//! - [`project`] is a collector's project as `new` writes it, and what its commands make.
-//! - [`third_party`] is a stranger's component, [`registry`] a real registry that keeps such, with a login or without.
-//! - [`stats`] knows gostats' metrics: what is to be printed for which answer.
-//! - [`local`] runs the Go programs beside the scenario, without containers.
-//! - [`go`] builds them, [`http`] is the little HTTP that the others need, [`port`] finds free ports, [`wait`] waits,
-//!   [`mask`] hides what changes from run to run, [`skip`] says what was not tested where something is missing.
+//! - [`agent`] runs the program as mackerel-agent does, and parses its output.
+//! - Engines: [`engine`] is a real Docker engine with real Go programs in containers, [`podman`] a real Podman,
+//!   [`fake_engine`] an engine with chosen replies. [`proxy`] stands in front of a real engine, so that a scenario can
+//!   act at the right moment.
+//! - Containers: [`fleet`] has chosen stats, [`watch`] compares stats before and after some work, [`cgroup`] has files
+//!   in place of the kernel's cgroups, [`soak`] starts and stops many.
+//! - Targets without containers: [`stub_target`] serves values for gostats, [`local`] runs a Go program,
+//!   [`line_server`] has a protocol of lines, [`witness`] records all traffic. [`attack`] runs the evil collector.
+//! - Components: [`project`] builds what `new` writes, [`third_party`] changes a built-in, [`registry`] is a real
+//!   registry.
+//! - Expectations: [`stats`] has the metrics of gostats, [`mask`] hides what changes from run to run.
+//! - Tools: [`go`] builds the Go programs, [`server`] and [`http`] serve connections and requests, [`port`] finds free
+//!   ports, [`disk`] can be full, [`wait`] waits, [`load`] keeps heavy work apart from measurements, [`skip`] checks
+//!   preconditions.
 
 pub mod agent;
 pub mod attack;
@@ -28,18 +24,20 @@ pub mod fake_engine;
 pub mod fleet;
 pub mod go;
 pub mod http;
-pub mod lines;
+pub mod line_server;
+pub mod load;
 pub mod local;
 pub mod mask;
 pub mod podman;
 pub mod port;
 pub mod project;
+pub mod proxy;
 pub mod registry;
-pub mod relay;
+pub mod server;
 pub mod skip;
 pub mod soak;
-pub mod stand_in;
 pub mod stats;
+pub mod stub_target;
 pub mod third_party;
 pub mod wait;
 pub mod watch;

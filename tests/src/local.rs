@@ -1,4 +1,4 @@
-//! The Go programs, run beside the scenario without containers.
+//! Go programs as processes of this machine, without containers.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -7,18 +7,18 @@ use std::process::{Child, Command, Stdio};
 use crate::go::Program;
 use crate::{http, port};
 
-/// A Go program on a free port of this machine. Ends with its owner.
+/// A Go program on a free port of this machine. Drop it to end it.
 pub struct Local {
     process: Child,
     address: SocketAddr,
 }
 
 impl Local {
-    /// Starts the program and waits until it listens. `None` where there is no Go.
+    /// Starts the program and waits until it listens. Reports it if there is no Go.
     ///
     /// # Panics
     ///
-    /// When the program says anything but its address.
+    /// If the program prints anything except its address.
     pub fn start(program: Program, arguments: &[&str]) -> Option<Self> {
         let mut command = Command::new(program.executable()?);
         let mut process = command
@@ -30,29 +30,29 @@ impl Local {
         let mut line = String::new();
         BufReader::new(process.stdout.take().expect("stdout is piped"))
             .read_line(&mut line)
-            .expect("it tells its address");
+            .expect("the program prints its address");
         let address =
-            line.trim().parse().unwrap_or_else(|_| panic!("{program:?} {arguments:?} told no address: {line:?}"));
+            line.trim().parse().unwrap_or_else(|_| panic!("{program:?} {arguments:?} printed no address: {line:?}"));
         Some(Self { process, address })
     }
 
-    /// Its address, as `--target` takes it.
+    /// Returns its address, as `--target` takes it.
     pub fn target(&self) -> String {
         self.address.to_string()
     }
 
-    /// The port that it listens on.
+    /// Returns the port that it listens on.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// How many bytes a misbehaving server has sent.
+    /// Returns the number of bytes that a misbehaving server has sent.
     ///
     /// # Panics
     ///
-    /// When it does not tell.
+    /// If it does not respond.
     pub fn sent(&self) -> u64 {
-        http::get(self.address, "/sent").expect("/sent is answered").parse().expect("a number")
+        http::get(self.address, "/sent").expect("a response to /sent").parse().expect("a number")
     }
 }
 

@@ -1,20 +1,20 @@
-//! Hides what changes from run to run, so that whole texts can be compared.
+//! Masks what changes from run to run, so that whole texts can be compared.
 
 use std::path::Path;
 
-/// Shows the port behind every address of this machine or of a container as `PORT`.
+/// Replaces the port of every local address by `PORT`.
 pub fn ports(text: &str) -> String {
     ["127.0.0.1:", "[::1]:", "0.0.0.0:", "[::]:"]
         .iter()
         .fold(text.to_owned(), |text, address| digits(&text, address, "PORT"))
 }
 
-/// Shows a folder as `NAME`.
+/// Replaces a path by `name`.
 pub fn path(text: &str, path: &Path, name: &str) -> String {
     text.replace(&path.display().to_string(), name)
 }
 
-/// Shows the number behind every `before` as `NAME`.
+/// Replaces the number after every `before` by `name`.
 pub fn digits(text: &str, before: &str, name: &str) -> String {
     let mut pieces = text.split(before);
     let mut masked = pieces.next().unwrap_or_default().to_owned();
@@ -29,7 +29,8 @@ pub fn digits(text: &str, before: &str, name: &str) -> String {
     masked
 }
 
-/// Shows every SHA-256, 64 hexadecimal digits, as `DIGEST`, and what compiled code depends on as `COMPATIBILITY`.
+/// Replaces every SHA-256 (64 hexadecimal digits) by `DIGEST`, and the compatibility hash of compiled code by
+/// `COMPATIBILITY`.
 pub fn digests(text: &str) -> String {
     let mut masked = String::new();
     let mut digits = String::new();
@@ -49,7 +50,7 @@ pub fn digests(text: &str) -> String {
     masked.trim_end_matches('\0').to_owned()
 }
 
-/// Shows sizes in KiB as `SIZE`.
+/// Replaces sizes in KiB by `SIZE`.
 pub fn size(text: &str) -> String {
     let mut words: Vec<&str> = text.split(' ').collect();
     for place in 1..words.len() {
@@ -67,7 +68,7 @@ mod tests {
     use super::{digests, ports};
 
     #[test]
-    fn digests_are_hidden_and_nothing_else() {
+    fn only_digests_are_masked() {
         let digest = "0123456789abcdef".repeat(4);
         assert_eq!(
             digests(&format!("a {digest}-0123456789abcdef.code {digest}0 0123456789abcdef {digest}")),
@@ -76,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_are_hidden_and_nothing_else() {
+    fn only_ports_are_masked() {
         assert_eq!(
             ports("a (127.0.0.1:32768): 500; [::1]:80, 127.0.0.1:x"),
             "a (127.0.0.1:PORT): 500; [::1]:PORT, 127.0.0.1:x"

@@ -1,4 +1,4 @@
-//! A real Podman, which speaks Docker's language: an engine of its own for one scenario.
+//! A real Podman, which has Docker's API: an engine of its own for one scenario.
 
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -13,15 +13,26 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::cgroup::is_version_1;
 use crate::engine::Engine;
 use crate::go::Program;
 use crate::{skip, wait};
 
-/// Numbers for what has to be unlike what others take.
+/// Makes names and ranges of addresses unique.
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
-/// A Podman that keeps all that it has in a folder of its own, with one network. Nothing is left of it afterwards but
-/// empty chains of the firewall, which all of its kind share.
+/// Programs that connect a container to a bridge: netavark of current packages, else a plugin of CNI, such as Debian
+/// 12's.
+const NETWORK_PLUGINS: [&str; 5] = [
+    "/usr/lib/podman/netavark",
+    "/usr/libexec/podman/netavark",
+    "/usr/lib/cni/bridge",
+    "/usr/libexec/cni/bridge",
+    "/opt/cni/bin/bridge",
+];
+
+/// A Podman with a folder and a network of its own. Only empty chains of the firewall, which all Podmans share, remain
+/// of it.
 pub struct Podman {
     engine: Engine,
     service: Child,
@@ -30,72 +41,81 @@ pub struct Podman {
 }
 
 impl Podman {
-    /// Starts one and waits until it answers. `None` where there is none, which is then said.
+    /// Starts one and waits until it responds. Reports a missing precondition.
     ///
     /// # Panics
     ///
-    /// When it does not start.
+    /// If it does not start.
     pub fn start() -> Option<Self> {
-        Program::App.executable()?;
-        let root = rustix::process::getuid().is_root();
-        let found = Command::new("podman").arg("--version").output().is_ok_and(|output| output.status.success());
-        let docker = Command::new("docker").arg("--version").output().is_ok_and(|output| output.status.success());
-        if !(found && docker && root) {
-            skip::notice("no podman, no docker command to drive it with, or not root", "all that needs a real Podman");
+        if !is_possible("scenarios with a real Podman") {
             return None;
         }
+        Program::App.executable()?;
         let folder = TempDir::new().expect("a temporary folder");
         let name = format!("scenario-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let service = serve(folder.path());
-        // A control group and a network of its own, for those that Podman makes by itself stay for good.
+        // Its own cgroup and network, because Podman never removes those that it creates by itself.
         let host = format!("unix://{}", folder.path().join("podman.sock").display());
         let defaults = [("--cgroup-parent", format!("/{name}")), ("--network", name.clone())];
         let engine = Engine::at(host, defaults.map(|(option, value)| [option.to_owned(), value]).to_vec());
         let mut podman = Self { engine, service, name, folder };
-        wait::until("podman answers", || {
+        wait::until("podman responds", || {
             let ended = podman.service.try_wait().expect("a child can be waited for");
             let log = || fs::read_to_string(podman.folder.path().join("log")).unwrap_or_default();
-            assert!(ended.is_none(), "podman has ended: {}", log());
+            assert!(ended.is_none(), "podman exited: {}", log());
             podman.engine.try_docker(&["version"]).ok()
         });
         podman.make_network();
         Some(podman)
     }
 
-    /// Makes its network. Left to itself, Podman would take a range of addresses and a bridge that another one is just
-    /// taking.
+    /// Creates its network. By default, Podman could choose a range of addresses that another one is about to use.
     fn make_network(&self) {
         let addresses = Command::new("ip").args(["-4", "-oneline", "address"]).output().expect("ip can be started");
         let addresses = String::from_utf8_lossy(&addresses.stdout);
-        // From a range that RFC 2544 keeps for benchmarks. Processes that run at the same time begin at different
-        // places.
+        // From a range that RFC 2544 reserves for benchmarks. Concurrent processes start at different places.
         let start = std::process::id() as usize * 17 + NUMBER.fetch_add(1, Ordering::Relaxed);
         let free = (start..start + 256)
             .map(|number| number % 256)
             .find(|number| !addresses.contains(&format!(" 198.19.{number}.")));
-        let number = free.expect("a range of addresses that is free");
+        let number = free.expect("a free range of addresses");
         let network = json!({
             "name": self.name,
             "network_interface": format!("scn-198-19-{number}"),
             "subnets": [{"subnet": format!("198.19.{number}.0/24")}],
         });
-        // Podman's own words: made with Docker's, a network leaves rules in the firewall for good.
+        // By Podman's own API: a network that is created by Docker's leaves rules in the firewall.
         let head = "POST /v4.0.0/libpod/networks/create HTTP/1.0\r\nContent-Type: application/json";
-        let question = format!("{head}\r\nContent-Length: {}\r\n\r\n{network}", network.to_string().len());
-        let mut answer = String::new();
-        let asked = UnixStream::connect(self.folder.path().join("podman.sock")).and_then(|mut stream| {
-            stream.write_all(question.as_bytes())?;
-            stream.read_to_string(&mut answer)
+        let request = format!("{head}\r\nContent-Length: {}\r\n\r\n{network}", network.to_string().len());
+        let mut response = String::new();
+        let result = UnixStream::connect(self.folder.path().join("podman.sock")).and_then(|mut stream| {
+            stream.write_all(request.as_bytes())?;
+            stream.read_to_string(&mut response)
         });
-        asked.expect("podman answers");
-        assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+        result.expect("a response of podman");
+        assert!(response.starts_with("HTTP/1.0 200"), "{response}");
     }
 }
 
-/// Starts the service. Its configuration takes the place of the machine's.
+/// Checks all preconditions of a Podman with containers of its own.
+fn is_possible(untested: &str) -> bool {
+    // crun refuses version 1 of the control groups, alone or in hybrid mode.
+    let runtime: &[&str] = if is_version_1() { &["runc"] } else { &[] };
+    // The docker command drives it, and `ip` finds a free range of addresses.
+    let commands = [&["podman", "docker", "tar", "ip"], runtime].concat();
+    let has_network = NETWORK_PLUGINS.iter().any(|plugin| Path::new(plugin).exists());
+    let is_possible = skip::has_commands(&commands, untested) && skip::is_root(untested);
+    if is_possible && !has_network {
+        skip::notice("neither netavark nor the CNI plugins: no network for Podman", untested);
+    }
+    is_possible && has_network
+}
+
+/// Starts the service with a configuration of its own instead of the machine's.
 fn serve(folder: &Path) -> Child {
     let path = folder.display();
-    // The limits are the machine's own or lower: Podman's may be beyond what it may set here.
+    // Podman's default limits may be higher than this machine allows.
+    let runtime = if is_version_1() { "runtime = \"runc\"" } else { "" };
     let containers = format!(
         r#"
 [containers]
@@ -106,11 +126,12 @@ cgroup_manager = "cgroupfs"
 events_logger = "none"
 lock_type = "file"
 tmp_dir = "{path}/tmp"
+{runtime}
 [network]
 network_config_dir = "{path}/networks"
 "#
     );
-    // Without an overlay there is nothing to unmount at the end.
+    // Without an overlay, nothing has to be unmounted at the end.
     let storage = format!("[storage]\ndriver = \"vfs\"\ngraphroot = \"{path}/root\"\nrunroot = \"{path}/run\"\n");
     fs::create_dir(folder.join("networks")).expect("a folder in a new folder");
     fs::write(folder.join("containers.conf"), containers).expect("a file in a new folder");
@@ -141,8 +162,8 @@ impl Drop for Podman {
         let _ = self.engine.try_docker(&["network", "rm", &self.name]);
         let _ = self.service.kill();
         let _ = self.service.wait();
-        // Its control groups, under each controller of version 1 or once under version 2. Those of containers are gone, but
-        // in one beside them Podman may still be tidying up, and in the folder too.
+        // Its cgroups: one below each controller of version 1, or one of version 2. Those of containers are gone, but
+        // Podman's monitor may still be cleaning up in its own.
         let controllers = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
         for group in controllers.chain(["/sys/fs/cgroup".into()]).map(|controller| controller.join(&self.name)) {
             let start = Instant::now();
@@ -153,7 +174,7 @@ impl Drop for Podman {
             }
             let _ = fs::remove_dir(group);
         }
-        // The addresses that its network gave out.
+        // The leases of its network.
         let _ = fs::remove_dir_all(Path::new("/var/lib/cni/networks").join(&self.name));
     }
 }

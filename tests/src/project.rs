@@ -1,4 +1,4 @@
-//! A collector's project, as `new` writes it, built by the commands that its README names.
+//! A collector project as `new` writes it, built by the commands of its README.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,24 +7,24 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::agent::program;
-use crate::{go, skip};
+use crate::{go, load, skip};
 
-/// A project in a folder of its own, which is removed with it.
+/// A project in a temporary folder.
 pub struct Project {
     folder: TempDir,
     name: &'static str,
 }
 
-/// A language that there are projects for, and what its commands need on PATH.
+/// A language of projects, and the commands that it needs on PATH.
 #[derive(Clone, Copy, Debug)]
 pub struct Language {
     /// The name that `--lang` takes.
     pub name: &'static str,
-    /// Commands that tell whether what is needed is there: they succeed then.
+    /// Commands that succeed if the tools are installed.
     needs: &'static [&'static str],
 }
 
-/// Rust. Its target comes from where the built-in collectors have it from.
+/// Rust, with the WebAssembly target of the built-in collectors.
 pub const RUST: Language = Language { name: "rust", needs: &["cargo --version"] };
 
 /// Go.
@@ -38,11 +38,11 @@ pub const PYTHON: Language =
 pub const JAVASCRIPT: Language = Language { name: "javascript", needs: &["node --version", "npm --version"] };
 
 impl Project {
-    /// Writes a project. `None` where the machine cannot build it, which is then said.
+    /// Writes a project. Reports it if this machine cannot build it.
     ///
     /// # Panics
     ///
-    /// When it cannot be written.
+    /// If it cannot be written.
     pub fn new(name: &'static str, language: Language) -> Option<Self> {
         let folder = TempDir::new().expect("a temporary folder");
         let project = Self { folder, name };
@@ -56,21 +56,21 @@ impl Project {
             .try_run(&format!("mackerel-plugin-wasm new {name} --lang {}", language.name), project.folder.path());
         assert!(succeeded, "new: {output}");
         if language.name == RUST.name {
-            project.keep_what_cargo_builds();
+            project.share_cargo_target();
         }
         Some(project)
     }
 
-    /// Its folder.
+    /// Returns its folder.
     pub fn path(&self) -> PathBuf {
         self.folder.path().join(self.name)
     }
 
-    /// Builds and tests it: types what its README says, up to where the component is there to be used.
+    /// Builds and tests it by the commands of its README, up to the first one that uses the component.
     ///
     /// # Panics
     ///
-    /// When a command fails, or there is no component then.
+    /// If a command fails, or there is no component afterwards.
     pub fn build(&self) {
         let readme = fs::read_to_string(self.path().join("README.md")).expect("a README");
         let commands = readme.lines().filter_map(|line| line.strip_prefix("    "));
@@ -78,11 +78,11 @@ impl Project {
             self.run(command);
         }
         let component = self.path().join(format!("{}.wasm", self.name));
-        assert!(component.exists(), "{}: the README's commands do not make it", component.display());
+        assert!(component.exists(), "{}: the commands of the README do not create it", component.display());
     }
 
-    /// What cargo builds is kept for the next time, and `cargo` is the one that can build for WebAssembly.
-    fn keep_what_cargo_builds(&self) {
+    /// Keeps cargo's target folder for the next run, and makes `cargo` the one that can build for WebAssembly.
+    fn share_cargo_target(&self) {
         let kept = kept().join("rust");
         fs::create_dir_all(&kept).expect("a folder");
         std::os::unix::fs::symlink(kept, self.path().join("target")).expect("a link");
@@ -97,18 +97,19 @@ impl Project {
         fs::set_permissions(&command, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("permissions");
     }
 
-    /// Types a command in its folder.
+    /// Runs a command in its folder. No timed work runs meanwhile.
     ///
     /// # Panics
     ///
-    /// When it fails.
+    /// If it fails.
     #[track_caller]
     pub fn run(&self, command: &str) {
+        let _load = load::heavy();
         let (succeeded, output) = self.try_run(command, &self.path());
         assert!(succeeded, "{command}: {output}");
     }
 
-    /// Whether a command succeeds, and what it prints. What it downloads is kept for the next time.
+    /// Runs a command. Returns whether it succeeded, and its output. Downloads are kept for the next run.
     fn try_run(&self, command: &str, folder: &Path) -> (bool, String) {
         let kept = kept();
         let mut path = self.folder.path().join("bin").into_os_string();
@@ -131,7 +132,7 @@ impl Project {
     }
 }
 
-/// Where downloads and what was built of them are kept from run to run.
+/// Returns the folder of downloads and builds that are kept between runs.
 fn kept() -> PathBuf {
     go::target().join("templates")
 }

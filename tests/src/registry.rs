@@ -1,4 +1,4 @@
-//! A real registry: Debian's docker-registry, on a port of its own, which keeps what it is given in a temporary folder.
+//! A real registry: Debian's docker-registry on a port of its own, with a temporary folder.
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader};
@@ -10,13 +10,13 @@ use tempfile::TempDir;
 
 use crate::skip;
 
-/// The user whom a registry with a login knows, and the password.
+/// The user and password of a registry with a login.
 pub const LOGIN: (&str, &str) = ("ali", "open sesame");
 
-/// The same, as htpasswd has it.
+/// The same in the form of htpasswd.
 const HTPASSWD: &str = "ali:$2b$04$255FcyzTmB1XY8HbdtmIreMzFuT5ZJJ9JEFT70vXCVuCQExEHJdaK\n";
 
-/// The registry. Ends with its owner.
+/// A registry. Drop it to end it.
 pub struct Registry {
     process: Child,
     address: SocketAddr,
@@ -24,25 +24,28 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// One that is open to everybody. `None` where there is no docker-registry, which is then said.
+    /// Starts one without a login. Reports it if there is no docker-registry.
     ///
     /// # Panics
     ///
-    /// When it does not start.
+    /// If it does not start.
     pub fn start() -> Option<Self> {
         Self::with("")
     }
 
-    /// One that knows nobody but [`LOGIN`].
+    /// Starts one that requires [`LOGIN`].
     ///
     /// # Panics
     ///
-    /// When it does not start.
+    /// If it does not start.
     pub fn with_login() -> Option<Self> {
         Self::with("auth: {htpasswd: {realm: test, path: FOLDER/htpasswd}}")
     }
 
     fn with(auth: &str) -> Option<Self> {
+        if !skip::has_commands(&["docker-registry"], "a real registry") {
+            return None;
+        }
         let folder = TempDir::new().expect("a temporary folder");
         let config = format!(
             "version: 0.1\nstorage: {{filesystem: {{rootdirectory: FOLDER/data}}}}\nhttp: {{addr: '127.0.0.1:0', relativeurls: true}}\n{auth}\n"
@@ -52,31 +55,24 @@ impl Registry {
         fs::write(folder.path().join("htpasswd"), HTPASSWD).expect("a file");
         let mut command = Command::new("docker-registry");
         command.arg("serve").arg(&path).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut process = match command.spawn() {
-            Ok(process) => process,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                skip::notice("there is no docker-registry", "a real registry");
-                return None;
-            }
-            Err(error) => panic!("docker-registry: {error}"),
-        };
+        let mut process = command.spawn().expect("docker-registry can be started");
         let mut log = BufReader::new(process.stderr.take().expect("stderr is piped"));
         let address = loop {
             let mut line = String::new();
             let length = log.read_line(&mut line).expect("its log can be read");
-            assert_ne!(length, 0, "docker-registry ended before it listened");
+            assert_ne!(length, 0, "docker-registry exited before it listened");
             let listening = line.split_once("listening on ").map(|(_, rest)| rest);
             let address = listening.and_then(|rest| rest.split(|c: char| !"0123456789.:".contains(c)).next());
             if let Some(Ok(address)) = address.map(str::parse) {
                 break address;
             }
         };
-        // It would stop where nobody reads its log.
+        // It would block if nobody read its log.
         thread::spawn(move || io::copy(&mut log, &mut io::sink()));
         Some(Self { process, address, _folder: folder })
     }
 
-    /// Where it listens, as references name it.
+    /// Returns its address, as references contain it.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

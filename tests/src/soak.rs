@@ -1,4 +1,5 @@
-//! A soak: many runs over containers of which some come, go and restart all the time, and an account of what each of them answered.
+//! A soak: many runs over containers, some of which keep starting, stopping and restarting, and the log of all their
+//! responses.
 
 use std::fs;
 use std::sync::Mutex;
@@ -10,7 +11,7 @@ use serde_json::Value;
 use crate::agent::{Agent, Metrics, Output};
 use crate::engine::{Container, Engine, Group};
 
-/// Containers of the Go app. The first of them stay as they are, the others come and go.
+/// Containers of the Go app. The first ones stay, the others come and go.
 pub struct Herd<'e> {
     engine: &'e Engine,
     group: &'e Group<'e>,
@@ -28,7 +29,7 @@ struct Member<'e> {
     stays: Vec<Stay>,
 }
 
-/// A time in which a container was left alone: it answered all the while. Times are in nanoseconds since 1970.
+/// A time in which a container ran undisturbed. Times are in nanoseconds since 1970.
 #[derive(Clone, Copy)]
 struct Stay {
     port: u16,
@@ -36,48 +37,49 @@ struct Stay {
     until: u64,
 }
 
-/// What is known of a container from one start to its end.
+/// A container from one start to its end.
 pub struct Life {
     /// The container's name.
     pub name: String,
-    /// This machine's port that was its.
+    /// Its published port.
     pub port: u16,
-    /// What it answered under `/stats`, in order.
-    pub answers: Vec<Value>,
+    /// Its responses under `/stats`, in order.
+    pub responses: Vec<Value>,
     stay: Stay,
 }
 
 impl Life {
-    /// Whether it was left alone for all this time.
+    /// Returns whether it ran undisturbed during all of this run.
     pub fn spans(&self, run: &Run) -> bool {
         self.stay.from <= run.begin && run.end <= self.stay.until
     }
 
-    /// The answers that it gave in this time, by their numbers.
-    pub fn answers_in(&self, run: &Run) -> std::ops::Range<usize> {
-        let before = |time: u64| self.answers.partition_point(|answer| time_of(answer) < time);
+    /// Returns the indices of its responses during this run.
+    pub fn responses_in(&self, run: &Run) -> std::ops::Range<usize> {
+        let before = |time: u64| self.responses.partition_point(|response| time_of(response) < time);
         before(run.begin)..before(run.end)
     }
 }
 
 impl<'e> Herd<'e> {
-    /// Starts so many that stay and so many that come and go.
+    /// Starts the containers.
     pub fn start(engine: &'e Engine, group: &'e Group<'e>, staying: usize, moving: usize) -> Self {
         let members = few_at_a_time((0..staying + moving).collect(), |number| Member::start(group, number));
         Self { engine, group, made: members.len(), members, staying, turns: 0, ended: Vec::new() }
     }
 
-    /// Lets the next of those that come and go do so: from turn to turn it is restarted, stopped, started, and removed, and another
-    /// one comes in its place. One at a time: old engines can lock themselves up for ever when two containers end at once.
+    /// Changes the next container: it is restarted, stopped, started, or replaced by another, in turns.
+    ///
+    /// One at a time: old engines can deadlock if two containers end at once.
     ///
     /// # Panics
     ///
-    /// When a container does not start, or does not tell what it answered.
+    /// If a container does not start, or its log is incomplete.
     pub fn turn(&mut self) {
         let moving = self.members.len() - self.staying;
         let (index, round) = (self.turns % moving, self.turns / moving);
         let member = &mut self.members[self.staying + index];
-        // In the next round, each of them has the next part.
+        // In the next round, each container gets the next change.
         match (index + round) % 4 {
             1 => member.stop(),
             3 => {
@@ -90,12 +92,12 @@ impl<'e> Herd<'e> {
         self.turns += 1;
     }
 
-    /// How many containers there have been.
+    /// Returns the number of containers so far.
     pub fn made(&self) -> usize {
         self.made
     }
 
-    /// Removes all containers, and gives all their lives.
+    /// Removes all containers and returns their lives.
     pub fn lives(self) -> Vec<Life> {
         let lives = self.members.into_iter().flat_map(|member| member.end(self.engine));
         self.ended.into_iter().chain(lives).collect()
@@ -104,54 +106,54 @@ impl<'e> Herd<'e> {
 
 impl<'e> Member<'e> {
     fn start(group: &Group<'e>, number: usize) -> Self {
-        let options = "--publish 127.0.0.1::8080 --env LOG_ANSWERS=1";
+        let options = "--publish 127.0.0.1::8080 --env LOG_RESPONSES=1";
         let container = group.app_with(&format!("app{number}"), options);
         let mut member = Self { container, up: true, stays: Vec::new() };
-        member.is_left_alone();
+        member.begin_stay();
         member
     }
 
     fn restart(&mut self) {
-        self.is_left_no_more();
+        self.end_stay();
         self.container.restart();
         self.up = true;
-        self.is_left_alone();
+        self.begin_stay();
     }
 
     fn stop(&mut self) {
-        self.is_left_no_more();
+        self.end_stay();
         self.container.stop();
         self.up = false;
     }
 
     fn end(mut self, engine: &Engine) -> Vec<Life> {
-        // Stopped first, so that its last answer is in its log.
+        // Stopped first, so that its last response is in the log.
         self.stop();
         let lives = self.lives(engine);
         self.container.remove();
         lives
     }
 
-    fn is_left_alone(&mut self) {
+    fn begin_stay(&mut self) {
         self.stays.push(Stay { port: self.container.address().port(), from: now(), until: u64::MAX });
     }
 
-    fn is_left_no_more(&mut self) {
+    fn end_stay(&mut self) {
         if let Some(last) = self.stays.last_mut().filter(|_| self.up) {
             last.until = now();
         }
     }
 
     fn lives(&self, engine: &Engine) -> Vec<Life> {
-        let log = engine.try_docker(&["logs", self.container.id()]).expect("a container that is there has a log");
+        let log = engine.try_docker(&["logs", self.container.id()]).expect("the log of a container");
         let mut lives: Vec<Life> = Vec::new();
         for line in log.lines() {
-            if let Ok(answer) = serde_json::from_str(line) {
-                lives.last_mut().expect("it says that it listens before it answers").answers.push(answer);
+            if let Ok(response) = serde_json::from_str(line) {
+                lives.last_mut().expect("it logs that it listens before any response").responses.push(response);
             } else {
-                let stay = *self.stays.get(lives.len()).expect("as many starts as it was started");
+                let stay = *self.stays.get(lives.len()).expect("a stay for each start");
                 let name = self.container.name().to_owned();
-                lives.push(Life { name, port: stay.port, answers: Vec::new(), stay });
+                lives.push(Life { name, port: stay.port, responses: Vec::new(), stay });
             }
         }
         assert_eq!(lives.len(), self.stays.len(), "starts of {}", self.container.name());
@@ -161,22 +163,22 @@ impl<'e> Member<'e> {
 
 /// One run of the program.
 pub struct Run {
-    /// When it began, in nanoseconds since 1970.
+    /// Its start in nanoseconds since 1970.
     pub begin: u64,
-    /// When it had ended.
+    /// Its end.
     pub end: u64,
-    /// What it left.
+    /// Its output.
     pub output: Output,
-    /// The values in it.
+    /// Its metrics.
     pub metrics: Metrics,
-    /// The most memory that it was seen to have, in KiB.
+    /// The peak of its memory in KiB.
     pub memory: u64,
-    /// The most files that it was seen to have open.
+    /// The highest number of open files.
     pub files: u64,
 }
 
 impl Run {
-    /// Runs once, and looks at the process every millisecond.
+    /// Runs once and samples the process every millisecond.
     pub fn of(agent: &Agent, command: &str) -> Self {
         let begin = now();
         let running = agent.start(command);
@@ -195,8 +197,8 @@ fn open_files(process: u32) -> u64 {
     fs::read_dir(format!("/proc/{process}/fd")).map_or(0, |files| files.count() as u64)
 }
 
-fn time_of(answer: &Value) -> u64 {
-    answer["time"].as_u64().expect("a time in ns")
+fn time_of(response: &Value) -> u64 {
+    response["time"].as_u64().expect("a time in ns")
 }
 
 fn now() -> u64 {
@@ -204,13 +206,13 @@ fn now() -> u64 {
     u64::try_from(now.as_nanos()).expect("a time of this age")
 }
 
-/// Works on all of them, four at a time.
+/// Works on all items, four at a time.
 fn few_at_a_time<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
     let waiting = Mutex::new(items.into_iter());
-    let next = || waiting.lock().expect("nobody panics while it is held").next();
+    let next = || waiting.lock().expect("no panic while it is held").next();
     let worker = || std::iter::from_fn(next).map(&work).collect::<Vec<_>>();
     thread::scope(|scope| {
         let workers = [(); 4].map(|()| scope.spawn(worker));
-        workers.into_iter().flat_map(|worker| worker.join().expect("all goes well")).collect()
+        workers.into_iter().flat_map(|worker| worker.join().expect("no worker panics")).collect()
     })
 }

@@ -1,4 +1,4 @@
-//! gostats' metrics: what a Go program tells, and what is to be printed for it.
+//! The metrics of gostats: responses of Go programs, and the expected values.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// The values of one target, by graph and metric: `gc.gc_num`.
 pub type Values = BTreeMap<String, f64>;
 
-/// Shown as they are.
+/// Metrics that are printed as they are.
 pub const GAUGES: [&str; 9] = [
     "gc.gc_pause_per_second",
     "gc.gc_per_second",
@@ -21,7 +21,7 @@ pub const GAUGES: [&str; 9] = [
     "runtime.goroutine_num",
 ];
 
-/// Shown as growth per minute.
+/// Metrics that are printed as growth per minute.
 pub const COUNTERS: [&str; 6] = [
     "gc.gc_num",
     "heap.heap_released",
@@ -31,7 +31,7 @@ pub const COUNTERS: [&str; 6] = [
     "runtime.cgo_call_num",
 ];
 
-/// An answer of a Go program at `time` (in ns since 1970), every counter of which stands at `count`.
+/// Returns a response of a Go program at `time` (in ns since 1970) with `count` as the value of every counter.
 pub fn body(time: u64, count: u64) -> Value {
     json!({
         "time": time,
@@ -64,13 +64,13 @@ pub fn body(time: u64, count: u64) -> Value {
     })
 }
 
-/// What is to be printed at the first sight of this answer.
+/// Returns the expected values of the first run.
 pub fn gauges(answer: &Value) -> Values {
     GAUGES.iter().map(|metric| ((*metric).to_owned(), field(answer, metric))).collect()
 }
 
-/// What is to be printed for `after` when `before` is what was collected last: the gauges, and the growth per minute of
-/// each counter that did not fall.
+/// Returns the expected values for `after` if `before` was collected last: gauges, and the growth per minute of
+/// counters that did not fall.
 pub fn all(before: &Value, after: &Value) -> Values {
     let minutes = Duration::from_nanos(time(after) - time(before)).as_secs_f64() / 60.0;
     let growth =
@@ -78,22 +78,22 @@ pub fn all(before: &Value, after: &Value) -> Values {
     growth.filter(|(_, growth)| *growth >= 0.0).chain(gauges(after)).collect()
 }
 
-/// The names of values, in their order.
+/// Returns the names of values, in their order.
 pub fn keys(values: &Values) -> Vec<&str> {
     values.keys().map(String::as_str).collect()
 }
 
-/// Compares what was printed with what is right, up to the last digits of a double.
+/// Asserts that printed values are the expected ones, except for the last digits of a double.
 ///
 /// # Panics
 ///
-/// When a metric is missing, is too much, or has another value.
+/// If a metric is missing, unexpected, or has another value.
 pub fn assert_same(printed: &Values, right: &Values) {
     let names = |values: &Values| values.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(printed), names(right), "printed on the left, right on the right");
+    assert_eq!(names(printed), names(right), "printed on the left, expected on the right");
     for (metric, right) in right {
         let printed = printed[metric];
-        assert!((printed - right).abs() <= right.abs() * 1e-9, "{metric} is {right}, and printed was {printed}");
+        assert!((printed - right).abs() <= right.abs() * 1e-9, "{metric}: expected {right}, printed {printed}");
     }
 }
 

@@ -1,14 +1,14 @@
-//! Components of strangers: a built-in under another name, as somebody else would ship it.
+//! Third-party components: a built-in collector under another name.
 
 use std::fs;
 
 use crate::agent::component;
 
-/// The collector gostats under another name of as many letters.
+/// Returns the collector gostats under another name of the same length.
 ///
 /// # Panics
 ///
-/// When it does not say its name in one place.
+/// If its name does not occur exactly once.
 pub fn named(name: &str) -> Vec<u8> {
     let mut bytes = fs::read(component("gostats")).expect("the built-in's component");
     let own = b"gostats";
@@ -19,14 +19,14 @@ pub fn named(name: &str) -> Vec<u8> {
     bytes
 }
 
-/// The same component with a custom section of so many bytes more: another file that does the same.
+/// Adds a custom section of `size` bytes: another file with the same behaviour.
 pub fn padded(mut component: Vec<u8>, size: usize) -> Vec<u8> {
     let content = [vec![3], b"pad".to_vec(), vec![0x55; size]].concat();
     component.extend([vec![0], leb(content.len()), content].concat());
     component
 }
 
-/// A number as WebAssembly writes lengths.
+/// Encodes a number as LEB128, as WebAssembly encodes lengths.
 pub fn leb(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {

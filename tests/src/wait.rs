@@ -1,20 +1,20 @@
-//! Waiting on a condition, with a bound.
+//! Waits for a condition, with a timeout.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Tries until there is something.
+/// Tries until the attempt returns a value.
 ///
 /// # Panics
 ///
-/// When 20 s have passed. `what` says in the message what was waited for.
+/// After 20 s, with `what` in the message.
 pub fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = attempt() {
             return found;
         }
-        assert!(start.elapsed() < Duration::from_secs(20), "waited 20 s in vain: {what}");
+        assert!(start.elapsed() < Duration::from_secs(20), "timed out after 20 s: {what}");
         sleep(Duration::from_millis(10));
     }
 }

@@ -1,5 +1,4 @@
-//! Watches a real container for what it uses: what is printed before and after some work, with the bounds within which
-//! it has to be.
+//! Watches the stats of a real container: values before and after some work, and their bounds.
 
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,56 +7,56 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::agent::Agent;
 use crate::engine::{Container, Cpu, Engine, Group};
-use crate::relay::{Passing, Relay};
+use crate::proxy::{EngineProxy, Passing};
 use crate::stats::Values;
 
-/// One core as it is printed in percent.
+/// One core in percent.
 pub const PERCENT: f64 = 100.0;
 
-/// One core as it is printed in nanoseconds per minute.
+/// One core in nanoseconds per minute.
 pub const NANOSECONDS: f64 = 60e9;
 
-/// What is allowed for between two doubles that are to be the same.
+/// The tolerance between two equal doubles.
 pub const ROUNDING: f64 = 1e-9;
 
-/// An agent that watches one container through one source.
+/// An agent that watches one container through one stats source.
 pub struct Watch<'a> {
     container: &'a Container<'a>,
     agent: Agent,
     command: String,
-    /// When the engine last took figures, by its own words.
+    /// The time of the engine's last stats, as it reports it.
     read: Arc<Mutex<Option<f64>>>,
-    _relay: Relay,
+    _proxy: EngineProxy,
 }
 
-/// What it saw in one run.
+/// The values of one run.
 pub struct Look {
     /// The metrics, without prefix and instance: `memory.rss`.
     pub values: Values,
-    /// In which time the figures were taken, in seconds.
+    /// The earliest and latest time at which the stats were taken, in seconds.
     pub time: (f64, f64),
-    /// What the kernel had counted of CPU time before and after.
+    /// The CPU time in the kernel before and after the run.
     pub cpu: (Cpu, Cpu),
 }
 
 impl<'a> Watch<'a> {
-    /// Through this source of figures, with these further options. The group has this container alone.
+    /// Watches through this stats source, with further options. The group must have only this container.
     pub fn on(engine: &Engine, group: &Group, container: &'a Container<'a>, source: &str, options: &str) -> Self {
         let read = Arc::new(Mutex::new(None));
         let note = Arc::clone(&read);
-        let relay = Relay::before(engine, move |passing| {
-            if let Passing::Answer(path, answer) = passing
+        let proxy = EngineProxy::start(engine, move |passing| {
+            if let Passing::Response(path, response) = passing
                 && path.contains("/stats")
-                && let Some(time) = time_of(answer)
+                && let Some(time) = time_of(response)
             {
                 *note.lock().unwrap_or_else(PoisonError::into_inner) = Some(time);
             }
         });
         let command = format!("run docker --filter {} --stats-source {source} {options}", group.filter());
-        Self { container, agent: Agent::on(&relay.host()), command, read, _relay: relay }
+        Self { container, agent: Agent::with_docker_host(&proxy.host()), command, read, _proxy: proxy }
     }
 
-    /// The same through each source.
+    /// Watches through each source.
     pub fn both(engine: &Engine, group: &Group, container: &'a Container<'a>, options: &str) -> [Self; 2] {
         ["cgroup", "api"].map(|source| Self::on(engine, group, container, source, options))
     }
@@ -66,11 +65,11 @@ impl<'a> Watch<'a> {
     ///
     /// # Panics
     ///
-    /// When the run complains, or prints something of another container.
+    /// If the run has diagnostics, or prints another container.
     pub fn look(&self) -> Look {
         let cpu = self.container.cpu();
         let start = now();
-        let output = self.agent.values(&self.command).exits(0).without_complaint();
+        let output = self.agent.run(&self.command).exits(0).without_diagnostics();
         let end = now();
         let cpu = (cpu, self.container.cpu());
         let read = self.read.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -79,11 +78,11 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// The names that remain when the container's own is taken out.
+/// Removes the instance name of the container from the keys.
 ///
 /// # Panics
 ///
-/// When there is another's.
+/// If a key has another instance name.
 pub fn without_instance(container: &Container, values: &Values) -> Values {
     let instance = format!(".{}_{}.", container.name(), &container.id()[..6]);
     let without = |key: &String| {
@@ -93,7 +92,7 @@ pub fn without_instance(container: &Container, values: &Values) -> Values {
     values.iter().map(|(key, value)| (without(key), *value)).collect()
 }
 
-/// Seconds of the day of the `read` that the engine's stats begin with, if this is their beginning.
+/// Returns the `read` of stats as seconds of the day. `None` if this is not the beginning of stats.
 fn time_of(stats: &str) -> Option<f64> {
     let (_, read) = stats.split_once(r#""read":""#)?;
     let time = &read[read.find('T').expect("a date before the time") + 1..read.find('Z').expect("in UTC")];
@@ -104,31 +103,31 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is right").as_secs_f64()
 }
 
-/// All look at the same time.
+/// Looks through all watches at the same time.
 ///
 /// # Panics
 ///
-/// When one of them does not see what it should.
+/// If one of them fails.
 pub fn looks<const N: usize>(watches: &[Watch; N]) -> [Look; N] {
     thread::scope(|scope| {
         watches.each_ref().map(|watch| scope.spawn(|| watch.look())).map(|look| look.join().expect("a run"))
     })
 }
 
-/// What was seen before and after some work.
+/// The values before and after some work.
 pub struct Around {
-    /// Before it.
+    /// Before the work.
     pub before: Look,
-    /// After it.
+    /// After the work.
     pub after: Look,
 }
 
 impl Around {
-    /// All watch the same work.
+    /// Looks through all watches before and after the work.
     ///
     /// # Panics
     ///
-    /// When one of them does not see what it should.
+    /// If one of them fails.
     pub fn all<const N: usize>(watches: &[Watch; N], work: impl FnOnce()) -> [Self; N] {
         let before = looks(watches);
         work();
@@ -136,18 +135,18 @@ impl Around {
         before.map(|before| Self { before, after: after.next().expect("as many") })
     }
 
-    /// The least and the most time between the two.
+    /// Returns the least and the most time between both looks.
     pub fn seconds(&self) -> (f64, f64) {
         let ((first, second), (third, fourth)) = (self.before.time, self.after.time);
-        // Of a day: the engine's times may have passed midnight.
+        // The engine's times are those of a day and may have passed midnight.
         ((third - second).rem_euclid(86_400.0), (fourth - first).rem_euclid(86_400.0))
     }
 
-    /// Asserts that a counter, printed per so many seconds, grew by as much as this.
+    /// Asserts that a counter, printed as growth per `per` seconds, grew within this range.
     ///
     /// # Panics
     ///
-    /// When it did not.
+    /// If it did not.
     #[track_caller]
     pub fn assert_grew(&self, metric: &str, per: f64, right: &RangeInclusive<f64>) {
         let rate = self.after.values[metric] / per;
@@ -161,44 +160,45 @@ impl Around {
         );
     }
 
-    /// By how much a count of the kernel's grew between the two: the least and the most.
+    /// Returns the least and the most growth of a count of the kernel between both looks.
     pub fn kernel(&self, count: impl Fn(Cpu) -> f64) -> RangeInclusive<f64> {
         let (least, most) = ((self.before.cpu.1, self.after.cpu.0), (self.before.cpu.0, self.after.cpu.1));
         count(least.1) - count(least.0)..=count(most.1) - count(most.0)
     }
 
-    /// Asserts that the printed CPU time is what the kernel counted, and that of a loop that is always busy and held to
-    /// half a core. Gives it in cores. One core is printed as `core`.
+    /// Asserts that the CPU time is that of the kernel, and of a busy loop that is limited to half a core. Returns it
+    /// in cores.
+    ///
+    /// One core is printed as `core`.
     ///
     /// # Panics
     ///
-    /// When it is not.
+    /// If it is not.
     #[track_caller]
     pub fn assert_half_a_core(&self, metric: &str, core: f64) -> f64 {
         let cores = ["user", "system"].map(|mode| self.after.values[&format!("{metric}.{mode}")] / core).iter().sum();
         let (least, most) = self.seconds();
-        // The kernel counts both modes in hundredths of a second: of two sums of two, each can be wrong by as much.
+        // The kernel counts both modes in hundredths of a second, so the sums of both looks can be off by four of them.
         let (least_used, most_used) = self.kernel(|cpu| cpu.used).into_inner();
         assert!(
             cores * most >= least_used - 0.04 && cores * least <= most_used + 0.04,
             "{cores} cores for {least} to {most} s, and the kernel says {least_used} to {most_used} s of CPU time"
         );
-        // 50 ms of every 100. Between two readings 2 s apart, one such share can be there once more or once less: 2.5
-        // points. The rest is for what the kernel hands out beforehand, 5 ms to each core. On a busy machine the loop
-        // does not get its share in every period, but then the limit does not make it wait.
+        // 50 ms of every 100. Between two readings 2 s apart, there can be one share more or less: 2.5 points. The rest
+        // is for the time that the kernel assigns in advance, 5 ms to each core. On a busy machine, the loop does not
+        // get its share in every period, and is then not throttled in it.
         let missed = self.missed();
         assert!((0.45 - missed..=0.55).contains(&cores), "{cores} cores, and {missed} not used");
         cores
     }
 
-    /// What a loop that is always busy and held to half a core can have missed of it, in cores: 50 ms in each period in
-    /// which the limit was not used up.
+    /// Returns how much of half a core a busy loop may have missed, in cores: 50 ms in each period without throttling.
     pub fn missed(&self) -> f64 {
         0.05 * self.kernel(|cpu| cpu.periods - cpu.throttled_periods).end() / self.seconds().0
     }
 }
 
-/// A time in which nothing is done but what the container does by itself: what is measured, and no wait.
-pub fn let_it_work(time: Duration) {
+/// Sleeps while the container works. This is the time that is measured, not a wait for a condition.
+pub fn wait_while_it_works(time: Duration) {
     thread::sleep(time);
 }

@@ -1,22 +1,23 @@
-//! A target that sees what a collector does: every request letter for letter, and whatever else arrives on this machine where
-//! a collector has no business.
+//! A target that records what a collector does: every request exactly, and any traffic to a port that it must not
+//! reach.
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use serde_json::{Value, json};
 
 use crate::http::FLOOD;
+use crate::server::Server;
 use crate::{mask, port};
 
-/// The witness. It answers every request alike.
+/// A target that responds to every request alike.
 pub struct Witness {
     port: u16,
     seen: Arc<Mutex<Seen>>,
     elsewhere: TcpListener,
     datagrams: UdpSocket,
+    _server: Server,
 }
 
 struct Seen {
@@ -25,11 +26,11 @@ struct Seen {
 }
 
 impl Witness {
-    /// Starts one that answers with its own port, as `own`, and that of a neighbour, as `other`.
+    /// Starts one that responds with its own port as `own` and that of a neighbour as `other`.
     ///
     /// # Panics
     ///
-    /// When no port is free.
+    /// If no port is free.
     pub fn new() -> Self {
         let listener = port::listen();
         let number = |listener: &TcpListener| listener.local_addr().expect("a bound listener has an address").port();
@@ -42,62 +43,56 @@ impl Witness {
         let answer = Some(json!({"own": port, "other": other}));
         let seen = Arc::new(Mutex::new(Seen { answer, requests: Vec::new() }));
         let shared = Arc::clone(&seen);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let seen = Arc::clone(&shared);
-                thread::spawn(move || see(stream, &seen, other));
-            }
-        });
-        Self { port, seen, elsewhere, datagrams }
+        let server = Server::start(listener, move |stream| drop(see(stream, &shared, other)));
+        Self { port, seen, elsewhere, datagrams, _server: server }
     }
 
-    /// From now on, answers this.
-    pub fn tells(&self, answer: Value) {
+    /// Responds with this from now on.
+    pub fn serve(&self, answer: Value) {
         self.lock().answer = Some(answer);
     }
 
-    /// From now on, answers nothing, and keeps connections open.
-    pub fn is_silent(&self) {
+    /// Never responds from now on, and keeps connections open.
+    pub fn never_responds(&self) {
         self.lock().answer = None;
     }
 
-    /// The port that it listens on.
+    /// Returns the port that it listens on.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The port where nobody has business.
+    /// Returns the port that no collector may reach.
     ///
     /// # Panics
     ///
-    /// Never: a bound listener has an address.
+    /// Never, because a bound listener has an address.
     pub fn other(&self) -> u16 {
         self.elsewhere.local_addr().expect("a bound listener has an address").port()
     }
 
-    /// Its address, as `--target` takes it.
+    /// Returns its address, as `--target` takes it.
     pub fn target(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// What came, request line and headers of each request on one line, with escapes for what cannot be seen. Its port is shown
-    /// as `PORT`.
+    /// Returns the request line and headers of each request on one line, escaped, with its port as `PORT`.
     pub fn requests(&self) -> Vec<String> {
         self.lock().requests.iter().map(|request| mask::ports(&request.escape_debug().to_string())).collect()
     }
 
-    /// Asserts that nobody came to its neighbour, neither by a connection nor by a datagram. On one machine, both arrive before
-    /// the sender goes on.
+    /// Asserts that its neighbour received neither a connection nor a datagram. On one machine, both arrive before the
+    /// sender continues.
     ///
     /// # Panics
     ///
-    /// When somebody did.
+    /// If it received one.
     #[track_caller]
-    pub fn assert_alone(&self) {
+    pub fn assert_nothing_elsewhere(&self) {
         let connection = self.elsewhere.accept().map(|(_, from)| from).map_err(|error| error.kind());
-        assert_eq!(connection, Err(ErrorKind::WouldBlock), "a connection to where nobody has business");
+        assert_eq!(connection, Err(ErrorKind::WouldBlock), "a connection to the forbidden port");
         let datagram = self.datagrams.recv_from(&mut [0; 16]).map(|(_, from)| from).map_err(|error| error.kind());
-        assert_eq!(datagram, Err(ErrorKind::WouldBlock), "a datagram to where nobody has business");
+        assert_eq!(datagram, Err(ErrorKind::WouldBlock), "a datagram to the forbidden port");
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
@@ -111,7 +106,7 @@ impl Default for Witness {
     }
 }
 
-/// Notes one request and answers it: at some paths in ways of their own, of which `/redirect` leads to the neighbour `other`.
+/// Records one request and responds. Some paths have special responses; `/redirect` leads to the neighbour `other`.
 fn see(mut stream: TcpStream, seen: &Mutex<Seen>, other: u16) -> std::io::Result<()> {
     let lines = BufReader::new(stream.try_clone()?).lines();
     let head: Vec<String> =

@@ -1,10 +1,10 @@
-// Command tlsfront puts TLS in front of something that speaks plainly.
+// Command tlsfront puts TLS in front of a plain server.
 //
 //	tlsfront [-listen ADDRESS] [-mutual] -certificates FOLDER -for HOST -to NETWORK:ADDRESS
 //
-// It makes a certificate authority, a server certificate for HOST, and a client certificate, and writes what clients
-// need into FOLDER under the names that Docker gives them: ca.pem, cert.pem and key.pem. Its first line of output is
-// the address that it listens on.
+// It creates a certificate authority, a server certificate for HOST and a client certificate. It writes the files of
+// clients into FOLDER, named as Docker does: ca.pem, cert.pem and key.pem. Its first line of output is the address that
+// it listens on.
 package main
 
 import (
@@ -29,10 +29,10 @@ import (
 
 func main() {
 	address := flag.String("listen", "127.0.0.1:0", "the address to listen on")
-	mutual := flag.Bool("mutual", false, "ask clients for their certificate")
+	mutual := flag.Bool("mutual", false, "require a client certificate")
 	folder := flag.String("certificates", "", "the folder to write ca.pem, cert.pem and key.pem to")
 	host := flag.String("for", "127.0.0.1", "the address or name that the server's certificate is for")
-	to := flag.String("to", "", "what to connect to, such as unix:/run/docker.sock or tcp:127.0.0.1:8080")
+	to := flag.String("to", "", "the server, such as unix:/run/docker.sock or tcp:127.0.0.1:8080")
 	flag.Parse()
 
 	authority := newAuthority()
@@ -55,7 +55,7 @@ func main() {
 	}
 }
 
-// forward passes everything on in both directions until the server behind is done.
+// forward copies data in both directions until the server closes the connection.
 func forward(client *tls.Conn, to string) {
 	defer client.Close()
 	if client.Handshake() != nil {
@@ -71,7 +71,7 @@ func forward(client *tls.Conn, to string) {
 	io.Copy(client, server)
 }
 
-// authority is a certificate authority that lives for as long as the process.
+// authority is a certificate authority for the lifetime of the process.
 type authority struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey

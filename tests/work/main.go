@@ -1,14 +1,14 @@
-// Work is a program for the tests: it uses a known amount of one resource, so that what is shown of it can be checked.
+// Work uses known amounts of resources, so that tests can check the reported stats.
 //
 //	work -spin                          keeps one core busy
-//	work -hold 64                       touches 64 MiB of memory and keeps them
-//	work -write 32 -to PATH             writes 32 MiB to a file or block device, down to the medium
+//	work -hold 64                       allocates and touches 64 MiB of memory
+//	work -write 32 -to PATH             writes 32 MiB to a file or block device, and syncs them
 //	work -send 1000000 -address H:P     sends 1,000,000 bytes of payload by UDP, in datagrams of 1,000 bytes
-//	work -stumble PATH                  fails the first time: when there is no such file, which it then makes
+//	work -stumble PATH                  fails the first time: if there is no such file, which it creates
 //	work -check                         does nothing and succeeds, as a health check does
 //
-// They can be combined. Once all that has an end is done, it prints `done`. It then goes on until it is ended, unless
-// there is -quit.
+// Options can be combined. It prints `done` after all work that ends, and then runs until it is stopped, unless there
+// is -quit.
 package main
 
 import (
@@ -30,14 +30,14 @@ const (
 func main() {
 	log.SetFlags(0)
 	spin := flag.Bool("spin", false, "keep one core busy")
-	hold := flag.Int("hold", 0, "how many MiB of memory to touch and keep")
-	write := flag.Int("write", 0, "how many MiB to write to -to")
+	hold := flag.Int("hold", 0, "MiB of memory to allocate and touch")
+	write := flag.Int("write", 0, "MiB to write to -to")
 	to := flag.String("to", "", "a file, which is made anew, or a block device")
-	send := flag.Int("send", 0, "how many bytes to send to -address")
+	send := flag.Int("send", 0, "bytes to send to -address")
 	address := flag.String("address", "", "a UDP address")
-	stumble := flag.String("stumble", "", "fail if there is no such file, and make it")
+	stumble := flag.String("stumble", "", "fail if there is no such file, and create it")
 	check := flag.Bool("check", false, "succeed at once")
-	quit := flag.Bool("quit", false, "end when all is done")
+	quit := flag.Bool("quit", false, "exit after the work")
 	flag.Parse()
 	if *check {
 		return
@@ -54,13 +54,14 @@ func main() {
 	for *spin {
 	}
 	for !*quit {
-		// Not `select {}`, which Go takes for a deadlock. Ends at every signal, and Go's runtime sends itself some.
+		// Not `select {}`, which Go reports as a deadlock. pause(2) returns at every signal, and Go's runtime sends
+		// some to itself.
 		syscall.Pause()
 	}
 	runtime.KeepAlive(held)
 }
 
-// stumbleOn fails if it has to make the file.
+// stumbleOn fails if it has to create the file.
 func stumbleOn(path string) error {
 	if path == "" {
 		return nil
@@ -71,7 +72,7 @@ func stumbleOn(path string) error {
 	return errors.Join(errors.New("this is the first time"), os.WriteFile(path, nil, 0o600))
 }
 
-// touch gives memory that the kernel has really given: straight from it, so that Go's collector adds nothing to it.
+// touch returns memory that the kernel has assigned, without Go's heap, so that garbage collection adds nothing.
 func touch(size int) []byte {
 	if size == 0 {
 		return nil
@@ -86,9 +87,9 @@ func touch(size int) []byte {
 	return memory
 }
 
-// writeTo writes so many MiB. Each is on the medium before the next begins, so that it is this process that the kernel
-// sees write them, and not a worker of its own long afterwards. To a block device it writes directly, for of what goes
-// there through the page cache the kernel does not always know whose it is.
+// writeTo writes this many MiB and syncs each before the next, so that the kernel counts them for this process and not
+// for a worker of its own. Writes to a block device are direct, because the kernel does not always know the origin of
+// pages in the cache.
 func writeTo(path string, mebibytes int) error {
 	if mebibytes == 0 {
 		return nil
@@ -102,7 +103,7 @@ func writeTo(path string, mebibytes int) error {
 		return err
 	}
 	defer file.Close()
-	// Whole pages, as a device wants them.
+	// Direct writes need whole pages.
 	chunk, err := syscall.Mmap(-1, 0, mebibyte, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
 		return err
@@ -121,7 +122,7 @@ func writeTo(path string, mebibytes int) error {
 	return nil
 }
 
-// sendTo sends so many bytes, the last datagram being as short as it must.
+// sendTo sends this many bytes. The last datagram has the rest.
 func sendTo(address string, size int) error {
 	if size == 0 {
 		return nil

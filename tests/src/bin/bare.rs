@@ -1,6 +1,6 @@
-//! The yardstick of `make bench`: what the job costs in a bare native program. It lists containers, or takes the targets that
-//! it is given, sends all GETs at once, reads the answers whole, and prints how much came. With `--cgroup` it reads the files of
-//! the listed containers' control groups instead.
+//! The baseline of `make bench`: the same job in a minimal native program. It lists containers, or takes targets as
+//! options, sends all GETs at once, reads the complete responses, and prints their size. With `--cgroup` it reads the
+//! files of the listed containers' cgroups instead.
 //!
 //! ```text
 //! bare --path /stats --filter KEY=VALUE
@@ -8,9 +8,10 @@
 //! bare --cgroup CONTAINERS --filter KEY=VALUE
 //! ```
 //!
-//! CONTAINERS is where the control groups are below each tree's root, such as `docker/ID` or `system.slice/docker-ID.scope`.
+//! CONTAINERS is the path of the cgroups below the root of each tree, such as `docker/ID` or
+//! `system.slice/docker-ID.scope`.
 //!
-//! The engine is that of `DOCKER_HOST`. No sandbox, no limits, no names, no rates, no state: nothing that can be left out.
+//! The engine is that of `DOCKER_HOST`. There is no sandbox, limit, name, rate or state.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -62,7 +63,7 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Reads the files that the default graphs of the collector docker come from, and gives their size.
+/// Reads the files of the default graphs of the collector docker, and returns their size.
 fn read(folder: &str) -> Result<usize> {
     const V1: [&str; 4] = [
         "cpuacct/ID/cpuacct.stat",
@@ -76,8 +77,8 @@ fn read(folder: &str) -> Result<usize> {
     files.iter().map(|file| Ok(std::fs::read(root.join(file.replace("ID", folder)))?.len())).sum()
 }
 
-/// All containers. Asks with the API version of current engines, then with that of old ones,
-/// for to negotiate would take one more question in every run.
+/// Returns all containers. Tries the API version of current engines, then that of old ones, because a negotiation
+/// would need one more request in every run.
 async fn list(filters: &HashMap<String, Vec<String>>) -> Result<Vec<ContainerSummary>> {
     let options = ListContainersOptionsBuilder::default().filters(filters).build();
     for minor_version in [44, 41] {
@@ -99,7 +100,7 @@ fn connect(minor_version: usize) -> Result<Docker> {
     })
 }
 
-/// The first published TCP port.
+/// Returns the first published TCP port.
 fn endpoint(container: &ContainerSummary) -> Option<SocketAddr> {
     container.ports.iter().flatten().find_map(|port| {
         let ip = match port.ip.as_deref()? {

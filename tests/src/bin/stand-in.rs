@@ -1,7 +1,7 @@
-//! A stand-in for the Go app, for a demo on machines without Go: the same JSON on `/stats`, the same `-listen`, and
-//! figures that move as a Go program's would, but are made up from the time since its start.
+//! A replacement for the Go app, for a demo on machines without Go: the same JSON on `/stats`, the same `-listen`, and
+//! numbers like those of a Go program, which are calculated from the time since its start.
 //!
-//! It uses the standard library alone, so that rustc by itself builds it, and statically for an empty image.
+//! It uses only the standard library, so that rustc alone can build it, statically for an empty image.
 
 use std::io::{BufRead, BufReader, Result, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,7 +15,7 @@ fn main() -> Result<()> {
         _ => panic!("usage: stand-in [-listen ADDRESS]"),
     };
     let listener = match listen.strip_prefix(':') {
-        // As in Go: no host means all addresses of both families, or of the one that there is.
+        // As in Go, no host means all addresses of the available families.
         Some(port) => {
             TcpListener::bind(format!("[::]:{port}")).or_else(|_| TcpListener::bind(format!("0.0.0.0:{port}")))
         }
@@ -25,13 +25,13 @@ fn main() -> Result<()> {
 
     let start = Instant::now();
     for connection in listener.incoming() {
-        // One that goes wrong is the caller's loss, and no one else's.
+        // An error of one connection does not affect others.
         let _ = connection.and_then(|connection| answer(connection, start.elapsed()));
     }
     Ok(())
 }
 
-/// Reads one request and answers it. One at a time is enough here; the timeout keeps a silent caller from blocking all.
+/// Responds to one request. One at a time is enough; the timeout keeps a silent client from blocking others.
 fn answer(mut connection: TcpStream, age: Duration) -> Result<()> {
     connection.set_read_timeout(Some(Duration::from_secs(1)))?;
     let head: Vec<String> = BufReader::new(&connection)
@@ -47,7 +47,8 @@ fn answer(mut connection: TcpStream, age: Duration) -> Result<()> {
     )
 }
 
-/// What a Go program of this age might tell: it allocates 1 MiB a second, and collects garbage every two seconds.
+/// Returns plausible statistics of a Go program of this age, which allocates 1 MiB per second and collects garbage
+/// every two seconds.
 fn stats(age: Duration) -> String {
     const MIB: u128 = 1 << 20;
     let ns = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();

@@ -1,4 +1,4 @@
-//! `test`: what an author sees of a collector on a real target, and on a recording of one when the target is long gone.
+//! `test`: the result of a collector on a real target, and on a recording of a target that is gone.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,62 +7,62 @@ use std::path::{Path, PathBuf};
 use scenarios::agent::{Agent, Output, component};
 use scenarios::engine::Engine;
 use scenarios::go::Program;
-use scenarios::lines::Lines;
+use scenarios::line_server::LineServer;
 use scenarios::local::Local;
-use scenarios::stand_in::StandIn;
+use scenarios::stub_target::StubTarget;
 use scenarios::witness::Witness;
-use scenarios::{mask, stats};
+use scenarios::{load, mask, stats};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const MINUTE: u64 = 60_000_000_000;
 
-/// A folder in which recordings are made.
-struct Desk(TempDir);
+/// A folder for recordings.
+struct Recordings(TempDir);
 
-impl Desk {
+impl Recordings {
     fn new() -> Self {
         Self(tempfile::tempdir().expect("a temporary folder"))
     }
 
-    /// Where a recording of this name is.
+    /// Returns the path of a recording.
     fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    /// `--record` and the folder of this name.
+    /// Returns `--record` with the path of this recording.
     fn record(&self, name: &str) -> String {
         format!("--record {}", self.path(name).display())
     }
 
-    /// `--replay` and the folder of this name.
+    /// Returns `--replay` with the path of this recording.
     fn replay(&self, name: &str) -> String {
         format!("--replay {}", self.path(name).display())
     }
 
-    /// A recording's files by their names, and what they hold.
+    /// Returns the files of a recording with their contents.
     fn files(&self, name: &str) -> BTreeMap<String, String> {
         let entries = fs::read_dir(self.path(name)).expect("a recording").flatten();
         let text = |path: &Path| fs::read_to_string(path).expect("a recording is text");
         entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), text(&entry.path()))).collect()
     }
 
-    /// All files of a recording on one page.
+    /// Returns all files of a recording as one text.
     fn page(&self, name: &str) -> String {
         let files = self.files(name).into_iter().map(|(name, text)| format!("--- {name}\n{}\n", text.trim_end()));
         mask::ports(&files.collect::<String>())
     }
 
-    /// Changes a file of a recording by hand.
+    /// Edits a file of a recording.
     fn edit(&self, name: &str, file: &str, change: impl Fn(&str) -> String) {
         let path = self.path(name).join(file);
         let text = fs::read_to_string(&path).expect("a file of a recording");
         let changed = change(&text);
         assert_ne!(changed, text, "an edit of {file}");
-        fs::write(path, changed).expect("a file that can be written");
+        fs::write(path, changed).expect("a new file");
     }
 
-    /// A copy of a recording.
+    /// Copies a recording.
     fn copy(&self, name: &str, copy: &str) {
         fs::create_dir(self.path(copy)).expect("a new folder");
         for (file, text) in self.files(name) {
@@ -70,12 +70,12 @@ impl Desk {
         }
     }
 
-    /// A text without what changes from run to run.
+    /// Masks what changes from run to run.
     fn mask(&self, text: &str) -> String {
         mask::ports(&mask::path(&text.replace(&component("evil"), "evil.wasm"), self.0.path(), "DESK"))
     }
 
-    /// Standard error, in which what was used is hidden, for it is another each time.
+    /// Returns stderr with masked resource use.
     fn stderr(&self, output: &Output) -> String {
         let lines = output.stderr.lines().map(|line| match line.split_once(": used ") {
             Some((before, used)) => {
@@ -90,23 +90,23 @@ impl Desk {
     }
 }
 
-/// Adds a paragraph to a page.
+/// Appends a paragraph to a text.
 fn add(page: &mut String, title: &str, lines: impl Iterator<Item = String>) {
     let lines = std::iter::once(title.to_owned()).chain(lines.map(|line| format!("    {line}")));
     page.extend(lines.map(|line| line + "\n"));
 }
 
-/// Tries out a collector where there is no engine.
+/// Tests a collector on a machine without an engine.
 fn test(arguments: &str) -> Output {
-    Agent::alone().values(&format!("test {arguments}"))
+    Agent::without_engine().run(&format!("test {arguments}"))
 }
 
-/// Tries out the evil collector.
+/// Tests the evil collector.
 fn test_evil(arguments: &str) -> Output {
     test(&format!("{} {arguments}", component("evil")))
 }
 
-/// What is printed of one gostats answer: gauges as they are, counters as they were told.
+/// Returns the output for one response of gostats: gauges and counters as reported.
 fn printed(answer: &Value) -> BTreeMap<String, String> {
     let line = |metric: &&str, kind: &str| {
         let (_, field) = metric.split_once('.').expect("a graph and a metric");
@@ -116,13 +116,13 @@ fn printed(answer: &Value) -> BTreeMap<String, String> {
     gauges.chain(stats::COUNTERS.iter().map(|metric| line(metric, "\tcounter, per minute"))).collect()
 }
 
-/// The metrics on a test's standard output.
+/// Returns the metrics on the stdout of a test.
 fn metrics(output: &Output) -> BTreeMap<String, String> {
     let lines = output.stdout.lines().filter_map(|line| line.split_once('\t'));
     lines.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-/// Metrics whose values are compared as numbers, for zero can be told in several ways.
+/// Parses metrics, so that values are compared as numbers.
 fn as_numbers(metrics: &BTreeMap<String, String>) -> BTreeMap<String, (f64, String)> {
     let number = |text: &str| {
         let (value, kind) = text.split_once('\t').unwrap_or((text, ""));
@@ -131,47 +131,47 @@ fn as_numbers(metrics: &BTreeMap<String, String>) -> BTreeMap<String, (f64, Stri
     metrics.iter().map(|(key, text)| (key.clone(), number(text))).collect()
 }
 
-// From a real container, and without it.
+// From a real container, and after it is gone.
 
 #[test]
-fn a_go_app_that_is_gone_is_still_told_by_its_recording() {
+fn recording_replays_a_stopped_go_app() {
     let Some(engine) = Engine::find() else { return };
-    let (group, desk) = (engine.group(), Desk::new());
+    let (group, recordings) = (engine.group(), Recordings::new());
     let app = group.app("app");
-    let command = format!("test gostats --filter {} --path /stats {}", group.filter(), desk.record("app"));
-    let recorded = Agent::beside(engine).values(&command).exits(0);
+    let command = format!("test gostats --filter {} --path /stats {}", group.filter(), recordings.record("app"));
+    let recorded = Agent::with_engine(engine).run(&command).exits(0);
     assert_eq!(as_numbers(&metrics(&recorded)), as_numbers(&printed(&app.last_served())), "{recorded}");
-    assert_eq!(app.served().len(), 1, "who records asks once");
+    assert_eq!(app.served().len(), 1, "a recording sends one request");
     let (id, image) = (app.id().to_owned(), app.image().to_owned());
-    let target: Value = serde_json::from_str(&desk.files("app")["target.json"]).expect("JSON");
-    let told = json!([id, app.name(), image, 8080]);
+    let target: Value = serde_json::from_str(&recordings.files("app")["target.json"]).expect("JSON");
+    let reported = json!([id, app.name(), image, 8080]);
     app.remove();
     let container = &target["container"];
-    assert_eq!(json!([container["id"], container["name"], container["image"], container["port"]]), told);
+    assert_eq!(json!([container["id"], container["name"], container["image"], container["port"]]), reported);
 
     for _ in 0..2 {
-        let replayed = test(&format!("gostats --path /stats {}", desk.replay("app"))).exits(0);
+        let replayed = test(&format!("gostats --path /stats {}", recordings.replay("app"))).exits(0);
         assert_eq!(replayed.stdout, recorded.stdout);
     }
 }
 
 #[test]
-fn a_containers_figures_are_still_told_when_it_is_gone() {
+fn recording_replays_the_stats_of_a_removed_container() {
     let Some(engine) = Engine::find() else { return };
-    let (group, desk) = (engine.group(), Desk::new());
+    let (group, recordings) = (engine.group(), Recordings::new());
     let app = group.app("app");
-    let command = format!("test docker --filter {} --graphs all {}", group.filter(), desk.record("app"));
-    let recorded = Agent::beside(engine).values(&command).exits(0);
+    let command = format!("test docker --filter {} --graphs all {}", group.filter(), recordings.record("app"));
+    let recorded = Agent::with_engine(engine).run(&command).exits(0);
     app.remove();
-    let calls: Value = serde_json::from_str(&desk.files("app")["container.json"]).expect("JSON");
+    let calls: Value = serde_json::from_str(&recordings.files("app")["container.json"]).expect("JSON");
     let stats = &calls[0]["answer"]["Ok"];
     let printed = metrics(&recorded);
     assert_eq!(printed["docker.memory.#.rss"], stats["memory"]["rss"].to_string(), "{recorded}");
     assert_eq!(printed["docker.restarts.#.count"], "0", "{recorded}");
 
-    let replay = |options: &str| test(&format!("docker {options} {}", desk.replay("app")));
+    let replay = |options: &str| test(&format!("docker {options} {}", recordings.replay("app")));
     assert_eq!(replay("--graphs all").exits(0).stdout, recorded.stdout);
-    desk.edit("app", "container.json", |text| text.replace("\"restarts\": 0", "\"restarts\": 17"));
+    recordings.edit("app", "container.json", |text| text.replace("\"restarts\": 0", "\"restarts\": 17"));
     let edited = recorded.stdout.replace("docker.restarts.#.count\t0", "docker.restarts.#.count\t17");
     assert_eq!(replay("--graphs all").exits(0).stdout, edited);
     insta::assert_snapshot!(replay("--graphs cpu,health").exits(1).stdout, @"
@@ -180,23 +180,23 @@ fn a_containers_figures_are_still_told_when_it_is_gone() {
     note: replay: container stats (cpu, throttling, memory, block-io, network, processes) not requested (container.json)
     note: replay: container state not requested (container.json)
     ");
-    desk.edit("app", "container.json", |text| text.replace("\"restarts\"", "\"restart\""));
-    insta::assert_snapshot!(desk.stderr(&replay("--graphs all").exits(1)), @r#"mackerel-plugin-wasm: DESK/app/container.json: unknown field "restart""#);
+    recordings.edit("app", "container.json", |text| text.replace("\"restarts\"", "\"restart\""));
+    insta::assert_snapshot!(recordings.stderr(&replay("--graphs all").exits(1)), @r#"mackerel-plugin-wasm: DESK/app/container.json: unknown field "restart""#);
 }
 
-// What a recording is made of.
+// The content of a recording.
 
 #[test]
-fn a_request_and_its_answer_are_a_page_that_people_can_read_and_edit() {
-    let (stand_in, desk) = (StandIn::telling(stats::body(MINUTE, 7)), Desk::new());
+fn recording_is_readable_and_editable_text() {
+    let (stub_target, recordings) = (StubTarget::serving(stats::body(MINUTE, 7)), Recordings::new());
     let options = "gostats --path /stats?full=1";
-    let recorded = test(&format!("{options} --target {} {}", stand_in.target(), desk.record("one"))).exits(0);
+    let recorded = test(&format!("{options} --target {} {}", stub_target.target(), recordings.record("one"))).exits(0);
     assert_eq!(as_numbers(&metrics(&recorded)), as_numbers(&printed(&stats::body(MINUTE, 7))), "{recorded}");
-    insta::assert_snapshot!(desk.stderr(&recorded), @"
+    insta::assert_snapshot!(recordings.stderr(&recorded), @"
     mackerel-plugin-wasm: gostats: recorded in DESK/one: 1 HTTP request
     mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: used …
     ");
-    insta::assert_snapshot!(desk.page("one"), @r#"
+    insta::assert_snapshot!(recordings.page("one"), @r#"
     --- 001.http
     > GET /stats?full=1
     < 200
@@ -211,31 +211,31 @@ fn a_request_and_its_answer_are_a_page_that_people_can_read_and_edit() {
     }
     "#);
 
-    desk.edit("one", "001.http", |text| text.replace("\"goroutine_num\":12", "\"goroutine_num\": 4711"));
-    let edited = test(&format!("{options} {}", desk.replay("one"))).exits(0);
+    recordings.edit("one", "001.http", |text| text.replace("\"goroutine_num\":12", "\"goroutine_num\": 4711"));
+    let edited = test(&format!("{options} {}", recordings.replay("one"))).exits(0);
     let changed = recorded.stdout.replace("goroutine_num\t12", "goroutine_num\t4711");
     assert_eq!(edited.stdout, changed);
-    // The status is the target's too.
-    desk.edit("one", "001.http", |text| text.replace("< 200", "< 503"));
-    insta::assert_snapshot!(test(&format!("{options} {}", desk.replay("one"))).exits(1).stdout, @"error: collect: HTTP 503 Service Unavailable instead of 200 OK");
+    // The status is the target's, too.
+    recordings.edit("one", "001.http", |text| text.replace("< 200", "< 503"));
+    insta::assert_snapshot!(test(&format!("{options} {}", recordings.replay("one"))).exits(1).stdout, @"error: collect: HTTP 503 Service Unavailable instead of 200 OK");
 }
 
 #[test]
-fn while_it_is_recorded_a_target_sees_what_it_would_see_of_a_run() {
-    let (witness, desk) = (Witness::new(), Desk::new());
-    // Another address of this machine than that on which recordings are made.
+fn recording_sends_the_requests_of_a_run() {
+    let (witness, recordings) = (Witness::new(), Recordings::new());
+    // Another address of this machine than the one of the recordings.
     let options = format!("gostats --target 127.0.0.2:{}", witness.port());
-    witness.tells(stats::body(MINUTE, 7));
-    let _ = Agent::alone().values(&format!("run {options}")).exits(0);
-    let _ = test(&format!("{options} {}", desk.record("one"))).exits(0);
-    let [run, recorded] = &witness.requests()[..] else { panic!("not asked twice: {:?}", witness.requests()) };
+    witness.serve(stats::body(MINUTE, 7));
+    let _ = Agent::without_engine().run(&format!("run {options}")).exits(0);
+    let _ = test(&format!("{options} {}", recordings.record("one"))).exits(0);
+    let [run, recorded] = &witness.requests()[..] else { panic!("not two requests: {:?}", witness.requests()) };
     assert_eq!(recorded.to_lowercase(), run.to_lowercase());
     assert!(run.contains("127.0.0.2"), "{run}");
 }
 
-/// A database that greets, and answers only those that know its secret.
-fn database() -> Lines {
-    Lines::answering(Some("+HELLO"), |line| match line {
+/// A database that sends a greeting and responds only after the right secret.
+fn database() -> LineServer {
+    LineServer::start(Some("+HELLO"), |line| match line {
         "AUTH:hunter22" => Some("+OK, hunter22".to_owned()),
         "clients" => Some("11".to_owned()),
         "commands" => Some("47".to_owned()),
@@ -245,26 +245,27 @@ fn database() -> Lines {
 }
 
 #[test]
-fn a_protocol_of_its_own_is_recorded_by_its_turns_and_without_its_secret() {
-    let (desk, database) = (Desk::new(), database());
+fn custom_protocol_is_recorded_by_turns_without_the_secret() {
+    let (recordings, database) = (Recordings::new(), database());
     let file = |name: &str, secret: &str| {
-        fs::write(desk.path(name), secret).expect("a new file");
-        format!("--secret-file {}", desk.path(name).display())
+        fs::write(recordings.path(name), secret).expect("a new file");
+        format!("--secret-file {}", recordings.path(name).display())
     };
     let words = "--say < --say AUTH:% --say clients --say / --say < --say AUTH:% --say commands";
     let own = file("own", "hunter22\n");
-    let recorded = test_evil(&format!("{words} {own} --target {} {}", database.target(), desk.record("one"))).exits(0);
+    let recorded =
+        test_evil(&format!("{words} {own} --target {} {}", database.target(), recordings.record("one"))).exits(0);
     insta::assert_snapshot!(recorded.stdout, @"
     evil.#.evil.one	11
     evil.#.evil.two	47
     note: collect: no metrics for evil.#.evil: total
     note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     ");
-    insta::assert_snapshot!(desk.stderr(&recorded), @"
+    insta::assert_snapshot!(recordings.stderr(&recorded), @"
     mackerel-plugin-wasm: evil.wasm: recorded in DESK/one: 2 connections
     mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: used …
     ");
-    insta::assert_snapshot!(desk.page("one"), @r#"
+    insta::assert_snapshot!(recordings.page("one"), @r#"
     --- 001.tcp
     < +HELLO\r\n
     > AUTH:\{secret}\r\n
@@ -288,20 +289,24 @@ fn a_protocol_of_its_own_is_recorded_by_its_turns_and_without_its_secret() {
     }
     "#);
     let said = ["AUTH:hunter22", "clients", "AUTH:hunter22", "commands"];
-    assert_eq!(database.heard(), said, "who records says everything once");
+    assert_eq!(database.received(), said, "a recording sends everything once");
 
-    // Nobody needs the secret to play it back, and any other one does as well.
+    // The replay needs no secret, and works with another one.
     for secret in [own, String::new(), file("other", "a longer one, which nobody else has")] {
-        assert_eq!(test_evil(&format!("{words} {secret} {}", desk.replay("one"))).exits(0).stdout, recorded.stdout);
+        assert_eq!(
+            test_evil(&format!("{words} {secret} {}", recordings.replay("one"))).exits(0).stdout,
+            recorded.stdout
+        );
     }
-    assert_eq!(database.heard().len(), said.len(), "who plays it back says nothing to the target");
+    assert_eq!(database.received().len(), said.len(), "a replay sends nothing to the target");
 }
 
 #[test]
-fn connections_come_in_any_order() {
-    let desk = Desk::new();
-    let database = Lines::answering(None, |line| Some(line.len().to_string()));
-    let record = |words: &str| test_evil(&format!("{words} --target {} {}", database.target(), desk.record("one")));
+fn connections_replay_in_any_order() {
+    let recordings = Recordings::new();
+    let database = LineServer::start(None, |line| Some(line.len().to_string()));
+    let record =
+        |words: &str| test_evil(&format!("{words} --target {} {}", database.target(), recordings.record("one")));
     let recorded = record("--say aa --say / --say bbbb").exits(0);
     insta::assert_snapshot!(recorded.stdout, @"
     evil.#.evil.one	2
@@ -309,7 +314,7 @@ fn connections_come_in_any_order() {
     note: collect: no metrics for evil.#.evil: total
     note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     ");
-    insta::assert_snapshot!(test_evil(&format!("--say bbbb --say / --say aa {}", desk.replay("one"))).exits(0).stdout, @"
+    insta::assert_snapshot!(test_evil(&format!("--say bbbb --say / --say aa {}", recordings.replay("one"))).exits(0).stdout, @"
     evil.#.evil.one	4
     evil.#.evil.two	2
     note: collect: no metrics for evil.#.evil: total
@@ -318,10 +323,10 @@ fn connections_come_in_any_order() {
 }
 
 #[test]
-fn requests_by_wasi_http_are_recorded_as_others_are() {
-    let (witness, desk) = (Witness::new(), Desk::new());
+fn requests_by_wasi_http_are_recorded() {
+    let (witness, recordings) = (Witness::new(), Recordings::new());
     let words = "--say POST:/a --say POST:/redirect --say POST:/a";
-    let recorded = test_evil(&format!("{words} --target {} {}", witness.target(), desk.record("one"))).exits(0);
+    let recorded = test_evil(&format!("{words} --target {} {}", witness.target(), recordings.record("one"))).exits(0);
     insta::assert_snapshot!(recorded.stdout, @"
     evil.#.evil.one	200
     evil.#.evil.two	302
@@ -329,12 +334,12 @@ fn requests_by_wasi_http_are_recorded_as_others_are() {
     note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     ");
     assert_eq!(
-        desk.files("one").keys().map(String::as_str).collect::<Vec<_>>(),
+        recordings.files("one").keys().map(String::as_str).collect::<Vec<_>>(),
         ["001.http", "002.http", "003.http", "target.json"]
     );
     let asked = witness.requests().len();
     let turned = "--say POST:/redirect --say POST:/a --say POST:/a";
-    insta::assert_snapshot!(test_evil(&format!("{turned} {}", desk.replay("one"))).exits(0).stdout, @"
+    insta::assert_snapshot!(test_evil(&format!("{turned} {}", recordings.replay("one"))).exits(0).stdout, @"
     evil.#.evil.one	302
     evil.#.evil.two	200
     evil.#.evil.total	200	counter, per minute
@@ -344,32 +349,33 @@ fn requests_by_wasi_http_are_recorded_as_others_are() {
 }
 
 #[test]
-fn what_is_encrypted_is_tested_and_not_recorded() {
-    let (stand_in, desk, certificates) = (StandIn::telling(stats::body(MINUTE, 7)), Desk::new(), Desk::new());
+fn encrypted_connections_are_tested_and_not_recorded() {
+    let (stub_target, recordings, certificates) =
+        (StubTarget::serving(stats::body(MINUTE, 7)), Recordings::new(), Recordings::new());
     let folder = certificates.0.path().display().to_string();
-    let to = format!("tcp:{}", stand_in.target());
+    let to = format!("tcp:{}", stub_target.target());
     let front = Local::start(Program::TlsFront, &["-to", &to, "-for", "127.0.0.1", "-certificates", &folder]);
     let Some(front) = front else { return };
-    let agent = Agent::alone().with("SSL_CERT_FILE", certificates.path("ca.pem"));
+    let agent = Agent::without_engine().with_env("SSL_CERT_FILE", certificates.path("ca.pem"));
     let command = format!("test gostats --scheme https --path /stats --target {}", front.target());
-    let live = agent.values(&command).exits(0);
+    let live = agent.run(&command).exits(0);
     assert_eq!(as_numbers(&metrics(&live)), as_numbers(&printed(&stats::body(MINUTE, 7))), "{live}");
-    let recorded = agent.values(&format!("{command} {}", desk.record("one"))).exits(1);
-    insta::assert_snapshot!(desk.mask(&recorded.stdout), @"
+    let recorded = agent.run(&format!("{command} {}", recordings.record("one"))).exits(1);
+    insta::assert_snapshot!(recordings.mask(&recorded.stdout), @"
     error: record: the collector uses TLS, which cannot be replayed: record from a target without TLS
     error: collect: connection failed: tls handshake eof
     ");
-    assert!(!desk.path("one").exists());
+    assert!(!recordings.path("one").exists());
 }
 
 #[test]
-fn more_than_a_recording_holds_is_not_recorded() {
-    let (witness, desk) = (Witness::new(), Desk::new());
-    let database = Lines::answering(None, |_| Some("x".repeat(17 << 20)));
+fn recording_beyond_the_limit_is_not_written() {
+    let (witness, recordings) = (Witness::new(), Recordings::new());
+    let database = LineServer::start(None, |_| Some("x".repeat(17 << 20)));
     let record = |words: &str, target: &str| {
-        let output = test_evil(&format!("{words} --target {target} {}", desk.record("one"))).exits(1);
-        assert!(!desk.path("one").exists());
-        desk.mask(&output.stdout)
+        let output = test_evil(&format!("{words} --target {target} {}", recordings.record("one"))).exits(1);
+        assert!(!recordings.path("one").exists());
+        recordings.mask(&output.stdout)
     };
     insta::assert_snapshot!(record("--say POST:/flood", &witness.target()), @"
     error: record: POST /flood: incomplete response: larger than 16 MiB, the limit of a recording
@@ -383,15 +389,15 @@ fn more_than_a_recording_holds_is_not_recorded() {
     ");
 }
 
-// What a recording does not have.
+// Data that a recording does not have.
 
 #[test]
-fn what_was_not_recorded_is_told_with_what_was() {
-    let (desk, witness) = (Desk::new(), Witness::new());
+fn unrecorded_request_is_shown_with_the_recorded_ones() {
+    let (recordings, witness) = (Recordings::new(), Witness::new());
     let answers = |line: &str| Some(line.len().to_string());
-    let database = Lines::answering(None, answers);
+    let database = LineServer::start(None, answers);
     let record = |words: &str, target: &str, name: &str| {
-        let output = test_evil(&format!("{words} --target {target} {}", desk.record(name)));
+        let output = test_evil(&format!("{words} --target {target} {}", recordings.record(name)));
         assert_eq!(output.status.code(), Some(0), "{output}");
     };
     record("--say POST:/a --say POST:/b", &witness.target(), "http");
@@ -411,7 +417,7 @@ fn what_was_not_recorded_is_told_with_what_was() {
         ("--say POST:/a", "tcp"),
         ("--attack extreme_values", "tcp"),
     ] {
-        let output = test_evil(&format!("{words} {}", desk.replay(name)));
+        let output = test_evil(&format!("{words} {}", recordings.replay(name)));
         let code = output.status.code().expect("an exit status");
         let lines = output.stdout.lines().filter(|line| !line.starts_with("note: collect") && !line.contains('\t'));
         add(&mut page, &format!("{name}: {words} ({code})"), lines.map(str::to_owned));
@@ -459,16 +465,16 @@ fn what_was_not_recorded_is_told_with_what_was() {
     ");
 }
 
-// What is no recording.
+// Invalid recordings.
 
 #[test]
-fn a_recording_that_cannot_be_read_is_told_with_file_and_line() {
-    let (stand_in, desk) = (StandIn::telling(stats::body(MINUTE, 7)), Desk::new());
-    let _ = test(&format!("gostats --target {} {}", stand_in.target(), desk.record("good"))).exits(0);
-    fs::create_dir(desk.path("empty")).expect("a new folder");
+fn invalid_recording_is_shown_with_file_and_line() {
+    let (stub_target, recordings) = (StubTarget::serving(stats::body(MINUTE, 7)), Recordings::new());
+    let _ = test(&format!("gostats --target {} {}", stub_target.target(), recordings.record("good"))).exits(0);
+    fs::create_dir(recordings.path("empty")).expect("a new folder");
     let broken = |name: &str, file: &str, change: &dyn Fn(&str) -> String| {
-        desk.copy("good", name);
-        desk.edit(name, file, change);
+        recordings.copy("good", name);
+        recordings.edit(name, file, change);
     };
     broken("torn-head", "target.json", &|text| text[..text.len() / 2].to_owned());
     broken("newer", "target.json", &|text| text.replace("\"format\": 1", "\"format\": 2"));
@@ -480,9 +486,10 @@ fn a_recording_that_cannot_be_read_is_told_with_file_and_line() {
     broken("secret", "001.http", &|text| text.replace("> GET ", "> GET /\\{password}"));
     broken("of-a-container", "target.json", &|text| text.replace("\"endpoint\"", "\"container\""));
     broken("large", "001.http", &|text| text.to_owned() + &" ".repeat(17 << 20));
-    desk.copy("good", "many");
+    recordings.copy("good", "many");
     for number in 100..400 {
-        fs::copy(desk.path("good").join("001.http"), desk.path("many").join(format!("{number}.http"))).expect("a copy");
+        fs::copy(recordings.path("good").join("001.http"), recordings.path("many").join(format!("{number}.http")))
+            .expect("a copy");
     }
     let mut page = String::new();
     for name in [
@@ -500,12 +507,12 @@ fn a_recording_that_cannot_be_read_is_told_with_file_and_line() {
         "large",
         "many",
     ] {
-        let output = test(&format!("gostats {}", desk.replay(name)));
+        let output = test(&format!("gostats {}", recordings.replay(name)));
         assert_eq!((output.status.code(), output.stdout.as_str()), (Some(1), ""), "{output}");
-        page.push_str(&desk.mask(&output.stderr));
+        page.push_str(&recordings.mask(&output.stderr));
     }
-    let output = test(&format!("docker {}", desk.replay("good"))).exits(1);
-    page.push_str(&desk.mask(&output.stderr));
+    let output = test(&format!("docker {}", recordings.replay("good"))).exits(1);
+    page.push_str(&recordings.mask(&output.stderr));
     insta::assert_snapshot!(page, @r#"
     mackerel-plugin-wasm: DESK/missing: not a recording: target.json is missing; --record makes one
     mackerel-plugin-wasm: DESK/empty: not a recording: target.json is missing; --record makes one
@@ -525,58 +532,59 @@ fn a_recording_that_cannot_be_read_is_told_with_file_and_line() {
 }
 
 #[test]
-fn a_recording_takes_the_place_of_one_that_is_there_and_of_nothing_else() {
-    let (stand_in, desk) = (StandIn::telling(stats::body(MINUTE, 7)), Desk::new());
-    let record = |name: &str| test(&format!("gostats --target {} {}", stand_in.target(), desk.record(name)));
+fn recording_replaces_only_an_older_recording() {
+    let (stub_target, recordings) = (StubTarget::serving(stats::body(MINUTE, 7)), Recordings::new());
+    let record = |name: &str| test(&format!("gostats --target {} {}", stub_target.target(), recordings.record(name)));
     let _ = record("one").exits(0);
     for (file, text) in [("README.md", "Mine."), ("expected.txt", "Mine too."), ("7.http", "Mine as well.")] {
-        fs::write(desk.path("one").join(file), text).expect("a new file");
+        fs::write(recordings.path("one").join(file), text).expect("a new file");
     }
-    fs::write(desk.path("one").join("002.http"), "> GET /old\n< 200\n\n").expect("a new file");
-    fs::write(desk.path("one").join("001.tcp"), "> old\n").expect("a new file");
-    stand_in.tells(stats::body(MINUTE, 8));
+    fs::write(recordings.path("one").join("002.http"), "> GET /old\n< 200\n\n").expect("a new file");
+    fs::write(recordings.path("one").join("001.tcp"), "> old\n").expect("a new file");
+    stub_target.serve(stats::body(MINUTE, 8));
     let _ = record("one").exits(0);
-    let files = desk.files("one");
+    let files = recordings.files("one");
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
     assert_eq!(names, ["001.http", "7.http", "README.md", "expected.txt", "target.json"]);
     assert!(files["001.http"].contains("\"gc_num\":8"), "{}", files["001.http"]);
 
-    fs::create_dir(desk.path("other")).expect("a new folder");
-    fs::write(desk.path("other").join("notes.txt"), "Mine.").expect("a new file");
-    let asked = stand_in.asked();
-    insta::assert_snapshot!(desk.mask(&record("other").exits(1).stderr), @"mackerel-plugin-wasm: DESK/other: has files that are not a recording: name a new folder, or one that --record made");
-    assert_eq!(stand_in.asked(), asked, "it is asked before the target is");
-    assert_eq!(desk.files("other").len(), 1);
+    fs::create_dir(recordings.path("other")).expect("a new folder");
+    fs::write(recordings.path("other").join("notes.txt"), "Mine.").expect("a new file");
+    let asked = stub_target.requests();
+    insta::assert_snapshot!(recordings.mask(&record("other").exits(1).stderr), @"mackerel-plugin-wasm: DESK/other: has files that are not a recording: name a new folder, or one that --record made");
+    assert_eq!(stub_target.requests(), asked, "the recording is checked before the target is read");
+    assert_eq!(recordings.files("other").len(), 1);
 }
 
 #[test]
-fn a_collection_that_fails_leaves_the_recording_that_is_there() {
-    let (stand_in, desk) = (StandIn::telling(stats::body(MINUTE, 7)), Desk::new());
-    let record = |target: &str| test(&format!("gostats --target {target} {}", desk.record("one")));
-    let _ = record(&stand_in.target()).exits(0);
-    let before = desk.page("one");
-    stand_in.tells(json!("no statistics"));
-    let refused = record(&stand_in.target()).exits(1);
+fn failed_collection_keeps_the_older_recording() {
+    let (stub_target, recordings) = (StubTarget::serving(stats::body(MINUTE, 7)), Recordings::new());
+    let record = |target: &str| test(&format!("gostats --target {target} {}", recordings.record("one")));
+    let _ = record(&stub_target.target()).exits(0);
+    let before = recordings.page("one");
+    stub_target.serve(json!("no statistics"));
+    let refused = record(&stub_target.target()).exits(1);
     insta::assert_snapshot!(refused.stdout, @"error: collect: unexpected response: a string instead of golang-stats-api-handler's JSON object");
-    insta::assert_snapshot!(desk.stderr(&refused), @"
+    insta::assert_snapshot!(recordings.stderr(&refused), @"
     mackerel-plugin-wasm: gostats: not recorded
     mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: used …
     ");
     let nobody = scenarios::port::free();
-    insta::assert_snapshot!(desk.mask(&record(&format!("127.0.0.1:{nobody}")).exits(1).stdout), @"
+    insta::assert_snapshot!(recordings.mask(&record(&format!("127.0.0.1:{nobody}")).exits(1).stdout), @"
     error: record: connection to 127.0.0.1:PORT failed: Connection refused (os error 111)
     error: collect: incomplete response: connection closed before any response
     ");
-    assert_eq!(desk.page("one"), before);
+    assert_eq!(recordings.page("one"), before);
 }
 
-// What is wrong with a collector.
+// Faults of collectors.
 
-/// What a test of the evil collector finds, for each of its faults.
+/// Returns the findings of a test of the evil collector, for each attack.
 fn findings(faults: &[(&str, &str)]) -> String {
+    let _load = load::timed();
     let mut page = String::new();
     for (fault, options) in faults {
-        let target = StandIn::telling(json!({"goroutine_num": 1}));
+        let target = StubTarget::serving(json!({"goroutine_num": 1}));
         let output = test_evil(&format!("--attack {fault} {options} --target {}", target.target()));
         let code = output.status.code().expect("an exit status");
         let short =
@@ -588,7 +596,7 @@ fn findings(faults: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn a_collector_that_breaks_its_contract_in_collect_is_found_out() {
+fn contract_violations_in_collect_are_found() {
     insta::assert_snapshot!(findings(&[
         ("undeclared_samples", ""),
         ("illegal_sample_names", ""),
@@ -661,7 +669,7 @@ fn a_collector_that_breaks_its_contract_in_collect_is_found_out() {
 }
 
 #[test]
-fn a_collector_that_breaks_its_contract_in_graphs_is_found_out() {
+fn contract_violations_in_graphs_are_found() {
     insta::assert_snapshot!(findings(&[
         ("a_key_without_a_hash_sign", ""),
         ("a_key_that_is_illegal", ""),
@@ -695,15 +703,15 @@ fn a_collector_that_breaks_its_contract_in_graphs_is_found_out() {
 }
 
 #[test]
-fn a_collector_that_cannot_describe_itself_is_found_out() {
+fn contract_violations_in_describe_are_found() {
     let names =
         ["describe_traps", "a_path_as_a_name", "the_same_option_twice", "an_option_of_the_host", "a_thousand_options"];
     let mut page = String::new();
     for name in names {
         let file = component(&format!("evil/{name}"));
         let output = test(&format!("{file} --target 127.0.0.1:1")).exits(1);
-        let told = format!("{}{}", output.stdout, output.stderr).replace(&file, "FILE");
-        add(&mut page, name, told.lines().map(str::to_owned));
+        let reported = format!("{}{}", output.stdout, output.stderr).replace(&file, "FILE");
+        add(&mut page, name, reported.lines().map(str::to_owned));
     }
     insta::assert_snapshot!(page, @"
     describe_traps
@@ -720,15 +728,15 @@ fn a_collector_that_cannot_describe_itself_is_found_out() {
 }
 
 #[test]
-fn a_collector_that_gives_another_answer_each_time_is_found_out() {
-    let (stand_in, desk) = (StandIn::telling(json!({"goroutine_num": 1})), Desk::new());
+fn varying_results_are_found() {
+    let (stub_target, recordings) = (StubTarget::serving(json!({"goroutine_num": 1})), Recordings::new());
     let numbers = |text: &str| {
         let mask = |text: String, before: &str| mask::digits(&text, before, "N");
         ["evil#.evil", " is ", ", and ", "one\t", "#.evil"]
             .iter()
-            .fold(desk.mask(text), |text, before| mask(text, before))
+            .fold(recordings.mask(text), |text, before| mask(text, before))
     };
-    let target = stand_in.target();
+    let target = stub_target.target();
     let graphs = test_evil(&format!("--attack random_graphs --target {target}")).exits(1);
     insta::assert_snapshot!(numbers(&graphs.stdout), @"
     error: graphs: returns another '#.evilN' the second time for the same options
@@ -736,21 +744,22 @@ fn a_collector_that_gives_another_answer_each_time_is_found_out() {
     warning: collect: no metrics
     note: collect: no metrics for evil.#.evilN: one
     ");
-    // A real target's values are others each time, so nothing is to be said of it.
+    // The values of a real target vary, so this is not reported.
     let values = test_evil(&format!("--attack random_values --target {target}")).exits(0);
     insta::assert_snapshot!(numbers(&values.stdout), @"
     evil.#.evil.one	N
     note: collect: no metrics for evil.#.evil: two, total
     note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     ");
-    let recorded = test_evil(&format!("--attack random_values --target {target} {}", desk.record("one"))).exits(1);
+    let recorded =
+        test_evil(&format!("--attack random_values --target {target} {}", recordings.record("one"))).exits(1);
     insta::assert_snapshot!(numbers(&recorded.stdout), @"
     evil.#.evil.one	N
     error: collect: '#.evil.one' is N, and N from the recording, for the same responses
     note: collect: no metrics for evil.#.evil: two, total
     note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     ");
-    let replayed = test_evil(&format!("--attack random_values {}", desk.replay("one"))).exits(1);
+    let replayed = test_evil(&format!("--attack random_values {}", recordings.replay("one"))).exits(1);
     insta::assert_snapshot!(numbers(&replayed.stdout), @"
     evil.#.evil.one	N
     error: collect: '#.evil.one' is N, and N the second time, for the same responses
@@ -759,23 +768,23 @@ fn a_collector_that_gives_another_answer_each_time_is_found_out() {
     ");
 }
 
-// Which target.
+// The choice of the target.
 
 #[test]
-fn a_test_takes_one_target() {
+fn test_takes_one_target() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let (_one, _two) = (group.app("one"), group.app("two"));
-    let complaint = |options: &str, code: i32| {
-        let output = Agent::beside(engine).values(&format!("test gostats --path /stats {options}")).exits(code);
+    let error = |options: &str, code: i32| {
+        let output = Agent::with_engine(engine).run(&format!("test gostats --path /stats {options}")).exits(code);
         assert_eq!(output.stdout, "", "{output}");
         mask::ports(&group.mask(&output.stderr))
     };
     let filter = group.filter();
     let page = [
-        complaint(&format!("--filter {filter}"), 2),
-        complaint(&format!("--filter {filter} --filter name=three"), 1),
-        complaint("--target 127.0.0.1:1 --target 127.0.0.1:2", 2),
+        error(&format!("--filter {filter}"), 2),
+        error(&format!("--filter {filter} --filter name=three"), 1),
+        error("--target 127.0.0.1:1 --target 127.0.0.1:2", 2),
     ];
     insta::assert_snapshot!(page.concat(), @"
     mackerel-plugin-wasm: test takes one target, but there are 2: one (127.0.0.1:PORT), two (127.0.0.1:PORT); choose one with --filter or --target
@@ -783,22 +792,22 @@ fn a_test_takes_one_target() {
     mackerel-plugin-wasm: test takes one target, but there are 2: 127.0.0.1:PORT, 127.0.0.1:PORT; choose one with --filter or --target
     ");
     let tested =
-        Agent::beside(engine).values(&format!("test gostats --path /stats --filter {filter} --filter name=two"));
+        Agent::with_engine(engine).run(&format!("test gostats --path /stats --filter {filter} --filter name=two"));
     assert_eq!(metrics(&tested.exits(0)).len(), 15);
 }
 
 #[test]
-fn options_that_do_nothing_in_a_test_are_refused() {
-    let complaint = |options: &str| {
+fn options_without_effect_on_a_test_are_rejected() {
+    let error = |options: &str| {
         let output = test(options).exits(2);
         output.stderr.lines().next().unwrap_or_default().to_owned() + "\n"
     };
     let page = [
-        complaint("gostats --replay a --target 127.0.0.1:1"),
-        complaint("gostats --replay a --record b"),
-        complaint("gostats --replay a --filter name=b"),
-        complaint("docker --replay a --stats-source api"),
-        complaint("gostats --target 127.0.0.1:1 --instance-name port"),
+        error("gostats --replay a --target 127.0.0.1:1"),
+        error("gostats --replay a --record b"),
+        error("gostats --replay a --filter name=b"),
+        error("docker --replay a --stats-source api"),
+        error("gostats --target 127.0.0.1:1 --instance-name port"),
     ];
     insta::assert_snapshot!(page.concat(), @"
     error: the argument '--replay <DIR>' cannot be used with '--target <HOST:PORT>'

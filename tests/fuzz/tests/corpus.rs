@@ -1,13 +1,13 @@
-//! Every input in `corpus/`: real ones, and those that once were findings, under names that say what was wrong.
+//! All inputs in `corpus/`: real ones, and former findings under names that describe the fault.
 
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::Path;
 
-use foreign::KINDS;
+use fuzz::KINDS;
 
 #[test]
-fn what_holds_of_every_kind_holds_of_its_corpus() {
+fn corpus_has_no_findings() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     let mut findings = Vec::new();
     for kind in KINDS {

@@ -1,15 +1,15 @@
-//! Inputs made by rule: real ones with something else in some places, such that are made to collide, and no sense at all.
+//! Generated inputs: real ones with changes, ones that are made to collide, and random bytes.
 
 use std::fs;
 use std::path::Path;
 
-use foreign::{Kind, kind};
+use fuzz::{Kind, kind};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
-/// The real inputs of a kind.
+/// Returns the real inputs of a kind.
 fn corpus(kind: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(kind);
     let mut paths: Vec<_> = fs::read_dir(folder).expect("a corpus").map(|file| file.expect("a file").path()).collect();
@@ -20,7 +20,7 @@ fn corpus(kind: &str) -> Vec<Vec<u8>> {
 /// Tries `inputs` on a kind.
 fn hold<T: AsRef<[u8]> + std::fmt::Debug>(name: &str, cases: u32, inputs: impl Strategy<Value = T>) {
     let Kind { check, .. } = kind(name).expect("a kind");
-    // A finding is kept by hand, with a name, in the corpus.
+    // Findings are saved by hand, with a name, in the corpus.
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let result = TestRunner::new(config).run(&inputs, |input| {
         check(input.as_ref());
@@ -29,7 +29,7 @@ fn hold<T: AsRef<[u8]> + std::fmt::Debug>(name: &str, cases: u32, inputs: impl S
     result.unwrap_or_else(|error| panic!("{name}: {error}"));
 }
 
-/// Texts that mean something somewhere.
+/// Texts with a special meaning somewhere.
 const MEANINGFUL: &[&str] = &[
     "",
     " ",
@@ -72,7 +72,7 @@ const MEANINGFUL: &[&str] = &[
     "0001-01-01T00:00:00Z",
 ];
 
-/// What a text can hold that is not expected.
+/// Generates unexpected texts.
 fn odd_text() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => select(MEANINGFUL).prop_map(str::to_owned),
@@ -82,7 +82,7 @@ fn odd_text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// What can stand in a place of JSON where something else is expected.
+/// Generates JSON values of unexpected types.
 fn odd_value() -> impl Strategy<Value = Value> {
     prop_oneof![
         odd_text().prop_map(Value::from),
@@ -94,12 +94,12 @@ fn odd_value() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// One change of a JSON document: in which place, and how.
+/// Generates one change of a JSON document: its place and kind.
 fn change() -> impl Strategy<Value = (Index, u8, Value)> {
     (any::<Index>(), 0..4_u8, odd_value())
 }
 
-/// Real JSON with some changes: of many, hardly anything would be read.
+/// Generates real JSON with a few changes: with many, hardly anything would be read.
 fn changed_json(kind: &'static str) -> impl Strategy<Value = Vec<u8>> {
     (select(corpus(kind)), prop::collection::vec(change(), 1..4)).prop_map(|(bytes, changes)| {
         let mut json: Value = serde_json::from_slice(&bytes).expect("the corpus is JSON");
@@ -111,7 +111,7 @@ fn changed_json(kind: &'static str) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// How many values there are in a document.
+/// Returns the number of values in a document.
 fn count(json: &Value) -> usize {
     1 + match json {
         Value::Array(values) => values.iter().map(count).sum(),
@@ -120,7 +120,7 @@ fn count(json: &Value) -> usize {
     }
 }
 
-/// Makes one change at the value that `place` counts to.
+/// Makes one change at the value with the index `place`.
 fn make(json: &mut Value, place: &mut usize, how: u8, value: &Value) {
     if *place == 0 {
         match (how, &mut *json) {
@@ -151,7 +151,7 @@ fn make(json: &mut Value, place: &mut usize, how: u8, value: &Value) {
     }
 }
 
-/// Real text with some words of it changed.
+/// Generates real text with some changed words.
 fn changed_words(kind: &'static str) -> impl Strategy<Value = String> {
     (select(corpus(kind)), prop::collection::vec((any::<Index>(), odd_text()), 0..10)).prop_map(|(bytes, changes)| {
         let text = String::from_utf8(bytes).expect("the corpus is text");
@@ -164,7 +164,7 @@ fn changed_words(kind: &'static str) -> impl Strategy<Value = String> {
     })
 }
 
-/// Real bytes, cut, and with some of them changed.
+/// Generates real bytes, truncated and with some changed.
 fn changed_bytes(kind: &'static str) -> impl Strategy<Value = Vec<u8>> {
     let changes = prop::collection::vec((any::<Index>(), any::<u8>()), 0..10);
     (select(corpus(kind)), changes, prop::option::of(any::<Index>())).prop_map(|(mut bytes, changes, cut)| {
@@ -178,15 +178,15 @@ fn changed_bytes(kind: &'static str) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// No sense at all.
+/// Generates random bytes.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 0..200)
 }
 
 macro_rules! kinds {
-    ($($sentence:ident: $kind:literal, $changed:ident;)*) => {$(
+    ($($name:ident: $kind:literal, $changed:ident;)*) => {$(
         #[test]
-        fn $sentence() {
+        fn $name() {
             hold($kind, 3000, $changed($kind));
             hold($kind, 200, bytes());
         }
@@ -194,26 +194,26 @@ macro_rules! kinds {
 }
 
 kinds! {
-    whatever_an_engine_lists_can_be_dialled_and_named: "engine-list", changed_json;
-    whatever_an_engine_knows_of_a_container_is_told_as_it_is: "engine-inspect", changed_json;
-    whatever_an_engine_counts_is_told_as_it_is_or_not_at_all: "engine-stats", changed_json;
-    whatever_a_control_group_holds_is_told_as_it_is_or_not_at_all: "cgroup-files", changed_words;
-    whatever_a_folder_is_called_it_is_a_containers_by_its_id_alone: "cgroup-folder", changed_words;
-    whatever_interfaces_there_are_their_traffic_is_summed_or_unknown: "net-dev", changed_words;
-    whatever_lies_in_place_of_the_state_is_read_whole_or_refused: "state", changed_json;
-    whatever_lies_in_place_of_a_pin_leads_nowhere_else_or_is_refused: "pin", changed_json;
-    whatever_file_is_to_be_a_collector_is_a_component_or_told_in_one_line: "component", changed_bytes;
-    whatever_a_go_program_answers_is_shown_as_it_is_or_refused: "gostats", changed_json;
-    whatever_a_page_of_prometheus_says_is_shown_under_legal_names_or_refused: "prometheus", changed_words;
-    whatever_redis_tells_is_shown_as_numbers_or_refused: "redis", changed_words;
-    whatever_a_collector_says_of_itself_makes_a_command_line_or_is_refused: "description", changed_json;
-    whatever_a_collector_reports_is_printed_as_mackerel_takes_it: "report", changed_json;
-    whatever_a_collector_fails_with_is_one_line: "failure", changed_words;
+    engine_list_has_valid_addresses_and_distinct_names: "engine-list", changed_json;
+    engine_inspection_is_reported_unchanged: "engine-inspect", changed_json;
+    engine_stats_are_reported_unchanged_or_omitted: "engine-stats", changed_json;
+    cgroup_files_are_reported_unchanged_or_omitted: "cgroup-files", changed_words;
+    cgroup_folder_belongs_to_a_container_only_by_id: "cgroup-folder", changed_words;
+    network_traffic_is_summed_or_omitted: "net-dev", changed_words;
+    state_is_read_completely_or_rejected: "state", changed_json;
+    pin_refers_to_its_own_files_or_is_rejected: "pin", changed_json;
+    file_is_a_component_or_one_line: "component", changed_bytes;
+    gostats_body_is_reported_unchanged_or_rejected: "gostats", changed_json;
+    prometheus_page_has_valid_names_or_is_rejected: "prometheus", changed_words;
+    redis_info_is_reported_as_numbers_or_rejected: "redis", changed_words;
+    description_makes_a_command_line_or_is_rejected: "description", changed_json;
+    report_is_printed_in_mackerels_form: "report", changed_json;
+    failure_is_one_line: "failure", changed_words;
 }
 
-/// Containers whose ids begin alike, and whose names are others' names with a piece of their ids.
+/// Container ids with a common start, and names that are other names with a part of their ids.
 #[test]
-fn containers_that_are_named_to_collide_stay_apart() {
+fn colliding_container_names_stay_distinct() {
     let ids = [
         "aa".repeat(32),
         format!("{}b", "a".repeat(63)),
@@ -235,7 +235,7 @@ fn containers_that_are_named_to_collide_stay_apart() {
 
 /// Any number that a counter can have.
 #[test]
-fn a_counter_is_read_as_it_was_written() {
+fn counters_are_read_as_written() {
     let finite = any::<f64>().prop_filter("finite", |number| number.is_finite());
     let state = prop::collection::vec(finite, 1..5).prop_map(|numbers| {
         let counters: Value =
@@ -246,9 +246,9 @@ fn a_counter_is_read_as_it_was_written() {
     hold("state", 2000, state);
 }
 
-/// Graphs and samples of few names, so that they meet.
+/// Graphs and samples with few names, so that they meet.
 #[test]
-fn samples_that_meet_graphs_in_every_way_are_printed_once() {
+fn matching_samples_are_printed_once() {
     let part = || select(["#", "*", "a", "b", "a b", ""].as_slice());
     let key = || prop::collection::vec(part(), 1..4).prop_map(|parts| parts.join("."));
     let metric = (part(), select(["gauge", "second", "minute"].as_slice()))

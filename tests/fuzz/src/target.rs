@@ -1,4 +1,4 @@
-//! What targets answer to the collectors.
+//! Responses of targets to the built-in collectors.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use mackerel_collector as guest;
 use mackerel_plugin_wasm::internals::{Cause, CollectError};
 use serde_json::Value;
 
-use crate::rules::{assert_notice, is_legal_component, text};
+use crate::rules::{assert_diagnostic, is_legal_component, text};
 
 /// The fields of golang-stats-api-handler that mackerel-plugin-gostats shows, and their graphs.
 const FIELDS: [(&str, &str); 15] = [
@@ -27,7 +27,7 @@ const FIELDS: [(&str, &str); 15] = [
     ("gc_pause_per_second", "#.gc"),
 ];
 
-/// A body of golang-stats-api-handler: every known field that is there becomes its value, and nothing else.
+/// A body of golang-stats-api-handler: exactly the known fields become values.
 pub fn gostats(bytes: &[u8]) {
     let report = match gostats::parse(bytes) {
         Ok(report) => report,
@@ -44,7 +44,7 @@ pub fn gostats(bytes: &[u8]) {
     assert_eq!(report.time, raw["time"].as_u64().filter(|time| *time > 0));
 }
 
-/// A page of Prometheus: whatever its metrics and labels are called, what is shown of it has legal names, each once.
+/// A page of Prometheus: all printed names are valid and distinct, whatever the names of metrics and labels.
 pub fn prometheus(bytes: &[u8]) {
     let all = "*".parse().expect("what selects all");
     let report = match prometheus::read(bytes, &[all]) {
@@ -58,12 +58,12 @@ pub fn prometheus(bytes: &[u8]) {
         assert!(target == "#" && is_legal_component(name) && is_legal_component(&metric), "{graph}.{metric}");
         assert!(name.len().max(metric.len()) <= 100, "{graph}.{metric}");
         assert!(value.is_finite(), "{graph}.{metric} is {value}");
-        assert!(names.insert((graph, metric)), "a name comes twice");
+        assert!(names.insert((graph, metric)), "a repeated name");
     }
     assert!(names.len() <= 200, "{}", names.len());
 }
 
-/// What Redis tells by `INFO`: only its numbers are shown, and of replicas whatever they are called.
+/// The response of Redis to `INFO`: only numbers are printed, and replicas with any name.
 pub fn redis(bytes: &[u8]) {
     let text = text(bytes);
     let report = match redis::read(&text, &text) {
@@ -76,12 +76,12 @@ pub fn redis(bytes: &[u8]) {
     }
 }
 
-/// Asserts that what a collector says of an answer is a line.
+/// Asserts that a collector's error about a response is one line.
 fn assert_told(error: guest::CollectError) {
     let error = match error {
         guest::CollectError::Unexpected(why) => CollectError::Unexpected(why),
         guest::CollectError::Other(why) => CollectError::Other(why),
         other => panic!("no word on the answer: {other}"),
     };
-    assert_notice("api-1 (127.0.0.1:32768)", &Cause::Collector(error).to_string());
+    assert_diagnostic("api-1 (127.0.0.1:32768)", &Cause::Collector(error).to_string());
 }

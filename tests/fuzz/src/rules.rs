@@ -1,17 +1,19 @@
-//! What holds of every output: Mackerel's rules for names and values, and what a line of stderr may be.
+//! Rules for every output: names and values of Mackerel, and lines of stderr.
 
 use mackerel_plugin_wasm::internals::{Diagnostics, escape};
 
-/// The most characters that a line of stderr has: four texts of others (a target's name, two in what is said of it, and what its
-/// collector wrote), each cut at 300 characters of up to ten when escaped (`\u{10ffff}`), and the program's own words between them.
+/// The maximal length of a line of stderr in characters: four texts of third parties (a target's name, two in the
+/// message, and the collector's stderr), each cut at 300 characters of up to ten when escaped (`\u{10ffff}`), and the
+/// program's own text.
 const LONGEST_LINE: usize = 4 * 300 * 10 + 1000;
 
-/// Whether Mackerel takes `text` as one component of a metric's name.
+/// Returns whether Mackerel accepts `text` as one component of a metric's name.
 pub fn is_legal_component(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| matches!(c, 'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_'))
 }
 
-/// Asserts that every line is `KEY<TAB>VALUE<TAB>EPOCH` with a legal key of at least two components and a plain decimal.
+/// Asserts that every line is `KEY<TAB>VALUE<TAB>EPOCH` with a valid key of at least two components and a plain
+/// decimal.
 pub fn assert_values(text: &str, epoch: u64) {
     assert!(text.is_empty() || text.ends_with('\n'), "{text:?}");
     for line in text.split_terminator('\n') {
@@ -22,7 +24,7 @@ pub fn assert_values(text: &str, epoch: u64) {
     }
 }
 
-/// Whether `text` is digits, with a fraction and a minus at most.
+/// Returns whether `text` is digits, with an optional minus and fraction.
 fn is_plain_decimal(text: &str) -> bool {
     let text = text.strip_prefix('-').unwrap_or(text);
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
@@ -30,19 +32,20 @@ fn is_plain_decimal(text: &str) -> bool {
     are_digits(whole) && are_digits(fraction)
 }
 
-/// Asserts that `text` can stand on one line of a terminal or a log: nothing that either interprets, and not too much of it.
+/// Asserts that `text` is one line without control characters and not too long.
 pub fn assert_one_line(text: &str) {
     assert!(text.chars().count() <= LONGEST_LINE, "{} characters: {text:.300}", text.chars().count());
     assert_harmless(text, false);
 }
 
-/// Asserts the same of a text with several lines, such as help.
+/// Asserts the same for a text with several lines, such as help.
 pub fn assert_lines(text: &str) {
     assert_harmless(text, true);
 }
 
 fn assert_harmless(text: &str, is_multi_line: bool) {
-    // Control characters, line and paragraph separators, marks that turn the direction of writing, and invisible ones.
+    // Control characters, line and paragraph separators, marks that change the direction of writing, and invisible
+    // ones.
     let is_harmful = |c: char| {
         c.is_control() && !(is_multi_line && c == '\n')
             || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
@@ -50,8 +53,8 @@ fn assert_harmless(text: &str, is_multi_line: bool) {
     assert!(!text.contains(is_harmful), "a harmful character: {text:?}");
 }
 
-/// Asserts that `what`, said of `target`, is one line of stderr.
-pub fn assert_notice(target: &str, what: &str) {
+/// Asserts that the diagnostic `what` about `target` is one line of stderr.
+pub fn assert_diagnostic(target: &str, what: &str) {
     let mut diagnostics = Diagnostics::new("collector");
     diagnostics.fail_target(target, what);
     let lines = diagnostics.lines();
@@ -59,7 +62,7 @@ pub fn assert_notice(target: &str, what: &str) {
     assert_one_line(&escape(&lines[0]));
 }
 
-/// A text of others, as it is where bytes are taken for one.
+/// Returns untrusted bytes as text.
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

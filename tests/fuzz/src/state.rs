@@ -1,4 +1,4 @@
-//! What a state file holds: this program wrote it, or something else did.
+//! State files, written by this program or by anything else.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::rules::{assert_one_line, text};
 
-/// A moment in 2026, on a machine that was started an hour ago.
+/// A moment in 2026, on a machine that started an hour ago.
 const NOW: Moment = Moment { wall: 1_780_000_000_000_000_000, boot: 3_600_000_000_000 };
 
-/// A state file: what is read of it is written as it was read, and no rate is guessed from it.
+/// A state file: what is read is written again unchanged, and no rate is invented.
 pub fn state(bytes: &[u8]) {
     let mut state = match State::parse(bytes) {
         Ok(state) => state,

@@ -1,5 +1,5 @@
-//! What a collector returns: anyone can write one. Values are given as JSON here, so that an input can be read. What is missing in
-//! it, or of another type, is empty, as nothing but whole values comes out of a sandbox.
+//! Results of a collector: anyone can write one. They are given as JSON, so that an input is readable. Missing values
+//! and values of another type count as empty, because a sandbox returns only complete values.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
@@ -13,14 +13,14 @@ use mackerel_plugin_wasm::internals::{
 };
 use serde_json::Value;
 
-use crate::rules::{assert_lines, assert_notice, assert_one_line, assert_values, is_legal_component, text};
+use crate::rules::{assert_diagnostic, assert_lines, assert_one_line, assert_values, is_legal_component, text};
 
-/// `describe`: a description that is taken makes a command line that can be read and explained.
+/// `describe`: a valid description makes a command line that can be parsed, with help.
 pub fn description(bytes: &[u8]) {
     let Ok(json) = serde_json::from_slice::<Value>(bytes) else { return };
     let description = to_description(&json);
     if let Err(why) = check_description(&description) {
-        return assert_notice("describe", &Cause::Contract(foreign(&why.to_string())).to_string());
+        return assert_diagnostic("describe", &Cause::Contract(foreign(&why.to_string())).to_string());
     }
     assert!(is_legal_component(&description.name) && description.name.parse::<Prefix>().is_ok());
     for word in ["", "--help", "-h", "--unknown", "--filter=a=b", "--instance-name=label:app"] {
@@ -34,7 +34,7 @@ pub fn description(bytes: &[u8]) {
                 assert!(options.collector.values().iter().all(|option| declared.contains(option.name.as_str())));
                 assert_eq!(options.output.prefix.to_string(), description.name);
             }
-            // The operator said nothing, so nothing is the operator's fault.
+            // Without arguments, no error is the operator's.
             Err(error) if word.is_empty() => assert!(matches!(error, Error::Failed(_)), "{error}"),
             Err(Error::Clap(text)) => assert_lines(&text.render().to_string()),
             Err(error) => assert_one_line(&escape(&error.to_string())),
@@ -42,13 +42,13 @@ pub fn description(bytes: &[u8]) {
     }
 }
 
-/// `graphs` and `collect`: what is printed of them is Mackerel's, whatever was declared and reported.
+/// `graphs` and `collect`: the output has Mackerel's form, whatever was declared and reported.
 pub fn report(bytes: &[u8]) {
     let Ok(json) = serde_json::from_slice::<Value>(bytes) else { return };
     let prefix: Prefix = "prefix".parse().expect("a legal prefix");
     let definitions = match Definitions::new(list(&json, "graphs").map(to_graph).collect()) {
         Ok(definitions) => definitions,
-        Err(why) => return assert_notice("graphs", &Cause::Contract(foreign(&why.to_string())).to_string()),
+        Err(why) => return assert_diagnostic("graphs", &Cause::Contract(foreign(&why.to_string())).to_string()),
     };
     let each =
         Output { prefix, selection: Selection::default(), totals: Vec::new(), each_target: true, targets_graph: false };
@@ -66,13 +66,13 @@ pub fn report(bytes: &[u8]) {
 
     let samples: Vec<Sample> = list(&json, "samples").map(to_sample).collect();
     let (points, warnings) = definitions.points(&samples);
-    // One for each reason: not declared, not finite, given twice.
+    // One for each reason: not declared, not finite, repeated.
     assert!(warnings.len() <= 3, "{warnings:?}");
     for warning in warnings {
-        assert_notice("api-1 (127.0.0.1:32768)", &warning);
+        assert_diagnostic("api-1 (127.0.0.1:32768)", &warning);
     }
     let keys: HashSet<&str> = points.iter().map(|point| point.key.as_str()).collect();
-    assert_eq!(keys.len(), points.len(), "a point comes twice");
+    assert_eq!(keys.len(), points.len(), "a repeated point");
     let finite: HashSet<(String, u64)> = samples
         .iter()
         .filter(|sample| sample.value.is_finite())
@@ -85,7 +85,8 @@ pub fn report(bytes: &[u8]) {
     assert_values(&format_values(&total.values(&twice, 0), 1), 1);
 }
 
-/// Asserts that `text` is what mackerel-agent reads as the definitions of so many graphs, each with so many `#`.
+/// Asserts that `text` has the form of definitions for mackerel-agent, with `count` graphs and `hashes` times `#` in
+/// each.
 fn assert_definitions(text: &str, count: usize, hashes: usize) {
     let Some(("# mackerel-agent-plugin", json)) = text.split_once('\n') else { panic!("no heading: {text:?}") };
     assert!(json.ends_with('\n') && json.matches('\n').count() == 1, "one line: {json:?}");
@@ -104,7 +105,7 @@ fn assert_definitions(text: &str, count: usize, hashes: usize) {
     }
 }
 
-/// A subcommand without options of its own.
+/// A subcommand without options.
 #[derive(Debug, Args)]
 struct NoOptions {}
 
@@ -116,8 +117,8 @@ fn series<'a>(target: &'a Target, name: Option<&str>, points: Vec<Point>) -> Ser
     Series { position: 0, target, name: name.map(str::to_owned), points, reading: None }
 }
 
-/// Asserts that all values that `points` can become are printed as Mackerel takes them: gauges as they are, counters as growth
-/// since a minute, and a nanosecond, before.
+/// Asserts that all values of `points` are printed in Mackerel's form: gauges as they are, counters as growth since a
+/// minute before, and since a nanosecond before.
 fn assert_printed(points: &[Point], output: &Output, time: u64) {
     let reading = |time: u64, share: f64| Reading {
         start: None,
@@ -146,7 +147,7 @@ fn assert_printed(points: &[Point], output: &Output, time: u64) {
     }
 }
 
-/// The words of a collector that failed, in all the places where they can stand.
+/// The text of a collector that failed, in all places that can hold it.
 pub fn failure(bytes: &[u8]) {
     let text = text(bytes);
     let target = text.clone();
@@ -166,9 +167,9 @@ pub fn failure(bytes: &[u8]) {
     for cause in causes {
         let denied = Denied::default();
         denied.add(&text);
-        assert_notice(&target, &Failure { cause, stderr: text.clone(), denied }.to_string());
+        assert_diagnostic(&target, &Failure { cause, stderr: text.clone(), denied }.to_string());
     }
-    assert_notice(&target, &format!("collector stderr: {}", Foreign::tail(&text)));
+    assert_diagnostic(&target, &format!("collector stderr: {}", Foreign::tail(&text)));
     assert_one_line(&escape(&foreign(&text).to_string()));
 }
 
@@ -224,7 +225,7 @@ fn to_graph(json: &Value) -> Graph {
     }
 }
 
-/// A value can be a text too, for JSON has no word for infinity.
+/// A value can also be a text, because JSON has no infinity.
 fn to_sample(json: &Value) -> Sample {
     let value = &json["value"];
     let value = value.as_f64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(f64::NAN);

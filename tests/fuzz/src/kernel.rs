@@ -1,5 +1,4 @@
-//! What the kernel's files hold. The kernel writes them; but who may mount or name things (groups, devices, interfaces) has a hand in
-//! what they say.
+//! Files of the kernel. Users who can mount or name things (cgroups, devices, interfaces) influence their content.
 
 use std::collections::HashMap;
 
@@ -10,7 +9,8 @@ use crate::engine::{assert_consistent, assert_sum};
 /// The machine's memory in these checks.
 const MACHINE: u64 = 16 << 30;
 
-/// The files of a control group: each a line `== NAME`, followed by what it holds. They are read by both versions' rules.
+/// The files of a cgroup: a line `== NAME` for each, followed by its content. They are parsed by the rules of both
+/// versions.
 pub fn cgroup_files(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let files: HashMap<&str, &str> =
@@ -24,7 +24,7 @@ pub fn cgroup_files(bytes: &[u8]) {
         let mut stats = empty_stats(1);
         group.fill(&mut stats, Parts::all());
         assert_consistent(&stats);
-        assert_eq!(stats.network, nothing.network, "no file of the group tells of the network");
+        assert_eq!(stats.network, nothing.network, "the files of a cgroup have no network");
         assert!(stats.memory.limit.is_none_or(|limit| limit <= MACHINE));
         assert_eq!(stats.processes.current, files.get("pids.current").and_then(|text| text.trim().parse().ok()));
         if version == Version::V2 {
@@ -38,13 +38,13 @@ pub fn cgroup_files(bytes: &[u8]) {
     }
 }
 
-/// The number on the first line that is `KEY NUMBER`.
+/// Returns the number in the first line of the form `KEY NUMBER`.
 fn field(text: Option<&&str>, key: &str) -> Option<u64> {
     let lines = text?.lines().map(|line| line.split_once(' ').unwrap_or((line, "none")));
     lines.filter(|(of, number)| *of == key && *number != "none").map(|(_, number)| number.trim().parse().ok()).next()?
 }
 
-/// The name of a control group's folder: whose it is said to be is part of it, and an id.
+/// The name of a cgroup's folder, which contains its owner and an id.
 pub fn cgroup_folder(bytes: &[u8]) {
     let Ok(name) = std::str::from_utf8(bytes) else { return };
     if let Some(id) = container_of(name) {
@@ -61,7 +61,7 @@ pub fn cgroup_folder(bytes: &[u8]) {
 pub fn net_dev(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let network = traffic(text);
-    // The kernel's form: after two lines of headings, a name with a colon and sixteen numbers for each interface.
+    // The kernel's form: two lines of headings, then a name with a colon and sixteen numbers for each interface.
     let mut interfaces = HashMap::new();
     let mut is_whole = true;
     for line in text.lines().skip(2) {

@@ -1,10 +1,10 @@
-//! What is installed, and what is noted of it: files that strangers made, or something else wrote.
+//! Files in the store, and components of third parties.
 
 use mackerel_plugin_wasm::internals::{Pin, check_component};
 
 use crate::rules::assert_one_line;
 
-/// The note of an installed collector: it is of that collector and leads to files in its own folder, or it is refused.
+/// A pin: it belongs to its collector and refers to files in the store, or is rejected.
 pub fn pin(bytes: &[u8]) {
     let pin = match Pin::parse("strange", bytes) {
         Ok(pin) => pin,
@@ -18,7 +18,7 @@ pub fn pin(bytes: &[u8]) {
     assert_eq!(Pin::parse("strange", &pin.bytes()), Ok(pin));
 }
 
-/// A file that is to be a collector: only a component goes on to the compiler, and all else is told in one line.
+/// A component file: only components reach the compiler, and errors are one line.
 pub fn component(bytes: &[u8]) {
     match check_component(bytes) {
         Ok(()) => assert!(bytes.starts_with(b"\0asm\x0d\0\x01\0"), "no component"),

@@ -1,10 +1,11 @@
-//! Foreign bytes: for each kind of input that others write, one function that feeds it to the real code and asserts what has to
-//! hold whatever comes. What is right is said here anew, and never asked of the code that is tested.
+//! Untrusted input: for each kind, one function feeds an input to the real code and asserts what must hold for it. The
+//! expected results are computed here again, never by the tested code.
 //!
-//! The property tests (`tests/`) call these functions with inputs made by rule, `make fuzz` with inputs that reach new code. An input
-//! that once was a finding lies in `corpus/KIND`, under a name that says what was wrong, and is tried in every test run.
+//! The property tests (`tests/`) call these functions with generated inputs, and `make fuzz` with inputs that reach new
+//! code. Inputs that were findings are in `corpus/KIND`, under names that describe the fault, and are part of every
+//! test run.
 
-// To panic where something does not hold is what all of them are for.
+// All of these functions panic if an assertion fails.
 #![allow(clippy::missing_panics_doc)]
 
 pub mod engine;
@@ -18,9 +19,9 @@ pub mod target;
 /// A kind of input.
 #[derive(Debug, Clone, Copy)]
 pub struct Kind {
-    /// Its name, which is also that of its folder in `corpus/`.
+    /// Its name, which is also its folder in `corpus/`.
     pub name: &'static str,
-    /// Tries one input. Panics where something does not hold.
+    /// Tries one input. Panics if an assertion fails.
     pub check: fn(&[u8]),
 }
 
@@ -43,7 +44,7 @@ pub const KINDS: &[Kind] = &[
     Kind { name: "failure", check: guest::failure },
 ];
 
-/// The kind of this name.
+/// Returns the kind with this name.
 pub fn kind(name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.name == name)
 }

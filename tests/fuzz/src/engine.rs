@@ -1,4 +1,4 @@
-//! What an engine answers: anything that speaks HTTP can be at its address.
+//! Responses of an engine: anything that speaks HTTP can be at its address.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use mackerel_plugin_wasm::internals::{
 };
 use serde_json::Value;
 
-use crate::rules::{assert_notice, is_legal_component};
+use crate::rules::{assert_diagnostic, is_legal_component};
 
 /// The formats of `--instance-name`.
 const FORMATS: [&str; 9] =
     ["port", "name", "name_id", "id", "image", "image_id", "image_name", "label:app", "label:com.example/a b"];
 
-/// The list of containers: what comes of it can be dialled, named, told apart and spoken of.
+/// The list of containers: its targets have valid addresses and distinct names.
 pub fn list(bytes: &[u8]) {
     let Ok(containers) = parse_containers(bytes) else { return };
     for container in &containers {
@@ -31,26 +31,26 @@ pub fn list(bytes: &[u8]) {
                 assert!(!matches!(address.host.as_str(), "" | "0.0.0.0" | "::"), "{address}");
                 assert!(engine == EngineHost::Local || !address.host.starts_with("127."), "{address}");
             }
-            assert_told_apart(&targets);
+            assert_distinct(&targets);
         }
     }
-    assert_told_apart(&targets(&containers, Scope::Container, None, &EngineHost::Local));
+    assert_distinct(&targets(&containers, Scope::Container, None, &EngineHost::Local));
 }
 
-/// The targets among `containers`. Why the others are none can be read.
+/// Returns the targets among `containers`. Asserts that the reasons of all others are valid lines.
 fn targets(containers: &[Container], scope: Scope, wanted: Option<u16>, engine: &EngineHost) -> Vec<Target> {
     let mut targets = Vec::new();
     for container in containers {
         match choose_target(container, scope, wanted, engine) {
             Ok(target) => targets.push(target),
-            Err(reason) => assert_notice(&container.name, &reason.to_string()),
+            Err(reason) => assert_diagnostic(&container.name, &reason.to_string()),
         }
     }
     targets
 }
 
-/// Asserts that all targets have names of their own by every format, and that none is remembered for another.
-fn assert_told_apart(targets: &[Target]) {
+/// Asserts that all targets have distinct names in every format, and distinct identities in the state.
+fn assert_distinct(targets: &[Target]) {
     let identities: HashSet<String> = targets.iter().map(Target::identity).collect();
     assert_eq!(identities.len(), targets.len(), "{identities:?}");
     for format in FORMATS.map(|format| format.parse::<InstanceName>().expect("a format")) {
@@ -59,16 +59,16 @@ fn assert_told_apart(targets: &[Target]) {
         assert_eq!(names.len(), targets.len());
         for (name, target) in names.iter().zip(targets) {
             assert!(is_legal_component(name), "{format:?}: {name:?}");
-            // A name has 128 characters at most, and an id behind it 64.
+            // A name has at most 128 characters, and a suffix with an id 64.
             assert!(name.len() <= 128 + 1 + 64, "{format:?}: {name}");
-            assert_notice(&target.to_string(), warning.as_deref().unwrap_or_default());
+            assert_diagnostic(&target.to_string(), warning.as_deref().unwrap_or_default());
         }
         let different: HashSet<&String> = names.iter().collect();
         assert_eq!(different.len(), names.len(), "{format:?}: {names:?}");
     }
 }
 
-/// What the engine knows of one container.
+/// The inspection of a container.
 pub fn inspect(bytes: &[u8]) {
     let Ok(response) = serde_json::from_slice::<ContainerInspectResponse>(bytes) else { return };
     let raw: Value = serde_json::from_slice(bytes).unwrap_or_default();
@@ -85,7 +85,7 @@ pub fn inspect(bytes: &[u8]) {
     }
 }
 
-/// The figures of one container: nothing is told that was not asked for, and nothing that the answer does not hold.
+/// The stats of a container: only what was requested, and only values of the response.
 pub fn stats(bytes: &[u8]) {
     let Ok(response) = serde_json::from_slice::<ContainerStatsResponse>(bytes) else { return };
     let raw: Value = serde_json::from_slice(bytes).unwrap_or_default();
@@ -93,7 +93,7 @@ pub fn stats(bytes: &[u8]) {
         Ok(stats) => stats,
         Err(error) => {
             let cause = Cause::Collector(CollectError::Container(error));
-            return assert_notice("api-1 (127.0.0.1:32768)", &cause.to_string());
+            return assert_diagnostic("api-1 (127.0.0.1:32768)", &cause.to_string());
         }
     };
     assert_consistent(&stats);
@@ -116,20 +116,20 @@ pub fn stats(bytes: &[u8]) {
     assert_sum(stats.network.received.bytes, networks.map(|network| network["rx_bytes"].as_u64()));
 }
 
-/// Whether all are objects, as far as they are there. A record can be given as a list too, of its fields in their order, and what is
-/// passed over need not even be text; no engine does either, and nothing is compared then.
+/// Returns whether all values are objects or missing. Serde also accepts a list of the fields of a record, and skipped
+/// values need not be valid text; no engine sends either, so nothing is compared then.
 fn are_objects<'a>(values: impl IntoIterator<Item = &'a Value>) -> bool {
     values.into_iter().all(|value| value.is_object() || value.is_null())
 }
 
-/// Asserts what holds between the figures of one record.
+/// Asserts the relations between the stats of one container.
 pub fn assert_consistent(stats: &Stats) {
     if let Some(used) = stats.memory.used {
         assert!(stats.memory.usage.is_some_and(|usage| used <= usage));
     }
 }
 
-/// Asserts that `sum` is that of `counts`: unknown where there are none, where one is unknown, and where it is too large.
+/// Asserts that `sum` is the sum of `counts`: `None` if there are none, one is missing, or the sum overflows.
 pub fn assert_sum(sum: Option<u64>, counts: impl Iterator<Item = Option<u64>>) {
     let counts: Vec<Option<u64>> = counts.collect();
     let expected = if counts.is_empty() {

@@ -1,15 +1,15 @@
-//! The fuzz target: tries what libFuzzer makes up on the kind of input that `FUZZ_KIND` names. Run by `make fuzz`.
+//! The fuzz target: tries inputs of libFuzzer on the kind that `FUZZ_KIND` names. Run by `make fuzz`.
 #![no_main]
 
 use std::sync::LazyLock;
 
-use foreign::{KINDS, Kind, kind};
+use fuzz::{KINDS, Kind, kind};
 
 static KIND: LazyLock<&Kind> = LazyLock::new(|| {
     let name = std::env::var("FUZZ_KIND").unwrap_or_default();
     kind(&name).unwrap_or_else(|| {
         let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-        panic!("FUZZ_KIND is '{name}', which is none of {}", names.join(", "))
+        panic!("FUZZ_KIND is '{name}' instead of one of {}", names.join(", "))
     })
 });
 
