@@ -844,7 +844,7 @@ fn removed_container_is_one_line() {
         let output = fleet.run("").exits(0);
         assert!(api_stats(&output).contains_key("cpuacct_percentage.user"), "{output}");
         assert_eq!(keys(&stats_of(&output, "bad")), [""; 0], "{output}");
-        insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: docker: bad: it was stopped or removed since the engine listed it");
+        insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: docker: bad: container stopped or removed since the engine listed it");
     });
 }
 

@@ -1,9 +1,9 @@
 //! The layout of `host/src`: no circle between files, and no dependency from a lower layer to a higher one.
 //!
 //! The layers are the rows of the table in `lib.rs`, from the top down. A file or folder can use those of its own row
-//! and of lower rows. An exception is a line `//! Upward: a → b: reason` in `lib.rs`. Dependencies are paths of modules:
-//! those that begin with `crate::`, `super::` or `self::`, and in a folder's `mod.rs` those that begin with a child.
-//! Comments and unit tests do not count.
+//! and of lower rows. An exception is a line `//! Upward: a → b: reason` in `lib.rs`. Dependencies are paths of
+//! modules: those that begin with `crate::`, `super::` or `self::`, and in a folder's `mod.rs` those that begin with a
+//! child. Comments and unit tests do not count.
 //!
 //! A folder's `mod.rs` is a file like any other: a child that uses its `mod.rs` while that uses the child is a circle.
 //! Declaring a child (`mod child;`) and exporting its items (`pub use self::child::…`) are not uses.

@@ -71,7 +71,8 @@ pub fn cloud_config(job: &Job, words: &[OsString], arguments: Vec<String>, own: 
     Ok(CLOUD_CONFIG.lines().fold(String::new(), |text, line| text + &filled(line, &values)))
 }
 
-/// Rejects characters that end a line in YAML 1.1, which cloud-init reads, or are not allowed there. TOML keeps them as they are.
+/// Rejects characters that end a line in YAML 1.1, which cloud-init reads, or are not allowed there. TOML keeps them as
+/// they are.
 fn reject_yaml_breaks(arguments: &[String]) -> Result<(), Error> {
     let is_break =
         |c: char| matches!(c, '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
