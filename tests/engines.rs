@@ -222,9 +222,11 @@ fn container_removed_after_the_list_is_one_line() {
 #[test]
 fn failed_inspection_omits_counters_and_keeps_gauges() {
     let _load = load::timed();
-    for (inspect, cause) in
-        [(None, "no response from the engine after 1s"), (Some(404), "container is gone"), (Some(500), "engine returned HTTP 500 No such container")]
-    {
+    for (inspect, cause) in [
+        (None, "no response from the engine after 1s"),
+        (Some(404), "container is gone"),
+        (Some(500), "engine returned HTTP 500 No such container"),
+    ] {
         let stub_target = StubTarget::serving(stats::body(1, 1));
         let containers = vec![container("api", "127.0.0.1", stub_target.port())];
         let engine = FakeEngine::replying(move |path| match (path.contains("/containers/json"), inspect) {

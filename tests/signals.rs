@@ -117,7 +117,8 @@ fn signal_at_any_moment_leaves_whole_lines_and_a_valid_state() {
             // Printed values are in the state. A target that received a request and is not ready has a line.
             let printed: Vec<_> = programs.iter().map(|program| program.check(&output)).collect();
             let diagnostics: Vec<_> = output.stderr.lines().collect();
-            let word = if signal == Signal::TERM { " when the run received SIGTERM" } else { " when the run received SIGINT" };
+            let word =
+                if signal == Signal::TERM { " when the run received SIGTERM" } else { " when the run received SIGINT" };
             assert!(diagnostics.iter().all(|line| line.ends_with(word)), "{output}");
             assert_eq!(end == 0, printed.contains(&true), "{output}");
             if end != 2 {
