@@ -30,7 +30,7 @@ unit: ## run the unit tests of the host, the SDK and the collectors; needs no en
 	cargo test --lib $(UNITS)
 
 check: tools lint ## check format, lints, documentation, layout, prose, spelling and dependencies
-	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
 	cargo run --quiet -p source-check
 	cargo test --quiet -p source-check
 	scripts/tools.sh

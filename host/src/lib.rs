@@ -20,9 +20,13 @@
 //! | [`contract`] | the check that a file is a collector |
 //! | [`diagnostics`] | everything that goes to stderr |
 //! | [`private_dir`], [`tls`], [`address`], [`moment`], [`mutex`], [`text`], [`env`], [`limits`] | used by all |
+//!
+//! [`env`]: mod@env
 
 // Document everything that other files can use; clippy.toml leaves out what only one file uses.
 #![warn(clippy::missing_docs_in_private_items)]
+// The documentation is for the readers of this code: `make check` builds it with all private items.
+#![allow(rustdoc::private_intra_doc_links)]
 
 mod address;
 mod authors;
