@@ -241,7 +241,7 @@ mod tests {
         let go = [("a/b", "text"), ("a", "text")];
         let error = create("queue", Language::Go, parent.path(), &go).unwrap_err();
         let path = parent.path().join("queue/a");
-        assert_eq!(error.to_string(), format!("{} cannot be written: Is a directory (os error 21)", path.display()));
+        assert_eq!(error.to_string(), format!("cannot write {}: Is a directory (os error 21)", path.display()));
         assert_eq!(below(parent.path()), BTreeSet::new());
     }
 }

@@ -196,14 +196,14 @@ mod tests {
         assert_eq!(text, "> AUTH \\{password}\\r\\n\n> GET /?a=\\{password:url}&b=\\{token}\n");
         let now = Secrets::new([("password", "xyz")].into_iter());
         assert_eq!(unescape("\\{password}, \\{password:url}", &now).unwrap(), b"xyz, xyz");
-        assert_eq!(unescape("\\{token}", &now).unwrap_err(), "'\\{token}' is no secret option of the collector");
+        assert_eq!(unescape("\\{token}", &now).unwrap_err(), "'\\{token}' is not a secret option of the collector");
     }
 
     #[test]
     fn an_escape_that_is_none_is_quoted() {
         for text in ["\\", "\\q", "\\x", "\\x1", "\\xg1", "\\x+1", "\\{password", "\\é"] {
             let why = unescape(text, &secrets()).unwrap_err();
-            assert!(why.starts_with(&format!("'{}", first(text))), "{text}: {why}");
+            assert!(why.starts_with(&format!("invalid escape '{}", first(text))), "{text}: {why}");
         }
     }
 
