@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
+use crate::text::Expected;
+
 /// An IP address or a host name, and a port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Address {
@@ -14,10 +16,10 @@ pub struct Address {
 }
 
 impl FromStr for Address {
-    type Err = String;
+    type Err = Expected;
 
-    fn from_str(text: &str) -> Result<Address, String> {
-        let wrong = || "expected HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080".to_owned();
+    fn from_str(text: &str) -> Result<Address, Expected> {
+        let wrong = || Expected("HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080");
         let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
         let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?;
         let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {

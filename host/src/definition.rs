@@ -29,18 +29,26 @@ impl Prefix {
     }
 }
 
-impl FromStr for Prefix {
-    type Err = String;
+/// A text that is not a prefix of metric names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PrefixError {
+    /// It has `#` or `*`.
+    #[error("wildcards are not allowed: the target's name is inserted automatically")]
+    Wildcard,
+    /// It has other characters, or too many.
+    #[error("expected components of a-z, A-Z, 0-9, - and _, joined by dots, at most {} characters", limits::KEY_LENGTH)]
+    Form,
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Prefix {
+    type Err = PrefixError;
+
+    fn from_str(text: &str) -> Result<Self, PrefixError> {
         if text.contains('#') || text.contains('*') {
-            return Err("wildcards are not allowed: the target's name is inserted automatically".to_owned());
+            return Err(PrefixError::Wildcard);
         }
         if text.len() > limits::KEY_LENGTH || !text.split('.').all(is_component) {
-            return Err(format!(
-                "expected components of a-z, A-Z, 0-9, - and _, joined by dots, at most {} characters",
-                limits::KEY_LENGTH
-            ));
+            return Err(PrefixError::Form);
         }
         Ok(Prefix(text.to_owned()))
     }

@@ -54,11 +54,10 @@ impl From<String> for Foreign {
     }
 }
 
-impl From<Foreign> for String {
-    fn from(text: Foreign) -> String {
-        text.to_string()
-    }
-}
+/// A value of another form than expected. The text completes "expected".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected {0}")]
+pub struct Expected(pub &'static str);
 
 /// Keeps the beginning of a text, as [`Foreign::new`] does.
 pub fn foreign(text: &str) -> Foreign {

@@ -132,7 +132,7 @@ impl Language {
 /// # Errors
 /// If the name is invalid or taken, or the files cannot be written.
 pub fn create(name: &str, language: Language, parent: &Path, go: &[File]) -> Result<String, Error> {
-    check(name).map_err(Error::usage)?;
+    check(name)?;
     let folder = parent.join(name);
     if !parent.is_dir() {
         return Err(Error::usage(format!("no such folder: {}", parent.display())));
@@ -164,17 +164,17 @@ fn fill(text: &str, name: &str) -> String {
 }
 
 /// Checks that a collector, and a package of every language, can have this name.
-fn check(name: &str) -> Result<(), String> {
+fn check(name: &str) -> Result<(), Error> {
     let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let is_word = name.bytes().all(legal) && name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.ends_with('-');
     if is_word && name.len() <= limits::PROJECT_NAME {
         return Ok(());
     }
-    Err(format!(
+    Err(Error::usage(format!(
         "'{}' cannot be a collector's name: expected a-z, 0-9 and -, with a letter first and no - at the end, at most {} characters",
         foreign(name),
         limits::PROJECT_NAME
-    ))
+    )))
 }
 
 fn write(folder: &Path, name: &str, language: Language, go: &[File]) -> Result<(), (String, io::Error)> {

@@ -23,7 +23,7 @@ use crate::pipeline::protocol;
 use crate::pipeline::total::Total;
 use crate::sandbox::{Metric, MetricKind, Period};
 use crate::session::Session;
-use crate::text::escape;
+use crate::text::{Expected, escape};
 
 /// `dashboard` takes all options, and reads no secret: it requests no target.
 pub const SUBCOMMAND: Subcommand = Subcommand { name: "dashboard", unused: &[], reads_secrets: false };
@@ -278,10 +278,10 @@ fn addresses(sections: &[Section<'_>], role: &Role, organization: &str) -> Strin
     text
 }
 
-fn parse_organization(text: &str) -> Result<String, String> {
+fn parse_organization(text: &str) -> Result<String, Expected> {
     let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if text.is_empty() || !text.chars().all(legal) {
-        return Err("expected the organization's name, as in Mackerel's addresses".to_owned());
+        return Err(Expected("the organization's name, as in Mackerel's addresses"));
     }
     Ok(text.to_owned())
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::text::Expected;
+
 /// A service and one of its roles, by Mackerel's rules for both names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
@@ -13,9 +15,9 @@ pub struct Role {
 }
 
 impl FromStr for Role {
-    type Err = String;
+    type Err = Expected;
 
-    fn from_str(text: &str) -> Result<Role, String> {
+    fn from_str(text: &str) -> Result<Role, Expected> {
         let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         let is_name =
             |name: &str| (2..=63).contains(&name.len()) && name.chars().all(legal) && !name.starts_with(['-', '_']);
@@ -23,10 +25,7 @@ impl FromStr for Role {
             Some((service, role)) if is_name(service) && is_name(role) => {
                 Ok(Role { service: service.to_owned(), role: role.to_owned() })
             }
-            _ => {
-                Err("expected SERVICE:ROLE, such as shop:api, each of 2 to 63 characters a-z, A-Z, 0-9, - and _"
-                    .to_owned())
-            }
+            _ => Err(Expected("SERVICE:ROLE, such as shop:api, each of 2 to 63 characters a-z, A-Z, 0-9, - and _")),
         }
     }
 }

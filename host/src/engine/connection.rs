@@ -19,7 +19,7 @@ use tokio::net::{TcpStream, UnixStream};
 use super::tls::{self, Tls, TlsError};
 use crate::address::Address;
 use crate::limits;
-use crate::text::{Foreign, foreign, root_cause};
+use crate::text::{Expected, Foreign, foreign, root_cause};
 
 /// The way to an engine. Each request opens a connection of its own.
 pub struct Connection {
@@ -92,7 +92,7 @@ impl Connection {
         let authority = rest.split('/').next().unwrap_or_default();
         let with_port = || format!("{authority}:{}", if uses_tls { 2376 } else { 2375 });
         let address: Address =
-            authority.parse().or_else(|_| with_port().parse()).map_err(|_: String| UrlError::Form)?;
+            authority.parse().or_else(|_| with_port().parse()).map_err(|_: Expected| UrlError::Form)?;
         let host = HeaderValue::try_from(address.to_string()).map_err(|_| UrlError::Form)?;
         let tls = uses_tls.then(|| Tls::new(&address.host)).transpose()?;
         Ok(Connection { place: Place::Port(address, tls), host })

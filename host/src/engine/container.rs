@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use crate::text::{Foreign, foreign};
 use serde::Deserialize;
 
 /// A container, as the engine lists it.
@@ -105,12 +106,17 @@ struct Listed {
 #[serde(try_from = "String")]
 struct Id(String);
 
-impl TryFrom<String> for Id {
-    type Error = String;
+/// An id of another form.
+#[derive(Debug, thiserror::Error)]
+#[error("container id '{0}' is not 64 hexadecimal digits")]
+struct IdError(Foreign);
 
-    fn try_from(id: String) -> Result<Id, String> {
+impl TryFrom<String> for Id {
+    type Error = IdError;
+
+    fn try_from(id: String) -> Result<Id, IdError> {
         let is_id = id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit());
-        if is_id { Ok(Id(id)) } else { Err(format!("container id '{id}' is not 64 hexadecimal digits")) }
+        if is_id { Ok(Id(id)) } else { Err(IdError(foreign(&id))) }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::pipeline::name::InstanceName;
 use crate::pipeline::select::Pattern;
 use crate::pipeline::total::Total;
 use crate::stats::AllowedSource;
+use crate::text::Expected;
 
 /// The host's options of `run`, as typed. Their doc comments are the help texts.
 #[derive(Debug, Clone, Args)]
@@ -119,10 +120,10 @@ fn format_time(time: Duration) -> String {
     humantime::format_duration(time).to_string()
 }
 
-fn parse_filter(text: &str) -> Result<(String, String), String> {
+fn parse_filter(text: &str) -> Result<(String, String), Expected> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("expected KEY=VALUE, such as name=api or label=app=web".to_owned()),
+        _ => Err(Expected("KEY=VALUE, such as name=api or label=app=web")),
     }
 }
 
@@ -139,16 +140,16 @@ fn parse_time(text: &str) -> Result<Duration, String> {
     Ok(time)
 }
 
-fn parse_size(text: &str) -> Result<ByteSize, String> {
-    let size: ByteSize = text.parse().map_err(|_| "expected a size such as 64MiB".to_owned())?;
+fn parse_size(text: &str) -> Result<ByteSize, Expected> {
+    let size: ByteSize = text.parse().map_err(|_| Expected("a size such as 64MiB"))?;
     if size < ByteSize::mib(1) || size > ByteSize::gib(4) {
-        return Err("expected a size between 1MiB and 4GiB, the range of a WebAssembly memory".to_owned());
+        return Err(Expected("a size between 1MiB and 4GiB, the range of a WebAssembly memory"));
     }
     Ok(size)
 }
 
-fn parse_server_name(text: &str) -> Result<ServerName<'static>, String> {
-    text.to_owned().try_into().map_err(|_| "expected a host name or an IP address".to_owned())
+fn parse_server_name(text: &str) -> Result<ServerName<'static>, Expected> {
+    text.to_owned().try_into().map_err(|_| Expected("a host name or an IP address"))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
 pub use self::collector::CollectorOptions;
 use self::collector::SecretError;
 use self::host::HostFlags;
+use crate::definition::PrefixError;
 use crate::pipeline::collect::Settings;
 use crate::pipeline::find::Discovery;
 use crate::pipeline::name::{Format, InstanceName};
@@ -122,7 +123,7 @@ pub enum Error {
     Secret(#[from] SecretError),
     /// The collector's name cannot be a prefix. `describe` is checked before, so this is a fault of the program.
     #[error("invalid prefix: {0}")]
-    Prefix(String),
+    Prefix(#[source] PrefixError),
 }
 
 impl From<Error> for crate::error::Error {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use crate::limits;
 use crate::pipeline::target::Target;
-use crate::text::foreign;
+use crate::text::{Expected, foreign};
 
 /// `--instance-name`: how targets are named.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,9 +41,9 @@ pub enum Format {
 }
 
 impl FromStr for InstanceName {
-    type Err = String;
+    type Err = Expected;
 
-    fn from_str(text: &str) -> Result<InstanceName, String> {
+    fn from_str(text: &str) -> Result<InstanceName, Expected> {
         let key = |prefix| text.strip_prefix(prefix).filter(|key: &&str| !key.is_empty()).map(str::to_owned);
         let format = match text {
             "port" => Format::Port,
@@ -59,7 +59,7 @@ impl FromStr for InstanceName {
                 (None, Some(key)) => return Ok(InstanceName::Slot(Some(key))),
                 (None, None) => {
                     let all = "port, name, name_id, id, image, image_id, image_name, label:KEY, slot or slot:label:KEY";
-                    return Err(format!("expected {all}"));
+                    return Err(Expected(all));
                 }
             },
         };

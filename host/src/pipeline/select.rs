@@ -9,19 +9,19 @@ use std::str::FromStr;
 
 use crate::definition::Definitions;
 use crate::limits;
-use crate::text::listed;
+use crate::text::{Expected, listed};
 
 /// A pattern of `--select` or `--exclude`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern(String);
 
 impl FromStr for Pattern {
-    type Err = String;
+    type Err = Expected;
 
-    fn from_str(text: &str) -> Result<Pattern, String> {
+    fn from_str(text: &str) -> Result<Pattern, Expected> {
         let legal = |b: u8| b.is_ascii_alphanumeric() || b"-_.*".contains(&b);
         if text.is_empty() || text.len() > 2 * limits::KEY_LENGTH || !text.bytes().all(legal) {
-            return Err("expected GRAPH.METRIC, such as memory.memory_sys, gc.* or *.rss".to_owned());
+            return Err(Expected("GRAPH.METRIC, such as memory.memory_sys, gc.* or *.rss"));
         }
         Ok(Pattern(text.to_owned()))
     }

@@ -203,11 +203,11 @@ impl Collector {
     ///
     /// # Errors
     /// If the call fails or times out.
-    pub async fn graphs(&self, options: &[OptionValue]) -> Result<Result<Vec<Graph>, String>, Failure> {
+    pub async fn graphs(&self, options: &[OptionValue]) -> Result<Result<Vec<Graph>, Foreign>, Failure> {
         let graphs = async |Sandbox { store, plugin }: &mut Sandbox| {
             plugin.mackerel_collector_metrics().call_graphs(store, options).await
         };
-        self.call_without_target(graphs).await
+        Ok(self.call_without_target(graphs).await?.map_err(Foreign::from))
     }
 
     /// Makes a call without a target, in a sandbox of its own and with a fixed timeout.

@@ -108,10 +108,7 @@ impl Component {
     /// If the call fails, the collector rejects the options, or the graphs break the contract.
     pub async fn definitions(&self, options: &[OptionValue]) -> Result<Definitions, CallError> {
         let graphs = self.collector.graphs(options).await.map_err(|failure| self.failed("graphs", failure))?;
-        let graphs = graphs.map_err(|reason| CallError::Options {
-            collector: Foreign::new(&self.name),
-            reason: Foreign::new(&reason),
-        })?;
+        let graphs = graphs.map_err(|reason| CallError::Options { collector: Foreign::new(&self.name), reason })?;
         Definitions::new(graphs).map_err(|error| self.violated("graphs", &error))
     }
 

@@ -1,5 +1,6 @@
 //! A loopback server that stands in for the target of a sandbox.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
@@ -16,6 +17,20 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::address::Address;
 use crate::limits;
 
+/// A server that does not start, or a body that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no free port.
+    #[error("cannot listen on 127.0.0.1: {0}")]
+    Listen(#[source] io::Error),
+    /// The body exceeds a recording.
+    #[error("larger than {:.0}, the limit of a recording", limits::RECORDING.display().iec())]
+    BodyTooLarge,
+    /// The connection broke inside the body.
+    #[error("{0}")]
+    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
 /// The server. It accepts connections until it is finished or dropped.
 pub struct Loopback {
     /// Its address.
@@ -29,13 +44,12 @@ impl Loopback {
     ///
     /// # Errors
     /// If there is no free port.
-    pub async fn start<F>(serve: impl Fn(TcpStream, SocketAddr) -> F + Send + 'static) -> Result<Loopback, String>
+    pub async fn start<F>(serve: impl Fn(TcpStream, SocketAddr) -> F + Send + 'static) -> Result<Loopback, Error>
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let of = |error| format!("cannot listen on {}: {error}", Ipv4Addr::LOCALHOST);
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(of)?;
-        let address = listener.local_addr().map_err(of)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(Error::Listen)?;
+        let address = listener.local_addr().map_err(Error::Listen)?;
         let (stop, mut stopped) = oneshot::channel();
         let work = tokio::spawn(async move {
             let mut connections = JoinSet::new();
@@ -147,18 +161,15 @@ fn begun(stream: TcpStream, begin: Vec<u8>) -> impl AsyncRead + AsyncWrite + Unp
 ///
 /// # Errors
 /// If it is larger, or cannot be read.
-pub async fn whole<B>(body: B) -> Result<Vec<u8>, String>
+pub async fn whole<B>(body: B) -> Result<Vec<u8>, Error>
 where
     B: Body<Data = Bytes, Error = hyper::Error>,
 {
     let limit = usize::try_from(limits::RECORDING.as_u64()).unwrap_or(usize::MAX);
-    let body = Limited::new(body, limit).collect().await.map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            format!("larger than {:.0}, the limit of a recording", limits::RECORDING.display().iec())
-        } else {
-            error.to_string()
-        }
-    })?;
+    let body = Limited::new(body, limit)
+        .collect()
+        .await
+        .map_err(|error| if error.is::<LengthLimitError>() { Error::BodyTooLarge } else { Error::Body(error) })?;
     Ok(body.to_bytes().to_vec())
 }
 

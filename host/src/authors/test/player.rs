@@ -46,7 +46,7 @@ impl Player {
     ///
     /// # Errors
     /// If there is no free port.
-    pub async fn start(recording: &Recording) -> Result<Player, String> {
+    pub async fn start(recording: &Recording) -> Result<Player, loopback::Error> {
         let play = Play {
             exchanges: recording.exchanges.clone(),
             conversations: recording.conversations.clone(),

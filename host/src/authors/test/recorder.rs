@@ -13,6 +13,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderValue};
+use hyper::http::uri::InvalidUri;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -25,6 +26,23 @@ use crate::limits;
 use crate::mutex::lock;
 use crate::sandbox::http::is_connection_header;
 use crate::text::{foreign, root_cause};
+
+/// A request that cannot be recorded.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    /// The body of the request cannot be read.
+    #[error("{0}")]
+    Request(#[source] loopback::Error),
+    /// The path is not a URI.
+    #[error("{asked}: {source}")]
+    Path { asked: String, source: InvalidUri },
+    /// There is no response.
+    #[error("{asked}: incomplete response: {}", root_cause(source))]
+    Response { asked: String, source: hyper::Error },
+    /// The body of the response cannot be read.
+    #[error("{asked}: incomplete response: {source}")]
+    ResponseBody { asked: String, source: loopback::Error },
+}
 
 /// The recorder.
 pub struct Relay {
@@ -47,7 +65,7 @@ impl Relay {
     ///
     /// # Errors
     /// If there is no free port.
-    pub async fn start(target: Address) -> Result<Relay, String> {
+    pub async fn start(target: Address) -> Result<Relay, loopback::Error> {
         let tape = Arc::new(Mutex::new(Tape::default()));
         let keeps = Arc::clone(&tape);
         let loopback = Loopback::start(move |client, here| {
@@ -117,7 +135,7 @@ impl Way {
                 loopback::serve_http(client, begin, async |request| {
                     let open = lock(&open).take();
                     let answer = self.exchange(open, request).await;
-                    answer.map_err(|why| self.problem(why)).ok().flatten()
+                    answer.map_err(|error| self.problem(error.to_string())).ok().flatten()
                 })
                 .await;
             }
@@ -143,19 +161,19 @@ impl Way {
         &self,
         open: Option<TcpStream>,
         request: Request<Incoming>,
-    ) -> Result<Option<Response<Full<Bytes>>>, String> {
+    ) -> Result<Option<Response<Full<Bytes>>>, Error> {
         let place = {
             let mut tape = lock(&self.tape);
             tape.exchanges.push(None);
             tape.exchanges.len() - 1
         };
         let (head, body) = request.into_parts();
-        let question = loopback::whole(body).await?;
+        let question = loopback::whole(body).await.map_err(Error::Request)?;
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         let asked = format!("{} {}", head.method, foreign(&path));
         let mut request = Request::new(Full::new(Bytes::from(question.clone())));
         *request.method_mut() = head.method.clone();
-        *request.uri_mut() = path.parse().map_err(|error| format!("{asked}: {error}"))?;
+        *request.uri_mut() = path.parse().map_err(|source| Error::Path { asked: asked.clone(), source })?;
         for (name, value) in head.headers.iter().filter(|(name, _)| !is_connection_header(name)) {
             let is_here = *name == HOST && value.as_bytes() == self.here.to_string().as_bytes();
             let value = if is_here { HeaderValue::try_from(self.target.to_string()).ok() } else { Some(value.clone()) };
@@ -167,7 +185,7 @@ impl Way {
         }) else {
             return Ok(None);
         };
-        let unanswered = |error: hyper::Error| format!("{asked}: incomplete response: {}", root_cause(&error));
+        let unanswered = |source| Error::Response { asked: asked.clone(), source };
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(limits::HTTP_HEAD)
             .handshake(TokioIo::new(stream))
@@ -179,10 +197,9 @@ impl Way {
         let status = answer.status();
         let fields = answer.headers().iter().filter(|(name, _)| !is_connection_header(name));
         let headers: Vec<_> = fields.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
-        let body =
-            loopback::whole(answer.into_body()).await.map_err(|why| format!("{asked}: incomplete response: {why}"));
+        let body = loopback::whole(answer.into_body()).await;
         connection.abort();
-        let body = body?;
+        let body = body.map_err(|source| Error::ResponseBody { asked, source })?;
         let exchange = Exchange {
             method: head.method.to_string(),
             path,

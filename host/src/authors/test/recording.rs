@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,7 @@ use crate::engine;
 use crate::limits;
 use crate::pipeline::target::Target;
 use crate::sandbox::container::{Error as ContainerError, Source, State, Stats};
+use crate::text::{Foreign, foreign};
 
 /// The version of the format that is written, and the latest that is read.
 const FORMAT: u64 = 1;
@@ -107,6 +108,89 @@ impl Head {
     /// Returns true if the target was a container.
     pub fn has_container(&self) -> bool {
         self.container.is_some()
+    }
+}
+
+/// A recording that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A fault of a file or folder.
+    #[error("{}: {fault}", path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// The fault.
+        #[source]
+        fault: Fault,
+    },
+    /// A fault of one line.
+    #[error("{}:{line}: {fault}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The number of the line, from 1.
+        line: usize,
+        /// The fault.
+        #[source]
+        fault: LineFault,
+    },
+}
+
+/// A fault of a file or folder of a recording.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The system refuses to read it.
+    #[error("cannot be read: {0}")]
+    Read(#[source] io::Error),
+    /// The system refuses to write it.
+    #[error("cannot be written: {0}")]
+    Write(#[source] io::Error),
+    /// It is not JSON of the expected form.
+    #[error("cannot be read: {0}")]
+    Json(#[source] serde_json::Error),
+    /// The folder has other files.
+    #[error("has files that are not a recording: name a new folder, or one that --record made")]
+    Occupied,
+    /// The folder has no head.
+    #[error("not a recording: {HEAD} is missing; --record makes one")]
+    Missing,
+    /// A later version made it.
+    #[error("the recording has format {0}, and this program reads format {FORMAT}: a newer one made it")]
+    Newer(u64),
+    /// The format has no number, or one that never existed.
+    #[error("its \"format\" is not {FORMAT}")]
+    Format,
+    /// The folder has too many conversations.
+    #[error("{0} conversations, limit {limit}", limit = limits::RECORDED)]
+    TooMany(usize),
+    /// A field that this program does not know.
+    #[error("unknown field \"{0}\"")]
+    UnknownField(Foreign),
+    /// All files together are too large.
+    #[error("the recording exceeds {:.0} (fixed limit)", limits::RECORDING.display().iec())]
+    TooLarge,
+}
+
+/// A fault of one line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LineFault {
+    /// It has another form.
+    #[error("{0}")]
+    Form(&'static str),
+    /// An escape in it cannot be read.
+    #[error(transparent)]
+    Escape(#[from] text::EscapeError),
+}
+
+impl Error {
+    fn of(path: &Path, fault: Fault) -> Error {
+        Error::File { path: path.to_owned(), fault }
+    }
+}
+
+impl From<&'static str> for LineFault {
+    fn from(form: &'static str) -> LineFault {
+        LineFault::Form(form)
     }
 }
 
@@ -214,19 +298,15 @@ fn json(value: &impl Serialize) -> String {
 ///
 /// # Errors
 /// If it has other files.
-pub fn check_place(folder: &Path) -> Result<(), String> {
-    let of = |error| format!("{}: cannot be read: {error}", folder.display());
+pub fn check_place(folder: &Path) -> Result<(), Error> {
     let mut entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(of)?,
+        entries => entries.map_err(|error| Error::of(folder, Fault::Read(error)))?,
     };
     if entries.next().is_none() || folder.join(HEAD).exists() {
         return Ok(());
     }
-    Err(format!(
-        "{}: has files that are not a recording: name a new folder, or one that --record made",
-        folder.display()
-    ))
+    Err(Error::of(folder, Fault::Occupied))
 }
 
 /// Writes a recording into `folder`, and replaces an existing one. The folder is not a recording until all files are
@@ -234,10 +314,10 @@ pub fn check_place(folder: &Path) -> Result<(), String> {
 ///
 /// # Errors
 /// If a file cannot be written.
-pub fn write(folder: &Path, head: &Head, recording: &Recording, secrets: &Secrets) -> Result<(), String> {
+pub fn write(folder: &Path, head: &Head, recording: &Recording, secrets: &Secrets) -> Result<(), Error> {
     let of = |path: &Path| {
-        let path = path.display().to_string();
-        move |error: std::io::Error| format!("{path}: cannot be written: {error}")
+        let path = path.to_owned();
+        move |error| Error::File { path, fault: Fault::Write(error) }
     };
     fs::create_dir_all(folder).map_err(of(folder))?;
     let mut old = vec![folder.join(HEAD), folder.join(CALLS)];
@@ -263,8 +343,8 @@ pub fn write(folder: &Path, head: &Head, recording: &Recording, secrets: &Secret
 }
 
 /// Lists the files of conversations in `folder`, by name.
-fn conversations(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    let of = |error| format!("{}: cannot be read: {error}", folder.display());
+fn conversations(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let of = |error| Error::of(folder, Fault::Read(error));
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(of)? {
         let entry = entry.map_err(of)?;
@@ -280,20 +360,16 @@ fn conversations(folder: &Path) -> Result<Vec<PathBuf>, String> {
 ///
 /// # Errors
 /// If there is none that this program reads.
-pub fn read_head(folder: &Path) -> Result<Head, String> {
+pub fn read_head(folder: &Path) -> Result<Head, Error> {
     let path = folder.join(HEAD);
     let mut room = limits::RECORDING.as_u64();
-    let none = || format!("{}: not a recording: {HEAD} is missing; --record makes one", folder.display());
-    let text = read_file(&path, &mut room)?.ok_or_else(none)?;
-    let wrong = |why: String| format!("{}: {why}", path.display());
-    let unreadable = |error: serde_json::Error| wrong(format!("cannot be read: {error}"));
+    let text = read_file(&path, &mut room)?.ok_or_else(|| Error::of(folder, Fault::Missing))?;
+    let unreadable = |error| Error::of(&path, Fault::Json(error));
     let any: serde_json::Value = serde_json::from_str(&text).map_err(unreadable)?;
     match any["format"].as_u64() {
         Some(FORMAT) => serde_json::from_str(&text).map_err(unreadable),
-        Some(later) if later > FORMAT => Err(wrong(format!(
-            "the recording has format {later}, and this program reads format {FORMAT}: a newer one made it"
-        ))),
-        _ => Err(wrong(format!("its \"format\" is not {FORMAT}"))),
+        Some(later) if later > FORMAT => Err(Error::of(&path, Fault::Newer(later))),
+        _ => Err(Error::of(&path, Fault::Format)),
     }
 }
 
@@ -301,16 +377,16 @@ pub fn read_head(folder: &Path) -> Result<Head, String> {
 ///
 /// # Errors
 /// If a file cannot be read, with its line.
-pub fn read(folder: &Path, secrets: &Secrets) -> Result<Recording, String> {
+pub fn read(folder: &Path, secrets: &Secrets) -> Result<Recording, Error> {
     let mut recording = Recording::default();
     let mut room = limits::RECORDING.as_u64();
     let paths = conversations(folder)?;
     if paths.len() > limits::RECORDED {
-        return Err(format!("{}: {} conversations, limit {}", folder.display(), paths.len(), limits::RECORDED));
+        return Err(Error::of(folder, Fault::TooMany(paths.len())));
     }
     for path in paths {
         let Some(text) = read_file(&path, &mut room)? else { continue };
-        let at = |(line, why): (usize, String)| format!("{}:{line}: {why}", path.display());
+        let at = |(line, fault)| Error::Line { path: path.clone(), line, fault };
         if path.extension().is_some_and(|kind| kind == "http") {
             recording.exchanges.push(Exchange::read(&text, secrets).map_err(at)?);
         } else {
@@ -319,12 +395,12 @@ pub fn read(folder: &Path, secrets: &Secrets) -> Result<Recording, String> {
     }
     let path = folder.join(CALLS);
     if let Some(text) = read_file(&path, &mut room)? {
-        let wrong = |error: serde_json::Error| format!("{}: cannot be read: {error}", path.display());
+        let wrong = |error| Error::of(&path, Fault::Json(error));
         recording.calls = serde_json::from_str(&text).map_err(wrong)?;
         let given: serde_json::Value = serde_json::from_str(&text).map_err(wrong)?;
         let known = serde_json::to_value(&recording.calls).map_err(wrong)?;
         if let Some(field) = unknown(&given, &known) {
-            return Err(format!("{}: unknown field \"{field}\"", path.display()));
+            return Err(Error::of(&path, Fault::UnknownField(foreign(field))));
         }
     }
     Ok(recording)
@@ -344,22 +420,20 @@ fn unknown<'a>(given: &'a serde_json::Value, known: &serde_json::Value) -> Optio
 }
 
 /// Reads a file, `None` if it does not exist, and reduces `room` by its size.
-fn read_file(path: &Path, room: &mut u64) -> Result<Option<String>, String> {
-    let of = |error| format!("{}: cannot be read: {error}", path.display());
+fn read_file(path: &Path, room: &mut u64) -> Result<Option<String>, Error> {
+    let of = |error| Error::of(path, Fault::Read(error));
     let file = match fs::File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file.map_err(of)?,
     };
     let mut text = String::new();
     let length = file.take(*room + 1).read_to_string(&mut text).map_err(of)?;
-    *room = room.checked_sub(length as u64).ok_or_else(|| {
-        format!("{}: the recording exceeds {:.0} (fixed limit)", path.display(), limits::RECORDING.display().iec())
-    })?;
+    *room = room.checked_sub(length as u64).ok_or_else(|| Error::of(path, Fault::TooLarge))?;
     Ok(Some(text))
 }
 
-/// An error with its line.
-type Wrong = (usize, String);
+/// A fault with its line.
+type Wrong = (usize, LineFault);
 
 /// The lines of a file, numbered from 1.
 struct Lines<'a> {
@@ -383,8 +457,8 @@ impl<'a> Lines<'a> {
     }
 
     /// Makes an error about the last line.
-    fn wrong(&self, why: impl Into<String>) -> Wrong {
-        (self.number.max(1), why.into())
+    fn wrong(&self, fault: impl Into<LineFault>) -> Wrong {
+        (self.number.max(1), fault.into())
     }
 }
 
@@ -459,7 +533,7 @@ impl Exchange {
     }
 }
 
-/// The last line of a conversation that the target ended.
+/// The last line of a conversation that the target ended. The faults of lines quote it.
 const CLOSED: &str = "closed by the target";
 
 impl Conversation {
@@ -480,7 +554,7 @@ impl Conversation {
         let mut conversation = Conversation::default();
         while let Some(line) = lines.next() {
             if conversation.closed {
-                return Err(lines.wrong(format!("nothing can follow '{CLOSED}'")));
+                return Err(lines.wrong("nothing can follow 'closed by the target'"));
             }
             let bytes = |text: &str| text::unescape(text, secrets).map_err(|why| lines.wrong(why));
             match (said(line, '>'), said(line, '<')) {
@@ -488,7 +562,7 @@ impl Conversation {
                 (None, Some(received)) => conversation.received(&bytes(received)?),
                 (None, None) if line == CLOSED => conversation.closed = true,
                 (None, None) => {
-                    return Err(lines.wrong(format!("expected '> ' or '< ' and data, or '{CLOSED}'")));
+                    return Err(lines.wrong("expected '> ' or '< ' and data, or 'closed by the target'"));
                 }
             }
         }

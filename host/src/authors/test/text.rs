@@ -122,17 +122,27 @@ fn escape_plain(bytes: &[u8], text: &mut String) {
     }
 }
 
+/// An escape that [`unescape`] cannot read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EscapeError {
+    /// It has another form. The text is its beginning, after the backslash.
+    #[error("invalid escape '\\{0}': expected \\n, \\r, \\t, \\\\, \\xNN or \\{{OPTION}}")]
+    Form(String),
+    /// It names an option that is not a secret of the collector.
+    #[error("'\\{{{0}}}' is not a secret option of the collector")]
+    NotSecret(String),
+}
+
 /// Parses text of [`escape`].
 ///
 /// # Errors
 /// If an escape is wrong.
-pub fn unescape(text: &str, secrets: &Secrets) -> Result<Vec<u8>, String> {
+pub fn unescape(text: &str, secrets: &Secrets) -> Result<Vec<u8>, EscapeError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((plain, escape)) = rest.split_once('\\') {
         bytes.extend_from_slice(plain.as_bytes());
-        let wrong =
-            || format!("invalid escape '\\{}': expected \\n, \\r, \\t, \\\\, \\xNN or \\{{OPTION}}", first(escape));
+        let wrong = || EscapeError::Form(first(escape));
         let kind = escape.chars().next().ok_or_else(wrong)?;
         rest = &escape[kind.len_utf8()..];
         match kind {
@@ -149,7 +159,7 @@ pub fn unescape(text: &str, secrets: &Secrets) -> Result<Vec<u8>, String> {
             '{' => {
                 let (name, after) = rest.split_once('}').ok_or_else(wrong)?;
                 let value = secrets.value(name);
-                let value = value.ok_or_else(|| format!("'\\{{{name}}}' is not a secret option of the collector"))?;
+                let value = value.ok_or_else(|| EscapeError::NotSecret(name.to_owned()))?;
                 bytes.extend_from_slice(value.as_bytes());
                 rest = after;
             }
@@ -196,13 +206,16 @@ mod tests {
         assert_eq!(text, "> AUTH \\{password}\\r\\n\n> GET /?a=\\{password:url}&b=\\{token}\n");
         let now = Secrets::new([("password", "xyz")].into_iter());
         assert_eq!(unescape("\\{password}, \\{password:url}", &now).unwrap(), b"xyz, xyz");
-        assert_eq!(unescape("\\{token}", &now).unwrap_err(), "'\\{token}' is not a secret option of the collector");
+        assert_eq!(
+            unescape("\\{token}", &now).unwrap_err().to_string(),
+            "'\\{token}' is not a secret option of the collector"
+        );
     }
 
     #[test]
     fn an_escape_that_is_none_is_quoted() {
         for text in ["\\", "\\q", "\\x", "\\x1", "\\xg1", "\\x+1", "\\{password", "\\é"] {
-            let why = unescape(text, &secrets()).unwrap_err();
+            let why = unescape(text, &secrets()).unwrap_err().to_string();
             assert!(why.starts_with(&format!("invalid escape '{}", first(text))), "{text}: {why}");
         }
     }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::commands::role::Role;
 use crate::options::Subcommand;
-use crate::text::is_name;
+use crate::text::{Expected, is_name};
 
 /// `conf` takes all options, and reads no secret: the instance has it, not this machine.
 pub const SUBCOMMAND: Subcommand = Subcommand { name: "conf", unused: &[], reads_secrets: false };
@@ -41,19 +41,19 @@ pub struct ConfOptions {
     pub secrets_from: Vec<String>,
 }
 
-fn parse_cluster(text: &str) -> Result<String, String> {
+fn parse_cluster(text: &str) -> Result<String, Expected> {
     if text.len() > 255 || !is_name(text) {
-        return Err("expected a cluster name of a-z, A-Z, 0-9, - and _".to_owned());
+        return Err(Expected("a cluster name of a-z, A-Z, 0-9, - and _"));
     }
     Ok(text.to_owned())
 }
 
-fn parse_url(text: &str) -> Result<String, String> {
+fn parse_url(text: &str) -> Result<String, Expected> {
     let legal = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&()*+,;=%".contains(&b);
     let is_known =
         ["https://", "s3://"].iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
     if !is_known || !text.bytes().all(legal) {
-        return Err("expected https://… or s3://BUCKET/KEY".to_owned());
+        return Err(Expected("https://… or s3://BUCKET/KEY"));
     }
     Ok(text.to_owned())
 }

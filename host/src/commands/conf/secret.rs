@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::error::Error;
+use crate::text::Expected;
 
 /// The reference of a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,9 +18,9 @@ pub enum Reference {
 }
 
 impl FromStr for Reference {
-    type Err = String;
+    type Err = Expected;
 
-    fn from_str(text: &str) -> Result<Reference, String> {
+    fn from_str(text: &str) -> Result<Reference, Expected> {
         // References are written into a shell's quotes.
         let is_plain = |name: &str| {
             !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_.:@+=-".contains(&b))
@@ -29,14 +30,14 @@ impl FromStr for Reference {
                 "ssm" => Ok(Reference::Ssm(name.to_owned())),
                 "secretsmanager" => Ok(Reference::SecretsManager(name.to_owned())),
                 "file" if name.starts_with('/') => Ok(Reference::File(name.to_owned())),
-                _ => Err(FORMS.to_owned()),
+                _ => Err(FORMS),
             },
-            _ => Err(FORMS.to_owned()),
+            _ => Err(FORMS),
         }
     }
 }
 
-const FORMS: &str = "expected ssm:PARAMETER, secretsmanager:SECRET or file:/PATH, never the secret itself";
+const FORMS: Expected = Expected("ssm:PARAMETER, secretsmanager:SECRET or file:/PATH, never the secret itself");
 
 impl Reference {
     /// Returns the command that prints the secret.
