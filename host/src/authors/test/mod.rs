@@ -18,6 +18,7 @@ pub mod recorder;
 pub mod recording;
 pub mod stats;
 pub mod text;
+pub mod transcript;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};

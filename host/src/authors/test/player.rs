@@ -15,7 +15,8 @@ use tokio::net::TcpStream;
 
 use super::loopback::{self, Loopback, Protocol};
 use super::played::Played;
-use super::recording::{self, Conversation, Exchange, Recording, Turn};
+use super::recording::{self, Recording};
+use super::transcript::{Conversation, Exchange, Turn};
 use crate::address::Address;
 use crate::mutex::lock;
 use crate::sandbox::http::is_connection_header;

@@ -20,7 +20,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::loopback::{self, Loopback, Protocol};
-use super::recording::{Conversation, Exchange};
+use super::transcript::{Conversation, Exchange};
 use crate::address::Address;
 use crate::limits;
 use crate::mutex::lock;
