@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# engine.sh start|stop DIR: a private Docker engine, for tests and demos on a machine where none is running.
+# engine.sh start DIR | stop DIR | install: a private Docker engine, for tests and demos on a machine without one.
 #
-# start DIR   starts dockerd with all that it keeps under DIR, and waits until it answers at unix://DIR/docker.sock stop
-# DIR    ends exactly that dockerd, and removes DIR and what else it left install     installs Debian's docker.io where
-# there is no dockerd, and its podman, redis-server, docker-registry and shellcheck,
-#               which some tests want, where there are none
+#   start DIR  starts dockerd with all its files under DIR, and waits until it responds at unix://DIR/docker.sock
+#   stop DIR   ends that dockerd, and removes DIR and everything else that it created
+#   install    installs Debian's docker.io, podman, runc, redis-server, docker-registry and shellcheck, if missing
 #
-# It lives beside any other engine: it has a bridge of its own, in a range that RFC 2544 keeps for benchmarks, and it
-# leaves the firewall and the routing of the machine alone. So its containers reach nothing outside, and their published
-# ports answer on the machine itself, through docker-proxy, which is all that is needed here. All of it needs root.
+# It can run beside another engine: it has its own bridge, in a range that RFC 2544 reserves for benchmarks, and does not
+# change the firewall or the routing. Its containers therefore reach nothing outside, and their published ports respond
+# on this machine only, through docker-proxy, which is enough here. Everything needs root.
 set -euo pipefail
 
 say() { echo "engine: $*"; }
@@ -20,7 +19,7 @@ start() {
   mkdir -p "$1"
   local dir bridge subnet
   dir=$(cd "$1" && pwd)
-  [ ! -e "$dir/pid" ] || die "there is an engine in $dir already"
+  [ ! -e "$dir/pid" ] || die "an engine already exists in $dir"
   subnet=$(free_subnet)
   bridge=mpw-${subnet//./-}
   ip link add "$bridge" type bridge
@@ -28,7 +27,7 @@ start() {
   ip address add "$subnet.1/24" dev "$bridge"
   ip link set "$bridge" up
 
-  # A configuration of its own keeps out that of the machine's engine.
+  # With its own configuration file, dockerd does not read that of the machine's engine.
   cat > "$dir/daemon.json" <<END
 {
   "data-root": "$dir/data", "exec-root": "$dir/exec", "pidfile": "$dir/pid", "hosts": ["unix://$dir/docker.sock"],
@@ -36,12 +35,12 @@ start() {
 }
 END
   : > "$dir/log"
-  # A session of its own keeps Ctrl-C on the terminal away: who started it ends it with `stop`.
+  # In its own session it does not receive Ctrl-C from the terminal. The caller ends it with `stop`.
   setsid dockerd --config-file "$dir/daemon.json" < /dev/null > "$dir/log" 2>&1 &
   for _ in {1..600}; do
-    # The socket is there before anyone answers on it: the log tells.
+    # The socket exists before dockerd accepts requests; the log line comes after.
     if grep -q "API listen on $dir/docker.sock" "$dir/log"; then
-      say "a private Docker engine answers at unix://$dir/docker.sock"
+      say "a private Docker engine responds at unix://$dir/docker.sock"
       return
     fi
     kill -0 $! 2>/dev/null || break
@@ -49,7 +48,7 @@ END
   done
   tail -n 20 "$dir/log" >&2
   stop "$dir"
-  die "dockerd does not start; the end of its log is above"
+  die "dockerd failed to start; the end of its log is above"
 }
 
 stop() {
@@ -57,20 +56,20 @@ stop() {
   local dir pid mounted bridge
   dir=$(cd "$1" && pwd)
   pid=$(cat "$dir/pid" 2>/dev/null || true)
-  # A pid may be another's by now.
+  # The pid can belong to another process by now.
   if [ -n "$pid" ] && grep -qF "$dir/daemon.json" "/proc/$pid/cmdline" 2>/dev/null; then
     kill "$pid"
     for _ in {1..300}; do
       kill -0 "$pid" 2>/dev/null || break
       sleep 0.1
     done
-    ! kill -0 "$pid" 2>/dev/null || die "dockerd (pid $pid) has not ended within 30 s; $dir is left as it is"
+    ! kill -0 "$pid" 2>/dev/null || die "dockerd (pid $pid) did not end within 30 s; $dir is kept"
   fi
-  # Network namespaces and layers that dockerd left mounted, the innermost first.
+  # Network namespaces and layers that are still mounted, the innermost first.
   while read -r mounted; do
     umount "$mounted"
   done < <(awk -v dir="$dir/" 'index($5, dir) == 1 {print $5}' /proc/self/mountinfo | sort -r)
-  # Its bridge, and those of networks that were made in it and not removed, as its database names them.
+  # Its bridge, and those of networks that were not removed; their names are in its database.
   while read -r bridge; do
     if [ -e "/sys/class/net/$bridge" ]; then ip link delete "$bridge"; fi
   done < <(grep -aohE '^mpw-.*|br-[0-9a-f]{12}' "$dir/bridge" "$dir/data/network/files/local-kv.db" 2>/dev/null)
@@ -85,14 +84,14 @@ free_subnet() {
     local subnet=198.$((18 + number / 256)).$((number % 256))
     if [[ $used != *" $subnet."* ]]; then echo $subnet; return; fi
   done
-  die "198.18.0.0/15 is used up: are there bridges of engines long gone?"
+  die "no free subnet in 198.18.0.0/15: remove bridges of engines that no longer run (ip link delete mpw-…)"
 }
 
 install() {
   local missing=()
   command -v dockerd >/dev/null || missing+=(docker.io iproute2)
   command -v podman >/dev/null || missing+=(podman containernetworking-plugins)
-  # Beside Docker, and for Podman if the machine has version 1 of the control groups, which crun refuses.
+  # Podman needs it on machines with cgroups v1, which crun refuses.
   command -v runc >/dev/null || missing+=(runc)
   command -v redis-server >/dev/null || missing+=(redis-server)
   command -v docker-registry >/dev/null || missing+=(docker-registry)
