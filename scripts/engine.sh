@@ -5,9 +5,9 @@
 #   stop DIR   ends that dockerd, and removes DIR and everything else that it created
 #   install    installs Debian's docker.io, podman, runc, redis-server, docker-registry and shellcheck, if missing
 #
-# It can run beside another engine: it has its own bridge, in a range that RFC 2544 reserves for benchmarks, and does not
-# change the firewall or the routing. Its containers therefore reach nothing outside, and their published ports respond
-# on this machine only, through docker-proxy, which is enough here. Everything needs root.
+# It can run beside another engine: it has its own bridge, in a range that RFC 2544 reserves for benchmarks, and does
+# not change the firewall or the routing. Its containers therefore reach nothing outside, and their published ports
+# respond on this machine only, through docker-proxy, which is enough here. Everything needs root.
 set -euo pipefail
 
 say() { echo "engine: $*"; }
