@@ -17,6 +17,7 @@ mod usage;
 // Engines and containers
 mod containers;
 mod engines;
+mod left_out;
 mod podman;
 mod ports;
 mod soak;

@@ -1,7 +1,7 @@
 //! The host's own flags: what was typed, and the parsers of single values.
 
-// The doc comments of flags are their help texts, and no Markdown.
-#![allow(clippy::doc_markdown)]
+// The doc comments of flags are their help texts, not Markdown. A flag without a value is a bool.
+#![allow(clippy::doc_markdown, clippy::struct_excessive_bools)]
 
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::definition::Prefix;
 use crate::limits;
 use crate::pipeline::name::InstanceName;
 use crate::pipeline::select::Pattern;
+use crate::pipeline::skip::Skip;
 use crate::pipeline::total::Total;
 use crate::stats::AllowedSource;
 use crate::text::Expected;
@@ -26,12 +27,20 @@ pub(super) struct HostFlags {
     #[arg(long = "filter", value_name = "KEY=VALUE", value_parser = parse_filter)]
     pub(super) filters: Vec<(String, String)>,
 
+    /// Leave out containers that match, with the syntax of --filter: name=, label= or image=; repeatable
+    #[arg(long = "skip", value_name = "KEY=VALUE")]
+    pub(super) skips: Vec<Skip>,
+
+    /// Include containers that an orchestrator starts for itself, such as pause containers and the ECS agent
+    #[arg(long)]
+    pub(super) include_infrastructure: bool,
+
     /// The containers' port [default: the only published TCP port]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) container_port: Option<u16>,
 
     /// A fixed endpoint instead of containers; repeatable; needs no Docker
-    #[arg(long = "target", value_name = "HOST:PORT", conflicts_with_all = ["filters", "container_port", "docker_host", "stats_source"])]
+    #[arg(long = "target", value_name = "HOST:PORT", conflicts_with_all = ["filters", "skips", "include_infrastructure", "container_port", "docker_host", "stats_source"])]
     pub(super) targets: Vec<Address>,
 
     /// The container engine: unix:///PATH or tcp://HOST:PORT [default: $DOCKER_HOST, else unix:///var/run/docker.sock]

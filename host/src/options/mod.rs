@@ -193,6 +193,8 @@ impl Options {
             discovery: Discovery {
                 fixed: flags.targets,
                 filters: flags.filters,
+                skips: flags.skips,
+                include_infrastructure: flags.include_infrastructure,
                 container_port: flags.container_port,
                 engine: flags.docker_host,
             },
@@ -228,7 +230,7 @@ impl Options {
     pub fn identity(&self, component: Option<&str>) -> Vec<String> {
         // Exhaustive, so that a new option is either part of the key or left out on purpose.
         let Options {
-            discovery: Discovery { fixed, filters, container_port, engine },
+            discovery: Discovery { fixed, filters, skips, include_infrastructure, container_port, engine },
             settings: Settings { timeout: _, stats_source: _, tls_server_name: _ },
             output: Output { prefix, selection: Selection { select, exclude }, totals, each_target, targets_graph: _ },
             instance_name,
@@ -241,6 +243,8 @@ impl Options {
         let mut identity = vec![format!("prefix={prefix}")];
         identity.extend(component.map(|file| format!("file={file}")));
         identity.extend(filters.iter().map(|(key, value)| format!("filter={key}={value}")));
+        identity.extend(skips.iter().map(|skip| format!("skip={skip}")));
+        identity.extend(include_infrastructure.then(|| "include-infrastructure".to_owned()));
         identity.extend(container_port.map(|port| format!("container-port={port}")));
         identity.extend(fixed.iter().map(|target| format!("target={target}")));
         identity.extend(engine.iter().map(|url| format!("docker-host={url}")));

@@ -5,6 +5,8 @@ use std::collections::{BTreeSet, HashSet};
 use crate::address::Address;
 use crate::diagnostics::Diagnostics;
 use crate::engine::{self, Container, Engine};
+use crate::pipeline::infrastructure;
+use crate::pipeline::skip::Skip;
 use crate::pipeline::target::{self, SkipReason, Target};
 use crate::sandbox::Scope;
 use crate::stop::Stop;
@@ -16,6 +18,10 @@ pub struct Discovery {
     pub fixed: Vec<Address>,
     /// The engine's filters, as keys and values.
     pub filters: Vec<(String, String)>,
+    /// The containers to leave out.
+    pub skips: Vec<Skip>,
+    /// True to take the containers of orchestrators too.
+    pub include_infrastructure: bool,
     /// The port within the containers, or `None` for the only published one.
     pub container_port: Option<u16>,
     /// The engine's URL, or `None` for the environment's or the default.
@@ -55,7 +61,11 @@ impl Discovery {
         let (engine, containers) = Engine::list(self.engine.as_deref(), &self.filters, stop).await?;
         let engine_host = engine.host();
         for container in containers {
-            match target::choose(&container, scope, self.container_port, &engine_host) {
+            let chosen = match self.left_out(&container) {
+                Some(reason) => Err(reason),
+                None => target::choose(&container, scope, self.container_port, &engine_host),
+            };
+            match chosen {
                 Ok(target) => found.targets.push(target),
                 Err(reason) => found.skipped.push(Skipped { container, reason }),
             }
@@ -65,6 +75,14 @@ impl Discovery {
         found.targets.sort_by_cached_key(Target::to_string);
         found.skipped.sort_by(|a, b| a.container.name.cmp(&b.container.name));
         Ok(found)
+    }
+
+    /// Returns the reason for which a container is left out, whatever its state and ports.
+    fn left_out(&self, container: &Container) -> Option<SkipReason> {
+        if let Some(skip) = self.skips.iter().find(|skip| skip.matches(container)) {
+            return Some(SkipReason::Skipped(skip.to_string().into()));
+        }
+        infrastructure::kind_of(container).filter(|_| !self.include_infrastructure).map(SkipReason::Infrastructure)
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod collect;
 pub mod find;
+pub mod infrastructure;
 pub mod ledger;
 pub mod name;
 pub mod output;
@@ -12,6 +13,7 @@ pub mod protocol;
 pub mod rate;
 pub mod select;
 pub mod series;
+pub mod skip;
 pub mod slot;
 pub mod state;
 pub mod target;

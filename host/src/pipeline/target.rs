@@ -1,6 +1,8 @@
 //! Targets: the address of a container that is requested, decided from the engine's list alone.
 //!
 //! The rules, in this order:
+//! - A container that the operator leaves out, or of an orchestrator's own, is not a target (see
+//!   [`find`](super::find)).
 //! - A container that is not running (paused, restarting) is not a target.
 //! - `--container-port` names the port. Without it the container must publish exactly one TCP port.
 //! - A published port is dialled at its bind address: `127.0.0.1` for `0.0.0.0`, `::1` for `::`. The IPv4 and IPv6
@@ -17,6 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::address::Address;
 use crate::engine::{Container, EngineHost, Lifecycle, Port};
+use crate::pipeline::infrastructure::Infrastructure;
 use crate::sandbox::Scope;
 use crate::text::Foreign;
 
@@ -65,6 +68,12 @@ impl fmt::Display for Target {
 /// The reason for which a container is not a target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SkipReason {
+    /// The operator leaves it out.
+    #[error("matches --skip {0}")]
+    Skipped(Foreign),
+    /// An orchestrator started it for itself.
+    #[error("{0}, not an application (--include-infrastructure)")]
+    Infrastructure(Infrastructure),
     /// Its processes do not run.
     #[error("not running ({0})")]
     NotRunning(Foreign),

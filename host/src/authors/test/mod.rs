@@ -85,7 +85,7 @@ pub struct TestOptions {
     pub record: Option<std::path::PathBuf>,
 
     /// Replay this recording instead of a target; needs neither Docker nor the target
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["record", "filters", "container_port", "targets", "docker_host", "stats_source", "tls_server_name"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["record", "filters", "skips", "include_infrastructure", "container_port", "targets", "docker_host", "stats_source", "tls_server_name"])]
     pub replay: Option<std::path::PathBuf>,
 }
 
