@@ -64,8 +64,8 @@ fn image_name(image: &str) -> &str {
     name.split(':').next().unwrap_or_default()
 }
 
-/// Podman names a pod's own container `PODID-infra`, with the first 12 digits of the pod's id. Newer versions give it no
-/// image.
+/// Podman names a pod's own container `PODID-infra`, with the first 12 digits of the pod's id. Newer versions give it
+/// no image.
 fn is_podman_infra(container: &Container) -> bool {
     let id = container.name.strip_suffix("-infra");
     container.image.is_empty() && id.is_some_and(|id| id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit()))
