@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use scenarios::agent::{Agent, Output, component};
 use scenarios::attack::{lines, one_line, targets};
@@ -39,6 +40,9 @@ fn component_file_prints_the_values_of_the_built_in() {
     let [built_in, from_file] = [Agent::without_engine(), Agent::without_engine()];
     assert_eq!(run(&from_file, &file), run(&built_in, "gostats"));
     stub_target.serve(stats::body(2 * MINUTE, 14));
+    for agent in [&from_file, &built_in] {
+        agent.let_pass(Duration::from_nanos(MINUTE));
+    }
     let second = run(&from_file, &file);
     assert_eq!(second, run(&built_in, "gostats"));
     assert_eq!(second.0.len(), 15);
