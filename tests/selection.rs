@@ -1,6 +1,7 @@
 //! `--select` and `--exclude`: defined and printed metrics are the same.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use scenarios::agent::{Agent, Output};

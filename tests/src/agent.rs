@@ -99,6 +99,10 @@ impl Agent {
     }
 
     /// Makes the last runs older, as if this time had passed since: moves the times in their state files back.
+    ///
+    /// # Panics
+    ///
+    /// If it is more than 584 years.
     pub fn let_pass(&self, time: Duration) {
         let time = u64::try_from(time.as_nanos()).expect("less than 584 years");
         let back = |of: &mut Value| {

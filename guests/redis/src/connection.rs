@@ -52,10 +52,9 @@ impl Connection {
         for word in words {
             let _ = write!(command, "${}\r\n{word}\r\n", word.len());
         }
-        // A server that closes the connection may have sent its reason before, so a failed write does not end the call
-        // yet.
-        let sent = self.replies.get_mut().get_mut().write_all(command.as_bytes());
-        self.reply().or_else(|error| sent.map_err(CollectError::from).and(Err(error)))
+        // A server that closes the connection may have sent its reason before, so a failed write does not end the call.
+        let _ = self.replies.get_mut().get_mut().write_all(command.as_bytes());
+        self.reply()
     }
 
     /// Reads a reply.
@@ -85,7 +84,10 @@ impl Connection {
             return Err("the server uses TLS: try --tls".into());
         }
         self.is_answered |= !line.is_empty();
-        read?;
+        // A server that closes the connection resets it or not by chance.
+        if self.is_answered || self.uses_tls {
+            read?;
+        }
         if line.pop() != Some(b'\n') {
             return Err(self.early_end(&line));
         }

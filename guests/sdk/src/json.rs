@@ -11,7 +11,7 @@
 //! # Ok::<(), mackerel_collector::CollectError>(())
 //! ```
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde_json::Map;
 use serde_json::value::RawValue;
@@ -63,7 +63,7 @@ fn representable(raw: &RawValue, depth: usize) -> Value {
     if let Ok(value) = serde_json::from_str(raw.get()) {
         return value;
     }
-    let fields: HashMap<String, &RawValue> = match serde_json::from_str(raw.get()) {
+    let fields: BTreeMap<String, &RawValue> = match serde_json::from_str(raw.get()) {
         Ok(fields) if depth > 0 => fields,
         _ => return Value::Null,
     };

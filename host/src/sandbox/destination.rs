@@ -67,6 +67,7 @@ impl Destination {
     pub async fn connect_by_tls(&self) -> io::Result<TlsStream<TcpStream>> {
         let stream = self.connect().await?;
         let connector = TlsConnector::from(tls_config().map_err(io::Error::other)?);
+        self.activity.set(Waiting::Handshake);
         connector.connect(self.server_name.clone(), stream).await
     }
 }
