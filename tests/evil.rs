@@ -205,6 +205,30 @@ fn metrics_on_stdout() {
     assert_eq!(Scene::new().attack("metrics_on_stdout", "").values_only(), only_value());
 }
 
+#[test]
+fn tls_connections_without_end() {
+    insta::assert_snapshot!(diagnostic("tls_connections_without_end", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector exceeded 100 requests (fixed limit)");
+}
+
+#[test]
+fn notes_without_end() {
+    // The good target has no notes, so none is true for all targets.
+    let scene = Scene::new();
+    assert_eq!(scene.attack("notes_without_end", "").values_only(), only_value());
+    // Alone it has a hundred, each escaped and cut, as many as a run prints.
+    let target = scene.target.target();
+    let output = scene.agent.run(&format!("run {} --attack notes_without_end --target {target}", component("evil")));
+    let output = output.exits(0);
+    assert_eq!(output.stderr.lines().count(), 100, "{output}");
+    let line = |number: &str| {
+        let text = "x".repeat(295 - number.len());
+        let value = format!("\\u{{1b}}[2J{number}\\n{text}…");
+        format!("mackerel-plugin-wasm: evil.wasm: --attack '{value}' matches nothing on the target; hint")
+    };
+    assert_eq!(output.stderr.lines().next(), Some(line("0").as_str()), "{output}");
+    assert_eq!(output.stderr.lines().last(), Some(line("99").as_str()), "{output}");
+}
+
 // Samples.
 
 #[test]

@@ -360,6 +360,19 @@ fn redis_over_tls_is_read_with_the_trust_of_the_host() {
 }
 
 #[test]
+fn tls_alert_names_the_option() {
+    let (address, server) = sending(*b"\x15\x03\x03\x00\x02\x02\x0a", "");
+    let output = Agent::without_engine().run(&format!("run redis --target {address}")).exits(1);
+    server.join().expect("the server thread ends");
+    insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: redis: 127.0.0.1:PORT: the server uses TLS: try --tls");
+    // A server that responds in another protocol.
+    let (address, server) = sending("-ERR unknown command\r\n", "");
+    let output = Agent::without_engine().run(&format!("run redis --tls --target {address}")).exits(1);
+    server.join().expect("the server thread ends");
+    insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: redis: 127.0.0.1:PORT: the server does not use TLS on this port: try without --tls");
+}
+
+#[test]
 fn connection_over_tls_cannot_be_recorded() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();

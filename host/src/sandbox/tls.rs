@@ -5,11 +5,13 @@ use std::io;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use wasmtime::Result;
 use wasmtime::component::Resource;
 
 use super::activity::Waiting;
+use super::destination::{Destination, tls_config};
 use super::guest::Guest;
 use super::wire::mackerel::collector::tls::{Error, Host, HostConnection};
 use crate::limits;
@@ -23,7 +25,7 @@ impl Host for Guest {
         self.count_connection()?;
         let Some(destination) = self.network.destination() else { return Ok(Err(Error::NoEndpoint)) };
         // Boxed, because it is large and would take stack of every sandbox.
-        let connected = Box::pin(destination.connect_by_tls()).await;
+        let connected = Box::pin(open(destination)).await;
         destination.activity.set(Waiting::Collector);
         Ok(match connected {
             Ok(stream) => Ok(self.table.push(Connection(stream))?),
@@ -72,6 +74,14 @@ impl Guest {
             destination.activity.set(waiting);
         }
     }
+}
+
+/// Connects to a target, and checks its certificate.
+async fn open(destination: &Destination) -> io::Result<TlsStream<TcpStream>> {
+    let stream = destination.connect().await?;
+    destination.activity.set(Waiting::Handshake);
+    let connector = TlsConnector::from(tls_config().map_err(io::Error::other)?);
+    connector.connect(destination.server_name.clone(), stream).await
 }
 
 /// Returns true if the target sent something else than TLS.
