@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use scenarios::agent::{Agent, Output, component};
 use scenarios::attack::{lines, one_line, targets};
@@ -39,6 +40,9 @@ fn component_file_prints_the_values_of_the_built_in() {
     let [built_in, from_file] = [Agent::without_engine(), Agent::without_engine()];
     assert_eq!(run(&from_file, &file), run(&built_in, "gostats"));
     stub_target.serve(stats::body(2 * MINUTE, 14));
+    for agent in [&from_file, &built_in] {
+        agent.let_pass(Duration::from_nanos(MINUTE));
+    }
     let second = run(&from_file, &file);
     assert_eq!(second, run(&built_in, "gostats"));
     assert_eq!(second.0.len(), 15);
@@ -82,15 +86,15 @@ fn files_that_are_not_collectors_are_rejected_with_the_reason() {
         diagnostic("other-component.wasm", b"\0asm\x0d\0\x01\0"),
     ];
     insta::assert_snapshot!(diagnostics.concat(), @"
-    mackerel-plugin-wasm: FOLDER/empty.wasm: not a collector: an empty file; expected a component of the world mackerel:collector/plugin@0.1.1
-    mackerel-plugin-wasm: FOLDER/text.wasm: not a collector: WebAssembly text, which must be converted to binary first; expected a component of the world mackerel:collector/plugin@0.1.1
-    mackerel-plugin-wasm: FOLDER/words.wasm: not a collector: a text file; expected a component of the world mackerel:collector/plugin@0.1.1
-    mackerel-plugin-wasm: FOLDER/native.wasm: not a collector: a native program; expected a component of the world mackerel:collector/plugin@0.1.1
-    mackerel-plugin-wasm: FOLDER/archive.wasm: not a collector: an archive; expected a component of the world mackerel:collector/plugin@0.1.1
-    mackerel-plugin-wasm: FOLDER/bytes.wasm: not a collector: a file without the WebAssembly header; expected a component of the world mackerel:collector/plugin@0.1.1
-    mackerel-plugin-wasm: FOLDER/another-version.wasm: not a collector: WebAssembly of an unknown version; expected a component of the world mackerel:collector/plugin@0.1.1
-    mackerel-plugin-wasm: FOLDER/core-module.wasm: not a collector but a core module; expected a component of the world mackerel:collector/plugin@0.1.1: build for a component target such as Rust's wasm32-wasip2, or convert it with: mackerel-plugin-wasm componentize
-    mackerel-plugin-wasm: FOLDER/other-component.wasm: not a collector: a component without exports; expected a component of the world mackerel:collector/plugin@0.1.1
+    mackerel-plugin-wasm: FOLDER/empty.wasm: not a collector: an empty file; expected a component of the world mackerel:collector/plugin@0.1.2
+    mackerel-plugin-wasm: FOLDER/text.wasm: not a collector: WebAssembly text, which must be converted to binary first; expected a component of the world mackerel:collector/plugin@0.1.2
+    mackerel-plugin-wasm: FOLDER/words.wasm: not a collector: a text file; expected a component of the world mackerel:collector/plugin@0.1.2
+    mackerel-plugin-wasm: FOLDER/native.wasm: not a collector: a native program; expected a component of the world mackerel:collector/plugin@0.1.2
+    mackerel-plugin-wasm: FOLDER/archive.wasm: not a collector: an archive; expected a component of the world mackerel:collector/plugin@0.1.2
+    mackerel-plugin-wasm: FOLDER/bytes.wasm: not a collector: a file without the WebAssembly header; expected a component of the world mackerel:collector/plugin@0.1.2
+    mackerel-plugin-wasm: FOLDER/another-version.wasm: not a collector: WebAssembly of an unknown version; expected a component of the world mackerel:collector/plugin@0.1.2
+    mackerel-plugin-wasm: FOLDER/core-module.wasm: not a collector but a core module; expected a component of the world mackerel:collector/plugin@0.1.2: build for a component target such as Rust's wasm32-wasip2, or convert it with: mackerel-plugin-wasm componentize
+    mackerel-plugin-wasm: FOLDER/other-component.wasm: not a collector: a component without exports; expected a component of the world mackerel:collector/plugin@0.1.2
     ");
     let whole = fs::read(component("gostats")).expect("a file that can be read");
     let cut = diagnostic("cut.wasm", &whole[..whole.len() / 2]);
@@ -143,47 +147,47 @@ fn valid_wat_collector_runs() {
 
 #[test]
 fn a_command() {
-    insta::assert_snapshot!(rejection("a_command"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a command-line program, which exports wasi:cli/run@0.2.6; expected a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(rejection("a_command"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a command-line program, which exports wasi:cli/run@0.2.6; expected a component of the world mackerel:collector/plugin@0.1.2");
 }
 
 #[test]
 fn a_core_module() {
-    insta::assert_snapshot!(rejection("a_core_module"), @"mackerel-plugin-wasm: evil.wasm: not a collector but a core module; expected a component of the world mackerel:collector/plugin@0.1.1: build for a component target such as Rust's wasm32-wasip2, or convert it with: mackerel-plugin-wasm componentize");
+    insta::assert_snapshot!(rejection("a_core_module"), @"mackerel-plugin-wasm: evil.wasm: not a collector but a core module; expected a component of the world mackerel:collector/plugin@0.1.2: build for a component target such as Rust's wasm32-wasip2, or convert it with: mackerel-plugin-wasm componentize");
 }
 
 #[test]
 fn a_wit_package() {
-    insta::assert_snapshot!(rejection("a_wit_package"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a WIT package, which describes interfaces and has no code; expected a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(rejection("a_wit_package"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a WIT package, which describes interfaces and has no code; expected a component of the world mackerel:collector/plugin@0.1.2");
 }
 
 #[test]
 fn an_empty_component() {
-    insta::assert_snapshot!(rejection("an_empty_component"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a component without exports; expected a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(rejection("an_empty_component"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a component without exports; expected a component of the world mackerel:collector/plugin@0.1.2");
 }
 
 #[test]
 fn an_http_server() {
-    insta::assert_snapshot!(rejection("an_http_server"), @"mackerel-plugin-wasm: evil.wasm: not a collector: an HTTP server, which exports wasi:http/incoming-handler@0.2.6; expected a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(rejection("an_http_server"), @"mackerel-plugin-wasm: evil.wasm: not a collector: an HTTP server, which exports wasi:http/incoming-handler@0.2.6; expected a component of the world mackerel:collector/plugin@0.1.2");
 }
 
 #[test]
 fn another_export() {
-    insta::assert_snapshot!(rejection("another_export"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a component that exports evil:evil/metrics@0.1.0; expected a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(rejection("another_export"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a component that exports evil:evil/metrics@0.1.0; expected a component of the world mackerel:collector/plugin@0.1.2");
 }
 
 #[test]
 fn the_export_as_a_function() {
-    insta::assert_snapshot!(rejection("the_export_as_a_function"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a component that exports describe; expected a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(rejection("the_export_as_a_function"), @"mackerel-plugin-wasm: evil.wasm: not a collector: a component that exports describe; expected a component of the world mackerel:collector/plugin@0.1.2");
 }
 
 #[test]
 fn the_export_of_an_older_contract() {
-    insta::assert_snapshot!(rejection("the_export_of_an_older_contract"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.0.1 of mackerel:collector, but this program runs 0.1.0 to 0.1.1: build the component against that");
+    insta::assert_snapshot!(rejection("the_export_of_an_older_contract"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.0.1 of mackerel:collector, but this program runs 0.1.0 to 0.1.2: build the component against that");
 }
 
 #[test]
 fn the_export_of_another_contract() {
-    insta::assert_snapshot!(rejection("the_export_of_another_contract"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.2.0 of mackerel:collector, but this program runs 0.1.0 to 0.1.1: update this program");
+    insta::assert_snapshot!(rejection("the_export_of_another_contract"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.2.0 of mackerel:collector, but this program runs 0.1.0 to 0.1.2: update this program");
 }
 
 #[test]
@@ -403,22 +407,22 @@ fn imports_an_unknown_interface() {
 
 #[test]
 fn imports_another_contract() {
-    insta::assert_snapshot!(rejection("imports_another_contract"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.2.0 of mackerel:collector, but this program runs 0.1.0 to 0.1.1: update this program");
+    insta::assert_snapshot!(rejection("imports_another_contract"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.2.0 of mackerel:collector, but this program runs 0.1.0 to 0.1.2: update this program");
 }
 
 #[test]
 fn imports_more_of_a_later_contract() {
-    insta::assert_snapshot!(rejection("imports_more_of_a_later_contract"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.1.2 of mackerel:collector, but this program runs 0.1.0 to 0.1.1: update this program");
+    insta::assert_snapshot!(rejection("imports_more_of_a_later_contract"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.1.2 of mackerel:collector, but this program runs 0.1.0 to 0.1.2: update this program");
 }
 
 #[test]
 fn imports_of_another_type() {
-    insta::assert_snapshot!(rejection("imports_of_another_type"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.1.2 of mackerel:collector, but this program runs 0.1.0 to 0.1.1: update this program");
+    insta::assert_snapshot!(rejection("imports_of_another_type"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.1.2 of mackerel:collector, but this program runs 0.1.0 to 0.1.2: update this program");
 }
 
 #[test]
 fn imports_wasi_http() {
-    insta::assert_snapshot!(rejection("imports_wasi_http"), @"mackerel-plugin-wasm: evil.wasm: not a collector: component imports instance `wasi:http/outgoing-handler@0.2.0`, but a matching implementation was not found in the linker: instance export `handle` has the wrong type: type mismatch with parameters: expected 2-tuple, found 0-tuple; expected a component of the world mackerel:collector/plugin@0.1.1");
+    insta::assert_snapshot!(rejection("imports_wasi_http"), @"mackerel-plugin-wasm: evil.wasm: not a collector: component imports instance `wasi:http/outgoing-handler@0.2.0`, but a matching implementation was not found in the linker: instance export `handle` has the wrong type: type mismatch with parameters: expected 2-tuple, found 0-tuple; expected a component of the world mackerel:collector/plugin@0.1.2");
 }
 
 #[test]

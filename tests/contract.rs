@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use scenarios::agent::{Agent, component};
 use scenarios::stats::Values;
@@ -113,6 +114,7 @@ fn component_of_version_0_1_0_runs_unchanged() {
     let gauges = [("old.memory_alloc".to_owned(), 7.0), ("old.more".to_owned(), 2.5)];
     assert_eq!(values(&run), Values::from(gauges.clone()));
     // 50 more in half a minute, by the target's own clock.
+    agent.let_pass(Duration::from_secs(30));
     stub_target.serve(json!({"memory_alloc": 7, "memory_mallocs": 150, "more": 2.5, "time": 31_000_000_000_u64}));
     let rate = ("old.memory_mallocs".to_owned(), 100.0);
     assert_eq!(values(&run), gauges.into_iter().chain([rate]).collect::<Values>());

@@ -1,13 +1,15 @@
 //! The collector prometheus, on programs with Prometheus' own client library.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::time::Instant;
 
-use scenarios::agent::Agent;
+use scenarios::agent::{Agent, Output};
 use scenarios::engine::{Container, Engine};
 use scenarios::go::Program;
 use scenarios::local::Local;
-use scenarios::{http, mask};
+use scenarios::server::Server;
+use scenarios::{http, mask, port};
 
 /// Series of the app: their printed name, and their name on the page.
 const GAUGES: [(&str, &str); 3] = [
@@ -144,14 +146,102 @@ fn metrics_that_cannot_be_printed_are_one_line_with_the_fix() {
         diagnostic("--metric promapp-requests", 2),
         diagnostic("--metric go_goroutines --path metrics", 2),
         diagnostic("--metric *", 1),
-        diagnostic("--metric promapp_latency_seconds", 1),
-        diagnostic("--metric up", 1),
+        diagnostic("--metric promapp_latency_seconds", 0),
+        diagnostic("--metric up", 0),
         diagnostic("--metric up --path /served", 1),
         diagnostic("--metric up --path /nowhere", 1),
     ];
     insta::assert_snapshot!(diagnostics.concat());
     let narrow = format!("run prometheus --metric promapp_requests_total{{path=\"/7\"}} --target {}", app.target());
     assert_eq!(agent.run(&narrow).exits(0).without_diagnostics().stdout, "", "a counter in its first run");
+}
+
+/// A target that serves a page. Drop it to end it.
+struct Page {
+    port: u16,
+    _server: Server,
+}
+
+impl Page {
+    /// Serves the response to each request's head.
+    fn responding(respond: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let listener = port::listen();
+        let port = listener.local_addr().expect("a bound listener has an address").port();
+        let server = Server::start(listener, move |mut stream| {
+            let mut head = String::new();
+            let mut lines = BufReader::new(&mut stream);
+            while !head.ends_with("\r\n\r\n") && lines.read_line(&mut head).is_ok_and(|length| length > 0) {}
+            let _ = stream.write_all(&respond(&head));
+        });
+        Self { port, _server: server }
+    }
+
+    /// Serves a page of text.
+    fn of(text: impl Into<Vec<u8>>) -> Self {
+        let text = text.into();
+        Self::responding(move |_| [b"HTTP/1.0 200 OK\r\n\r\n", &text[..]].concat())
+    }
+
+    fn target(&self) -> String {
+        format!("--target 127.0.0.1:{}", self.port)
+    }
+}
+
+/// Returns what a run prints, with the diagnostics.
+fn shown(output: &Output) -> String {
+    let values: Vec<_> =
+        output.stdout.lines().filter_map(|line| line.rsplit_once('\t')).map(|(line, _)| line).collect();
+    let values: Vec<_> = values.iter().filter_map(|line| line.splitn(3, '.').nth(2)).collect();
+    mask::ports(&format!("{}\n{}", values.join("\n"), output.stderr))
+}
+
+#[test]
+fn malformed_lines_cost_only_themselves() {
+    let text = fs::read("fuzz/corpus/prometheus/faults-between-samples.txt").expect("a page");
+    let page = Page::of(text);
+    let command = format!("run prometheus {} --metric up --metric {{\"my.total\"}}", page.target());
+    let output = Agent::without_engine().run(&command).exits(0);
+    insta::assert_snapshot!(shown(&output));
+}
+
+#[test]
+fn metric_that_matches_nothing_anywhere_is_one_line_for_all_targets() {
+    let both = "a_total{code=\"200\"} 1\nb 2\n";
+    let pages = [both, "b 3\n", both].map(Page::of);
+    let targets = pages.iter().map(Page::target).collect::<Vec<_>>().join(" ");
+    let agent = Agent::without_engine();
+    let run = |metrics: &str| agent.run(&format!("run prometheus {targets} {metrics}")).exits(0);
+    // One target does not have it yet.
+    let _ = run("--metric b --metric a_total").without_diagnostics();
+    let lines =
+        ["--metric b --metric a_total{code=\"500\"}", "--metric c --metric d*"].map(|metrics| run(metrics).stderr);
+    insta::assert_snapshot!(lines.concat());
+    let one = format!("run prometheus {} --metric a_total{{code=\"500\"}}", pages[0].target());
+    let output = agent.run(&one).exits(0);
+    insta::assert_snapshot!(shown(&output));
+    let explained = agent.run(&format!("explain prometheus {targets} --metric c --metric b")).exits(0);
+    insta::assert_snapshot!(explained.stdout.lines().filter(|line| line.contains("--metric 'c'")).collect::<String>());
+}
+
+#[test]
+fn target_that_does_not_accept_the_preferred_format_is_asked_without_it() {
+    let page = Page::responding(|head| {
+        let accept = head.lines().find_map(|line| line.strip_prefix("accept: "));
+        match accept {
+            Some("text/plain;version=0.0.4, */*;q=0.1") => b"HTTP/1.0 406 Not Acceptable\r\n\r\n".to_vec(),
+            Some(other) => panic!("an unexpected header: {other}"),
+            None => b"HTTP/1.0 200 OK\r\n\r\nup 1\n".to_vec(),
+        }
+    });
+    let output = Agent::without_engine().run(&format!("run prometheus {} --metric up", page.target())).exits(0);
+    assert_eq!(shown(&output.without_diagnostics()), "up.value\t1\n");
+}
+
+#[test]
+fn newest_sample_of_a_series_is_printed() {
+    let page = Page::of("r{a=\"1\"} 1 1700000000000\nr{a=\"1\"} 3 1700000120000\nr{a=\"1\"} 2 1700000060000\n");
+    let output = Agent::without_engine().run(&format!("run prometheus {} --metric r", page.target())).exits(0);
+    assert_eq!(shown(&output.without_diagnostics()), "r.a_1\t3\n");
 }
 
 #[test]

@@ -15,6 +15,8 @@ use scenarios::{mask, wait};
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
+use crate::tls::Front;
+
 const PASSWORD: &str = "a-s3cret-of-its-own";
 
 /// Returns the response of redis-cli to a command.
@@ -184,15 +186,15 @@ fn unexpected_password_is_reported() {
 
 /// Starts a server that sends `first` and then `again` repeatedly, unless it is empty. Returns the data that it
 /// received.
-fn sending(first: &'static str, again: &'static str) -> (SocketAddr, thread::JoinHandle<Vec<u8>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+fn sending(first: impl Into<Vec<u8>>, again: &'static str) -> (SocketAddr, thread::JoinHandle<Vec<u8>>) {
+    let (listener, first) = (TcpListener::bind("127.0.0.1:0").expect("a free port"), first.into());
     let address = listener.local_addr().expect("an address");
     let serve = move || {
         let (mut stream, _) = listener.accept().expect("a caller");
         let mut got = vec![0; 1000];
         let length = stream.read(&mut got).unwrap_or_default();
         got.truncate(length);
-        let _ = stream.write_all(first.as_bytes());
+        let _ = stream.write_all(&first);
         let part = again.repeat(1000);
         // Until the client disconnects, or a hundred times the size that it may read.
         let mut sent = 0;
@@ -249,6 +251,149 @@ fn server_that_is_not_redis_is_one_line_and_gets_no_password() {
         }
     }
     insta::assert_snapshot!(diagnostics);
+}
+
+/// Returns what a run prints, with the diagnostics.
+fn shown(output: &Output) -> String {
+    let values: Vec<_> =
+        output.stdout.lines().filter_map(|line| line.rsplit_once('\t')).map(|(line, _)| line).collect();
+    let values: Vec<_> = values.iter().filter_map(|line| line.splitn(3, '.').nth(2)).collect();
+    format!("{}\n{}", values.join("\n"), mask::ports(&output.stderr))
+}
+
+#[test]
+fn compatible_servers_are_read_as_far_as_they_report() {
+    let agent = Agent::without_engine();
+    let mut printed = String::new();
+    for name in ["garnet-2.2", "kvrocks-2.17", "pika-3.4", "dragonfly-2.0", "redis-2.4", "valkey-9"] {
+        let info = fs::read_to_string(format!("fuzz/corpus/redis/{name}.txt")).expect("a reply to INFO");
+        let (address, server) = sending(format!("${}\r\n{info}\r\n", info.len()), "");
+        let output = agent.run(&format!("run redis --target {address}")).exits(0).without_diagnostics();
+        server.join().expect("the server thread ends");
+        let _ = writeln!(printed, "{name}\n{}", shown(&output));
+    }
+    insta::assert_snapshot!(printed);
+}
+
+#[test]
+fn user_without_the_permission_for_cluster_info_keeps_the_other_metrics() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let user = format!("--cluster-enabled yes --user monitor on >{PASSWORD} +info");
+    let Some(_redis) = group.redis("cluster", &user) else { return };
+    let file = secret(PASSWORD);
+    let command = format!("run redis --filter {} --username monitor --password-file", group.filter());
+    let output = Agent::with_engine(engine).run(&format!("{command} {}", file.path().display())).exits(0);
+    assert!(output.metrics().count() > 10, "{output}");
+    insta::assert_snapshot!(group.mask(&mask::ports(&output.stderr)));
+}
+
+#[test]
+fn user_without_the_permission_for_info_is_told_the_permission() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let Some(_redis) = group.redis("users", &format!("--user monitor on >{PASSWORD} +ping")) else { return };
+    let file = secret(PASSWORD);
+    let command = format!("run redis --filter {} --username monitor --password-file", group.filter());
+    let output = Agent::with_engine(engine).run(&format!("{command} {}", file.path().display())).exits(1);
+    insta::assert_snapshot!(group.mask(&mask::ports(&output.stderr)));
+}
+
+#[test]
+fn redis_that_refuses_ping_because_it_cannot_save_is_read() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let user = format!("--user monitor on >{PASSWORD} +info");
+    // No file can be created in /proc.
+    let Some(redis) = group.redis("full", &format!("--dir /proc --save 3600 1 {user}")) else { return };
+    redis_cli(&redis, "BGSAVE");
+    wait::until("Redis cannot save", || redis_cli(&redis, "PING").starts_with("MISCONF").then_some(()));
+    let file = secret(PASSWORD);
+    let command = format!("run redis --filter {} --username monitor --password-file", group.filter());
+    let output = Agent::with_engine(engine).run(&format!("{command} {}", file.path().display()));
+    assert!(output.exits(0).without_diagnostics().metrics().count() > 10);
+}
+
+#[test]
+fn redis_without_a_free_connection_is_one_line() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let Some(redis) = group.redis("full", "--maxclients 1") else { return };
+    let mut only = TcpStream::connect(redis.address()).expect("a free connection");
+    wait::until("the connection is served", || {
+        only.write_all(b"PING\r\n").ok()?;
+        let mut reply = [0; 7];
+        only.read_exact(&mut reply).ok()?;
+        (&reply == b"+PONG\r\n").then_some(())
+    });
+    let file = secret(PASSWORD);
+    let agent = Agent::with_engine(engine);
+    let lines = ["".to_owned(), format!("--password-file {}", file.path().display())].map(|options| {
+        let output = agent.run(&format!("run redis --filter {} {options}", group.filter())).exits(1);
+        group.mask(&mask::ports(&output.stderr))
+    });
+    insta::assert_snapshot!(lines.concat());
+}
+
+#[test]
+fn redis_over_tls_is_read_with_the_trust_of_the_host() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let Some(redis) = group.redis("plain", &format!("--requirepass {PASSWORD}")) else { return };
+    let Some(front) = Front::before_target(&redis.address().to_string(), "127.0.0.1") else { return };
+    let file = secret(PASSWORD);
+    let password = format!("--password-file {}", file.path().display());
+    let run = |agent: &Agent, target: &str, options: &str| agent.run(&format!("run redis --target {target} {options}"));
+    let trusting = front.trusted(Agent::without_engine());
+    let target = front.process.target();
+    let output = run(&trusting, &target, &format!("--tls {password}")).exits(0).without_diagnostics();
+    assert!(output.metrics().count() > 10, "{output}");
+
+    let plain = redis.address().to_string();
+    let diagnostics = [
+        ("a certificate that is not trusted", run(&Agent::without_engine(), &target, &format!("--tls {password}"))),
+        ("no --tls", run(&trusting, &target, &password)),
+        ("--tls for a server without TLS", run(&trusting, &plain, &format!("--tls {password}"))),
+    ]
+    .map(|(what, output)| format!("{what}\n    {}", mask::ports(&output.exits(1).stderr)));
+    insta::assert_snapshot!(diagnostics.concat());
+}
+
+#[test]
+fn tls_alert_names_the_option() {
+    let (address, server) = sending(*b"\x15\x03\x03\x00\x02\x02\x0a", "");
+    let output = Agent::without_engine().run(&format!("run redis --target {address}")).exits(1);
+    server.join().expect("the server thread ends");
+    insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: redis: 127.0.0.1:PORT: the server uses TLS: try --tls");
+    // A server that responds in another protocol.
+    let (address, server) = sending("-ERR unknown command\r\n", "");
+    let output = Agent::without_engine().run(&format!("run redis --tls --target {address}")).exits(1);
+    server.join().expect("the server thread ends");
+    insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: redis: 127.0.0.1:PORT: the server does not use TLS on this port: try without --tls");
+}
+
+#[test]
+fn connection_over_tls_cannot_be_recorded() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let Some(redis) = group.redis("plain", "") else { return };
+    let Some(front) = Front::before_target(&redis.address().to_string(), "127.0.0.1") else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let command = format!("test redis --tls --target {} --record", front.process.target());
+    let agent = front.trusted(Agent::without_engine());
+    let output = agent.run(&format!("{command} {}", folder.path().join("recording").display())).exits(1);
+    insta::assert_snapshot!(mask::ports(&output.stdout));
+}
+
+#[test]
+fn only_redis_can_connect_over_tls() {
+    let agent = Agent::without_engine();
+    let uses_tls = |collector: &&str| {
+        let output = agent.run(&format!("inspect {collector}")).exits(0).without_diagnostics();
+        output.stdout.contains("mackerel:collector/tls")
+    };
+    let all = ["docker", "gostats", "prometheus", "redis"];
+    assert_eq!(all.into_iter().filter(uses_tls).collect::<Vec<_>>(), ["redis"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use scenarios::agent::{Agent, Output};
 use scenarios::engine::Engine;
@@ -46,11 +47,7 @@ fn chosen(agent: &Agent, command: &str, options: &str, target: &str) -> String {
 
 #[test]
 fn values_and_definitions_have_the_same_metrics() {
-    let minute = AtomicU64::new(0);
-    let stub_target = StubTarget::serving_with(move || {
-        let minute = minute.fetch_add(1, Ordering::Relaxed) + 1;
-        stats::body(minute * MINUTE, minute * 7)
-    });
+    let stub_target = StubTarget::serving_with(|| stats::body(stats::now(), 7));
     let agent = Agent::without_engine();
     let command = format!("run gostats --target {} --instance-name port", stub_target.target());
     let chosen = |options: &str| chosen(&agent, &command, options, &stub_target.port().to_string());
@@ -322,6 +319,7 @@ fn selected_counter_keeps_its_rate_and_selections_do_not_share_state() {
     let agent = Agent::without_engine();
     let run = |minute: u64, count: u64, choice: &str| {
         stub_target.serve(stats::body(minute * MINUTE, count));
+        agent.let_pass(Duration::from_nanos(MINUTE));
         let command = format!("run gostats --target {} {choice}", stub_target.target());
         let output = agent.run(&command).exits(0).without_diagnostics();
         output.metrics().of(&stub_target.key())

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -15,21 +15,21 @@ use scenarios::stub_target::StubTarget;
 use scenarios::{load, stats};
 use serde_json::Value;
 
-const MINUTE: u64 = 60_000_000_000;
-
 /// The capacity of a pipe.
 const PIPE: usize = 64 << 10;
 
-/// A program that reports the number of each response as its goroutines. Counters are the squares of these numbers, so
-/// the growth per minute between two responses is the sum of their numbers, which identifies both.
+/// A program that reports the number of each response as its goroutines. The counters of a response grow by its number,
+/// so the growth between two responses identifies both.
 struct Squares {
     stub_target: StubTarget,
+    /// All responses so far, from number 1.
+    answers: Arc<Mutex<Vec<Value>>>,
     /// The number of the response in the state.
-    remembered: Cell<u64>,
+    remembered: Cell<usize>,
 }
 
 fn answer(number: u64) -> Value {
-    let mut body = stats::body(number * MINUTE, number * number);
+    let mut body = stats::body(stats::now(), number * number);
     body["goroutine_num"] = number.into();
     body
 }
@@ -37,12 +37,16 @@ fn answer(number: u64) -> Value {
 impl Squares {
     /// Starts one whose responses take this long.
     fn after(delay: Duration) -> Self {
-        let number = AtomicU64::new(0);
+        let answers = Arc::new(Mutex::new(Vec::new()));
+        let all = Arc::clone(&answers);
         let stub_target = StubTarget::serving_with(move || {
             thread::sleep(delay);
-            answer(number.fetch_add(1, Ordering::Relaxed) + 1)
+            let mut all = all.lock().expect("no test panics in here");
+            let answer = answer(all.len() as u64 + 1);
+            all.push(answer.clone());
+            answer
         });
-        Self { stub_target, remembered: Cell::new(0) }
+        Self { stub_target, answers, remembered: Cell::new(0) }
     }
 
     /// Asserts that a run printed nothing of it, or the right values for a response after the one in the state, which
@@ -55,13 +59,12 @@ impl Squares {
             return false;
         };
         let before = self.remembered.get();
-        let numbers = before + 1..=self.stub_target.requests() as u64;
-        let is_reported =
-            |number: &u64| (stats::gauges(&answer(*number))["runtime.goroutine_num"] - reported).abs() < 0.5;
-        let number =
-            numbers.into_iter().find(is_reported).unwrap_or_else(|| panic!("no response after {before}: {output}"));
-        let right =
-            if before == 0 { stats::gauges(&answer(number)) } else { stats::all(&answer(before), &answer(number)) };
+        let answers = self.answers.lock().expect("no test panics in here");
+        let is_reported = |answer: &Value| (stats::gauges(answer)["runtime.goroutine_num"] - reported).abs() < 0.5;
+        let found = answers.iter().skip(before).position(is_reported);
+        let number = before + 1 + found.unwrap_or_else(|| panic!("no response after {before}: {output}"));
+        let answer = &answers[number - 1];
+        let right = if before == 0 { stats::gauges(answer) } else { stats::all(&answers[before - 1], answer) };
         stats::assert_same(&printed, &right);
         self.remembered.set(number);
         true

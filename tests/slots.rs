@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use scenarios::agent::{Agent, Metrics, Output};
 use scenarios::disk::Disk;
@@ -250,6 +251,7 @@ fn reassigned_slot_has_no_rates_at_first() {
     let run = |minute: u64, counts: [u64; 2]| {
         low.serve(stats::body(minute * MINUTE, counts[0]));
         high.serve(stats::body(minute * MINUTE, counts[1]));
+        agent.let_pass(Duration::from_nanos(MINUTE));
         agent.run("run gostats --instance-name slot --select *_num").exits(0).without_diagnostics().metrics()
     };
     let rate = |metrics: &Metrics, slot: &str| metrics.of(slot).get("gc.gc_num").copied();

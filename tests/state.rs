@@ -39,6 +39,7 @@ impl Minutes {
     fn run(&mut self) -> Output {
         self.minute += 1;
         self.stub_target.serve(stats::body(self.minute * MINUTE, self.minute * 7));
+        self.agent.let_pass(Duration::from_nanos(MINUTE));
         self.agent.run(&format!("run gostats --target {}", self.stub_target.target())).exits(0)
     }
 
@@ -431,8 +432,8 @@ fn state_from_the_future_omits_rates() {
     let mut minutes = Minutes::new();
     let _ = minutes.run();
     minutes.edit(|target| {
-        for time in [&["seen", "wall"], &["seen", "boot"], &["reading", "time"]] {
-            target[time[0]][time[1]] = (u64::MAX / 2).into();
+        for time in ["/seen/wall", "/seen/boot", "/reading/time", "/reading/read/begin", "/reading/read/end"] {
+            *target.pointer_mut(time).expect("a time in ns") = (u64::MAX / 2).into();
         }
     });
     let output = minutes.run().without_diagnostics();

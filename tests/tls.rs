@@ -11,8 +11,8 @@ use scenarios::{mask, stats};
 use tempfile::TempDir;
 
 /// TLS in front of a server, and the certificates of its clients.
-struct Front {
-    process: Local,
+pub struct Front {
+    pub process: Local,
     certificates: TempDir,
 }
 
@@ -25,7 +25,7 @@ impl Front {
         Some(Self { process: Local::start(Program::TlsFront, &arguments)?, certificates })
     }
 
-    fn before_target(target: &str, host: &str) -> Option<Self> {
+    pub fn before_target(target: &str, host: &str) -> Option<Self> {
         Self::start(&format!("tcp:{target}"), host, &[])
     }
 
@@ -34,7 +34,7 @@ impl Front {
     }
 
     /// Returns the agent of an operator who trusts this authority.
-    fn trusted(&self, agent: Agent) -> Agent {
+    pub fn trusted(&self, agent: Agent) -> Agent {
         agent.with_env("SSL_CERT_FILE", self.certificates.path().join("ca.pem"))
     }
 

@@ -68,7 +68,7 @@ pub mod internals {
     pub use crate::pipeline::name::{Format, InstanceName, assign as assign_names};
     pub use crate::pipeline::output::{Output, Value};
     pub use crate::pipeline::protocol::{format_definitions, format_values};
-    pub use crate::pipeline::rate::{Clock, Reading};
+    pub use crate::pipeline::rate::{Clock, Reading, Span};
     pub use crate::pipeline::select::Selection;
     pub use crate::pipeline::series::Series;
     pub use crate::pipeline::state::{Remembered, State};

@@ -100,6 +100,9 @@ limits_on_collectors! {
     /// Bytes of a prefix, a graph's key, a metric's name, and a label. Sensible ones are far shorter.
     KEY_LENGTH: usize = 255, "bytes of a key, name or label", number, "";
 
+    /// Notes of one call; further ones are ignored. A collector has at most one for each word of an option.
+    NOTES: usize = 100, "notes of one call", number, "";
+
     /// Characters of a third party's text in one message.
     FOREIGN_TEXT: usize = 300, "characters of other texts", number, "";
 
@@ -173,6 +176,9 @@ pub const EPOCH: Duration = Duration::from_millis(5);
 
 /// Memory that the host holds for a connection that a guest opens itself: buffers for both directions.
 pub const CONNECTION_MEMORY: usize = 4 * HTTP_HEAD;
+
+/// Data of a TLS connection that a guest reads at once: what one record can have, four times.
+pub const TLS_READ: usize = 64 * 1024;
 
 /// Denied attempts of one sandbox that are named; others are counted.
 pub const DENIED_NAMED: usize = 3;

@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::engine::Engine;
@@ -95,6 +96,34 @@ impl Agent {
         files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         files.sort();
         files
+    }
+
+    /// Makes the last runs older, as if this time had passed since: moves the times in their state files back.
+    ///
+    /// # Panics
+    ///
+    /// If it is more than 584 years.
+    pub fn let_pass(&self, time: Duration) {
+        let time = u64::try_from(time.as_nanos()).expect("less than 584 years");
+        let back = |of: &mut Value| {
+            if let Some(before) = of.as_u64() {
+                // A boot clock that would be negative becomes one of an earlier start of the machine.
+                *of = before.checked_sub(time).unwrap_or(u64::MAX / 2).into();
+            }
+        };
+        for file in self.state_files() {
+            let state = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+            let Some(mut state) = state.filter(|state| state["targets"].is_object()) else { continue };
+            for target in state["targets"].as_object_mut().into_iter().flat_map(|targets| targets.values_mut()) {
+                let times = ["/seen/wall", "/seen/boot", "/reading/read/begin", "/reading/read/end"];
+                let is_of_host = target["reading"]["clock"] == "host";
+                for time in times.into_iter().chain(is_of_host.then_some("/reading/time")) {
+                    target.pointer_mut(time).into_iter().for_each(back);
+                }
+            }
+            // A state that a test has made unwritable stays as it is.
+            let _ = fs::write(&file, state.to_string());
+        }
     }
 
     /// Prints the graph definitions, as the agent does when it starts. Arguments are split at white space.

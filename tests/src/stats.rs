@@ -1,7 +1,7 @@
 //! The metrics of gostats: responses of Go programs, and the expected values.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -30,6 +30,16 @@ pub const COUNTERS: [&str; 6] = [
     "operation.memory_mallocs",
     "runtime.cgo_call_num",
 ];
+
+/// Returns the current time in ns since 1970, as a Go program reports it.
+///
+/// # Panics
+///
+/// If this machine's clock is not between 1970 and 2554.
+pub fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970");
+    u64::try_from(now.as_nanos()).expect("a time before 2554")
+}
 
 /// Returns a response of a Go program at `time` (in ns since 1970) with `count` as the value of every counter.
 pub fn body(time: u64, count: u64) -> Value {

@@ -24,6 +24,8 @@ macro_rules! with_attacks_in_collect {
             insecure_random_bytes_at_once
             a_thousand_requests
             invalid_requests_without_end
+            tls_connections_without_end
+            notes_without_end
             // Ends without a report.
             panic_with_text
             abort

@@ -11,6 +11,7 @@ use wasip2::sockets::network::IpAddressFamily;
 use wasip2::sockets::{tcp_create_socket, udp_create_socket};
 
 use crate::bindings::mackerel::collector::container::{self, Parts};
+use crate::bindings::mackerel::collector::{notes, tls};
 use crate::forbidden::get;
 use crate::{Outcome, honest, saw};
 
@@ -133,6 +134,21 @@ pub(crate) fn invalid_requests_without_end() -> Outcome {
     loop {
         black_box(get("nowhere", &[]));
     }
+}
+
+/// No handshake succeeds, because the target does not use TLS.
+pub(crate) fn tls_connections_without_end() -> Outcome {
+    loop {
+        black_box(tls::connect()).map_or((), mem::forget);
+    }
+}
+
+/// Each note is different.
+pub(crate) fn notes_without_end() -> Outcome {
+    for n in 0..10_000 {
+        notes::unmatched("attack", &format!("\u{1b}[2J{n}\n{}", "x".repeat(10_000)), "\r\nhint");
+    }
+    honest::collect()
 }
 
 /// Costs the engine something only if there is a container.

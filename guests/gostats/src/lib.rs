@@ -73,24 +73,50 @@ impl Collector for Gostats {
     }
 
     fn collect(_target: &Target, options: &Options) -> Result<Report, CollectError> {
-        parse(&http::Get::new(options.text("path")).scheme_of(options).body()?)
+        let (report, notes) = parse(&http::Get::new(options.text("path")).scheme_of(options).body()?)?;
+        for note in notes {
+            eprintln!("{note}");
+        }
+        Ok(report)
     }
 }
 
 mackerel_collector::export!(Gostats);
 
-/// Parses the handler's JSON. Fields that the handler's version lacks are omitted.
+/// Parses the handler's JSON, and returns the report with notes for the operator. Fields that the handler's version
+/// lacks or that are `null` are omitted, and also others that are not numbers, with a note.
 ///
 /// # Errors
-/// If the body is not a JSON object of the handler, or if a field is not a number: then no field can be trusted.
-pub fn parse(body: &[u8]) -> Result<Report, CollectError> {
+/// If the body is not a JSON object of the handler, or if none of its fields is a number.
+pub fn parse(body: &[u8]) -> Result<(Report, Vec<String>), CollectError> {
     let stats = json::read(body, "golang-stats-api-handler's JSON object")?;
-    let mut report = Report::of_table(Gostats::GRAPHS, |metric| stats.number(metric.name))?;
+    let mut faults = Vec::new();
+    let mut report = Report::of_table(Gostats::GRAPHS, |metric| match stats.field(metric.name)? {
+        Some(json::Value::Null) => Ok(None),
+        _ => Ok(stats.number(metric.name).unwrap_or_else(|error| {
+            faults.push(error);
+            None
+        })),
+    })?;
     if report.samples.is_empty() {
-        return Err(CollectError::unexpected("a JSON object without any field of golang-stats-api-handler"));
+        return Err(faults.into_iter().next().unwrap_or_else(|| without_fields(&stats)));
     }
     report.time = stats.field("time")?.and_then(json::Value::as_u64).filter(|time| *time > 0);
-    Ok(report)
+    let fault = |fault| match fault {
+        CollectError::Unexpected(text) => format!("omitted a metric: {text}"),
+        other => format!("omitted a metric: {other:?}"),
+    };
+    Ok((report, faults.into_iter().map(fault).collect()))
+}
+
+/// The error for an object without any field, which names where they are.
+fn without_fields(stats: &json::Object) -> CollectError {
+    let names: Vec<&str> = Gostats::GRAPHS.iter().flat_map(|graph| graph.metrics).map(|metric| metric.name).collect();
+    let place = match stats.objects_with(&names).next() {
+        Some(place) => format!("; fields found under '{place}'"),
+        None => String::new(),
+    };
+    CollectError::unexpected(format!("a JSON object without any field of golang-stats-api-handler{place}"))
 }
 
 #[cfg(test)]
@@ -102,7 +128,8 @@ mod tests {
         let body =
             br#"{"time":1700000000000000001,"go_version":"go1.26","goroutine_num":7,"gc_num":3,"gc_per_second":0.5,
             "gc_pause":[0.1,0.2],"heap_released":9007199254740991}"#;
-        let report = parse(body).unwrap();
+        let (report, notes) = parse(body).unwrap();
+        assert_eq!(notes, [""; 0]);
         assert_eq!(report.time, Some(1_700_000_000_000_000_001));
         let samples: Vec<(&str, f64)> = report.samples.iter().map(|s| (s.metric.as_str(), s.value)).collect();
         assert_eq!(
@@ -120,7 +147,12 @@ mod tests {
     fn another_response_is_an_error_that_says_what_it_is() {
         let cases = [
             (r#"{"goroutine_num":"7"}"#, "goroutine_num is a string, not a number"),
-            (r#"{"goroutine_num":null}"#, "goroutine_num is null, not a number"),
+            (r#"{"goroutine_num":null}"#, "a JSON object without any field of golang-stats-api-handler"),
+            (r#"{"goroutine_num":null,"gc_num":[1]}"#, "gc_num is an array, not a number"),
+            (
+                r#"{"status":{"a":1},"stats":{"gc_num":1}}"#,
+                "a JSON object without any field of golang-stats-api-handler; fields found under 'stats'",
+            ),
             (r#"{"gc_num":[1]}"#, "gc_num is an array, not a number"),
             ("{}", "a JSON object without any field of golang-stats-api-handler"),
             (r#"{"status":"ok"}"#, "a JSON object without any field of golang-stats-api-handler"),
@@ -128,7 +160,10 @@ mod tests {
             ("", "truncated JSON"),
             (r#"{"gc_num":"#, "truncated JSON"),
             ("<html>", "invalid JSON (expected value at line 1 column 1): <html>"),
-            (r#"{"gc_num":1e999}"#, r#"invalid JSON (number out of range at line 1 column 15): {"gc_num":1e999}"#),
+            (
+                r#"{"gc_num":1} and more"#,
+                r#"invalid JSON (trailing characters at line 1 column 14): {"gc_num":1} and more"#,
+            ),
             (r#"{"gc_num":NaN}"#, r#"invalid JSON (expected value at line 1 column 11): {"gc_num":NaN}"#),
         ];
         for (body, expected) in cases {
@@ -137,9 +172,20 @@ mod tests {
     }
 
     #[test]
+    fn a_field_without_a_number_costs_only_itself() {
+        let body = "\u{feff}{\"goroutine_num\":null,\"memory_alloc\":1e999,\"gc_num\":\"3\",\"heap_sys\":-4,\"heap_idle\":5.5,\
+                    \"heap_inuse\":{},\"heap_idle\":6}";
+        let (report, notes) = parse(body.as_bytes()).unwrap();
+        let samples: Vec<(&str, f64)> = report.samples.iter().map(|s| (s.metric.as_str(), s.value)).collect();
+        assert_eq!(samples, [("heap_sys", -4.0), ("heap_idle", 6.0)]);
+        let expected = ["heap_inuse is an object, not a number", "gc_num is a string, not a number"];
+        assert_eq!(notes, expected.map(|fault| format!("omitted a metric: {fault}")));
+    }
+
+    #[test]
     fn an_invalid_time_is_omitted() {
         for time in ["0", "-1", "\"now\"", "1.5", "null"] {
-            let report = parse(format!(r#"{{"gc_num":1,"time":{time}}}"#).as_bytes()).unwrap();
+            let (report, _) = parse(format!(r#"{{"gc_num":1,"time":{time}}}"#).as_bytes()).unwrap();
             assert_eq!(report.time, None, "{time}");
         }
     }

@@ -7,11 +7,13 @@
 mod name;
 mod selector;
 
+use std::borrow::Cow;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use mackerel_collector::prometheus::{Kind, Sample, parse as samples};
 use mackerel_collector::{
-    CollectError, Collector, Graph, Metric, MetricRow, OptionSpec, Options, Report, Target, Unit, http,
+    CollectError, Collector, Graph, Metric, MetricRow, OptionSpec, Options, Report, Target, Unit, http, notes,
 };
 
 pub use selector::Selector;
@@ -19,8 +21,11 @@ pub use selector::Selector;
 /// The limit of series per target: the number of metrics that Mackerel accepts from a standard host.
 const SERIES: usize = 200;
 
-/// The number of names that an error lists.
+/// The number of names that a hint lists.
 const LISTED: usize = 3;
+
+/// The preferred format. Without it, some targets respond in a binary one.
+const ACCEPT: &str = "text/plain;version=0.0.4, */*;q=0.1";
 
 /// The collector.
 pub struct Prometheus;
@@ -55,9 +60,18 @@ impl Collector for Prometheus {
 
     fn collect(_target: &Target, options: &Options) -> Result<Report, CollectError> {
         let get = http::Get::new(options.text("path")).scheme_of(options);
-        // Without this header, some targets respond in a binary format.
-        let body = get.header("accept", "text/plain;version=0.0.4").body()?;
-        read(&body, &selectors(options)?)
+        let body = match get.clone().header("accept", ACCEPT).body() {
+            Err(CollectError::Status(406)) => get.body()?,
+            body => body?,
+        };
+        let Page { report, notes, unmatched } = read(&body, &selectors(options)?)?;
+        for note in notes {
+            eprintln!("{note}");
+        }
+        for Unmatched { selector, hint } in unmatched {
+            notes::unmatched("metric", &selector, &hint);
+        }
+        Ok(report)
     }
 }
 
@@ -106,50 +120,114 @@ fn units(name: &str) -> [Unit; 2] {
     }
 }
 
-/// Parses a page and reports the selected series.
+/// The selected series of a page.
+#[derive(Debug, PartialEq)]
+pub struct Page {
+    /// The series.
+    pub report: Report,
+    /// What the operator has to know about them.
+    pub notes: Vec<String>,
+    /// The selectors that match no series.
+    pub unmatched: Vec<Unmatched>,
+}
+
+/// A selector that matches no series.
+#[derive(Debug, PartialEq)]
+pub struct Unmatched {
+    /// The selector as the operator wrote it.
+    pub selector: String,
+    /// Other metrics of the page.
+    pub hint: String,
+}
+
+/// Parses a page and reports the selected series. A malformed line affects no other line.
 ///
 /// # Errors
-/// If the page is not in Prometheus' text format, or if the selectors match no series or more than 200.
-pub fn read(body: &[u8], selectors: &[Selector]) -> Result<Report, CollectError> {
-    let page = std::str::from_utf8(body).map_err(|_| CollectError::unexpected("a body that is not UTF-8"))?;
-    let (mut selected, mut others) = (Vec::new(), BTreeMap::new());
-    for sample in samples(page) {
-        let sample = sample.map_err(CollectError::Unexpected)?;
-        if selectors.iter().any(|selector| selector.selects(&sample)) {
+/// If no line is in Prometheus' text format, or if the selectors match more than 200 series.
+pub fn read(body: &[u8], selectors: &[Selector]) -> Result<Page, CollectError> {
+    let (mut selected, mut names) = (Vec::new(), BTreeSet::new());
+    let (mut malformed, mut first_malformed) = (0, None);
+    let mut is_matched = vec![false; selectors.len()];
+    for sample in samples(body) {
+        let sample = match sample {
+            Ok(sample) => sample,
+            Err(error) => {
+                malformed += 1;
+                first_malformed.get_or_insert(error);
+                continue;
+            }
+        };
+        names.insert(sample.name.clone());
+        let mut is_selected = false;
+        for (selector, is_matched) in selectors.iter().zip(&mut is_matched) {
+            let selects = selector.selects(&sample);
+            *is_matched |= selects;
+            is_selected |= selects;
+        }
+        if is_selected {
             selected.push(sample);
-        } else {
-            *others.entry(sample.name).or_insert(0_usize) += 1;
         }
     }
-    if selected.is_empty() {
-        return Err(no_match(selectors, others.keys().map(|name| &**name)).into());
+    match first_malformed {
+        Some(error) if names.is_empty() => return Err(error.into()),
+        None if body.trim_ascii().is_empty() => return Err(CollectError::unexpected("an empty page")),
+        _ => {}
     }
+    let selected = newest(selected);
     if selected.len() > SERIES {
         return Err(too_many(&selected).into());
     }
-    Ok(report(&selected))
+    let (report, mut notes) = report(&selected);
+    notes.extend(first_malformed.map(|first| match malformed {
+        1 => format!("skipped a malformed line: {first}"),
+        _ => format!("skipped {malformed} malformed lines, first: {first}"),
+    }));
+    let unmatched = selectors.iter().zip(is_matched).filter(|(_, is_matched)| !is_matched);
+    let unmatched =
+        unmatched.map(|(selector, _)| Unmatched { selector: selector.text.clone(), hint: hint(selector, &names) });
+    Ok(Page { report, notes, unmatched: unmatched.collect() })
 }
 
-/// Reports each series once, under a name that no other series has.
-fn report(selected: &[Sample]) -> Report {
-    let mut names: BTreeMap<(String, String), BTreeMap<String, &Sample>> = BTreeMap::new();
-    for sample in selected {
-        let series = names.entry((graph(sample), name::series(&sample.labels))).or_default();
-        series.entry(name::identity(sample)).or_insert(sample);
+/// Keeps the newest sample of each series. One without a time is current; of equally old ones, the first is kept.
+fn newest(samples: Vec<Sample>) -> Vec<Sample> {
+    let age = |sample: &Sample| sample.time.unwrap_or(f64::INFINITY);
+    let mut series: BTreeMap<String, Sample> = BTreeMap::new();
+    for sample in samples {
+        match series.entry(name::identity(&sample)) {
+            Entry::Vacant(entry) => {
+                entry.insert(sample);
+            }
+            Entry::Occupied(mut entry) if age(&sample) > age(entry.get()) => {
+                entry.insert(sample);
+            }
+            Entry::Occupied(_) => {}
+        }
     }
-    let mut report = Report::new();
+    series.into_values().collect()
+}
+
+/// Reports the series, each under a name that no other has, and returns notes about names.
+fn report(selected: &[Sample]) -> (Report, Vec<String>) {
+    let mut names: BTreeMap<(String, String), Vec<&Sample>> = BTreeMap::new();
+    for sample in selected {
+        names.entry((graph(sample), name::series(&sample.labels))).or_default().push(sample);
+    }
+    let (mut report, mut notes) = (Report::new(), Vec::new());
     for ((graph, metric), series) in names {
         let is_shared = series.len() > 1;
         if is_shared {
-            eprintln!("{} series have the same name {graph}.{metric}; appended a suffix to each", series.len());
+            notes.push(format!(
+                "{} series have the same name {graph}.{metric}; appended a suffix to each",
+                series.len()
+            ));
         }
-        for (identity, sample) in series {
-            let metric = if is_shared { name::with_suffix(&metric, &identity) } else { metric.clone() };
+        for sample in series {
+            let metric = if is_shared { name::with_suffix(&metric, &name::identity(sample)) } else { metric.clone() };
             // NaN is a quantile without observations, and Mackerel does not accept infinity.
             report.push(graph.as_str(), metric, Some(sample.value).filter(|value| value.is_finite()));
         }
     }
-    report
+    (report, notes)
 }
 
 /// Returns the key of a sample's graph. A sample without a type is a counter if its name is that of a counter.
@@ -162,20 +240,21 @@ fn graph(sample: &Sample) -> String {
     format!("#.{}{}", name::component(&sample.name), if is_counter { ".rate" } else { "" })
 }
 
-/// The error if no series matches: lists similar metrics, or else some of all metrics.
-fn no_match<'a>(selectors: &[Selector], names: impl Iterator<Item = &'a str> + Clone) -> String {
-    let selected: Vec<&str> = selectors.iter().map(|selector| selector.text.as_str()).collect();
+/// Lists metrics that are similar to an unmatched selector, or else some of all metrics.
+fn hint(selector: &Selector, names: &BTreeSet<Cow<str>>) -> String {
+    if let Some(name) = names.iter().find(|name| selector.has_name(name)) {
+        return format!("{name} has other labels");
+    }
     // A likely mistake is the name of a histogram without the suffix of one of its parts.
-    let is_similar = |name: &&str| selectors.iter().any(|selector| selector.is_similar(name));
-    let similar: Vec<&str> = names.clone().filter(is_similar).take(LISTED).collect();
-    let (all, some): (usize, Vec<&str>) = (names.clone().count(), names.take(LISTED).collect());
-    let alternatives = match (&similar[..], all) {
-        ([], 0) => "the page has no metrics".to_owned(),
-        ([], _) if all <= LISTED => format!("available: {}", some.join(", ")),
-        ([], _) => format!("{all} metrics are available, such as {}", some.join(", ")),
-        (similar, _) => format!("similar: {}", similar.join(", ")),
-    };
-    format!("no metric matches {} (--metric); {alternatives}", selected.join(" or "))
+    let similar: Vec<&str> = names.iter().map(|name| &**name).filter(|name| selector.is_similar(name)).collect();
+    let some = |names: &[&str]| names.iter().take(LISTED).copied().collect::<Vec<_>>().join(", ");
+    let all: Vec<&str> = names.iter().map(|name| &**name).collect();
+    match (&similar[..], &all[..]) {
+        ([], []) => "the page has no metrics".to_owned(),
+        ([], all) if all.len() <= LISTED => format!("available: {}", some(all)),
+        ([], all) => format!("{} metrics are available, such as {}", all.len(), some(all)),
+        (similar, _) => format!("similar: {}", some(similar)),
+    }
 }
 
 /// The error if too many series match: names the metric with the most series, and a narrower selector.

@@ -32,22 +32,28 @@ impl FromStr for Selector {
             return Err(invalid());
         }
         let (prefix, is_whole) = name.strip_suffix('*').map_or((name, true), |prefix| (prefix, false));
-        // A name and labels have the syntax of a sample's. A prefix can be empty, so any name stands in for it.
+        // A name and labels have the syntax of a sample's; a name in quotes stands in the braces. A prefix can be empty,
+        // so any name stands in for it.
         let line = format!("{}{labels} 0", if is_whole { name } else { "any" });
-        let sample = samples(&line).next().and_then(Result::ok).filter(|sample| is_whole == (sample.name == name));
-        let sample = sample.filter(|_| prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':'));
+        let is_usual = prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':');
+        let is_right = |sample: &Sample| is_whole == (name.is_empty() || sample.name == name);
+        let sample = samples(&line).next().and_then(Result::ok).filter(|sample| is_usual && is_right(sample));
         let sample = sample.ok_or_else(invalid)?;
         let labels = sample.labels.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        let name = is_whole.then(|| name.to_owned());
-        Ok(Selector { text: text.to_owned(), name, prefix: prefix.to_owned(), labels })
+        let prefix = if is_whole { sample.name.to_string() } else { prefix.to_owned() };
+        Ok(Selector { text: text.to_owned(), name: is_whole.then(|| prefix.clone()), prefix, labels })
     }
 }
 
 impl Selector {
     /// Returns true if the selector matches this series.
     pub fn selects(&self, sample: &Sample) -> bool {
-        let has_name = if self.name.is_some() { sample.name == self.prefix } else { self.is_similar(&sample.name) };
-        has_name && self.labels.iter().all(|(name, value)| sample.label(name) == Some(value))
+        self.has_name(&sample.name) && self.labels.iter().all(|(name, value)| sample.label(name) == Some(value))
+    }
+
+    /// Returns true if the selector matches a metric of this name, with the right labels.
+    pub fn has_name(&self, name: &str) -> bool {
+        if self.name.is_some() { name == self.prefix } else { self.is_similar(name) }
     }
 
     /// Returns true if a metric's name begins with the selector's name or prefix.

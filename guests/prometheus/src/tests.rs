@@ -28,9 +28,17 @@ fn options(metrics: &[&str]) -> Options {
     Options::of::<Prometheus>(&given)
 }
 
+fn page_of(page: &[u8], metrics: &[&str]) -> Result<Page, CollectError> {
+    read(page, &selectors(&options(metrics)).expect("valid selectors"))
+}
+
 fn read_page(page: &str, metrics: &[&str]) -> Result<Vec<(String, f64)>, CollectError> {
-    let report = read(page.as_bytes(), &selectors(&options(metrics)).expect("valid selectors"))?;
-    Ok(report.samples.into_iter().map(|sample| (format!("{}.{}", sample.graph, sample.metric), sample.value)).collect())
+    Ok(page_of(page.as_bytes(), metrics)?
+        .report
+        .samples
+        .into_iter()
+        .map(|sample| (format!("{}.{}", sample.graph, sample.metric), sample.value))
+        .collect())
 }
 
 /// The reported samples as text, one per line.
@@ -72,24 +80,75 @@ fn names_prefixes_and_labels_select() {
 }
 
 #[test]
-fn a_selector_without_match_is_an_error_that_lists_metrics() {
-    let error = |page, metrics: &[&str]| match read_page(page, metrics) {
-        Err(CollectError::Unexpected(why) | CollectError::Other(why)) => why,
-        other => panic!("{other:?}"),
+fn a_selector_without_match_is_reported_with_similar_metrics() {
+    let unmatched = |page: &str, metrics: &[&str]| {
+        let unmatched = page_of(page.as_bytes(), metrics).unwrap().unmatched;
+        unmatched.iter().map(|Unmatched { selector, hint }| format!("{selector}: {hint}")).collect::<Vec<_>>()
     };
     assert_eq!(
-        error(PAGE, &["latency_seconds"]),
-        "no metric matches latency_seconds (--metric); similar: latency_seconds_bucket, latency_seconds_count, \
-         latency_seconds_sum"
+        unmatched(PAGE, &["latency_seconds", "in_flight", "go_*"]),
+        [
+            "latency_seconds: similar: latency_seconds_bucket, latency_seconds_count, latency_seconds_sum",
+            "go_*: 9 metrics are available, such as in_flight, latency_seconds_bucket, latency_seconds_count",
+        ]
     );
     assert_eq!(
-        error(PAGE, &["go_*", "up"]),
-        "no metric matches go_* or up (--metric); 9 metrics are available, such as in_flight, latency_seconds_bucket, \
-         latency_seconds_count"
+        unmatched(PAGE, &["requests_total{code=\"500\"}"]),
+        ["requests_total{code=\"500\"}: requests_total has other labels"]
     );
-    assert_eq!(error("up 1", &["down"]), "no metric matches down (--metric); available: up");
-    assert_eq!(error("", &["up"]), "no metric matches up (--metric); the page has no metrics");
-    assert_eq!(error("<html>", &["up"]), "line 1 is not a metric: <html>");
+    assert_eq!(unmatched("up 1", &["down"]), ["down: available: up"]);
+    assert_eq!(unmatched("# EOF\n", &["up"]), ["up: the page has no metrics"]);
+    assert_eq!(unmatched(PAGE, &["requests_total", "requests_total"]), [""; 0], "both match the same series");
+}
+
+#[test]
+fn a_page_without_any_metric_is_an_error() {
+    let error = |page| page_of(page, &["up"]).unwrap_err();
+    assert_eq!(error(b"<html>\n</html>"), CollectError::unexpected("line 1 is not a metric (no name): <html>"));
+    assert_eq!(error(b" \n"), CollectError::unexpected("an empty page"));
+}
+
+#[test]
+fn malformed_lines_cost_only_themselves() {
+    let page = b"\xef\xbb\xbf# TYPE up gauge\r\nup 1\r\nup{city=\"Z\xfcrich\"} 2\r\nbad\nworse one\ntotal 3 st@1.5\n";
+    let Page { report, notes, unmatched } = page_of(page, &["up", "total"]).unwrap();
+    assert_eq!(report.samples.len(), 2);
+    assert_eq!(
+        notes,
+        ["skipped 3 malformed lines, first: line 3 is not a metric (not UTF-8): up{city=\"Z\u{fffd}rich\"} 2"]
+    );
+    assert_eq!(unmatched, []);
+    let notes = page_of(b"up 1\nbad\n", &["up"]).unwrap().notes;
+    assert_eq!(notes, ["skipped a malformed line: line 2 is not a metric (no value): bad"]);
+}
+
+#[test]
+fn the_newest_sample_of_a_series_is_kept() {
+    for page in [
+        "r{a=\"1\"} 1 1000\nr{a=\"1\"} 2 3000\nr{a=\"1\"} 3 2000\n",
+        "r{a=\"1\"} 1 1.5\nr{a=\"1\"} 2 1.75\n",
+        "r{a=\"1\"} 1 1000\nr{a=\"1\"} 2\nr{a=\"1\"} 3 4000\n",
+        // Of equally old ones, the first.
+        "r{a=\"1\"} 2\nr{a=\"1\"} 1\n",
+        "r{b=\"2\",a=\"1\"} 2 5\nr{a=\"1\",b=\"2\"} 1 5\n",
+    ] {
+        let samples = read_page(page, &["r"]).unwrap();
+        assert_eq!(samples.iter().map(|(_, value)| *value).collect::<Vec<_>>(), [2.0], "{page}");
+    }
+    let history: String = (0..1000).map(|time| format!("r {time} {time}\n")).collect();
+    assert_eq!(read_page(&history, &["r"]), Ok(vec![("#.r.value".to_owned(), 999.0)]), "one series, not 1000");
+}
+
+#[test]
+fn a_name_in_quotes_is_selected() {
+    let page = "# TYPE \"my.total\" counter\n{\"my.total\",\"a.b\"=\"c\"} 5\n";
+    let expected = Ok(vec![("#.my_total.rate.a_b_c".to_owned(), 5.0)]);
+    assert_eq!(read_page(page, &["{\"my.total\"}"]), expected);
+    assert_eq!(read_page(page, &["{\"my.total\",\"a.b\"=\"c\"}"]), expected);
+    assert_eq!(read_page(page, &["my*"]), expected);
+    assert_eq!(read_page(page, &["{\"my.total\",\"a.b\"=\"d\"}"]), Ok(Vec::new()));
+    let keys = Prometheus::graphs(&options(&["{\"my.total\"}"])).unwrap().into_iter().map(|graph| graph.key);
+    assert_eq!(keys.collect::<Vec<_>>(), ["#.my_total", "#.my_total.rate"]);
 }
 
 #[test]
@@ -119,8 +178,6 @@ fn series_of_the_same_name_get_stable_suffixes() {
         samples
     };
     assert_eq!(sorted(read_page(swapped, &["r"]).unwrap()), sorted(samples));
-    // The first sample of a repeated series is kept.
-    assert_eq!(read_page("r{a=\"1\"} 1\nr{a=\"1\"} 2\n", &["r"]), Ok(vec![("#.r.a_1".to_owned(), 1.0)]));
     // Names that differ only in a colon stay apart; labels in another order are the same series.
     assert_eq!(read_page("a:b 1\na_b 2\n", &["a*"]).unwrap().len(), 2);
     assert_eq!(read_page("a{x=\"1\",y=\"2\"} 1\n", &["a"]), read_page("a{y=\"2\",x=\"1\"} 1\n", &["a"]));
@@ -166,7 +223,7 @@ fn each_selected_metric_has_a_graph_for_gauges_and_one_for_rates() {
 #[test]
 fn an_invalid_selector_is_rejected_with_the_expected_syntax() {
     for text in
-        ["", "9a", "a b", "a*b", "a**", "a{", "a{b}", "a{b=c}", "a} 1", "a{b=\"c\"} 1", "日*", "a\nb", "{\"a\"}"]
+        ["", "9a", "a b", "a*b", "a**", "a{", "a{b}", "a{b=c}", "a} 1", "a{b=\"c\"} 1", "日*", "a\nb", "{b=\"c\"}"]
     {
         let error = selectors(&options(&[text])).unwrap_err();
         assert!(error.starts_with(&format!("--metric '{text}' is neither a metric name,")), "{error}");

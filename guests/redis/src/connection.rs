@@ -1,8 +1,7 @@
 //! The part of Redis' protocol that `AUTH` and `INFO` use.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read, Take, Write as _};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Read, Take, Write};
 
 use mackerel_collector::CollectError;
 
@@ -13,9 +12,20 @@ const LIMIT: u32 = 1024 * 1024;
 /// The length of the excerpt of an invalid reply in an error, in characters.
 const EXCERPT: usize = 40;
 
+/// The first byte of a TLS record that is an alert: the response of a TLS server to anything else.
+const TLS_ALERT: u8 = 0x15;
+
+/// A stream to a server.
+pub(crate) trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
+
 /// A connection to a server that may not be Redis.
 pub(crate) struct Connection {
-    replies: BufReader<Take<TcpStream>>,
+    replies: BufReader<Take<Box<dyn Stream>>>,
+    uses_tls: bool,
+    /// True after the first byte of a reply.
+    is_answered: bool,
 }
 
 /// A reply to a command.
@@ -28,8 +38,9 @@ pub(crate) enum Reply {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream) -> Connection {
-        Connection { replies: BufReader::new(stream.take(LIMIT.into())) }
+    pub(crate) fn new(stream: impl Stream + 'static, uses_tls: bool) -> Connection {
+        let stream: Box<dyn Stream> = Box::new(stream);
+        Connection { replies: BufReader::new(stream.take(LIMIT.into())), uses_tls, is_answered: false }
     }
 
     /// Sends a command and waits for its reply.
@@ -41,10 +52,9 @@ impl Connection {
         for word in words {
             let _ = write!(command, "${}\r\n{word}\r\n", word.len());
         }
-        // A server that closes the connection may have sent its reason before, so a failed write does not end the call
-        // yet.
-        let sent = self.replies.get_mut().get_mut().write_all(command.as_bytes());
-        self.reply().or_else(|error| sent.map_err(CollectError::from).and(Err(error)))
+        // A server that closes the connection may have sent its reason before, so a failed write does not end the call.
+        let _ = self.replies.get_mut().get_mut().write_all(command.as_bytes());
+        self.reply()
     }
 
     /// Reads a reply.
@@ -69,7 +79,15 @@ impl Connection {
     /// Reads a line, without its line break.
     fn line(&mut self) -> Result<String, CollectError> {
         let mut line = Vec::new();
-        self.replies.read_until(b'\n', &mut line)?;
+        let read = self.replies.read_until(b'\n', &mut line);
+        if !self.uses_tls && !self.is_answered && line.first() == Some(&TLS_ALERT) {
+            return Err("the server uses TLS: try --tls".into());
+        }
+        self.is_answered |= !line.is_empty();
+        // A server that closes the connection resets it or not by chance.
+        if self.is_answered || self.uses_tls {
+            read?;
+        }
         if line.pop() != Some(b'\n') {
             return Err(self.early_end(&line));
         }
@@ -91,6 +109,8 @@ impl Connection {
         let excerpt: String = String::from_utf8_lossy(received).chars().take(EXCERPT).collect();
         if self.replies.get_ref().limit() == 0 {
             CollectError::Other(format!("response exceeds {} MiB", LIMIT >> 20))
+        } else if !self.is_answered && !self.uses_tls {
+            CollectError::Other("connection closed before any reply (if the server uses TLS: --tls)".to_owned())
         } else if excerpt.is_empty() {
             CollectError::Other("incomplete response: connection closed before the reply ended".to_owned())
         } else {

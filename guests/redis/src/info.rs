@@ -9,42 +9,53 @@ use crate::graphs::GRAPHS;
 /// The values of all fields, by name.
 struct Fields<'a>(HashMap<&'a str, &'a str>);
 
-/// Parses the replies to `INFO` and to `CLUSTER INFO`, which is empty without a cluster. Fields that this version of
-/// Redis lacks are omitted.
+/// Fields that name a server that is compatible with Redis. Its `INFO` has the section of keys even if it does not count
+/// them.
+const OTHER_SERVERS: [&str; 3] = ["garnet_version", "kvrocks_version", "pika_version"];
+
+/// Fields that Garnet reports as 0 unless it monitors them.
+const MONITORED: [&str; 4] =
+    ["connected_clients", "rejected_connections", "total_commands_processed", "total_connections_received"];
+
+/// Parses the replies to `INFO` and to `CLUSTER INFO`, which is empty without a cluster. Fields that the server lacks,
+/// or whose value is not a number, are omitted.
 ///
 /// # Errors
-/// If the text is not that of `INFO`, or if a field is not a number: then no field can be trusted.
+/// If there is no known field with a number.
 pub fn read(info: &str, cluster: &str) -> Result<Report, CollectError> {
     let lines = info.lines().chain(cluster.lines()).filter_map(|line| line.split_once(':'));
-    let fields = Fields(lines.map(|(name, value)| (name, value.trim_ascii_end())).collect());
-    if !fields.0.contains_key("uptime_in_seconds") {
-        return Err(CollectError::unexpected("INFO without uptime_in_seconds"));
+    let mut fields = Fields(lines.map(|(name, value)| (name, value.trim_ascii())).collect());
+    if fields.0.get("monitor_task") == Some(&"disabled") {
+        fields.0.retain(|name, _| !MONITORED.contains(name));
     }
-    let mut report = Report::of_table(GRAPHS, |metric| match metric.name {
-        "keys" => sum_of_databases(info, &fields, "keys"),
-        "expires" => sum_of_databases(info, &fields, "expires"),
-        "expired" => fields.number("expired_keys"),
-        "percentage_of_memory" => fields.share("used_memory", "maxmemory"),
-        "percentage_of_clients" => fields.share("connected_clients", "maxclients"),
-        "cluster_state" => Ok(fields.0.get("cluster_state").map(|state| f64::from(u8::from(*state == "ok")))),
-        // Replicas are reported below.
-        "*" => Ok(None),
-        name => fields.number(name),
+    let mut report = Report::of_table(GRAPHS, |metric| {
+        Ok(match metric.name {
+            "keys" => sum_of_databases(info, &fields, "keys"),
+            "expires" => sum_of_databases(info, &fields, "expires"),
+            "expired" => fields.number("expired_keys"),
+            "percentage_of_memory" => share(fields.number("used_memory"), fields.number("maxmemory")),
+            "percentage_of_clients" => {
+                // Dragonfly's name has an underscore.
+                let limit = fields.number("maxclients").or_else(|| fields.number("max_clients"));
+                share(fields.number("connected_clients"), limit)
+            }
+            "cluster_state" => fields.0.get("cluster_state").map(|state| f64::from(u8::from(*state == "ok"))),
+            // Replicas are reported below.
+            "*" => None,
+            name => fields.number(name),
+        })
     })?;
-    replicas(&fields, &mut report)?;
+    replicas(&fields, &mut report);
+    if report.samples.is_empty() {
+        return Err(CollectError::unexpected("a reply to INFO without any known field"));
+    }
     Ok(report)
 }
 
 impl Fields<'_> {
-    /// Returns the number in a field, or `None` if there is no such field.
-    fn number(&self, name: &str) -> Result<Option<f64>, CollectError> {
-        self.0.get(name).map(|value| number(name, value)).transpose()
-    }
-
-    /// Returns a field in per cent of its limit. `None` if either is missing or the limit is 0, which means unlimited.
-    fn share(&self, part: &str, whole: &str) -> Result<Option<f64>, CollectError> {
-        let (part, whole) = (self.number(part)?, self.number(whole)?);
-        Ok(part.zip(whole.filter(|whole| *whole > 0.0)).map(|(part, whole)| part / whole * 100.0))
+    /// Returns the number in a field.
+    fn number(&self, name: &str) -> Option<f64> {
+        number(self.0.get(name)?)
     }
 
     /// Returns the fields whose name is this word and a number, such as `db0`.
@@ -56,40 +67,54 @@ impl Fields<'_> {
     }
 }
 
-/// Sums `keys` or `expires` over all databases. Redis omits empty databases, so a section without lines means 0, and no
-/// section means `None`.
-fn sum_of_databases(info: &str, fields: &Fields, what: &str) -> Result<Option<f64>, CollectError> {
-    if !info.lines().any(|line| line.trim_ascii_end() == "# Keyspace") {
-        return Ok(None);
+/// Returns a part in per cent of the whole. `None` if the whole is 0, which means unlimited.
+fn share(part: Option<f64>, whole: Option<f64>) -> Option<f64> {
+    Some(part? / whole.filter(|whole| *whole > 0.0)? * 100.0)
+}
+
+/// Sums `keys` or `expires` over all databases. Redis omits empty databases, so its section without lines means 0.
+/// `None` if the server does not know the number.
+fn sum_of_databases(info: &str, fields: &Fields, what: &str) -> Option<f64> {
+    if was_never_scanned(info, fields) {
+        return None;
     }
-    let mut sum = 0.0;
-    for (name, value) in fields.numbered("db") {
-        sum += part(name, value, what)?.unwrap_or_default();
+    let numbers: Vec<f64> = fields.numbered("db").filter_map(|(_, value)| part(value, what)).collect();
+    if !numbers.is_empty() {
+        return Some(numbers.into_iter().sum());
     }
-    Ok(Some(sum))
+    let is_redis = !OTHER_SERVERS.iter().any(|name| fields.0.contains_key(name));
+    let mut lines = info.lines().map(str::trim_ascii).skip_while(|line| *line != "# Keyspace");
+    let has_section = lines.next().is_some();
+    let is_empty = lines.next().is_none_or(|line| line.is_empty() || line.starts_with('#'));
+    (is_redis && has_section && is_empty).then_some(0.0)
+}
+
+/// Returns true for Kvrocks before its first `DBSIZE SCAN`, until which it reports 0 keys. Its versions differ.
+fn was_never_scanned(info: &str, fields: &Fields) -> bool {
+    let says_so = |line: &str| {
+        line.starts_with("# WARN: DBSIZE SCAN never") || line.starts_with("# Last ") && line.contains(" 1970")
+    };
+    fields.0.get("last_dbsize_scan_timestamp") == Some(&"0") || info.lines().any(says_so)
 }
 
 /// Reports the lag and the offset delay of each replica.
-fn replicas(fields: &Fields, report: &mut Report) -> Result<(), CollectError> {
-    let offset = fields.number("master_repl_offset")?;
+fn replicas(fields: &Fields, report: &mut Report) {
+    let offset = fields.number("master_repl_offset");
     for (name, value) in fields.numbered("slave") {
-        report.push("#.lag", format!("{name}_lag"), part(name, value, "lag")?);
-        let delay = offset.zip(part(name, value, "offset")?).map(|(ours, theirs)| ours - theirs);
+        report.push("#.lag", format!("{name}_lag"), part(value, "lag"));
+        let delay = offset.zip(part(value, "offset")).map(|(ours, theirs)| ours - theirs);
         report.push("#.offset_delay", format!("{name}_offset_delay"), delay);
     }
-    Ok(())
 }
 
 /// Returns one number of a value such as `keys=1,expires=0,avg_ttl=0`.
-fn part(name: &str, value: &str, what: &str) -> Result<Option<f64>, CollectError> {
-    let text = value.split(',').find_map(|pair| pair.strip_prefix(what)?.strip_prefix('='));
-    text.map(|text| number(&format!("{what} of {name}"), text)).transpose()
+fn part(value: &str, what: &str) -> Option<f64> {
+    number(value.split(',').find_map(|pair| pair.strip_prefix(what)?.strip_prefix('='))?)
 }
 
-/// Parses the finite number in the field `name`.
-fn number(name: &str, text: &str) -> Result<f64, CollectError> {
-    let number = text.parse().ok().filter(|number: &f64| number.is_finite());
-    number.ok_or_else(|| CollectError::unexpected(format!("{name} is '{text}', not a number")))
+/// Parses a number. None of the fields can be negative: that means that the server does not know it.
+fn number(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)
 }
 
 #[cfg(test)]
@@ -183,17 +208,55 @@ db12:keys=5,expires=0,avg_ttl=0,subexpiry=0\r
     }
 
     #[test]
-    fn another_text_is_an_error_that_says_what_is_wrong() {
-        for (info, error) in [
-            ("", "INFO without uptime_in_seconds"),
-            ("PONG", "INFO without uptime_in_seconds"),
-            ("uptime_in_seconds:\r\n", "uptime_in_seconds is '', not a number"),
-            ("uptime_in_seconds:1\nused_memory:1M", "used_memory is '1M', not a number"),
-            ("uptime_in_seconds:NaN", "uptime_in_seconds is 'NaN', not a number"),
-            ("uptime_in_seconds:1\n# Keyspace\ndb0:keys=x", "keys of db0 is 'x', not a number"),
-            ("uptime_in_seconds:1\nslave7:lag=inf", "lag of slave7 is 'inf', not a number"),
-        ] {
-            assert_eq!(read(info, ""), Err(CollectError::unexpected(error)), "{info}");
+    fn a_field_that_is_not_a_number_costs_only_itself() {
+        let info = "uptime_in_seconds:1\nmaster_repl_offset:N/A\nused_memory:1M\nrejected_connections:-1\n\
+                    slave0:ip=a,state=online,offset=5,lag=(db0:0)\nblocked_clients:\nevicted_keys:NaN\n\
+                    keyspace_hits:inf\nkeyspace_misses:2\n# Keyspace\ndb0:keys=x,expires=3\ndb1:keys=4,expires=1\n";
+        let expected =
+            ["#.keys.expires 4", "#.keys.keys 4", "#.keyspace.keyspace_misses 2", "#.uptime.uptime_in_seconds 1"];
+        assert_eq!(samples(info, ""), expected);
+    }
+
+    #[test]
+    fn keys_are_omitted_where_their_number_is_unknown() {
+        let keys = |info: &str| -> Vec<String> {
+            let all = samples(&format!("uptime_in_seconds:1\n{info}"), "");
+            all.into_iter().filter(|sample| sample.starts_with("#.keys.")).collect()
+        };
+        let unknown: [&str; 7] = [
+            "",
+            "garnet_version:1.0.0\n# Keyspace\n",
+            "kvrocks_version:2.17.0\n# Keyspace\nlast_dbsize_scan_timestamp:0\ndb0:keys=0,expires=0\nsequence:0\n",
+            "kvrocks_version:2.0.5\n# Keyspace\n# Last scan db time: Thu Jan  1 00:00:00 1970\ndb0:keys=0,expires=0\n",
+            "kvrocks_version:2.9.0\n# Keyspace\n# WARN: DBSIZE SCAN never performed yet\ndb0:keys=0,expires=0\n",
+            "pika_version:3.4.0\n# Keyspace\n# Time:1970-01-01 08:00:00\ndb0 Strings_keys=0, expires=0, invalid_keys=0\n",
+            "# Keyspace\nanother form\n",
+        ];
+        for info in unknown {
+            assert_eq!(keys(info), [""; 0], "{info}");
+        }
+        let known = "kvrocks_version:2.17.0\n# Keyspace\nlast_dbsize_scan_timestamp:1791035032\ndb0:keys=7,expires=2\n";
+        assert_eq!(keys(known), ["#.keys.expires 2", "#.keys.keys 7"]);
+        assert_eq!(keys("db0:keys=7,expires=2"), ["#.keys.expires 2", "#.keys.keys 7"], "Redis 2.4 has no sections");
+    }
+
+    #[test]
+    fn figures_that_garnet_does_not_monitor_are_omitted() {
+        let info = |monitor| {
+            format!(
+                "uptime_in_seconds:1\nmonitor_task:{monitor}\nconnected_clients:0\nconnected_slaves:0\n\
+                 total_commands_processed:0\n"
+            )
+        };
+        assert_eq!(samples(&info("disabled"), ""), ["#.clients.connected_slaves 0", "#.uptime.uptime_in_seconds 1"]);
+        assert_eq!(samples(&info("enabled"), "").len(), 4);
+    }
+
+    #[test]
+    fn another_text_is_an_error() {
+        for info in ["", "PONG", "uptime_in_seconds:\r\n", "uptime_in_seconds:NaN", "used_memory:1M"] {
+            let error = CollectError::unexpected("a reply to INFO without any known field");
+            assert_eq!(read(info, ""), Err(error), "{info}");
         }
     }
 }

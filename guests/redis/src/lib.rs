@@ -4,7 +4,7 @@ mod connection;
 mod graphs;
 mod info;
 
-use mackerel_collector::{CollectError, Collector, Graph, GraphRow, OptionSpec, Options, Report, Target};
+use mackerel_collector::{CollectError, Collector, Graph, GraphRow, OptionSpec, Options, Report, Target, TlsError};
 
 use connection::{Connection, Reply};
 pub use info::read;
@@ -18,6 +18,7 @@ impl Collector for Redis {
     const OPTIONS: &[OptionSpec] = &[
         OptionSpec::secret("password", "The password for AUTH"),
         OptionSpec::text("username", "The ACL user for AUTH; the default user if it is not given"),
+        OptionSpec::flag("tls", "Connect over TLS"),
     ];
     const GRAPHS: &[GraphRow] = graphs::GRAPHS;
 
@@ -29,28 +30,50 @@ impl Collector for Redis {
     }
 
     fn collect(target: &Target, options: &Options) -> Result<Report, CollectError> {
-        let mut connection = Connection::new(target.connect()?);
+        let mut connection = connect(target, options.flag("tls"))?;
         if let Some(password) = options.find("password") {
             log_in(&mut connection, options.find("username"), password)?;
         }
-        let info = text(connection.send(&["INFO"])?)?;
+        let info = text("INFO", connection.send(&["INFO"])?)?;
         let is_cluster = info.lines().any(|line| line == "cluster_enabled:1");
-        let cluster = if is_cluster { text(connection.send(&["CLUSTER", "INFO"])?)? } else { String::new() };
+        let cluster = if is_cluster { cluster_info(&mut connection) } else { String::new() };
         read(&info, &cluster)
     }
 }
 
 mackerel_collector::export!(Redis);
 
+fn connect(target: &Target, by_tls: bool) -> Result<Connection, CollectError> {
+    if !by_tls {
+        return Ok(Connection::new(target.connect()?, false));
+    }
+    match target.connect_tls() {
+        Ok(stream) => Ok(Connection::new(stream, true)),
+        Err(TlsError::NotTls) => Err("the server does not use TLS on this port: try without --tls".into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Errors of Redis to `PING` after which `AUTH` is possible: it comes first, or Redis refuses to work for now.
+const REFUSALS: [&str; 10] = [
+    "NOAUTH",
+    "NOPERM",
+    "LOADING",
+    "MISCONF",
+    "MASTERDOWN",
+    "READONLY",
+    "BUSY",
+    "ERR operation not permitted",
+    "ERR unknown command '",
+    "ERR unknown command `",
+];
+
 /// Sends the password, but first checks that the server is Redis: another server could repeat the password in its
 /// response.
 fn log_in(connection: &mut Connection, user: Option<&str>, password: &str) -> Result<(), CollectError> {
     match connection.send(&["PING"])? {
-        // These errors mean that AUTH comes first or that Redis is loading its data. AUTH is allowed in both cases.
-        Reply::Error(message)
-            if !["NOAUTH", "NOPERM", "LOADING"].iter().any(|allowed| message.starts_with(allowed)) =>
-        {
-            return Err(format!("PING failed: {message}").into());
+        Reply::Error(message) if !REFUSALS.iter().any(|refusal| message.starts_with(refusal)) => {
+            return Err(failed("PING", &message));
         }
         _ => {}
     }
@@ -68,13 +91,40 @@ fn log_in(connection: &mut Connection, user: Option<&str>, password: &str) -> Re
     }
 }
 
-/// Returns the text of the reply to `INFO` or `CLUSTER INFO`.
-fn text(reply: Reply) -> Result<String, CollectError> {
+/// Returns the reply to `CLUSTER INFO`, or an empty text and a note for the operator: the user may not have the
+/// permission, and the other metrics do not need it.
+fn cluster_info(connection: &mut Connection) -> String {
+    let command = ["CLUSTER", "INFO"];
+    let reply = connection.send(&command).and_then(|reply| text(&command.join(" "), reply));
+    reply.unwrap_or_else(|error| {
+        let why = match error {
+            CollectError::Other(why) | CollectError::Unexpected(why) => why,
+            other => format!("{other:?}"),
+        };
+        eprintln!("no metrics of the cluster: {why}");
+        String::new()
+    })
+}
+
+/// Returns the text of a reply.
+fn text(command: &str, reply: Reply) -> Result<String, CollectError> {
     match reply {
         Reply::Text(text) => Ok(text),
-        Reply::Error(message) if message.starts_with("NOAUTH") => {
-            Err(format!("password required (--password-file): {message}").into())
-        }
-        Reply::Error(message) => Err(format!("INFO failed: {message}").into()),
+        Reply::Error(message) => Err(failed(command, &message)),
     }
+}
+
+/// The error for a command that Redis refused.
+fn failed(command: &str, message: &str) -> CollectError {
+    let text = if message.starts_with("NOAUTH") || message.starts_with("ERR operation not permitted") {
+        format!("password required (--password-file): {message}")
+    } else if message.starts_with("ERR max number of clients") {
+        format!("the server has no free connection (its maxclients): {message}")
+    } else if message.starts_with("NOPERM") {
+        let permission = command.to_ascii_lowercase().replace(' ', "|");
+        format!("{command} failed: {message}; grant the user +{permission}")
+    } else {
+        format!("{command} failed: {message}")
+    };
+    text.into()
 }

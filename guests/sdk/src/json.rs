@@ -11,7 +11,10 @@
 //! # Ok::<(), mackerel_collector::CollectError>(())
 //! ```
 
+use std::collections::BTreeMap;
+
 use serde_json::Map;
+use serde_json::value::RawValue;
 
 pub use serde_json::Value;
 
@@ -20,16 +23,30 @@ use crate::CollectError;
 /// The length of the excerpt of invalid JSON in an error, in characters.
 const EXCERPT: usize = 40;
 
+/// A byte-order mark, with which some programs begin a document.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The depth of objects in which numbers beyond the range of a float cost only themselves.
+const DEPTH: usize = 8;
+
 /// A JSON object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Object(Map<String, Value>);
 
 /// Parses a JSON object. `expected` describes the object in error messages.
 ///
+/// A byte-order mark is skipped. A number beyond the range of a float becomes `null`.
+///
 /// # Errors
 /// [`CollectError::Unexpected`] if the body is not JSON, is truncated, or is another JSON value.
 pub fn read(body: &[u8], expected: &str) -> Result<Object, CollectError> {
-    let text = match serde_json::from_slice(body) {
+    let body = body.strip_prefix(MARK).unwrap_or(body);
+    let value = serde_json::from_slice(body).or_else(|error| {
+        // Another parser, which does not look at values, tells a number that is too large from broken JSON.
+        let raw: Result<&RawValue, _> = serde_json::from_slice(body);
+        raw.map(|raw| representable(raw, DEPTH)).map_err(|_| error)
+    });
+    let text = match value {
         Ok(Value::Object(fields)) => return Ok(Object(fields)),
         Ok(other) => format!("{} instead of {expected}", kind(&other)),
         Err(error) if body.is_empty() || error.is_eof() => "truncated JSON".to_owned(),
@@ -39,6 +56,18 @@ pub fn read(body: &[u8], expected: &str) -> Result<Object, CollectError> {
         }
     };
     Err(CollectError::Unexpected(text))
+}
+
+/// Converts a value. Of those that cannot be represented, fields of objects become `null` one by one.
+fn representable(raw: &RawValue, depth: usize) -> Value {
+    if let Ok(value) = serde_json::from_str(raw.get()) {
+        return value;
+    }
+    let fields: BTreeMap<String, &RawValue> = match serde_json::from_str(raw.get()) {
+        Ok(fields) if depth > 0 => fields,
+        _ => return Value::Null,
+    };
+    fields.into_iter().map(|(name, raw)| (name, representable(raw, depth - 1))).collect()
 }
 
 impl Object {
@@ -58,6 +87,13 @@ impl Object {
             end += 1;
         }
         Ok(None)
+    }
+
+    /// Returns the names of the fields that are objects and have one of these fields themselves.
+    pub fn objects_with<'a>(&'a self, names: &'a [&str]) -> impl Iterator<Item = &'a str> {
+        let has_one =
+            |value: &Value| value.as_object().is_some_and(|fields| names.iter().any(|name| fields.contains_key(*name)));
+        self.0.iter().filter(move |(_, value)| has_one(value)).map(|(name, _)| name.as_str())
     }
 
     /// Returns the number at this path, or `None` if there is no such field.
@@ -98,6 +134,18 @@ fn kind(value: &Value) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_that_is_too_large_costs_only_itself() {
+        let object = read(b"\xef\xbb\xbf{\"a\":1e999,\"b\":{\"c\":-1e999,\"d\":2},\"e\":[1e999],\"f\":3}", "").unwrap();
+        assert_eq!(object.field("a"), Ok(Some(&Value::Null)));
+        assert_eq!(object.field("b.c"), Ok(Some(&Value::Null)));
+        assert_eq!(object.number("b.d"), Ok(Some(2.0)));
+        assert_eq!(object.field("e"), Ok(Some(&Value::Null)));
+        assert_eq!(object.number("f"), Ok(Some(3.0)));
+        let nested = format!("{{\"a\":{}1e999{}}}", "{\"a\":".repeat(100_000), "}".repeat(100_000));
+        assert_eq!(read(nested.as_bytes(), "").unwrap().field("a.a.a.a.a.a.a.a"), Ok(Some(&Value::Null)));
+    }
 
     #[test]
     fn a_nested_field_is_found_by_its_path() {

@@ -40,17 +40,19 @@ pub mod prometheus;
 mod report;
 mod table;
 mod target;
+mod tls;
 
 #[doc(hidden)]
 pub use bindings::{__export, exports::mackerel::collector::metrics::Guest};
 
-pub use bindings::mackerel::collector::container;
 pub use bindings::mackerel::collector::types::{
     CollectError, Container, Description, Endpoint, Graph, Metric, MetricKind, OptionValue, Period, Report, Sample,
     Scope, Target, Unit,
 };
+pub use bindings::mackerel::collector::{container, notes};
 pub use options::{OptionSpec, Options};
 pub use table::{GraphRow, MetricRow};
+pub use tls::{TlsError, TlsStream};
 
 /// A collector. Most define only `NAME`, `SUMMARY`, `GRAPHS` and `collect`; all else has a default.
 ///

@@ -1,7 +1,7 @@
 //! A parser of Prometheus' text format, including `OpenMetrics`.
 //!
 //! ```
-//! use mackerel_collector::prometheus::{self, Kind};
+//! use mackerel_collector::prometheus::{self, Kind, Malformed};
 //!
 //! let page = "# TYPE jobs_total counter\njobs_total{queue=\"mail\"} 42\n";
 //! for sample in prometheus::parse(page) {
@@ -9,15 +9,21 @@
 //!     assert_eq!((&*sample.name, sample.label("queue")), ("jobs_total", Some("mail")));
 //!     assert_eq!((sample.value, sample.kind), (42.0, Kind::Counter));
 //! }
-//! # Ok::<(), String>(())
+//! # Ok::<(), Malformed>(())
 //! ```
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::str::Lines;
+use std::fmt;
+use std::slice::Split;
+
+use crate::CollectError;
 
 /// The length of the excerpt of a malformed line in an error, in characters.
 const EXCERPT: usize = 60;
+
+/// A byte-order mark, with which some programs begin a page.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// One value with its metric and labels.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +34,8 @@ pub struct Sample<'a> {
     pub labels: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     /// The value, which may be infinite or NaN.
     pub value: f64,
+    /// The time of the value, in the unit of the page: milliseconds, or seconds in `OpenMetrics`. Most pages have none.
+    pub time: Option<f64>,
     /// The meaning of the value.
     pub kind: Kind,
 }
@@ -43,6 +51,32 @@ pub enum Kind {
     Untyped,
 }
 
+/// A line that is not a sample.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// The number of the line, from 1.
+    pub line: usize,
+    /// The fault, in a few words.
+    pub cause: &'static str,
+    /// The beginning of the line.
+    pub excerpt: String,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Malformed { line, cause, excerpt } = self;
+        write!(f, "line {line} is not a metric ({cause}): {excerpt}")
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+impl From<Malformed> for CollectError {
+    fn from(error: Malformed) -> CollectError {
+        CollectError::Unexpected(error.to_string())
+    }
+}
+
 impl Sample<'_> {
     /// Returns the value of a label, or `None` if there is no such label.
     pub fn label(&self, name: &str) -> Option<&str> {
@@ -50,50 +84,64 @@ impl Sample<'_> {
     }
 }
 
-/// Parses a page into its samples, in order. Help texts, times and exemplars are skipped.
+/// Parses a page into its samples, in order. Help texts and exemplars are skipped.
 ///
-/// Each item is a sample, or an error with the number and the beginning of a malformed line.
-pub fn parse(page: &str) -> Samples<'_> {
-    Samples { lines: page.lines(), number: 0, types: HashMap::new() }
+/// Each item is a sample, or an error about one malformed line; the others are not affected. A type applies to all
+/// samples of its metric, wherever the page declares it.
+pub fn parse(page: &(impl AsRef<[u8]> + ?Sized)) -> Samples<'_> {
+    let page = page.as_ref();
+    let page = page.strip_prefix(MARK).unwrap_or(page);
+    let is_break: fn(&u8) -> bool = |byte| *byte == b'\n';
+    let lines = page.split(is_break);
+    let mut types = HashMap::new();
+    for comment in lines.clone().filter_map(|line| line.trim_ascii().strip_prefix(b"#")) {
+        types.extend(std::str::from_utf8(comment).ok().and_then(declared_type));
+    }
+    Samples { lines, number: 0, types }
 }
 
 /// The iterator of [`parse`].
 #[derive(Debug, Clone)]
 pub struct Samples<'a> {
-    lines: Lines<'a>,
+    lines: Split<'a, u8, fn(&u8) -> bool>,
     /// The number of the last line read, from 1.
     number: usize,
-    /// The types declared so far, by metric name.
+    /// The declared types, by metric name.
     types: HashMap<Cow<'a, str>, &'a str>,
 }
 
 impl<'a> Iterator for Samples<'a> {
-    type Item = Result<Sample<'a>, String>;
+    type Item = Result<Sample<'a>, Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let line = self.lines.next()?.trim_ascii();
             self.number += 1;
-            if let Some(comment) = line.strip_prefix('#') {
-                self.declare_type(comment);
-            } else if !line.is_empty() {
-                let sample = Rest(line).sample().map(|sample| Sample { kind: self.kind(&sample.name), ..sample });
-                let excerpt = || line.chars().take(EXCERPT).collect::<String>();
-                return Some(sample.ok_or_else(|| format!("line {} is not a metric: {}", self.number, excerpt())));
+            if line.is_empty() || line.starts_with(b"#") {
+                continue;
             }
+            let text = std::str::from_utf8(line).map_err(|_| "not UTF-8");
+            let sample = text.and_then(|text| Rest(text).sample());
+            return Some(match sample {
+                Ok(sample) => Ok(Sample { kind: self.kind(&sample.name), ..sample }),
+                Err(cause) => {
+                    let excerpt = String::from_utf8_lossy(line).chars().take(EXCERPT).collect();
+                    Err(Malformed { line: self.number, cause, excerpt })
+                }
+            });
         }
     }
 }
 
-impl<'a> Samples<'a> {
-    /// Records the type of a metric if the comment declares one.
-    fn declare_type(&mut self, comment: &'a str) {
-        let Some(("TYPE", rest)) = comment.trim_ascii_start().split_once([' ', '\t']) else { return };
-        let mut rest = Rest(rest);
-        let Some(name) = rest.quoted_or(Rest::name) else { return };
-        self.types.insert(name, rest.0.trim_ascii());
-    }
+/// Returns a metric's name and type if a comment declares them.
+fn declared_type(comment: &str) -> Option<(Cow<'_, str>, &str)> {
+    let (word, rest) = comment.trim_ascii_start().split_once([' ', '\t'])?;
+    let mut rest = Rest(rest.trim_ascii_start());
+    let name = (word == "TYPE").then(|| rest.quoted_or(Rest::name))??;
+    Some((name, rest.0.trim_ascii()))
+}
 
+impl Samples<'_> {
     /// The meaning of this metric's values, by its declared type or that of the metric it is a part of.
     fn kind(&self, name: &str) -> Kind {
         const SUFFIXES: [&str; 8] = ["_bucket", "_sum", "_count", "_total", "_created", "_info", "_gcount", "_gsum"];
@@ -119,30 +167,42 @@ struct Rest<'a>(&'a str);
 
 impl<'a> Rest<'a> {
     /// Reads a whole sample: name, labels, value, time and exemplar. Leaves its kind `Untyped`.
-    fn sample(mut self) -> Option<Sample<'a>> {
+    ///
+    /// # Errors
+    /// The fault, in a few words.
+    fn sample(mut self) -> Result<Sample<'a>, &'static str> {
         // A name with other than the usual characters is quoted, within the braces.
         let mut name = self.name();
         let mut labels = Vec::new();
-        if self.take('{') {
+        let is_composite = |rest: &Self| rest.0.starts_with("{count:");
+        if !is_composite(&self) && self.take('{') {
             while !self.take('}') {
-                let word = self.quoted_or(Rest::name)?;
+                let word = self.quoted_or(Rest::name).ok_or("malformed labels")?;
                 if self.take('=') {
-                    labels.push((word, self.quoted()?));
+                    labels.push((word, self.quoted().ok_or("malformed labels")?));
                 } else if name.replace(word).is_some() {
-                    return None;
+                    return Err("malformed labels");
                 }
                 if !self.take(',') && !self.0.starts_with('}') {
-                    return None;
+                    return Err("malformed labels");
                 }
             }
         }
-        let mut words = self.0.split_ascii_whitespace();
-        let value = words.next()?.parse().ok()?;
-        // A time and an exemplar may follow. The exemplar begins with a '#'.
-        if words.next().is_some_and(|word| word != "#" && word.parse::<f64>().is_err()) {
-            return None;
+        let name = name.ok_or("no name")?;
+        if is_composite(&self) {
+            return Err("several values in one, of OpenMetrics 2");
         }
-        Some(Sample { name: name?, labels, value, kind: Kind::Untyped })
+        let mut words = self.0.split_ascii_whitespace();
+        let value = words.next().ok_or("no value")?.parse().map_err(|_| "its value is not a number")?;
+        let mut time = None;
+        // A time, the time at which a counter started, and exemplars may follow. An exemplar begins with a '#'.
+        for word in words.take_while(|word| !word.starts_with('#')) {
+            let number = word.strip_prefix("st@").unwrap_or(word).parse().map_err(|_| "its time is not a number")?;
+            if !word.starts_with("st@") && time.replace(number).is_some() {
+                return Err("text after its time");
+            }
+        }
+        Ok(Sample { name, labels, value, time, kind: Kind::Untyped })
     }
 
     /// Consumes this character if it comes next.
@@ -218,7 +278,7 @@ mod tests {
 
     fn only(line: &str) -> Result<Plain<String, Vec<(String, String)>>, String> {
         let mut samples = parse(line);
-        let sample = samples.next().expect("a sample")?;
+        let sample = samples.next().expect("a sample").map_err(|error| error.to_string())?;
         assert!(samples.next().is_none());
         let labels = sample.labels.into_iter().map(|(name, value)| (name.into_owned(), value.into_owned()));
         Ok((sample.name.into_owned(), labels.collect(), sample.value))
@@ -226,7 +286,7 @@ mod tests {
 
     #[test]
     fn the_whole_syntax_is_parsed() {
-        let cases: [(&str, Plain<&str, Pairs>); 15] = [
+        let cases: [(&str, Plain<&str, Pairs>); 18] = [
             ("up 1", ("up", &[], 1.0)),
             ("\t up \t 1 \r", ("up", &[], 1.0)),
             ("up{} 1", ("up", &[], 1.0)),
@@ -242,6 +302,9 @@ mod tests {
             (r#"{"my.up","a b"="c"} 1"#, ("my.up", &[("a b", "c")], 1.0)),
             (r#"up_total 5 # {trace_id="x y"} 0.5 1520879607.789"#, ("up_total", &[], 5.0)),
             (r#"b{le="1"} 5 1520879607.789 # {trace_id="x"} 0.5"#, ("b", &[("le", "1")], 5.0)),
+            (r#"up_total 5 st@1520879607 # {a="b"} 1 # {a="c"} 2"#, ("up_total", &[], 5.0)),
+            ("up_total 5 1520879608 st@1520879607.5", ("up_total", &[], 5.0)),
+            ("\u{feff}up 1", ("up", &[], 1.0)),
         ];
         for (line, (name, labels, value)) in cases {
             let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -251,34 +314,53 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_line_is_an_error_with_its_number_and_beginning() {
+    fn a_malformed_line_is_an_error_with_its_number_cause_and_beginning() {
         let lines = [
-            "<html>",
-            "up{日=\"x\"} 1",
-            "up",
-            "up one",
-            "up 1 now",
-            "9up 1",
-            "up{ 1",
-            "up{a} 1",
-            "up{a=b} 1",
-            r#"up{a="b} 1"#,
-            r#"up{a="b" c="d"} 1"#,
-            "up{,} 1",
-            r#"{a="b"} 1"#,
-            r#"up{"down"} 1"#,
+            ("<html>", "no name"),
+            ("up{日=\"x\"} 1", "malformed labels"),
+            ("up", "no value"),
+            ("up one", "its value is not a number"),
+            ("up 1 now", "its time is not a number"),
+            ("up 1 2 3", "text after its time"),
+            ("up 1 st@now", "its time is not a number"),
+            ("up {count:2,sum:3}", "several values in one, of OpenMetrics 2"),
+            (r#"up{a="b"} {count:2,sum:3} st@1"#, "several values in one, of OpenMetrics 2"),
+            ("9up 1", "no name"),
+            ("up{ 1", "malformed labels"),
+            ("up{a} 1", "malformed labels"),
+            ("up{a=b} 1", "malformed labels"),
+            (r#"up{a="b} 1"#, "malformed labels"),
+            (r#"up{a="b" c="d"} 1"#, "malformed labels"),
+            ("up{,} 1", "malformed labels"),
+            (r#"{a="b"} 1"#, "no name"),
+            (r#"up{"down"} 1"#, "malformed labels"),
         ];
-        for line in lines {
+        for (line, cause) in lines {
             let page = format!("# one\n\n{line}\nup 1\n");
-            let error = parse(&page).next().unwrap().unwrap_err();
-            assert_eq!(error, format!("line 3 is not a metric: {line}"));
+            let mut samples = parse(&page);
+            let error = samples.next().unwrap().unwrap_err().to_string();
+            assert_eq!(error, format!("line 3 is not a metric ({cause}): {line}"));
+            assert_eq!(samples.next().unwrap().unwrap().value.to_bits(), 1_f64.to_bits(), "the next line is read");
         }
+        let mut samples = parse(b"up{a=\"caf\xe9\"} 1\r\nup 2\r\n");
+        let error = samples.next().unwrap().unwrap_err().to_string();
+        assert_eq!(error, "line 1 is not a metric (not UTF-8): up{a=\"caf\u{fffd}\"} 1");
+        assert_eq!(samples.next().unwrap().unwrap().value.to_bits(), 2_f64.to_bits());
         let long = "é".repeat(100);
-        assert_eq!(parse(&long).next().unwrap().unwrap_err(), format!("line 1 is not a metric: {}", "é".repeat(60)));
+        assert_eq!(parse(&long).next().unwrap().unwrap_err().excerpt, "é".repeat(60));
     }
 
     #[test]
-    fn a_declared_type_applies_to_all_parts_of_a_metric() {
+    fn a_time_is_read_beside_the_value() {
+        let times = |line: &str| parse(line).next().unwrap().unwrap().time;
+        assert_eq!(times("up 1"), None);
+        assert_eq!(times("up 1 1395066363000"), Some(1_395_066_363_000.0));
+        assert_eq!(times("up 1 1395066363.25 st@1395066360 # {} 1 5"), Some(1_395_066_363.25));
+        assert_eq!(times("up 1 st@1395066360"), None);
+    }
+
+    #[test]
+    fn a_declared_type_applies_to_all_parts_of_a_metric_and_to_lines_before_it() {
         let page = r#"
 # HELP a_total counter gauge
 # TYPE a_total counter
@@ -308,6 +390,8 @@ h 1
 i 1
 b_total 1
 j_total 1
+k 1
+# TYPE k counter
 # EOF
 "#;
         let kinds: Vec<(String, Kind)> =
@@ -331,6 +415,7 @@ j_total 1
             ("i", Counter),
             ("b_total", Untyped),
             ("j_total", Untyped),
+            ("k", Counter),
         ];
         assert_eq!(kinds, expected.map(|(name, kind)| (name.to_owned(), kind)));
     }
@@ -339,7 +424,7 @@ j_total 1
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn any_text_is_parsed_or_rejected(page in any::<String>()) {
+        fn any_bytes_are_parsed_or_rejected(page in any::<Vec<u8>>()) {
             for sample in parse(&page) {
                 let _ = sample;
             }

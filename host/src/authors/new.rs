@@ -43,6 +43,7 @@ const SDK: &[File] = sdk!(
     "src/report.rs",
     "src/table.rs",
     "src/target.rs",
+    "src/tls.rs",
 );
 
 /// The languages with a project template.

@@ -95,6 +95,9 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<String, Er
     let last = state_file.as_ref().and_then(|file| diagnostics.ok(file.read())).unwrap_or_default();
     let collected = job.collect(begun, &last, &mut stop).await?;
     let found = &collected.found;
+    for warning in series::unmatched(&collected.outcomes) {
+        diagnostics.warn(warning);
+    }
     let names = diagnostics.with_warning(names(&job, found, last, begun));
     if let (InstanceName::Slot(_), Some(file)) = (&job.options.instance_name, &state_file) {
         diagnostics

@@ -47,7 +47,7 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
     let mut series = Series::of_outcomes(&found.targets, outcomes, &mut diagnostics);
     ledger.lock(&mut diagnostics).await;
     ledger.name(&job.options.instance_name, &found, &mut series, &mut diagnostics);
-    ledger.rates(&mut series);
+    ledger.rates(&mut series, &mut diagnostics);
     let values = job.options.output.values(&series, diagnostics.failures());
     protocol::print(&protocol::format_values(&values, begun.epoch()))?;
     ledger.commit(&mut diagnostics);

@@ -10,6 +10,8 @@ pub const FILES: &[(&str, &str)] = &[
     ("container.wit", include_str!("../../../wit/container.wit")),
     ("http.wit", include_str!("../../../wit/http.wit")),
     ("metrics.wit", include_str!("../../../wit/metrics.wit")),
+    ("notes.wit", include_str!("../../../wit/notes.wit")),
+    ("tls.wit", include_str!("../../../wit/tls.wit")),
     ("types.wit", include_str!("../../../wit/types.wit")),
     ("world.wit", include_str!("../../../wit/world.wit")),
 ];

@@ -22,6 +22,7 @@ use crate::sandbox::denied::Denied;
 use crate::sandbox::destination::Destination;
 use crate::sandbox::exceeded::Exceeded;
 use crate::sandbox::failure::{Cause, Failure};
+use crate::sandbox::notes::Unmatched;
 use crate::sandbox::stderr::Stderr;
 use crate::sandbox::usage::Usage;
 use crate::sandbox::{Collector, ContainerFacts, Endpoint, OptionValue, Report, Sandbox, TargetFacts};
@@ -77,6 +78,8 @@ pub struct CheckedReport {
     pub warnings: Vec<String>,
     /// The time of the points by the target's own clock, in nanoseconds since 1970, if the collector reports it.
     pub time: Option<u64>,
+    /// The values of options that select nothing at the target.
+    pub unmatched: Vec<Unmatched>,
 }
 
 /// The context that all targets of a run share.
@@ -157,8 +160,8 @@ pub async fn one(context: &Context<'_>, target: &Target, activity: &Activity) ->
             used.get_or_init(|| (sandbox.stderr(), sandbox.denied(), sandbox.usage()));
             sandbox.collect(destination, container, activity.clone(), &facts(target), context.options).await
         };
-        let report = context.collector.bounded(calls).await??;
-        Ok((check(context, &report)?, start))
+        let (report, unmatched) = context.collector.bounded(calls).await??;
+        Ok((check(context, &report, unmatched)?, start))
     };
     let late = || Err(Cause::Timeout { waiting: activity.get(), timeout });
     let result = tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| late());
@@ -174,14 +177,14 @@ pub async fn one(context: &Context<'_>, target: &Target, activity: &Activity) ->
 }
 
 /// Validates a report, unless the run's sample limit is reached.
-fn check(context: &Context<'_>, report: &Report) -> Result<CheckedReport, Exceeded> {
+fn check(context: &Context<'_>, report: &Report, unmatched: Vec<Unmatched>) -> Result<CheckedReport, Exceeded> {
     let samples = context.samples.get() + report.samples.len().saturating_sub(limits::SAMPLES_SHARE);
     if samples > limits::TOTAL_SAMPLES {
         return Err(Exceeded::TotalSamples);
     }
     context.samples.set(samples);
     let (points, warnings) = context.definitions.points(&report.samples);
-    Ok(CheckedReport { points, warnings, time: report.time })
+    Ok(CheckedReport { points, warnings, time: report.time, unmatched })
 }
 
 /// Returns the start time of the target's container. It is read before the counters: if the container is restarted in

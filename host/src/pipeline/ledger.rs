@@ -79,14 +79,16 @@ impl<'f> Ledger<'f> {
     }
 
     /// Turns counters into rates since the last run, and remembers them for the next.
-    pub fn rates(&mut self, series: &mut [Series<'_>]) {
+    pub fn rates(&mut self, series: &mut [Series<'_>], diagnostics: &mut Diagnostics) {
         // After all of them were read.
         let now = Moment::now();
         for series in series {
             let identity = series.target.identity();
             // Host time is the clock of all containers and of most fixed targets.
             let last = self.state.get(&identity).filter(|last| !now.is_set_since(last.seen));
-            series.rate(last.map(|last| &last.reading));
+            if let Some(fault) = series.rate(last.map(|last| &last.reading)) {
+                diagnostics.warn_target(series.target, fault);
+            }
             if let Some(reading) = series.reading.take() {
                 self.state.insert(identity, Remembered { seen: self.begun, reading });
             }

@@ -17,6 +17,8 @@ pub enum Waiting {
     Collector,
     /// A connection to the target.
     Connection,
+    /// The target's part of the TLS handshake.
+    Handshake,
     /// The head of the target's response.
     Response,
     /// The rest of the target's response.
@@ -36,6 +38,7 @@ impl Waiting {
             Waiting::Engine => "no response from the engine",
             Waiting::Collector => "collector timed out",
             Waiting::Connection => "connection timed out",
+            Waiting::Handshake => "no TLS handshake (a target without TLS?)",
             Waiting::Response => "no response",
             Waiting::Body => "incomplete response",
             Waiting::Tcp => "TCP exchange timed out",
@@ -51,6 +54,7 @@ impl Waiting {
             Waiting::Engine => "no response from the engine",
             Waiting::Collector => "collector not finished",
             Waiting::Connection => "no connection",
+            Waiting::Handshake => "no TLS handshake (a target without TLS?)",
             Waiting::Response => "no response",
             Waiting::Body => "incomplete response",
             Waiting::Tcp => "TCP exchange not finished",

@@ -73,16 +73,18 @@ impl Destination {
 
 /// A TLS configuration that cannot be made.
 #[derive(Debug, Clone, thiserror::Error)]
-enum TlsError {
+pub enum TlsError {
+    /// This machine has no roots.
     #[error("no trusted root certificates on this machine: set SSL_CERT_FILE")]
     NoRoots,
+    /// The ciphers are unusable.
     #[error(transparent)]
     Rustls(#[from] rustls::Error),
 }
 
 /// Returns the TLS configuration with the machine's trusted roots. It is made for the first target that needs it,
 /// because reading the roots takes milliseconds.
-fn tls_config() -> Result<Arc<ClientConfig>, TlsError> {
+pub fn tls_config() -> Result<Arc<ClientConfig>, TlsError> {
     static CONFIG: OnceLock<Result<Arc<ClientConfig>, TlsError>> = OnceLock::new();
     let make = || {
         let roots = tls::native_roots();

@@ -9,6 +9,7 @@ use super::container::Container;
 use super::exceeded::Exceeded;
 use super::memory::Memory;
 use super::network::Network;
+use super::notes::Unmatched;
 use super::stderr::Stderr;
 use super::wire::mackerel::collector::{container as wit_container, http as wit_http, types};
 use crate::limits;
@@ -31,6 +32,8 @@ pub struct Guest {
     pub network: Network,
     /// The container, if the target has one.
     pub container: Option<Container>,
+    /// The values of options that select nothing at the target.
+    pub unmatched: Vec<Unmatched>,
 }
 
 impl WasiView for Guest {

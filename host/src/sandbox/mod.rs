@@ -6,6 +6,8 @@
 //! | `wasi:http` | requests of any method to its target ([`wasi_http`]) |
 //! | `wasi:sockets` | TCP to its target ([`network`]); UDP, listening and lookups of other names are denied |
 //! | `mackerel:collector/container` | stats of its target's container ([`container`]) |
+//! | `mackerel:collector/tls` | connections to its target over TLS ([`tls`]) |
+//! | `mackerel:collector/notes` | notes for the operator ([`notes`]) |
 //! | `wasi:cli/stderr` | the last bytes are kept ([`stderr`]) |
 //! | clocks, random numbers | those of the machine |
 //! | environment, arguments, standard input, files | nothing |
@@ -30,9 +32,11 @@ mod guest;
 pub mod http;
 pub mod memory;
 mod network;
+pub mod notes;
 pub mod runtime;
 mod sockets;
 pub mod stderr;
+mod tls;
 pub mod usage;
 mod wasi_http;
 mod wire;
@@ -57,6 +61,7 @@ use self::failure::{Cause, Failure};
 use self::guest::Guest;
 use self::memory::{Memory, Pool};
 use self::network::Network;
+use self::notes::Unmatched;
 use self::stderr::Stderr;
 use self::usage::Usage;
 use self::wire::{Plugin, PluginPre};
@@ -251,7 +256,17 @@ impl Collector {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits::SANDBOX_RESOURCES);
         let memory = Memory::new(self.bounds.memory, self.pool.clone(), activity);
-        let guest = Guest { wasi, wasi_http, table, memory, stderr, requests: 0, network, container: None };
+        let guest = Guest {
+            wasi,
+            wasi_http,
+            table,
+            memory,
+            stderr,
+            requests: 0,
+            network,
+            container: None,
+            unmatched: Vec::new(),
+        };
         let mut store = Store::new(self.plugin.engine(), guest);
         store.limiter_async(|guest| &mut guest.memory);
         store.set_max_component_handles(limits::SANDBOX_RESOURCES);
@@ -313,7 +328,8 @@ impl Sandbox {
         self.store.data().memory.usage.clone()
     }
 
-    /// Calls `collect` for one target, which `destination` and `container` give access to. The caller bounds the time.
+    /// Calls `collect` for one target, which `destination` and `container` give access to, and returns the report and
+    /// the values of options that select nothing there. The caller bounds the time.
     ///
     /// # Errors
     /// The collector's own error, or the reason for which the call failed.
@@ -324,7 +340,7 @@ impl Sandbox {
         activity: Activity,
         target: &TargetFacts,
         options: &[OptionValue],
-    ) -> Result<Report, Cause> {
+    ) -> Result<(Report, Vec<Unmatched>), Cause> {
         let Sandbox { mut store, plugin } = self;
         let guest = store.data_mut();
         if let Some(destination) = destination {
@@ -333,6 +349,9 @@ impl Sandbox {
         (guest.container, guest.memory.activity) = (container, activity);
         let result = plugin.mackerel_collector_metrics().call_collect(&mut store, target, options).await;
         let report = result.map_err(|trap| Cause::of(&trap))?.map_err(Cause::Collector)?;
-        if report.samples.len() > limits::SAMPLES { Err(Cause::Limit(Exceeded::Samples)) } else { Ok(report) }
+        if report.samples.len() > limits::SAMPLES {
+            return Err(Cause::Limit(Exceeded::Samples));
+        }
+        Ok((report, std::mem::take(&mut store.data_mut().unmatched)))
     }
 }

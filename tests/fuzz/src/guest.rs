@@ -8,8 +8,8 @@ use clap::Args;
 use mackerel_plugin_wasm::internals::{
     Cause, Clock, CollectError, Definitions, Denied, Description, Error, Failure, Foreign, Graph, HttpError, Metric,
     MetricKind, OptionKind, OptionSpec, Options, Output, Period, Point, Prefix, Reading, Sample, Scope, Selection,
-    Series, Subcommand, Target, Total, Unit, Value as Line, check_description, escape, foreign, format_definitions,
-    format_values,
+    Series, Span, Subcommand, Target, Total, Unit, Value as Line, check_description, escape, foreign,
+    format_definitions, format_values,
 };
 use serde_json::Value;
 
@@ -124,6 +124,7 @@ fn assert_printed(points: &[Point], output: &Output, time: u64) {
         start: None,
         time,
         clock: Clock::Host,
+        read: Some(Span { begin: time, end: time }),
         source: None,
         counters: points.iter().map(|point| (point.key.clone(), point.value * share)).collect::<BTreeMap<_, _>>(),
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mackerel_plugin_wasm::internals::{Clock, Moment, Period, Reading, Remembered, State};
+use mackerel_plugin_wasm::internals::{Clock, Moment, Period, Reading, Remembered, Span, State};
 use serde_json::Value;
 
 use crate::rules::{assert_one_line, text};
@@ -21,13 +21,15 @@ pub fn state(bytes: &[u8]) {
     let targets = state.targets();
     let count = |key: &str| (key.to_owned(), 1e15);
     let counters = BTreeMap::from(["#.gc.gc_num", "cpuacct.#.user"].map(count));
-    let now = Reading { start: None, time: NOW.wall, clock: Clock::Host, source: None, counters };
+    let read = Some(Span { begin: NOW.wall, end: NOW.wall });
+    let now = Reading { start: None, time: NOW.wall, clock: Clock::Host, read, source: None, counters };
     for target in ["127.0.0.1:8080", ""] {
         let last = state.get(target).map(|remembered| &remembered.reading);
+        let Some((last, elapsed)) = last.and_then(|last| Some((last, now.since(last)?))) else { continue };
+        assert!(last.read.map_or(last.time, |read| read.begin) < NOW.wall);
         for key in now.counters.keys() {
-            let rate = now.rate(last, key, Period::Minute);
+            let rate = now.rate(last, elapsed, key, Period::Minute);
             assert!(rate.is_none_or(|rate| rate.is_finite() && rate >= 0.0), "{rate:?}");
-            assert!(rate.is_none() || last.is_some_and(|last| last.time < NOW.wall));
         }
     }
     state.insert("new".to_owned(), Remembered { seen: NOW, reading: now });

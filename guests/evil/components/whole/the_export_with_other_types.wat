@@ -3,4 +3,4 @@
   (core instance $i (instantiate $m))
   (func $f (canon lift (core func $i "f")))
   (instance $metrics (export "describe" (func $f)) (export "graphs" (func $f)) (export "collect" (func $f)))
-  (export "mackerel:collector/metrics@0.1.1" (instance $metrics)))
+  (export "mackerel:collector/metrics@0.1.2" (instance $metrics)))

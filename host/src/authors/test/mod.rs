@@ -48,6 +48,7 @@ use crate::options::{Options, Subcommand};
 use crate::pipeline::collect::{self, Context, Outcome};
 use crate::pipeline::find::Found;
 use crate::pipeline::protocol;
+use crate::pipeline::series;
 use crate::pipeline::state::State;
 use crate::pipeline::target::Target;
 use crate::sandbox::activity::{Activity, Waiting};
@@ -476,6 +477,9 @@ impl Findings {
         };
         for warning in &found.warnings {
             self.error(format!("collect: {}", collected.told(warning)));
+        }
+        for unmatched in series::unmatched(std::slice::from_ref(&collected.outcome)) {
+            self.note(format!("collect: {unmatched}"));
         }
         if !collected.outcome.denied.is_empty() {
             let denied = collected.outcome.denied.to_string();
