@@ -14,9 +14,9 @@
   (local.get $address))
 (global $free (mut i32) (i32.const 32768))
 
-(export "mackerel:collector/metrics@0.1.1#describe" (func $describe))
-(export "mackerel:collector/metrics@0.1.1#graphs" (func $graphs))
-(export "mackerel:collector/metrics@0.1.1#collect" (func $collect))
+(export "mackerel:collector/metrics@0.1.2#describe" (func $describe))
+(export "mackerel:collector/metrics@0.1.2#graphs" (func $graphs))
+(export "mackerel:collector/metrics@0.1.2#collect" (func $collect))
 (export "cabi_realloc" (func $realloc))
 
 ;; The description: name, version, summary, scope, options.

@@ -32,8 +32,8 @@ impl FromStr for Selector {
             return Err(invalid());
         }
         let (prefix, is_whole) = name.strip_suffix('*').map_or((name, true), |prefix| (prefix, false));
-        // A name and labels have the syntax of a sample's; a name in quotes stands in the braces. A prefix can be empty,
-        // so any name stands in for it.
+        // A name and labels have the syntax of a sample's; a name in quotes stands in the braces. Any name stands in
+        // for a prefix, which can be empty.
         let line = format!("{}{labels} 0", if is_whole { name } else { "any" });
         let is_usual = prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':');
         let is_right = |sample: &Sample| is_whole == (name.is_empty() || sample.name == name);

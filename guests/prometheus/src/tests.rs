@@ -135,7 +135,7 @@ fn the_newest_sample_of_a_series_is_kept() {
         let samples = read_page(page, &["r"]).unwrap();
         assert_eq!(samples.iter().map(|(_, value)| *value).collect::<Vec<_>>(), [2.0], "{page}");
     }
-    let history: String = (0..1000).map(|time| format!("r {time} {time}\n")).collect();
+    let history = (0..1000).map(|time| format!("r {time} {time}\n")).collect::<Vec<_>>().concat();
     assert_eq!(read_page(&history, &["r"]), Ok(vec![("#.r.value".to_owned(), 999.0)]), "one series, not 1000");
 }
 

@@ -9,8 +9,8 @@ use crate::graphs::GRAPHS;
 /// The values of all fields, by name.
 struct Fields<'a>(HashMap<&'a str, &'a str>);
 
-/// Fields that name a server that is compatible with Redis. Its `INFO` has the section of keys even if it does not count
-/// them.
+/// Fields that name servers that are compatible with Redis. They report a section of keys even if they do not count
+/// keys.
 const OTHER_SERVERS: [&str; 3] = ["garnet_version", "kvrocks_version", "pika_version"];
 
 /// Fields that Garnet reports as 0 unless it monitors them.

@@ -18,7 +18,7 @@ pub struct TlsStream {
 impl Target {
     /// Opens a connection to the target over TLS. The host checks the certificate as the operator configured.
     ///
-    /// As with [`Target::connect`], reads and writes have no timeout of their own, and a connection counts as a request.
+    /// As with [`Target::connect`], reads and writes have no timeout of their own; a connection counts as a request.
     ///
     /// # Errors
     /// If the connection or the TLS handshake fails, or if the target has no address because it is a container.

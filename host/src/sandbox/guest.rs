@@ -11,8 +11,9 @@ use super::memory::Memory;
 use super::network::Network;
 use super::notes::Unmatched;
 use super::stderr::Stderr;
-use super::wire::mackerel::collector::{container as wit_container, http as wit_http, types};
+use super::wire::mackerel::collector::{container as wit_container, http as wit_http, notes as wit_notes, types};
 use crate::limits;
+use crate::text::Foreign;
 
 /// The state of one sandbox: what its guest holds, and what the host holds for it.
 pub struct Guest {
@@ -73,6 +74,16 @@ impl wit_http::Host for Guest {
             Some(target) => Ok(target.get(request, &mut self.memory).await?),
             None => Ok(Err(wit_http::Error::NoEndpoint)),
         }
+    }
+}
+
+impl wit_notes::Host for Guest {
+    async fn unmatched(&mut self, option: String, value: String, hint: String) -> Result<()> {
+        if self.unmatched.len() < limits::NOTES {
+            let [option, value, hint] = [option, value, hint].map(Foreign::from);
+            self.unmatched.push(Unmatched { option, value, hint });
+        }
+        Ok(())
     }
 }
 

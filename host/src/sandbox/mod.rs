@@ -22,6 +22,7 @@
 
 pub mod activity;
 pub mod code;
+mod connection;
 pub mod container;
 pub mod cpu;
 pub mod denied;

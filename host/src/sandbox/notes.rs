@@ -1,10 +1,5 @@
-//! The capability `mackerel:collector/notes`: notes of a guest about a target that it reads, for the operator.
+//! Notes of a guest about a target that it reads, for the operator.
 
-use wasmtime::Result;
-
-use super::guest::Guest;
-use super::wire::mackerel::collector::notes::Host;
-use crate::limits;
 use crate::text::Foreign;
 
 /// The value of an option that selects nothing at a target.
@@ -16,14 +11,4 @@ pub struct Unmatched {
     pub value: Foreign,
     /// The values that would select something, in a few words.
     pub hint: Foreign,
-}
-
-impl Host for Guest {
-    async fn unmatched(&mut self, option: String, value: String, hint: String) -> Result<()> {
-        if self.unmatched.len() < limits::NOTES {
-            let [option, value, hint] = [option, value, hint].map(Foreign::from);
-            self.unmatched.push(Unmatched { option, value, hint });
-        }
-        Ok(())
-    }
 }

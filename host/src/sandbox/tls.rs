@@ -11,14 +11,12 @@ use wasmtime::Result;
 use wasmtime::component::Resource;
 
 use super::activity::Waiting;
+use super::connection::Connection;
 use super::destination::{Destination, tls_config};
 use super::guest::Guest;
 use super::wire::mackerel::collector::tls::{Error, Host, HostConnection};
 use crate::limits;
 use crate::text::root_cause;
-
-/// An open connection, which counts towards the memory of its sandbox until that ends.
-pub struct Connection(TlsStream<TcpStream>);
 
 impl Host for Guest {
     async fn connect(&mut self) -> Result<Result<Resource<Connection>, Error>> {

@@ -6,6 +6,6 @@ wasmtime::component::bindgen!({
     world: "plugin",
     imports: { default: async | trappable },
     exports: { default: async },
-    with: { "mackerel:collector/tls.connection": super::tls::Connection },
+    with: { "mackerel:collector/tls.connection": super::connection::Connection },
     additional_derives: [PartialEq, serde::Serialize, serde::Deserialize],
 });

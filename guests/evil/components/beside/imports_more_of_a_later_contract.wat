@@ -1,2 +1,2 @@
-;; A function that a later version could add and 0.1.1 does not have.
+;; A function that a later version could add and 0.1.2 does not have.
 (import "mackerel:collector/http@0.1.2" (instance (export "post" (func))))
