@@ -224,6 +224,17 @@ pub const STATE_SIZE: ByteSize = ByteSize::mib(16);
 /// The time for which counters of a missing target are kept.
 pub const STATE_KEPT: Duration = Duration::from_hours(1);
 
+/// The time after its last run for which a command is expected to run again: three of mackerel-agent's minutes, because
+/// a slow run can delay the next.
+pub const STILL_RUNS: Duration = Duration::from_mins(3);
+
+/// The time after its last run for which the files of a command are kept. A command of a changed configuration never
+/// runs again, and one of a machine that was off for a month starts anew.
+pub const STATE_REMOVED: Duration = Duration::from_hours(30 * 24);
+
+/// State files that one run looks at. A machine has a handful of plugin commands.
+pub const STATE_FILES: usize = 1000;
+
 /// The time for which a slot of a removed container stays reserved (`--instance-name slot`): three of mackerel-agent's
 /// minutes, so that a run that hung or overlapped frees nothing, and no minute in Mackerel has points of two
 /// containers.

@@ -92,7 +92,7 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<String, Er
     let begun = Moment::now();
     let mut diagnostics = job.diagnostics();
     let state_file = diagnostics.ok(job.state_file());
-    let last = state_file.as_ref().and_then(|file| diagnostics.ok(file.read())).unwrap_or_default();
+    let last = state_file.as_ref().and_then(|file| diagnostics.ok(file.read(begun))).unwrap_or_default();
     let collected = job.collect(begun, &last, &mut stop).await?;
     let found = &collected.found;
     let names = diagnostics.with_warning(names(&job, found, last, begun));

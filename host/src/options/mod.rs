@@ -6,6 +6,7 @@
 
 mod collector;
 mod host;
+mod identity;
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -221,40 +222,6 @@ impl Options {
     pub fn typed(&self) -> &[Typed] {
         &self.typed
     }
-
-    /// Returns the key of the state file: every option that changes targets or values, so that two plugin commands
-    /// never share counters. Secrets are left out. `component` is the collector's name or file unless it is built in: a
-    /// component that takes a built-in's name does not get its counters.
-    pub fn identity(&self, component: Option<&str>) -> Vec<String> {
-        // Exhaustive, so that a new option is either part of the key or left out on purpose.
-        let Options {
-            discovery: Discovery { fixed, filters, container_port, engine },
-            settings: Settings { timeout: _, stats_source: _, tls_server_name: _ },
-            output: Output { prefix, selection: Selection { select, exclude }, totals, each_target, targets_graph: _ },
-            instance_name,
-            bounds: _,
-            deadline: _,
-            verbose: _,
-            collector,
-            typed: _,
-        } = self;
-        let mut identity = vec![format!("prefix={prefix}")];
-        identity.extend(component.map(|file| format!("file={file}")));
-        identity.extend(filters.iter().map(|(key, value)| format!("filter={key}={value}")));
-        identity.extend(container_port.map(|port| format!("container-port={port}")));
-        identity.extend(fixed.iter().map(|target| format!("target={target}")));
-        identity.extend(engine.iter().map(|url| format!("docker-host={url}")));
-        identity.extend(select.iter().map(|pattern| format!("select={pattern}")));
-        identity.extend(exclude.iter().map(|pattern| format!("exclude={pattern}")));
-        identity.extend(totals.iter().map(|total| format!("total={}", total.word())));
-        identity.extend((!each_target).then(|| "total-only".to_owned()));
-        // Other formats name the same series anew; slots are kept in the state itself.
-        if let InstanceName::Slot(label) = instance_name {
-            identity.push(format!("slot={}", label.as_deref().unwrap_or_default()));
-        }
-        identity.extend(collector.public().map(|option| format!("option={}={}", option.name, option.value)));
-        identity
-    }
 }
 
 /// Builds clap's command: the host's flags, the subcommand's own and the collector's.
@@ -369,6 +336,7 @@ mod tests {
     use clap::Args;
 
     use super::*;
+    use crate::pipeline::identity::Identity;
     use crate::sandbox::{OptionKind, OptionSpec};
 
     /// A subcommand without options of its own.
@@ -431,7 +399,15 @@ mod tests {
         std::fs::write(file.path(), "s3cret \n").unwrap();
         let options = parse(&format!("redis --password-file {} --filter name=a", file.path().display())).unwrap();
         assert_eq!(values(&options), [("section", "all"), ("password", "s3cret ")]);
-        assert_eq!(options.identity(None), ["prefix=redis", "filter=name=a", "option=section=all"]);
+        let expected = Identity {
+            collector: "redis".to_owned(),
+            prefix: "redis".to_owned(),
+            component: None,
+            targets: vec!["filter=name=a".to_owned()],
+            readings: vec!["option=section=all".to_owned()],
+            output: Vec::new(),
+        };
+        assert_eq!(options.identity("redis", None), expected);
         let error = parse("redis --password-file /nonexistent/file").unwrap_err();
         let expected = "cannot read --password-file /nonexistent/file: No such file or directory (os error 2)";
         assert_eq!(error.to_string(), expected);

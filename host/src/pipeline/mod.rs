@@ -5,6 +5,7 @@
 
 pub mod collect;
 pub mod find;
+pub mod identity;
 pub mod ledger;
 pub mod name;
 pub mod output;
@@ -14,5 +15,6 @@ pub mod select;
 pub mod series;
 pub mod slot;
 pub mod state;
+pub mod state_folder;
 pub mod target;
 pub mod total;
