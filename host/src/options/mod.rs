@@ -94,6 +94,16 @@ pub enum Error {
     /// A usage error that clap words, or a request for help.
     #[error(transparent)]
     Clap(#[from] clap::Error),
+    /// There is no such option. One line, because mackerel-agent logs it every minute.
+    #[error("unknown option {option}{}; {command} --help lists all options", did_you_mean(.similar.as_deref()))]
+    UnknownOption {
+        /// The option, as typed.
+        option: Foreign,
+        /// The option with the most similar name.
+        similar: Option<String>,
+        /// The command and its collector.
+        command: Foreign,
+    },
     /// The collector declares an option with the name of one of the host's.
     #[error(
         "collector {collector} declares --{option}, which is an option of the host: report this to the collector's author"
@@ -137,6 +147,10 @@ impl From<Error> for crate::error::Error {
     }
 }
 
+fn did_you_mean(similar: Option<&str>) -> String {
+    similar.map(|option| format!(" (did you mean {option}?)")).unwrap_or_default()
+}
+
 const WHOLE_CONTAINERS: &str = "it collects from whole containers, not from ports";
 
 impl Options {
@@ -157,7 +171,7 @@ impl Options {
         let unused = unused(subcommand, description, uses_stats);
         let command = command::<Own>(subcommand, reserved, &name, description, &unused)?;
         let matches = command.clone().try_get_matches_from(words.iter().skip(1));
-        let matches = matches.map_err(|error| with_all_flags(error, &command, description))?;
+        let matches = matches.map_err(|error| usage(error, &command))?;
         reject_unused(&command, &matches, &unused, subcommand, &name)?;
         let flags = HostFlags::from_arg_matches(&matches)?;
         let own = Own::from_arg_matches(&matches)?;
@@ -312,23 +326,20 @@ fn typed<Own: Args>(command: &clap::Command, matches: &ArgMatches, collector: &C
     typed.into_iter().map(|(_, typed)| typed).collect()
 }
 
-/// Adds the flags that exist to the error about an unknown one.
-fn with_all_flags(mut error: clap::Error, command: &clap::Command, description: &Description) -> clap::Error {
-    if error.kind() == ErrorKind::UnknownArgument {
-        let is_own = |arg: &Arg| description.options.iter().any(|spec| *arg.get_id() == collector::id(spec));
-        let flags = |own: bool| {
-            let args = command.get_arguments().filter(|arg| is_own(arg) == own && !arg.is_hide_set());
-            let flags: Vec<String> = args.filter_map(|arg| arg.get_long()).map(|long| format!("--{long}")).collect();
-            flags.join(", ")
-        };
-        let lines = [
-            format!("options of {}: {}", description.name, flags(true)),
-            format!("options of the host: {}", flags(false)),
-        ];
-        let lines = lines.map(|line| foreign(&line).to_string().into()).to_vec();
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(lines));
+/// Returns the error about a command line that clap rejects.
+fn usage(error: clap::Error, command: &clap::Command) -> Error {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    match text(ContextKind::InvalidArg) {
+        Some(option) if error.kind() == ErrorKind::UnknownArgument && option.starts_with('-') => Error::UnknownOption {
+            option: foreign(option),
+            similar: text(ContextKind::SuggestedArg).map(str::to_owned),
+            command: foreign(command.get_bin_name().unwrap_or_default()),
+        },
+        _ => error.into(),
     }
-    error
 }
 
 #[cfg(test)]
@@ -388,8 +399,11 @@ mod tests {
         let given = "redis --metric -b --cluster --mode full --metric a --section x --timeout 1s";
         let expected = [("section", "x"), ("mode", "full"), ("metric", "-b"), ("metric", "a"), ("cluster", "true")];
         assert_eq!(values(&parse(given).unwrap()), expected);
-        for wrong in ["--mode slow", "--section x --section y", "--cluster yes", "--password x", "--unknown"] {
+        for wrong in ["--mode slow", "--section x --section y", "--cluster yes"] {
             assert!(matches!(parse(&format!("redis {wrong}")), Err(Error::Clap(_))), "{wrong}");
+        }
+        for wrong in ["--password x", "--unknown"] {
+            assert!(matches!(parse(&format!("redis {wrong}")), Err(Error::UnknownOption { .. })), "{wrong}");
         }
     }
 
