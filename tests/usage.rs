@@ -149,6 +149,18 @@ fn help_shows_the_options_of_host_and_collector() {
 }
 
 #[test]
+fn help_wraps_at_the_width_of_the_terminal() {
+    for width in [60, 80, 140] {
+        for command in ["--help", "install --help", "run docker --help", "run gostats -h", "conf redis --help"] {
+            let agent = Agent::without_engine().with_env("COLUMNS", width.to_string());
+            let output = agent.run(command).exits(0).without_diagnostics();
+            let longest = output.stdout.lines().map(|line| line.chars().count()).max().unwrap_or_default();
+            assert!(longest <= width, "{command} at {width}: {output}");
+        }
+    }
+}
+
+#[test]
 fn help_shows_the_commands() {
     let output = Agent::without_engine().run("--help").exits(0).without_diagnostics();
     insta::assert_snapshot!(output.stdout);
