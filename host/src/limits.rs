@@ -263,6 +263,9 @@ pub const RECORDING_END: Duration = Duration::from_secs(1);
 /// Names that one error lists. A collector declares a thousand at most.
 pub const LISTED: usize = 100;
 
+/// Options of one suggestion of `plan`. Nobody wants to type more.
+pub const SUGGESTED_OPTIONS: usize = 10;
+
 /// Metrics that Mackerel bills as one host, by the kind of host (<https://mackerel.io/pricing>, 2026). More count as
 /// further hosts.
 pub const METRICS_OF_HOST: [(&str, usize); 2] = [("standard", 200), ("micro", 30)];

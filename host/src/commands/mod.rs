@@ -11,4 +11,5 @@ pub mod push;
 pub mod remove;
 pub mod role;
 pub mod run;
+pub mod suggestion;
 pub mod table;
