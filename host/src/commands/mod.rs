@@ -2,6 +2,7 @@
 
 pub mod conf;
 pub mod dashboard;
+pub mod dry_run;
 pub mod explain;
 pub mod inspect;
 pub mod install;
