@@ -273,6 +273,9 @@ pub const METRICS_OF_HOST: [(&str, usize); 2] = [("standard", 200), ("micro", 30
 /// mackerel-agent's default timeout of a plugin.
 pub const AGENT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The width of the table of `explain` in columns: half of a wide screen.
+pub const TABLE_WIDTH: u16 = 100;
+
 /// The width of a dashboard's grid in columns (<https://mackerel.io/api-docs/entry/dashboards>).
 pub const GRID_WIDTH: u32 = 24;
 
