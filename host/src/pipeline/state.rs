@@ -171,8 +171,8 @@ pub enum StateError {
 /// Another command that runs beside this one and posts metrics with the same prefix.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "another command with the prefix {prefix} ran within the last {}: metrics of equal names overwrite each other; \
-     give each command a --metric-key-prefix of its own",
+    "another command with the prefix {prefix} ran within the last {}: if both are to stay, give each a \
+     --metric-key-prefix of its own; otherwise metrics of equal names overwrite each other",
     humantime::format_duration(limits::STILL_RUNS)
 )]
 pub struct Neighbour {

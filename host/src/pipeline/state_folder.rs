@@ -3,6 +3,7 @@
 //! A state file is replaced at the end of every run, so its modification time is that of its command's last run. Files
 //! are found by their names and times, and no content is read here.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 
 use rustix::fs::{FileType, Stat};
@@ -41,9 +42,11 @@ pub fn files(folder: &Folder, belong: impl Fn(&str) -> bool) -> Vec<Entry> {
 /// Removes the files of commands that have not run for [`limits::STATE_REMOVED`], except those of the command with the
 /// state file `own`. At most [`limits::STATE_FILES`] names are looked at; others follow in the next run.
 pub fn remove_old(folder: &Folder, own: &str, now: Moment) {
-    for name in folder.names().unwrap_or_default().iter().take(limits::STATE_FILES) {
-        let state = [LOCK, NEW].into_iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
-        if state.ends_with(EXTENSION) && state != own && is_old(folder, state, now) {
+    let names = folder.names().unwrap_or_default();
+    let state = |name| [LOCK, NEW].into_iter().find_map(|end| str::strip_suffix(name, end)).unwrap_or(name);
+    let states: BTreeSet<&str> = names.iter().take(limits::STATE_FILES).map(|name| state(name.as_str())).collect();
+    for state in states.into_iter().filter(|state| state.ends_with(EXTENSION) && *state != own) {
+        if is_old(folder, state, now) {
             remove(folder, state, now);
         }
     }
@@ -70,15 +73,11 @@ fn remove(folder: &Folder, state: &str, now: Moment) -> Option<()> {
     Some(())
 }
 
-/// Returns true if a command has files, and has not run for [`limits::STATE_REMOVED`].
+/// Returns true if a command has files, and has not run for [`limits::STATE_REMOVED`]. A lock is never written, so its
+/// time only counts if it was left alone.
 fn is_old(folder: &Folder, state: &str, now: Moment) -> bool {
-    let newest = |ends: &[&str]| {
-        let files = ends.iter().filter_map(|end| regular(folder, &format!("{state}{end}")));
-        files.map(|stat| modified(&stat)).max()
-    };
-    // A lock is never written, so its own time only counts if it was left alone.
-    let last = newest(&["", NEW]).or_else(|| newest(&[LOCK]));
-    let ago = last.and_then(|last| now.wall.checked_sub(last));
+    let last = ["", NEW, LOCK].iter().find_map(|end| regular(folder, &format!("{state}{end}")));
+    let ago = last.and_then(|stat| now.wall.checked_sub(modified(&stat)));
     ago.is_some_and(|ago| u128::from(ago) > limits::STATE_REMOVED.as_nanos())
 }
 
