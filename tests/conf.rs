@@ -109,6 +109,8 @@ fn run_command_becomes_a_section_of_the_agents_configuration() {
     let agent = Agent::without_engine();
     let output = agent.run("conf gostats --filter name=api --path /stats").exits(0).without_diagnostics();
     insta::assert_snapshot!(mask::path(&output.stdout, &program(), "PROGRAM"), @r#"
+    # Another section for gostats needs its own --section and --metric-key-prefix: mackerel-agent reads one section of
+    # each name, and metrics of equal names overwrite each other.
     [plugin.metrics.gostats]
     command = ["PROGRAM", "run", "gostats", "--filter", "name=api", "--path", "/stats"]
 
@@ -128,6 +130,44 @@ fn run_command_becomes_a_section_of_the_agents_configuration() {
 fn section_is_named_after_the_metric_prefix_without_dots() {
     let plugin = Plugin::of(&Agent::without_engine(), "gostats --metric-key-prefix web.go");
     assert_eq!(plugin.section, "web_go");
+}
+
+#[test]
+fn two_sections_of_one_collector_have_two_names() {
+    let agent = Agent::without_engine();
+    let front = "gostats --filter label=app=front";
+    let back = "gostats --section gostats-back --metric-key-prefix gostats_back --filter label=app=back";
+    // Both in one file, as an operator joins them.
+    let conf = [front, back].map(|words| agent.run(&format!("conf {words}")).exits(0).without_diagnostics().stdout);
+    let conf: Value = toml::from_str(&conf.concat()).expect("TOML without repeated tables");
+    let sections: Vec<_> = conf["plugin"]["metrics"].as_object().expect("sections").keys().collect();
+    assert_eq!(sections, ["gostats", "gostats-back"]);
+    let command = conf["plugin"]["metrics"]["gostats-back"]["command"].as_array().expect("a command");
+    let words: Vec<_> = command[1..].iter().filter_map(Value::as_str).collect();
+    assert_eq!(words.join(" "), "run gostats --metric-key-prefix gostats_back --filter label=app=back");
+}
+
+#[test]
+fn section_names_the_file_of_a_cloud_config() {
+    let config = CloudConfig::of(&format!("conf gostats {NEEDED} --section back"));
+    let plugin = Plugin::read(config.content("/etc/mackerel-agent/conf.d/back.conf"));
+    assert_eq!((plugin.section.as_str(), plugin.arguments()), ("back", vec!["run", "gostats"]));
+}
+
+#[test]
+fn invalid_section_names_are_rejected() {
+    let long = "a".repeat(65);
+    let errors = ["a.b", "größe", "../back", "", &long].map(|name| {
+        let output = Agent::without_engine().run(&format!("conf gostats --section={name}")).exits(2);
+        output.stderr.lines().next().unwrap_or_default().to_owned() + "\n"
+    });
+    insta::assert_snapshot!(errors.concat(), @"
+    error: invalid value 'a.b' for '--section <NAME>': expected a name of at most 64 characters a-z, A-Z, 0-9, - and _
+    error: invalid value 'größe' for '--section <NAME>': expected a name of at most 64 characters a-z, A-Z, 0-9, - and _
+    error: invalid value '../back' for '--section <NAME>': expected a name of at most 64 characters a-z, A-Z, 0-9, - and _
+    error: invalid value '' for '--section <NAME>': expected a name of at most 64 characters a-z, A-Z, 0-9, - and _
+    error: invalid value 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' for '--section <NAME>': expected a name of at most 64 characters a-z, A-Z, 0-9, - and _
+    ");
 }
 
 /// Arguments that have a special meaning in a shell, TOML or YAML.

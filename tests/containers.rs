@@ -138,8 +138,9 @@ fn filters_are_those_of_docker_ps() {
     let api = group.app_with("api", "--publish 8080 --label tier=front");
     let web = group.app_with("web", "--publish 8080 --label tier=front");
     let db = group.app_with("db", "--publish 8080 --label tier=back");
-    let agent = Agent::with_engine(engine);
     let found = |filters: &str| {
+        // Each is a command of its own, which would be reported beside the others.
+        let agent = Agent::with_engine(engine);
         let metrics = agent.run(&format!("{} {filters}", command(&group))).exits(0).without_diagnostics().metrics();
         [&api, &web, &db]
             .into_iter()

@@ -231,9 +231,9 @@ fn options_without_effect_on_containers_are_rejected() {
     docker --tls-server-name example.com
         mackerel-plugin-wasm: --tls-server-name cannot be used with docker: it collects from whole containers, not from ports
     docker --path /stats
-        error: unexpected argument '--path' found
+        mackerel-plugin-wasm: unknown option --path; mackerel-plugin-wasm run docker --help lists all options
     docker --scheme https
-        error: unexpected argument '--scheme' found
+        mackerel-plugin-wasm: unknown option --scheme; mackerel-plugin-wasm run docker --help lists all options
     ");
 }
 
@@ -247,9 +247,9 @@ fn rejected_options_fail_definitions_too() {
 fn other_collectors_do_not_take_dockers_options() {
     insta::assert_snapshot!(errors(&["gostats --cpu-format usage", "gostats --graphs cpu"]), @"
     gostats --cpu-format usage
-        error: unexpected argument '--cpu-format' found
+        mackerel-plugin-wasm: unknown option --cpu-format (did you mean --cpu-limit?); mackerel-plugin-wasm run gostats --help lists all options
     gostats --graphs cpu
-        error: unexpected argument '--graphs' found
+        mackerel-plugin-wasm: unknown option --graphs; mackerel-plugin-wasm run gostats --help lists all options
     ");
 }
 
@@ -276,7 +276,8 @@ fn help_shows_the_options_of_docker() {
         [possible values: percentage, usage]
 
     --graphs <GRAPHS>
-        Groups of graphs to show, joined by commas: cpu, memory, blkio, memory-limit, network, processes, throttling, restarts, health; or all
+        Groups of graphs to show, joined by commas: cpu, memory, blkio, memory-limit, network,
+        processes, throttling, restarts, health; or all
 
         [default: cpu,memory,blkio]
     ");

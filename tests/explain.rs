@@ -73,9 +73,15 @@ fn lines(text: &str) -> String {
 
 /// Returns the heading of the table and the lines of this group, because the engine has other containers, too.
 fn table_of(group: &Group, text: &str) -> String {
-    let is_ours = |line: &&str| line.starts_with("CONTAINER ") || group.mask(line) != **line;
-    let ours: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("CONTAINER ")).filter(is_ours).collect();
-    lines(&mask::ports(&group.mask(&ours.join("\n"))))
+    let mut is_ours = false;
+    let ours = text.lines().skip_while(|line| !line.starts_with("CONTAINER ")).filter(|line| {
+        // The reason stands below the container, in one or more lines.
+        if !line.starts_with("  ") {
+            is_ours = line.starts_with("CONTAINER ") || group.mask(line) != **line;
+        }
+        is_ours
+    });
+    lines(&mask::ports(&group.mask(&ours.collect::<Vec<_>>().join("\n"))))
 }
 
 fn short(container: &Container) -> String {
@@ -103,13 +109,19 @@ fn every_container_is_listed_with_its_outcome_and_reason() {
     let filter = group.filter();
     let masked = |text: &str| text.replace(&filter, "label=scenario=GROUP").replace(&port, "PORT");
     insta::assert_snapshot!(masked(&table_of(&group, &text)), @"
-    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS  REASON
-    normal  8080  127.0.0.1:PORT  PORT  collected  TIME ms  15 (6 counters)  the only published port, bound to 0.0.0.0
-    paused  -  -  -  skipped  -  -  not running (Up TIME (Paused))
-    portless  -  -  -  skipped  -  -  publishes no TCP port
-    several  -  -  -  failed  -  -  publishes several ports (8080, 9090): choose one, such as --container-port 8080
-    stopped  -  -  -  skipped  -  -  not running (Exited TIME)
-    other  -  -  -  skipped  -  -  does not match --filter label=scenario=GROUP --filter label=tier=front
+    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS
+    normal  8080  127.0.0.1:PORT  PORT  collected  TIME ms  15 (6 counters)
+    the only published port, bound to 0.0.0.0
+    paused  -  -  -  skipped  -  -
+    not running (Up TIME (Paused))
+    portless  -  -  -  skipped  -  -
+    publishes no TCP port
+    several  -  -  -  failed  -  -
+    publishes several ports (8080, 9090): choose one, such as --container-port 8080
+    stopped  -  -  -  skipped  -  -
+    not running (Exited TIME)
+    other  -  -  -  skipped  -  -
+    does not match --filter label=scenario=GROUP --filter label=tier=front
     ");
     let head: Vec<&str> = text.lines().take(2).collect();
     insta::assert_snapshot!(masked(&head.join("\n")).replace(engine.host(), "ENGINE"), @"
@@ -283,10 +295,13 @@ fn fixed_targets_are_shown_with_their_result() {
     insta::assert_snapshot!(masked(&lines(&text(&agent, &words))), @"
     mackerel-plugin-wasm run gostats --target 127.0.0.3:1 --target 127.0.0.1:FAILING --target 127.0.0.2:GOOD
 
-    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS  REASON
-    -  -  127.0.0.1:FAILING  FAILING  failed  TIME ms  -  --target
-    -  -  127.0.0.2:GOOD  GOOD  collected  TIME ms  15 (6 counters)  --target
-    -  -  127.0.0.3:1  1  failed  TIME ms  -  --target
+    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS
+    -  -  127.0.0.1:FAILING  FAILING  failed  TIME ms  -
+    --target
+    -  -  127.0.0.2:GOOD  GOOD  collected  TIME ms  15 (6 counters)
+    --target
+    -  -  127.0.0.3:1  1  failed  TIME ms  -
+    --target
 
     127.0.0.1:FAILING: HTTP 500 Internal Server Error instead of 200 OK
     127.0.0.3:1: connection failed: Connection refused (os error 111)
@@ -326,9 +341,11 @@ fn warnings_of_a_collector_are_shown() {
     mackerel-plugin-wasm run docker --stats-source api --graphs 'memory,restarts,health' --instance-name name
     on the container engine at ENGINE
 
-    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS  REASON
-    api  -  -  api  collected  TIME ms  5  the whole container
-    bad  -  -  bad  collected  TIME ms  2  the whole container
+    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS
+    api  -  -  api  collected  TIME ms  5
+    the whole container
+    bad  -  -  bad  collected  TIME ms  2
+    the whole container
 
     bad: collector stderr: omitted restarts and health: engine returned HTTP 500 on \u{1b}[31mfire
     bad: no counters: the start time of the container is unknown: engine returned HTTP 500 on \u{1b}[31mfire
@@ -371,8 +388,9 @@ fn engine_that_stops_after_the_list_loses_only_the_rest() {
     mackerel-plugin-wasm run gostats --instance-name name
     on the container engine at ENGINE
 
-    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS  REASON
-    api  8080  127.0.0.1:PORT  api  collected  TIME ms  15 (6 counters)  the only published port, bound to 127.0.0.1
+    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS
+    api  8080  127.0.0.1:PORT  api  collected  TIME ms  15 (6 counters)
+    the only published port, bound to 127.0.0.1
 
     gostats: containers that do not match are unknown: container engine at ENGINE returned HTTP 500: on fire
     ");
@@ -391,9 +409,47 @@ fn no_containers_are_reported() {
     assert_eq!(explain(&agent, "gostats")["containers"], json!([]));
 }
 
+#[test]
+fn table_fits_into_100_columns() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let names = [
+        "api-1",
+        "shop-api-worker-2",
+        "ecs-shop-api-12-api-a0b1c2d3e4f5a6b7c801",
+        "k8s_POD_shop-api-7d9f4b6c5d-x2x4z_production_0f6c1c5e-3a3e-4a55-9d0e-0c7a4f2d1b1e_0",
+    ];
+    let mut containers: Vec<_> = (1..)
+        .zip(names)
+        .map(|(number, name)| container(name, &format!("127.0.0.{number}"), stub_target.port()))
+        .collect();
+    let mut several = container("several", "127.0.1.1", stub_target.port());
+    let ports = |port: u16| json!({"IP": "0.0.0.0", "PrivatePort": port, "PublicPort": port, "Type": "tcp"});
+    several["Ports"] = (8001..8020).map(ports).collect();
+    containers.push(several);
+    let engine = FakeEngine::with_containers(containers);
+    let agent = Agent::with_docker_host(&engine.host());
+    for format in ["port", "name", "name_id", "image_name", "slot"] {
+        let text = text(&agent, &format!("gostats --instance-name {format}"));
+        let table: Vec<&str> = text
+            .lines()
+            .skip_while(|line| !line.starts_with("CONTAINER "))
+            .take_while(|line| !line.is_empty())
+            .collect();
+        let longest = table.iter().map(|line| width(line)).max().unwrap_or_default();
+        assert!(longest <= 100, "{longest} columns: {text}");
+        // A name of usual length is whole, and no reason is cut.
+        assert!(table.iter().any(|line| line.starts_with("shop-api-worker-2 ")), "{text}");
+        let reasons = table.iter().filter(|line| line.starts_with("  ")).map(|line| line.trim());
+        let reasons = reasons.collect::<Vec<_>>().join(" ");
+        assert!(reasons.contains("): choose one, such as --container-port 8001"), "{text}");
+    }
+    let whole = explain(&agent, "gostats --instance-name name_id");
+    assert!(names.iter().all(|name| row(&whole, name)["name"].as_str().expect("a name").starts_with(name)), "{whole}");
+}
+
 /// Returns the width of a text on a terminal. Sufficient for the texts of these scenarios.
 fn width(text: &str) -> usize {
-    text.chars().map(|letter| if letter >= '\u{1100}' { 2 } else { 1 }).sum()
+    text.chars().map(|letter| if letter >= '\u{1100}' && letter != '…' { 2 } else { 1 }).sum()
 }
 
 #[test]
@@ -432,17 +488,27 @@ fn container_names_cannot_control_the_terminal_or_break_columns() {
     mackerel-plugin-wasm run gostats --instance-name name
     on the container engine at ENGINE
 
-    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS  REASON
-    \u{1b}[31mred  8080  127.0.0.3:PORT  __31mred  collected  TIME ms  15 (6 counters)  the only published port, bound to 127.0.0.3
-    a\u{202e}b  8080  127.0.0.6:PORT  a_b  collected  TIME ms  15 (6 counters)  the only published port, bound to 127.0.0.6
-    fa\u{1b}iling  8080  127.0.0.1:1  fa_iling  failed  TIME ms  -  the only published port, bound to 127.0.0.1
-    größe  8080  127.0.0.1:PORT  gr__e  collected  TIME ms  15 (6 counters)  the only published port, bound to 127.0.0.1
-    line\nend  8080  127.0.0.4:PORT  line_end  collected  TIME ms  15 (6 counters)  the only published port, bound to 127.0.0.4
-    tab\there  8080  127.0.0.5:PORT  tab_here  collected  TIME ms  15 (6 counters)  the only published port, bound to 127.0.0.5
-    two words  8080  127.0.0.7:PORT  two_words  collected  TIME ms  15 (6 counters)  the only published port, bound to 127.0.0.7
-    容器の名前  8080  127.0.0.2:PORT  _____  collected  TIME ms  15 (6 counters)  the only published port, bound to 127.0.0.2
-    paused  -  -  -  skipped  -  -  not running (Up TIME (Paused))
-    se\u{7}veral  -  -  -  failed  -  -  publishes several ports (1, 2): choose one, such as --container-port 1
+    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS
+    \u{1b}[31mred  8080  127.0.0.3:PORT  __31mred  collected  TIME ms  15 (6 counters)
+    the only published port, bound to 127.0.0.3
+    a\u{202e}b  8080  127.0.0.6:PORT  a_b  collected  TIME ms  15 (6 counters)
+    the only published port, bound to 127.0.0.6
+    fa\u{1b}iling  8080  127.0.0.1:1  fa_iling  failed  TIME ms  -
+    the only published port, bound to 127.0.0.1
+    größe  8080  127.0.0.1:PORT  gr__e  collected  TIME ms  15 (6 counters)
+    the only published port, bound to 127.0.0.1
+    line\nend  8080  127.0.0.4:PORT  line_end  collected  TIME ms  15 (6 counters)
+    the only published port, bound to 127.0.0.4
+    tab\there  8080  127.0.0.5:PORT  tab_here  collected  TIME ms  15 (6 counters)
+    the only published port, bound to 127.0.0.5
+    two words  8080  127.0.0.7:PORT  two_words  collected  TIME ms  15 (6 counters)
+    the only published port, bound to 127.0.0.7
+    容器の名前  8080  127.0.0.2:PORT  _____  collected  TIME ms  15 (6 counters)
+    the only published port, bound to 127.0.0.2
+    paused  -  -  -  skipped  -  -
+    not running (Up TIME (Paused))
+    se\u{7}veral  -  -  -  failed  -  -
+    publishes several ports (1, 2): choose one, such as --container-port 1
 
     fa\u{1b}iling: connection failed: Connection refused (os error 111)
     ");

@@ -7,6 +7,7 @@ mod definitions;
 mod names;
 mod rates;
 mod readme;
+mod sections;
 mod selection;
 mod signals;
 mod slots;

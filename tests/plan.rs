@@ -7,9 +7,11 @@ use scenarios::agent::{Agent, Output};
 use scenarios::engine::{Engine, Group};
 use scenarios::fake_engine::{FakeEngine, container};
 use scenarios::go::Program;
+use scenarios::http::{self, Reply};
 use scenarios::local::Local;
+use scenarios::server::Server;
 use scenarios::stub_target::StubTarget;
-use scenarios::{mask, stats, wait};
+use scenarios::{mask, port, stats, wait};
 use serde_json::{Value, json};
 
 /// Returns the plan of a run with these arguments, as JSON.
@@ -153,6 +155,7 @@ fn assert_true(agent: &Agent, words: &str) -> usize {
         let options = suggestion["options"].as_str().expect("options");
         let then = metrics(&plan(agent, &format!("{words} {}", split(options))));
         assert_eq!(then, number(&suggestion["metrics"]), "{options} in addition to {words}");
+        assert!(0 < then && then < metrics(&before), "{options} leaves {then} of {}", metrics(&before));
         let helps = |host: &Value| number(&host["over"]) > 0 && then <= number(&host["limit"]);
         assert!(hosts.iter().any(helps), "{options} leaves {then}, which does not help {words}");
     }
@@ -204,6 +207,76 @@ fn suggestions_respect_other_options() {
     }
     assert_true(&agent, "docker --stats-source api");
     assert_true(&agent, "docker --stats-source api --total sum --targets-graph");
+}
+
+/// Returns the suggestions, a line each.
+#[track_caller]
+fn suggestions(agent: &Agent, words: &str) -> String {
+    let plan = plan(agent, words);
+    let line = |suggestion: &Value| format!("{} {}\n", suggestion["metrics"], text_of(&suggestion["options"]));
+    let all = plan["suggestions"].as_array().expect("suggestions").iter().map(line);
+    format!("{}: {}\n{}", words, plan["metrics"], all.collect::<String>())
+}
+
+/// Serves a page of metrics.
+fn page(text: String) -> (Server, u16) {
+    let listener = port::listen();
+    let port = listener.local_addr().expect("a bound listener has an address").port();
+    (http::serve(listener, move |_| Reply::Whole(200, text.clone())), port)
+}
+
+#[test]
+fn metrics_below_a_wildcard_are_suggested_by_their_names() {
+    let series = |metric: &str, count: usize| -> String {
+        (0..count).map(|number| format!("{metric}{{path=\"/{number}\"}} {number}\n")).collect()
+    };
+    let (_many, port) = page(series("http_requests_total", 80) + &series("http_open", 29) + "http_up 1\n");
+    let many = format!("prometheus --metric http_* --target 127.0.0.1:{port} --target 127.0.0.2:{port}");
+    let (_one, other_port) = page(series("http_requests_total", 37));
+    let one = format!("prometheus --metric http_requests_total --target 127.0.0.1:{other_port}");
+    let agent = Agent::without_engine();
+    let all = [&many, &one].map(|words| suggestions(&agent, words)).join("\n");
+    let masked = all.replace(&port.to_string(), "PORT").replace(&other_port.to_string(), "PORT");
+    insta::assert_snapshot!(masked, @"
+    prometheus --metric http_* --target 127.0.0.1:PORT --target 127.0.0.2:PORT: 220
+    110 --total sum --total-only
+    60 --exclude 'http_requests_total.rate.*'
+    2 --exclude 'http_requests_total.rate.*' --exclude 'http_open.*'
+
+    prometheus --metric http_requests_total --target 127.0.0.1:PORT: 37
+    30 --exclude 'http_requests_total.rate.path__0' --exclude 'http_requests_total.rate.path__1' --exclude 'http_requests_total.rate.path__10' --exclude 'http_requests_total.rate.path__11' --exclude 'http_requests_total.rate.path__12' --exclude 'http_requests_total.rate.path__13' --exclude 'http_requests_total.rate.path__14'
+    ");
+    for words in [&many, &one] {
+        assert!(assert_true(&agent, words) > 0);
+    }
+}
+
+#[test]
+fn no_suggestion_leaves_nothing_or_more_than_before() {
+    let all: String = (0..150).map(|number| format!("http_open{{path=\"/{number}\"}} {number}\n")).collect();
+    let (_server, port) = page(all);
+    let agent = Agent::without_engine();
+    for options in ["--metric http_open", "--metric http_* --targets-graph", "--metric http_* --total sum --total-only"]
+    {
+        let words = format!("prometheus --target 127.0.0.1:{port} {options}");
+        assert_true(&agent, &words);
+        let plan = plan(&agent, &words);
+        assert_eq!(plan["suggestions"], json!([]), "{words}");
+    }
+    let output = agent.run(&format!("plan prometheus --target 127.0.0.1:{port} --metric http_open")).exits(0);
+    insta::assert_snapshot!(output.without_diagnostics().stdout, @"
+    GRAPH                   LABEL                   METRICS
+    prometheus.#.http_open  Prometheus.# http_open  150
+    total                   1 target                150
+
+    standard host: 200 metrics, 50 left
+    micro host: 30 metrics, 120 over
+
+    Options that reduce the number:
+    no suggestion; --select names the metrics to keep
+
+    Other plugins of the host count too.
+    ");
 }
 
 #[test]

@@ -220,7 +220,6 @@ fn read_rest(mut stream: TcpStream) -> Vec<u8> {
 fn server_that_is_not_redis_is_one_line_and_gets_no_password() {
     let file = secret(PASSWORD);
     let password = format!("--password-file {}", file.path().display());
-    let agent = Agent::without_engine();
     let mut diagnostics = String::new();
     for (first, again) in [
         ("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", ""),
@@ -238,6 +237,7 @@ fn server_that_is_not_redis_is_one_line_and_gets_no_password() {
     ] {
         for options in ["", &password] {
             let (address, server) = sending(first, again);
+            let agent = Agent::without_engine();
             let output = agent.run(&format!("run redis --target {address} {options}")).exits(1);
             assert_eq!((output.stdout.as_str(), output.stderr.lines().count()), ("", 1), "{output}");
             let got = server.join().expect("the server thread ends");

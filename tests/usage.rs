@@ -10,31 +10,42 @@ fn error(arguments: &str) -> String {
 }
 
 #[test]
-fn unknown_option_is_rejected() {
-    insta::assert_snapshot!(error("run gostats --fliter name=api"), @"
-    error: unexpected argument '--fliter' found
-
-      tip: a similar argument exists: '--filter'
-      tip: options of gostats: --path, --scheme
-      tip: options of the host: --filter, --container-port, --target, --docker-host, --tls-server-name, --metric-key-prefix, --instance-name, --select, --exclude, --total, --total-only, --targets-graph, --timeout, --deadline, --memory-limit, --total-memory, --cpu-limit, --verbose
-
-    Usage: mackerel-plugin-wasm run gostats --filter <KEY=VALUE>
-
-    For more information, try '--help'.
-    ");
-}
-
-#[test]
-fn unknown_collector_option_lists_the_known_ones() {
-    insta::assert_snapshot!(error("run gostats --uri http://localhost/stats"), @"
-    error: unexpected argument '--uri' found
-
-      tip: options of gostats: --path, --scheme
-      tip: options of the host: --filter, --container-port, --target, --docker-host, --tls-server-name, --metric-key-prefix, --instance-name, --select, --exclude, --total, --total-only, --targets-graph, --timeout, --deadline, --memory-limit, --total-memory, --cpu-limit, --verbose
-
-    Usage: mackerel-plugin-wasm run gostats [OPTIONS]
-
-    For more information, try '--help'.
+fn unknown_option_is_one_line_with_a_similar_one() {
+    let errors = [
+        "run gostats --fliter name=api",
+        "run gostats --uri http://localhost/stats",
+        "run gostats --fliter=name=api --uri x",
+        "run gostats -x",
+        "run gostats --metric go_*",
+        "run redis --password secret",
+        "plan gostats --josn",
+        "conf gostats --cloudinit",
+        "run gostats --\u{1b}[31mred",
+    ];
+    let errors = errors.map(|command| {
+        let stderr = error(command);
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        format!("{}\n    {stderr}", command.escape_debug())
+    });
+    insta::assert_snapshot!(errors.concat(), @r"
+    run gostats --fliter name=api
+        mackerel-plugin-wasm: unknown option --fliter (did you mean --filter?); mackerel-plugin-wasm run gostats --help lists all options
+    run gostats --uri http://localhost/stats
+        mackerel-plugin-wasm: unknown option --uri; mackerel-plugin-wasm run gostats --help lists all options
+    run gostats --fliter=name=api --uri x
+        mackerel-plugin-wasm: unknown option --fliter (did you mean --filter?); mackerel-plugin-wasm run gostats --help lists all options
+    run gostats -x
+        mackerel-plugin-wasm: unknown option -x; mackerel-plugin-wasm run gostats --help lists all options
+    run gostats --metric go_*
+        mackerel-plugin-wasm: unknown option --metric (did you mean --metric-key-prefix?); mackerel-plugin-wasm run gostats --help lists all options
+    run redis --password secret
+        mackerel-plugin-wasm: unknown option --password (did you mean --password-file?); mackerel-plugin-wasm run redis --help lists all options
+    plan gostats --josn
+        mackerel-plugin-wasm: unknown option --josn (did you mean --json?); mackerel-plugin-wasm plan gostats --help lists all options
+    conf gostats --cloudinit
+        mackerel-plugin-wasm: unknown option --cloudinit (did you mean --cloud-init?); mackerel-plugin-wasm conf gostats --help lists all options
+    run gostats --\u{1b}[31mred
+        mackerel-plugin-wasm: unknown option --\u{1b}[31mred; mackerel-plugin-wasm run gostats --help lists all options
     ");
 }
 
@@ -135,6 +146,18 @@ fn missing_collector_and_command_are_rejected() {
 fn help_shows_the_options_of_host_and_collector() {
     let output = Agent::without_engine().run("run gostats --help").exits(0).without_diagnostics();
     insta::assert_snapshot!(output.stdout);
+}
+
+#[test]
+fn help_wraps_at_the_width_of_the_terminal() {
+    for width in [60, 80, 140] {
+        for command in ["--help", "install --help", "run docker --help", "run gostats -h", "conf redis --help"] {
+            let agent = Agent::without_engine().with_env("COLUMNS", width.to_string());
+            let output = agent.run(command).exits(0).without_diagnostics();
+            let longest = output.stdout.lines().map(|line| line.chars().count()).max().unwrap_or_default();
+            assert!(longest <= width, "{command} at {width}: {output}");
+        }
+    }
 }
 
 #[test]

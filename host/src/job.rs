@@ -95,7 +95,7 @@ impl Job {
     /// # Errors
     /// As of [`StateFile::open`].
     pub fn state_file(&self) -> Result<StateFile, StateError> {
-        StateFile::open(&self.description.name, &self.options.identity(self.component.identity()))
+        StateFile::open(&self.options.identity(&self.description.name, self.component.identity()))
     }
 
     /// Finds the targets and collects from all of them, for a run that began at `begun`. Sandboxes are prewarmed while

@@ -230,6 +230,17 @@ pub const STATE_SIZE: ByteSize = ByteSize::mib(16);
 /// The time for which counters of a missing target are kept.
 pub const STATE_KEPT: Duration = Duration::from_hours(1);
 
+/// The time after its last run for which a command is expected to run again: three of mackerel-agent's minutes, because
+/// a slow run can delay the next.
+pub const STILL_RUNS: Duration = Duration::from_mins(3);
+
+/// The time after its last run for which the files of a command are kept. A command of a changed configuration never
+/// runs again, and one of a machine that was off for a month starts anew.
+pub const STATE_REMOVED: Duration = Duration::from_hours(30 * 24);
+
+/// State files that one run looks at. A machine has a handful of plugin commands.
+pub const STATE_FILES: usize = 1000;
+
 /// The time for which a slot of a removed container stays reserved (`--instance-name slot`): three of mackerel-agent's
 /// minutes, so that a run that hung or overlapped frees nothing, and no minute in Mackerel has points of two
 /// containers.
@@ -258,12 +269,18 @@ pub const RECORDING_END: Duration = Duration::from_secs(1);
 /// Names that one error lists. A collector declares a thousand at most.
 pub const LISTED: usize = 100;
 
+/// Options of one suggestion of `plan`. Nobody wants to type more.
+pub const SUGGESTED_OPTIONS: usize = 10;
+
 /// Metrics that Mackerel bills as one host, by the kind of host (<https://mackerel.io/pricing>, 2026). More count as
 /// further hosts.
 pub const METRICS_OF_HOST: [(&str, usize); 2] = [("standard", 200), ("micro", 30)];
 
 /// mackerel-agent's default timeout of a plugin.
 pub const AGENT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The width of the table of `explain` in columns: half of a wide screen.
+pub const TABLE_WIDTH: u16 = 100;
 
 /// The width of a dashboard's grid in columns (<https://mackerel.io/api-docs/entry/dashboards>).
 pub const GRID_WIDTH: u32 = 24;

@@ -95,6 +95,11 @@ pub async fn lock_within(file: File, timeout: Duration, wait: impl AsyncFn(Durat
 /// The time between two attempts to lock.
 const LOCK_INTERVAL: Duration = Duration::from_millis(5);
 
+/// Returns the time of the last change of a file's content, in nanoseconds since 1970.
+pub fn modified(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_mtime).unwrap_or_default().saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec)
+}
+
 /// Returns the stamp of a file.
 pub fn stamp(stat: &Stat) -> Stamp {
     // No file is older than 1970.
@@ -242,6 +247,15 @@ impl Folder {
     pub fn lock_file(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         Ok(File::from(rustix::fs::openat(&self.0, name, flags, Mode::RUSR | Mode::WUSR)?))
+    }
+
+    /// Returns true if `file` is the one with this name: it was not removed or replaced after it was opened.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn has(&self, name: &str, file: &File) -> io::Result<bool> {
+        let opened = rustix::fs::fstat(file)?;
+        Ok(self.stat(name).is_some_and(|stat| (stat.st_dev, stat.st_ino) == (opened.st_dev, opened.st_ino)))
     }
 }
 

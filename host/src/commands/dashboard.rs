@@ -1,8 +1,11 @@
 //! `dashboard`: a collector's graphs for a whole role, as a Mackerel dashboard or as addresses to embed.
 //!
-//! Graphs with a wildcard are not role graphs, so their metrics are drawn by expressions; totals are role graphs. The
-//! format is that of <https://mackerel.io/api-docs/entry/dashboards>, which `mkr dashboards push` and the API take. It
-//! has no unit for an expression, so titles contain the units.
+//! Graphs with a wildcard are not role graphs, so their metrics are drawn by expressions; totals are role graphs.
+//! Expressions use `roleSlots`, which also covers hosts that left the role: `role` loses the history of a retired host
+//! (<https://mackerel.io/docs/entry/advanced/advanced-graph>).
+//!
+//! The format is that of <https://mackerel.io/api-docs/entry/dashboards>, which `mkr dashboards push` and the API take.
+//! It has no unit for an expression, so titles contain the units.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -11,6 +14,7 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde::Serialize;
 
+use crate::commands::dry_run::graphs_with_data;
 use crate::commands::role::Role;
 use crate::definition::bare;
 use crate::diagnostics::print;
@@ -117,7 +121,11 @@ pub async fn dashboard(session: &Session, words: &[OsString]) -> Result<String, 
     for line in job.diagnostics().lines() {
         print(&line);
     }
-    let sections = sections(&job);
+    let graphs = graphs_with_data(&job).await;
+    if graphs.is_empty() && !job.graphs.is_empty() {
+        return Err(Error::usage("no graph has data with these options"));
+    }
+    let sections = sections(&job, &graphs);
     if let Some(organization) = urls {
         return Ok(addresses(&sections, role, organization));
     }
@@ -138,10 +146,10 @@ pub async fn dashboard(session: &Session, words: &[OsString]) -> Result<String, 
 }
 
 /// Groups the graphs by declared graph. Totals come first.
-fn sections(job: &Job) -> Vec<Section<'_>> {
+fn sections<'a>(job: &Job, graphs: &'a [PostedGraph]) -> Vec<Section<'a>> {
     let title = &job.options.output.prefix.title();
-    let mut sections: Vec<(Option<usize>, Section<'_>)> = Vec::new();
-    for posted in &job.graphs {
+    let mut sections: Vec<(Option<usize>, Section<'a>)> = Vec::new();
+    for posted in graphs {
         let place = match posted.of {
             Of::Targets => None,
             Of::EachTarget(place) | Of::Total(place, _) => Some(place),
@@ -219,7 +227,7 @@ impl Drawn<'_> {
     /// Returns the graph as an expression, which addresses use for all graphs.
     fn expression(&self, role: &Role) -> String {
         let name = self.posted.pattern(self.metric.map_or("*", |metric| &metric.name));
-        format!("role('{role}', '{name}')")
+        format!("roleSlots('{role}', '{name}')")
     }
 }
 

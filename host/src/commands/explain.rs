@@ -12,6 +12,7 @@ use crate::definition::bare;
 use crate::engine::Container;
 use crate::error::Error;
 use crate::job::{Job, RUN};
+use crate::limits;
 use crate::moment::Moment;
 use crate::options::Subcommand;
 use crate::pipeline::collect::Outcome;
@@ -92,7 +93,7 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<String, Er
     let begun = Moment::now();
     let mut diagnostics = job.diagnostics();
     let state_file = diagnostics.ok(job.state_file());
-    let last = state_file.as_ref().and_then(|file| diagnostics.ok(file.read())).unwrap_or_default();
+    let last = state_file.as_ref().and_then(|file| diagnostics.ok(file.read(begun))).unwrap_or_default();
     let collected = job.collect(begun, &last, &mut stop).await?;
     let found = &collected.found;
     for warning in series::unmatched(&collected.outcomes) {
@@ -204,7 +205,8 @@ fn milliseconds(time: Duration) -> f64 {
 
 impl Explanation {
     fn text(&self) -> String {
-        let mut table = Table::new(["CONTAINER", "PORT", "ADDRESS", "NAME", "OUTCOME", "TIME", "METRICS", "REASON"]);
+        let mut table = Table::new(["CONTAINER", "PORT", "ADDRESS", "NAME", "OUTCOME", "TIME", "METRICS"])
+            .within(limits::TABLE_WIDTH, &[0, 3]);
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         let mut notes: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for row in &self.containers {
@@ -225,7 +227,7 @@ impl Explanation {
             let about = if container == "-" { about } else { container.clone() };
             let error = row.error.iter().filter(|error| **error != row.why);
             notes.entry(about).or_default().extend(error.chain(&row.warnings).cloned());
-            table.row([
+            let cells = [
                 container,
                 or_dash(row.port.map(|port| port.to_string())),
                 or_dash(row.address.clone()),
@@ -233,8 +235,8 @@ impl Explanation {
                 outcome.to_owned(),
                 or_dash(time),
                 metrics,
-                foreign(&row.why).to_string(),
-            ]);
+            ];
+            table.row_with_note(cells, foreign(&row.why).to_string());
         }
         let mut text = match &self.engine {
             Some(engine) => format!("{}\non the container engine at {}\n\n", self.command, foreign(engine)),

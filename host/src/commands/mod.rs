@@ -2,6 +2,7 @@
 
 pub mod conf;
 pub mod dashboard;
+pub mod dry_run;
 pub mod explain;
 pub mod inspect;
 pub mod install;
@@ -11,4 +12,5 @@ pub mod push;
 pub mod remove;
 pub mod role;
 pub mod run;
+pub mod suggestion;
 pub mod table;

@@ -1,23 +1,21 @@
 //! `plan`: the number of metrics that a command posts from this machine now, against Mackerel's limits per host.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 
 use clap::Args;
 use serde::Serialize;
 
+use crate::commands::suggestion::{Suggestion, suggestions};
 use crate::commands::table::Table;
-use crate::definition::{bare, fits_pattern};
+use crate::definition::fits_pattern;
 use crate::error::Error;
 use crate::job::{Job, RUN};
 use crate::limits;
 use crate::moment::Moment;
 use crate::options::Subcommand;
-use crate::pipeline::output::Output;
 use crate::pipeline::series::Series;
 use crate::pipeline::state::State;
-use crate::pipeline::total::Total;
 use crate::session::Session;
 use crate::stop::Stop;
 use crate::text::foreign;
@@ -62,13 +60,6 @@ struct Host {
     over: usize,
 }
 
-/// Options to add, and the resulting number of metrics.
-#[derive(Debug, Serialize)]
-struct Suggestion {
-    options: String,
-    metrics: usize,
-}
-
 /// Counts the metrics. `words` is the collector's name and all options.
 ///
 /// # Errors
@@ -87,19 +78,17 @@ pub async fn plan(session: &Session, words: &[OsString]) -> Result<String, Error
     for (number, series) in series.iter_mut().enumerate() {
         series.name = Some(number.to_string());
     }
-    let count = |output: &Output| output.values(&series, failed).len();
-    let output = &job.options.output;
-    let metrics = count(output);
-    let suggestions = suggestions(&job, metrics, &count);
+    let values = job.options.output.values(&series, failed);
+    let metrics = values.len();
     let host = |(kind, limit): (_, usize)| Host { kind, limit, over: metrics.saturating_sub(limit) };
     let plan = Plan {
         command: RUN.command_line(&without_json(words)),
         targets: series.len(),
         failed,
         metrics,
-        graphs: rows(&job, output.values(&series, failed).iter().map(|value| value.key.as_str())),
+        graphs: rows(&job, values.iter().map(|value| value.key.as_str())),
         hosts: limits::METRICS_OF_HOST.map(host).into(),
-        suggestions,
+        suggestions: suggestions(&job, &series, failed),
     };
     if json {
         // Strings and numbers: this cannot fail.
@@ -131,57 +120,6 @@ fn rows<'a>(job: &Job, keys: impl Iterator<Item = &'a str>) -> Vec<Row> {
     rows
 }
 
-/// Suggests options that bring a host below a limit: totals instead of single targets, and fewer graphs.
-fn suggestions(job: &Job, metrics: usize, count: &impl Fn(&Output) -> usize) -> Vec<Suggestion> {
-    let output = &job.options.output;
-    let limits: Vec<usize> =
-        limits::METRICS_OF_HOST.map(|(_, limit)| limit).into_iter().filter(|limit| metrics > *limit).collect();
-    let mut suggestions: Vec<Suggestion> = Vec::new();
-    let mut suggest = |options: String, metrics: usize| {
-        // A suggestion for the larger limit is printed even if it does not meet the smaller one.
-        if limits.iter().any(|limit| metrics <= *limit) && !suggestions.iter().any(|other| other.options == options) {
-            suggestions.push(Suggestion { options, metrics });
-        }
-    };
-    if output.each_target {
-        for totals in [&[Total::Sum, Total::Avg, Total::Max, Total::Min][..], &[Total::Sum, Total::Max], &[Total::Sum]]
-        {
-            // In addition to the totals that are already printed.
-            let all: BTreeSet<Total> = output.totals.iter().chain(totals).copied().collect();
-            let fewer = Output { totals: all.into_iter().collect(), each_target: false, ..output.clone() };
-            let words: Vec<&str> =
-                totals.iter().filter(|total| !output.totals.contains(total)).map(|total| total.word()).collect();
-            let more = if words.is_empty() { String::new() } else { format!("--total {} ", words.join(",")) };
-            suggest(format!("{more}--total-only"), count(&fewer));
-        }
-    }
-    // Graphs are excluded, the one with the most metrics first, until the limit is met.
-    for limit in &limits {
-        let mut fewer = output.clone();
-        let mut options = Vec::new();
-        loop {
-            let now = count(&fewer);
-            if now <= *limit {
-                suggest(options.join(" "), now);
-                break;
-            }
-            let graphs = job.definitions.graphs().iter();
-            let names = graphs.map(|graph| format!("{}.*", bare(&graph.key)).trim_start_matches('.').to_owned());
-            let without = |name: String| {
-                let mut without = fewer.clone();
-                without.selection.exclude.push(name.parse().ok()?);
-                without.selection.check(&job.definitions).ok()?;
-                Some((count(&without), name, without))
-            };
-            let best = names.filter_map(without).min_by_key(|(count, ..)| *count);
-            let Some((_, name, without)) = best.filter(|(count, ..)| *count < now) else { break };
-            options.push(format!("--exclude '{name}'"));
-            fewer = without;
-        }
-    }
-    suggestions
-}
-
 impl Plan {
     fn text(&self) -> String {
         let mut table = Table::new(["GRAPH", "LABEL", "METRICS"]);
@@ -202,10 +140,10 @@ impl Plan {
             for Suggestion { options, metrics } in &self.suggestions {
                 table.row([metrics.to_string(), options.clone()]);
             }
-            text.push_str(&if self.suggestions.is_empty() {
-                "no suggestion; --filter reduces the number of targets\n".to_owned()
-            } else {
-                table.to_string()
+            text.push_str(&match self.targets {
+                _ if !self.suggestions.is_empty() => table.to_string(),
+                0 | 1 => "no suggestion; --select names the metrics to keep\n".to_owned(),
+                _ => "no suggestion; --filter reduces the number of targets\n".to_owned(),
             });
         }
         text.push_str("\nOther plugins of the host count too.\n");

@@ -6,6 +6,7 @@
 
 mod collector;
 mod host;
+mod identity;
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -93,6 +94,16 @@ pub enum Error {
     /// A usage error that clap words, or a request for help.
     #[error(transparent)]
     Clap(#[from] clap::Error),
+    /// There is no such option. One line, because mackerel-agent logs it every minute.
+    #[error("unknown option {option}{}; {command} --help lists all options", did_you_mean(.similar.as_deref()))]
+    UnknownOption {
+        /// The option, as typed.
+        option: Foreign,
+        /// The option with the most similar name.
+        similar: Option<String>,
+        /// The command and its collector.
+        command: Foreign,
+    },
     /// The collector declares an option with the name of one of the host's.
     #[error(
         "collector {collector} declares --{option}, which is an option of the host: report this to the collector's author"
@@ -136,6 +147,10 @@ impl From<Error> for crate::error::Error {
     }
 }
 
+fn did_you_mean(similar: Option<&str>) -> String {
+    similar.map(|option| format!(" (did you mean {option}?)")).unwrap_or_default()
+}
+
 const WHOLE_CONTAINERS: &str = "it collects from whole containers, not from ports";
 
 impl Options {
@@ -156,7 +171,7 @@ impl Options {
         let unused = unused(subcommand, description, uses_stats);
         let command = command::<Own>(subcommand, reserved, &name, description, &unused)?;
         let matches = command.clone().try_get_matches_from(words.iter().skip(1));
-        let matches = matches.map_err(|error| with_all_flags(error, &command, description))?;
+        let matches = matches.map_err(|error| usage(error, &command))?;
         reject_unused(&command, &matches, &unused, subcommand, &name)?;
         let flags = HostFlags::from_arg_matches(&matches)?;
         let own = Own::from_arg_matches(&matches)?;
@@ -222,42 +237,6 @@ impl Options {
     /// The flags in the order in which they were typed, without those of the subcommand itself.
     pub fn typed(&self) -> &[Typed] {
         &self.typed
-    }
-
-    /// Returns the key of the state file: every option that changes targets or values, so that two plugin commands
-    /// never share counters. Secrets are left out. `component` is the collector's name or file unless it is built in: a
-    /// component that takes a built-in's name does not get its counters.
-    pub fn identity(&self, component: Option<&str>) -> Vec<String> {
-        // Exhaustive, so that a new option is either part of the key or left out on purpose.
-        let Options {
-            discovery: Discovery { fixed, filters, skips, include_infrastructure, container_port, engine },
-            settings: Settings { timeout: _, stats_source: _, tls_server_name: _ },
-            output: Output { prefix, selection: Selection { select, exclude }, totals, each_target, targets_graph: _ },
-            instance_name,
-            bounds: _,
-            deadline: _,
-            verbose: _,
-            collector,
-            typed: _,
-        } = self;
-        let mut identity = vec![format!("prefix={prefix}")];
-        identity.extend(component.map(|file| format!("file={file}")));
-        identity.extend(filters.iter().map(|(key, value)| format!("filter={key}={value}")));
-        identity.extend(skips.iter().map(|skip| format!("skip={skip}")));
-        identity.extend(include_infrastructure.then(|| "include-infrastructure".to_owned()));
-        identity.extend(container_port.map(|port| format!("container-port={port}")));
-        identity.extend(fixed.iter().map(|target| format!("target={target}")));
-        identity.extend(engine.iter().map(|url| format!("docker-host={url}")));
-        identity.extend(select.iter().map(|pattern| format!("select={pattern}")));
-        identity.extend(exclude.iter().map(|pattern| format!("exclude={pattern}")));
-        identity.extend(totals.iter().map(|total| format!("total={}", total.word())));
-        identity.extend((!each_target).then(|| "total-only".to_owned()));
-        // Other formats name the same series anew; slots are kept in the state itself.
-        if let InstanceName::Slot(label) = instance_name {
-            identity.push(format!("slot={}", label.as_deref().unwrap_or_default()));
-        }
-        identity.extend(collector.public().map(|option| format!("option={}={}", option.name, option.value)));
-        identity
     }
 }
 
@@ -349,23 +328,20 @@ fn typed<Own: Args>(command: &clap::Command, matches: &ArgMatches, collector: &C
     typed.into_iter().map(|(_, typed)| typed).collect()
 }
 
-/// Adds the flags that exist to the error about an unknown one.
-fn with_all_flags(mut error: clap::Error, command: &clap::Command, description: &Description) -> clap::Error {
-    if error.kind() == ErrorKind::UnknownArgument {
-        let is_own = |arg: &Arg| description.options.iter().any(|spec| *arg.get_id() == collector::id(spec));
-        let flags = |own: bool| {
-            let args = command.get_arguments().filter(|arg| is_own(arg) == own && !arg.is_hide_set());
-            let flags: Vec<String> = args.filter_map(|arg| arg.get_long()).map(|long| format!("--{long}")).collect();
-            flags.join(", ")
-        };
-        let lines = [
-            format!("options of {}: {}", description.name, flags(true)),
-            format!("options of the host: {}", flags(false)),
-        ];
-        let lines = lines.map(|line| foreign(&line).to_string().into()).to_vec();
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(lines));
+/// Returns the error about a command line that clap rejects.
+fn usage(error: clap::Error, command: &clap::Command) -> Error {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    match text(ContextKind::InvalidArg) {
+        Some(option) if error.kind() == ErrorKind::UnknownArgument && option.starts_with('-') => Error::UnknownOption {
+            option: foreign(option),
+            similar: text(ContextKind::SuggestedArg).map(str::to_owned),
+            command: foreign(command.get_bin_name().unwrap_or_default()),
+        },
+        _ => error.into(),
     }
-    error
 }
 
 #[cfg(test)]
@@ -373,6 +349,7 @@ mod tests {
     use clap::Args;
 
     use super::*;
+    use crate::pipeline::identity::Identity;
     use crate::sandbox::{OptionKind, OptionSpec};
 
     /// A subcommand without options of its own.
@@ -424,8 +401,11 @@ mod tests {
         let given = "redis --metric -b --cluster --mode full --metric a --section x --timeout 1s";
         let expected = [("section", "x"), ("mode", "full"), ("metric", "-b"), ("metric", "a"), ("cluster", "true")];
         assert_eq!(values(&parse(given).unwrap()), expected);
-        for wrong in ["--mode slow", "--section x --section y", "--cluster yes", "--password x", "--unknown"] {
+        for wrong in ["--mode slow", "--section x --section y", "--cluster yes"] {
             assert!(matches!(parse(&format!("redis {wrong}")), Err(Error::Clap(_))), "{wrong}");
+        }
+        for wrong in ["--password x", "--unknown"] {
+            assert!(matches!(parse(&format!("redis {wrong}")), Err(Error::UnknownOption { .. })), "{wrong}");
         }
     }
 
@@ -435,7 +415,15 @@ mod tests {
         std::fs::write(file.path(), "s3cret \n").unwrap();
         let options = parse(&format!("redis --password-file {} --filter name=a", file.path().display())).unwrap();
         assert_eq!(values(&options), [("section", "all"), ("password", "s3cret ")]);
-        assert_eq!(options.identity(None), ["prefix=redis", "filter=name=a", "option=section=all"]);
+        let expected = Identity {
+            collector: "redis".to_owned(),
+            prefix: "redis".to_owned(),
+            component: None,
+            targets: vec!["filter=name=a".to_owned()],
+            readings: vec!["option=section=all".to_owned()],
+            output: Vec::new(),
+        };
+        assert_eq!(options.identity("redis", None), expected);
         let error = parse("redis --password-file /nonexistent/file").unwrap_err();
         let expected = "cannot read --password-file /nonexistent/file: No such file or directory (os error 2)";
         assert_eq!(error.to_string(), expected);

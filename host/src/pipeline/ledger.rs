@@ -22,7 +22,7 @@ pub struct Ledger<'f> {
 impl<'f> Ledger<'f> {
     /// Reads the state of the last run, for a run that began at `begun`. Without a file the run has no counters.
     pub fn open(file: Option<&'f StateFile>, begun: Moment, diagnostics: &mut Diagnostics) -> Ledger<'f> {
-        let state = file.and_then(|file| diagnostics.ok(file.read())).unwrap_or_default();
+        let state = file.and_then(|file| diagnostics.ok(file.read(begun))).unwrap_or_default();
         Ledger { file, locked: None, state, begun }
     }
 
@@ -42,7 +42,7 @@ impl<'f> Ledger<'f> {
             self.locked = diagnostics.ok(file.lock().await);
         }
         if let Some(locked) = &self.locked {
-            self.state = locked.read_since(std::mem::take(&mut self.state)).unwrap_or_default();
+            self.state = locked.read_since(std::mem::take(&mut self.state), self.begun).unwrap_or_default();
         }
     }
 
@@ -86,6 +86,7 @@ impl<'f> Ledger<'f> {
             let identity = series.target.identity();
             // Host time is the clock of all containers and of most fixed targets.
             let last = self.state.get(&identity).filter(|last| !now.is_set_since(last.seen));
+            self.state.has_rates |= last.is_some();
             if let Some(fault) = series.rate(last.map(|last| &last.reading)) {
                 diagnostics.warn_target(series.target, fault);
             }
@@ -95,11 +96,18 @@ impl<'f> Ledger<'f> {
         }
     }
 
-    /// Writes the state and releases the lock.
+    /// Writes the state and releases the lock. The first run of a command warns about another one with the same prefix.
     pub fn commit(mut self, diagnostics: &mut Diagnostics) {
         if let Some(locked) = &self.locked {
             self.state.forget_old(self.begun);
             diagnostics.ok(locked.replace(&self.state));
+            let now = Moment::now();
+            if self.state.is_new()
+                && let Some(neighbour) = locked.neighbour(now)
+            {
+                diagnostics.warn(neighbour);
+            }
+            locked.remove_old(now);
         }
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod collect;
 pub mod find;
+pub mod identity;
 pub mod infrastructure;
 pub mod ledger;
 pub mod name;
@@ -16,5 +17,6 @@ pub mod series;
 pub mod skip;
 pub mod slot;
 pub mod state;
+pub mod state_folder;
 pub mod target;
 pub mod total;

@@ -5,22 +5,34 @@
 //!
 //! A file is replaced in one step under a lock, so a reader sees the state of one run or of the next, and overlapping
 //! runs write one after the other. It is not synced to disk: a power cut costs one rate.
+//!
+//! A command whose options were changed is a new command without a state. So its first run, like one after a break,
+//! takes over from the [newest state](crate::pipeline::state_folder) of a similar command:
+//! - Slots, if the targets and their names are the same. Both commands can keep them: each container has its slot.
+//! - Counters, if the collector's options are the same too. A rate since the other command's last run is a true one,
+//!   because start time, clock and source are compared as always. But two commands that run beside each other keep
+//!   counters of their own: started at the same time, one would print rates of a few milliseconds. So no counters are
+//!   taken from a command that wrote its state after this run began. Nor are they from one that has not run twice: it
+//!   has no rates that a change could interrupt.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Stat};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::env;
 use crate::limits;
 use crate::moment::Moment;
+use crate::pipeline::identity::{FileName, Identity};
 use crate::pipeline::rate::Reading;
 use crate::pipeline::slot::Slots;
-use crate::private_dir::{FileError, Folder, FolderError, LockError, Stamp, lock_within, read_bounded, stamp};
+use crate::pipeline::state_folder::{self, Entry, LOCK, is_recent};
+use crate::private_dir::{
+    FileError, Folder, FolderError, LockError, Stamp, lock_within, modified, read_bounded, stamp,
+};
 use crate::text::{Foreign, foreign};
 
 /// The version of the file format. Files of other versions are not read.
@@ -35,6 +47,9 @@ pub struct State {
     /// The slots of targets, if they are named by slot.
     #[serde(default, skip_serializing_if = "Slots::is_empty")]
     pub slots: Slots,
+    /// True if a run had counters of an earlier one.
+    #[serde(default)]
+    pub has_rates: bool,
     /// The stamp of the file that it was read from. Every replacement is another file.
     #[serde(skip)]
     file: Option<Stamp>,
@@ -42,7 +57,8 @@ pub struct State {
 
 impl Default for State {
     fn default() -> State {
-        State { format: FORMAT, targets: BTreeMap::new(), slots: Slots::default(), file: None }
+        let (targets, slots) = (BTreeMap::new(), Slots::default());
+        State { format: FORMAT, targets, slots, has_rates: false, file: None }
     }
 }
 
@@ -107,8 +123,9 @@ impl State {
 #[derive(Debug)]
 pub struct StateFile {
     folder: Folder,
-    name: String,
+    name: FileName,
     path: PathBuf,
+    prefix: String,
 }
 
 /// A state that cannot be kept. The run prints what it can without it.
@@ -151,6 +168,17 @@ pub enum StateError {
     },
 }
 
+/// Another command that runs beside this one and posts metrics with the same prefix.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "another command with the prefix {prefix} ran within the last {}: if both are to stay, give each a \
+     --metric-key-prefix of its own; otherwise metrics of equal names overwrite each other",
+    humantime::format_duration(limits::STILL_RUNS)
+)]
+pub struct Neighbour {
+    prefix: String,
+}
+
 /// The fault of a state file.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadFault {
@@ -173,29 +201,22 @@ pub struct Locked<'a> {
 }
 
 impl StateFile {
-    /// Opens the private folder of this user, and creates it if it is missing. `identity` is the key of one plugin
-    /// command.
+    /// Opens the private folder of this user, and creates it if it is missing.
     ///
     /// # Errors
     /// If the folder does not belong to this user alone.
-    pub fn open(collector: &str, identity: &[String]) -> Result<StateFile, StateError> {
+    pub fn open(identity: &Identity) -> Result<StateFile, StateError> {
         let base = env::variable_os("MACKEREL_PLUGIN_WORKDIR");
         let base = base.map_or_else(std::env::temp_dir, PathBuf::from);
         let path = base.join(format!("mackerel-plugin-wasm-{}", rustix::process::geteuid().as_raw()));
         let folder = Folder::make(&path).map_err(|source| StateError::Folder { path: path.clone(), source })?;
-        let mut hash = Sha256::new();
-        for part in identity {
-            hash.update(part.as_bytes());
-            hash.update([0]);
-        }
-        let hash = hex::encode(&hash.finalize()[..8]);
-        let name = format!("{collector}-{hash}.json");
-        let path = path.join(&name);
+        let name = identity.file_name();
+        let path = path.join(name.as_str());
         // Anything else with the file's name is replaced after a warning; a folder cannot be replaced.
-        if folder.stat(&name).is_some_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir()) {
+        if folder.stat(name.as_str()).is_some_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir()) {
             return Err(StateError::IsFolder(path));
         }
-        Ok(StateFile { folder, name, path })
+        Ok(StateFile { folder, name, path, prefix: identity.prefix.clone() })
     }
 
     /// The path of the file.
@@ -203,18 +224,48 @@ impl StateFile {
         &self.path
     }
 
-    /// Reads the state of the last run; an empty state if there is none.
+    /// Reads the state of the last run, for one that began at `begun`. A run without one, or after a break, takes over
+    /// from the newest state of a similar command.
     ///
     /// # Errors
     /// If the file is not this program's state. The run continues as the first one, and replaces it.
-    pub fn read(&self) -> Result<State, StateError> {
-        let unreadable = |source: ReadFault| StateError::Read { path: self.path.clone(), source };
-        let found = self.folder.find(&self.name).map_err(|error| unreadable(error.into()))?;
-        let Some((file, stat)) = found else { return Ok(State::default()) };
-        let bytes = read_bounded(file, limits::STATE_SIZE).map_err(|error| unreadable(error.into()))?;
-        let mut state = State::parse(&bytes).map_err(unreadable)?;
+    pub fn read(&self, begun: Moment) -> Result<State, StateError> {
+        let unreadable = |source| StateError::Read { path: self.path.clone(), source };
+        let Some((mut state, stat)) = self.parse(self.name.as_str()).map_err(unreadable)? else {
+            return Ok(self.take_over(State::default(), begun));
+        };
         state.file = Some(stamp(&stat));
-        Ok(state)
+        Ok(if is_recent(modified(&stat), begun) { state } else { self.take_over(state, begun) })
+    }
+
+    /// Reads a state file of the folder; `None` if it does not exist.
+    fn parse(&self, name: &str) -> Result<Option<(State, Stat)>, ReadFault> {
+        let Some((file, stat)) = self.folder.find(name)? else { return Ok(None) };
+        let bytes = read_bounded(file, limits::STATE_SIZE)?;
+        Ok(Some((State::parse(&bytes)?, stat)))
+    }
+
+    /// Replaces the slots and counters of `state`, whose command starts at `begun`, by those of a similar command that
+    /// ran later.
+    fn take_over(&self, mut state: State, begun: Moment) -> State {
+        let files = state_folder::files(&self.folder, |name| self.name.shares_targets_with(name));
+        let newest = |belongs: &dyn Fn(&Entry) -> bool| {
+            let newest = files.iter().filter(|file| belongs(file)).max_by_key(|file| file.modified);
+            let other = newest.filter(|file| file.name != self.name.as_str())?;
+            // A damaged state is skipped: its own command reports it.
+            Some((other, self.parse(&other.name).ok()??.0))
+        };
+        if let Some((_, other)) = newest(&|_| true) {
+            state.slots = other.slots;
+        }
+        let has_same_readings = |file: &Entry| self.name.shares_readings_with(&file.name);
+        if let Some((file, other)) = newest(&has_same_readings)
+            && file.modified < begun.wall
+            && other.has_rates
+        {
+            state.targets = other.targets;
+        }
+        state
     }
 
     /// Locks the file for writing.
@@ -223,8 +274,15 @@ impl StateFile {
     /// If another run holds the lock for too long, or the lock cannot be made.
     pub async fn lock(&self) -> Result<Locked<'_>, StateError> {
         let locked = async {
-            let file = self.folder.lock_file(&format!("{}.lock", self.name))?;
-            lock_within(file, limits::STATE_LOCK, tokio::time::sleep).await
+            let name = format!("{}{LOCK}", self.name.as_str());
+            loop {
+                let file = self.folder.lock_file(&name)?;
+                let file = lock_within(file, limits::STATE_LOCK, tokio::time::sleep).await?;
+                // Another command can have removed it as a leftover, and a third process can have made a new one.
+                if self.folder.has(&name, &file)? {
+                    return Ok(file);
+                }
+            }
         };
         match locked.await {
             Ok(lock) => Ok(Locked { file: self, _lock: lock }),
@@ -239,12 +297,27 @@ impl Locked<'_> {
     ///
     /// # Errors
     /// As of [`StateFile::read`].
-    pub fn read_since(&self, earlier: State) -> Result<State, StateError> {
+    pub fn read_since(&self, earlier: State, begun: Moment) -> Result<State, StateError> {
         let StateFile { folder, name, .. } = self.file;
-        if earlier.file.is_some() && folder.stat(name).as_ref().map(stamp) == earlier.file {
+        if earlier.file.is_some() && folder.stat(name.as_str()).as_ref().map(stamp) == earlier.file {
             return Ok(earlier);
         }
-        self.file.read()
+        self.file.read(begun)
+    }
+
+    /// Returns another command that posts metrics with the same prefix, of other targets or under other names, and ran
+    /// a short time before `now`. The file must have been written: of two commands that start at the same time, one
+    /// finds the other.
+    pub fn neighbour(&self, now: Moment) -> Option<Neighbour> {
+        let StateFile { folder, name, prefix, .. } = self.file;
+        let is_other = |other: &str| name.shares_metrics_with(other) && !name.shares_targets_with(other);
+        let others = state_folder::files(folder, is_other);
+        others.iter().any(|other| is_recent(other.modified, now)).then(|| Neighbour { prefix: prefix.clone() })
+    }
+
+    /// Removes the files of commands that have not run for a long time before `now`.
+    pub fn remove_old(&self, now: Moment) {
+        state_folder::remove_old(&self.file.folder, self.file.name.as_str(), now);
     }
 
     /// Replaces the state in one step.
@@ -252,14 +325,14 @@ impl Locked<'_> {
     /// # Errors
     /// If it cannot be written. The old state is kept.
     pub fn replace(&self, state: &State) -> Result<(), StateError> {
-        let StateFile { folder, name, path } = self.file;
+        let StateFile { folder, name, path, .. } = self.file;
         let write = || -> Result<(), FileError> {
             let bytes = state.to_bytes().map_err(io::Error::from)?;
             if bytes.len() as u64 > limits::STATE_SIZE.as_u64() {
                 // The next run would not read it.
                 return Err(FileError::TooLarge(limits::STATE_SIZE));
             }
-            folder.replace(name, &bytes, false)?;
+            folder.replace(name.as_str(), &bytes, false)?;
             Ok(())
         };
         write().map_err(|source| StateError::Write { path: path.clone(), source })

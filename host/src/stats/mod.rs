@@ -9,6 +9,7 @@
 
 pub mod api;
 pub mod cgroup;
+pub mod complete;
 pub mod count;
 
 use std::path::Path;

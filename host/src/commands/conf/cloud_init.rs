@@ -50,14 +50,14 @@ pub fn cloud_config(job: &Job, words: &[OsString], arguments: Vec<String>, own: 
         None => format!("curl -fsSL --retry 5 -o \"$new\" '{url}'"),
     };
     // Without this machine's environment: the instance has another.
-    let conf = section(job, Path::new(PROGRAM), arguments, BTreeMap::new())?;
+    let conf = section(job, own, Path::new(PROGRAM), arguments, BTreeMap::new())?;
     let roles = own.role.as_ref().map(|role| format!("\nroles = [\"{role}\"]")).unwrap_or_default();
     // Values are not expanded again.
     let values = [
         ("@COMMAND", SUBCOMMAND.command_line(words)),
         ("@PERMISSIONS", permissions),
         ("@CLUSTER", cluster.clone()),
-        ("@SECTION", section_name(job)),
+        ("@SECTION", section_name(job, own)),
         ("@CONF", conf),
         ("@AWS", aws.to_owned()),
         ("@API_KEY", api_key.command()),

@@ -6,6 +6,7 @@
 use clap::Args;
 
 use crate::commands::role::Role;
+use crate::limits;
 use crate::options::Subcommand;
 use crate::text::{Expected, is_name};
 
@@ -16,6 +17,10 @@ pub const SUBCOMMAND: Subcommand = Subcommand { name: "conf", unused: &[], reads
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Cloud-init")]
 pub struct ConfOptions {
+    /// The name of the section [default: the prefix of the metric names, with _ for dots]
+    #[arg(long, value_name = "NAME", value_parser = parse_section, help_heading = "Output")]
+    pub section: Option<String>,
+
     /// Print a whole cloud-config for an ECS container instance with Amazon Linux
     #[arg(long, requires_all = ["ecs_cluster", "api_key_from", "plugin_from"])]
     pub cloud_init: bool,
@@ -39,6 +44,14 @@ pub struct ConfOptions {
     /// The reference of the secret in the file PATH of an option; repeatable
     #[arg(long = "secret-from", value_name = "PATH=REFERENCE", requires = "cloud_init")]
     pub secrets_from: Vec<String>,
+}
+
+/// Parses the name of a section, which is a part of a TOML key and a file name.
+fn parse_section(text: &str) -> Result<String, Expected> {
+    if text.len() > limits::PROJECT_NAME || !is_name(text) {
+        return Err(Expected("a name of at most 64 characters a-z, A-Z, 0-9, - and _"));
+    }
+    Ok(text.to_owned())
 }
 
 fn parse_cluster(text: &str) -> Result<String, Expected> {

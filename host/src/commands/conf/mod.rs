@@ -29,7 +29,7 @@ pub async fn conf(session: &Session, words: &[OsString]) -> Result<String, Error
     if !own.cloud_init {
         let program =
             env::current_exe().map_err(|error| Error::failed(format!("cannot find this program: {error}")))?;
-        return section::section(&job, &program, arguments, section::environment(&job));
+        return section::section(&job, &own, &program, arguments, section::environment(&job));
     }
     cloud_init::cloud_config(&job, words, arguments, &own)
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::flags::ConfOptions;
 use crate::error::Error;
 use crate::job::{Job, RUN};
 use crate::limits;
@@ -34,9 +35,9 @@ struct Plugin {
     env: BTreeMap<&'static str, String>,
 }
 
-/// Returns the name of the section, which has no dots.
-pub fn section_name(job: &Job) -> String {
-    job.options.output.prefix.to_string().replace('.', "_")
+/// Returns the name of the section: the one that was asked for, or the prefix without dots.
+pub fn section_name(job: &Job, own: &ConfOptions) -> String {
+    own.section.clone().unwrap_or_else(|| job.options.output.prefix.to_string().replace('.', "_"))
 }
 
 /// Formats the section with this program and these arguments.
@@ -45,6 +46,7 @@ pub fn section_name(job: &Job) -> String {
 /// If the program's path is not UTF-8.
 pub fn section(
     job: &Job,
+    own: &ConfOptions,
     program: &Path,
     arguments: Vec<String>,
     env: BTreeMap<&'static str, String>,
@@ -53,9 +55,15 @@ pub fn section(
     command.extend(arguments);
     let longest = job.options.deadline + limits::DEADLINE_GRACE;
     let timeout_seconds = (longest > limits::AGENT_TIMEOUT).then_some(longest.as_secs() + 1);
-    let metrics = [(section_name(job), Plugin { command, timeout_seconds, env })].into();
-    toml::to_string(&Conf { plugin: Plugins { metrics } })
-        .map_err(|error| Error::failed(format!("cannot write TOML: {error}")))
+    let metrics = [(section_name(job, own), Plugin { command, timeout_seconds, env })].into();
+    let section = toml::to_string(&Conf { plugin: Plugins { metrics } })
+        .map_err(|error| Error::failed(format!("cannot write TOML: {error}")))?;
+    Ok(format!(
+        "# Another section for {} needs its own --section and --metric-key-prefix: mackerel-agent reads one section of\n\
+         # each name, and metrics of equal names overwrite each other.\n\
+         {section}",
+        job.description.name
+    ))
 }
 
 /// Returns the words after `run`, as they hold in another folder: paths are absolute. The options of `conf` are left
