@@ -103,7 +103,7 @@ limits_on_collectors! {
     /// Characters of a third party's text in one message.
     FOREIGN_TEXT: usize = 300, "characters of other texts", number, "";
 
-    /// The end of a guest's stderr in one call; the rest is dropped.
+    /// The beginning and the end of a guest's stderr in one call; the rest is dropped.
     GUEST_STDERR: usize = 4 * 1024, "stderr kept", bytes, "";
 
     /// A component's file. The largest known ones, in Python, have 20 MB.

@@ -51,7 +51,7 @@ pub struct Outcome {
     pub seen: Moment,
     /// The source of its container's stats, if its collector requested them.
     pub source: Option<Source>,
-    /// The end of the collector's stderr, if it did not fail.
+    /// The beginning and the end of the collector's stderr, if it did not fail.
     pub stderr: String,
     /// The denied attempts of the collector, if it did not fail.
     pub denied: Denied,

@@ -6,7 +6,7 @@
 //! | `wasi:http` | requests of any method to its target ([`wasi_http`]) |
 //! | `wasi:sockets` | TCP to its target ([`network`]); UDP, listening and lookups of other names are denied |
 //! | `mackerel:collector/container` | stats of its target's container ([`container`]) |
-//! | `wasi:cli/stderr` | the last bytes are kept ([`stderr`]) |
+//! | `wasi:cli/stderr` | the first and last bytes are kept ([`stderr`]) |
 //! | clocks, random numbers | those of the machine |
 //! | environment, arguments, standard input, files | nothing |
 //! | standard output | discarded |

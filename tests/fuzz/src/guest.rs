@@ -169,7 +169,7 @@ pub fn failure(bytes: &[u8]) {
         denied.add(&text);
         assert_diagnostic(&target, &Failure { cause, stderr: text.clone(), denied }.to_string());
     }
-    assert_diagnostic(&target, &format!("collector stderr: {}", Foreign::tail(&text)));
+    assert_diagnostic(&target, &format!("collector stderr: {}", Foreign::ends(&text)));
     assert_one_line(&escape(&foreign(&text).to_string()));
 }
 

@@ -383,7 +383,7 @@ impl Collected {
             limits::REQUESTS,
         ));
         if !outcome.stderr.is_empty() {
-            diagnostics::print(&format!("{name}: collector stderr: {}", Foreign::tail(&outcome.stderr)));
+            diagnostics::print(&format!("{name}: collector stderr: {}", Foreign::ends(&outcome.stderr)));
         }
     }
 }
