@@ -198,6 +198,12 @@ pub const REGISTRY_SILENCE: Duration = Duration::from_secs(15);
 /// A registry's response, except a component itself. A manifest has 1 kB, a token some more.
 pub const REGISTRY_RESPONSE: ByteSize = ByteSize::mib(1);
 
+/// A file of registry logins. An entry has some hundred bytes, and a token some thousand.
+pub const LOGIN_FILE: ByteSize = ByteSize::mib(1);
+
+/// A file of certificates or a key for a registry. All authorities of a machine take about 250 kB.
+pub const CERTIFICATES: ByteSize = ByteSize::mib(1);
+
 /// `install`, `remove` and `push`: the time that they can wait, and a minute.
 pub const SHIPPING_DEADLINE: Duration = Duration::from_mins(8);
 
