@@ -13,7 +13,7 @@ use clap::{Arg, Args, Parser, Subcommand};
 
 use crate::authors::new::{self, Language};
 use crate::authors::{componentize, test};
-use crate::commands::{conf, dashboard, explain, inspect, install, list, plan, push, remove, run};
+use crate::commands::{conf, dashboard, explain, inspect, install, list, plan, push, remove, run, upgrade};
 use crate::diagnostics;
 use crate::error::Error;
 use crate::limits;
@@ -110,7 +110,12 @@ pub enum Command {
     /// was installed. Registry logins are those of `docker login` and `podman login`.
     Install {
         /// The path of a .wasm file, or oci://REGISTRY/REPOSITORY with :TAG, @sha256:DIGEST or both
-        source: String,
+        #[arg(required_unless_present = "all")]
+        source: Option<String>,
+
+        /// Compile all installed collectors for this version of the program, after an upgrade
+        #[arg(long, conflicts_with_all = ["source", "ca_file", "plain_http"])]
+        all: bool,
 
         /// The options about registries.
         #[command(flatten)]
@@ -213,10 +218,13 @@ async fn dispatch(command: Command, session: &Session, go: &'static [new::File])
         }
         Command::List => print(list::list(store).await),
         Command::Inspect { collector } => print(inspect::inspect(session, &collector).await),
-        Command::Install { source, registry } => {
-            watchdog.set_deadline(limits::SHIPPING_DEADLINE);
-            print(install::install(session, &source, &registry).await)
-        }
+        Command::Install { source, registry, .. } => match source {
+            Some(source) => {
+                watchdog.set_deadline(limits::SHIPPING_DEADLINE);
+                print(install::install(session, &source, &registry).await)
+            }
+            None => upgrade::upgrade(session),
+        },
         Command::Remove { name } => print(remove::remove(store, &name)),
         Command::Push { file, reference, registry } => {
             watchdog.set_deadline(limits::SHIPPING_DEADLINE);

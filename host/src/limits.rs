@@ -207,6 +207,9 @@ pub const CERTIFICATES: ByteSize = ByteSize::mib(1);
 /// `install`, `remove` and `push`: the time that they can wait, and a minute.
 pub const SHIPPING_DEADLINE: Duration = Duration::from_mins(8);
 
+/// Compiled files that `test` keeps. An author works on one or two; a Python component takes 60 MB.
+pub const CACHED_COMPONENTS: usize = 4;
+
 /// The pin of an installed collector. Its texts are bounded each and have some hundred bytes.
 pub const PIN_SIZE: ByteSize = ByteSize::kib(64);
 

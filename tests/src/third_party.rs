@@ -1,6 +1,7 @@
 //! Third-party components: a built-in collector under another name.
 
 use std::fs;
+use std::process::Command;
 
 use crate::agent::component;
 

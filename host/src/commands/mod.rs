@@ -12,3 +12,4 @@ pub mod remove;
 pub mod role;
 pub mod run;
 pub mod table;
+pub mod upgrade;
