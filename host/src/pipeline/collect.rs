@@ -10,7 +10,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use rustls::pki_types::ServerName;
 
 use crate::address::Address;
-use crate::definition::{Definitions, Point};
+use crate::definition::{Definitions, Dropped, Point};
 use crate::engine::{ContainerError, Engine};
 use crate::limits;
 use crate::moment::Moment;
@@ -73,8 +73,8 @@ impl Outcome {
 pub struct CheckedReport {
     /// The samples that the definitions cover, in their order.
     pub points: Vec<Point>,
-    /// The samples that were dropped, one warning for each reason.
-    pub warnings: Vec<String>,
+    /// The samples that were dropped.
+    pub dropped: Dropped,
     /// The time of the points by the target's own clock, in nanoseconds since 1970, if the collector reports it.
     pub time: Option<u64>,
 }
@@ -101,6 +101,8 @@ pub struct Context<'a> {
     pub idle: RefCell<Vec<Sandbox>>,
     /// The number of samples of all reports beyond each one's share.
     pub samples: Cell<usize>,
+    /// The number of dropped samples of a target that are named, for each reason.
+    pub named: usize,
 }
 
 /// Collects from all targets until they are done or the run has to stop; unfinished ones are failures then. The
@@ -180,8 +182,8 @@ fn check(context: &Context<'_>, report: &Report) -> Result<CheckedReport, Exceed
         return Err(Exceeded::TotalSamples);
     }
     context.samples.set(samples);
-    let (points, warnings) = context.definitions.points(&report.samples);
-    Ok(CheckedReport { points, warnings, time: report.time })
+    let (points, dropped) = context.definitions.points(&report.samples, context.named);
+    Ok(CheckedReport { points, dropped, time: report.time })
 }
 
 /// Returns the start time of the target's container. It is read before the counters: if the container is restarted in

@@ -74,7 +74,7 @@ pub fn warnings(outcome: &Outcome) -> Vec<String> {
     if !denied.is_empty() {
         warnings.push(denied.to_string());
     }
-    warnings.extend(report.warnings.iter().cloned());
+    warnings.extend(report.dropped.warnings());
     if let Err(error) = start {
         warnings.push(format!("no counters: the start time of the container is unknown: {error}"));
     }

@@ -210,6 +210,11 @@ pub enum Call {
 }
 
 impl Recording {
+    /// Returns true if there are no responses.
+    pub fn is_empty(&self) -> bool {
+        self.exchanges.is_empty() && self.conversations.is_empty() && self.calls.is_empty()
+    }
+
     /// Formats the files of a recording, without secrets.
     fn files(&self, secrets: &Secrets) -> Vec<(String, String)> {
         let mut files = Vec::new();
