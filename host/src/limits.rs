@@ -201,9 +201,6 @@ pub const REGISTRY_RESPONSE: ByteSize = ByteSize::mib(1);
 /// A file of registry logins. An entry has some hundred bytes, and a token some thousand.
 pub const LOGIN_FILE: ByteSize = ByteSize::mib(1);
 
-/// A file of certificates or a key for a registry. All authorities of a machine take about 250 kB.
-pub const CERTIFICATES: ByteSize = ByteSize::mib(1);
-
 /// `install`, `remove` and `push`: the time that they can wait, and a minute.
 pub const SHIPPING_DEADLINE: Duration = Duration::from_mins(8);
 
@@ -212,6 +209,12 @@ pub const CACHED_COMPONENTS: usize = 4;
 
 /// The pin of an installed collector. Its texts are bounded each and have some hundred bytes.
 pub const PIN_SIZE: ByteSize = ByteSize::kib(64);
+
+/// The file of a secret. A long token has some kB.
+pub const SECRET_FILE: ByteSize = ByteSize::kib(64);
+
+/// A file of certificates or a key. All roots of a Linux distribution together take some 300 kB.
+pub const CERTIFICATE_FILE: ByteSize = ByteSize::mib(4);
 
 /// Waiting for another command that writes to the folder of installed collectors: enough to write 100 MB to a slow
 /// disk.

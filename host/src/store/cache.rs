@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use wasmtime::Engine;
 
 use crate::error::Source;
+use crate::file::read_bounded;
 use crate::limits;
-use crate::private_dir::{Folder, check_owner, read_bounded};
+use crate::private_dir::{Folder, check_owner};
 use crate::sandbox::Collector;
 use crate::store::compiled::{self, Code};
 use crate::store::installed::Locked;

@@ -9,7 +9,8 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use wasmtime::Engine;
 
-use crate::private_dir::{FileError, Folder, Stamp, stamp};
+use crate::file::FileError;
+use crate::private_dir::{Folder, Stamp, stamp};
 use crate::sandbox::Collector;
 use crate::sandbox::code::OwnCode;
 use crate::text::{Foreign, foreign};

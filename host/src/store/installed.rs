@@ -23,8 +23,9 @@ use wasmtime::Engine;
 
 use crate::env;
 use crate::error::Source;
+use crate::file::{FileError, read_bounded};
 use crate::limits;
-use crate::private_dir::{FileError, Folder, FolderError, LockError, check_owner, lock_within, read_bounded, stamp};
+use crate::private_dir::{Folder, FolderError, LockError, check_owner, lock_within, stamp};
 use crate::sandbox::Collector;
 use crate::store::compiled::{self, CodeFault};
 use crate::store::component::{CompileError, Component, Origin, compile, read_component};

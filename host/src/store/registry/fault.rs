@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use reqwest::StatusCode;
 
-use crate::private_dir::FileError;
+use crate::file::{self, FileError};
 use crate::text::Foreign;
 
 /// The fault of a transfer. The text follows the reference.
@@ -18,6 +18,9 @@ pub enum Fault {
     /// TLS or the HTTP client cannot be set up.
     #[error("cannot set up the connection: {0}")]
     Setup(Foreign),
+    /// A file that an option or a variable names cannot be read.
+    #[error(transparent)]
+    File(#[from] file::Error),
     /// A certificate or key cannot be used.
     #[error("{}: {reason}", path.display())]
     Certificate {

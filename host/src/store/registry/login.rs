@@ -4,7 +4,6 @@
 //! This file chooses the entry of a registry. `docker_credential` decodes it, and runs the helpers.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -15,12 +14,15 @@ use serde_json::Value;
 
 use super::fault::Fault;
 use crate::env;
+use crate::file::{self, FileError};
 use crate::limits;
-use crate::private_dir::{FileError, read_bounded};
 use crate::text::{Foreign, foreign};
 
 /// The key under which docker stores the login of Docker Hub.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
+
+/// The variable by which an operator chooses the only file of logins.
+const CHOSEN: &str = "REGISTRY_AUTH_FILE";
 
 /// The hosts of Docker Hub. The first is podman's name for it.
 const HUB_HOSTS: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
@@ -43,10 +45,19 @@ impl Login {
     pub async fn find(reference: &Reference) -> Result<Option<Login>, Fault> {
         let reference = reference.clone();
         let find = move || {
-            let (files, is_chosen) = files();
-            for file in files {
-                if let Some(login) = in_file(&reference, &file, is_chosen)? {
-                    return Ok(Some(login));
+            if let Some(file) = env::variable_os(CHOSEN) {
+                let file = PathBuf::from(file);
+                let content = file::read_named(CHOSEN, &file, limits::LOGIN_FILE)?;
+                return in_file(&reference, &file, &content);
+            }
+            for file in files() {
+                let login = match file::read(&file, limits::LOGIN_FILE) {
+                    Err(FileError::Io(error)) if error.kind() == ErrorKind::NotFound => None,
+                    Err(source) => return Err(Fault::LoginFile { file, source }),
+                    Ok(content) => in_file(&reference, &file, &content)?,
+                };
+                if login.is_some() {
+                    return Ok(login);
                 }
             }
             Ok(None)
@@ -57,13 +68,9 @@ impl Login {
     }
 }
 
-/// Returns the files that can have logins, and true if the operator chose one, which must exist then. docker's comes
-/// first, then those of podman.
-fn files() -> (Vec<PathBuf>, bool) {
+/// Returns the files that can have logins: docker's, then those of podman.
+fn files() -> impl Iterator<Item = PathBuf> {
     let variable = |name: &str| env::variable_os(name).map(PathBuf::from);
-    if let Some(file) = variable("REGISTRY_AUTH_FILE") {
-        return (vec![file], true);
-    }
     let home = || variable("HOME");
     let docker = variable("DOCKER_CONFIG").or_else(|| Some(home()?.join(".docker")));
     let of_user = || PathBuf::from(format!("/run/containers/{}", rustix::process::geteuid().as_raw()));
@@ -74,7 +81,7 @@ fn files() -> (Vec<PathBuf>, bool) {
         Some(session.join("auth.json")),
         config.map(|folder| folder.join("containers/auth.json")),
     ];
-    (files.into_iter().flatten().collect(), false)
+    files.into_iter().flatten()
 }
 
 /// The fields in use of a file of logins.
@@ -96,16 +103,10 @@ struct OneEntry<'a> {
 }
 
 /// Finds the login in one file.
-fn in_file(reference: &Reference, file: &Path, must_exist: bool) -> Result<Option<Login>, Fault> {
-    let unreadable = |source: FileError| Fault::LoginFile { file: file.to_owned(), source };
-    let bytes = match File::open(file) {
-        Err(error) if error.kind() == ErrorKind::NotFound && !must_exist => return Ok(None),
-        opened => opened.map_err(FileError::from).and_then(|file| read_bounded(file, limits::LOGIN_FILE)),
-    };
-    let bytes = bytes.map_err(unreadable)?;
+fn in_file(reference: &Reference, file: &Path, content: &[u8]) -> Result<Option<Login>, Fault> {
     let registry = reference.registry();
     let unusable = |reason: Foreign| Fault::Login { registry: registry.to_owned(), file: file.to_owned(), reason };
-    let mut config: Config = serde_json::from_slice(&bytes).map_err(|error| unusable(foreign(&error.to_string())))?;
+    let mut config: Config = serde_json::from_slice(content).map_err(|error| unusable(foreign(&error.to_string())))?;
     for entry in config.auths.iter_mut().flatten() {
         // An empty field counts as missing, as it does for docker.
         if let (_, Value::Object(fields)) = entry {

@@ -3,7 +3,7 @@
 //! docker and podman keep both in a folder for each registry: files that end in `.crt` are authorities, and a `.cert`
 //! with a `.key` of the same name is the client's.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 
 use super::fault::Fault;
 use crate::env;
+use crate::file;
 use crate::limits;
-use crate::private_dir::{FileError, read_bounded};
 use crate::text::foreign;
 use crate::tls;
 
@@ -50,12 +50,15 @@ impl Trust {
         files.sort();
         for file in files {
             match file.extension().and_then(|extension| extension.to_str()) {
-                Some("crt") => trust.add(&file)?,
+                Some("crt") => trust.add(&file, &read(&file)?)?,
                 Some("cert") => trust.client = Some(Client::read(&file)?),
                 _ => {}
             }
         }
-        ca_file.map_or(Ok(()), |file| trust.add(file))?;
+        if let Some(file) = ca_file {
+            let bytes = file::read_named("--registry-ca-file", file, limits::CERTIFICATE_FILE)?;
+            trust.add(file, &bytes)?;
+        }
         Ok(trust)
     }
 
@@ -74,7 +77,7 @@ impl Trust {
             move |error: rustls::Error| Fault::Certificate { path, reason: error.to_string() }
         };
         let setup = |error: &dyn std::error::Error| Fault::Setup(foreign(&error.to_string()));
-        let mut roots = tls::native_roots();
+        let mut roots = tls::native_roots()?;
         let mut trusted = Vec::new();
         for (path, authority) in self.authorities {
             roots.add(authority.clone()).map_err(unusable(&path))?;
@@ -94,8 +97,8 @@ impl Trust {
         Ok(config)
     }
 
-    fn add(&mut self, file: &Path) -> Result<(), Fault> {
-        self.authorities.extend(certificates(file)?.into_iter().map(|certificate| (file.to_owned(), certificate)));
+    fn add(&mut self, file: &Path, pem: &[u8]) -> Result<(), Fault> {
+        self.authorities.extend(certificates(file, pem)?.into_iter().map(|certificate| (file.to_owned(), certificate)));
         Ok(())
     }
 }
@@ -154,36 +157,7 @@ impl ServerCertVerifier for Verifier {
 
 impl Client {
     /// Reads a certificate, and the key beside it.
-    fn read(file: &Path) -> Result<Client, Fault> {
-        let path = file.with_extension("key");
-        let key = PrivateKeyDer::from_pem_slice(&read(&path)?)
-            .map_err(|_| Fault::Certificate { path, reason: "no private key in PEM".to_owned() })?;
-        Ok(Client { path: file.to_owned(), chain: certificates(file)?, key })
-    }
-}
-
-/// Returns the folders that can have certificates for a registry.
-fn folders(registry: &str) -> Vec<PathBuf> {
-    let variable = |name: &str| env::variable_os(name).map(PathBuf::from);
-    let config = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")));
-    let parents = [Some(PathBuf::from("/etc")), config].into_iter().flatten();
-    parents
-        .flat_map(|parent| ["docker", "containers"].map(|tool| parent.join(tool).join("certs.d").join(registry)))
-        .collect()
-}
-
-/// Reads the certificates of a file.
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    let bytes = read(file)?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    let unusable = |reason: String| Fault::Certificate { path: file.to_owned(), reason };
-    match certificates {
-        Ok(certificates) if certificates.is_empty() => Err(unusable("no certificate in PEM".to_owned())),
-        certificates => certificates.map_err(|error| unusable(error.to_string())),
-    }
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, Fault> {
-    let bytes = File::open(file).map_err(FileError::from).and_then(|file| read_bounded(file, limits::CERTIFICATES));
+    fn read(file: &Path) -> Result<Vec<u8>, Fault> {
+    let bytes = file::read(file, limits::CERTIFICATE_FILE);
     bytes.map_err(|error| Fault::Certificate { path: file.to_owned(), reason: error.to_string() })
 }
