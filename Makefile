@@ -51,7 +51,7 @@ bench: build ## measure time and memory beside the shell loop and a bare native 
 	cargo build --release -p scenarios
 	@scripts/bench.sh
 
-install: ## install the program into PREFIX/bin (/usr/local); run `make build` first
+install: ## install the program into PREFIX/bin (/usr/local); run `make build` first. After an upgrade: install --all
 	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/mackerel-plugin-wasm
 
 clean: ## remove everything that was built, and the Rust for the collectors

@@ -7,7 +7,7 @@ use std::time::Duration;
 use scenarios::agent::{Agent, Output, component};
 use scenarios::attack::{lines, one_line, targets};
 use scenarios::stub_target::StubTarget;
-use scenarios::third_party::leb;
+use scenarios::third_party::slow_to_compile;
 use scenarios::{load, mask, stats};
 use serde_json::json;
 
@@ -348,34 +348,11 @@ fn the_same_option_twice() {
 fn a_component_that_compiles_for_long() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("long.wasm");
-    // Added to a valid collector, because it would otherwise be rejected before the compilation.
-    let honest = fs::read(text("honest")).expect("a file that can be read");
-    let long = section(1, &module_of_loops(400_000));
-    fs::write(&path, [honest, long].concat()).expect("a file in a new folder");
+    fs::write(&path, slow_to_compile()).expect("a file in a new folder");
     let output = Agent::without_engine().run(&format!("run {} --target 127.0.0.1:1", path.display())).exits(1);
     assert_eq!(output.stdout, "");
     let diagnostic = mask::path(&output.stderr, folder.path(), "FOLDER");
     insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: FOLDER/long.wasm: compilation exceeded 15s (fixed limit): compile it once with: mackerel-plugin-wasm install FOLDER/long.wasm");
-}
-
-/// Returns a core module with one function of `loops` loops. Functions are compiled in parallel, but the time for one
-/// function grows with the square of its length: 9 s for a hundred thousand loops on a fast core.
-fn module_of_loops(loops: usize) -> Vec<u8> {
-    const LOCALS: u8 = 40;
-    let mut body = vec![1, LOCALS, 0x7e];
-    for number in 0..loops {
-        let local = |factor: usize| u8::try_from(number * factor % usize::from(LOCALS)).expect("a local");
-        // (loop (br_if 0 (i64.lt_s (local.tee $c (i64.add (local.get $a) (local.get $b))) (i64.const 3))))
-        body.extend([3, 0x40, 0x20, local(7), 0x20, local(13), 0x7c, 0x22, local(29), 0x42, 3, 0x53, 0x0d, 0, 0x0b]);
-    }
-    body.push(0x0b);
-    let code = [leb(1), leb(body.len()), body].concat();
-    let module = [b"\0asm\x01\0\0\0".to_vec(), section(1, &[1, 0x60, 0, 0]), section(3, &[1, 0]), section(10, &code)];
-    module.concat()
-}
-
-fn section(id: u8, content: &[u8]) -> Vec<u8> {
-    [vec![id], leb(content.len()), content.to_vec()].concat()
 }
 
 // Parts beside a valid collector.

@@ -6,19 +6,22 @@ use std::mem;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use scenarios::agent::{Agent, Output, component};
+use scenarios::fake_registry::{FakeRegistry, response};
 use scenarios::go::Program;
 use scenarios::http::{self, Reply};
 use scenarios::local::Local;
 use scenarios::registry::{LOGIN, Registry};
-use scenarios::third_party::{named, padded};
+use scenarios::third_party::{named, padded, sha256};
 use scenarios::{mask, port};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+/// [`LOGIN`] as files of logins have it.
+const AUTH: &str = "YWxpOm9wZW4gc2VzYW1l";
 
 /// An author and an operator on one machine: files to push, a folder to install into, and docker's configuration.
 struct Shipping {
@@ -47,12 +50,21 @@ impl Shipping {
 
     /// Creates a credential helper of docker, called `here`, with these commands.
     fn helper(&self, commands: &str) {
-        let text = self.file("helper.txt", format!("#!/bin/sh\ncat >/dev/null\n{commands}\n").as_bytes());
+        self.install_helper(&format!("#!/bin/sh\ncat >/dev/null\n{commands}\n"));
+    }
+
+    fn install_helper(&self, script: &str) {
+        let text = self.file("helper.txt", script.as_bytes());
         // Through another process: a program cannot be started while a process has it open for writing, such as a child
         // of another scenario.
         let mut install = Command::new("install");
         install.args(["-m", "755"]).arg(text).arg(self.folder.path().join("docker-credential-here"));
         assert!(install.status().expect("install").success());
+    }
+
+    /// Writes docker's file of logins.
+    fn config(&self, content: &Value) {
+        self.file("config.json", content.to_string().as_bytes());
     }
 
     fn install(&self, reference: &str) -> Output {
@@ -81,13 +93,6 @@ impl Shipping {
 fn value<'o>(output: &'o Output, key: &str) -> &'o str {
     let line = output.stdout.lines().find_map(|line| line.strip_prefix(key));
     line.unwrap_or_else(|| panic!("no {key} in {output}")).trim()
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    let file = tempfile::NamedTempFile::new().expect("a temporary file");
-    fs::write(file.path(), bytes).expect("a temporary file");
-    let sum = Command::new("sha256sum").arg(file.path()).output().expect("sha256sum").stdout;
-    String::from_utf8(sum).expect("text").split(' ').next().expect("a sum").to_owned()
 }
 
 #[test]
@@ -162,39 +167,135 @@ fn login_is_that_of_docker() {
         [push, shipping.install(&reference)]
     };
     let refused = || both().map(|output| shipping.mask(&output.exits(1).stderr)).concat();
-    let config = |config: Value| drop(shipping.file("config.json", config.to_string().as_bytes()));
+    let accepted = || both().map(|output| drop(output.exits(0).without_diagnostics()));
+    let entry = |entry: Value| shipping.config(&json!({"auths": {address.to_string(): entry}}));
 
     let without = refused();
     // Base64 of "ali:wrong".
-    config(json!({"auths": {address.to_string(): {"auth": "YWxpOndyb25n"}}}));
+    entry(json!({"auth": "YWxpOndyb25n"}));
     let wrong = refused();
-    config(json!({"auths": {"registry.example.com": {"auth": "YWxpOm9wZW4gc2VzYW1l"}}}));
+    shipping.config(&json!({"auths": {"registry.example.com": {"auth": AUTH}}}));
     let of_another = refused();
     assert_eq!(of_another, without, "the login of another registry was sent");
-    config(json!({"auths": {address.to_string(): {"identitytoken": "token"}}}));
-    let identity = refused();
-    config(json!({"credHelpers": {address.to_string(): "missing"}}));
-    let missing = refused();
-
-    // Base64 of "ali:open sesame".
-    config(json!({"auths": {address.to_string(): {"auth": "YWxpOm9wZW4gc2VzYW1l"}}}));
-    for output in both() {
-        let _ = output.exits(0).without_diagnostics();
-    }
+    let unusable = [
+        json!({"identitytoken": "token"}),
+        json!({"auth": "no Base64"}),
+        json!({"auth": 5}),
+        json!({"auth": AUTH, "username": "eve", "password": "other"}),
+    ]
+    .map(|content| {
+        entry(content);
+        refused()
+    });
+    let broken = ["", "{", "[]", "{\"auths\": 5}"].map(|text| {
+        shipping.file("config.json", text.as_bytes());
+        refused()
+    });
 
     let (user, password) = LOGIN;
+    // An empty identity token is none, and odd entries of others do not matter.
+    let good = [
+        json!({"auth": AUTH}),
+        json!({"auth": AUTH, "identitytoken": ""}),
+        json!({"username": user, "password": password}),
+    ];
+    for content in good {
+        shipping.config(&json!({"auths": {address.to_string(): content, "other.example.com": 5}, "credsStore": ""}));
+        accepted();
+    }
+    for key in [format!("https://{address}"), format!("http://{address}/v1/"), format!("{address}/strange")] {
+        shipping.config(&json!({"auths": {key: {"auth": AUTH}}}));
+        accepted();
+    }
+
+    let helper = |content: Value| {
+        shipping.config(&content);
+        refused()
+    };
+    let missing = helper(json!({"credHelpers": {address.to_string(): "missing"}}));
     let answer = json!({"ServerURL": address.to_string(), "Username": user, "Secret": password});
     shipping.helper(&format!("echo '{answer}'"));
-    config(json!({"credHelpers": {address.to_string(): "here"}}));
-    for output in both() {
-        let _ = output.exits(0).without_diagnostics();
+    for content in [json!({"credHelpers": {address.to_string(): "here"}}), json!({"credsStore": "here"})] {
+        shipping.config(&content);
+        accepted();
     }
     // A helper that is asked about every registry knows few of them.
     shipping.helper("echo 'credentials not found in native keychain'; exit 1");
-    config(json!({"credsStore": "here"}));
-    assert_eq!(refused(), without);
+    assert_eq!(helper(json!({"credsStore": "here"})), without);
+    shipping.helper("echo 'the keychain is locked' >&2; exit 1");
+    let locked = refused();
+    shipping.helper("echo no JSON");
+    let invalid = refused();
 
-    insta::assert_snapshot!([without, wrong, identity, missing].concat());
+    let lines = [&[without, wrong][..], &unusable, &broken, &[missing, locked, invalid]].concat();
+    insta::assert_snapshot!(lines.concat());
+}
+
+#[test]
+fn login_is_that_of_podman_if_docker_has_none() {
+    let Some(registry) = Registry::with_login() else { return };
+    let mut shipping = Shipping::new();
+    let address = registry.address();
+    let reference = format!("{address}/team/strange:1");
+    let login = json!({"auths": {address.to_string(): {"auth": AUTH}}}).to_string();
+    let of_namespace =
+        json!({"auths": {address.to_string(): {"auth": "YWxpOndyb25n"}, format!("{address}/team"): {"auth": AUTH}}});
+    let folder = shipping.folder.path().to_owned();
+    fs::create_dir_all(folder.join("run/containers")).expect("a folder");
+    fs::create_dir_all(folder.join("home/.config/containers")).expect("a folder");
+    shipping.agent =
+        shipping.agent.with_env("XDG_RUNTIME_DIR", folder.join("run")).with_env("HOME", folder.join("home"));
+    let refused = |shipping: &Shipping| shipping.mask(&shipping.push("strange.wasm", &reference).exits(1).stderr);
+    let without = refused(&shipping);
+    for (place, content) in [
+        ("run/containers/auth.json", &login),
+        ("home/.config/containers/auth.json", &login),
+        ("config.json", &login),
+        ("run/containers/auth.json", &of_namespace.to_string()),
+    ] {
+        shipping.file(place, content.as_bytes());
+        let _ = shipping.push("strange.wasm", &reference).exits(0).without_diagnostics();
+        fs::remove_file(folder.join(place)).expect("our own file");
+        assert_eq!(refused(&shipping), without);
+    }
+    // The file that the operator chose is the only one.
+    let chosen = shipping.file("chosen.json", login.as_bytes());
+    shipping.file("config.json", b"{");
+    shipping.agent = shipping.agent.with_env("REGISTRY_AUTH_FILE", &chosen);
+    let _ = shipping.push("strange.wasm", &reference).exits(0).without_diagnostics();
+    fs::remove_file(&chosen).expect("our own file");
+    insta::assert_snapshot!(without + &refused(&shipping), @"");
+}
+
+#[test]
+fn login_of_docker_hub_has_its_own_key() {
+    let Some(registry) = Registry::with_login() else { return };
+    let certificates = TempDir::new().expect("a temporary folder");
+    let folder = certificates.path().display().to_string();
+    let to = format!("tcp:{}", registry.address());
+    let arguments = ["-to", &to, "-for", "index.docker.io", "-certificates", &folder];
+    let Some(front) = Local::start(Program::TlsFront, &arguments) else { return };
+    let (proxy, _) = proxy(front.target().parse().expect("an address"));
+    let mut shipping = Shipping::new();
+    shipping.agent = shipping
+        .agent
+        .with_env("HTTPS_PROXY", format!("http://{proxy}"))
+        .with_env("SSL_CERT_FILE", certificates.path().join("ca.pem"));
+    let push = || shipping.push("strange.wasm", "oci://docker.io/team/strange:1");
+    let without = push().exits(1).stderr;
+    for key in ["https://index.docker.io/v1/", "index.docker.io", "docker.io"] {
+        shipping.config(&json!({"auths": {key: {"auth": AUTH}}}));
+        let _ = push().exits(0).without_diagnostics();
+    }
+    let (user, password) = LOGIN;
+    let answer = json!({"ServerURL": "", "Username": user, "Secret": password});
+    let helper = format!("#!/bin/sh\n[ \"$(cat)\" = https://index.docker.io/v1/ ] && echo '{answer}'\n");
+    shipping.install_helper(&helper);
+    for content in [json!({"credsStore": "here"}), json!({"credHelpers": {"https://index.docker.io/v1/": "here"}})] {
+        shipping.config(&content);
+        let _ = push().exits(0).without_diagnostics();
+    }
+    insta::assert_snapshot!(without, @"");
 }
 
 /// Starts a registry with these replies, which listens until the test process ends. Returns its address.
@@ -282,34 +383,142 @@ fn faulty_registry_is_one_line_and_installs_nothing() {
     assert!(!shipping.folder.path().join("store").exists());
 }
 
+/// Starts a registry that requires the token `let-me-in`. Its challenges have these header values, in which `REALM` is
+/// its own token server, which returns `token`.
+fn with_challenges(challenges: &[&str], token: &str) -> FakeRegistry {
+    let challenges: Vec<String> = challenges.iter().map(|value| format!("WWW-Authenticate: {value}")).collect();
+    let token = token.to_owned();
+    FakeRegistry::start(move |request, address| {
+        if request.path.starts_with("/token?") {
+            return Some(response("200 OK", &[], token.as_bytes()));
+        }
+        let realm = |line: &String| line.replace("REALM", &format!("http://{address}/token"));
+        let challenges: Vec<String> = challenges.iter().map(realm).collect();
+        let challenges: Vec<&str> = challenges.iter().map(String::as_str).collect();
+        let is_allowed = request.authorization.as_deref() == Some("Bearer let-me-in");
+        (!is_allowed).then(|| response("401 Unauthorized", &challenges, b""))
+    })
+}
+
+/// A challenge in the usual form.
+const BEARER: &str = "Bearer realm=\"REALM\",service=\"a registry\"";
+
 #[test]
-fn token_is_fetched_from_the_realm() {
-    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-    let has_token = Arc::new(AtomicBool::new(false));
-    let listener = port::listen();
-    let address = SocketAddr::from(([127, 0, 0, 1], listener.local_addr().expect("an address").port()));
-    let seen = Arc::clone(&asked);
-    let answer = move |path: &str| {
-        seen.lock().expect("a lock").push(path.to_owned());
-        if path.starts_with("/token?") {
-            has_token.store(true, Ordering::Relaxed);
-            return Reply::Whole(200, json!({"access_token": "let-me-in"}).to_string());
-        }
-        if has_token.load(Ordering::Relaxed) {
-            return Reply::Whole(404, String::new());
-        }
-        Reply::Raw(format!(
-            "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"http://{address}/token\",service=\"a registry\"\r\n\
-             Content-Length: 0\r\nConnection: close\r\n\r\n"
-        ))
-    };
-    let _server = http::serve(listener, answer);
+fn challenges_are_answered_in_every_form_and_order() {
     let shipping = Shipping::new();
-    let error = shipping.install(&format!("oci://{address}/team/thing:1")).exits(1).stderr;
-    insta::assert_snapshot!(shipping.mask(&error), @"mackerel-plugin-wasm: oci://127.0.0.1:PORT/team/thing:1: 127.0.0.1:PORT has no such repository, tag or digest");
-    let asked = asked.lock().expect("a lock").clone();
-    let manifest = "/v2/team/thing/manifests/1";
-    assert_eq!(asked, [manifest, "/token?scope=repository%3Ateam%2Fthing%3Apull&service=a+registry", manifest]);
+    let both = json!({"token": "let-me-in", "access_token": "let-me-in", "expires_in": 300}).to_string();
+    let cases: &[(&[&str], &str)] = &[
+        // As Docker Hub and Harbor return it.
+        (&[BEARER], &both),
+        (&[BEARER], r#"{"token": "let-me-in"}"#),
+        (&[BEARER], r#"{"access_token": "let-me-in"}"#),
+        (&[BEARER], r#"{"token": "", "access_token": "let-me-in"}"#),
+        (&[BEARER], r#"{"access_token": null, "token": "let-me-in"}"#),
+        (&["bearer SERVICE=x, Realm=\"REALM\", error=\"invalid_token\""], &both),
+        (&["Basic realm=\"a registry\"", BEARER], &both),
+        (&[BEARER, "Basic realm=\"a registry\""], &both),
+        (&["Basic realm=\"a registry\", Bearer service=x, realm=\"REALM\""], &both),
+        (&["Negotiate", BEARER], &both),
+        (&["=no challenge", BEARER], &both),
+    ];
+    for (challenges, token) in cases {
+        let registry = with_challenges(challenges, token);
+        let reference = format!("oci://{}/team/strange:1", registry.address());
+        let _ = shipping.push("strange.wasm", &reference).exits(0).without_diagnostics();
+        let _ = shipping.install(&reference).exits(0).without_diagnostics();
+    }
+}
+
+#[test]
+fn token_is_requested_once_with_the_login() {
+    let shipping = Shipping::new();
+    let registry = with_challenges(&[BEARER], &json!({"token": "let-me-in"}).to_string());
+    let address = registry.address();
+    shipping.config(&json!({"auths": {address.to_string(): {"auth": AUTH}}}));
+    let reference = format!("{address}/team/strange:1");
+    let _ = shipping.push("strange.wasm", &reference).exits(0).without_diagnostics();
+    let pushed = registry.take_requests();
+    let _ = shipping.install(&reference).exits(0).without_diagnostics();
+    let both = format!("{}\n\n{}", pushed.join("\n"), registry.take_requests().join("\n"));
+    insta::assert_snapshot!(shipping.mask(&both), @"");
+}
+
+#[test]
+fn second_push_of_a_file_uploads_nothing_and_has_the_same_digest() {
+    let shipping = Shipping::new();
+    let fake = FakeRegistry::start(|_, _| None);
+    let real = Registry::start();
+    for address in real.iter().map(Registry::address).chain([fake.address()]) {
+        let push = || shipping.push("strange.wasm", &format!("{address}/strange:1")).exits(0).without_diagnostics();
+        let first = push().stdout;
+        let _ = fake.take_requests();
+        assert_eq!(push().stdout, first);
+    }
+    insta::assert_snapshot!(shipping.mask(&fake.take_requests().join("\n")), @"");
+}
+
+#[test]
+fn failure_after_a_redirect_names_the_other_host() {
+    let shipping = Shipping::new();
+    let challenge = "WWW-Authenticate: Basic realm=\"storage\"";
+    let statuses = ["401 Unauthorized", "403 Forbidden", "404 Not Found", "500 Internal Server Error"];
+    let errors = statuses.map(|status| {
+        let storage = FakeRegistry::start(move |_, _| Some(response(status, &[challenge], b"the storage's own words")));
+        let location = format!("Location: http://{}/blob", storage.address());
+        let registry = FakeRegistry::start(move |request, _| {
+            let is_asked = request.method == "GET" && request.path.contains("/blobs/");
+            is_asked.then(|| response("307 Temporary Redirect", &[&location], b""))
+        });
+        shipping.config(&json!({"auths": {registry.address().to_string(): {"auth": AUTH}}}));
+        let reference = format!("{}/strange:1", registry.address());
+        let _ = shipping.push("strange.wasm", &reference).exits(0);
+        let error = shipping.install(&reference).exits(1).stderr;
+        assert_eq!(storage.take_requests(), ["GET /blob"], "the login was sent to another host");
+        shipping.mask(&error)
+    });
+    let nobody = port::free();
+    let gone = FakeRegistry::start(move |_, _| {
+        Some(response("302 Found", &[&format!("Location: http://127.0.0.1:{nobody}/blob")], b""))
+    });
+    let gone = shipping.install(&format!("{}/strange:1", gone.address())).exits(1).stderr;
+    insta::assert_snapshot!(errors.concat() + &shipping.mask(&gone), @"");
+}
+
+#[test]
+fn older_media_types_and_an_index_with_one_component_are_installed() {
+    let shipping = Shipping::new();
+    let component = named("strange");
+    let digest = format!("sha256:{}", sha256(&component));
+    let kinds = [
+        "application/wasm",
+        "application/vnd.wasm.content.layer.v1+wasm",
+        "application/vnd.module.wasm.content.layer.v1+wasm",
+    ];
+    for kind in kinds {
+        let manifest = manifest(kind, &digest, component.len()).to_string();
+        let of_manifest = format!("sha256:{}", sha256(manifest.as_bytes()));
+        let wasm = json!({"digest": of_manifest, "size": manifest.len(), "platform": {"os": "wasip2", "architecture": "wasm"}});
+        let image = json!({"digest": digest, "size": 1, "platform": {"os": "linux", "architecture": "amd64"}});
+        let index = json!({"schemaVersion": 2, "manifests": [image, wasm]}).to_string();
+        let of_index = format!("sha256:{}", sha256(index.as_bytes()));
+        let component = component.clone();
+        let registry = FakeRegistry::start(move |request, _| {
+            let body = match request.path.rsplit('/').next()? {
+                "plain" => manifest.as_bytes(),
+                "index" => index.as_bytes(),
+                place if place == of_manifest => manifest.as_bytes(),
+                _ => &component,
+            };
+            Some(response("200 OK", &[], body))
+        });
+        for (tag, pinned) in [("plain", None), ("index", Some(&of_index))] {
+            let reference = format!("oci://{}/strange:{tag}", registry.address());
+            let installed = shipping.install(&reference).exits(0).without_diagnostics();
+            let origin = value(&installed, "origin ");
+            assert!(pinned.is_none_or(|digest| origin.starts_with(&format!("{reference}@{digest}"))), "{installed}");
+            assert_eq!(shipping.pinned(), sha256(&named("strange")), "{kind}");
+        }
+    }
 }
 
 #[test]
@@ -398,4 +607,92 @@ fn remote_registries_use_tls_and_the_proxy() {
     shipping.agent = shipping.agent.with_env("HTTP_PROXY", format!("http://{proxy}"));
     let _ = shipping.install(&format!("oci://{}/team/strange:1", registry.address())).exits(0).without_diagnostics();
     insta::assert_snapshot!(shipping.mask(&untrusted), @"mackerel-plugin-wasm: oci://registry.example.com/team/strange:1: no response from registry.example.com: invalid peer certificate: UnknownIssuer");
+}
+
+#[test]
+fn certificates_are_those_of_docker_and_of_the_operator() {
+    let Some(registry) = Registry::start() else { return };
+    let shipping = Shipping::new();
+    let certificates = shipping.folder.path().join("certificates");
+    fs::create_dir(&certificates).expect("a folder");
+    let folder = certificates.display().to_string();
+    let to = format!("tcp:{}", registry.address());
+    let arguments = ["-mutual", "-to", &to, "-for", "127.0.0.1", "-certificates", &folder];
+    let Some(front) = Local::start(Program::TlsFront, &arguments) else { return };
+    let home = shipping.folder.path().join("home");
+    let of_registry = home.join(".config/docker/certs.d").join(front.target());
+    fs::create_dir_all(&of_registry).expect("a folder");
+    let agent =
+        || Agent::without_engine().with_env("HOME", &home).with_env("MACKEREL_PLUGIN_WASM_STORE", home.join("store"));
+    let file = shipping.folder.path().join("strange.wasm");
+    let reference = format!("oci://{}/team/strange:1", front.target());
+    let push = |options: &str| agent().run(&format!("push {} {reference} {options}", file.display()));
+    let copy =
+        |from: &str, to: &str| drop(fs::copy(certificates.join(from), of_registry.join(to)).expect("our own files"));
+    let error = |options: &str, code: i32| {
+        let error = push(options).exits(code).stderr;
+        shipping.mask(&error)
+    };
+
+    copy("cert.pem", "client.cert");
+    let without_key = error("", 1);
+    copy("key.pem", "client.key");
+    let untrusted = error("", 1);
+    let _ = push(&format!("--registry-ca-file {folder}/ca.pem")).exits(0).without_diagnostics();
+    copy("ca.pem", "ca.crt");
+    let _ = push("").exits(0).without_diagnostics();
+    let _ = agent().run(&format!("install {reference}")).exits(0).without_diagnostics();
+    let key = error(&format!("--registry-ca-file {folder}/key.pem"), 1);
+    let missing = error(&format!("--registry-ca-file {folder}/nowhere.pem"), 1);
+    fs::write(of_registry.join("client.key"), "").expect("our own file");
+    let empty_key = error("", 1);
+    let lines = [without_key, untrusted, key, missing, empty_key].concat();
+    insta::assert_snapshot!(lines, @"");
+}
+
+#[test]
+fn self_signed_certificate_is_accepted_if_exactly_it_is_trusted() {
+    let Some(registry) = Registry::start() else { return };
+    let to = format!("tcp:{}", registry.address());
+    let start = |host: &str| {
+        let certificates = TempDir::new().expect("a temporary folder");
+        let folder = certificates.path().display().to_string();
+        let arguments = ["-self-signed", "-to", &to, "-for", host, "-certificates", &folder];
+        Local::start(Program::TlsFront, &arguments).map(|front| (front, certificates))
+    };
+    let [Some((front, own)), Some((of_other_name, other))] = [start("127.0.0.1"), start("registry.example.com")] else {
+        return;
+    };
+    let shipping = Shipping::new();
+    let push = |front: &Local, certificates: &TempDir| {
+        let ca = certificates.path().join("ca.pem");
+        shipping.push("strange.wasm", &format!("{}/strange:1 --registry-ca-file {}", front.target(), ca.display()))
+    };
+    let _ = push(&front, &own).exits(0).without_diagnostics();
+    let errors =
+        [push(&front, &other), push(&of_other_name, &other)].map(|output| shipping.mask(&output.exits(1).stderr));
+    insta::assert_snapshot!(errors.concat(), @"");
+}
+
+#[test]
+fn plain_http_must_be_chosen_by_the_registrys_name() {
+    let registry = FakeRegistry::start(|_, _| None);
+    let (proxy, _) = proxy(registry.address());
+    let mut shipping = Shipping::new();
+    let reference = "oci://registry.example.com:5000/strange:1";
+    shipping.agent = shipping
+        .agent
+        .with_env("HTTPS_PROXY", format!("http://{proxy}"))
+        .with_env("HTTP_PROXY", format!("http://{}", registry.address()));
+    let tls = shipping.push("strange.wasm", reference).exits(1).stderr;
+    let options = "--registry-plain-http registry.example.com:5000";
+    let _ = shipping.push("strange.wasm", &format!("{reference} {options}")).exits(0).without_diagnostics();
+    let _ = shipping.install(&format!("{reference} {options}")).exits(0).without_diagnostics();
+    let other = shipping.install(&format!("{reference} --registry-plain-http registry.example.com")).exits(2).stderr;
+    let file = |option: &str| {
+        let file = shipping.folder.path().join("strange.wasm");
+        shipping.agent.run(&format!("install {} {option}", file.display())).exits(2).stderr
+    };
+    let of_file = [file(options), file("--registry-ca-file a.pem")].concat();
+    insta::assert_snapshot!([tls, other, of_file].concat(), @"");
 }

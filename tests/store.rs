@@ -8,7 +8,7 @@ use rustix::fs::{FileType, Mode};
 use scenarios::agent::{Agent, Output, component};
 use scenarios::disk::Disk;
 use scenarios::stub_target::StubTarget;
-use scenarios::third_party::{named, padded};
+use scenarios::third_party::{named, padded, sha256, slow_to_compile};
 use scenarios::{mask, skip, stats};
 use tempfile::TempDir;
 
@@ -361,6 +361,61 @@ fn code_of_another_wasmtime_is_recompiled_silently() {
     let bytes = fs::read(&old).expect("our own file");
     assert_eq!(operator.runs("strange"), "");
     assert_eq!(fs::read(&old).expect("our own file"), bytes, "a run rewrote the file");
+}
+
+/// Makes the installed collectors those of an older program: the compiled forms have other names, which are in the pins.
+fn age(operator: &Operator) {
+    for file in operator.files() {
+        let name = file.file_name().and_then(|name| name.to_str()).expect("a name");
+        if let Some(hash) = name.rsplit_once('-').and_then(|(_, rest)| rest.strip_suffix(".code")) {
+            fs::rename(&file, operator.store.join(name.replace(hash, "0123456789abcdef"))).expect("our own files");
+            for pin in operator.files().iter().filter(|file| file.extension().is_some_and(|kind| kind == "json")) {
+                let text = fs::read_to_string(pin).expect("our own file").replace(hash, "0123456789abcdef");
+                fs::write(pin, text).expect("our own file");
+            }
+        }
+    }
+}
+
+#[test]
+fn upgrade_compiles_all_installed_collectors() {
+    let operator = Operator::with_strange();
+    let _ = operator.install("another.wasm", &named("another")).exits(0);
+    let upgrade = |code: i32| {
+        let output = operator.agent.run("install --all").exits(code);
+        mask::digits(&operator.mask(&format!("{}{}", output.stdout, output.stderr)), "compiled in ", "TIME")
+    };
+    let nothing = Operator::new().agent.run("install --all").exits(0).without_diagnostics().stdout;
+    let current = upgrade(0);
+    age(&operator);
+    let upgraded = upgrade(0);
+    let content = operator.content();
+    assert_eq!([operator.runs("strange"), operator.runs("another")], ["", ""]);
+    assert_eq!(operator.content(), content, "a run compiled again");
+    // A broken collector does not keep the others from being compiled.
+    age(&operator);
+    let digest = fs::read_to_string(operator.store.join("another.json")).expect("a pin");
+    let digest = digest.split_once("\"digest\": \"").and_then(|(_, rest)| rest.get(..64)).expect("a digest").to_owned();
+    fs::remove_file(operator.store.join(format!("{digest}.wasm"))).expect("our own file");
+    let broken = upgrade(1);
+    assert_eq!(operator.runs("strange"), "");
+    insta::assert_snapshot!([nothing, current, upgraded, broken].join("--\n"), @"");
+}
+
+#[test]
+fn run_of_a_slow_collector_after_an_upgrade_names_the_command_that_compiles_it() {
+    let operator = Operator::with_strange();
+    age(&operator);
+    let component = slow_to_compile();
+    let (old, pin) = (operator.file("wasm"), operator.file("json"));
+    let new = sha256(&component);
+    let text = fs::read_to_string(&pin).expect("a pin");
+    let old_digest = old.file_stem().and_then(|name| name.to_str()).expect("a digest");
+    fs::write(&old, component).expect("our own file");
+    fs::rename(&old, operator.store.join(format!("{new}.wasm"))).expect("our own file");
+    fs::write(&pin, text.replace(old_digest, &new)).expect("our own file");
+    let error = operator.run("strange").exits(1).stderr;
+    insta::assert_snapshot!(error, @"");
 }
 
 #[test]

@@ -135,6 +135,14 @@ fn invalid_names_are_rejected() {
 }
 
 #[test]
+fn names_of_built_in_collectors_are_rejected() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let new = |name: &str| error(&format!("new {name} --lang rust --dir {}", folder.path().display()), 2);
+    insta::assert_snapshot!(["docker", "gostats", "prometheus", "redis"].map(new).concat(), @"");
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0, "a file was written");
+}
+
+#[test]
 fn existing_files_are_not_overwritten() {
     let folder = TempDir::new().expect("a temporary folder");
     let command = format!("new queue --lang go --dir {}", folder.path().display());

@@ -1,8 +1,10 @@
 //! `test`: the result of a collector on a real target, and on a recording of a target that is gone.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use scenarios::agent::{Agent, Output, component};
 use scenarios::engine::Engine;
@@ -10,6 +12,7 @@ use scenarios::go::Program;
 use scenarios::line_server::LineServer;
 use scenarios::local::Local;
 use scenarios::stub_target::StubTarget;
+use scenarios::third_party::{named, padded};
 use scenarios::witness::Witness;
 use scenarios::{load, mask, stats};
 use serde_json::{Value, json};
@@ -557,24 +560,77 @@ fn recording_replaces_only_an_older_recording() {
 }
 
 #[test]
-fn failed_collection_keeps_the_older_recording() {
-    let (stub_target, recordings) = (StubTarget::serving(stats::body(MINUTE, 7)), Recordings::new());
+fn response_that_makes_the_collector_fail_is_recorded() {
+    let (stub_target, recordings) = (StubTarget::serving(json!("no statistics")), Recordings::new());
     let record = |target: &str| test(&format!("gostats --target {target} {}", recordings.record("one")));
-    let _ = record(&stub_target.target()).exits(0);
+    let failed = record(&stub_target.target()).exits(1);
+    insta::assert_snapshot!(failed.stdout, @"error: collect: unexpected response: a string instead of golang-stats-api-handler's JSON object");
+    insta::assert_snapshot!(recordings.stderr(&failed), @"");
+    let replayed = test(&format!("gostats {}", recordings.replay("one"))).exits(1);
+    assert_eq!(replayed.stdout, failed.stdout);
+
+    // Without any response there is nothing to record, and an older recording is kept.
     let before = recordings.page("one");
-    stub_target.serve(json!("no statistics"));
-    let refused = record(&stub_target.target()).exits(1);
-    insta::assert_snapshot!(refused.stdout, @"error: collect: unexpected response: a string instead of golang-stats-api-handler's JSON object");
-    insta::assert_snapshot!(recordings.stderr(&refused), @"
-    mackerel-plugin-wasm: gostats: not recorded
-    mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: used …
-    ");
     let nobody = scenarios::port::free();
-    insta::assert_snapshot!(recordings.mask(&record(&format!("127.0.0.1:{nobody}")).exits(1).stdout), @"
+    let refused = record(&format!("127.0.0.1:{nobody}")).exits(1);
+    insta::assert_snapshot!(recordings.mask(&refused.stdout), @"
     error: record: connection to 127.0.0.1:PORT failed: Connection refused (os error 111)
     error: collect: incomplete response: connection closed before any response
     ");
+    insta::assert_snapshot!(recordings.stderr(&refused), @"");
     assert_eq!(recordings.page("one"), before);
+}
+
+// The compiled form of a file.
+
+#[test]
+fn compiled_form_is_kept_between_tests_and_not_used_if_it_was_changed() {
+    let (stub_target, folder) = (StubTarget::serving(stats::body(MINUTE, 7)), Recordings::new());
+    let agent = Agent::without_engine();
+    let cache = agent.workdir().join("store/cache");
+    let run = |size: usize| {
+        let file = folder.path("collector.wasm");
+        fs::write(&file, padded(named("strange"), size)).expect("a file");
+        let output = agent.run(&format!("test {} --path /stats --target {}", file.display(), stub_target.target()));
+        assert_eq!(output.stderr.lines().count(), 1, "{output}");
+        output.exits(0).stdout
+    };
+    // Identifies the files and their content.
+    let kept = || {
+        let entries = fs::read_dir(&cache).expect("a folder").map(|entry| entry.expect("an entry").path());
+        let identity = |path: PathBuf| {
+            let meta = fs::metadata(&path).expect("a file");
+            assert_eq!(meta.mode() & 0o7777, 0o600, "{}", path.display());
+            (path, (meta.ino(), meta.ctime_nsec()))
+        };
+        entries.map(identity).collect::<BTreeMap<_, _>>()
+    };
+    let of_kind = |kind: &str| {
+        let mut paths = kept().into_keys().filter(|path| path.extension().is_some_and(|found| found == kind));
+        paths.next().expect("a file of this kind")
+    };
+    let first = run(1);
+    let once = kept();
+    assert_eq!(once.len(), 2, "{once:?}");
+    assert_eq!(run(1), first);
+    assert_eq!(kept(), once, "it was compiled again");
+
+    let spoils: [&dyn Fn(); 4] = [
+        &|| fs::write(of_kind("code"), "").expect("our own file"),
+        &|| fs::remove_file(of_kind("code")).expect("our own file"),
+        &|| fs::write(of_kind("json"), "{").expect("our own file"),
+        &|| fs::set_permissions(of_kind("code"), Permissions::from_mode(0o660)).expect("our own file"),
+    ];
+    for spoil in spoils {
+        spoil();
+        assert_eq!(run(1), first);
+        assert_eq!(kept().len(), 2, "the damage is repaired");
+    }
+    // Only the newest components are kept.
+    for size in 2..8 {
+        assert_eq!(run(size), first);
+    }
+    assert_eq!(kept().len(), 2 * 4);
 }
 
 // Faults of collectors.
@@ -666,6 +722,24 @@ fn contract_violations_in_collect_are_found() {
         note: collect: no metrics for evil.#.evil: total
         note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     ");
+}
+
+#[test]
+fn counters_that_fall_or_are_negative_are_found() {
+    let next = AtomicI64::new(100);
+    let database = LineServer::start(None, move |line| match line {
+        "falling" => Some(next.fetch_sub(1, Ordering::Relaxed).to_string()),
+        "negative" => Some("-5".to_owned()),
+        _ => Some("1".to_owned()),
+    });
+    let test = |word: &str, code: i32| {
+        let output = test_evil(&format!("--say gauge --say gauge --say {word} --target {}", database.target()));
+        output.exits(code).stdout.replace(
+            "note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs\n",
+            "",
+        )
+    };
+    insta::assert_snapshot!([test("counter", 0), test("falling", 1), test("negative", 1)].join("--\n"), @"");
 }
 
 #[test]

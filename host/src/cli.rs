@@ -13,7 +13,7 @@ use clap::{Arg, Args, Parser, Subcommand};
 
 use crate::authors::new::{self, Language};
 use crate::authors::{componentize, test};
-use crate::commands::{conf, dashboard, explain, inspect, install, list, plan, push, remove, run};
+use crate::commands::{conf, dashboard, explain, inspect, install, list, plan, push, remove, run, upgrade};
 use crate::diagnostics;
 use crate::error::Error;
 use crate::limits;
@@ -22,6 +22,7 @@ use crate::sandbox::code::Builtin;
 use crate::sandbox::runtime;
 use crate::session::Session;
 use crate::stop::Watchdog;
+use crate::store::registry::options::RegistryOptions;
 use crate::store::{BUILTIN_NAMES, Store};
 
 /// The first step of reading the command line: the command and, for those that take the options of `run`, the
@@ -106,10 +107,19 @@ pub enum Command {
     /// Install or replace a collector, and pin it by its digest
     ///
     /// It is compiled once and then runs by its name. A tag is resolved once, now: later runs use the component that
-    /// was installed. Registry logins are those of `docker login`.
+    /// was installed. Registry logins are those of `docker login` and `podman login`.
     Install {
         /// The path of a .wasm file, or oci://REGISTRY/REPOSITORY with :TAG, @sha256:DIGEST or both
-        source: String,
+        #[arg(required_unless_present = "all")]
+        source: Option<String>,
+
+        /// Compile all installed collectors for this version of the program, after an upgrade
+        #[arg(long, conflicts_with_all = ["source", "ca_file", "plain_http"])]
+        all: bool,
+
+        /// The options about registries.
+        #[command(flatten)]
+        registry: RegistryOptions,
     },
     /// Remove an installed collector
     Remove {
@@ -122,6 +132,10 @@ pub enum Command {
         file: PathBuf,
         /// oci://REGISTRY/REPOSITORY:TAG
         reference: String,
+
+        /// The options about registries.
+        #[command(flatten)]
+        registry: RegistryOptions,
     },
 }
 
@@ -204,14 +218,17 @@ async fn dispatch(command: Command, session: &Session, go: &'static [new::File])
         }
         Command::List => print(list::list(store).await),
         Command::Inspect { collector } => print(inspect::inspect(session, &collector).await),
-        Command::Install { source } => {
-            watchdog.set_deadline(limits::SHIPPING_DEADLINE);
-            print(install::install(session, &source).await)
-        }
+        Command::Install { source, registry, .. } => match source {
+            Some(source) => {
+                watchdog.set_deadline(limits::SHIPPING_DEADLINE);
+                print(install::install(session, &source, &registry).await)
+            }
+            None => upgrade::upgrade(session),
+        },
         Command::Remove { name } => print(remove::remove(store, &name)),
-        Command::Push { file, reference } => {
+        Command::Push { file, reference, registry } => {
             watchdog.set_deadline(limits::SHIPPING_DEADLINE);
-            print(push::push(session, &file, &reference).await)
+            print(push::push(session, &file, &reference, &registry).await)
         }
         Command::New { name, lang, dir } => print(new::create(&name, lang, &dir, go)),
         Command::Componentize { module, output } => print(componentize::componentize(&module, output.as_deref())),

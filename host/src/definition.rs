@@ -229,15 +229,15 @@ impl Definitions {
         (format!("{prefix}.{}", graph.key), format!("{}{instance} {}", prefix.title(), graph.label))
     }
 
-    /// Matches the samples of one target with the definitions. Returns the points in the definitions' order, and one
-    /// warning for each reason for which samples were dropped.
-    pub fn points(&self, samples: &[Sample]) -> (Vec<Point>, Vec<String>) {
+    /// Matches the samples of one target with the definitions. Returns the points in the definitions' order, and the
+    /// samples that were dropped, up to `named` of each reason by name.
+    pub fn points(&self, samples: &[Sample], named: usize) -> (Vec<Point>, Dropped) {
         let mut points: Vec<Point> = Vec::with_capacity(samples.len());
-        let mut dropped = Dropped::default();
+        let mut dropped = Dropped { reasons: Vec::new(), named };
         for sample in samples {
             let key = || format!("{}.{}", sample.graph, sample.metric);
             match self.find(sample) {
-                None => dropped.add("without a declared graph", key),
+                None => dropped.add(UNDECLARED, key),
                 Some(_) if !sample.value.is_finite() => dropped.add("with a value that is not finite", key),
                 Some(order) => {
                     let kind = self.0[order.0].metrics[order.1].kind;
@@ -254,7 +254,16 @@ impl Definitions {
             }
             twice
         });
-        (points, dropped.warnings())
+        (points, dropped)
+    }
+
+    /// Returns the declared name that is most similar to `key`, or `None` if none is.
+    fn nearest(&self, key: &str) -> Option<String> {
+        let name = |graph: &Graph, metric: &Metric| format!("{}.{}", graph.key, metric.name);
+        let names = self.0.iter().flat_map(|graph| graph.metrics.iter().map(move |metric| name(graph, metric)));
+        let similar = names.map(|name| (strsim::normalized_damerau_levenshtein(key, &name), name));
+        let (_, name) = similar.filter(|(score, _)| *score >= SIMILAR).max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+        Some(name)
     }
 
     /// Returns the positions of the first graph and metric that match a sample.
@@ -312,25 +321,67 @@ pub fn fits_pattern(declared: &str, given: &str) -> bool {
     }
 }
 
+/// The similarity from which a name is suggested instead of another: one edit for every three characters.
+const SIMILAR: f64 = 0.66;
+
+/// The reason for samples that no graph covers.
+const UNDECLARED: &str = "without a declared graph";
+
 /// Dropped samples, counted by reason.
-#[derive(Default)]
-struct Dropped(Vec<(&'static str, String, usize)>);
+#[derive(Debug)]
+pub struct Dropped {
+    reasons: Vec<Reason>,
+    named: usize,
+}
+
+#[derive(Debug)]
+struct Reason {
+    why: &'static str,
+    /// The first keys, escaped and cut.
+    keys: Vec<String>,
+    count: usize,
+}
 
 impl Dropped {
-    /// Counts a sample. The first key of each reason is kept.
     fn add(&mut self, why: &'static str, key: impl Fn() -> String) {
-        match self.0.iter_mut().find(|(known, ..)| *known == why) {
-            Some((.., count)) => *count += 1,
-            None => self.0.push((why, foreign(&key()).to_string(), 1)),
+        let place = self.reasons.iter().position(|reason| reason.why == why).unwrap_or_else(|| {
+            self.reasons.push(Reason { why, keys: Vec::new(), count: 0 });
+            self.reasons.len() - 1
+        });
+        let reason = &mut self.reasons[place];
+        reason.count += 1;
+        if reason.keys.len() < self.named {
+            reason.keys.push(foreign(&key()).to_string());
         }
     }
 
-    fn warnings(self) -> Vec<String> {
-        let warning = |(why, key, count)| match count {
-            1 => format!("dropped a sample {why}: {key}"),
-            _ => format!("dropped {count} samples {why}: {key}, …"),
-        };
-        self.0.into_iter().map(warning).collect()
+    /// Returns one warning for each reason.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        self.reasons.iter().map(|Reason { why, keys, count }| {
+            let key = keys.first().map(String::as_str).unwrap_or_default();
+            match count {
+                1 => format!("dropped a sample {why}: {key}"),
+                _ => format!("dropped {count} samples {why}: {key}, …"),
+            }
+        })
+    }
+
+    /// Returns one warning for each dropped sample that has a name, with the nearest name that is declared, and one for
+    /// all others.
+    pub fn explain(&self, definitions: &Definitions) -> Vec<String> {
+        let mut all = Vec::new();
+        for Reason { why, keys, count } in &self.reasons {
+            for key in keys {
+                let near = definitions.nearest(key).filter(|_| *why == UNDECLARED);
+                let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+                all.push(format!("dropped a sample {why}: {key}{near}"));
+            }
+            let more = count - keys.len();
+            if more > 0 {
+                all.push(format!("dropped {more} more samples {why}"));
+            }
+        }
+        all
     }
 }
 
@@ -455,10 +506,10 @@ mod tests {
             sample("disk.#.sda", "read", 3.0),
             sample("#.load", "one", 4.0),
         ];
-        let (points, warnings) = definitions.points(&samples);
+        let (points, dropped) = definitions.points(&samples, 1);
         let keys: Vec<&str> = points.iter().map(|point| point.key.as_str()).collect();
         assert_eq!(keys, ["#.load.one", "#.load.two", "disk.#.sda.read", "disk.#.sdb.read"]);
-        assert_eq!(warnings, [""; 0]);
+        assert_eq!(dropped.warnings().count(), 0);
     }
 
     #[test]
@@ -474,14 +525,31 @@ mod tests {
             sample("#.load", "*", 1.0),
             sample("#.new\nline", "one", 1.0),
         ];
-        let (points, warnings) = definitions.points(&samples);
+        let (points, dropped) = definitions.points(&samples, 1);
         assert_eq!(points.len(), 1);
         assert_eq!(
-            warnings,
+            dropped.warnings().collect::<Vec<_>>(),
             [
                 "dropped a sample with a value that is not finite: #.load.one",
                 "dropped 5 samples without a declared graph: load.one, …",
                 "dropped a sample with the key of an earlier one: #.load.one",
+            ]
+        );
+    }
+
+    #[test]
+    fn dropped_samples_are_explained_by_the_nearest_declared_name() {
+        let definitions = Definitions::new(vec![graph("#.load", &["one", "waiting"]), graph("#.*", &["*"])]).unwrap();
+        let dropped = |graph: &str, metric: &str| {
+            let samples = [sample(graph, metric, 1.0), sample("a", "b", 1.0), sample("c", "d", f64::NAN)];
+            definitions.points(&samples, 2).1.explain(&definitions)
+        };
+        assert_eq!(
+            dropped("load", "wating"),
+            [
+                "dropped a sample without a declared graph: load.wating; did you mean #.load.waiting?",
+                "dropped a sample without a declared graph: a.b",
+                "dropped 1 more samples without a declared graph",
             ]
         );
     }

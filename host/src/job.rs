@@ -123,6 +123,7 @@ impl Job {
             last,
             idle: RefCell::new(idle),
             samples: Cell::new(0),
+            named: 1,
         };
         let outcomes = collect::all(&context, &found.targets, stop).await;
         Ok(Collected { found, outcomes })

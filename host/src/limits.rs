@@ -106,7 +106,7 @@ limits_on_collectors! {
     /// Characters of a third party's text in one message.
     FOREIGN_TEXT: usize = 300, "characters of other texts", number, "";
 
-    /// The end of a guest's stderr in one call; the rest is dropped.
+    /// The beginning and the end of a guest's stderr in one call; the rest is dropped.
     GUEST_STDERR: usize = 4 * 1024, "stderr kept", bytes, "";
 
     /// A component's file. The largest known ones, in Python, have 20 MB.
@@ -204,11 +204,23 @@ pub const REGISTRY_SILENCE: Duration = Duration::from_secs(15);
 /// A registry's response, except a component itself. A manifest has 1 kB, a token some more.
 pub const REGISTRY_RESPONSE: ByteSize = ByteSize::mib(1);
 
+/// A file of registry logins. An entry has some hundred bytes, and a token some thousand.
+pub const LOGIN_FILE: ByteSize = ByteSize::mib(1);
+
 /// `install`, `remove` and `push`: the time that they can wait, and a minute.
 pub const SHIPPING_DEADLINE: Duration = Duration::from_mins(8);
 
+/// Compiled files that `test` keeps. An author works on one or two; a Python component takes 60 MB.
+pub const CACHED_COMPONENTS: usize = 4;
+
 /// The pin of an installed collector. Its texts are bounded each and have some hundred bytes.
 pub const PIN_SIZE: ByteSize = ByteSize::kib(64);
+
+/// The file of a secret. A long token has some kB.
+pub const SECRET_FILE: ByteSize = ByteSize::kib(64);
+
+/// A file of certificates or a key. All roots of a Linux distribution together take some 300 kB.
+pub const CERTIFICATE_FILE: ByteSize = ByteSize::mib(4);
 
 /// Waiting for another command that writes to the folder of installed collectors: enough to write 100 MB to a slow
 /// disk.

@@ -13,26 +13,52 @@ pub struct Foreign(String);
 impl Foreign {
     /// Keeps the beginning of a text.
     pub fn new(text: &str) -> Foreign {
-        let text = text.trim();
-        match text.char_indices().nth(limits::FOREIGN_TEXT) {
-            Some((end, _)) => Foreign(format!("{}…", &text[..end])),
-            None => Foreign(text.to_owned()),
-        }
+        Foreign(beginning(text.trim(), limits::FOREIGN_TEXT))
     }
 
-    /// Keeps the end of a text of several lines, joined by `|`: an error's cause stands in the last line.
-    pub fn tail(text: &str) -> Foreign {
+    /// Keeps the first lines and the last one of a text, joined by `|`: the cause of a failure stands in the first line
+    /// of Go and JavaScript, and in the last of Python.
+    pub fn ends(text: &str) -> Foreign {
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        let text = lines.join(" | ");
-        match text.char_indices().rev().nth(limits::FOREIGN_TEXT - 1) {
-            Some((start, _)) if start > 0 => Foreign(format!("…{}", &text[start..])),
-            _ => Foreign(text),
+        let whole = lines.join(JOINT);
+        if whole.chars().count() <= limits::FOREIGN_TEXT {
+            return Foreign(whole);
         }
+        // A panic of Go stands before its stacks, but perhaps after other lines.
+        let panic = lines.iter().rposition(|line| line.starts_with("panic: ") || line.starts_with("fatal error: "));
+        let lines = &lines[panic.unwrap_or_default()..];
+        let is_hint = |line: &str| line.starts_with("note: run with `RUST_BACKTRACE");
+        let end = lines.iter().rposition(|line| !is_hint(line)).unwrap_or_default();
+        let [first, .., last] = &lines[..=end] else { return Foreign::new(lines.first().unwrap_or(&"")) };
+        let half = (limits::FOREIGN_TEXT - GAP.chars().count()) / 2;
+        let (mut start, last) = (beginning(first, half), beginning(last, half));
+        for line in &lines[1..end] {
+            let more = format!("{start}{JOINT}{line}");
+            if (more.chars().chain(GAP.chars()).chain(last.chars())).count() > limits::FOREIGN_TEXT {
+                return Foreign(format!("{start}{GAP}{last}"));
+            }
+            start = more;
+        }
+        Foreign(format!("{start}{JOINT}{last}"))
     }
 
     /// Returns true if there is no text.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// Stands between two lines.
+const JOINT: &str = " | ";
+
+/// Stands for lines that were left out.
+const GAP: &str = " | … | ";
+
+/// Cuts a text after `length` characters.
+fn beginning(text: &str, length: usize) -> String {
+    match text.char_indices().nth(length) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -124,7 +150,37 @@ mod tests {
         assert_eq!(shown("a\u{1b}[31mred\r\nb\u{202e}c\u{0}"), r"a\u{1b}[31mred\r\nb\u{202e}c\0");
         assert_eq!(shown("日本語 'so' \"ist\" es\\"), "日本語 'so' \"ist\" es\\");
         assert_eq!(shown(&"x".repeat(1000)), format!("{}…", "x".repeat(limits::FOREIGN_TEXT)));
-        assert_eq!(Foreign::tail("\n one\u{1b}\n\ntwo \n").to_string(), r"one\u{1b} | two");
-        assert_eq!(Foreign::tail(&"x\n".repeat(1000)).to_string().chars().count(), 1 + limits::FOREIGN_TEXT);
+        assert_eq!(Foreign::ends("\n one\u{1b}\n\ntwo \n").to_string(), r"one\u{1b} | two");
+        for text in ["x\n".repeat(1000), "x".repeat(1000), format!("{0}\n{0}", "x".repeat(1000)), "|".repeat(1000)] {
+            let length = Foreign::ends(&text).to_string().chars().count();
+            assert!(length <= 2 + limits::FOREIGN_TEXT, "{length}");
+        }
+    }
+
+    #[test]
+    fn the_cause_of_a_failure_is_kept_in_every_language() {
+        let stack = "\tgithub.com/example/collector/internal/queue.go:42 +0x1d4\n".repeat(20);
+        let go = format!("connecting\n{}panic: boom\n\ngoroutine 1 [running]:\n{stack}last\n", "log\n".repeat(100));
+        let shown = Foreign::ends(&go).to_string();
+        assert!(shown.starts_with("panic: boom | goroutine 1 [running]: | github.com"), "{shown}");
+        let javascript = format!("TypeError: not a function\n{}", "    at collect (collector.js:12)\n".repeat(20));
+        let shown = Foreign::ends(&javascript).to_string();
+        assert!(shown.starts_with("TypeError: not a function | at collect"), "{shown}");
+        let frame = "  File \"/0/app.py\", line 42, in collect\n    return parse(body)\n".repeat(10);
+        let python = format!("Traceback (most recent call last):\n{frame}ValueError: {}\n", "bad ".repeat(100));
+        let shown = Foreign::ends(&python).to_string();
+        assert!(
+            shown.starts_with("Traceback (most recent call last): | ") && shown.contains(" | … | ValueError: bad bad"),
+            "{shown}"
+        );
+        let rust = format!(
+            "thread 'main' panicked at src/lib.rs:1:\n{}\nnote: run with `RUST_BACKTRACE=1`\n",
+            "no ".repeat(100)
+        );
+        let shown = Foreign::ends(&rust).to_string();
+        assert!(
+            shown.starts_with("thread 'main' panicked at src/lib.rs:1: | no no") && shown.ends_with("…"),
+            "{shown}"
+        );
     }
 }

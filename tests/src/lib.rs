@@ -9,7 +9,7 @@
 //! - Targets without containers: [`stub_target`] serves values for gostats, [`local`] runs a Go program,
 //!   [`line_server`] has a protocol of lines, [`witness`] records all traffic. [`attack`] runs the evil collector.
 //! - Components: [`project`] builds what `new` writes, [`third_party`] changes a built-in, [`registry`] is a real
-//!   registry.
+//!   registry, [`fake_registry`] one with chosen replies.
 //! - Expectations: [`stats`] has the metrics of gostats, [`mask`] hides what changes from run to run.
 //! - Tools: [`go`] builds the Go programs, [`server`] and [`http`] serve connections and requests, [`port`] finds free
 //!   ports, [`disk`] can be full, [`wait`] waits, [`load`] keeps heavy work apart from measurements, [`skip`] checks
@@ -21,6 +21,7 @@ pub mod cgroup;
 pub mod disk;
 pub mod engine;
 pub mod fake_engine;
+pub mod fake_registry;
 pub mod fleet;
 pub mod go;
 pub mod http;

@@ -12,6 +12,7 @@ use crate::contract;
 use crate::contract::wit;
 use crate::error::Error;
 use crate::limits;
+use crate::store::BUILTIN_NAMES;
 use crate::text::foreign;
 
 /// A file of a project: path and text.
@@ -168,6 +169,9 @@ fn fill(text: &str, name: &str) -> String {
 fn check(name: &str) -> Result<(), Error> {
     let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let is_word = name.bytes().all(legal) && name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.ends_with('-');
+    if BUILTIN_NAMES.contains(&name) {
+        return Err(Error::usage(format!("{name} is a built-in collector: choose another name")));
+    }
     if is_word && name.len() <= limits::PROJECT_NAME {
         return Ok(());
     }

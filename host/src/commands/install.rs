@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
-use oci_client::Reference;
+use oci_spec::distribution::Reference;
 
 use crate::commands::run::NoOptions;
 use crate::error::Error;
@@ -18,6 +18,7 @@ use crate::store::component::{CallError, Component, Origin, compile, read};
 use crate::store::digest::digest;
 use crate::store::pin::Pin;
 use crate::store::registry;
+use crate::store::registry::options::RegistryOptions;
 use crate::text::foreign;
 use crate::text::milliseconds;
 
@@ -37,11 +38,14 @@ pub struct Checked {
 ///
 /// # Errors
 /// If it cannot be fetched, is not a collector, or breaks the contract. An installed one is kept then.
-pub async fn install(session: &Session, source: &str) -> Result<String, Error> {
+pub async fn install(session: &Session, source: &str, options: &RegistryOptions) -> Result<String, Error> {
     let (bytes, source) = match Source::of(source)? {
-        // The path must be valid from every folder.
-        Source::File(path) => (read(&path)?, std::path::absolute(&path).unwrap_or(path).display().to_string()),
-        Source::Registry(reference) => registry::pull(&reference).await?,
+        Source::File(path) => {
+            options.check(None).map_err(Error::usage)?;
+            // The path must be valid from every folder.
+            (read(&path)?, std::path::absolute(&path).unwrap_or(path).display().to_string())
+        }
+        Source::Registry(reference) => registry::pull(&reference, options).await?,
     };
     let Checked { component, description, bytes, compiled_in } = check(session, bytes, &source).await?;
     let Description { name, version, summary, .. } = &description;

@@ -14,3 +14,4 @@ pub mod role;
 pub mod run;
 pub mod suggestion;
 pub mod table;
+pub mod upgrade;

@@ -8,20 +8,21 @@ use crate::error::Error;
 use crate::session::Session;
 use crate::store::component::read;
 use crate::store::registry;
+use crate::store::registry::options::RegistryOptions;
 use crate::text::foreign;
 
 /// Pushes the collector in a file, and returns the command that installs it.
 ///
 /// # Errors
 /// If it is not a collector, breaks the contract, or the registry does not accept it.
-pub async fn push(session: &Session, file: &Path, reference: &str) -> Result<String, Error> {
+pub async fn push(session: &Session, file: &Path, reference: &str, options: &RegistryOptions) -> Result<String, Error> {
     let reference = registry::parse(reference)?;
     if reference.digest().is_some() {
         return Err(Error::usage(format!("{reference}: push takes a tag, not a digest")));
     }
     let source = file.display().to_string();
     let Checked { component, description, bytes, .. } = check(session, read(file)?, &source).await?;
-    let manifest = registry::push(&reference, bytes, &description).await?;
+    let manifest = registry::push(&reference, options, bytes, &description).await?;
     let mut text = String::new();
     let (name, version) = (foreign(&description.name), foreign(&description.version));
     let _ = writeln!(text, "pushed {name} {version} to oci://{reference}");

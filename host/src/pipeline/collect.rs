@@ -10,7 +10,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use rustls::pki_types::ServerName;
 
 use crate::address::Address;
-use crate::definition::{Definitions, Point};
+use crate::definition::{Definitions, Dropped, Point};
 use crate::engine::{ContainerError, Engine};
 use crate::limits;
 use crate::moment::Moment;
@@ -52,7 +52,7 @@ pub struct Outcome {
     pub seen: Moment,
     /// The source of its container's stats, if its collector requested them.
     pub source: Option<Source>,
-    /// The end of the collector's stderr, if it did not fail.
+    /// The beginning and the end of the collector's stderr, if it did not fail.
     pub stderr: String,
     /// The denied attempts of the collector, if it did not fail.
     pub denied: Denied,
@@ -74,8 +74,8 @@ impl Outcome {
 pub struct CheckedReport {
     /// The samples that the definitions cover, in their order.
     pub points: Vec<Point>,
-    /// The samples that were dropped, one warning for each reason.
-    pub warnings: Vec<String>,
+    /// The samples that were dropped.
+    pub dropped: Dropped,
     /// The time of the points by the target's own clock, in nanoseconds since 1970, if the collector reports it.
     pub time: Option<u64>,
     /// The values of options that select nothing at the target.
@@ -104,6 +104,8 @@ pub struct Context<'a> {
     pub idle: RefCell<Vec<Sandbox>>,
     /// The number of samples of all reports beyond each one's share.
     pub samples: Cell<usize>,
+    /// The number of dropped samples of a target that are named, for each reason.
+    pub named: usize,
 }
 
 /// Collects from all targets until they are done or the run has to stop; unfinished ones are failures then. The
@@ -183,8 +185,8 @@ fn check(context: &Context<'_>, report: &Report, unmatched: Vec<Unmatched>) -> R
         return Err(Exceeded::TotalSamples);
     }
     context.samples.set(samples);
-    let (points, warnings) = context.definitions.points(&report.samples);
-    Ok(CheckedReport { points, warnings, time: report.time, unmatched })
+    let (points, dropped) = context.definitions.points(&report.samples, context.named);
+    Ok(CheckedReport { points, dropped, time: report.time, unmatched })
 }
 
 /// Returns the start time of the target's container. It is read before the counters: if the container is restarted in

@@ -101,12 +101,12 @@ pub fn warnings(outcome: &Outcome) -> Vec<String> {
     let Outcome { report: Ok(report), start, stderr, denied, .. } = outcome else { return Vec::new() };
     let mut warnings = Vec::new();
     if !stderr.is_empty() {
-        warnings.push(format!("collector stderr: {}", Foreign::tail(stderr)));
+        warnings.push(format!("collector stderr: {}", Foreign::ends(stderr)));
     }
     if !denied.is_empty() {
         warnings.push(denied.to_string());
     }
-    warnings.extend(report.warnings.iter().cloned());
+    warnings.extend(report.dropped.warnings());
     if let Err(error) = start {
         warnings.push(format!("no counters: the start time of the container is unknown: {error}"));
     }

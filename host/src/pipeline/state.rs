@@ -24,15 +24,14 @@ use rustix::fs::{FileType, Stat};
 use serde::{Deserialize, Serialize};
 
 use crate::env;
+use crate::file::{FileError, read_bounded};
 use crate::limits;
 use crate::moment::Moment;
 use crate::pipeline::identity::{FileName, Identity};
 use crate::pipeline::rate::Reading;
 use crate::pipeline::slot::Slots;
 use crate::pipeline::state_folder::{self, Entry, LOCK, is_recent};
-use crate::private_dir::{
-    FileError, Folder, FolderError, LockError, Stamp, lock_within, modified, read_bounded, stamp,
-};
+use crate::private_dir::{Folder, FolderError, LockError, Stamp, lock_within, modified, stamp};
 use crate::text::{Foreign, foreign};
 
 /// The version of the file format. Files of other versions are not read.

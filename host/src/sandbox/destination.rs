@@ -21,6 +21,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::activity::{Activity, Waiting};
 use crate::address::Address;
+use crate::file;
 use crate::tls;
 
 /// The target of a sandbox's connections, decided before the guest runs.
@@ -79,6 +80,8 @@ pub enum TlsError {
     NoRoots,
     /// The ciphers are unusable.
     #[error(transparent)]
+    Roots(#[from] Arc<file::Error>),
+    #[error(transparent)]
     Rustls(#[from] rustls::Error),
 }
 
@@ -87,7 +90,7 @@ pub enum TlsError {
 pub fn tls_config() -> Result<Arc<ClientConfig>, TlsError> {
     static CONFIG: OnceLock<Result<Arc<ClientConfig>, TlsError>> = OnceLock::new();
     let make = || {
-        let roots = tls::native_roots();
+        let roots = tls::native_roots().map_err(Arc::new)?;
         if roots.is_empty() {
             return Err(TlsError::NoRoots);
         }

@@ -21,7 +21,7 @@ use crate::text::{Foreign, foreign};
 pub struct Failure {
     /// The cause.
     pub cause: Cause,
-    /// The end of the collector's stderr.
+    /// The beginning and the end of the collector's stderr.
     pub stderr: String,
     /// The denied attempts to reach anything but the target.
     pub denied: Denied,
@@ -35,7 +35,7 @@ impl fmt::Display for Failure {
         if !self.denied.is_empty() {
             write!(f, "; {}", self.denied)?;
         }
-        match Foreign::tail(&self.stderr) {
+        match Foreign::ends(&self.stderr) {
             stderr if stderr.is_empty() => Ok(()),
             stderr => write!(f, "; stderr: {stderr}"),
         }

@@ -8,7 +8,7 @@
 //! | `mackerel:collector/container` | stats of its target's container ([`container`]) |
 //! | `mackerel:collector/tls` | connections to its target over TLS ([`tls`]) |
 //! | `mackerel:collector/notes` | notes for the operator ([`notes`]) |
-//! | `wasi:cli/stderr` | the last bytes are kept ([`stderr`]) |
+//! | `wasi:cli/stderr` | the first and last bytes are kept ([`stderr`]) |
 //! | clocks, random numbers | those of the machine |
 //! | environment, arguments, standard input, files | nothing |
 //! | standard output | discarded |

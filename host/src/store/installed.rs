@@ -12,23 +12,25 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use rustix::fs::Stat;
 use wasmtime::Engine;
 
 use crate::env;
+use crate::error::Source;
+use crate::file::{FileError, read_bounded};
 use crate::limits;
-use crate::private_dir::{FileError, Folder, FolderError, LockError, check_owner, lock_within, read_bounded, stamp};
+use crate::private_dir::{Folder, FolderError, LockError, check_owner, lock_within, stamp};
 use crate::sandbox::Collector;
-use crate::sandbox::code::OwnCode;
+use crate::store::compiled::{self, CodeFault};
 use crate::store::component::{CompileError, Component, Origin, compile, read_component};
 use crate::store::digest::digest;
-use crate::store::pin::{Code, Pin, PinError};
+use crate::store::pin::{Pin, PinError};
 use crate::text::{Foreign, foreign, is_word};
 
 /// The installed collectors of this user.
@@ -40,6 +42,26 @@ pub struct Installed {
 
 /// The environment variable that names the folder.
 pub const FOLDER_VARIABLE: &str = "MACKEREL_PLUGIN_WASM_STORE";
+
+/// An installed collector that was loaded.
+pub struct Loaded {
+    /// The collector.
+    pub component: Component,
+    /// The time that its compilation took; `None` if its compiled form was used.
+    pub compiled_in: Option<Duration>,
+    /// The reason for which its new compiled form was not kept.
+    pub not_kept: Option<String>,
+}
+
+impl Loaded {
+    /// Returns a collector whose compiled form was used.
+    fn current(pin: Pin, collector: Collector) -> Loaded {
+        let (name, digest, size) = (pin.name.clone(), pin.digest.clone(), pin.size);
+        let (origin, warnings) = (Origin::Installed(Box::new(pin)), Vec::new());
+        let component = Component { name, collector, size, digest, origin, warnings };
+        Loaded { component, compiled_in: None, not_kept: None }
+    }
+}
 
 /// The folder, locked: only one process at a time can write.
 pub struct Locked {
@@ -85,15 +107,16 @@ impl Installed {
         Ok(Some(pin))
     }
 
-    /// Loads an installed collector; `None` if it is not installed.
+    /// Loads an installed collector, and compiles it within `timeout` if there is no compiled form; `None` if it is not
+    /// installed.
     ///
     /// # Errors
     /// If it has changed since it was installed, or cannot be compiled any more.
-    pub fn load(&self, engine: &Engine, name: &str) -> Result<Option<Component>, InstalledError> {
+    pub fn load(&self, engine: &Engine, name: &str, timeout: Duration) -> Result<Option<Loaded>, InstalledError> {
         let Some((folder, path)) = self.open()? else { return Ok(None) };
         let Some(mut pin) = find_pin(&folder, path, name)? else { return Ok(None) };
         loop {
-            let result = self.load_pinned(engine, &folder, path, &pin);
+            let result = self.load_pinned(engine, &folder, path, pin.clone(), timeout);
             if result.is_ok() {
                 return result.map(Some);
             }
@@ -110,50 +133,60 @@ impl Installed {
         engine: &Engine,
         folder: &Folder,
         path: &Path,
-        pin: &Pin,
-    ) -> Result<Component, InstalledError> {
-        let component = |collector, warnings| {
-            let (name, digest, origin) =
-                (pin.name.clone(), pin.digest.clone(), Origin::Installed(Box::new(pin.clone())));
-            Component { name, collector, size: pin.size, digest, origin, warnings }
-        };
-        let compatibility = compatibility(engine);
-        let is_unchanged = is_unchanged(folder, pin);
-        // Code of another version of this program is ignored without a warning.
-        let code = pin.code.as_ref().filter(|code| code.compatibility == compatibility);
-        let code = code.map(|code| find_code(engine, folder, pin, code));
+        mut pin: Pin,
+        timeout: Duration,
+    ) -> Result<Loaded, InstalledError> {
+        let is_unchanged = is_unchanged(folder, &pin);
+        let code = compiled::find(engine, folder, &pin.digest, pin.code.as_ref());
         let code = match code {
-            Some(Ok(collector)) if is_unchanged => return Ok(component(collector, Vec::new())),
+            Ok(collector) if is_unchanged => return Ok(Loaded::current(pin, collector)),
             code => code,
         };
-        let (bytes, stat) = read_pinned(folder, path, pin)?;
-        let mut pin = pin.clone();
+        let (bytes, stat) = read_pinned(folder, path, &pin)?;
         pin.component = stamp(&stat);
-        if let Some(Ok(collector)) = code {
-            // The file was copied or touched. Its new stamp saves reading it next time; if it cannot be written, it is
-            // read again.
-            let _ = self.lock().map(|locked| locked.repin(&pin));
-            return Ok(component(collector, Vec::new()));
-        }
-        let file = path.join(pin.code_name(&compatibility));
-        let mut warnings = Vec::new();
-        if let Some(Err(error)) = code {
-            warnings.push(format!("compiled again: its compiled form {} {error}", file.display()));
-        }
-        let collector = compile(engine, bytes, limits::COMPILE_TIMEOUT)
-            .map_err(|error| InstalledError::broken(&pin, Fault::Compile(error)))?;
-        let mut keep = || -> Result<(), crate::error::Source> {
+        let fault = match code {
+            Ok(collector) => {
+                // The file was copied or touched. Its new stamp saves reading it next time; if it cannot be written, it
+                // is read again.
+                let _ = self.lock().map(|locked| locked.repin(&pin));
+                return Ok(Loaded::current(pin, collector));
+            }
+            Err(fault) => fault,
+        };
+        let begin = Instant::now();
+        let collector = match compile(engine, bytes, timeout) {
+            Ok(collector) => collector,
+            Err(CompileError::Timeout(timeout)) => {
+                return Err(InstalledError::Slow { name: pin.name, fault, timeout });
+            }
+            Err(error) => return Err(InstalledError::broken(&pin, Fault::Compile(error))),
+        };
+        let compiled_in = Some(begin.elapsed());
+        let mut keep = || -> Result<(), Source> {
             let locked = self.lock()?;
-            pin.code = Some(locked.write_code(&pin, &collector, &compatibility)?);
+            pin.code = Some(compiled::write(engine, &locked.folder, &pin.digest, &collector)?);
             Ok(locked.repin(&pin)?)
         };
-        if let Err(error) = keep() {
+        let not_kept = keep().err().map(|error| error.to_string());
+        let file = path.join(compiled::file_name(&pin.digest, &compiled::compatibility(engine)));
+        let mut loaded = Loaded { compiled_in, not_kept, ..Loaded::current(pin, collector) };
+        let warnings = &mut loaded.component.warnings;
+        // Code of another version of this program is replaced without a warning.
+        if !matches!(fault, CodeFault::Incompatible) {
+            warnings.push(format!("compiled again: its compiled form {} {fault}", file.display()));
+        }
+        if let Some(error) = &loaded.not_kept {
             warnings.push(format!(
                 "compiled on every run: its compiled form {} cannot be written: {error}",
                 file.display()
             ));
         }
-        Ok(component(collector, warnings))
+        Ok(loaded)
+    }
+
+    /// The folder; `None` if this user has no home.
+    pub fn folder(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     /// Opens the folder; `None` if nothing was installed yet.
@@ -207,7 +240,7 @@ impl Locked {
     ) -> Result<(), InstalledError> {
         let mut write = || -> std::io::Result<()> {
             pin.component = stamp(&self.folder.replace(&pin.component_name(), bytes, true)?);
-            pin.code = Some(self.write_code(&pin, collector, &compatibility(engine))?);
+            pin.code = Some(compiled::write(engine, &self.folder, &pin.digest, collector)?);
             self.folder.replace(&format!("{}.json", pin.name), &pin.bytes(), true)?;
             Ok(())
         };
@@ -226,12 +259,6 @@ impl Locked {
         removed.map_err(|source| InstalledError::Remove { name: name.to_owned(), path: self.path.clone(), source })
     }
 
-    fn write_code(&self, pin: &Pin, collector: &Collector, compatibility: &str) -> std::io::Result<Code> {
-        let code = collector.code().map_err(std::io::Error::other)?;
-        let file = stamp(&self.folder.replace(&pin.code_name(compatibility), &code, true)?);
-        Ok(Code { compatibility: compatibility.to_owned(), file })
-    }
-
     /// Updates the pin of a collector that is still installed.
     fn repin(&self, pin: &Pin) -> std::io::Result<()> {
         if self.pin(&pin.name).is_some_and(|now| now.digest == pin.digest) {
@@ -248,7 +275,7 @@ impl Locked {
         let pins = names.iter().filter_map(|name| name.strip_suffix(".json"));
         let pins: Option<Vec<Pin>> = pins.map(|name| self.pin(name)).collect();
         let pinned: Option<HashSet<String>> = pins.map(|pins| {
-            let code = |pin: &Pin| pin.code.as_ref().map(|code| pin.code_name(&code.compatibility));
+            let code = |pin: &Pin| pin.code.as_ref().map(|code| compiled::file_name(&pin.digest, &code.compatibility));
             pins.iter().flat_map(|pin| [Some(pin.component_name()), code(pin)]).flatten().collect()
         });
         for name in &names {
@@ -262,14 +289,6 @@ impl Locked {
             }
         }
     }
-}
-
-/// Returns the hash of everything that compiled code depends on besides the component.
-fn compatibility(engine: &Engine) -> String {
-    // This hasher may change with Rust; then components are compiled again.
-    let mut hasher = DefaultHasher::new();
-    engine.precompile_compatibility_hash().hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
 }
 
 /// An installed collector, or the folder of all of them, that cannot be used.
@@ -315,6 +334,21 @@ pub enum InstalledError {
         fault: Fault,
         /// The source that it was installed from.
         from: Foreign,
+    },
+    /// There is no compiled form, and compiling takes too long for a run.
+    #[error(
+        "{name}: its compiled form {fault}, and compiling it again exceeded {} (fixed limit); compile it once with: \
+         mackerel-plugin-wasm install --all",
+        humantime::format_duration(*timeout)
+    )]
+    Slow {
+        /// The collector's name.
+        name: String,
+        /// The reason for which there is no compiled form.
+        #[source]
+        fault: CodeFault,
+        /// The time.
+        timeout: Duration,
     },
     /// Nothing was installed.
     #[error("not installed: cannot write to {}: {source}", path.display())]
@@ -386,19 +420,6 @@ pub enum Fault {
     Compile(#[source] CompileError),
 }
 
-/// A compiled form that cannot be used. The text follows the file's path.
-#[derive(Debug, thiserror::Error)]
-enum CodeFault {
-    #[error("cannot be used: {0}")]
-    File(#[from] FileError),
-    #[error("is missing")]
-    Missing,
-    #[error("was changed")]
-    Changed,
-    #[error("cannot be loaded: {0}")]
-    Load(Foreign),
-}
-
 fn unusable(path: &Path, source: FolderError) -> InstalledError {
     InstalledError::Folder { path: path.to_owned(), source }
 }
@@ -436,25 +457,22 @@ fn read_pinned(folder: &Folder, path: &Path, pin: &Pin) -> Result<(Vec<u8>, Stat
     Ok((bytes, stat))
 }
 
-/// Loads the compiled form.
-fn find_code(engine: &Engine, folder: &Folder, pin: &Pin, code: &Code) -> Result<Collector, CodeFault> {
-    let (file, stat) = folder.find(&pin.code_name(&code.compatibility))?.ok_or(CodeFault::Missing)?;
-    let code = OwnCode::unchanged(file, &stat, &code.file)?.ok_or(CodeFault::Changed)?;
-    Collector::mapped(engine, &code).map_err(|error| CodeFault::Load(foreign(&format!("{error:#}"))))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_component_that_does_not_compile_is_described_in_one_sentence() {
-        let pin = Pin::new("a".to_owned(), "1".to_owned(), String::new(), "a.wasm".to_owned(), "0".repeat(64), 1);
-        let fault = Fault::Compile(CompileError::Timeout(limits::COMPILE_TIMEOUT));
+        let slow =
+            |fault| InstalledError::Slow { name: "a".to_owned(), fault, timeout: limits::COMPILE_TIMEOUT }.to_string();
         assert_eq!(
-            InstalledError::broken(&pin, fault).to_string(),
-            "a: the installed component cannot be used: compilation exceeded 15s (fixed limit); install it again: \
-             mackerel-plugin-wasm install a.wasm"
+            [slow(CodeFault::Incompatible), slow(CodeFault::Changed)],
+            [
+                "a: its compiled form is of another version of this program or another processor, and compiling it \
+                 again exceeded 15s (fixed limit); compile it once with: mackerel-plugin-wasm install --all",
+                "a: its compiled form was changed, and compiling it again exceeded 15s (fixed limit); compile it once \
+                 with: mackerel-plugin-wasm install --all"
+            ]
         );
     }
 }

@@ -1,5 +1,7 @@
 //! The store: the sources of collectors. They are built in, installed, or files; [`registry`] fetches them.
 
+pub mod cache;
+pub mod compiled;
 pub mod component;
 pub mod digest;
 pub mod installed;
@@ -7,10 +9,11 @@ pub mod pin;
 pub mod registry;
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wasmtime::Engine;
 
+use self::cache::Cache;
 use self::component::{CompileError, Component, Origin, ReadError, compile, read};
 use self::digest::digest;
 use self::installed::{Installed, InstalledError};
@@ -103,15 +106,29 @@ impl Store {
     /// # Errors
     /// If there is none of that name, or it cannot be loaded.
     pub fn load(&self, name: &str) -> Result<Component, Error> {
+        self.load_by(name, &Compiler::OfRun)
+    }
+
+    /// Loads a collector as [`load`](Self::load) does, for a person who waits: it may take as long to compile as at
+    /// `install`, and the compiled form of a file is kept for the next time.
+    ///
+    /// # Errors
+    /// If there is none of that name, or it cannot be loaded.
+    pub fn load_patiently(&self, name: &str) -> Result<Component, Error> {
+        let path = self.installed.folder().map(|folder| folder.join("cache"));
+        self.load_by(name, &Compiler::Patient(Cache { path }))
+    }
+
+    fn load_by(&self, name: &str, compiler: &Compiler) -> Result<Component, Error> {
         if let Some(builtin) = self.builtins.iter().find(|builtin| builtin.name == name) {
             return self.load_builtin(builtin);
         }
         let path = Path::new(name);
         if path.extension().is_some_and(|extension| extension == "wasm") {
-            return self.load_file(path, name);
+            return self.load_file(path, name, compiler);
         }
-        if let Some(component) = self.installed.load(&self.engine, name)? {
-            return Ok(component);
+        if let Some(loaded) = self.installed.load(&self.engine, name, compiler.timeout())? {
+            return Ok(loaded.component);
         }
         let mut names: Vec<String> = self.builtins.iter().map(|builtin| builtin.name.to_owned()).collect();
         names.extend(self.installed.names().unwrap_or_default());
@@ -131,13 +148,58 @@ impl Store {
         })
     }
 
-    fn load_file(&self, path: &Path, name: &str) -> Result<Component, Error> {
+    fn load_file(&self, path: &Path, name: &str, compiler: &Compiler) -> Result<Component, Error> {
         let bytes = read(path)?;
         let (size, digest) = (bytes.len() as u64, digest(&bytes));
         let begin = Instant::now();
-        let collector = compile(&self.engine, bytes, limits::COMPILE_TIMEOUT)
-            .map_err(|source| Error::Compile { path: path.to_owned(), source })?;
-        let (origin, warnings) = (Origin::File(begin.elapsed()), Vec::new());
+        let kept = compiler.cache().and_then(|cache| cache.find(&self.engine, &digest));
+        let (collector, warnings) = kept.map_or_else(
+            || self.compile_file(path, bytes, &digest, compiler),
+            |collector| Ok((collector, Vec::new())),
+        )?;
+        let origin = Origin::File(begin.elapsed());
         Ok(Component { name: name.to_owned(), collector, size, digest, origin, warnings })
+    }
+
+    /// Compiles a file, and keeps the compiled form if there is a cache. Returns warnings too.
+    fn compile_file(
+        &self,
+        path: &Path,
+        bytes: Vec<u8>,
+        digest: &str,
+        compiler: &Compiler,
+    ) -> Result<(Collector, Vec<String>), Error> {
+        let collector = compile(&self.engine, bytes, compiler.timeout())
+            .map_err(|source| Error::Compile { path: path.to_owned(), source })?;
+        let keep = |cache: &Cache| -> Result<(), crate::error::Source> {
+            cache.keep(&self.installed.lock()?, &self.engine, digest, &collector)
+        };
+        let fault = compiler.cache().and_then(|cache| keep(cache).err());
+        let warning = fault.map(|fault| format!("compiled every time: its compiled form cannot be kept: {fault}"));
+        Ok((collector, warning.into_iter().collect()))
+    }
+}
+
+/// The way to compile a component that has no compiled form.
+enum Compiler {
+    /// Within the time of a run.
+    OfRun,
+    /// While a person waits, with a cache.
+    Patient(Cache),
+}
+
+impl Compiler {
+    fn timeout(&self) -> Duration {
+        match self {
+            Compiler::OfRun => limits::COMPILE_TIMEOUT,
+            Compiler::Patient(_) => limits::INSTALL_COMPILE_TIMEOUT,
+        }
+    }
+
+    fn cache(&self) -> Option<&Cache> {
+        match self {
+            Compiler::OfRun => None,
+            Compiler::Patient(cache) => Some(cache),
+        }
     }
 }

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::private_dir::Stamp;
+use crate::store::compiled::Code;
 use crate::text::{Foreign, foreign};
 
 /// The version of the file format. Files of other versions are rejected.
@@ -30,15 +31,6 @@ pub struct Pin {
     pub component: Stamp,
     /// The compiled form; `None` if it could not be written.
     pub code: Option<Code>,
-}
-
-/// A compiled form.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Code {
-    /// The hash of wasmtime's version, the engine's settings and the processor that it was compiled for.
-    pub compatibility: String,
-    /// The stamp of its file when it was written.
-    pub file: Stamp,
 }
 
 /// A file that is not the pin of a collector.
@@ -92,10 +84,5 @@ impl Pin {
     /// Returns the name of the component's file.
     pub fn component_name(&self) -> String {
         format!("{}.wasm", self.digest)
-    }
-
-    /// Returns the name of the compiled form's file.
-    pub fn code_name(&self, compatibility: &str) -> String {
-        format!("{}-{compatibility}.code", self.digest)
     }
 }

@@ -65,10 +65,10 @@ pub fn report(bytes: &[u8]) {
     }
 
     let samples: Vec<Sample> = list(&json, "samples").map(to_sample).collect();
-    let (points, warnings) = definitions.points(&samples);
+    let (points, dropped) = definitions.points(&samples, 10);
     // One for each reason: not declared, not finite, repeated.
-    assert!(warnings.len() <= 3, "{warnings:?}");
-    for warning in warnings {
+    assert!(dropped.warnings().count() <= 3, "{dropped:?}");
+    for warning in dropped.warnings().chain(dropped.explain(&definitions)) {
         assert_diagnostic("api-1 (127.0.0.1:32768)", &warning);
     }
     let keys: HashSet<&str> = points.iter().map(|point| point.key.as_str()).collect();
@@ -170,7 +170,7 @@ pub fn failure(bytes: &[u8]) {
         denied.add(&text);
         assert_diagnostic(&target, &Failure { cause, stderr: text.clone(), denied }.to_string());
     }
-    assert_diagnostic(&target, &format!("collector stderr: {}", Foreign::tail(&text)));
+    assert_diagnostic(&target, &format!("collector stderr: {}", Foreign::ends(&text)));
     assert_one_line(&escape(&foreign(&text).to_string()));
 }
 

@@ -6,11 +6,11 @@
 //! | `--record DIR` | a real one through a [`recorder`], which writes a [`recording`] | the same metrics from the recording |
 //! | `--replay DIR` | a [`player`] of the recording | the same metrics |
 //!
-//! Its checks take most of the lines, and stay beside the run that they check.
-//!
 //! stdout is the same for the same recording: metrics with `#` instead of the target's name, then the findings. Authors
 //! keep and compare it. Times and usage go to stderr.
 
+pub mod collected;
+pub mod findings;
 pub mod loopback;
 pub mod played;
 pub mod player;
@@ -21,17 +21,17 @@ pub mod text;
 pub mod transcript;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytesize::ByteSize;
 use clap::Args;
 
+use self::collected::Collected;
+use self::findings::Findings;
 use self::played::Played;
 use self::player::Player;
 use self::recorder::Relay;
@@ -39,27 +39,25 @@ use self::recording::{Head, Recording};
 use self::stats::{Recorder, Replayed};
 use self::text::Secrets;
 use crate::address::Address;
-use crate::definition::{Definitions, Point, Prefix};
+use crate::definition::Definitions;
 use crate::diagnostics::{self, Diagnostics};
 use crate::error::Error;
 use crate::limits;
 use crate::moment::Moment;
 use crate::options::{Options, Subcommand};
-use crate::pipeline::collect::{self, Context, Outcome};
+use crate::pipeline::collect::{self, Context};
 use crate::pipeline::find::Found;
-use crate::pipeline::protocol;
-use crate::pipeline::series;
 use crate::pipeline::state::State;
 use crate::pipeline::target::Target;
 use crate::sandbox::activity::{Activity, Waiting};
 use crate::sandbox::container::StatsReader;
 use crate::sandbox::cpu::metered;
-use crate::sandbox::{Description, MetricKind, Period, Scope};
+use crate::sandbox::{Description, Scope};
 use crate::session::Session;
 use crate::stats::Reader;
 use crate::stop::Stop;
-use crate::store::component::{CallError, Component};
-use crate::text::{Foreign, foreign};
+use crate::store::component::Component;
+use crate::text::foreign;
 
 /// `test` prints all metrics of one target, without names: options about names and output would do nothing.
 pub const SUBCOMMAND: Subcommand = Subcommand {
@@ -97,7 +95,10 @@ pub struct TestOptions {
 /// exit status 1.
 pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Error> {
     let name = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
-    let mut component = session.store.load(&name)?;
+    // An author waits for the compilation; the deadline of a run counts from then on.
+    session.watchdog.set_deadline(limits::INSTALL_COMPILE_TIMEOUT);
+    let mut component = session.store.load_patiently(&name)?;
+    let begun = Instant::now();
     for warning in &component.warnings {
         diagnostics::print(&format!("{}: {warning}", component.name));
     }
@@ -110,14 +111,14 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
     for (name, length) in head.iter().flat_map(|head| &head.secrets) {
         options.collector.fill_secret(name, "x".repeat(*length));
     }
-    session.watchdog.set_deadline(options.deadline);
+    session.watchdog.set_deadline(begun - session.watchdog.started() + options.deadline);
     component.collector.set_bounds(options.bounds);
     let Some(definitions) = findings.of(component.definitions(options.collector.values()).await)? else {
         return findings.print("");
     };
     findings.compare_declarations(&component, &description, &options, &definitions).await?;
 
-    let mut stop = Stop::new(session.watchdog.started(), options.deadline)?;
+    let mut stop = Stop::new(begun, options.deadline)?;
     let trial =
         Trial { component: &component, description: &description, options: &options, definitions: &definitions };
     let collected = if let Some((folder, head)) = test.replay.as_deref().zip(head) {
@@ -134,8 +135,7 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
         tokio::select! { collected = work => collected?, why = stop.wait() => return Err(stopped(&why)) }
     };
     collected.tell_usage(&component.name, &options);
-    let points = collected.outcome.report.as_ref().map(|found| found.points.as_slice()).unwrap_or_default();
-    findings.print(&metrics(points, &options.output.prefix))
+    findings.print(&collected.metrics(&options.output.prefix))
 }
 
 fn stopped(why: &str) -> Error {
@@ -148,16 +148,6 @@ struct Trial<'a> {
     description: &'a Description,
     options: &'a Options,
     definitions: &'a Definitions,
-}
-
-/// The result of one collection.
-struct Collected {
-    target: String,
-    outcome: Outcome,
-    cpu: Duration,
-    time: Duration,
-    /// The address that the collector got, and the target's own, if they differ.
-    led: Option<(String, String)>,
 }
 
 impl Trial<'_> {
@@ -207,12 +197,14 @@ impl Trial<'_> {
             last: &State::default(),
             idle: RefCell::default(),
             samples: Cell::new(0),
+            named: limits::LISTED,
         };
         let begin = Instant::now();
         let (outcome, cpu) = metered(collect::one(&context, target, &Activity::new(Waiting::Start))).await;
         let time = begin.elapsed();
         let led = target.address.as_ref().zip(own).map(|(led, own)| (led.to_string(), own.to_string()));
-        let mut collected = Collected { target: String::new(), outcome, cpu, time, led };
+        let has_address = target.address.is_some();
+        let mut collected = Collected { target: String::new(), outcome, cpu, time, has_address, led };
         collected.target = collected.told(&target.to_string());
         collected
     }
@@ -220,7 +212,7 @@ impl Trial<'_> {
     /// Tests a real target, twice.
     async fn live(&self, target: &Target, figures: Option<Arc<dyn StatsReader>>, findings: &mut Findings) -> Collected {
         let first = self.collect(target, None, figures.clone()).await;
-        if findings.of_collection(&first, self) {
+        if findings.of_collection(&first, self.definitions, &self.options.output.prefix) {
             let second = self.collect(target, None, figures).await;
             findings.compare_live(&first, &second);
         }
@@ -254,7 +246,9 @@ impl Trial<'_> {
         for problem in problems {
             findings.error(format!("record: {problem}"));
         }
-        if !findings.of_collection(&first, self) || !is_whole {
+        // The response that makes a collector fail is the one to keep. Without any response there is nothing to keep.
+        let has_report = findings.of_collection(&first, self.definitions, &self.options.output.prefix);
+        if !is_whole || !has_report && recording.is_empty() {
             diagnostics::print(&format!("{}: not recorded", self.component.name));
             return Ok(first);
         }
@@ -294,7 +288,7 @@ impl Trial<'_> {
         }
         let (first, played) = self.play(head, &recording).await?;
         findings.of_playing(&played);
-        if findings.of_collection(&first, self) {
+        if findings.of_collection(&first, self.definitions, &self.options.output.prefix) {
             let (second, _) = self.play(head, &recording).await?;
             findings.compare(&first, &second, "the second time");
         }
@@ -337,222 +331,4 @@ fn contents(recording: &Recording) -> String {
     };
     let parts: Vec<String> = parts.into_iter().filter_map(part).collect();
     if parts.is_empty() { "no requests".to_owned() } else { parts.join(", ") }
-}
-
-/// Formats the metrics, a line each: gauges as printed by `run`, counters as read.
-fn metrics(points: &[Point], prefix: &Prefix) -> String {
-    let mut lines = String::new();
-    for Point { key, kind, value, .. } in points {
-        let kind = match kind {
-            MetricKind::Gauge => "",
-            MetricKind::Counter(Period::Second) => "\tcounter, per second",
-            MetricKind::Counter(Period::Minute) => "\tcounter, per minute",
-        };
-        // Adding zero makes -0 a plain 0.
-        let _ = writeln!(lines, "{prefix}.{key}\t{}{kind}", value + 0.0);
-    }
-    lines
-}
-
-impl Collected {
-    /// Replaces the address that the collector got, which changes every time, by the target's own.
-    fn told(&self, text: &str) -> String {
-        match &self.led {
-            Some((led, own)) => text.replace(led, own),
-            None => text.to_owned(),
-        }
-    }
-
-    /// Prints the usage beside the limits.
-    fn tell_usage(&self, name: &str, options: &Options) {
-        let size = |bytes: u64| ByteSize::b(bytes).display().iec();
-        let time = |time: Duration| {
-            humantime::format_duration(Duration::from_micros(time.as_micros().try_into().unwrap_or(u64::MAX)))
-        };
-        let Collected { target, outcome, cpu, time: took, .. } = self;
-        let bounds = options.bounds;
-        diagnostics::print(&format!(
-            "{name}: {}: used {:.1} of {:.0} memory, {} of {} CPU time, {} of {} time, {} of {} requests",
-            foreign(target),
-            size(outcome.usage.peak()),
-            bounds.memory.display().iec(),
-            time(*cpu),
-            time(bounds.cpu),
-            time(*took),
-            time(options.settings.timeout),
-            outcome.usage.requests(),
-            limits::REQUESTS,
-        ));
-        if !outcome.stderr.is_empty() {
-            diagnostics::print(&format!("{name}: collector stderr: {}", Foreign::tail(&outcome.stderr)));
-        }
-    }
-}
-
-/// The severity of a finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Weight {
-    Error,
-    Warning,
-    Note,
-}
-
-/// The findings of a test, in order of occurrence.
-#[derive(Debug, Default)]
-struct Findings(Vec<(Weight, String)>);
-
-impl Findings {
-    fn error(&mut self, what: impl Into<String>) {
-        self.0.push((Weight::Error, what.into()));
-    }
-
-    fn warning(&mut self, what: impl Into<String>) {
-        self.0.push((Weight::Warning, what.into()));
-    }
-
-    fn note(&mut self, what: impl Into<String>) {
-        self.0.push((Weight::Note, what.into()));
-    }
-
-    /// Takes the result of a call without a target. A failure of the collector is a finding.
-    fn of<T>(&mut self, result: Result<T, CallError>) -> Result<Option<T>, Error> {
-        match result {
-            Ok(result) => Ok(Some(result)),
-            Err(error @ CallError::Failed { .. }) => {
-                self.error(error.without_name());
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Checks that the collector declares the same a second time.
-    async fn compare_declarations(
-        &mut self,
-        component: &Component,
-        description: &Description,
-        options: &Options,
-        definitions: &Definitions,
-    ) -> Result<(), Error> {
-        if self.of(component.describe().await)?.is_some_and(|again| again != *description) {
-            self.error("describe: returns another description the second time; it must not depend on state");
-        }
-        if let Some(again) = self.of(component.definitions(options.collector.values()).await)? {
-            let pairs = definitions.graphs().iter().zip(again.graphs());
-            let other = pairs.into_iter().find(|(first, second)| first != second).map(|(first, _)| &first.key);
-            let (count, count_again) = (definitions.graphs().len(), again.graphs().len());
-            match other {
-                Some(key) => {
-                    self.error(format!("graphs: returns another '{key}' the second time for the same options"));
-                }
-                None if count != count_again => {
-                    self.error(format!(
-                        "graphs: returns {count} graphs, and {count_again} the second time for the same options"
-                    ));
-                }
-                None => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds the findings of a replay.
-    fn of_playing(&mut self, Played { wrong, unused }: &Played) {
-        for wrong in wrong {
-            self.error(format!("replay: {wrong}"));
-        }
-        for unused in unused {
-            self.note(format!("replay: {unused}"));
-        }
-    }
-
-    /// Adds the findings of one collection. Returns true if there is a report.
-    fn of_collection(&mut self, collected: &Collected, trial: &Trial<'_>) -> bool {
-        let found = match &collected.outcome.report {
-            Ok(found) => found,
-            Err(why) => {
-                self.error(format!("collect: {}", collected.told(&why.to_string())));
-                return false;
-            }
-        };
-        for warning in &found.warnings {
-            self.error(format!("collect: {}", collected.told(warning)));
-        }
-        for unmatched in series::unmatched(std::slice::from_ref(&collected.outcome)) {
-            self.note(format!("collect: {unmatched}"));
-        }
-        if !collected.outcome.denied.is_empty() {
-            let denied = collected.outcome.denied.to_string();
-            self.error(format!("collect: {}", collected.told(&denied)));
-        }
-        if found.points.is_empty() {
-            self.warning("collect: no metrics");
-        }
-        let came: BTreeSet<(usize, usize)> = found.points.iter().map(|point| point.order).collect();
-        for (g, graph) in trial.definitions.graphs().iter().enumerate() {
-            let missing = graph.metrics.iter().enumerate().filter(|(m, _)| !came.contains(&(g, *m)));
-            let missing: Vec<&str> = missing.map(|(_, metric)| metric.name.as_str()).collect();
-            if !missing.is_empty() {
-                let (key, _) = Definitions::title(graph, &trial.options.output.prefix);
-                self.note(format!("collect: no metrics for {key}: {}", foreign(&missing.join(", "))));
-            }
-        }
-        true
-    }
-
-    /// Checks that a real target has the same names the second time. Its values can differ.
-    fn compare_live(&mut self, first: &Collected, second: &Collected) {
-        let (Ok(first), second) = (&first.outcome.report, &second.outcome.report) else { return };
-        let second = match second {
-            Ok(second) => second,
-            Err(why) => return self.error(format!("collect: failed the second time: {why}")),
-        };
-        let names = |points: &[Point]| points.iter().map(|point| point.key.clone()).collect::<BTreeSet<_>>();
-        if let Some(name) = names(&first.points).symmetric_difference(&names(&second.points)).next() {
-            self.warning(format!("collect: '{name}' was reported only one time of two"));
-        }
-    }
-
-    /// Checks that equal responses give equal metrics. `when` completes "failed …".
-    fn compare(&mut self, first: &Collected, again: &Collected, when: &str) {
-        let Ok(first) = &first.outcome.report else { return };
-        let second = match &again.outcome.report {
-            Ok(second) => second,
-            Err(why) => return self.error(format!("collect: failed {when}: {}", again.told(&why.to_string()))),
-        };
-        let values =
-            |points: &[Point]| points.iter().map(|point| (point.key.clone(), point.value)).collect::<BTreeMap<_, _>>();
-        let (once, again) = (values(&first.points), values(&second.points));
-        let keys: BTreeSet<&String> = once.keys().chain(again.keys()).collect();
-        // Bit by bit: equal responses give equal values.
-        let other =
-            keys.into_iter().find(|key| once.get(*key).map(|v| v.to_bits()) != again.get(*key).map(|v| v.to_bits()));
-        let shown = |value: Option<&f64>| value.map_or("nothing".to_owned(), f64::to_string);
-        if let Some(key) = other {
-            let (once, again) = (shown(once.get(key)), shown(again.get(key)));
-            self.error(format!("collect: '{key}' is {once}, and {again} {when}, for the same responses"));
-        } else if first.time != second.time {
-            self.error(format!("collect: the report's time differs {when}: it must be the target's"));
-        }
-    }
-
-    fn has_errors(&self) -> bool {
-        self.0.iter().any(|(weight, _)| *weight == Weight::Error)
-    }
-
-    /// Prints the metrics, and the findings after them.
-    fn print(mut self, metrics: &str) -> Result<ExitCode, Error> {
-        self.0.sort_by_key(|(weight, _)| *weight);
-        let mut text = metrics.to_owned();
-        for (weight, what) in &self.0 {
-            let weight = match weight {
-                Weight::Error => "error",
-                Weight::Warning => "warning",
-                Weight::Note => "note",
-            };
-            let _ = writeln!(text, "{weight}: {}", crate::text::escape(what));
-        }
-        protocol::print(&text)?;
-        Ok(if self.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-    }
 }

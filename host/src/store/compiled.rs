@@ -1,0 +1,83 @@
+//! Compiled forms of components, as files of a private folder.
+//!
+//! A compiled form is native code, so it is only run if its file is exactly the one that this program wrote: its stamp
+//! is recorded in another file of the same folder. In any doubt the component is compiled again.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+
+use serde::{Deserialize, Serialize};
+use wasmtime::Engine;
+
+use crate::file::FileError;
+use crate::private_dir::{Folder, Stamp, stamp};
+use crate::sandbox::Collector;
+use crate::sandbox::code::OwnCode;
+use crate::text::{Foreign, foreign};
+
+/// The record of a compiled form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Code {
+    /// The hash of wasmtime's version, the engine's settings and the processor that it was compiled for.
+    pub compatibility: String,
+    /// The stamp of its file when it was written.
+    pub file: Stamp,
+}
+
+/// A compiled form that cannot be used. The text follows its name.
+#[derive(Debug, thiserror::Error)]
+pub enum CodeFault {
+    /// It is not for this program on this machine.
+    #[error("is of another version of this program or another processor")]
+    Incompatible,
+    /// Its file cannot be used.
+    #[error("cannot be used: {0}")]
+    File(#[from] FileError),
+    /// There is none.
+    #[error("is missing")]
+    Missing,
+    /// Its file is not the one that was written.
+    #[error("was changed")]
+    Changed,
+    /// wasmtime rejects it.
+    #[error("cannot be loaded: {0}")]
+    Load(Foreign),
+}
+
+/// Returns the hash of everything that compiled code depends on besides the component.
+pub fn compatibility(engine: &Engine) -> String {
+    // This hasher may change with Rust; then components are compiled again.
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+/// Returns the name of the file for a component's digest.
+pub fn file_name(digest: &str, compatibility: &str) -> String {
+    format!("{digest}-{compatibility}.code")
+}
+
+/// Loads the compiled form of a component.
+///
+/// # Errors
+/// If it cannot be used.
+pub fn find(engine: &Engine, folder: &Folder, digest: &str, code: Option<&Code>) -> Result<Collector, CodeFault> {
+    let code = code.ok_or(CodeFault::Missing)?;
+    if code.compatibility != compatibility(engine) {
+        return Err(CodeFault::Incompatible);
+    }
+    let (file, stat) = folder.find(&file_name(digest, &code.compatibility))?.ok_or(CodeFault::Missing)?;
+    let code = OwnCode::unchanged(file, &stat, &code.file)?.ok_or(CodeFault::Changed)?;
+    Collector::mapped(engine, &code).map_err(|error| CodeFault::Load(foreign(&format!("{error:#}"))))
+}
+
+/// Writes the compiled form of a component, and returns its record. The folder must be locked.
+///
+/// # Errors
+/// The system's error.
+pub fn write(engine: &Engine, folder: &Folder, digest: &str, collector: &Collector) -> io::Result<Code> {
+    let compatibility = compatibility(engine);
+    let code = collector.code().map_err(io::Error::other)?;
+    let file = stamp(&folder.replace(&file_name(digest, &compatibility), &code, true)?);
+    Ok(Code { compatibility, file })
+}

@@ -1,0 +1,163 @@
+//! Trust in a registry: the authorities that its certificate can be of, and the certificate that it may ask for.
+//!
+//! docker and podman keep both in a folder for each registry: files that end in `.crt` are authorities, and a `.cert`
+//! with a `.key` of the same name is the client's.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+
+use super::fault::Fault;
+use crate::env;
+use crate::file;
+use crate::limits;
+use crate::text::foreign;
+use crate::tls;
+
+/// The trust in one registry beyond that of the machine.
+#[derive(Default)]
+pub struct Trust {
+    authorities: Vec<(PathBuf, CertificateDer<'static>)>,
+    client: Option<Client>,
+}
+
+/// A certificate of this client.
+struct Client {
+    path: PathBuf,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Trust {
+    /// Reads the folders of a registry, and `ca_file`.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or has no certificate or key.
+    pub fn of(registry: &str, ca_file: Option<&Path>) -> Result<Trust, Fault> {
+        let mut trust = Trust::default();
+        let mut files: Vec<PathBuf> = folders(registry)
+            .iter()
+            .flat_map(fs::read_dir)
+            .flat_map(|entries| entries.flatten().map(|entry| entry.path()))
+            .collect();
+        files.sort();
+        for file in files {
+            match file.extension().and_then(|extension| extension.to_str()) {
+                Some("crt") => trust.add(&file, &read(&file)?)?,
+                Some("cert") => trust.client = Some(Client::read(&file)?),
+                _ => {}
+            }
+        }
+        if let Some(file) = ca_file {
+            let bytes = file::read_named("--registry-ca-file", file, limits::CERTIFICATE_FILE)?;
+            trust.add(file, &bytes)?;
+        }
+        Ok(trust)
+    }
+
+    /// Returns true if there is nothing beyond the trust of the machine.
+    pub fn is_empty(&self) -> bool {
+        self.authorities.is_empty() && self.client.is_none()
+    }
+
+    /// Makes the configuration of TLS.
+    ///
+    /// # Errors
+    /// If a certificate or key cannot be used.
+    pub fn config(self) -> Result<ClientConfig, Fault> {
+        let unusable = |path: &Path| {
+            let path = path.to_owned();
+            move |error: rustls::Error| Fault::Certificate { path, reason: error.to_string() }
+        };
+        let setup = |error: &dyn std::error::Error| Fault::Setup(foreign(&error.to_string()));
+        let mut roots = tls::native_roots()?;
+        let mut trusted = Vec::new();
+        for (path, authority) in self.authorities {
+            roots.add(authority.clone()).map_err(unusable(&path))?;
+            trusted.push(authority);
+        }
+        let config = tls::client(roots.clone()).map_err(|error| setup(&error))?;
+        let mut config = match self.client {
+            Some(Client { path, chain, key }) => config.with_client_auth_cert(chain, key).map_err(unusable(&path))?,
+            None => config.with_no_client_auth(),
+        };
+        if !trusted.is_empty() {
+            let webpki =
+                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(config.crypto_provider()));
+            let webpki = webpki.build().map_err(|error| setup(&error))?;
+            config.dangerous().set_certificate_verifier(Arc::new(Verifier { webpki, trusted }));
+        }
+        Ok(config)
+    }
+
+    fn add(&mut self, file: &Path, pem: &[u8]) -> Result<(), Fault> {
+        self.authorities.extend(certificates(file, pem)?.into_iter().map(|certificate| (file.to_owned(), certificate)));
+        Ok(())
+    }
+}
+
+/// Verifies the certificate of a registry. docker's documentation makes the registry's own certificate its authority
+/// too, which webpki never accepts for a server; it is accepted if it is exactly one that the operator trusts.
+#[derive(Debug)]
+struct Verifier {
+    webpki: Arc<WebPkiServerVerifier>,
+    trusted: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified = self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        // webpki has checked the period of validity before it reports this, but not the name.
+        let is_authority = |error: &rustls::Error| format!("{error:?}").contains("CaUsedAsEndEntity");
+        match verified {
+            Err(error) if is_authority(&error) && self.trusted.iter().any(|trusted| **trusted == **end_entity) => {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.webpki.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.webpki.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.webpki.supported_verify_schemes()
+    }
+}
+
+impl Client {
+    /// Reads a certificate, and the key beside it.
+    fn read(file: &Path) -> Result<Vec<u8>, Fault> {
+    let bytes = file::read(file, limits::CERTIFICATE_FILE);
+    bytes.map_err(|error| Fault::Certificate { path: file.to_owned(), reason: error.to_string() })
+}
