@@ -5,10 +5,15 @@
 //! collector's name, then (after `describe`) this module reads the rest.
 
 mod collector;
+mod header;
 mod host;
+mod http;
+mod size;
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -18,6 +23,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
 pub use self::collector::CollectorOptions;
 use self::collector::SecretError;
 use self::host::HostFlags;
+use self::http::{HttpError, HttpOptions};
 use crate::definition::PrefixError;
 use crate::pipeline::collect::Settings;
 use crate::pipeline::find::Discovery;
@@ -25,7 +31,7 @@ use crate::pipeline::name::{Format, InstanceName};
 use crate::pipeline::output::Output;
 use crate::pipeline::select::Selection;
 use crate::pipeline::total::Total;
-use crate::sandbox::{Bounds, Description, Scope};
+use crate::sandbox::{Bounds, Description, Scope, Uses};
 use crate::text::{Foreign, escape, foreign};
 
 /// A subcommand that takes the options of `run`.
@@ -45,9 +51,10 @@ impl Subcommand {
         Subcommand { name, unused: &[], reads_secrets: true }
     }
 
-    /// Formats a command line as a person would type it in a shell, escaped, on one line.
+    /// Formats a command line as a person would type it in a shell, escaped, on one line, without the values of header
+    /// fields.
     pub fn command_line(&self, words: &[OsString]) -> String {
-        let words: Vec<String> = words.iter().map(|word| escape(&word.to_string_lossy())).collect();
+        let words = header::without_values(words.iter().map(|word| escape(&word.to_string_lossy())));
         // An escaped word has no NUL, the one thing that cannot be quoted.
         let words = shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default();
         format!("mackerel-plugin-wasm {} {words}", self.name)
@@ -71,6 +78,8 @@ pub struct Options {
     pub deadline: Duration,
     /// True to list skipped containers.
     pub verbose: bool,
+    /// The options about HTTP requests.
+    pub http: HttpOptions,
     /// The options of the collector.
     pub collector: CollectorOptions,
     typed: Vec<Typed>,
@@ -83,8 +92,8 @@ pub struct Typed {
     pub flag: String,
     /// The value of a flag that takes one.
     pub value: Option<OsString>,
-    /// True if the value is the path of a file with a secret.
-    pub is_secret_file: bool,
+    /// True if the value is the path of a file that the run reads.
+    pub is_file: bool,
 }
 
 /// A command line that cannot be used.
@@ -121,6 +130,9 @@ pub enum Error {
     /// The file of a secret cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The options about HTTP requests cannot be used.
+    #[error(transparent)]
+    Http(#[from] HttpError),
     /// The collector's name cannot be a prefix. `describe` is checked before, so this is a fault of the program.
     #[error("invalid prefix: {0}")]
     Prefix(#[source] PrefixError),
@@ -140,8 +152,7 @@ const WHOLE_CONTAINERS: &str = "it collects from whole containers, not from port
 
 impl Options {
     /// Reads `words`, which begin with the collector's name, for `subcommand` with the options `Own` of its own. No
-    /// collector may declare an option of a name in `reserved`. `uses_stats` is whether it can ask for its container's
-    /// stats.
+    /// collector may declare an option of a name in `reserved`. `uses` names the collector's capabilities.
     ///
     /// # Errors
     /// If the command line cannot be used, or the collector describes options that cannot be.
@@ -150,10 +161,10 @@ impl Options {
         reserved: &BTreeSet<String>,
         words: &[OsString],
         description: &Description,
-        uses_stats: bool,
+        uses: Uses,
     ) -> Result<(Options, Own), Error> {
         let name = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
-        let unused = unused(subcommand, description, uses_stats);
+        let unused = unused(subcommand, description, uses);
         let command = command::<Own>(subcommand, reserved, &name, description, &unused)?;
         let matches = command.clone().try_get_matches_from(words.iter().skip(1));
         let matches = matches.map_err(|error| with_all_flags(error, &command, description))?;
@@ -162,7 +173,10 @@ impl Options {
         let own = Own::from_arg_matches(&matches)?;
         let collector = CollectorOptions::read(description, &matches, subcommand.reads_secrets)?;
         let typed = typed::<Own>(&command, &matches, &collector);
-        Ok((Options::resolve(flags, &name, description, collector, typed)?, own))
+        let reads_files = subcommand.reads_secrets;
+        let memory = flags.memory_limit;
+        let http = flags.http.clone().resolve(description, &collector, memory, reads_files)?;
+        Ok((Options::resolve(flags, &name, description, collector, http, typed)?, own))
     }
 
     /// Checks the host's flags against each other and the collector.
@@ -171,6 +185,7 @@ impl Options {
         name: &str,
         description: &Description,
         collector: CollectorOptions,
+        http: HttpOptions,
         typed: Vec<Typed>,
     ) -> Result<Options, Error> {
         let prefix = match flags.metric_key_prefix {
@@ -200,6 +215,7 @@ impl Options {
                 timeout: flags.timeout,
                 stats_source: flags.stats_source.unwrap_or_default(),
                 tls_server_name: flags.tls_server_name,
+                http: Arc::clone(&http.settings),
             },
             output: Output {
                 prefix,
@@ -212,9 +228,15 @@ impl Options {
             bounds: Bounds { memory: flags.memory_limit, total_memory: flags.total_memory, cpu: flags.cpu_limit },
             deadline: flags.deadline,
             verbose: flags.verbose,
+            http,
             collector,
             typed,
         })
+    }
+
+    /// The files that the run reads.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.collector.secret_files().chain(&self.http.files)
     }
 
     /// The flags in the order in which they were typed, without those of the subcommand itself.
@@ -229,12 +251,13 @@ impl Options {
         // Exhaustive, so that a new option is either part of the key or left out on purpose.
         let Options {
             discovery: Discovery { fixed, filters, container_port, engine },
-            settings: Settings { timeout: _, stats_source: _, tls_server_name: _ },
+            settings: Settings { timeout: _, stats_source: _, tls_server_name: _, http: _ },
             output: Output { prefix, selection: Selection { select, exclude }, totals, each_target, targets_graph: _ },
             instance_name,
             bounds: _,
             deadline: _,
             verbose: _,
+            http: HttpOptions { settings: _, files: _, identity: http, secrets_in_arguments: _ },
             collector,
             typed: _,
         } = self;
@@ -252,6 +275,7 @@ impl Options {
         if let InstanceName::Slot(label) = instance_name {
             identity.push(format!("slot={}", label.as_deref().unwrap_or_default()));
         }
+        identity.extend(http.iter().cloned());
         identity.extend(collector.public().map(|option| format!("option={}={}", option.name, option.value)));
         identity
     }
@@ -289,12 +313,15 @@ fn command<Own: Args>(
 
 /// Returns the host's options that would do nothing, by field name, and why. They are hidden from the help, and
 /// rejected.
-fn unused(subcommand: &Subcommand, description: &Description, uses_stats: bool) -> Vec<(&'static str, &'static str)> {
+fn unused(subcommand: &Subcommand, description: &Description, uses: Uses) -> Vec<(&'static str, &'static str)> {
     let mut unused = Vec::new();
     if description.scope == Scope::Container {
         unused.extend(["targets", "container_port", "tls_server_name"].map(|option| (option, WHOLE_CONTAINERS)));
     }
-    if !uses_stats {
+    if !uses.http {
+        unused.extend(http::IDS.map(|option| (option, "it does not send HTTP requests")));
+    }
+    if !uses.stats {
         unused.push(("stats_source", "it does not read container stats"));
     }
     unused.extend(subcommand.unused);
@@ -325,8 +352,8 @@ fn typed<Own: Args>(command: &clap::Command, matches: &ArgMatches, collector: &C
     for arg in command.get_arguments().filter(is_typed).filter(|arg| !is_own(arg)) {
         let (id, flag) = (arg.get_id().as_str(), arg.get_long().unwrap_or_default());
         let takes_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
-        let is_secret_file = collector.is_secret_file(flag);
-        let of = |value| Typed { flag: flag.to_owned(), value, is_secret_file };
+        let is_file = collector.is_secret_file(flag) || http::is_file(flag);
+        let of = |value| Typed { flag: flag.to_owned(), value, is_file };
         let places = matches.indices_of(id).into_iter().flatten();
         if takes_value {
             // Values that were typed with a delimiter between them stand in one occurrence.
@@ -401,7 +428,8 @@ mod tests {
     }
 
     fn parse_for(words: &[OsString], description: &Description) -> Result<Options, Error> {
-        let (options, NoOptions {}) = Options::parse(&RUN, &BTreeSet::new(), words, description, true)?;
+        let (options, NoOptions {}) =
+            Options::parse(&RUN, &BTreeSet::new(), words, description, Uses { stats: true, http: true })?;
         Ok(options)
     }
 

@@ -29,7 +29,12 @@ pub async fn conf(session: &Session, words: &[OsString]) -> Result<String, Error
     if !own.cloud_init {
         let program =
             env::current_exe().map_err(|error| Error::failed(format!("cannot find this program: {error}")))?;
-        return section::section(&job, &program, arguments, section::environment(&job));
+        return section::section(&job, &program, arguments, section::environment(&job)?);
+    }
+    for name in section::variables(&job) {
+        print(&format!(
+            "{name} is set here, and not on the instance: an option or the instance itself has to replace it"
+        ));
     }
     cloud_init::cloud_config(&job, words, arguments, &own)
 }
