@@ -1,7 +1,6 @@
 //! Header fields that the operator adds to requests. No error shows a value, because it can be a secret.
 
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -9,6 +8,8 @@ use base64::prelude::BASE64_STANDARD;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use hyper::http::uri::Authority;
 
+use crate::file;
+use crate::limits;
 use crate::sandbox::http::is_connection_header;
 use crate::text::{Foreign, foreign};
 
@@ -51,15 +52,8 @@ impl fmt::Display for Source {
 #[derive(Debug, thiserror::Error)]
 pub enum HeaderError {
     /// A file cannot be read.
-    #[error("cannot read --{flag} {}: {source}", path.display())]
-    Read {
-        /// The flag.
-        flag: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] file::Error),
     /// A field has no colon.
     #[error("{0}: expected 'NAME: VALUE'")]
     Form(Source),
@@ -77,10 +71,10 @@ pub enum HeaderError {
     #[error("--http-header-file {}: expected a header field in each line, but it is empty", .0.display())]
     NoFields(PathBuf),
     /// A file has no usable secret.
-    #[error("--{flag} {}: {fault}", path.display())]
+    #[error("{option} {}: {fault}", path.display())]
     Secret {
-        /// The flag.
-        flag: &'static str,
+        /// The option.
+        option: &'static str,
         /// The file.
         path: PathBuf,
         /// The fault.
@@ -131,7 +125,7 @@ impl Fields {
 
     /// Adds the lines of a file.
     pub fn add_file(&mut self, path: &Path) -> Result<(), HeaderError> {
-        let text = read("http-header-file", path)?;
+        let text = file::read_named_text("--http-header-file", path, limits::SECRET_FILE)?;
         let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         let mut is_empty = true;
         for (number, line) in lines {
@@ -146,7 +140,7 @@ impl Fields {
         if user.contains(|c: char| c == ':' || c.is_control()) {
             return Err(HeaderError::User(foreign(user)));
         }
-        let password = if reads_file { secret("http-password-file", path)? } else { String::new() };
+        let password = if reads_file { secret("--http-password-file", path)? } else { String::new() };
         let encoded = BASE64_STANDARD.encode(format!("{user}:{password}"));
         let value = HeaderValue::try_from(format!("Basic {encoded}")).unwrap_or(HeaderValue::from_static(""));
         self.parts.extend([password, encoded]);
@@ -155,18 +149,15 @@ impl Fields {
 
     /// Adds the `Authorization` with a token from a file.
     pub fn add_bearer(&mut self, path: &Path, reads_file: bool) -> Result<(), HeaderError> {
-        let flag = "http-bearer-token-file";
-        let fault = |fault| HeaderError::Secret { flag, path: path.to_owned(), fault };
-        let token = if reads_file { secret(flag, path)?.trim().to_owned() } else { "?".to_owned() };
-        if token.is_empty() {
-            return Err(fault("the file is empty"));
-        }
-        if token.contains(|c: char| c.is_whitespace()) {
+        let option = "--http-bearer-token-file";
+        let fault = |fault| HeaderError::Secret { option, path: path.to_owned(), fault };
+        let token = if reads_file { secret(option, path)?.trim().to_owned() } else { "?".to_owned() };
+        if token.is_empty() || token.contains(|c: char| c.is_whitespace()) {
             return Err(fault("expected one token without white space"));
         }
         let value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| fault("the token cannot be sent"))?;
         self.parts.push(token);
-        self.add(Source::Option("--http-bearer-token-file"), AUTHORIZATION, value)
+        self.add(Source::Option(option), AUTHORIZATION, value)
     }
 
     fn add(&mut self, source: Source, field: HeaderName, mut value: HeaderValue) -> Result<(), HeaderError> {
@@ -230,14 +221,9 @@ pub fn is_secret(name: &str) -> bool {
     SECRET_NAMES.iter().any(|part| name.contains(part))
 }
 
-/// Reads the text of a file that an option names.
-pub fn read(flag: &'static str, path: &Path) -> Result<String, HeaderError> {
-    std::fs::read_to_string(path).map_err(|source| HeaderError::Read { flag, path: path.to_owned(), source })
-}
-
 /// Reads a secret. One line end at the end of the file is not part of it.
-fn secret(flag: &'static str, path: &Path) -> Result<String, HeaderError> {
-    let text = read(flag, path)?;
+fn secret(option: &str, path: &Path) -> Result<String, HeaderError> {
+    let text = file::read_named_text(option, path, limits::SECRET_FILE)?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
 }

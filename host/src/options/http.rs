@@ -13,6 +13,7 @@ use rustls::pki_types::pem::Error as PemError;
 use super::collector::CollectorOptions;
 use super::header::{Fields, HeaderError, Source, is_secret};
 use super::size::{format_size, parse_size};
+use crate::file;
 use crate::limits;
 use crate::sandbox::http_settings::{Hints, HttpSettings, user_agent};
 use crate::sandbox::trust::{Roots, Trust};
@@ -82,6 +83,9 @@ pub enum HttpError {
     /// A header field cannot be sent.
     #[error(transparent)]
     Header(#[from] HeaderError),
+    /// The file of certificates cannot be read.
+    #[error(transparent)]
+    File(#[from] file::Error),
     /// The file of certificates has none.
     #[error("--tls-ca-file {}: expected certificates in PEM: {source}", path.display())]
     Certificates {
@@ -194,9 +198,8 @@ impl HttpFlags {
             return Ok(if self.tls_skip_verify { Roots::Any } else { Roots::Machine });
         };
         let certificates = if reads_files {
-            let pem = super::header::read("tls-ca-file", path)?;
-            tls::certificates(pem.as_bytes())
-                .map_err(|source| HttpError::Certificates { path: path.clone(), source })?
+            let pem = file::read_named("--tls-ca-file", path, limits::CERTIFICATE_FILE)?;
+            tls::certificates(&pem).map_err(|source| HttpError::Certificates { path: path.clone(), source })?
         } else {
             Vec::new()
         };

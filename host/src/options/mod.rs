@@ -21,10 +21,10 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
 
 pub use self::collector::CollectorOptions;
-use self::collector::SecretError;
 use self::host::HostFlags;
 use self::http::{HttpError, HttpOptions};
 use crate::definition::PrefixError;
+use crate::file;
 use crate::pipeline::collect::Settings;
 use crate::pipeline::find::Discovery;
 use crate::pipeline::name::{Format, InstanceName};
@@ -129,7 +129,7 @@ pub enum Error {
     FixedTargetName,
     /// The file of a secret cannot be read.
     #[error(transparent)]
-    Secret(#[from] SecretError),
+    Secret(#[from] file::Error),
     /// The options about HTTP requests cannot be used.
     #[error(transparent)]
     Http(#[from] HttpError),

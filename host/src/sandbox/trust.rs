@@ -13,6 +13,7 @@ use rustls::{
     SignatureScheme,
 };
 
+use crate::file;
 use crate::tls;
 
 /// The certificates that the operator trusts.
@@ -40,9 +41,9 @@ pub enum TrustError {
     /// This machine has no roots.
     #[error("no trusted root certificates on this machine: use --tls-ca-file or SSL_CERT_FILE")]
     NoRoots,
-    /// The files of this machine's roots cannot be read.
-    #[error("no trusted root certificates: {0} (SSL_CERT_FILE or SSL_CERT_DIR)")]
-    Unreadable(Arc<rustls_native_certs::Error>),
+    /// The file of this machine's roots cannot be read.
+    #[error(transparent)]
+    Roots(Arc<file::Error>),
     /// No certificate of the file can be a root.
     #[error("no usable certificate in --tls-ca-file {}", .0.display())]
     Unusable(PathBuf),
@@ -80,10 +81,8 @@ impl Trust {
                 Arc::new(verifier.ok_or_else(|| TrustError::Unusable(path.clone()))?)
             }
             Roots::Machine => {
-                let found = rustls_native_certs::load_native_certs();
-                let error = found.errors.into_iter().next().map(|error| TrustError::Unreadable(Arc::new(error)));
-                let verifier = verifier(found.certs, &provider)?;
-                Arc::new(verifier.ok_or_else(|| error.unwrap_or(TrustError::NoRoots))?)
+                let certificates = tls::native_certificates().map_err(|error| TrustError::Roots(Arc::new(error)))?;
+                Arc::new(verifier(certificates, &provider)?.ok_or(TrustError::NoRoots)?)
             }
         };
         let config = ClientConfig::builder_with_provider(provider)
