@@ -233,6 +233,37 @@ fn recording_sends_the_requests_of_a_run() {
     assert!(run.contains("127.0.0.2"), "{run}");
 }
 
+#[test]
+fn response_with_a_secret_of_the_request_is_not_recorded() {
+    let recordings = Recordings::new();
+    fs::write(recordings.path("token"), "t0ken-of-all").expect("a new file");
+    let is_shown = |is_shown: bool| {
+        LineServer::start(None, move |line| {
+            let token = if is_shown { "t0ken-of-all" } else { "another" };
+            let body = format!("{{\"goroutine_num\": 1, \"token\": \"{token}\"}}");
+            let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            Some(if line.is_empty() { response } else { String::new() })
+        })
+    };
+    let test = |target: &LineServer, name: &str| {
+        let token = recordings.path("token");
+        let record = recordings.record(name);
+        Agent::without_engine().run(&format!(
+            "test gostats --target {} --http-bearer-token-file {} {record}",
+            target.target(),
+            token.display()
+        ))
+    };
+    let silent = is_shown(false);
+    let _ = test(&silent, "silent").exits(0);
+    assert!(silent.received().contains(&"authorization: Bearer t0ken-of-all".to_owned()), "{:?}", silent.received());
+    assert!(!recordings.page("silent").contains("t0ken-of-all"));
+    let output = test(&is_shown(true), "shown").exits(1);
+    assert!(!format!("{}{}", output.stdout, output.stderr).contains("t0ken-of-all"), "{output}");
+    assert!(!recordings.path("shown").exists());
+    insta::assert_snapshot!(recordings.mask(&output.stdout), @"");
+}
+
 /// A database that sends a greeting and responds only after the right secret.
 fn database() -> LineServer {
     LineServer::start(Some("+HELLO"), |line| match line {

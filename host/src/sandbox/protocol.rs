@@ -36,7 +36,8 @@ impl Spoken {
     pub fn of(begin: &[u8]) -> Option<Spoken> {
         Some(match begin {
             [] => return None,
-            begin if begin.starts_with(b"HTTP/1.") => Spoken::Http,
+            // Empty lines are allowed before a response.
+            begin if begin.trim_ascii_start().starts_with(b"HTTP/1.") => Spoken::Http,
             // A record of an alert or a handshake, of a version 3.x.
             [0x15 | 0x16, 3, ..] => Spoken::Tls,
             // A frame of SETTINGS or GOAWAY for the whole connection.

@@ -249,6 +249,12 @@ impl Trial<'_> {
             (recording.exchanges, recording.conversations, problems) = relay.finish().await;
         }
         recording.calls = recorder.map(|recorder| recorder.calls()).unwrap_or_default();
+        // A recording has no place for them: a replay sends no request to a target.
+        let http_secrets = &self.options.settings.http.secrets;
+        let own = Secrets::new(http_secrets.iter().map(|secret| ("http", secret.as_str())));
+        if recording.exchanges.iter().any(|exchange| exchange.has_secret(&own)) {
+            problems.push("the target's response has a secret of the options about HTTP requests".to_owned());
+        }
         let is_whole = problems.is_empty();
         for problem in problems {
             findings.error(format!("record: {problem}"));
