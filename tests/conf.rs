@@ -208,7 +208,7 @@ fn secret_header_in_arguments_is_not_written_into_the_configuration() {
         let error = error(&format!("conf gostats --http-header {header}"));
         assert!(!error.contains("s3cr3t"), "{error}");
     }
-    insta::assert_snapshot!(error("conf gostats --http-header Authorization:s3cr3t"), @"");
+    insta::assert_snapshot!(error("conf gostats --http-header Authorization:s3cr3t"), @"mackerel-plugin-wasm: conf would write the value of the header authorization into the configuration: put the header into a file and use --http-header-file");
 }
 
 #[test]
@@ -229,14 +229,17 @@ fn trusted_roots_of_the_environment_are_included() {
     let with_engine = format!("DOCKER_CERT_PATH=/etc/docker {both}");
     assert_eq!(env(tls, "docker --docker-host tcp://engine.example:2376"), with_engine);
     let output = agent().run(&format!("conf gostats {NEEDED}")).exits(0);
-    insta::assert_snapshot!(output.stderr, @"");
+    insta::assert_snapshot!(output.stderr, @"
+    mackerel-plugin-wasm: SSL_CERT_FILE is set here, and not on the instance: an option or the instance itself has to replace it
+    mackerel-plugin-wasm: SSL_CERT_DIR is set here, and not on the instance: an option or the instance itself has to replace it
+    ");
 }
 
 #[test]
 fn cloud_config_fetches_the_files_about_requests() {
     let words = "gostats --scheme https --tls-ca-file /etc/ca.pem --http-bearer-token-file /etc/token";
     let error = error(&format!("conf {words} {NEEDED}"));
-    insta::assert_snapshot!(error, @"");
+    insta::assert_snapshot!(error, @"mackerel-plugin-wasm: unknown source of the file /etc/token: add --secret-from /etc/token=ssm:PARAMETER");
     let from = "--secret-from /etc/ca.pem=file:/etc/ca.pem --secret-from /etc/token=ssm:/token";
     let config = Agent::without_engine().run(&format!("conf {words} {NEEDED} {from}")).exits(0).without_diagnostics();
     let config = CloudConfig::read(&config.stdout);

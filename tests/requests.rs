@@ -60,7 +60,14 @@ fn host_and_user_agent_are_the_hosts_unless_the_operator_sets_them() {
         request(&evil, &["--get-by-wasi-http"]),
         request(&evil, &["--get-by-wasi-http", "--http-header", "Host: api.example.com", "--http-header", "X-Tag: a"]),
     ];
-    insta::assert_snapshot!(requests.join("\n"), @"");
+    insta::assert_snapshot!(requests.join("\n"), @"
+    GET /api/stats HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (gostats)
+    GET /api/stats HTTP/1.1 | host: api.example.com:8080 | user-agent: probe/1
+    GET /metrics HTTP/1.1 | user-agent: mackerel-plugin-wasm/0.1.0 (prometheus) | host: 127.0.0.1:PORT | accept: */*
+    GET /api/stats HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (gostats) | x-tag: a | x-tag: b | x-empty: 
+    GET / HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
+    GET / HTTP/1.1 | user-agent: mackerel-plugin-wasm/0.1.0 (evil) | host: api.example.com | x-tag: a
+    ");
 }
 
 #[test]
@@ -82,7 +89,16 @@ fn credentials_come_from_files() {
         let by_wasi_http = [&["--get-by-wasi-http"][..], &words].concat();
         format!("{}\n{}", request("gostats", &words), request(&component("evil"), &by_wasi_http))
     });
-    insta::assert_snapshot!(requests.join("\n"), @"");
+    insta::assert_snapshot!(requests.join("\n"), @"
+    GET /api/stats HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (gostats) | x-api-key: open sesame | x-scope: tenant 1
+    GET / HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil) | x-api-key: open sesame | x-scope: tenant 1
+    GET /api/stats HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (gostats) | authorization: Basic bWFja2VyZWw6cGE6c3Mgd8O2cmQg
+    GET / HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil) | authorization: Basic bWFja2VyZWw6cGE6c3Mgd8O2cmQg
+    GET /api/stats HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (gostats) | authorization: Bearer abc.def
+    GET / HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil) | authorization: Bearer abc.def
+    GET /api/stats HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (gostats) | x-api-key: open sesame | x-scope: tenant 1 | authorization: Bearer abc.def
+    GET / HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil) | x-api-key: open sesame | x-scope: tenant 1 | authorization: Bearer abc.def
+    ");
 }
 
 #[test]
@@ -201,7 +217,10 @@ fn body_limit_can_be_raised_within_the_memory_limit() {
     let run =
         |options: &str| Agent::without_engine().run(&format!("run gostats --target {} {options}", target.target()));
     let lines = [run("").exits(1), run("--http-body-limit 5MiB").exits(1)].map(|output| mask::ports(&output.stderr));
-    insta::assert_snapshot!(lines.concat(), @"");
+    insta::assert_snapshot!(lines.concat(), @"
+    mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: response body exceeds 4 MiB (--http-body-limit)
+    mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: response body exceeds 5 MiB (--http-body-limit)
+    ");
     let output = run("--http-body-limit 8MiB").exits(0).without_diagnostics();
     assert_eq!(output.metrics().count(), stats::GAUGES.len());
     let output = run("--http-body-limit 64MiB --memory-limit 128MiB").exits(0).without_diagnostics();

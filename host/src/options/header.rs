@@ -83,6 +83,14 @@ pub enum HeaderError {
     /// The user name cannot be part of basic authentication.
     #[error("--http-user '{0}': expected a name without colons and control characters")]
     User(Foreign),
+    /// One option sets a field twice of which there can be one.
+    #[error("{source_of} sets the header {name} a second time")]
+    Again {
+        /// The source.
+        source_of: Source,
+        /// The name.
+        name: &'static str,
+    },
     /// Two options set a field of which there can be one.
     #[error("{first} and {second} both set the header {name}: use one of them")]
     Twice {
@@ -164,7 +172,12 @@ impl Fields {
         if let Some((_, name)) = SINGLE.iter().find(|(single, _)| *single == field)
             && let Some((first, ..)) = self.all.iter().find(|(_, other, _)| *other == field)
         {
-            return Err(HeaderError::Twice { name, first: first.clone(), second: source });
+            let first = first.clone();
+            return Err(if first.option() == source.option() {
+                HeaderError::Again { source_of: source, name }
+            } else {
+                HeaderError::Twice { name, first, second: source }
+            });
         }
         value.set_sensitive(is_secret(field.as_str()));
         self.all.push((source, field, value));

@@ -9,20 +9,22 @@ mod header;
 mod host;
 mod http;
 mod size;
+mod typed;
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
+use clap::{Arg, ArgMatches, Args, FromArgMatches};
 
 pub use self::collector::CollectorOptions;
 use self::host::HostFlags;
 use self::http::{HttpError, HttpOptions};
+pub use self::typed::Typed;
 use crate::definition::PrefixError;
 use crate::file;
 use crate::pipeline::collect::Settings;
@@ -83,17 +85,6 @@ pub struct Options {
     /// The options of the collector.
     pub collector: CollectorOptions,
     typed: Vec<Typed>,
-}
-
-/// A flag as it was typed, without those of the subcommand itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Typed {
-    /// The name without dashes.
-    pub flag: String,
-    /// The value of a flag that takes one.
-    pub value: Option<OsString>,
-    /// True if the value is the path of a file that the run reads.
-    pub is_file: bool,
 }
 
 /// A command line that cannot be used.
@@ -172,7 +163,7 @@ impl Options {
         let flags = HostFlags::from_arg_matches(&matches)?;
         let own = Own::from_arg_matches(&matches)?;
         let collector = CollectorOptions::read(description, &matches, subcommand.reads_secrets)?;
-        let typed = typed::<Own>(&command, &matches, &collector);
+        let typed = typed::typed::<Own>(&command, &matches, &collector);
         let reads_files = subcommand.reads_secrets;
         let memory = flags.memory_limit;
         let http = flags.http.clone().resolve(description, &collector, memory, reads_files)?;
@@ -343,35 +334,6 @@ fn reject_unused(
     Err(Error::Unused { flag: flag.to_owned(), with, reason })
 }
 
-/// Lists the flags of `matches` in the order in which they were typed, without those of `Own`.
-fn typed<Own: Args>(command: &clap::Command, matches: &ArgMatches, collector: &CollectorOptions) -> Vec<Typed> {
-    let own = Own::augment_args(clap::Command::new(""));
-    let is_own = |arg: &Arg| own.get_arguments().any(|own| own.get_id() == arg.get_id());
-    let is_typed = |arg: &&Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
-    let mut typed: Vec<(usize, Typed)> = Vec::new();
-    for arg in command.get_arguments().filter(is_typed).filter(|arg| !is_own(arg)) {
-        let (id, flag) = (arg.get_id().as_str(), arg.get_long().unwrap_or_default());
-        let takes_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
-        let is_file = collector.is_secret_file(flag) || http::is_file(flag);
-        let of = |value| Typed { flag: flag.to_owned(), value, is_file };
-        let places = matches.indices_of(id).into_iter().flatten();
-        if takes_value {
-            // Values that were typed with a delimiter between them stand in one occurrence.
-            let occurrences = matches.get_raw_occurrences(id).into_iter().flatten();
-            let mut places = places;
-            for values in occurrences {
-                let values: Vec<&OsStr> = values.collect();
-                let place = values.iter().filter_map(|_| places.next()).next_back().unwrap_or_default();
-                typed.push((place, of(Some(values.join(OsStr::new(","))))));
-            }
-        } else {
-            typed.extend(places.map(|place| (place, of(None))));
-        }
-    }
-    typed.sort_by_key(|(place, _)| *place);
-    typed.into_iter().map(|(_, typed)| typed).collect()
-}
-
 /// Adds the flags that exist to the error about an unknown one.
 fn with_all_flags(mut error: clap::Error, command: &clap::Command, description: &Description) -> clap::Error {
     if error.kind() == ErrorKind::UnknownArgument {
@@ -393,6 +355,8 @@ fn with_all_flags(mut error: clap::Error, command: &clap::Command, description: 
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use clap::Args;
 
     use super::*;

@@ -31,9 +31,9 @@ pub struct Exchange {
     destination: Destination,
     by_tls: bool,
     path: Uri,
-    /// What came below TLS.
+    /// The bytes below TLS.
     raw: Received,
-    /// What came as HTTP.
+    /// The bytes of HTTP.
     received: Received,
     chunks: Arc<Chunks>,
 }
@@ -168,9 +168,10 @@ impl Exchange {
         match (Spoken::of(&self.raw.begin()), tls) {
             (Some(Spoken::Tls), Some(error)) => words_of_tls(error),
             (Some(Spoken::Tls), None) => closed.to_owned(),
-            (Some(spoken), _) => hint(spoken.describe("not TLS"), ": leave out --scheme https"),
+            (Some(Spoken::Http), _) => hint(Spoken::Http.describe(""), ": leave out --scheme https"),
+            (Some(spoken), _) => spoken.describe("not TLS"),
             (None, None) if self.raw.has_response() && error.kind() != ErrorKind::Other => {
-                hint(closed.to_owned(), "; if the target speaks plain HTTP: leave out --scheme https")
+                hint(closed.to_owned(), "; if the target speaks plain HTTP, leave out --scheme https")
             }
             (None, _) => root_cause(error),
         }
@@ -188,7 +189,7 @@ impl Exchange {
             Some(Spoken::Http) => self.bad_head(error, &begin),
             Some(spoken) => spoken.describe("not HTTP"),
             None if is_closed(error) && !self.by_tls && self.destination.http.hints.has_scheme => {
-                "connection closed before any response; if the target speaks TLS: --scheme https".to_owned()
+                "connection closed before any response; if the target speaks TLS, try --scheme https".to_owned()
             }
             None if is_closed(error) => "connection closed before any response".to_owned(),
             None => tls_alert(error).unwrap_or_else(|| root_cause(error)),

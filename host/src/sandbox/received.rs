@@ -17,7 +17,7 @@ const KEPT: usize = 256;
 /// (HTTP 1xx) count too; hyper reads any number of them.
 const BEFORE_RESPONSE: u64 = 2 * limits::HTTP_HEAD as u64;
 
-/// What came over one connection. Clones share it.
+/// The received bytes of one connection. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Received(Arc<Mutex<State>>);
 

@@ -23,8 +23,9 @@ pub struct ErrorStatus {
     notes: Vec<String>,
     /// The beginning of the body.
     body: Vec<u8>,
-    /// What to try if the body says that the port uses TLS, or that the name of the host is wrong.
+    /// The advice if the body says that the port uses TLS.
     tls_hint: Option<&'static str>,
+    /// The advice if the body says that the name of the host is wrong.
     host_hint: Option<&'static str>,
 }
 
@@ -183,9 +184,10 @@ fn excerpt(body: &[u8], status: u16) -> Option<Foreign> {
         |line: &String| ![words.as_str(), number, reason, ""].iter().any(|known| line.eq_ignore_ascii_case(known));
     let mut lines = lines.into_iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
     let line = lines.find(is_news)?;
+    let line = line.trim_end_matches('.');
     Some(match line.char_indices().nth(SHOWN) {
         Some((end, _)) => foreign(&format!("{}…", &line[..end])),
-        None => foreign(&line),
+        None => foreign(line),
     })
 }
 

@@ -33,9 +33,7 @@ pub async fn conf(session: &Session, words: &[OsString]) -> Result<String, Error
     }
     // The instance has an engine of its own; trusted roots have to come there.
     for name in section::variables(&job).into_iter().filter(|name| name.starts_with("SSL_")) {
-        print(&format!(
-            "{name} is set here, and not on the instance: an option or the instance itself has to replace it"
-        ));
+        print(&format!("{name} of this shell is not carried over to the instance: use --tls-ca-file"));
     }
     cloud_init::cloud_config(&job, words, arguments, &own)
 }
