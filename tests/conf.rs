@@ -230,8 +230,8 @@ fn trusted_roots_of_the_environment_are_included() {
     assert_eq!(env(tls, "docker --docker-host tcp://engine.example:2376"), with_engine);
     let output = agent().run(&format!("conf gostats {NEEDED}")).exits(0);
     insta::assert_snapshot!(output.stderr, @"
-    mackerel-plugin-wasm: SSL_CERT_FILE is set here, and not on the instance: an option or the instance itself has to replace it
-    mackerel-plugin-wasm: SSL_CERT_DIR is set here, and not on the instance: an option or the instance itself has to replace it
+    mackerel-plugin-wasm: SSL_CERT_FILE of this shell is not carried over to the instance: use --tls-ca-file
+    mackerel-plugin-wasm: SSL_CERT_DIR of this shell is not carried over to the instance: use --tls-ca-file
     ");
 }
 
@@ -248,7 +248,13 @@ fn cloud_config_fetches_the_files_about_requests() {
         .lines()
         .filter(|line| line.contains("/etc/ca.pem") || line.contains("/etc/token"))
         .collect();
-    insta::assert_snapshot!(lines.join("\n"), @"");
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    mkdir -p "$(dirname /etc/token)"
+    rm -f /etc/token
+    aws ssm get-parameter --with-decryption --name '/token' --query Parameter.Value --output text > /etc/token
+    [ -s /etc/token ] || { echo '/etc/token: the file is empty' >&2; exit 1; }
+    [ -s /etc/ca.pem ] || { echo '/etc/ca.pem: the file is empty' >&2; exit 1; }
+    "#);
 }
 
 #[test]

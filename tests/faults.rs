@@ -126,7 +126,10 @@ fn chunks_of_one_byte_are_named_if_they_use_up_the_cpu_time() {
     else {
         return;
     };
-    insta::assert_snapshot!(lines, @"");
+    insta::assert_snapshot!(lines, @"
+    one-byte-chunks
+        mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: response in very small chunks exceeded 300ms of CPU time (--cpu-limit)
+    ");
 }
 
 #[test]
@@ -222,10 +225,10 @@ fn many_equal_failures_are_one_line_with_their_number() {
     let output = Agent::without_engine().run(&command).exits(0);
     assert_eq!(output.metrics().instances(), [good.port().to_string()]);
     let port = server.port().to_string();
-    insta::assert_snapshot!(mask::ports(&output.stderr).replace(&port, "PORT"), @"
-    mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: HTTP 500 Internal Server Error instead of 200 OK
+    insta::assert_snapshot!(mask::ports(&output.stderr).replace(&port, "PORT"), @r#"
+    mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: HTTP 500 Internal Server Error instead of 200 OK: {"time":1700000000000000000,"goroutine_num":12,"cgo_call_num":1,"memory_alloc":1,"memory_sys":1,"memory_stack":1,"memory…
     mackerel-plugin-wasm: gostats: 127.0.1.1:PORT and 99 others: connection failed: Connection refused (os error 111)
-    ");
+    "#);
 }
 
 #[test]

@@ -217,7 +217,7 @@ fn recording_is_readable_and_editable_text() {
     assert_eq!(edited.stdout, changed);
     // The status is the target's, too.
     recordings.edit("one", "001.http", |text| text.replace("< 200", "< 503"));
-    insta::assert_snapshot!(test(&format!("{options} {}", recordings.replay("one"))).exits(1).stdout, @"error: collect: HTTP 503 Service Unavailable instead of 200 OK");
+    insta::assert_snapshot!(test(&format!("{options} {}", recordings.replay("one"))).exits(1).stdout, @r#"error: collect: HTTP 503 Service Unavailable instead of 200 OK: {"cgo_call_num":7,"cpu_num":2,"gc_last":1700000000000000000,"gc_next":4194304,"gc_num":7,"gc_pause":[0.031,0.042],"gc_pa…"#);
 }
 
 #[test]
@@ -402,7 +402,7 @@ fn encrypted_connections_are_tested_and_not_recorded() {
     let recorded = agent.run(&format!("{command} {}", recordings.record("one"))).exits(1);
     insta::assert_snapshot!(recordings.mask(&recorded.stdout), @"
     error: record: the collector uses TLS, which cannot be replayed: record from a target without TLS
-    error: collect: connection failed: tls handshake eof
+    error: collect: connection failed: connection closed during the TLS handshake; if the target speaks plain HTTP, leave out --scheme https
     ");
     assert!(!recordings.path("one").exists());
 }
@@ -418,7 +418,7 @@ fn recording_beyond_the_limit_is_not_written() {
     };
     insta::assert_snapshot!(record("--say POST:/flood", &witness.target()), @"
     error: record: POST /flood: incomplete response: larger than 16 MiB, the limit of a recording
-    error: collect: ErrorCode::HttpProtocolError
+    error: collect: ErrorCode::HttpProtocolError; connection closed before any response
     ");
     insta::assert_snapshot!(record("--say anything", &database.target()), @"
     error: record: the target sent more than 16 MiB, the limit of a recording
@@ -464,11 +464,11 @@ fn unrecorded_request_is_shown_with_the_recorded_ones() {
     insta::assert_snapshot!(page, @r"
     http: --say POST:/a --say POST:/c (1)
         error: replay: the collector sent POST /c, which is not recorded; recorded: POST /a, POST /b
-        error: collect: ErrorCode::HttpProtocolError
+        error: collect: ErrorCode::HttpProtocolError; connection closed before any response
         note: replay: POST /b was not requested (002.http)
     http: --say POST:/a --say POST:/a (1)
         error: replay: the collector sent POST /a more often than recorded (1)
-        error: collect: ErrorCode::HttpProtocolError
+        error: collect: ErrorCode::HttpProtocolError; connection closed before any response
         note: replay: POST /b was not requested (002.http)
     http: --say POST:/b (0)
         note: replay: POST /a was not requested (001.http)
@@ -497,7 +497,7 @@ fn unrecorded_request_is_shown_with_the_recorded_ones() {
         note: replay: the collector closed a recorded connection early (001.tcp)
     tcp: --say POST:/a (1)
         error: replay: the collector sent POST /a, which is not recorded; recorded: a connection that sends 'one\r\n'
-        error: collect: ErrorCode::HttpProtocolError
+        error: collect: ErrorCode::HttpProtocolError; connection closed before any response
         note: replay: a recorded connection was not opened (001.tcp)
     tcp: --attack extreme_values (0)
         note: replay: a recorded connection was not opened (001.tcp)
@@ -611,7 +611,7 @@ fn failed_collection_keeps_the_older_recording() {
     let nobody = scenarios::port::free();
     insta::assert_snapshot!(recordings.mask(&record(&format!("127.0.0.1:{nobody}")).exits(1).stdout), @"
     error: record: connection to 127.0.0.1:PORT failed: Connection refused (os error 111)
-    error: collect: incomplete response: connection closed before any response
+    error: collect: connection closed before any response; if the target speaks TLS, try --scheme https
     ");
     assert_eq!(recordings.page("one"), before);
 }

@@ -181,7 +181,7 @@ fn https_to_a_plain_target_is_one_line() {
     let stub_target = StubTarget::serving(stats::body(1, 1));
     let output =
         Agent::without_engine().run(&format!("run gostats --scheme https --target {}", stub_target.target())).exits(1);
-    insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection failed: connection closed during the TLS handshake; if the target speaks plain HTTP: leave out --scheme https");
+    insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection failed: connection closed during the TLS handshake; if the target speaks plain HTTP, leave out --scheme https");
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn http_to_a_tls_target_is_one_line() {
     let stub_target = StubTarget::serving(stats::body(1, 1));
     let Some(front) = Front::before_target(&stub_target.target(), "127.0.0.1") else { return };
     let output = Agent::without_engine().run(&format!("run gostats --target {}", front.process.target())).exits(1);
-    insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection closed before any response; if the target speaks TLS: --scheme https");
+    insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection closed before any response; if the target speaks TLS, try --scheme https");
 }
 
 #[test]

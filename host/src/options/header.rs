@@ -260,3 +260,32 @@ pub fn without_values(words: impl Iterator<Item = String>) -> Vec<String> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_header_fields_are_hidden_in_a_command_line() {
+        let hidden = |line: &str| without_values(line.split(' ').map(str::to_owned)).join(" ");
+        for (line, expected) in [
+            ("gostats --http-header X-Key:s --path /", "gostats --http-header X-Key: (hidden) --path /"),
+            ("gostats --http-header=X-Key:s --path /", "gostats --http-header=X-Key: (hidden) --path /"),
+            ("gostats --http-header s3cr3t", "gostats --http-header (hidden)"),
+            ("gostats --http-header-file /etc/headers", "gostats --http-header-file /etc/headers"),
+        ] {
+            assert_eq!(hidden(line), expected);
+        }
+    }
+
+    #[test]
+    fn secrets_are_hidden_in_debug_output() {
+        let mut fields = Fields::default();
+        for text in ["X-Api-Key: s3cr3t", "X-Tag: shown"] {
+            fields.add_text(&Source::Argument, text).unwrap();
+        }
+        assert_eq!(fields.secrets(), ["s3cr3t"]);
+        let headers = format!("{:?}", fields.into_headers());
+        assert!(headers.contains("shown") && !headers.contains("s3cr3t"), "{headers}");
+    }
+}

@@ -24,7 +24,7 @@ use crate::tls;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "HTTP requests to targets")]
 pub(super) struct HttpFlags {
-    /// A header field of all requests, such as 'Host: api.example.com'; repeatable; for secrets use the file
+    /// A header field of all requests, such as 'Host: api.example.com'; repeatable; put secrets into a file
     #[arg(long = "http-header", value_name = "NAME: VALUE", allow_hyphen_values = true)]
     http_headers: Vec<String>,
 

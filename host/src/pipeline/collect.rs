@@ -168,7 +168,8 @@ pub async fn one(context: &Context<'_>, target: &Target, activity: &Activity) ->
     let late = || Err(Cause::Timeout { waiting: activity.get(), timeout });
     let result = tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| late());
     let (stderr, denied, usage): (Stderr, Denied, Usage) = used.into_inner().unwrap_or_default();
-    let (stderr, took) = (stderr.take(), begin.elapsed());
+    // The target can show the operator's secrets to the collector.
+    let (stderr, took) = (context.settings.http.hide_secrets(stderr.take()), begin.elapsed());
     match result {
         Ok((report, start)) => {
             let source = source.and_then(|source| source.get().copied());

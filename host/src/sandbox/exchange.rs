@@ -109,9 +109,12 @@ impl Exchange {
     pub fn begin_response(&self, head: &response::Parts) {
         self.received.set_response();
         self.destination.activity.set(Waiting::Body);
+        if head.status.is_success() {
+            return;
+        }
         let Destination { http, address, remark, .. } = &self.destination;
         if let Ok(url) = status::url(self.by_tls, &http.host(address), &self.path) {
-            remark.set(ErrorStatus::of(head.status, &head.headers, &url, http).map(Remark::Status));
+            remark.set(Some(Remark::Status(ErrorStatus::new(head.status, &head.headers, &url, http))));
         }
     }
 
@@ -151,6 +154,15 @@ impl Exchange {
     /// The limit of the response body, in bytes.
     pub fn body_limit(&self) -> u64 {
         self.destination.http.body_limit.as_u64()
+    }
+
+    /// Takes note of a response body over the limit, and returns the limit.
+    pub fn exceed_body_limit(&self) -> u64 {
+        self.fail(format!(
+            "response body exceeds {:.0} (--http-body-limit)",
+            self.destination.http.body_limit.display().iec()
+        ));
+        self.body_limit()
     }
 
     /// Takes note of a failure, and returns it.

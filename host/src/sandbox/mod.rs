@@ -2,8 +2,8 @@
 //!
 //! | capability | a guest gets |
 //! |---|---|
-//! | `mackerel:collector/http` | GET to its target ([`http`]) |
-//! | `wasi:http` | requests of any method to its target ([`wasi_http`]) |
+//! | `mackerel:collector/http` | GET to its target ([`http`]), with the operator's headers ([`http_settings`]) |
+//! | `wasi:http` | requests to its target, of any method except TRACE, with the same headers ([`wasi_http`]) |
 //! | `wasi:sockets` | TCP to its target ([`network`]); UDP, listening and lookups of other names are denied |
 //! | `mackerel:collector/container` | stats of its target's container ([`container`]) |
 //! | `wasi:cli/stderr` | the last bytes are kept ([`stderr`]) |

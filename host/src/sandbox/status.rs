@@ -30,11 +30,8 @@ pub struct ErrorStatus {
 }
 
 impl ErrorStatus {
-    /// Notes the header fields of a response to a request for `url`; `None` if its status is not an error.
-    pub fn of(status: StatusCode, headers: &HeaderMap, url: &Url, settings: &HttpSettings) -> Option<ErrorStatus> {
-        if status.is_success() {
-            return None;
-        }
+    /// Notes the header fields of a response to a request for `url`.
+    pub fn new(status: StatusCode, headers: &HeaderMap, url: &Url, settings: &HttpSettings) -> ErrorStatus {
         let hints = settings.hints;
         let mut notes: Vec<String> = location(headers, url, settings).into_iter().collect();
         if status == StatusCode::UNAUTHORIZED {
@@ -50,7 +47,7 @@ impl ErrorStatus {
         let tls_hint = (status == StatusCode::BAD_REQUEST && url.scheme() == "http" && hints.has_scheme)
             .then_some("try --scheme https");
         let host_hint = host_hint.filter(|_| status.is_client_error() && status != StatusCode::MISDIRECTED_REQUEST);
-        Some(ErrorStatus { status: status.as_u16(), notes, body: Vec::new(), tls_hint, host_hint })
+        ErrorStatus { status: status.as_u16(), notes, body: Vec::new(), tls_hint, host_hint }
     }
 
     /// Keeps a part of the body.
@@ -221,4 +218,84 @@ fn lines_of_html(text: &str) -> Vec<String> {
 fn unescaped(text: &str) -> String {
     let entities = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&nbsp;", " "), ("&amp;", "&")];
     entities.iter().fold(text.to_owned(), |text, (entity, character)| text.replace(entity, character))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::http_settings::Hints;
+
+    fn details(status: u16, fields: &[(&'static str, &'static str)], body: &str, settings: &HttpSettings) -> String {
+        let headers = fields.iter().map(|(name, value)| {
+            (hyper::header::HeaderName::from_static(name), hyper::header::HeaderValue::from_static(value))
+        });
+        let url = url(false, "127.0.0.1:8080", &Uri::from_static("/stats?all=1")).unwrap();
+        let status = StatusCode::from_u16(status).unwrap();
+        let mut status = ErrorStatus::new(status, &headers.collect(), &url, settings);
+        status.add_body(body.as_bytes());
+        status.details()
+    }
+
+    #[test]
+    fn the_first_line_of_a_body_that_says_more_than_the_status_is_shown() {
+        for (body, expected) in [
+            ("", ""),
+            ("Not Found", ""),
+            ("404", ""),
+            ("404 Not Found\r\n\r\n no such  route.\n more", ": no such route"),
+            ("{\n  \"error\": \"x\"\n}", ": { \"error\": \"x\" }"),
+            (
+                "<html><head><title>Not Found</title></head><body><p>No <a href=\"/\">page</a> here</p></body>",
+                ": No page here",
+            ),
+            ("<!DOCTYPE html><style>a{}</style><script>var a = '<p>';</script><h1>Oops &lt;1&gt;</h1>", ": Oops <1>"),
+            ("<?xml version=\"1.0\"?><Error><Code>NoSuchKey</Code></Error>", ": NoSuchKey"),
+            ("\u{feff}\u{1b}[31mred", ": \\u{1b}[31mred"),
+            ("\u{0}\u{1}binary", ""),
+        ] {
+            assert_eq!(details(404, &[], body, &HttpSettings::default()), expected, "{body:?}");
+        }
+        let long = details(500, &[], &"x".repeat(10_000), &HttpSettings::default());
+        assert_eq!(long, format!(": {}…", "x".repeat(SHOWN)));
+    }
+
+    #[test]
+    fn a_location_names_the_option_that_leads_there() {
+        let hints = Hints { has_scheme: true, has_path: true };
+        let settings = HttpSettings { hints, ..HttpSettings::default() };
+        for (location, expected) in [
+            ("/stats/", "; Location: /stats/: try --path /stats/"),
+            ("other#here", "; Location: other#here: try --path /other"),
+            ("http://127.0.0.1:8080/a b", "; Location: http://127.0.0.1:8080/a b: try --path /a%20b"),
+            ("/stats?all=1", "; Location: /stats?all=1"),
+            ("https://127.0.0.1:8080/stats", "; Location: https://127.0.0.1:8080/stats: try --scheme https"),
+            ("https://127.0.0.1/stats", "; Location: https://127.0.0.1/stats"),
+            ("http://127.0.0.1:8080@evil.example/", "; Location: http://127.0.0.1:8080@evil.example/"),
+            ("//evil.example/", "; Location: //evil.example/"),
+            ("http://[", "; Location: http://["),
+            (
+                "https://sso.example/start",
+                "; Location: https://sso.example/start: log in with --http-user, --http-bearer-token-file or \
+                 --http-header-file",
+            ),
+        ] {
+            assert_eq!(details(302, &[("location", location)], "", &settings), expected);
+        }
+        let without_options = details(302, &[("location", "/stats/")], "", &HttpSettings::default());
+        assert_eq!(without_options, "; Location: /stats/");
+    }
+
+    #[test]
+    fn rejected_credentials_name_their_option() {
+        let settings = HttpSettings { authorization_from: Some("--http-user"), ..HttpSettings::default() };
+        let fields = [("www-authenticate", "Negotiate"), ("www-authenticate", "basic realm=\"a\"")];
+        assert_eq!(
+            details(401, &fields, "", &settings),
+            "; WWW-Authenticate: Negotiate, basic realm=\"a\": the credentials of --http-user were rejected"
+        );
+        assert_eq!(
+            details(401, &fields, "", &HttpSettings::default()),
+            "; WWW-Authenticate: Negotiate, basic realm=\"a\": use --http-user and --http-password-file"
+        );
+    }
 }

@@ -161,7 +161,7 @@ where
         exchange.note_coding(&head);
     }
     if incoming.size_hint().lower() > exchange.body_limit() {
-        return Err(Error::HttpResponseBodySize(Some(exchange.body_limit())));
+        return Err(Error::HttpResponseBodySize(Some(exchange.exceed_body_limit())));
     }
     let patience = options.between_bytes_timeout.unwrap_or(limits::LONGEST_DEADLINE);
     let (left, clock, exchange) = (exchange.body_limit(), Box::pin(sleep(patience)), exchange.clone());
@@ -221,7 +221,7 @@ impl Body for BoundedBody {
                         self.left = left;
                         Some(Ok(frame))
                     }
-                    None => Some(Err(Error::HttpResponseBodySize(Some(self.exchange.body_limit())))),
+                    None => Some(Err(Error::HttpResponseBodySize(Some(self.exchange.exceed_body_limit())))),
                 }
             }
             Some(Err(error)) => {
