@@ -15,6 +15,11 @@ mod state;
 mod totals;
 mod usage;
 
+// HTTP targets
+mod faults;
+mod requests;
+mod tls;
+
 // Engines and containers
 mod containers;
 mod engines;
@@ -22,7 +27,6 @@ mod left_out;
 mod podman;
 mod ports;
 mod soak;
-mod tls;
 mod vanishing;
 
 // Resource use of containers
@@ -50,9 +54,8 @@ mod store;
 mod templates;
 mod test_command;
 
-// Faults and attacks
+// Attacks
 mod evil;
-mod faults;
 
 /// A file that is not a module of this one would never run.
 #[test]

@@ -17,7 +17,7 @@ use crate::stats::complete::Complete;
 /// reports what its targets have, so all of its graphs can.
 pub async fn graphs_with_data(job: &Job) -> Vec<PostedGraph> {
     let mut graphs = job.graphs.clone();
-    let has_all = job.description.scope != Scope::Container || !job.component.collector.uses_stats();
+    let has_all = job.description.scope != Scope::Container || !job.component.collector.uses().stats;
     let Some(report) = (if has_all { None } else { report(job).await }) else { return graphs };
     let names = reported(&job.definitions, &report);
     for graph in &mut graphs {

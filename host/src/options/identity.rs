@@ -1,6 +1,7 @@
 //! The identity of a command line: the key of its state.
 
 use super::Options;
+use super::http::HttpOptions;
 use crate::pipeline::collect::Settings;
 use crate::pipeline::find::Discovery;
 use crate::pipeline::identity::Identity;
@@ -15,12 +16,13 @@ impl Options {
         // Exhaustive, so that a new option is either part of the key or left out on purpose.
         let Options {
             discovery: Discovery { fixed, filters, skips, include_infrastructure, container_port, engine },
-            settings: Settings { timeout: _, stats_source: _, tls_server_name: _ },
+            settings: Settings { timeout: _, stats_source: _, tls_server_name: _, http: _ },
             output: Output { prefix, selection: Selection { select, exclude }, totals, each_target, targets_graph: _ },
             instance_name,
             bounds: _,
             deadline: _,
             verbose: _,
+            http: HttpOptions { settings: _, files: _, identity: http, secrets_in_arguments: _ },
             collector: options,
             typed: _,
         } = self;
@@ -40,12 +42,14 @@ impl Options {
         output.extend(exclude.iter().map(|pattern| format!("exclude={pattern}")));
         output.extend(totals.iter().map(|total| format!("total={}", total.word())));
         output.extend((!each_target).then(|| "total-only".to_owned()));
+        let mut readings = http.clone();
+        readings.extend(options.public().map(|option| format!("option={}={}", option.name, option.value)));
         Identity {
             collector: collector.to_owned(),
             prefix: prefix.to_string(),
             component: component.map(str::to_owned),
             targets,
-            readings: options.public().map(|option| format!("option={}={}", option.name, option.value)).collect(),
+            readings,
             output,
         }
     }

@@ -21,8 +21,12 @@ pub enum Waiting {
     Handshake,
     /// The head of the target's response.
     Response,
+    /// The response after interim ones (HTTP 1xx).
+    FinalResponse,
     /// The rest of the target's response.
     Body,
+    /// The rest of a response that comes in many very small chunks.
+    SmallChunks,
     /// A conversation over TCP that the guest itself leads.
     Tcp,
     /// Memory that other sandboxes hold.
@@ -40,7 +44,9 @@ impl Waiting {
             Waiting::Connection => "connection timed out",
             Waiting::Handshake => "no TLS handshake (a target without TLS?)",
             Waiting::Response => "no response",
+            Waiting::FinalResponse => "only interim responses (HTTP 1xx)",
             Waiting::Body => "incomplete response",
+            Waiting::SmallChunks => "incomplete response in very small chunks",
             Waiting::Tcp => "TCP exchange timed out",
             Waiting::Memory => "no free memory (--total-memory)",
         }
@@ -56,7 +62,9 @@ impl Waiting {
             Waiting::Connection => "no connection",
             Waiting::Handshake => "no TLS handshake (a target without TLS?)",
             Waiting::Response => "no response",
+            Waiting::FinalResponse => "only interim responses (HTTP 1xx)",
             Waiting::Body => "incomplete response",
+            Waiting::SmallChunks => "incomplete response in very small chunks",
             Waiting::Tcp => "TCP exchange not finished",
             Waiting::Memory => "no free memory (--total-memory)",
         }

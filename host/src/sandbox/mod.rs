@@ -2,8 +2,8 @@
 //!
 //! | capability | a guest gets |
 //! |---|---|
-//! | `mackerel:collector/http` | GET to its target ([`http`]) |
-//! | `wasi:http` | requests of any method to its target ([`wasi_http`]) |
+//! | `mackerel:collector/http` | GET to its target ([`http`]), with the operator's headers ([`http_settings`]) |
+//! | `wasi:http` | requests to its target, of any method except TRACE, with the same headers ([`wasi_http`]) |
 //! | `wasi:sockets` | TCP to its target ([`network`]); UDP, listening and lookups of other names are denied |
 //! | `mackerel:collector/container` | stats of its target's container ([`container`]) |
 //! | `mackerel:collector/tls` | connections to its target over TLS ([`tls`]) |
@@ -22,22 +22,30 @@
 
 pub mod activity;
 pub mod code;
+mod coding;
 mod connection;
 pub mod container;
 pub mod cpu;
 pub mod denied;
 pub mod destination;
 pub mod exceeded;
+mod exchange;
 pub mod failure;
 mod guest;
 pub mod http;
+pub mod http_settings;
 pub mod memory;
 mod network;
 pub mod notes;
+mod protocol;
+mod received;
+pub mod remark;
 pub mod runtime;
 mod sockets;
+mod status;
 pub mod stderr;
 mod tls;
+pub mod trust;
 pub mod usage;
 mod wasi_http;
 mod wire;
@@ -102,6 +110,17 @@ impl Default for Bounds {
     fn default() -> Bounds {
         Bounds { memory: limits::SANDBOX_MEMORY, total_memory: limits::TOTAL_MEMORY, cpu: limits::CALL_CPU }
     }
+}
+
+/// The capabilities of a collector that options are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uses {
+    /// It can request container stats.
+    pub stats: bool,
+    /// It can send HTTP requests.
+    pub http: bool,
+    /// It can connect over TLS by the host.
+    pub tls: bool,
 }
 
 /// A fresh instance of a collector. It serves one call and is dropped with it.
@@ -184,9 +203,15 @@ impl Collector {
         &self.imports
     }
 
-    /// Returns true if the collector can request container stats.
-    pub fn uses_stats(&self) -> bool {
-        self.imports.iter().any(|import| import.starts_with("mackerel:collector/container@"))
+    /// The capabilities that options are about.
+    pub fn uses(&self) -> Uses {
+        let imports = |interface: &str| self.imports.iter().any(|import| import.starts_with(interface));
+        let http = imports("mackerel:collector/http@") || imports("wasi:http/outgoing-handler@");
+        Uses {
+            stats: imports("mackerel:collector/container@"),
+            http,
+            tls: http || imports("mackerel:collector/tls@"),
+        }
     }
 
     /// The denied attempts in calls without a target.
@@ -230,7 +255,7 @@ impl Collector {
             Ok(Err(exceeded)) => Err(Cause::Limit(exceeded)),
             Err(_) => Err(Cause::CallTimeout(limits::DESCRIBE_TIMEOUT)),
         };
-        result.map_err(|cause| Failure { cause, stderr: stderr.take(), denied })
+        result.map_err(|cause| Failure { stderr: stderr.take(), denied, ..cause.into() })
     }
 
     /// Runs the calls of one target, within the CPU limit of one call.

@@ -12,7 +12,8 @@ use wasmtime::component::Resource;
 
 use super::activity::Waiting;
 use super::connection::Connection;
-use super::destination::{Destination, tls_config};
+use super::destination::Destination;
+use super::exchange::words_of_tls;
 use super::guest::Guest;
 use super::wire::mackerel::collector::tls::{Error, Host, HostConnection};
 use crate::limits;
@@ -28,7 +29,7 @@ impl Host for Guest {
         Ok(match connected {
             Ok(stream) => Ok(self.table.push(Connection(stream))?),
             Err(error) if is_not_tls(&error) => Err(Error::NotTls),
-            Err(error) => Err(Error::Connect(root_cause(&error))),
+            Err(error) => Err(Error::Connect(reason(&error))),
         })
     }
 }
@@ -78,8 +79,13 @@ impl Guest {
 async fn open(destination: &Destination) -> io::Result<TlsStream<TcpStream>> {
     let stream = destination.connect().await?;
     destination.activity.set(Waiting::Handshake);
-    let connector = TlsConnector::from(tls_config().map_err(io::Error::other)?);
+    let connector = TlsConnector::from(destination.http.trust.config().map_err(io::Error::other)?);
     connector.connect(destination.server_name.clone(), stream).await
+}
+
+fn reason(error: &io::Error) -> String {
+    let tls = error.get_ref().and_then(|cause| cause.downcast_ref());
+    tls.map_or_else(|| root_cause(error), words_of_tls)
 }
 
 /// Returns true if the target sent something else than TLS.
