@@ -19,9 +19,10 @@
 //! | [`sandbox`] | a fresh WebAssembly instance for every call of a collector, and its limits |
 //! | [`contract`] | the check that a file is a collector |
 //! | [`diagnostics`] | everything that goes to stderr |
-//! | [`private_dir`], [`tls`], [`address`], [`moment`], [`mutex`], [`text`], [`env`], [`limits`] | used by all |
+//! | [`private_dir`], [`file`], [`tls`], [`address`], [`moment`], [`mutex`], [`text`], [`env`], [`limits`] | used by all |
 //!
 //! [`env`]: mod@env
+//! [`file`]: mod@file
 
 // Document everything that other files can use; clippy.toml leaves out what only one file uses.
 #![warn(clippy::missing_docs_in_private_items)]
@@ -38,6 +39,7 @@ mod diagnostics;
 mod engine;
 mod env;
 mod error;
+mod file;
 mod job;
 mod limits;
 mod moment;

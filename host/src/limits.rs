@@ -204,6 +204,12 @@ pub const SHIPPING_DEADLINE: Duration = Duration::from_mins(8);
 /// The pin of an installed collector. Its texts are bounded each and have some hundred bytes.
 pub const PIN_SIZE: ByteSize = ByteSize::kib(64);
 
+/// The file of a secret. A long token has some kB.
+pub const SECRET_FILE: ByteSize = ByteSize::kib(64);
+
+/// A file of certificates or a key. All roots of a Linux distribution together take some 300 kB.
+pub const CERTIFICATE_FILE: ByteSize = ByteSize::mib(4);
+
 /// Waiting for another command that writes to the folder of installed collectors: enough to write 100 MB to a slow
 /// disk.
 pub const STORE_LOCK: Duration = Duration::from_secs(10);

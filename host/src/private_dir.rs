@@ -5,14 +5,15 @@
 //! symlink. A file is replaced in one step, so a reader sees the whole old one or the whole new one.
 
 use std::fs::{File, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bytesize::ByteSize;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
+
+use crate::file::{FileError, check_regular};
 
 /// An open folder of this user alone.
 #[derive(Debug)]
@@ -40,29 +41,6 @@ pub enum FolderError {
     /// Other users can read or write it.
     #[error("is open to other users: remove it, or set its mode to 700")]
     OpenToOthers,
-}
-
-/// A file that cannot be used. The text follows the file's path.
-#[derive(Debug, thiserror::Error)]
-pub enum FileError {
-    /// It is a symbolic link.
-    #[error("it is a symbolic link")]
-    Symlink,
-    /// It is a folder, a pipe or a device.
-    #[error("it is not a regular file")]
-    NotRegular,
-    /// It belongs to another user.
-    #[error("it belongs to another user")]
-    OtherOwner,
-    /// Other users can read or write it.
-    #[error("it is open to other users")]
-    OpenToOthers,
-    /// It is larger than the limit.
-    #[error("it exceeds {:.0}", .0.display().iec())]
-    TooLarge(ByteSize),
-    /// The system's error.
-    #[error(transparent)]
-    Io(#[from] io::Error),
 }
 
 /// A lock that another process holds, or that cannot be made.
@@ -114,21 +92,6 @@ pub fn check_owner(stat: &Stat) -> Result<(), FileError> {
     if stat.st_mode & 0o077 != 0 { Err(FileError::OpenToOthers) } else { Ok(()) }
 }
 
-/// Reads a whole file of at most `limit`.
-///
-/// # Errors
-/// If it is larger, or cannot be read.
-pub fn read_bounded(file: File, limit: ByteSize) -> Result<Vec<u8>, FileError> {
-    let size = file.metadata().map(|file| file.len()).unwrap_or_default();
-    if size > limit.as_u64() {
-        return Err(FileError::TooLarge(limit));
-    }
-    // One buffer of the right size. A pipe reports no size, and a file can grow, so the limit is checked again.
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
-    file.take(limit.as_u64() + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit.as_u64() { Err(FileError::TooLarge(limit)) } else { Ok(bytes) }
-}
-
 impl Folder {
     /// Opens the folder, and creates it if it is missing.
     ///
@@ -176,9 +139,7 @@ impl Folder {
             Err(error) => return Err(FileError::Io(error.into())),
         };
         let stat = rustix::fs::fstat(&file).map_err(io::Error::from)?;
-        if !FileType::from_raw_mode(stat.st_mode).is_file() {
-            return Err(FileError::NotRegular);
-        }
+        check_regular(&stat)?;
         Ok(Some((file, stat)))
     }
 
@@ -248,23 +209,5 @@ impl Folder {
 impl AsFd for Folder {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_of_the_limit_is_read_and_a_larger_one_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
-        for (size, is_read) in [(0, true), (1000, true), (1001, false)] {
-            std::fs::write(&path, vec![7; size]).unwrap();
-            let bytes = read_bounded(File::open(&path).unwrap(), ByteSize::b(1000));
-            assert_eq!(bytes.ok().map(|bytes| bytes.len()), is_read.then_some(size));
-        }
-        let endless = read_bounded(File::open("/dev/zero").unwrap(), ByteSize::b(1000));
-        assert!(matches!(endless, Err(FileError::TooLarge(_))), "{endless:?}");
     }
 }

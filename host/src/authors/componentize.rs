@@ -5,7 +5,6 @@
 //! module does not carry it. WASI preview 1 is adapted to that of components.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -17,7 +16,7 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::WorldItem;
 
 use crate::contract::wit::{self, WitError};
-use crate::private_dir::FileError;
+use crate::file::{self, FileError};
 use crate::store::component::read_component;
 use crate::text::{Foreign, foreign};
 
@@ -66,8 +65,7 @@ pub fn componentize(module: &Path, output: Option<&Path>) -> Result<String, crat
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let file = File::open(path).map_err(FileError::from)?;
-    Ok(read_component(file)?)
+    Ok(read_component(file::open(path)?)?)
 }
 
 /// Writes a file in one step, so that a repeated build never leaves half a component.

@@ -1,6 +1,5 @@
 //! TLS to an engine, set up as docker's own client is: by `DOCKER_CERT_PATH`, a folder of certificates.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +11,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::env;
+use crate::file::{self, FileError};
+use crate::limits;
 use crate::text::{Foreign, foreign};
 use crate::tls;
 
@@ -27,8 +28,11 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
         /// The cause.
-        source: io::Error,
+        source: FileError,
     },
+    /// The machine's trusted roots cannot be read.
+    #[error(transparent)]
+    Roots(#[from] file::Error),
     /// A file is not PEM, or has no certificate or key.
     #[error("cannot read {}: {source}", path.display())]
     Pem {
@@ -72,7 +76,7 @@ impl Tls {
             let path = path.to_owned();
             |source| TlsError::Unusable { path, source }
         };
-        let mut roots = tls::native_roots();
+        let mut roots = tls::native_roots()?;
         for certificate in read(&ca, certificates)? {
             roots.add(certificate).map_err(unusable(&ca))?;
         }
@@ -95,7 +99,8 @@ impl Tls {
 
 /// Reads and parses a file.
 fn read<T>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, PemError>) -> Result<T, TlsError> {
-    let pem = fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })?;
+    let pem = file::read(path, limits::CERTIFICATE_FILE)
+        .map_err(|source| TlsError::Read { path: path.to_owned(), source })?;
     parse(&pem).map_err(|source| TlsError::Pem { path: path.to_owned(), source })
 }
 

@@ -1,12 +1,13 @@
 //! A collector's own options, as flags beside the host's.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches};
 
+use crate::file;
+use crate::limits;
 use crate::sandbox::{Description, OptionKind, OptionSpec, OptionValue};
 use crate::text::foreign;
 
@@ -23,15 +24,6 @@ pub struct CollectorOptions {
     secret_files: Vec<PathBuf>,
 }
 
-/// A secret that cannot be read from its file.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read --{flag} {}: {source}", path.display())]
-pub struct SecretError {
-    flag: String,
-    path: PathBuf,
-    source: io::Error,
-}
-
 impl CollectorOptions {
     /// Reads the values that were typed, and fills in the defaults. Secrets are read from their files if
     /// `reads_secrets`.
@@ -42,7 +34,7 @@ impl CollectorOptions {
         description: &Description,
         matches: &ArgMatches,
         reads_secrets: bool,
-    ) -> Result<CollectorOptions, SecretError> {
+    ) -> Result<CollectorOptions, file::Error> {
         let mut options = CollectorOptions::default();
         for spec in &description.options {
             let typed = || matches.get_many::<String>(&id(spec)).into_iter().flatten();
@@ -140,12 +132,8 @@ pub(super) fn flag(spec: &OptionSpec, collector: &str) -> Arg {
 }
 
 /// Reads a secret. One line feed at the end of the file is not part of it.
-fn read_secret(spec: &OptionSpec, path: &Path) -> Result<String, SecretError> {
-    let mut text = std::fs::read_to_string(path).map_err(|source| SecretError {
-        flag: flag_name(spec),
-        path: path.to_owned(),
-        source,
-    })?;
+fn read_secret(spec: &OptionSpec, path: &Path) -> Result<String, file::Error> {
+    let mut text = file::read_named_text(&format!("--{}", flag_name(spec)), path, limits::SECRET_FILE)?;
     if text.ends_with('\n') {
         text.pop();
     }

@@ -16,9 +16,9 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
 
 pub use self::collector::CollectorOptions;
-use self::collector::SecretError;
 use self::host::HostFlags;
 use crate::definition::PrefixError;
+use crate::file;
 use crate::pipeline::collect::Settings;
 use crate::pipeline::find::Discovery;
 use crate::pipeline::name::{Format, InstanceName};
@@ -120,7 +120,7 @@ pub enum Error {
     FixedTargetName,
     /// The file of a secret cannot be read.
     #[error(transparent)]
-    Secret(#[from] SecretError),
+    Secret(#[from] file::Error),
     /// The collector's name cannot be a prefix. `describe` is checked before, so this is a fault of the program.
     #[error("invalid prefix: {0}")]
     Prefix(#[source] PrefixError),

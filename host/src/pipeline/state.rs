@@ -16,11 +16,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::env;
+use crate::file::{FileError, read_bounded};
 use crate::limits;
 use crate::moment::Moment;
 use crate::pipeline::rate::Reading;
 use crate::pipeline::slot::Slots;
-use crate::private_dir::{FileError, Folder, FolderError, LockError, Stamp, lock_within, read_bounded, stamp};
+use crate::private_dir::{Folder, FolderError, LockError, Stamp, lock_within, stamp};
 use crate::text::{Foreign, foreign};
 
 /// The version of the file format. Files of other versions are not read.

@@ -15,7 +15,8 @@ use rustix::fs::Stat;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::private_dir::{FileError, Stamp, check_owner, stamp};
+use crate::file::FileError;
+use crate::private_dir::{Stamp, check_owner, stamp};
 
 /// A collector that is part of the program. Only the list that xtask writes for `main.rs` makes one.
 #[derive(Debug)]

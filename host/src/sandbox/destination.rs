@@ -21,6 +21,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::activity::{Activity, Waiting};
 use crate::address::Address;
+use crate::file;
 use crate::tls;
 
 /// The target of a sandbox's connections, decided before the guest runs.
@@ -77,6 +78,8 @@ enum TlsError {
     #[error("no trusted root certificates on this machine: set SSL_CERT_FILE")]
     NoRoots,
     #[error(transparent)]
+    Roots(#[from] Arc<file::Error>),
+    #[error(transparent)]
     Rustls(#[from] rustls::Error),
 }
 
@@ -85,7 +88,7 @@ enum TlsError {
 fn tls_config() -> Result<Arc<ClientConfig>, TlsError> {
     static CONFIG: OnceLock<Result<Arc<ClientConfig>, TlsError>> = OnceLock::new();
     let make = || {
-        let roots = tls::native_roots();
+        let roots = tls::native_roots().map_err(Arc::new)?;
         if roots.is_empty() {
             return Err(TlsError::NoRoots);
         }

@@ -11,8 +11,8 @@ use wasmtime::Engine;
 
 use crate::contract;
 use crate::definition::{self, Definitions};
+use crate::file::{self, FileError, read_bounded};
 use crate::limits;
-use crate::private_dir::{FileError, read_bounded};
 use crate::sandbox::failure::{Cause, Failure};
 use crate::sandbox::{Collector, Description, OptionValue};
 use crate::store::pin::Pin;
@@ -152,9 +152,9 @@ impl From<ReadError> for crate::error::Error {
 /// If it does not exist, cannot be read, or exceeds [`limits::COMPONENT_SIZE`].
 pub fn read(path: &Path) -> Result<Vec<u8>, ReadError> {
     let unreadable = |source: FileError| ReadError::Unreadable { path: path.to_owned(), source };
-    let file = File::open(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => ReadError::NotFound(path.to_owned()),
-        _ => unreadable(error.into()),
+    let file = file::open(path).map_err(|error| match error {
+        FileError::Io(error) if error.kind() == ErrorKind::NotFound => ReadError::NotFound(path.to_owned()),
+        error => unreadable(error),
     })?;
     read_component(file).map_err(unreadable)
 }

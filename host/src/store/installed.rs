@@ -22,8 +22,9 @@ use rustix::fs::Stat;
 use wasmtime::Engine;
 
 use crate::env;
+use crate::file::{FileError, read_bounded};
 use crate::limits;
-use crate::private_dir::{FileError, Folder, FolderError, LockError, check_owner, lock_within, read_bounded, stamp};
+use crate::private_dir::{Folder, FolderError, LockError, check_owner, lock_within, stamp};
 use crate::sandbox::Collector;
 use crate::sandbox::code::OwnCode;
 use crate::store::component::{CompileError, Component, Origin, compile, read_component};

@@ -404,7 +404,8 @@ struct Token {
 impl Registry<'_> {
     async fn of(reference: &Reference) -> Result<Registry<'_>, Fault> {
         let is_local = is_local(reference);
-        let tls = tls::client(tls::native_roots()).map_err(|error| Fault::Setup(foreign(&error.to_string())))?;
+        let roots = tls::native_roots().map_err(|error| Fault::Setup(foreign(&error.to_string())))?;
+        let tls = tls::client(roots).map_err(|error| Fault::Setup(foreign(&error.to_string())))?;
         let http = reqwest::Client::builder()
             .user_agent(concat!("mackerel-plugin-wasm/", env!("CARGO_PKG_VERSION")))
             .tls_backend_preconfigured(tls.with_no_client_auth())

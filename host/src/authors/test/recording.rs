@@ -13,15 +13,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
+use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use super::text::Secrets;
 use super::transcript::{Conversation, Exchange, LineFault};
 use crate::address::Address;
 use crate::engine;
+use crate::file::{self, FileError};
 use crate::limits;
 use crate::pipeline::target::Target;
 use crate::sandbox::container::{Error as ContainerError, Source, State, Stats};
@@ -142,7 +144,7 @@ pub enum Error {
 pub enum Fault {
     /// The system refuses to read it.
     #[error("cannot be read: {0}")]
-    Read(#[source] io::Error),
+    Read(#[source] FileError),
     /// The system refuses to write it.
     #[error("cannot be written: {0}")]
     Write(#[source] io::Error),
@@ -249,7 +251,7 @@ fn json(value: &impl Serialize) -> String {
 pub fn check_place(folder: &Path) -> Result<(), Error> {
     let mut entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(|error| Error::of(folder, Fault::Read(error)))?,
+        entries => entries.map_err(|error| Error::of(folder, Fault::Read(error.into())))?,
     };
     if entries.next().is_none() || folder.join(HEAD).exists() {
         return Ok(());
@@ -292,7 +294,7 @@ pub fn write(folder: &Path, head: &Head, recording: &Recording, secrets: &Secret
 
 /// Lists the files of conversations in `folder`, by name.
 fn conversations(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let of = |error| Error::of(folder, Fault::Read(error));
+    let of = |error: io::Error| Error::of(folder, Fault::Read(error.into()));
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(of)? {
         let entry = entry.map_err(of)?;
@@ -369,14 +371,14 @@ fn unknown<'a>(given: &'a serde_json::Value, known: &serde_json::Value) -> Optio
 
 /// Reads a file, `None` if it does not exist, and reduces `room` by its size.
 fn read_file(path: &Path, room: &mut u64) -> Result<Option<String>, Error> {
-    let of = |error| Error::of(path, Fault::Read(error));
-    let file = match fs::File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(of)?,
+    let bytes = match file::read(path, ByteSize::b(*room)) {
+        Ok(bytes) => bytes,
+        Err(FileError::Io(error)) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(FileError::TooLarge(_)) => return Err(Error::of(path, Fault::TooLarge)),
+        Err(error) => return Err(Error::of(path, Fault::Read(error))),
     };
-    let mut text = String::new();
-    let length = file.take(*room + 1).read_to_string(&mut text).map_err(of)?;
-    *room = room.checked_sub(length as u64).ok_or_else(|| Error::of(path, Fault::TooLarge))?;
+    *room -= bytes.len() as u64;
+    let text = String::from_utf8(bytes).map_err(|_| Error::of(path, Fault::Read(FileError::NotText)))?;
     Ok(Some(text))
 }
 
