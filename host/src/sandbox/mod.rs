@@ -33,6 +33,7 @@ mod network;
 pub mod runtime;
 mod sockets;
 pub mod stderr;
+mod turns;
 pub mod usage;
 mod wasi_http;
 mod wire;
