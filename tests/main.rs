@@ -49,6 +49,7 @@ mod templates;
 mod test_command;
 
 // Faults and attacks
+mod compilation;
 mod evil;
 mod faults;
 

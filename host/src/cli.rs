@@ -22,7 +22,7 @@ use crate::sandbox::code::Builtin;
 use crate::sandbox::runtime;
 use crate::session::Session;
 use crate::stop::Watchdog;
-use crate::store::{BUILTIN_NAMES, Store};
+use crate::store::{BUILTIN_NAMES, Store, compile};
 
 /// The first step of reading the command line: the command and, for those that take the options of `run`, the
 /// collector.
@@ -123,6 +123,9 @@ pub enum Command {
         /// oci://REGISTRY/REPOSITORY:TAG
         reference: String,
     },
+    /// Compile the component on stdin; the program itself calls this
+    #[command(name = compile::COMMAND, hide = true)]
+    CompileFromStdin,
 }
 
 /// A command that takes the options of `run`, before the collector is known.
@@ -212,6 +215,10 @@ async fn dispatch(command: Command, session: &Session, go: &'static [new::File])
         Command::Push { file, reference } => {
             watchdog.set_deadline(limits::SHIPPING_DEADLINE);
             print(push::push(session, &file, &reference).await)
+        }
+        Command::CompileFromStdin => {
+            watchdog.set_deadline(limits::SHIPPING_DEADLINE);
+            Ok(compile::compile_from_stdin(&store.engine))
         }
         Command::New { name, lang, dir } => print(new::create(&name, lang, &dir, go)),
         Command::Componentize { module, output } => print(componentize::componentize(&module, output.as_deref())),

@@ -109,6 +109,18 @@ limits_on_collectors! {
     /// A component's file. The largest known ones, in Python, have 20 MB.
     COMPONENT_SIZE: ByteSize = ByteSize::mib(64), "size of a component", size, "";
 
+    /// Components and modules within each other. Python's component has one level, one composed of others a few.
+    COMPONENT_NESTING: usize = 10, "levels of nested components", number, "";
+
+    /// Nested modules and components, and their instances. Python's component has 16 modules and 68 instances.
+    COMPONENT_PARTS: usize = 1000, "nested modules, and instances, each", number, "";
+
+    /// Types, functions, imports and exports of a component. Python's has 13,000 functions.
+    COMPONENT_ITEMS: usize = 100_000, "types, functions, imports, exports", number, "";
+
+    /// Memory of the process that compiles a component. One in Python takes 320 MiB.
+    COMPILE_MEMORY: ByteSize = ByteSize::mib(768), "memory to compile a component", size, "";
+
     /// Compilation of a component in a run, whose deadline leaves no more. A collector in Rust takes a tenth of a
     /// second, one in Python 8 s on an idle machine.
     COMPILE_TIMEOUT: Duration = Duration::from_secs(15), "time to compile a component", time, "";
@@ -200,6 +212,12 @@ pub const REGISTRY_RESPONSE: ByteSize = ByteSize::mib(1);
 
 /// `install`, `remove` and `push`: the time that they can wait, and a minute.
 pub const SHIPPING_DEADLINE: Duration = Duration::from_mins(8);
+
+/// Compiled code, which the compiling process writes into memory beside its own. One in Python has 60 MiB.
+pub const COMPILED_SIZE: ByteSize = ByteSize::mib(256);
+
+/// Threads that compile. More would need more memory at the same time.
+pub const COMPILE_THREADS: usize = 4;
 
 /// The pin of an installed collector. Its texts are bounded each and have some hundred bytes.
 pub const PIN_SIZE: ByteSize = ByteSize::kib(64);

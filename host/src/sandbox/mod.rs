@@ -122,14 +122,13 @@ impl Collector {
         Collector::new(code::map(engine, code)?)
     }
 
-    /// Compiles a collector from a component's bytes.
+    /// Maps a collector that was just compiled.
     ///
     /// # Errors
-    /// If the bytes are not a component, or not a collector.
-    pub fn compile(engine: &Engine, bytes: &[u8]) -> Result<Collector, contract::Error> {
-        contract::check(bytes)?;
+    /// If it is not a collector.
+    pub fn compiled(engine: &Engine, code: &OwnCode) -> Result<Collector, contract::Error> {
         let invalid = |error: wasmtime::Error| contract::Error::Invalid(Foreign::new(&format!("{error:#}")));
-        let component = Component::from_binary(engine, bytes).map_err(invalid)?;
+        let component = code::map(engine, code).map_err(invalid)?;
         let imports = imports_of(&component);
         Collector::new(component).map_err(|error| match contract::unsupported(&imports)[..] {
             [] => invalid(error),

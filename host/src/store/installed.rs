@@ -27,7 +27,8 @@ use crate::limits;
 use crate::private_dir::{Folder, FolderError, LockError, check_owner, lock_within, stamp};
 use crate::sandbox::Collector;
 use crate::sandbox::code::OwnCode;
-use crate::store::component::{CompileError, Component, Origin, compile, read_component};
+use crate::store::compile::{CompileError, compile};
+use crate::store::component::{Component, Origin, read_component};
 use crate::store::digest::digest;
 use crate::store::pin::{Code, Pin, PinError};
 use crate::text::{Foreign, foreign, is_word};
@@ -141,7 +142,7 @@ impl Installed {
         if let Some(Err(error)) = code {
             warnings.push(format!("compiled again: its compiled form {} {error}", file.display()));
         }
-        let collector = compile(engine, bytes, limits::COMPILE_TIMEOUT)
+        let collector = compile(engine, &bytes, limits::COMPILE_TIMEOUT)
             .map_err(|error| InstalledError::broken(&pin, Fault::Compile(error)))?;
         let mut keep = || -> Result<(), crate::error::Source> {
             let locked = self.lock()?;

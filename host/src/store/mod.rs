@@ -1,5 +1,6 @@
 //! The store: the sources of collectors. They are built in, installed, or files; [`registry`] fetches them.
 
+pub mod compile;
 pub mod component;
 pub mod digest;
 pub mod installed;
@@ -11,7 +12,8 @@ use std::time::Instant;
 
 use wasmtime::Engine;
 
-use self::component::{CompileError, Component, Origin, ReadError, compile, read};
+use self::compile::{CompileError, compile};
+use self::component::{Component, Origin, ReadError, read};
 use self::digest::digest;
 use self::installed::{Installed, InstalledError};
 use crate::limits;
@@ -135,7 +137,7 @@ impl Store {
         let bytes = read(path)?;
         let (size, digest) = (bytes.len() as u64, digest(&bytes));
         let begin = Instant::now();
-        let collector = compile(&self.engine, bytes, limits::COMPILE_TIMEOUT)
+        let collector = compile(&self.engine, &bytes, limits::COMPILE_TIMEOUT)
             .map_err(|source| Error::Compile { path: path.to_owned(), source })?;
         let (origin, warnings) = (Origin::File(begin.elapsed()), Vec::new());
         Ok(Component { name: name.to_owned(), collector, size, digest, origin, warnings })
