@@ -3,8 +3,10 @@
 //! A guest chooses the path, some headers, and http or https. The [`Destination`] is decided before the guest runs.
 //! Redirects are not followed, and no proxy is used.
 
+use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::pin::{Pin, pin};
+use std::task::Poll;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
@@ -40,6 +42,9 @@ pub fn is_connection_header(name: &HeaderName) -> bool {
     CONNECTION_HEADERS.contains(name)
 }
 
+/// Memory of one header field besides its name and value, in the host and in the guest.
+const HEADER_MEMORY: usize = 128;
+
 /// The end of a request without a response.
 enum End {
     /// An error for the guest.
@@ -61,16 +66,14 @@ impl From<Exceeded> for End {
 }
 
 impl Destination {
-    /// Sends one request and reads the whole response. Its size is bounded here, the time by the caller. While it is
-    /// read, the response counts towards the sandbox's memory. The inner error is for the guest.
+    /// Sends one request and reads the whole response. Its size is bounded here, the time by the caller. Until the next
+    /// request, the response counts towards the sandbox's memory. The inner error is for the guest.
     ///
     /// # Errors
     /// If the memory limit is exceeded, which ends the guest.
     pub async fn get(&self, request: Request, memory: &mut Memory) -> Result<Result<Response, Error>, Exceeded> {
-        let before = memory.bytes();
-        let result = self.request(request, memory).await;
-        memory.shrink_to(before);
-        match result {
+        memory.begin_response();
+        match self.request(request, memory).await {
             Ok(response) => Ok(Ok(response)),
             Err(End::Error(error)) => Ok(Err(error)),
             Err(End::Limit(exceeded)) => Err(exceeded),
@@ -88,6 +91,7 @@ impl Destination {
             }
             // Boxed, because it is large and would take stack of every sandbox.
             Scheme::Https => {
+                memory.reserve_for_response(limits::CONNECTION_MEMORY).await?;
                 Box::pin(async {
                     let stream = self.connect_by_tls().await.map_err(connect)?;
                     self.exchange(TokioIo::new(stream), request, memory).await
@@ -143,12 +147,18 @@ impl Destination {
             self.activity.set(Waiting::Body);
             read(response, memory).await
         };
+        let mut connection = pin!(connection);
+        // Nothing is read ahead while the sandbox waits for memory.
+        let connection = poll_fn(|context| match self.activity.get() {
+            Waiting::Memory => Poll::Pending,
+            _ => connection.as_mut().poll(context),
+        });
         // The connection is dropped with the exchange: further data of the target is not read.
         driven(exchange, pin!(connection)).await.0
     }
 }
 
-/// Runs `work` and drives its connection. Returns the connection's result too if it ended first.
+/// Runs `work`, and then drives its connection. Returns the connection's result too if it ended first.
 pub async fn driven<T, C: Future>(
     work: impl Future<Output = T>,
     mut connection: Pin<&mut C>,
@@ -157,6 +167,7 @@ pub async fn driven<T, C: Future>(
     let mut end = None;
     loop {
         tokio::select! {
+            biased;
             result = &mut work => return (result, end),
             ended = &mut connection, if end.is_none() => end = Some(ended),
         }
@@ -179,18 +190,22 @@ fn no_response(error: &hyper::Error) -> String {
 async fn read(response: hyper::Response<Incoming>, memory: &mut Memory) -> Result<Response, End> {
     let limit = limits::HTTP_BODY.as_u64();
     let (head, mut incoming) = response.into_parts();
-    let mut body = Vec::new();
-    if incoming.size_hint().lower() > limit {
+    // Names and values are copied, and each takes an entry.
+    let fields = head.headers.iter().map(|(name, value)| HEADER_MEMORY + name.as_str().len() + value.len());
+    memory.reserve_for_response(fields.sum()).await?;
+    let announced = incoming.size_hint().lower();
+    if announced > limit {
         return Err(Error::BodyTooLarge(limit).into());
     }
+    let most = usize::try_from(if announced > 0 { announced } else { limit }).unwrap_or(usize::MAX);
+    let mut body = Vec::new();
     while let Some(frame) = incoming.frame().await {
         let frame = frame.map_err(|error| Error::Protocol(root_cause(&error)))?;
         let Some(data) = frame.data_ref() else { continue };
         if (body.len() + data.len()) as u64 > limit {
             return Err(Error::BodyTooLarge(limit).into());
         }
-        memory.reserve(data.len()).await?;
-        body.extend_from_slice(data);
+        memory.extend(&mut body, data, most).await?;
     }
     let header = |(name, value): (&HeaderName, &HeaderValue)| {
         let value = std::str::from_utf8(value.as_bytes()).ok()?;

@@ -38,6 +38,7 @@ pub mod usage;
 mod wasi_http;
 mod wire;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -80,6 +81,8 @@ pub struct Collector {
     pool: Pool,
     gate: Gate,
     denied: Denied,
+    /// The memory that a sandbox starts with, once one has started.
+    start: Cell<u64>,
 }
 
 /// The bounds of sandboxes that an operator can set.
@@ -164,6 +167,7 @@ impl Collector {
             pool: Pool::new(bounds.total_memory),
             gate: Gate::new(),
             denied: Denied::default(),
+            start: Cell::new(0),
         })
     }
 
@@ -215,7 +219,8 @@ impl Collector {
         let (stderr, denied) = (Stderr::default(), self.denied.clone());
         let work = async {
             let network = Network::closed(denied.clone());
-            let mut sandbox = self.sandbox_with(stderr.clone(), network, Activity::new(Waiting::Collector)).await?;
+            let memory = self.memory(Activity::new(Waiting::Collector));
+            let mut sandbox = self.sandbox_with(stderr.clone(), network, memory).await?;
             call(&mut sandbox).await.map_err(|trap| Cause::of(&trap))
         };
         let bounded = self.gate.bounded(work, limits::CALL_CPU, Exceeded::FixedCpu);
@@ -235,22 +240,33 @@ impl Collector {
         self.gate.bounded(calls, self.bounds.cpu, Exceeded::Cpu(self.bounds.cpu)).await
     }
 
-    /// Makes a fresh sandbox, in which nothing has been called. It sets `activity` to what it waits for.
+    fn memory(&self, activity: Activity) -> Memory {
+        Memory::new(self.bounds.memory, self.pool.clone(), activity)
+    }
+
+    /// Waits for the memory that a sandbox starts with. The sandbox sets `activity` to what it waits for.
+    pub async fn admit(&self, activity: Activity) -> Memory {
+        let mut memory = self.memory(activity);
+        // If there can never be so much, the start fails too, and is reported.
+        let _ = memory.admit(self.start.get()).await;
+        memory
+    }
+
+    /// Makes a fresh sandbox, in which nothing has been called.
     ///
     /// # Errors
     /// If the component's own start fails.
-    pub async fn sandbox(&self, activity: Activity) -> Result<Sandbox, Cause> {
-        self.sandbox_with(Stderr::default(), Network::default(), activity).await
+    pub async fn sandbox(&self, memory: Memory) -> Result<Sandbox, Cause> {
+        self.sandbox_with(Stderr::default(), Network::default(), memory).await
     }
 
-    async fn sandbox_with(&self, stderr: Stderr, network: Network, activity: Activity) -> Result<Sandbox, Cause> {
+    async fn sandbox_with(&self, stderr: Stderr, network: Network, memory: Memory) -> Result<Sandbox, Cause> {
         let mut wasi = WasiCtx::builder();
         wasi.stderr(stderr.clone()).max_random_size(limits::RANDOM_BYTES as u64);
         network.configure(&mut wasi);
         let (wasi, wasi_http) = (wasi.build(), WasiHttpCtx::new());
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits::SANDBOX_RESOURCES);
-        let memory = Memory::new(self.bounds.memory, self.pool.clone(), activity);
         let guest = Guest { wasi, wasi_http, table, memory, stderr, requests: 0, network, container: None };
         let mut store = Store::new(self.plugin.engine(), guest);
         store.limiter_async(|guest| &mut guest.memory);
@@ -258,6 +274,7 @@ impl Collector {
         store.set_hostcall_fuel(limits::HANDED_OVER);
         store.epoch_deadline_async_yield_and_update(1);
         let plugin = self.plugin.instantiate_async(&mut store).await.map_err(|trap| Cause::of(&trap))?;
+        self.start.set(store.data().memory.bytes());
         Ok(Sandbox { store, plugin })
     }
 
@@ -269,7 +286,8 @@ impl Collector {
         loop {
             let make = async {
                 tokio::task::yield_now().await;
-                self.bounded(self.sandbox(Activity::new(Waiting::Collector))).await
+                let memory = self.admit(Activity::new(Waiting::Collector)).await;
+                self.bounded(self.sandbox(memory)).await
             };
             tokio::select! {
                 biased;
@@ -314,6 +332,7 @@ impl Sandbox {
     }
 
     /// Calls `collect` for one target, which `destination` and `container` give access to. The caller bounds the time.
+    /// Returns the report, and the sandbox's reservation, which now is the report's.
     ///
     /// # Errors
     /// The collector's own error, or the reason for which the call failed.
@@ -324,7 +343,7 @@ impl Sandbox {
         activity: Activity,
         target: &TargetFacts,
         options: &[OptionValue],
-    ) -> Result<Report, Cause> {
+    ) -> Result<(Report, Memory), Cause> {
         let Sandbox { mut store, plugin } = self;
         let guest = store.data_mut();
         if let Some(destination) = destination {
@@ -333,6 +352,9 @@ impl Sandbox {
         (guest.container, guest.memory.activity) = (container, activity);
         let result = plugin.mackerel_collector_metrics().call_collect(&mut store, target, options).await;
         let report = result.map_err(|trap| Cause::of(&trap))?.map_err(Cause::Collector)?;
-        if report.samples.len() > limits::SAMPLES { Err(Cause::Limit(Exceeded::Samples)) } else { Ok(report) }
+        if report.samples.len() > limits::SAMPLES {
+            return Err(Cause::Limit(Exceeded::Samples));
+        }
+        Ok((report, store.into_data().memory))
     }
 }
