@@ -1,6 +1,7 @@
 //! A hostile or broken collector: what it can see, the line that the operator reads, and a good target in the same run
 //! that loses nothing. Each attack is a function of the same name in `guests/evil`.
 
+use std::thread;
 use std::time::Duration;
 
 use scenarios::agent::{Agent, Output, component};
@@ -790,6 +791,26 @@ fn hundred_spinning_sandboxes_do_not_affect_others() {
     let output = many_beside_five_good("spin", 100);
     assert_eq!(output.metrics().count(), 5, "{output}");
     insta::assert_snapshot!(lines(&output), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT and 99 others: collector timed out after 5s (--timeout)");
+}
+
+#[test]
+fn a_late_response_is_read_before_spinning_sandboxes_get_another_turn() {
+    let _load = load::timed();
+    let evil = StubTarget::serving(json!({}));
+    // It comes when the others have computed for longer than it takes, and it takes several turns.
+    let numbers: Vec<u32> = (0..100_000).collect();
+    let good = StubTarget::serving_with(move || {
+        thread::sleep(Duration::from_secs(2));
+        json!({"goroutine_num": 3, "numbers": numbers})
+    });
+    let output = Agent::without_engine().run(&format!(
+        "run {} --attack spin --at {} --timeout 2800ms {} --target {}",
+        component("evil"),
+        evil.port(),
+        targets((1..=60).map(|host| format!("127.0.0.{host}:{}", evil.port()))),
+        good.target(),
+    ));
+    assert_eq!(output.exits(0).metrics().count(), 1);
 }
 
 #[test]

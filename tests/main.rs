@@ -55,7 +55,9 @@ mod templates;
 mod test_command;
 
 // Attacks
+mod compilation;
 mod evil;
+mod memory;
 
 /// A file that is not a module of this one would never run.
 #[test]

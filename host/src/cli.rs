@@ -23,7 +23,7 @@ use crate::sandbox::runtime;
 use crate::session::Session;
 use crate::stop::Watchdog;
 use crate::store::registry::options::RegistryOptions;
-use crate::store::{BUILTIN_NAMES, Store};
+use crate::store::{BUILTIN_NAMES, Store, compile};
 
 /// The first step of reading the command line: the command and, for those that take the options of `run`, the
 /// collector.
@@ -137,6 +137,9 @@ pub enum Command {
         #[command(flatten)]
         registry: RegistryOptions,
     },
+    /// Compile the component on stdin; the program itself calls this
+    #[command(name = compile::COMMAND, hide = true)]
+    CompileFromStdin,
 }
 
 /// A command that takes the options of `run`, before the collector is known.
@@ -229,6 +232,10 @@ async fn dispatch(command: Command, session: &Session, go: &'static [new::File])
         Command::Push { file, reference, registry } => {
             watchdog.set_deadline(limits::SHIPPING_DEADLINE);
             print(push::push(session, &file, &reference, &registry).await)
+        }
+        Command::CompileFromStdin => {
+            watchdog.set_deadline(limits::SHIPPING_DEADLINE);
+            Ok(compile::compile_from_stdin(&store.engine))
         }
         Command::New { name, lang, dir } => print(new::create(&name, lang, &dir, go)),
         Command::Componentize { module, output } => print(componentize::componentize(&module, output.as_deref())),

@@ -193,6 +193,13 @@ pub struct Point {
     pub value: f64,
 }
 
+impl Point {
+    /// Returns the memory that it takes, in bytes.
+    pub fn size(&self) -> u64 {
+        (size_of::<Point>() + self.key.len()) as u64
+    }
+}
+
 impl Definitions {
     /// Checks a collector's graphs.
     ///

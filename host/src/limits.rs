@@ -26,13 +26,13 @@ limits_on_collectors! {
     /// runtimes need about 30 MB.
     SANDBOX_MEMORY: ByteSize = ByteSize::mib(64), "memory of one sandbox", size, "--memory-limit";
 
-    /// Memory of all sandboxes of a run beyond [`SANDBOX_SHARE`]. With it a run stays below 200 MiB, which a machine of
-    /// 1 GiB can spare for a moment; and a Python runtime fits in four times.
+    /// Memory of all sandboxes of a run, with responses and reports. With it a run stays below 200 MiB, which a machine
+    /// of 1 GiB can spare for a moment; and a Python runtime fits in four times.
     TOTAL_MEMORY: ByteSize = ByteSize::mib(128), "memory of all sandboxes together", size, "--total-memory";
 
-    /// The memory that each sandbox has of its own: enough for a collector in Rust or C, of which the kernel only
-    /// provides the touched pages.
-    SANDBOX_SHARE: ByteSize = ByteSize::mib(2), "  plus, for each sandbox", size, "";
+    /// The part of the total that a sandbox takes from its start. A collector in Rust takes 95 KiB before its response
+    /// arrives.
+    SANDBOX_BASE: ByteSize = ByteSize::kib(128), "  of it, for each sandbox at its start", size, "";
 
     /// CPU time of one call, including the host's work for it. A Rust collector takes some milliseconds, the start of a
     /// Python runtime a tenth of a second.
@@ -115,6 +115,18 @@ limits_on_collectors! {
     /// A component's file. The largest known ones, in Python, have 20 MB.
     COMPONENT_SIZE: ByteSize = ByteSize::mib(64), "size of a component", size, "";
 
+    /// Components and modules within each other. Python's component has one level, one composed of others a few.
+    COMPONENT_NESTING: usize = 10, "levels of nested components", number, "";
+
+    /// Nested modules and components, and their instances. Python's component has 16 modules and 68 instances.
+    COMPONENT_PARTS: usize = 1000, "nested modules, and instances, each", number, "";
+
+    /// Types, functions, imports and exports of a component. Python's has 13,000 functions.
+    COMPONENT_ITEMS: usize = 100_000, "types, functions, imports, exports", number, "";
+
+    /// Memory of the process that compiles a component. One in Python takes 320 MiB.
+    COMPILE_MEMORY: ByteSize = ByteSize::mib(768), "memory to compile a component", size, "";
+
     /// Compilation of a component in a run, whose deadline leaves no more. A collector in Rust takes a tenth of a
     /// second, one in Python 8 s on an idle machine.
     COMPILE_TIMEOUT: Duration = Duration::from_secs(15), "time to compile a component", time, "";
@@ -147,8 +159,15 @@ pub const ENGINE_INSPECT: Duration = Duration::from_secs(1);
 pub const ENGINE_LIST: ByteSize = ByteSize::mib(32);
 
 /// The engine's response about one container: its state takes about 10 kB, most of it labels, environment and health
-/// checks; its stats 3 kB. All containers are requested at once, so each response can have this size.
+/// checks; its stats 3 kB.
 pub const ENGINE_CONTAINER: ByteSize = ByteSize::mib(1);
+
+/// A large response of the engine: several times the usual size.
+pub const ENGINE_LARGE: ByteSize = ByteSize::kib(32);
+
+/// Large responses of the engine that are read and parsed at the same time: all containers are requested at once, and
+/// parsing one takes several times its size.
+pub const ENGINE_LARGE_AT_ONCE: usize = 4;
 
 /// The time after the deadline in which a run can write its output and state, before the watchdog ends it.
 pub const DEADLINE_GRACE: Duration = Duration::from_secs(5);
@@ -177,8 +196,16 @@ pub const CGROUP_FILE: ByteSize = ByteSize::kib(256);
 /// The period after which a computing guest is interrupted, so that other sandboxes and timeouts get their turn.
 pub const EPOCH: Duration = Duration::from_millis(5);
 
-/// Memory that the host holds for a connection that a guest opens itself: buffers for both directions.
-pub const CONNECTION_MEMORY: usize = 4 * HTTP_HEAD;
+/// Memory of a sandbox that [`SANDBOX_BASE`] covers. A collector in Rust or C starts with 1,088 KiB, most of it a stack
+/// that it never touches, and the kernel only provides touched pages. The rest is for a short response.
+pub const SANDBOX_SHARE: ByteSize = ByteSize::kib(1152);
+
+/// Sandboxes that can use the last quarter of the total memory at the same time: more than one, so that a slow target
+/// does not hold up the others, and few, so that a response of 4 MiB and its copy in the guest fit in.
+pub const MEMORY_TURNS: usize = 2;
+
+/// Memory that the host holds for a connection: a buffer of the largest size.
+pub const CONNECTION_MEMORY: usize = HTTP_HEAD;
 
 /// Data of a TLS connection that a guest reads at once: what one record can have, four times.
 pub const TLS_READ: usize = 64 * 1024;
@@ -194,6 +221,12 @@ pub const PROJECT_NAME: usize = 64;
 
 /// Compilation while a person waits, at `install` and `push`. A Python component takes 8 s on a fast machine.
 pub const INSTALL_COMPILE_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// Compiled code, which the compiling process writes into memory beside its own. One in Python has 60 MiB.
+pub const COMPILED_SIZE: ByteSize = ByteSize::mib(256);
+
+/// Threads that compile. More would need more memory at the same time.
+pub const COMPILE_THREADS: usize = 4;
 
 /// The transfer of a component from or to a registry, from the first connection to the last byte.
 pub const TRANSFER_TIMEOUT: Duration = Duration::from_mins(5);

@@ -44,6 +44,8 @@ pub enum Reply {
     Flood(String, String),
     /// A status of 200 and a JSON body at one byte per second.
     Drip(String),
+    /// These bytes, including the status line. The connection stays open until the client closes it.
+    Hang(String),
     /// Nothing. The connection stays open until the client closes it.
     NoResponse,
 }
@@ -88,6 +90,10 @@ fn respond(stream: impl Read + Write, reply: impl Fn(&str) -> Reply) -> io::Resu
                 thread::sleep(Duration::from_secs(1));
                 stream.get_mut().write_all(&[byte])
             })
+        }
+        Reply::Hang(bytes) => {
+            stream.get_mut().write_all(bytes.as_bytes())?;
+            io::copy(&mut stream, &mut io::sink()).map(drop)
         }
         Reply::NoResponse => io::copy(&mut stream, &mut io::sink()).map(drop),
     }

@@ -14,7 +14,8 @@ use crate::limits;
 use crate::options::Options;
 use crate::sandbox::{Collector, Description};
 use crate::session::Session;
-use crate::store::component::{CallError, Component, Origin, compile, read};
+use crate::store::compile::compile;
+use crate::store::component::{CallError, Component, Origin, read};
 use crate::store::digest::digest;
 use crate::store::pin::Pin;
 use crate::store::registry;
@@ -93,7 +94,7 @@ pub async fn install(session: &Session, source: &str, options: &RegistryOptions)
 pub async fn check(session: &Session, bytes: Vec<u8>, source: &str) -> Result<Checked, Error> {
     let begin = Instant::now();
     let name = foreign(source);
-    let collector = compile(&session.store.engine, bytes.clone(), limits::INSTALL_COMPILE_TIMEOUT);
+    let collector = compile(&session.store.engine, &bytes, limits::INSTALL_COMPILE_TIMEOUT);
     let collector: Collector = collector.map_err(|why| Error::failed(format!("{name}: {why}")))?;
     let compiled_in = begin.elapsed();
     let (size, digest) = (bytes.len() as u64, digest(&bytes));

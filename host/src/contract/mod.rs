@@ -1,12 +1,14 @@
 //! The contract: checks that a file is a collector that this program can run, before anything of it is compiled.
 //!
 //! Many files that end in `.wasm` are not collectors, so the error names what the file is, and what was expected. This
-//! is not a guard: a file that passes is still checked in full when it is compiled and linked.
+//! is not a guard: a file that passes is still checked in full when it is compiled and linked. It bounds the number of
+//! parts, because the compiler takes memory for each.
 
 pub mod wit;
 
 use wasmparser::{ComponentExternalKind, Encoding, Parser, Payload};
 
+use crate::limits;
 use crate::text::Foreign;
 
 /// The contract's version, from the package line in `wit/world.wit`. Components of an older patch version run too.
@@ -54,6 +56,14 @@ pub enum Error {
     /// The file ends early or is damaged.
     #[error("not a collector, or an incomplete one: {0}; expected {EXPECTED}")]
     Damaged(Foreign),
+    /// It has more parts than compiling it may take memory for.
+    #[error("too complex: more than {limit} {what} (fixed limit)")]
+    TooComplex {
+        /// The parts.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
     /// The component cannot be compiled or linked.
     #[error("not a collector: {0}; expected {EXPECTED}")]
     Invalid(Foreign),
@@ -74,7 +84,7 @@ pub fn check(bytes: &[u8]) -> Result<(), Error> {
     if !bytes.starts_with(b"\0asm") {
         return Err(not_a_collector(describe_other_file(bytes)));
     }
-    let Outline { encoding, imports, exports, damage } = Outline::read(bytes);
+    let Outline { encoding, imports, exports, damage, excess } = Outline::read(bytes);
     match encoding {
         Some(Encoding::Component) => {}
         Some(Encoding::Module) => return Err(Error::CoreModule),
@@ -89,6 +99,9 @@ pub fn check(bytes: &[u8]) -> Result<(), Error> {
     let metrics = format!("{PACKAGE}/metrics@");
     let is_metrics =
         |(name, kind): &(String, _)| *kind == ComponentExternalKind::Instance && name.starts_with(&metrics);
+    if let Some((what, limit)) = excess {
+        return Err(Error::TooComplex { what, limit });
+    }
     if exports.iter().any(is_metrics) {
         return Ok(());
     }
@@ -185,6 +198,56 @@ struct Outline {
     exports: Vec<(String, ComponentExternalKind)>,
     /// The error that ended reading.
     damage: Option<String>,
+    /// The parts of which there are too many, and the limit that ended reading.
+    excess: Option<(&'static str, usize)>,
+}
+
+/// The numbers of parts in a file, those of nested modules and components included.
+#[derive(Default)]
+struct Count {
+    nested: usize,
+    instances: usize,
+    types: usize,
+    functions: usize,
+    imports: usize,
+    exports: usize,
+}
+
+impl Count {
+    /// Counts the parts in one section.
+    fn add(&mut self, payload: &Payload<'_>) {
+        let (count, more) = match payload {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => (&mut self.nested, 1),
+            Payload::InstanceSection(section) => (&mut self.instances, section.count()),
+            Payload::ComponentInstanceSection(section) => (&mut self.instances, section.count()),
+            Payload::TypeSection(section) => (&mut self.types, section.count()),
+            Payload::CoreTypeSection(section) => (&mut self.types, section.count()),
+            Payload::ComponentTypeSection(section) => (&mut self.types, section.count()),
+            Payload::FunctionSection(section) => (&mut self.functions, section.count()),
+            Payload::ComponentCanonicalSection(section) => (&mut self.functions, section.count()),
+            Payload::ImportSection(section) => (&mut self.imports, section.count()),
+            Payload::ComponentImportSection(section) => (&mut self.imports, section.count()),
+            Payload::ExportSection(section) => (&mut self.exports, section.count()),
+            Payload::ComponentExportSection(section) => (&mut self.exports, section.count()),
+            Payload::ComponentAliasSection(section) => (&mut self.exports, section.count()),
+            _ => return,
+        };
+        *count = count.saturating_add(more as usize);
+    }
+
+    /// Returns the parts of which there are too many, and their limit.
+    fn excess(&self, depth: usize) -> Option<(&'static str, usize)> {
+        let counts = [
+            ("levels of nested components", depth, limits::COMPONENT_NESTING),
+            ("nested modules and components", self.nested, limits::COMPONENT_PARTS),
+            ("instances", self.instances, limits::COMPONENT_PARTS),
+            ("types", self.types, limits::COMPONENT_ITEMS),
+            ("functions", self.functions, limits::COMPONENT_ITEMS),
+            ("imports", self.imports, limits::COMPONENT_ITEMS),
+            ("exports and aliases", self.exports, limits::COMPONENT_ITEMS),
+        ];
+        counts.into_iter().find(|(_, count, limit)| count > limit).map(|(what, _, limit)| (what, limit))
+    }
 }
 
 impl Outline {
@@ -192,7 +255,15 @@ impl Outline {
     fn read(bytes: &[u8]) -> Outline {
         let mut outline = Outline::default();
         let mut depth = 0_usize;
+        let mut count = Count::default();
         for payload in Parser::new(0).parse_all(bytes) {
+            if let Ok(payload) = &payload {
+                count.add(payload);
+            }
+            outline.excess = count.excess(depth);
+            if outline.excess.is_some() {
+                break;
+            }
             match payload {
                 Ok(Payload::Version { encoding, .. }) if depth == 0 && outline.encoding.is_none() => {
                     outline.encoding = Some(encoding);

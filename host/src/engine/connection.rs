@@ -1,6 +1,7 @@
 //! Connections to the container engine: one for each request, with a limit for the response.
 
 use std::io;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::pin::pin;
 
@@ -15,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::tls::{self, Tls, TlsError};
 use crate::address::Address;
@@ -26,6 +28,22 @@ pub struct Connection {
     place: Place,
     /// The `Host` header.
     host: HeaderValue,
+    /// Places for large responses.
+    large: Semaphore,
+}
+
+/// The body of a response. One of the places for large ones is free again when it is dropped.
+pub struct Body<'a> {
+    bytes: Vec<u8>,
+    place: Option<SemaphorePermit<'a>>,
+}
+
+impl Deref for Body<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 enum Place {
@@ -82,7 +100,7 @@ impl Connection {
         let uses_tls = match scheme {
             "unix" => {
                 let host = HeaderValue::from_static("localhost");
-                return Ok(Connection { place: Place::Socket(rest.into()), host });
+                return Ok(Connection::to(Place::Socket(rest.into()), host));
             }
             "tcp" => tls::is_enabled(),
             "http" => false,
@@ -95,14 +113,18 @@ impl Connection {
             authority.parse().or_else(|_| with_port().parse()).map_err(|_: Expected| UrlError::Form)?;
         let host = HeaderValue::try_from(address.to_string()).map_err(|_| UrlError::Form)?;
         let tls = uses_tls.then(|| Tls::new(&address.host)).transpose()?;
-        Ok(Connection { place: Place::Port(address, tls), host })
+        Ok(Connection::to(Place::Port(address, tls), host))
+    }
+
+    fn to(place: Place, host: HeaderValue) -> Connection {
+        Connection { place, host, large: Semaphore::new(limits::ENGINE_LARGE_AT_ONCE) }
     }
 
     /// Sends a GET request, and returns the body of a successful response.
     ///
     /// # Errors
     /// If there is no such response, or its body exceeds `limit`.
-    pub async fn get(&self, path: &str, limit: ByteSize) -> Result<Vec<u8>, RequestError> {
+    pub async fn get(&self, path: &str, limit: ByteSize) -> Result<Body<'_>, RequestError> {
         let no_response = |error: hyper::Error| RequestError::NoResponse(root_cause(&error).into());
         let stream = self.connect().await?;
         let request = Request::get(path)
@@ -121,7 +143,7 @@ impl Connection {
         };
         let response = sender.send_request(request).await.map_err(truncated)?;
         let status = response.status();
-        let body = read(response.into_body(), limit).await?;
+        let body = self.read(response.into_body(), limit).await?;
         if status.is_success() { Ok(body) } else { Err(RequestError::Status(status.as_u16(), message(&body))) }
     }
 
@@ -137,21 +159,27 @@ impl Connection {
             }
         })
     }
-}
 
-/// Reads a body into one buffer: many small pieces would take far more memory than their sum.
-async fn read(body: Incoming, limit: ByteSize) -> Result<Vec<u8>, RequestError> {
-    let mut body = pin!(body);
-    let mut all = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| RequestError::Truncated(root_cause(&error).into()))?;
-        let piece = frame.into_data().unwrap_or_default();
-        if u64::try_from(all.len() + piece.len()).is_ok_and(|size| size > limit.as_u64()) {
-            return Err(RequestError::TooLarge(limit));
+    /// Reads a body into one buffer: many small pieces would take far more memory than their sum. A large one waits
+    /// until few others are read.
+    async fn read(&self, body: Incoming, limit: ByteSize) -> Result<Body<'_>, RequestError> {
+        let mut body = pin!(body);
+        let mut all = Body { bytes: Vec::new(), place: None };
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| RequestError::Truncated(root_cause(&error).into()))?;
+            let piece = frame.into_data().unwrap_or_default();
+            let size = (all.len() + piece.len()) as u64;
+            if size > limit.as_u64() {
+                return Err(RequestError::TooLarge(limit));
+            }
+            if size > limits::ENGINE_LARGE.as_u64() && all.place.is_none() {
+                // It is never closed, so this waits.
+                all.place = self.large.acquire().await.ok();
+            }
+            all.bytes.extend_from_slice(&piece);
         }
-        all.extend_from_slice(&piece);
+        Ok(all)
     }
-    Ok(all)
 }
 
 /// Returns an engine's message: the field `message` of JSON, or the whole body.

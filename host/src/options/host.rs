@@ -113,7 +113,7 @@ pub(super) struct HostFlags {
     #[arg(long, value_name = "SIZE", default_value = format_size(limits::SANDBOX_MEMORY), value_parser = parse_size, help_heading = "Limits")]
     pub(super) memory_limit: ByteSize,
 
-    /// The memory of all sandboxes together, beyond 2 MiB for each; a collector waits when none is free
+    /// The memory of all sandboxes together, with responses; a collector waits when none is free
     #[arg(long, value_name = "SIZE", default_value = format_size(limits::TOTAL_MEMORY), value_parser = parse_size, help_heading = "Limits")]
     pub(super) total_memory: ByteSize,
 

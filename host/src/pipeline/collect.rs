@@ -23,6 +23,7 @@ use crate::sandbox::destination::Destination;
 use crate::sandbox::exceeded::Exceeded;
 use crate::sandbox::failure::{Cause, Failure};
 use crate::sandbox::http_settings::HttpSettings;
+use crate::sandbox::memory::Memory;
 use crate::sandbox::notes::Unmatched;
 use crate::sandbox::remark::LastRemark;
 use crate::sandbox::stderr::Stderr;
@@ -84,6 +85,8 @@ pub struct CheckedReport {
     pub time: Option<u64>,
     /// The values of options that select nothing at the target.
     pub unmatched: Vec<Unmatched>,
+    /// The memory of the points.
+    _memory: Memory,
 }
 
 /// The context that all targets of a run share.
@@ -147,6 +150,7 @@ pub async fn all(context: &Context<'_>, targets: &[Target], stop: &mut Stop) -> 
 
 /// Collects from one target, within its timeout.
 pub async fn one(context: &Context<'_>, target: &Target, activity: &Activity) -> Outcome {
+    let place = Place::find(context, activity).await;
     let seen = Moment::now();
     let begin = Instant::now();
     let timeout = context.settings.timeout;
@@ -159,17 +163,16 @@ pub async fn one(context: &Context<'_>, target: &Target, activity: &Activity) ->
         let destination = bind(context, target, activity, &remark).await?;
         activity.set(Waiting::Collector);
         let calls = async {
-            let idle = context.idle.borrow_mut().pop();
-            let sandbox = match idle {
-                Some(sandbox) => sandbox,
-                None => context.collector.sandbox(activity.clone()).await?,
+            let sandbox = match place {
+                Place::Idle(sandbox) => sandbox,
+                Place::Admitted(memory) => context.collector.sandbox(memory).await?,
             };
             used.get_or_init(|| (sandbox.stderr(), sandbox.denied(), sandbox.usage()));
             sandbox.collect(destination, container, activity.clone(), &facts(target), context.options).await
         };
-        let (report, unmatched) =
+        let (report, unmatched, memory) =
             context.collector.bounded(calls).await.map_err(|exceeded| exceeded.in_state(activity.get()))??;
-        Ok((check(context, &report, unmatched)?, start))
+        Ok((check(context, &report, unmatched, memory)?, start))
     };
     let late = || Err(Cause::Timeout { waiting: activity.get(), timeout });
     let result = tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| late());
@@ -188,15 +191,40 @@ pub async fn one(context: &Context<'_>, target: &Target, activity: &Activity) ->
     }
 }
 
-/// Validates a report, unless the run's sample limit is reached.
-fn check(context: &Context<'_>, report: &Report, unmatched: Vec<Unmatched>) -> Result<CheckedReport, Exceeded> {
+/// The place of a target in the memory of the run.
+enum Place {
+    /// A sandbox that was made before its target was known.
+    Idle(Sandbox),
+    /// The memory that a sandbox starts with.
+    Admitted(Memory),
+}
+
+impl Place {
+    /// Waits for a place. The target has not started, so this is not part of its timeout.
+    async fn find(context: &Context<'_>, activity: &Activity) -> Place {
+        let idle = context.idle.borrow_mut().pop();
+        match idle {
+            Some(sandbox) => Place::Idle(sandbox),
+            None => Place::Admitted(context.collector.admit(activity.clone()).await),
+        }
+    }
+}
+
+/// Validates a report, unless the run's sample limit is reached. Its points keep a part of `memory`.
+fn check(
+    context: &Context<'_>,
+    report: &Report,
+    unmatched: Vec<Unmatched>,
+    mut memory: Memory,
+) -> Result<CheckedReport, Exceeded> {
     let samples = context.samples.get() + report.samples.len().saturating_sub(limits::SAMPLES_SHARE);
     if samples > limits::TOTAL_SAMPLES {
         return Err(Exceeded::TotalSamples);
     }
     context.samples.set(samples);
     let (points, dropped) = context.definitions.points(&report.samples, context.named);
-    Ok(CheckedReport { points, dropped, time: report.time, unmatched })
+    memory.keep(points.iter().map(Point::size).sum());
+    Ok(CheckedReport { points, dropped, time: report.time, unmatched, _memory: memory })
 }
 
 /// Returns the start time of the target's container. It is read before the counters: if the container is restarted in

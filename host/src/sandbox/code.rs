@@ -5,7 +5,8 @@
 //!
 //! - a [`Builtin`], whose bytes are part of this executable: whoever can change them can change the program too;
 //! - an [`OwnCode`], a file that this program wrote into a folder that only its user can read and write, and that is
-//!   unchanged by its stamp. Only that user can change it, who can change the program too.
+//!   unchanged by its stamp, or a file in memory that this program's own process has just compiled. Only that user can
+//!   change it, who can change the program too.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -44,6 +45,11 @@ impl OwnCode {
     pub fn unchanged(file: File, stat: &Stat, written: &Stamp) -> Result<Option<OwnCode>, FileError> {
         check_owner(stat)?;
         Ok((stamp(stat) == *written).then_some(OwnCode(file)))
+    }
+
+    /// Accepts the output of this program's own [compilation](crate::store::compile), a file without a name.
+    pub fn compiled(file: File) -> OwnCode {
+        OwnCode(file)
     }
 }
 

@@ -64,7 +64,7 @@ async fn gunzip(body: &[u8], limit: ByteSize, memory: &mut Memory) -> Result<Vec
         if (decoded.len() + bytes) as u64 > limit.as_u64() {
             return Err(CodingError::TooLarge(limit));
         }
-        memory.reserve(bytes).await?;
+        memory.reserve_for_response(bytes).await?;
         decoded.append(&mut piece);
         tokio::task::yield_now().await;
     }

@@ -59,9 +59,9 @@ impl Guest {
     ///
     /// # Errors
     /// If it exceeds a limit.
-    pub fn count_connection(&mut self) -> Result<(), Exceeded> {
+    pub async fn count_connection(&mut self) -> Result<(), Exceeded> {
         self.count_request()?;
-        self.memory.reserve_now(limits::CONNECTION_MEMORY)
+        self.memory.reserve(limits::CONNECTION_MEMORY).await
     }
 }
 

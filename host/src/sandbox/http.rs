@@ -4,7 +4,9 @@
 //! the operator's headers ([`http_settings`](super::http_settings)) are added after it asked. Redirects are not
 //! followed, and no proxy is used.
 
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::task::Poll;
 
 use bytes::Bytes;
 use bytesize::ByteSize;
@@ -42,6 +44,9 @@ pub fn is_connection_header(name: &HeaderName) -> bool {
     CONNECTION_HEADERS.contains(name)
 }
 
+/// Memory of one header field besides its name and value, in the host and in the guest.
+const HEADER_MEMORY: usize = 128;
+
 /// The end of a request without a response.
 enum End {
     /// An error for the guest.
@@ -63,16 +68,14 @@ impl From<Exceeded> for End {
 }
 
 impl Destination {
-    /// Sends one request and reads the whole response. Its size is bounded here, the time by the caller. While it is
-    /// read, the response counts towards the sandbox's memory. The inner error is for the guest.
+    /// Sends one request and reads the whole response. Its size is bounded here, the time by the caller. Until the next
+    /// request, the response counts towards the sandbox's memory. The inner error is for the guest.
     ///
     /// # Errors
     /// If the memory limit is exceeded, which ends the guest.
     pub async fn get(&self, request: Request, memory: &mut Memory) -> Result<Result<Response, Error>, Exceeded> {
-        let before = memory.bytes();
-        let result = self.request(request, memory).await;
-        memory.shrink_to(before);
-        match result {
+        memory.begin_response();
+        match self.request(request, memory).await {
             Ok(response) => Ok(Ok(response)),
             Err(End::Error(error)) => Ok(Err(error)),
             Err(End::Limit(exceeded)) => Err(exceeded),
@@ -91,6 +94,7 @@ impl Destination {
         };
         let response = if by_tls {
             // Boxed, because it is large and would take stack of every sandbox.
+            memory.reserve_for_response(limits::CONNECTION_MEMORY).await?;
             Box::pin(async {
                 let stream = exchange.connect_by_tls().await.map_err(connect)?;
                 self.exchange(&exchange, TokioIo::new(stream), request, memory).await
@@ -155,15 +159,24 @@ impl Destination {
         let work = async move {
             let (head, incoming) = sender.send_request(request).await.map_err(no_response)?.into_parts();
             exchange.begin_response(&head);
+            // Names and values are copied, and each takes an entry.
+            let fields = head.headers.iter().map(|(name, value)| HEADER_MEMORY + name.as_str().len() + value.len());
+            memory.reserve_for_response(fields.sum()).await?;
             let body = read(incoming, exchange, self.http.body_limit, memory).await?;
             Ok(Response { status: head.status.as_u16(), headers: texts(&head.headers), body })
         };
+        let mut connection = pin!(connection);
+        // Nothing is read ahead while the sandbox waits for memory.
+        let connection = poll_fn(|context| match self.activity.get() {
+            Waiting::Memory => Poll::Pending,
+            _ => connection.as_mut().poll(context),
+        });
         // The connection is dropped with the exchange: further data of the target is not read.
         driven(work, pin!(connection)).await.0
     }
 }
 
-/// Runs `work` and drives its connection. Returns the connection's result too if it ended first.
+/// Runs `work`, and then drives its connection. Returns the connection's result too if it ended first.
 pub async fn driven<T, C: Future>(
     work: impl Future<Output = T>,
     mut connection: Pin<&mut C>,
@@ -172,6 +185,7 @@ pub async fn driven<T, C: Future>(
     let mut end = None;
     loop {
         tokio::select! {
+            biased;
             result = &mut work => return (result, end),
             ended = &mut connection, if end.is_none() => end = Some(ended),
         }
@@ -186,10 +200,12 @@ async fn read(
     memory: &mut Memory,
 ) -> Result<Vec<u8>, End> {
     let limit = limit.as_u64();
-    let mut body = Vec::new();
-    if incoming.size_hint().lower() > limit {
+    let announced = incoming.size_hint().lower();
+    if announced > limit {
         return Err(Error::BodyTooLarge(limit).into());
     }
+    let most = usize::try_from(if announced > 0 { announced } else { limit }).unwrap_or(usize::MAX);
+    let mut body = Vec::new();
     while let Some(frame) = incoming.frame().await {
         let frame = frame.map_err(|error| Error::Protocol(exchange.fail(broken_body(&error))))?;
         let Some(data) = frame.data_ref() else { continue };
@@ -197,8 +213,7 @@ async fn read(
         if (body.len() + data.len()) as u64 > limit {
             return Err(Error::BodyTooLarge(limit).into());
         }
-        memory.reserve(data.len()).await?;
-        body.extend_from_slice(data);
+        memory.extend(&mut body, data, most).await?;
     }
     Ok(body)
 }

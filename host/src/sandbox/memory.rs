@@ -1,47 +1,99 @@
 //! Memory: the limits of one sandbox and of all sandboxes together.
 //!
 //! All memories and tables of one sandbox are summed, with the memory that the host holds for it. wasmtime's own
-//! `StoreLimits` count each memory separately, and a component has several. Beyond a small share of its own, a sandbox
-//! reserves memory from a pool that all sandboxes of a run share.
+//! `StoreLimits` count each memory separately, and a component has several.
+//!
+//! Sandboxes take memory as they need it from a pool that all of a run share:
+//!
+//! | part | size | for |
+//! |---|---|---|
+//! | common | three quarters | all sandboxes |
+//! | rest | a quarter | the few that have a turn |
+//!
+//! The first [`SANDBOX_SHARE`](limits::SANDBOX_SHARE) of a sandbox count as [`SANDBOX_BASE`](limits::SANDBOX_BASE),
+//! because most of it is never touched. A sandbox that has not started waits for its base. One that needs more when the
+//! common part is used up waits for a turn, and keeps the turn until it ends. With a turn it does not wait again, but
+//! fails if the rest is used up too: holders that wait for each other would wait until their timeouts. A sandbox that
+//! waits for its target holds what has arrived, and nothing in advance.
 
 use std::sync::Arc;
 
 use bytesize::ByteSize;
-use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 use wasmtime::{ResourceLimiterAsync, Result};
 use wasmtime_wasi::async_trait;
 
 use super::activity::{Activity, Waiting};
 use super::exceeded::Exceeded;
+use super::turns::{Turn, Turns};
 use super::usage::Usage;
 use crate::limits;
 
-/// The unit that the pool is counted in: its semaphore holds 32 bits.
+/// The unit that the pool is counted in: its semaphores hold 32 bits.
 const UNIT: u64 = 1024;
 
 /// The memory that all sandboxes of a run share. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Pool {
     size: ByteSize,
+    common: Part,
+    rest: Part,
+    turns: Turns,
+}
+
+/// A part of the pool.
+#[derive(Debug, Clone)]
+struct Part {
+    units: u32,
     free: Arc<Semaphore>,
 }
 
 impl Pool {
     /// A free pool of `size`.
     pub fn new(size: ByteSize) -> Pool {
-        Pool { size, free: Arc::new(Semaphore::new(usize::try_from(units(size.as_u64())).unwrap_or_default())) }
+        let units = u32::try_from(size.as_u64() / UNIT).unwrap_or(u32::MAX);
+        let rest = units / 4;
+        Pool { size, common: Part::new(units - rest), rest: Part::new(rest), turns: Turns::new(limits::MEMORY_TURNS) }
     }
 }
 
-/// The memory of one sandbox. Dropping it returns the reservation.
+impl Part {
+    fn new(units: u32) -> Part {
+        Part { units, free: Arc::new(Semaphore::new(units as usize)) }
+    }
+
+    /// Takes `units` if they are free.
+    fn take_now(&self, units: u32) -> bool {
+        self.free.try_acquire_many(units).map(tokio::sync::SemaphorePermit::forget).is_ok()
+    }
+
+    fn free_units(&self) -> u32 {
+        u32::try_from(self.free.available_permits()).unwrap_or(u32::MAX)
+    }
+
+    fn give_back(&self, units: u32) {
+        self.free.add_permits(units as usize);
+    }
+
+    /// Waits for `units`, behind those that came before.
+    async fn take(&self, units: u32) -> bool {
+        self.free.acquire_many(units).await.map(tokio::sync::SemaphorePermit::forget).is_ok()
+    }
+}
+
+/// The memory of one sandbox. Dropping it returns what it took.
 #[derive(Debug)]
 pub struct Memory {
     limit: ByteSize,
     pool: Pool,
     bytes: u64,
-    /// The reservation from the pool, in units.
-    reserved: u32,
+    /// The part of `bytes` that the host holds for the last response.
+    response: u64,
+    /// The units of the common part that it holds.
+    taken: u32,
+    /// The units of the rest that it holds.
+    taken_from_rest: u32,
+    turn: Option<Turn>,
     table_elements: usize,
     /// Gets the current amount.
     pub usage: Usage,
@@ -50,13 +102,24 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Allows `limit` bytes, most of them from `pool`, and the tables of `limits`.
+    /// Allows `limit` bytes from `pool`, and the tables of `limits`. It takes nothing yet.
     pub fn new(limit: ByteSize, pool: Pool, activity: Activity) -> Memory {
-        Memory { limit, pool, bytes: 0, reserved: 0, table_elements: 0, usage: Usage::default(), activity }
+        let usage = Usage::default();
+        let (taken, taken_from_rest, turn) = (0, 0, None);
+        Memory { limit, pool, bytes: 0, response: 0, taken, taken_from_rest, turn, table_elements: 0, usage, activity }
     }
 
-    /// Reserves `more` bytes. A sandbox that holds no pool memory waits for some; one that already holds some fails at
-    /// once, because two waiting holders would deadlock.
+    /// Takes the base and `bytes`, so that a sandbox can start with them without waiting.
+    ///
+    /// # Errors
+    /// As [`reserve`](Memory::reserve).
+    pub async fn admit(&mut self, bytes: u64) -> Result<(), Exceeded> {
+        self.reserve(usize::try_from(bytes).unwrap_or(usize::MAX)).await?;
+        self.bytes = 0;
+        Ok(())
+    }
+
+    /// Reserves `more` bytes. Waits if it holds nothing yet, or until it gets a turn.
     ///
     /// # Errors
     /// If the limit of the sandbox or of the pool would be exceeded.
@@ -65,58 +128,124 @@ impl Memory {
         if bytes > self.limit.as_u64() {
             return Err(Exceeded::Memory(self.limit));
         }
-        let wanted = units(bytes.saturating_sub(limits::SANDBOX_SHARE.as_u64())).saturating_sub(self.reserved.into());
+        let wanted = price(bytes).saturating_sub(u64::from(self.taken) + u64::from(self.taken_from_rest));
         if wanted > 0 {
-            let exceeded = Exceeded::TotalMemory(self.pool.size);
-            let possible = self.reserved == 0 && wanted <= units(self.pool.size.as_u64());
-            let wanted = u32::try_from(wanted).map_err(|_| exceeded)?;
-            let permit = match self.pool.free.try_acquire_many(wanted) {
-                Ok(permit) => permit,
-                Err(_) if possible => {
-                    let waiting = self.activity.get();
-                    self.activity.set(Waiting::Memory);
-                    let permit = self.pool.free.acquire_many(wanted).await;
-                    self.activity.set(waiting);
-                    permit.map_err(|_| exceeded)?
-                }
-                Err(_) => return Err(exceeded),
+            let wanted = u32::try_from(wanted).map_err(|_| Exceeded::TotalMemory(self.pool.size))?;
+            let waiting = self.activity.get();
+            let is_taken = self.take_now(wanted) || {
+                self.activity.set(Waiting::Memory);
+                self.take(wanted).await
             };
-            permit.forget();
-            self.reserved += wanted;
+            self.activity.set(waiting);
+            if !is_taken {
+                return Err(Exceeded::TotalMemory(self.pool.size));
+            }
         }
         self.bytes = bytes;
         self.usage.record_memory(bytes);
         Ok(())
     }
 
-    /// Reserves `more` bytes without waiting.
+    /// Takes `wanted` units if it can have them at once.
+    fn take_now(&mut self, wanted: u32) -> bool {
+        let Pool { common, rest, .. } = &self.pool;
+        let from_rest = if self.turn.is_some() { wanted.saturating_sub(common.free_units()) } else { 0 };
+        let from_common = wanted - from_rest;
+        if !common.take_now(from_common) {
+            return false;
+        }
+        if !rest.take_now(from_rest) {
+            common.give_back(from_common);
+            return false;
+        }
+        self.taken += from_common;
+        self.taken_from_rest += from_rest;
+        true
+    }
+
+    /// Waits for `wanted` units, unless others could wait for this sandbox too.
+    async fn take(&mut self, wanted: u32) -> bool {
+        let Pool { common, rest, .. } = &self.pool;
+        if self.turn.is_some() || wanted > common.units + rest.units {
+            return false;
+        }
+        // No other waits for a base, or for what only the common part has.
+        let holds_base_at_most = u64::from(self.taken) <= price(0);
+        if wanted <= common.units && (self.taken == 0 || holds_base_at_most && wanted > rest.units) {
+            let is_taken = common.take(wanted).await;
+            self.taken += if is_taken { wanted } else { 0 };
+            return is_taken;
+        }
+        // The smallest first, because it ends soonest.
+        self.turn = Some(self.pool.turns.take(self.bytes).await);
+        self.take_now(wanted)
+    }
+
+    /// Reserves `more` bytes for a response, until [`begin_response`](Memory::begin_response) is called again.
     ///
     /// # Errors
-    /// As [`reserve`](Memory::reserve); if it would wait, the pool counts as exhausted.
-    pub fn reserve_now(&mut self, more: usize) -> Result<(), Exceeded> {
-        let exceeded = Exceeded::TotalMemory(self.pool.size);
-        self.reserve(more).now_or_never().unwrap_or(Err(exceeded))
+    /// As [`reserve`](Memory::reserve).
+    pub async fn reserve_for_response(&mut self, more: usize) -> Result<(), Exceeded> {
+        self.reserve(more).await?;
+        self.response += more as u64;
+        Ok(())
+    }
+
+    /// Adds `data` to the body of a response that gets `most` bytes in the end, and waits for the memory that the next
+    /// data needs. It grows with the body: a target that announces much and sends nothing holds nothing.
+    ///
+    /// # Errors
+    /// As [`reserve`](Memory::reserve).
+    pub async fn extend(&mut self, body: &mut Vec<u8>, data: &[u8], most: usize) -> Result<(), Exceeded> {
+        self.grow(body, body.len() + data.len()).await?;
+        body.extend_from_slice(data);
+        // One read of the connection gets up to twice the bytes of the one before, and a buffer's size at most.
+        let next = body.len().max(usize::min(3 * body.len(), 3 * limits::CONNECTION_MEMORY));
+        self.grow(body, most.min(body.len() + next)).await
+    }
+
+    /// Gives a body this capacity, if it has less. The buffers of its connection grow with it.
+    async fn grow(&mut self, body: &mut Vec<u8>, capacity: usize) -> Result<(), Exceeded> {
+        let before = body.capacity();
+        if capacity > before {
+            let with_buffers = |capacity: usize| capacity + capacity.min(2 * limits::CONNECTION_MEMORY);
+            self.reserve_for_response(with_buffers(capacity) - with_buffers(before)).await?;
+            body.reserve_exact(capacity - body.len());
+        }
+        Ok(())
+    }
+
+    /// Ends the reservation for the last response. The guest got a copy of it, but when is not known before it requests
+    /// the next one.
+    pub fn begin_response(&mut self) {
+        self.bytes -= std::mem::take(&mut self.response);
+    }
+
+    /// Returns all but `bytes`, when the sandbox has ended.
+    pub fn keep(&mut self, bytes: u64) {
+        self.turn = None;
+        self.pool.rest.give_back(std::mem::take(&mut self.taken_from_rest));
+        let kept = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.taken);
+        self.pool.common.give_back(self.taken - kept);
+        (self.taken, self.bytes) = (kept, bytes);
     }
 
     /// The reserved bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
-
-    /// Reduces the reservation to `bytes`. Pool memory stays reserved until the sandbox ends.
-    pub fn shrink_to(&mut self, bytes: u64) {
-        self.bytes = self.bytes.min(bytes);
-    }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        self.pool.free.add_permits(self.reserved as usize);
+        self.keep(0);
     }
 }
 
-fn units(bytes: u64) -> u64 {
-    bytes.div_ceil(UNIT)
+/// Returns the units that a sandbox of `bytes` takes from the pool.
+fn price(bytes: u64) -> u64 {
+    let beyond = bytes.saturating_sub(limits::SANDBOX_SHARE.as_u64());
+    (limits::SANDBOX_BASE.as_u64() + beyond).div_ceil(UNIT)
 }
 
 #[async_trait]
@@ -191,19 +320,64 @@ mod tests {
     }
 
     #[test]
-    fn only_a_sandbox_without_pool_memory_waits_for_some() {
-        let pool = Pool::new(ByteSize::mib(4));
-        let [mut hog, mut late, mut small] = [(); 3].map(|()| memory(ByteSize::mib(64), &pool));
-        assert_eq!(now(hog.reserve(share() + 3 * MIB)), Some(Ok(())));
-        assert_eq!(now(hog.reserve(2 * MIB)), Some(Err(Exceeded::TotalMemory(pool.size))));
-        assert_eq!(now(late.reserve(share() + 2 * MIB)), None, "the pool has 1 MiB left");
-        assert_eq!(now(small.reserve(share())), Some(Ok(())), "each sandbox has its own share");
+    fn a_sandbox_that_has_not_started_waits_for_its_base() {
+        // Three quarters are the common part: eight bases.
+        let pool = Pool::new(ByteSize::b(limits::SANDBOX_BASE.as_u64() * 32 / 3));
+        let mut started: Vec<Memory> = (0..8).map(|_| memory(ByteSize::mib(64), &pool)).collect();
+        assert!(started.iter_mut().all(|memory| now(memory.admit(MIB as u64)) == Some(Ok(()))));
+        assert!(started.iter_mut().all(|memory| now(memory.reserve(share())) == Some(Ok(()))), "covered by the base");
+        let mut late = memory(ByteSize::mib(64), &pool);
+        assert_eq!(now(late.admit(MIB as u64)), None);
+        started.pop();
+        assert_eq!(now(late.admit(MIB as u64)), Some(Ok(())));
+    }
+
+    #[test]
+    fn one_that_has_started_waits_for_a_turn_and_with_a_turn_for_nothing() {
+        let pool = Pool::new(ByteSize::mib(16));
+        let [mut hog, mut first, mut second, mut third, mut small] = [(); 5].map(|()| memory(ByteSize::mib(64), &pool));
+        for memory in [&mut hog, &mut first, &mut second, &mut third, &mut small] {
+            assert_eq!(now(memory.reserve(share())), Some(Ok(())));
+        }
+        assert_eq!(now(hog.reserve(11 * MIB)), Some(Ok(())), "the common part has 12 MiB");
+        assert_eq!(now(first.reserve(2 * MIB)), Some(Ok(())), "the rest has 4 MiB, for those with a turn");
+        assert_eq!(now(second.reserve(MIB)), Some(Ok(())));
+        assert_eq!(now(third.reserve(MIB)), None, "there are two turns");
+        assert_eq!(now(first.reserve(2 * MIB)), Some(Err(Exceeded::TotalMemory(pool.size))), "it has a turn");
+        assert_eq!(now(small.reserve(100)), None, "it has its whole share");
+        drop(first);
+        assert_eq!(now(third.reserve(MIB)), Some(Ok(())));
         drop(hog);
-        assert_eq!(now(late.reserve(share() + 2 * MIB)), Some(Ok(())));
-        assert_eq!(
-            now(small.reserve(5 * MIB)),
-            Some(Err(Exceeded::TotalMemory(pool.size))),
-            "more than the whole pool"
-        );
+        assert_eq!(now(small.reserve(100)), Some(Ok(())), "without a turn");
+        drop((second, third, small));
+        assert_eq!((pool.common.free_units(), pool.rest.free_units()), (12 * 1024, 4 * 1024), "all is given back");
+    }
+
+    #[test]
+    fn one_sandbox_can_have_the_whole_pool_and_no_more() {
+        let pool = Pool::new(ByteSize::mib(16));
+        let mut memory = memory(ByteSize::mib(64), &pool);
+        assert_eq!(now(memory.reserve(15 * MIB)), Some(Ok(())));
+        assert_eq!(now(memory.reserve(2 * MIB)), Some(Ok(())), "16 MiB, the base, and less than its share");
+        assert_eq!(now(memory.reserve(MIB)), Some(Err(Exceeded::TotalMemory(pool.size))));
+    }
+
+    #[test]
+    fn a_report_keeps_its_part_of_the_reservation() {
+        let pool = Pool::new(ByteSize::mib(16));
+        let mut memory = memory(ByteSize::mib(64), &pool);
+        assert_eq!(now(memory.reserve(10 * MIB)), Some(Ok(())));
+        memory.keep(MIB as u64);
+        assert_eq!(pool.common.free_units(), 11 * 1024);
+    }
+
+    #[test]
+    fn a_response_counts_until_the_next_one() {
+        let mut memory = memory(ByteSize::mib(8), &Pool::new(ByteSize::mib(16)));
+        for _ in 0..3 {
+            memory.begin_response();
+            assert_eq!(now(memory.reserve_for_response(5 * MIB)), Some(Ok(())));
+        }
+        assert_eq!(now(memory.reserve(4 * MIB)), Some(Err(Exceeded::Memory(ByteSize::mib(8)))));
     }
 }

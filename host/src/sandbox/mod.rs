@@ -46,10 +46,12 @@ mod status;
 pub mod stderr;
 mod tls;
 pub mod trust;
+mod turns;
 pub mod usage;
 mod wasi_http;
 mod wire;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -93,6 +95,8 @@ pub struct Collector {
     pool: Pool,
     gate: Gate,
     denied: Denied,
+    /// The memory that a sandbox starts with, once one has started.
+    start: Cell<u64>,
 }
 
 /// The bounds of sandboxes that an operator can set.
@@ -146,14 +150,13 @@ impl Collector {
         Collector::new(code::map(engine, code)?)
     }
 
-    /// Compiles a collector from a component's bytes.
+    /// Maps a collector that was just compiled.
     ///
     /// # Errors
-    /// If the bytes are not a component, or not a collector.
-    pub fn compile(engine: &Engine, bytes: &[u8]) -> Result<Collector, contract::Error> {
-        contract::check(bytes)?;
+    /// If it is not a collector.
+    pub fn compiled(engine: &Engine, code: &OwnCode) -> Result<Collector, contract::Error> {
         let invalid = |error: wasmtime::Error| contract::Error::Invalid(Foreign::new(&format!("{error:#}")));
-        let component = Component::from_binary(engine, bytes).map_err(invalid)?;
+        let component = code::map(engine, code).map_err(invalid)?;
         let imports = imports_of(&component);
         Collector::new(component).map_err(|error| match contract::unsupported(&imports)[..] {
             [] => invalid(error),
@@ -189,6 +192,7 @@ impl Collector {
             pool: Pool::new(bounds.total_memory),
             gate: Gate::new(),
             denied: Denied::default(),
+            start: Cell::new(0),
         })
     }
 
@@ -246,7 +250,8 @@ impl Collector {
         let (stderr, denied) = (Stderr::default(), self.denied.clone());
         let work = async {
             let network = Network::closed(denied.clone());
-            let mut sandbox = self.sandbox_with(stderr.clone(), network, Activity::new(Waiting::Collector)).await?;
+            let memory = self.memory(Activity::new(Waiting::Collector));
+            let mut sandbox = self.sandbox_with(stderr.clone(), network, memory).await?;
             call(&mut sandbox).await.map_err(|trap| Cause::of(&trap))
         };
         let bounded = self.gate.bounded(work, limits::CALL_CPU, Exceeded::FixedCpu);
@@ -266,22 +271,33 @@ impl Collector {
         self.gate.bounded(calls, self.bounds.cpu, Exceeded::Cpu(self.bounds.cpu)).await
     }
 
-    /// Makes a fresh sandbox, in which nothing has been called. It sets `activity` to what it waits for.
+    fn memory(&self, activity: Activity) -> Memory {
+        Memory::new(self.bounds.memory, self.pool.clone(), activity)
+    }
+
+    /// Waits for the memory that a sandbox starts with. The sandbox sets `activity` to what it waits for.
+    pub async fn admit(&self, activity: Activity) -> Memory {
+        let mut memory = self.memory(activity);
+        // If there can never be so much, the start fails too, and is reported.
+        let _ = memory.admit(self.start.get()).await;
+        memory
+    }
+
+    /// Makes a fresh sandbox, in which nothing has been called.
     ///
     /// # Errors
     /// If the component's own start fails.
-    pub async fn sandbox(&self, activity: Activity) -> Result<Sandbox, Cause> {
-        self.sandbox_with(Stderr::default(), Network::default(), activity).await
+    pub async fn sandbox(&self, memory: Memory) -> Result<Sandbox, Cause> {
+        self.sandbox_with(Stderr::default(), Network::default(), memory).await
     }
 
-    async fn sandbox_with(&self, stderr: Stderr, network: Network, activity: Activity) -> Result<Sandbox, Cause> {
+    async fn sandbox_with(&self, stderr: Stderr, network: Network, memory: Memory) -> Result<Sandbox, Cause> {
         let mut wasi = WasiCtx::builder();
         wasi.stderr(stderr.clone()).max_random_size(limits::RANDOM_BYTES as u64);
         network.configure(&mut wasi);
         let (wasi, wasi_http) = (wasi.build(), WasiHttpCtx::new());
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits::SANDBOX_RESOURCES);
-        let memory = Memory::new(self.bounds.memory, self.pool.clone(), activity);
         let guest = Guest {
             wasi,
             wasi_http,
@@ -299,6 +315,7 @@ impl Collector {
         store.set_hostcall_fuel(limits::HANDED_OVER);
         store.epoch_deadline_async_yield_and_update(1);
         let plugin = self.plugin.instantiate_async(&mut store).await.map_err(|trap| Cause::of(&trap))?;
+        self.start.set(store.data().memory.bytes());
         Ok(Sandbox { store, plugin })
     }
 
@@ -310,7 +327,8 @@ impl Collector {
         loop {
             let make = async {
                 tokio::task::yield_now().await;
-                self.bounded(self.sandbox(Activity::new(Waiting::Collector))).await
+                let memory = self.admit(Activity::new(Waiting::Collector)).await;
+                self.bounded(self.sandbox(memory)).await
             };
             tokio::select! {
                 biased;
@@ -354,8 +372,9 @@ impl Sandbox {
         self.store.data().memory.usage.clone()
     }
 
-    /// Calls `collect` for one target, which `destination` and `container` give access to, and returns the report and
-    /// the values of options that select nothing there. The caller bounds the time.
+    /// Calls `collect` for one target, which `destination` and `container` give access to. The caller bounds the time.
+    /// Returns the report, the values of options that select nothing there, and the sandbox's reservation, which now is
+    /// the report's.
     ///
     /// # Errors
     /// The collector's own error, or the reason for which the call failed.
@@ -366,7 +385,7 @@ impl Sandbox {
         activity: Activity,
         target: &TargetFacts,
         options: &[OptionValue],
-    ) -> Result<(Report, Vec<Unmatched>), Cause> {
+    ) -> Result<(Report, Vec<Unmatched>, Memory), Cause> {
         let Sandbox { mut store, plugin } = self;
         let guest = store.data_mut();
         if let Some(destination) = destination {
@@ -378,6 +397,7 @@ impl Sandbox {
         if report.samples.len() > limits::SAMPLES {
             return Err(Cause::Limit(Exceeded::Samples));
         }
-        Ok((report, std::mem::take(&mut store.data_mut().unmatched)))
+        let guest = store.into_data();
+        Ok((report, guest.unmatched, guest.memory))
     }
 }

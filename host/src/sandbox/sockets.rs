@@ -26,7 +26,9 @@ const VERSION: &str = "0.2.12";
 pub fn link(linker: &mut Linker<Guest>) -> Result<()> {
     linker.allow_shadowing(true);
     let interface = |name: &str| format!("wasi:sockets/{name}@{VERSION}");
-    linker.instance(&interface("tcp-create-socket"))?.func_wrap("create-tcp-socket", create_tcp_socket)?;
+    linker
+        .instance(&interface("tcp-create-socket"))?
+        .func_wrap_async("create-tcp-socket", |store, parameters| Box::new(create_tcp_socket(store, parameters)))?;
     linker.instance(&interface("udp-create-socket"))?.func_wrap("create-udp-socket", create_udp_socket)?;
     let mut names = linker.instance(&interface("ip-name-lookup"))?;
     names.resource("resolve-address-stream", ResourceType::host::<Addresses>(), |mut store, index| {
@@ -43,12 +45,12 @@ pub fn link(linker: &mut Linker<Guest>) -> Result<()> {
 /// The result of a function, as the component model passes it.
 type Returned<T> = Result<(Result<T, ErrorCode>,)>;
 
-fn create_tcp_socket(
+async fn create_tcp_socket(
     mut store: StoreContextMut<'_, Guest>,
     (family,): (IpAddressFamily,),
 ) -> Returned<Resource<TcpSocket>> {
     let guest = store.data_mut();
-    guest.count_connection()?;
+    guest.count_connection().await?;
     match guest.sockets().create_tcp_socket(family) {
         Ok(socket) => Ok((Ok(socket),)),
         Err(error) => Ok((Err(error.downcast()?),)),

@@ -42,7 +42,7 @@ const HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
 pub fn link(linker: &mut Linker<Guest>) -> Result<()> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     linker.allow_shadowing(true);
-    linker.instance(HANDLER)?.func_wrap("handle", handle)?;
+    linker.instance(HANDLER)?.func_wrap_async("handle", |store, parameters| Box::new(handle(store, parameters)))?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -54,12 +54,12 @@ impl WasiHttpView for Guest {
 }
 
 /// Counts a request, and passes it to wasmtime-wasi-http.
-fn handle(
+async fn handle(
     mut store: StoreContextMut<'_, Guest>,
     (request, options): (Resource<HostOutgoingRequest>, Option<Resource<types::RequestOptions>>),
 ) -> Result<(Result<Resource<HostFutureIncomingResponse>, ErrorCode>,)> {
     let guest = store.data_mut();
-    guest.count_connection()?;
+    guest.count_connection().await?;
     match guest.http().handle(request, options) {
         Ok(response) => Ok((Ok(response),)),
         Err(error) => Ok((Err(error.downcast()?),)),

@@ -1,15 +1,10 @@
 //! A component: a collector that was loaded, with its source.
 
 use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
-use wasmtime::Engine;
-
-use crate::contract;
 use crate::definition::{self, Definitions};
 use crate::file::{self, FileError, read_bounded};
 use crate::limits;
@@ -165,37 +160,4 @@ pub fn read(path: &Path) -> Result<Vec<u8>, ReadError> {
 /// If they exceed [`limits::COMPONENT_SIZE`], or cannot be read.
 pub fn read_component(file: File) -> Result<Vec<u8>, FileError> {
     read_bounded(file, limits::COMPONENT_SIZE)
-}
-
-/// A component that cannot be compiled. The text follows the file's name.
-#[derive(Debug, thiserror::Error)]
-pub enum CompileError {
-    /// It is not a collector.
-    #[error(transparent)]
-    Contract(#[from] contract::Error),
-    /// It takes too long.
-    #[error("compilation exceeded {} (fixed limit)", humantime::format_duration(*.0))]
-    Timeout(Duration),
-    /// There is no thread for it.
-    #[error("cannot start a thread: {0}")]
-    Thread(#[from] io::Error),
-}
-
-/// Compiles a component within `timeout`. A compilation that takes longer continues in its thread, which ends with the
-/// process.
-///
-/// # Errors
-/// If it is not a collector, or takes too long.
-pub fn compile(engine: &Engine, bytes: Vec<u8>, timeout: Duration) -> Result<Collector, CompileError> {
-    let (done, result) = mpsc::channel();
-    let engine = engine.clone();
-    let work = move || {
-        // Nobody waits any more after the timeout.
-        let _ = done.send(Collector::compile(&engine, &bytes));
-    };
-    thread::Builder::new().spawn(work)?;
-    match result.recv_timeout(timeout) {
-        Ok(result) => Ok(result?),
-        Err(_) => Err(CompileError::Timeout(timeout)),
-    }
 }

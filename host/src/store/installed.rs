@@ -27,8 +27,9 @@ use crate::file::{FileError, read_bounded};
 use crate::limits;
 use crate::private_dir::{Folder, FolderError, LockError, check_owner, lock_within, stamp};
 use crate::sandbox::Collector;
+use crate::store::compile::{CompileError, compile};
 use crate::store::compiled::{self, CodeFault};
-use crate::store::component::{CompileError, Component, Origin, compile, read_component};
+use crate::store::component::{Component, Origin, read_component};
 use crate::store::digest::digest;
 use crate::store::pin::{Pin, PinError};
 use crate::text::{Foreign, foreign, is_word};
@@ -154,7 +155,7 @@ impl Installed {
             Err(fault) => fault,
         };
         let begin = Instant::now();
-        let collector = match compile(engine, bytes, timeout) {
+        let collector = match compile(engine, &bytes, timeout) {
             Ok(collector) => collector,
             Err(CompileError::Timeout(timeout)) => {
                 return Err(InstalledError::Slow { name: pin.name, fault, timeout });

@@ -1,6 +1,7 @@
 //! The store: the sources of collectors. They are built in, installed, or files; [`registry`] fetches them.
 
 pub mod cache;
+pub mod compile;
 pub mod compiled;
 pub mod component;
 pub mod digest;
@@ -14,7 +15,8 @@ use std::time::{Duration, Instant};
 use wasmtime::Engine;
 
 use self::cache::Cache;
-use self::component::{CompileError, Component, Origin, ReadError, compile, read};
+use self::compile::{CompileError, compile};
+use self::component::{Component, Origin, ReadError, read};
 use self::digest::digest;
 use self::installed::{Installed, InstalledError};
 use crate::limits;
@@ -154,7 +156,7 @@ impl Store {
         let begin = Instant::now();
         let kept = compiler.cache().and_then(|cache| cache.find(&self.engine, &digest));
         let (collector, warnings) = kept.map_or_else(
-            || self.compile_file(path, bytes, &digest, compiler),
+            || self.compile_file(path, &bytes, &digest, compiler),
             |collector| Ok((collector, Vec::new())),
         )?;
         let origin = Origin::File(begin.elapsed());
@@ -165,7 +167,7 @@ impl Store {
     fn compile_file(
         &self,
         path: &Path,
-        bytes: Vec<u8>,
+        bytes: &[u8],
         digest: &str,
         compiler: &Compiler,
     ) -> Result<(Collector, Vec<String>), Error> {

@@ -200,7 +200,9 @@ impl Trial<'_> {
             named: limits::LISTED,
         };
         let begin = Instant::now();
-        let (outcome, cpu) = metered(collect::one(&context, target, &Activity::new(Waiting::Start))).await;
+        let activity = Activity::new(Waiting::Start);
+        // Boxed, because it is large, and every future that waits for it would be.
+        let (outcome, cpu) = metered(Box::pin(collect::one(&context, target, &activity))).await;
         let time = begin.elapsed();
         let led = target.address.as_ref().zip(own).map(|(led, own)| (led.to_string(), own.to_string()));
         let has_address = target.address.is_some();
