@@ -93,6 +93,11 @@ fn entry_that_is_not_a_container_is_one_line() {
     ");
 }
 
+/// Returns the ports of the container `odd`, with these numbers.
+fn ports(private: &Value, public: &Value) -> Value {
+    json!([{"IP": "127.0.0.2", "PrivatePort": private, "PublicPort": public, "Type": "tcp"}])
+}
+
 /// A change of a container in the list.
 type Change = (&'static str, &'static str, Value);
 
@@ -109,59 +114,31 @@ fn changed<const COUNT: usize>(port: u16, changes: [Change; COUNT]) -> Vec<(&'st
     changes.map(list).into()
 }
 
+/// Returns a list in which the field of the container `odd` is this JSON, which need not be valid for a parser.
+fn raw(port: u16, place: &'static str, text: &str) -> String {
+    changed(port, [("", place, json!("RAW"))]).remove(0).1.replace("\"RAW\"", text)
+}
+
 #[test]
-fn odd_container_costs_no_other_its_metrics() {
+fn container_without_a_usable_id_is_named() {
     let stub_target = StubTarget::serving(stats::body(1, 1));
-    let good = container("api", "127.0.0.1", stub_target.port());
+    let port = stub_target.port();
     let mut lists = changed(
-        stub_target.port(),
+        port,
         [
-            ("two containers of one id", "/Id", good["Id"].clone()),
+            ("two containers of one id", "/Id", container("api", "127.0.0.1", port)["Id"].clone()),
             ("no id", "/Id", json!("")),
             ("a null id", "/Id", json!(null)),
             ("a number for an id", "/Id", json!(7)),
             ("an id with a path", "/Id", json!("../../info")),
             ("a long id", "/Id", json!("a".repeat(65))),
-            (
-                "port 70000",
-                "/Ports",
-                json!([{"IP": "127.0.0.2", "PrivatePort": 8080, "PublicPort": 70_000, "Type": "tcp"}]),
-            ),
-            ("port -1", "/Ports", json!([{"IP": "127.0.0.2", "PrivatePort": 8080, "PublicPort": -1, "Type": "tcp"}])),
-            ("port 80.5", "/Ports", json!([{"IP": "127.0.0.2", "PrivatePort": 80.5, "PublicPort": 80, "Type": "tcp"}])),
-            ("port 0", "/Ports", json!([{"IP": "127.0.0.2", "PrivatePort": 8080, "PublicPort": 0, "Type": "tcp"}])),
-            (
-                "an address that is none",
-                "/Ports",
-                json!([{"IP": "localhost", "PrivatePort": 8080, "PublicPort": 80, "Type": "tcp"}]),
-            ),
-            ("null in the ports", "/Ports", json!([null])),
-            ("a second port that cannot be read", "/Ports", json!([{"PrivatePort": 1, "PublicPort": 1}, "9090/tcp"])),
-            (
-                "a protocol of tomorrow",
-                "/Ports",
-                json!([{"IP": "127.0.0.2", "PrivatePort": 8080, "PublicPort": 80, "Type": "quic"}]),
-            ),
-            ("ports that are an object", "/Ports", json!({"8080/tcp": 1})),
-            ("ports that are text", "/Ports", json!("0.0.0.0:80->8080/tcp")),
-            ("a state of tomorrow", "/State", json!("dreaming")),
-            ("a state that is an object", "/State", json!({"Status": "running"})),
         ],
     );
-    let raw = |place: &'static str, text: &str| {
-        let list = changed(stub_target.port(), [("", place, json!("RAW"))]).remove(0).1;
-        list.replace("\"RAW\"", text)
-    };
     lists.extend([
-        ("the same container twice", json!([good, good]).to_string()),
-        ("deep nesting where a name is", raw("/Names", &nested(100_000))),
-        ("deep nesting where nobody looks", raw("/Tomorrow", &nested(100_000))),
-        ("port 1e400", raw("/Ports", r#"[{"PrivatePort": 8080, "PublicPort": 1e400}]"#)),
-        ("made in 1e400", raw("/Created", "1e400")),
-        ("half a surrogate pair in the name", raw("/Names", r#"["/\ud800"]"#)),
-        ("the same field twice", raw("/Id", r#""", "Id": "b""#)),
+        ("the same field twice", raw(port, "/Id", r#""", "Id": "b""#)),
+        ("the same container twice", json!(vec![container("api", "127.0.0.1", port); 2]).to_string()),
     ]);
-    insta::assert_snapshot!(outcomes(lists), @r#"
+    insta::assert_snapshot!(outcomes(lists), @"
     two containers of one id: exit 0, [api]
         
     no id: exit 0, [api]
@@ -174,6 +151,34 @@ fn odd_container_costs_no_other_its_metrics() {
         mackerel-plugin-wasm: gostats: 1 container in the engine's list cannot be read: odd (id '../../info' is not 1 to 64 letters, digits and dashes)
     a long id: exit 0, [api]
         mackerel-plugin-wasm: gostats: 1 container in the engine's list cannot be read: odd (id 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' is not 1 to 64 letters, digits and dashes)
+    the same field twice: exit 0, [api]
+        mackerel-plugin-wasm: gostats: 1 container in the engine's list cannot be read: entry 2 (duplicate field `Id` at line 1 column NUMBER)
+    the same container twice: exit 0, [api]
+        
+    ");
+}
+
+#[test]
+fn port_that_cannot_be_read_is_quoted() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let port = stub_target.port();
+    let mut lists = changed(
+        port,
+        [
+            ("port 70000", "/Ports", ports(&json!(8080), &json!(70_000))),
+            ("port -1", "/Ports", ports(&json!(8080), &json!(-1))),
+            ("port 80.5", "/Ports", ports(&json!(80.5), &json!(80))),
+            ("port 0", "/Ports", ports(&json!(8080), &json!(0))),
+            ("an address that is none", "/Ports", json!([{"IP": "localhost", "PrivatePort": 8080, "PublicPort": 80}])),
+            ("null in the ports", "/Ports", json!([null])),
+            ("a second port that cannot be read", "/Ports", json!([{"PrivatePort": 1, "PublicPort": 1}, "9090/tcp"])),
+            ("a protocol of tomorrow", "/Ports", json!([{"PrivatePort": 8080, "PublicPort": 80, "Type": "quic"}])),
+            ("ports that are an object", "/Ports", json!({"8080/tcp": 1})),
+            ("ports that are text", "/Ports", json!("0.0.0.0:80->8080/tcp")),
+        ],
+    );
+    lists.extend([("port 1e400", raw(port, "/Ports", r#"[{"PrivatePort": 8080, "PublicPort": 1e400}]"#))]);
+    insta::assert_snapshot!(outcomes(lists), @r#"
     port 70000: exit 0, [api]
         mackerel-plugin-wasm: gostats: odd: a port in the engine's list cannot be read: {"IP":"127.0.0.2","PrivatePort":8080,"PublicPort":70000,"Type":"tcp"}
     port -1: exit 0, [api]
@@ -194,29 +199,46 @@ fn odd_container_costs_no_other_its_metrics() {
         mackerel-plugin-wasm: gostats: odd: a port in the engine's list cannot be read: {"8080/tcp":1}
     ports that are text: exit 0, [api]
         mackerel-plugin-wasm: gostats: odd: a port in the engine's list cannot be read: "0.0.0.0:80->8080/tcp"
+    port 1e400: exit 0, [api]
+        mackerel-plugin-wasm: gostats: odd: a port in the engine's list cannot be read: {"PrivatePort": 8080, "PublicPort": 1e400}
+    "#);
+}
+
+#[test]
+fn odd_field_costs_only_itself() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let port = stub_target.port();
+    let mut lists = changed(
+        port,
+        [
+            ("a state of tomorrow", "/State", json!("dreaming")),
+            ("a state that is an object", "/State", json!({"Status": "running"})),
+        ],
+    );
+    lists.extend([
+        ("deep nesting where a name is", raw(port, "/Names", &nested(100_000))),
+        ("deep nesting where nobody looks", raw(port, "/Tomorrow", &nested(100_000))),
+        ("made in 1e400", raw(port, "/Created", "1e400")),
+        ("half a surrogate pair in the name", raw(port, "/Names", r#"["/\ud800"]"#)),
+    ]);
+    insta::assert_snapshot!(outcomes(lists), @"
     a state of tomorrow: exit 0, [api]
         
     a state that is an object: exit 0, [api odd]
-        
-    the same container twice: exit 0, [api]
         
     deep nesting where a name is: exit 0, [1a2a9d1921e7 api]
         
     deep nesting where nobody looks: exit 0, [api odd]
         
-    port 1e400: exit 0, [api]
-        mackerel-plugin-wasm: gostats: odd: a port in the engine's list cannot be read: {"PrivatePort": 8080, "PublicPort": 1e400}
     made in 1e400: exit 0, [api odd]
         
     half a surrogate pair in the name: exit 0, [1a2a9d1921e7 api]
         
-    the same field twice: exit 0, [api]
-        mackerel-plugin-wasm: gostats: 1 container in the engine's list cannot be read: entry 2 (duplicate field `Id` at line 1 column NUMBER)
-    "#);
+    ");
 }
 
 #[test]
-fn container_is_found_in_the_list_of_every_engine() {
+fn labels_and_ports_can_have_other_forms() {
     let stub_target = StubTarget::serving(stats::body(1, 1));
     let port = stub_target.port();
     let lists = changed(
@@ -227,11 +249,7 @@ fn container_is_found_in_the_list_of_every_engine() {
             ("labels that are a list of texts", "/Labels", json!(["a=b"])),
             ("a label that is a number", "/Labels", json!({"a": 1, "b": true, "c": {"d": []}})),
             ("null labels", "/Labels", json!(null)),
-            (
-                "a port as text",
-                "/Ports",
-                json!([{"IP": "127.0.0.2", "PrivatePort": "8080", "PublicPort": port.to_string(), "Type": "tcp"}]),
-            ),
+            ("a port as text", "/Ports", ports(&json!("8080"), &json!(port.to_string()))),
             (
                 "a protocol in capitals",
                 "/Ports",
@@ -243,6 +261,37 @@ fn container_is_found_in_the_list_of_every_engine() {
                 "/Ports",
                 json!([{"IP": "[127.0.0.2]", "PrivatePort": 8080, "PublicPort": port, "Type": "tcp"}]),
             ),
+        ],
+    );
+    insta::assert_snapshot!(outcomes(lists), @"
+    a null label: exit 0, [api odd]
+        
+    labels that are a list: exit 0, [api odd]
+        
+    labels that are a list of texts: exit 0, [api odd]
+        
+    a label that is a number: exit 0, [api odd]
+        
+    null labels: exit 0, [api odd]
+        
+    a port as text: exit 0, [api odd]
+        
+    a protocol in capitals: exit 0, [api odd]
+        
+    no protocol: exit 0, [api odd]
+        
+    brackets around the address: exit 0, [api odd]
+        
+    ");
+}
+
+#[test]
+fn ids_and_names_can_have_other_forms() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let port = stub_target.port();
+    let lists = changed(
+        port,
+        [
             ("a short id", "/Id", json!("0f611fd7beef")),
             ("an id that is a name", "/Id", json!("odd-1")),
             ("a name that is text", "/Names", json!("/odd")),
@@ -253,6 +302,39 @@ fn container_is_found_in_the_list_of_every_engine() {
             ("an empty name", "/Names", json!(["/"])),
             ("links", "/Names", json!(["/a/db", "/odd", "/web/db"])),
             ("Docker Swarm before 1.12", "/Names", json!(["/node-1/odd"])),
+        ],
+    );
+    insta::assert_snapshot!(outcomes(lists), @"
+    a short id: exit 0, [api odd]
+        
+    an id that is a name: exit 0, [api odd]
+        
+    a name that is text: exit 0, [api odd]
+        
+    a name without a slash: exit 0, [api odd]
+        
+    null among the names: exit 0, [api odd]
+        
+    no name: exit 0, [1a2a9d1921e7 api]
+        
+    null names: exit 0, [1a2a9d1921e7 api]
+        
+    an empty name: exit 0, [1a2a9d1921e7 api]
+        
+    links: exit 0, [api odd]
+        
+    Docker Swarm before 1.12: exit 0, [api node-1_odd]
+        
+    ");
+}
+
+#[test]
+fn all_other_fields_can_have_other_forms() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let port = stub_target.port();
+    let lists = changed(
+        port,
+        [
             ("a number for the image", "/Image", json!(7)),
             ("no image id", "/ImageID", json!(null)),
             ("a list for the image id", "/ImageID", json!([])),
@@ -277,44 +359,6 @@ fn container_is_found_in_the_list_of_every_engine() {
         ],
     );
     insta::assert_snapshot!(outcomes(lists), @"
-    a null label: exit 0, [api odd]
-        
-    labels that are a list: exit 0, [api odd]
-        
-    labels that are a list of texts: exit 0, [api odd]
-        
-    a label that is a number: exit 0, [api odd]
-        
-    null labels: exit 0, [api odd]
-        
-    a port as text: exit 0, [api odd]
-        
-    a protocol in capitals: exit 0, [api odd]
-        
-    no protocol: exit 0, [api odd]
-        
-    brackets around the address: exit 0, [api odd]
-        
-    a short id: exit 0, [api odd]
-        
-    an id that is a name: exit 0, [api odd]
-        
-    a name that is text: exit 0, [api odd]
-        
-    a name without a slash: exit 0, [api odd]
-        
-    null among the names: exit 0, [api odd]
-        
-    no name: exit 0, [1a2a9d1921e7 api]
-        
-    null names: exit 0, [1a2a9d1921e7 api]
-        
-    an empty name: exit 0, [1a2a9d1921e7 api]
-        
-    links: exit 0, [api odd]
-        
-    Docker Swarm before 1.12: exit 0, [api node-1_odd]
-        
     a number for the image: exit 0, [api odd]
         
     no image id: exit 0, [api odd]

@@ -239,6 +239,8 @@ fn totals_exclude_failed_targets_and_the_targets_graph_counts_them() {
     gostats_targets.failed	4
     ");
     insta::assert_snapshot!(mask::ports(&output.stderr), @"
+    mackerel-plugin-wasm: gostats: 1 container in the engine's list cannot be read: odd (no id)
+    mackerel-plugin-wasm: gostats: crashing: not running (Restarting (1) 5 seconds ago)
     mackerel-plugin-wasm: gostats: several: publishes several ports (8080, 9090): choose one, such as --container-port 8080
     mackerel-plugin-wasm: gostats: closed (127.0.0.1:PORT): connection failed: Connection refused (os error 111)
     ");

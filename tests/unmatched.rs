@@ -21,7 +21,7 @@ fn reports(agent: &Agent, words: &str, code: i32) -> String {
     let explained: Value =
         serde_json::from_str(&explained.stdout).unwrap_or_else(|error| panic!("{error}: {explained}"));
     let notes = explained["notes"].as_array().expect("notes").iter().filter_map(Value::as_str);
-    let notes: String = notes.map(|note| format!("{note}\n")).collect();
+    let notes: String = notes.flat_map(|note| [note, "\n"]).collect();
     let stderr = |command: &str| agent.run(&format!("{command} {words}")).exits(code).stderr;
     format!("explain\n{notes}plan\n{}run\n{}", stderr("plan"), stderr("run"))
 }

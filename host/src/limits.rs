@@ -259,6 +259,9 @@ pub const RECORDING_END: Duration = Duration::from_secs(1);
 /// Names, ports or filters that one message lists; others are counted. gostats has 15 metrics.
 pub const LISTED: usize = 20;
 
+/// Bytes of such a list. It is one line of a log.
+pub const LISTED_LENGTH: usize = 1000;
+
 /// Metrics that Mackerel bills as one host, by the kind of host (<https://mackerel.io/pricing>, 2026). More count as
 /// further hosts.
 pub const METRICS_OF_HOST: [(&str, usize); 2] = [("standard", 200), ("micro", 30)];

@@ -106,11 +106,18 @@ pub fn listed(names: &[impl Borrow<str>]) -> String {
     joined(names, ", ")
 }
 
-/// Joins parts of a message, up to [`limits::LISTED`] of them.
+/// Joins parts of a message: up to [`limits::LISTED`] of them, and fewer if they are long.
 pub fn joined(parts: &[impl Borrow<str>], separator: &str) -> String {
-    let more = parts.len().saturating_sub(limits::LISTED);
-    let shown = parts[..parts.len() - more].join(separator);
-    if more > 0 { format!("{shown} and {more} more") } else { shown }
+    let mut shown = String::new();
+    for (count, part) in parts.iter().enumerate() {
+        let part: &str = part.borrow();
+        if count == limits::LISTED || count > 0 && shown.len() + part.len() > limits::LISTED_LENGTH {
+            return format!("{shown} and {} more", parts.len() - count);
+        }
+        shown += if count > 0 { separator } else { "" };
+        shown += part;
+    }
+    shown
 }
 
 /// Formats ascending numbers as a list with ranges, such as `21, 30000-30999`, up to [`limits::LISTED`] of them.
@@ -154,6 +161,13 @@ mod tests {
         assert_eq!(ranges(&(1..=u16::MAX).collect::<Vec<_>>()), "1-65535");
         let odd: Vec<u16> = (1..=u16::MAX).step_by(2).collect();
         assert!(ranges(&odd).ends_with(", 37, 39 and 32748 more"), "{}", ranges(&odd));
+    }
+
+    #[test]
+    fn long_parts_are_cut_earlier() {
+        let parts = ["a".repeat(900), "b".repeat(99), "c".repeat(99), "d".to_owned()];
+        assert_eq!(joined(&parts, ", "), format!("{}, {} and 2 more", parts[0], parts[1]));
+        assert_eq!(joined(&["e".repeat(2000)], ", "), "e".repeat(2000));
     }
 
     #[test]
