@@ -329,11 +329,62 @@ fn memory_limit_defaults_to_the_machines_memory() {
         let limit = || api_stats(&fleet.run_without_diagnostics(FROM_FILES))["memory_limit.limit"];
         fill_v1(files, &folder, &V1);
         files.write(&format!("memory/{folder}/memory.limit_in_bytes"), "9223372036854771712\n");
+        let detail = V1[4].2.replace("limit 268435456", "limit 9223372036854771712");
+        files.write(&format!("memory/{folder}/memory.stat"), detail);
         assert!((limit() - kib * 1024.0).abs() < 1.0);
         mark_version_2(files);
         files.fill(&folder, &V2);
         files.write(&format!("{folder}/memory.max"), "max\n");
         assert!((limit() - kib * 1024.0).abs() < 1.0);
+    });
+}
+
+#[test]
+fn smallest_limit_of_all_parents_applies() {
+    cgroup::scenario(|files| {
+        let fleet = Fleet::of(&["api"]);
+        let folder = format!("ecs/task/{}", fleet.id("api"));
+        let run = || api_stats(&fleet.run_without_diagnostics(FROM_FILES));
+        let limits = |printed: &Values| ["memory_limit.limit", "processes.limit"].map(|key| printed.get(key).copied());
+        let throttled =
+            |printed: &Values| printed["cpu_throttling.periods.throttled"] / printed["cpu_throttling.periods.all"];
+        let periods =
+            |all: u64, throttled: u64| format!("nr_periods {all}\nnr_throttled {throttled}\nthrottled_time 0\n");
+
+        fill_v1(files, &folder, &V1);
+        files.write(&format!("memory/{folder}/memory.limit_in_bytes"), "9223372036854771712\n");
+        files.write(&format!("pids/{folder}/pids.max"), "max\n");
+        files.write("pids/ecs/task/pids.max", "50\n");
+        for (group, quota) in [("ecs", -1), ("ecs/task", 50_000), (&*folder, 200_000)] {
+            files.write(&format!("cpu/{group}/cpu.cfs_quota_us"), format!("{quota}\n"));
+            files.write(&format!("cpu/{group}/cpu.cfs_period_us"), "100000\n");
+        }
+        files.write("cpu/ecs/task/cpu.stat", periods(100, 10));
+        // From `hierarchical_memory_limit` of the kernel.
+        assert_eq!(limits(&run()), [Some(268_435_456.0), Some(50.0)]);
+        files.write("cpu/ecs/task/cpu.stat", periods(140, 30));
+        let later = run();
+        assert!((throttled(&later) - 0.5).abs() < 1e-9, "{later:?}");
+
+        mark_version_2(files);
+        files.fill(&folder, &V2);
+        for group in ["ecs", "ecs/task", &folder] {
+            files.fill(group, &[("memory.max", "max\n"), ("pids.max", "max\n"), ("cpu.max", "max 100000\n")]);
+        }
+        assert_eq!(limits(&run())[1], None);
+        files.fill("ecs", &[("memory.max", "200000000\n"), ("pids.max", "60\n")]);
+        files.fill("ecs/task", &[("memory.max", "300000000\n"), ("cpu.max", "50000 100000\n")]);
+        files.write("ecs/task/cpu.stat", periods(200, 50));
+        assert_eq!(limits(&run()), [Some(200_000_000.0), Some(60.0)]);
+        files.write("ecs/task/cpu.stat", periods(220, 55));
+        let later = run();
+        assert!((throttled(&later) - 0.25).abs() < 1e-9, "{later:?}");
+        // The container's own limits are smaller now.
+        files.fill(&folder, &[("memory.max", "100000000\n"), ("pids.max", "20\n"), ("cpu.max", "20000 100000\n")]);
+        assert_eq!(limits(&run()), [Some(100_000_000.0), Some(20.0)]);
+        files.fill(&folder, &V2_LATER);
+        let later = run();
+        assert!((throttled(&later) - 0.5).abs() < 1e-9, "{later:?}");
     });
 }
 

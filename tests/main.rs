@@ -22,11 +22,14 @@ mod tls;
 
 // Engines and containers
 mod containers;
+mod engine_list;
 mod engines;
 mod left_out;
 mod podman;
 mod ports;
+mod shared_networks;
 mod soak;
+mod unmatched;
 mod vanishing;
 
 // Resource use of containers

@@ -14,7 +14,7 @@ use procfs::net::{DeviceStatus, InterfaceDeviceStatus};
 use procfs::{Current as _, FromRead as _, Meminfo};
 use rustix::fs::{CWD, Mode, OFlags};
 
-use super::count::{empty, operations, sum, used};
+use super::count::{empty, operations, smallest, sum, used};
 use crate::limits;
 use crate::moment::Moment;
 use crate::sandbox::container::{
@@ -87,7 +87,10 @@ impl Cgroups {
         let read = |controller: &str, file: &str| text(self.tree(controller)?, &format!("{folder}{file}"));
         let nothing = empty(Moment::now().wall);
         let mut stats = nothing;
-        Group { version: self.version, cfq: self.cfq, machine: self.machine, read: &read }.fill(&mut stats, parts);
+        // The root has no limits.
+        let parents = folder.matches('/').count() - 1;
+        let group = Group { version: self.version, cfq: self.cfq, machine: self.machine, parents, read: &read };
+        group.fill(&mut stats, parts);
         if parts.contains(Parts::NETWORK) && has_interfaces {
             stats.network = self.network(folder);
         }
@@ -195,7 +198,10 @@ pub struct Group<'a> {
     pub cfq: bool,
     /// All memory of the machine.
     pub machine: Option<u64>,
-    /// Reads one of its files, by the controller of version 1 and the file's name.
+    /// The number of its parents below the root. Their limits apply to it too.
+    pub parents: usize,
+    /// Reads one of its files, or of its parents' by a path that begins with `../`. Takes the controller of version 1
+    /// and the file's name.
     pub read: &'a dyn Fn(&str, &str) -> Option<String>,
 }
 
@@ -233,11 +239,31 @@ impl Group<'_> {
         Cpu { usage: usage.or_else(|| time("usage_usec")), user: time(user), system: time(system) }
     }
 
+    /// Reads the effects of the tightest CPU limit: the container's own or a parent's, such as that of an ECS task.
     fn throttling(&self) -> Throttling {
-        let text = self.text("cpu", "cpu.stat");
+        let share = |level: usize| Some((self.cpu_share(level)?, level));
+        let tightest = (0..=self.parents).filter_map(share).min_by(|(one, _), (other, _)| one.total_cmp(other));
+        let level = tightest.map_or(0, |(_, level)| level);
+        let text = self.text("cpu", &above(level, "cpu.stat"));
         let field = |key| field(text.as_deref(), key);
         let time = field("throttled_time").or_else(|| field("throttled_usec")?.checked_mul(1000));
         Throttling { periods: field("nr_periods"), throttled_periods: field("nr_throttled"), throttled_time: time }
+    }
+
+    /// Returns the cores that the limit of a level allows, or `None` if it has no limit. Level 0 is the container.
+    fn cpu_share(&self, level: usize) -> Option<f64> {
+        let text = |file| self.text("cpu", &above(level, file));
+        let (quota, period) = match self.version {
+            Version::V1 => (text("cpu.cfs_quota_us")?, text("cpu.cfs_period_us")?),
+            Version::V2 => {
+                let text = text("cpu.max")?;
+                let (quota, period) = text.split_once(' ')?;
+                (quota.to_owned(), period.to_owned())
+            }
+        };
+        // Without a limit the quota is -1 or a word.
+        let (quota, period): (u32, u32) = (quota.trim().parse().ok()?, period.trim().parse().ok()?);
+        (period > 0).then(|| f64::from(quota) / f64::from(period))
     }
 
     fn memory(&self) -> Memory {
@@ -249,14 +275,13 @@ impl Group<'_> {
             ),
             Version::V2 => (["anon", "file", "inactive_file"], ["memory.current", "memory.max"]),
         };
-        // Without a limit, the file has a word in version 2, and a number above all memory in version 1.
-        let own = self.text("memory", limit).and_then(|text| match text.trim() {
-            "max" => Some(u64::MAX),
-            number => number.parse().ok(),
-        });
-        let limit = own.zip(self.machine).map(|(own, machine)| own.min(machine));
-        let usage = self.number("memory", usage);
         let field = |key| field(detail.as_deref(), key);
+        let own = self.limit("memory", limit);
+        // Version 1 sums up the limits of the parents.
+        let limit = own
+            .zip(self.machine)
+            .map(|(own, machine)| smallest(own, [Some(machine), field("hierarchical_memory_limit")]));
+        let usage = self.number("memory", usage);
         Memory { usage, used: used(usage, field(inactive)), limit, rss: field(rss), cache: field(cache) }
     }
 
@@ -308,8 +333,14 @@ impl Group<'_> {
     }
 
     fn processes(&self) -> Processes {
-        // The word for no limit is not a number.
-        Processes { current: self.number("pids", "pids.current"), limit: self.number("pids", "pids.max") }
+        let limit = self.limit("pids", "pids.max").filter(|limit| *limit < u64::MAX);
+        Processes { current: self.number("pids", "pids.current"), limit }
+    }
+
+    /// Reads a limit: the smallest of the container's own and its parents'. It is the largest number if there is none.
+    fn limit(&self, controller: &str, file: &str) -> Option<u64> {
+        let of = |level| limit(&self.text(controller, &above(level, file))?);
+        Some(smallest(of(0)?, (1..=self.parents).map(of)))
     }
 
     /// Reads a file with one number.
@@ -320,6 +351,19 @@ impl Group<'_> {
     /// Reads a file of the cgroup.
     fn text(&self, controller: &str, file: &str) -> Option<String> {
         (self.read)(controller, file)
+    }
+}
+
+/// Returns the path of a file of the parent `level` levels above.
+fn above(level: usize, file: &str) -> String {
+    "../".repeat(level) + file
+}
+
+/// Parses a limit. Without one, the file has a word, or in version 1 a number above all memory.
+fn limit(text: &str) -> Option<u64> {
+    match text.trim() {
+        "max" => Some(u64::MAX),
+        number => number.parse().ok(),
     }
 }
 

@@ -35,6 +35,11 @@ pub fn operations<'a>(entries: impl IntoIterator<Item = (&'a str, Option<u64>)>)
     Operations { read: of("read"), write: of("write"), synchronous: of("sync"), asynchronous: of("async") }
 }
 
+/// Returns the smallest of a limit and the known ones of its parents.
+pub fn smallest(own: u64, parents: impl IntoIterator<Item = Option<u64>>) -> u64 {
+    parents.into_iter().flatten().fold(own, u64::min)
+}
+
 /// Returns memory usage without the page cache that the kernel can drop at once, as `docker stats` does.
 pub fn used(usage: Option<u64>, inactive_file: Option<u64>) -> Option<u64> {
     let (usage, inactive) = usage.zip(inactive_file)?;

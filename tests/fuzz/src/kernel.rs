@@ -17,7 +17,7 @@ pub fn cgroup_files(bytes: &[u8]) {
         text.split("== ").skip(1).map(|file| file.split_once('\n').unwrap_or((file, ""))).collect();
     let read = |_controller: &str, file: &str| files.get(file).map(|text| (*text).to_owned());
     for (version, cfq) in [(Version::V1, false), (Version::V1, true), (Version::V2, false)] {
-        let group = Group { version, cfq, machine: Some(MACHINE), read: &read };
+        let group = Group { version, cfq, machine: Some(MACHINE), parents: 1, read: &read };
         let mut nothing = empty_stats(1);
         group.fill(&mut nothing, Parts::empty());
         assert_eq!(nothing, empty_stats(1), "nothing was asked for");
