@@ -228,7 +228,7 @@ fn page(text: String) -> (Server, u16) {
 #[test]
 fn metrics_below_a_wildcard_are_suggested_by_their_names() {
     let series = |metric: &str, count: usize| -> String {
-        (0..count).map(|number| format!("{metric}{{path=\"/{number}\"}} {number}\n")).collect()
+        (0..count).map(|number| format!("{metric}{{path=\"/{number}\"}} {number}\n")).collect::<Vec<_>>().concat()
     };
     let (_many, port) = page(series("http_requests_total", 80) + &series("http_open", 29) + "http_up 1\n");
     let many = format!("prometheus --metric http_* --target 127.0.0.1:{port} --target 127.0.0.2:{port}");
@@ -253,8 +253,8 @@ fn metrics_below_a_wildcard_are_suggested_by_their_names() {
 
 #[test]
 fn no_suggestion_leaves_nothing_or_more_than_before() {
-    let all: String = (0..150).map(|number| format!("http_open{{path=\"/{number}\"}} {number}\n")).collect();
-    let (_server, port) = page(all);
+    let all: Vec<String> = (0..150).map(|number| format!("http_open{{path=\"/{number}\"}} {number}\n")).collect();
+    let (_server, port) = page(all.concat());
     let agent = Agent::without_engine();
     for options in ["--metric http_open", "--metric http_* --targets-graph", "--metric http_* --total sum --total-only"]
     {

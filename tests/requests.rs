@@ -166,7 +166,7 @@ fn echo() -> LineServer {
             return Some(format!("HTTP/1.1 403 Forbidden\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
         }
         if line.starts_with("authorization: ") || line.starts_with("x-api-key: ") {
-            *seen = line.to_owned();
+            line.clone_into(&mut seen);
         }
         Some(String::new())
     })

@@ -84,7 +84,7 @@ pub mod internals {
     pub use crate::sandbox::runtime::engine as wasm_engine;
     pub use crate::sandbox::{
         CollectError, Description, Graph, HttpError, Metric, MetricKind, OptionKind, OptionSpec, Period, Sample, Scope,
-        Unit,
+        Unit, Uses,
     };
     pub use crate::stats::api::{parse_state, parse_stats};
     pub use crate::stats::cgroup::{Group, Version, container_of, traffic};

@@ -79,7 +79,7 @@ impl FakeRegistry {
 
 /// Returns a response with these header lines.
 pub fn response(status: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
-    let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+    let headers = headers.iter().map(|line| format!("{line}\r\n")).collect::<Vec<_>>().concat();
     let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }

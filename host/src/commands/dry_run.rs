@@ -31,7 +31,7 @@ pub async fn graphs_with_data(job: &Job) -> Vec<PostedGraph> {
 
 /// Returns the graphs' positions and the names of their metrics in a report.
 fn reported<'d>(definitions: &'d Definitions, report: &Report) -> BTreeSet<(usize, &'d str)> {
-    let (points, _) = definitions.points(&report.samples);
+    let (points, _) = definitions.points(&report.samples, 0);
     let name = |(graph, metric): (usize, usize)| {
         Some((graph, definitions.graphs().get(graph)?.metrics.get(metric)?.name.as_str()))
     };
@@ -54,9 +54,10 @@ async fn report(job: &Job) -> Option<Report> {
     let facts = ContainerFacts { id, name, image, image_id, labels: Vec::new(), port: None };
     let target = TargetFacts { endpoint: None, container: Some(facts) };
     let call = async {
-        let sandbox = collector.sandbox(activity.clone()).await.ok()?;
+        let sandbox = collector.sandbox(collector.admit(activity.clone()).await).await.ok()?;
         sandbox.collect(None, Some(container), activity, &target, job.options.collector.values()).await.ok()
     };
     let report = tokio::time::timeout(limits::DESCRIBE_TIMEOUT, collector.bounded(call)).await.ok()?.ok()??;
+    let (report, ..) = report;
     (!report.samples.is_empty()).then_some(report)
 }

@@ -7,8 +7,8 @@
 mod collector;
 mod header;
 mod host;
-mod identity;
 mod http;
+mod identity;
 mod size;
 mod typed;
 

@@ -86,10 +86,11 @@ impl<'f> Ledger<'f> {
             let identity = series.target.identity();
             // Host time is the clock of all containers and of most fixed targets.
             let last = self.state.get(&identity).filter(|last| !now.is_set_since(last.seen));
-            self.state.has_rates |= last.is_some();
+            let is_continued = last.is_some();
             if let Some(fault) = series.rate(last.map(|last| &last.reading)) {
                 diagnostics.warn_target(series.target, fault);
             }
+            self.state.has_rates |= is_continued;
             if let Some(reading) = series.reading.take() {
                 self.state.insert(identity, Remembered { seen: self.begun, reading });
             }

@@ -24,6 +24,7 @@ use super::exceeded::Exceeded;
 use super::exchange::{Exchange, broken_body};
 use super::memory::Memory;
 use super::wire::mackerel::collector::http::{Error, Request, Response, Scheme};
+use crate::limits;
 use crate::text::{foreign, root_cause};
 
 /// Headers that describe a connection, and not the message.

@@ -211,11 +211,7 @@ impl Collector {
     pub fn uses(&self) -> Uses {
         let imports = |interface: &str| self.imports.iter().any(|import| import.starts_with(interface));
         let http = imports("mackerel:collector/http@") || imports("wasi:http/outgoing-handler@");
-        Uses {
-            stats: imports("mackerel:collector/container@"),
-            http,
-            tls: http || imports("mackerel:collector/tls@"),
-        }
+        Uses { stats: imports("mackerel:collector/container@"), http, tls: http || imports("mackerel:collector/tls@") }
     }
 
     /// The denied attempts in calls without a target.

@@ -21,7 +21,7 @@ use crate::text::root_cause;
 
 impl Host for Guest {
     async fn connect(&mut self) -> Result<Result<Resource<Connection>, Error>> {
-        self.count_connection()?;
+        self.count_connection().await?;
         let Some(destination) = self.network.destination() else { return Ok(Err(Error::NoEndpoint)) };
         // Boxed, because it is large and would take stack of every sandbox.
         let connected = Box::pin(open(destination)).await;

@@ -94,7 +94,7 @@ fn code_of(bytes: &[u8], timeout: Duration) -> Result<OwnCode, CompileError> {
     if is_memory.into_iter().any(|words| text.contains(words)) {
         return Err(CompileError::Memory);
     }
-    Err(CompileError::Failed { status, text: Foreign::tail(&text) })
+    Err(CompileError::Failed { status, text: Foreign::ends(&text) })
 }
 
 /// Waits for the end of a process; `None` if it is killed after `timeout`.

@@ -8,7 +8,7 @@ use clap::Args;
 use mackerel_plugin_wasm::internals::{
     Cause, Clock, CollectError, Definitions, Denied, Description, Error, Failure, Foreign, Graph, HttpError, Metric,
     MetricKind, OptionKind, OptionSpec, Options, Output, Period, Point, Prefix, Reading, Sample, Scope, Selection,
-    Series, Span, Subcommand, Target, Total, Unit, Value as Line, check_description, escape, foreign,
+    Series, Span, Subcommand, Target, Total, Unit, Uses, Value as Line, check_description, escape, foreign,
     format_definitions, format_values,
 };
 use serde_json::Value;
@@ -27,7 +27,9 @@ pub fn description(bytes: &[u8]) {
         let words: Vec<OsString> = [description.name.as_str(), word].into_iter().map(OsString::from).collect();
         let words = if word.is_empty() { &words[..1] } else { &words[..] };
         let run = Subcommand::new("run");
-        let parsed = Options::parse::<NoOptions>(&run, &BTreeSet::new(), words, &description, json["asks"] == true);
+        let asks = json["asks"] == true;
+        let uses = Uses { stats: asks, http: asks, tls: asks };
+        let parsed = Options::parse::<NoOptions>(&run, &BTreeSet::new(), words, &description, uses);
         match parsed.map_err(Error::from) {
             Ok((options, NoOptions {})) => {
                 let declared: HashSet<&str> = description.options.iter().map(|option| option.name.as_str()).collect();
@@ -168,7 +170,10 @@ pub fn failure(bytes: &[u8]) {
     for cause in causes {
         let denied = Denied::default();
         denied.add(&text);
-        assert_diagnostic(&target, &Failure { cause, stderr: text.clone(), denied }.to_string());
+        assert_diagnostic(
+            &target,
+            &Failure { cause, stderr: text.clone(), denied, remark: None, http: None }.to_string(),
+        );
     }
     assert_diagnostic(&target, &format!("collector stderr: {}", Foreign::ends(&text)));
     assert_one_line(&escape(&foreign(&text).to_string()));
