@@ -52,6 +52,7 @@ mod test_command;
 mod compilation;
 mod evil;
 mod faults;
+mod files;
 mod memory;
 
 /// A file that is not a module of this one would never run.

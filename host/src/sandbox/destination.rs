@@ -21,7 +21,6 @@ use tokio_rustls::client::TlsStream;
 
 use super::activity::{Activity, Waiting};
 use crate::address::Address;
-use crate::file;
 use crate::tls;
 
 /// The target of a sandbox's connections, decided before the guest runs.
@@ -77,8 +76,9 @@ impl Destination {
 enum TlsError {
     #[error("no trusted root certificates on this machine: set SSL_CERT_FILE")]
     NoRoots,
-    #[error(transparent)]
-    Roots(#[from] Arc<file::Error>),
+    // A text, because the cause alone names neither the variable nor the file.
+    #[error("{0}")]
+    Roots(String),
     #[error(transparent)]
     Rustls(#[from] rustls::Error),
 }
@@ -88,7 +88,7 @@ enum TlsError {
 fn tls_config() -> Result<Arc<ClientConfig>, TlsError> {
     static CONFIG: OnceLock<Result<Arc<ClientConfig>, TlsError>> = OnceLock::new();
     let make = || {
-        let roots = tls::native_roots().map_err(Arc::new)?;
+        let roots = tls::native_roots().map_err(|error| TlsError::Roots(error.to_string()))?;
         if roots.is_empty() {
             return Err(TlsError::NoRoots);
         }
