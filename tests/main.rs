@@ -60,6 +60,7 @@ mod test_command;
 // Attacks
 mod compilation;
 mod evil;
+mod files;
 mod memory;
 
 /// A file that is not a module of this one would never run.

@@ -252,9 +252,9 @@ fn special_file_is_ignored_with_one_warning() {
         diagnostics.push(Minutes::new().recovers_from(node(FileType::CharacterDevice, true)));
     }
     insta::assert_snapshot!(diagnostics.concat(), @"
-    mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: it is not a regular file
-    mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: No such device or address (os error 6)
-    mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: it is not a regular file
+    mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: it is a pipe, not a regular file
+    mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: it is a socket or a device, not a regular file
+    mackerel-plugin-wasm: gostats: no counters in this run: cannot read the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: it is a device, not a regular file
     ");
 }
 

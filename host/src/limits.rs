@@ -30,7 +30,7 @@ limits_on_collectors! {
     /// of 1 GiB can spare for a moment; and a Python runtime fits in four times.
     TOTAL_MEMORY: ByteSize = ByteSize::mib(128), "memory of all sandboxes together", size, "--total-memory";
 
-    /// The part of the total that a sandbox takes from its start. A collector in Rust takes 95 KiB before its response
+    /// The part of the total that a sandbox takes from its start. A collector in Rust takes 85 KiB before its response
     /// arrives.
     SANDBOX_BASE: ByteSize = ByteSize::kib(128), "  of it, for each sandbox at its start", size, "";
 
@@ -208,8 +208,8 @@ pub const EPOCH: Duration = Duration::from_millis(5);
 pub const SANDBOX_SHARE: ByteSize = ByteSize::kib(1152);
 
 /// Sandboxes that can use the last quarter of the total memory at the same time: more than one, so that a slow target
-/// does not hold up the others, and few, so that a response of 4 MiB and its copy in the guest fit in.
-pub const MEMORY_TURNS: usize = 2;
+/// does not hold up the others, and few, so that a response of 4 MiB and its copy in the guest fit in for each.
+pub const MEMORY_TURNS: usize = 3;
 
 /// Memory that the host holds for a connection: a buffer of the largest size.
 pub const CONNECTION_MEMORY: usize = HTTP_HEAD;

@@ -141,6 +141,7 @@ impl Folder {
             Ok(file) => File::from(file),
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP) => return Err(FileError::Symlink),
+            Err(Errno::NXIO) => return Err(FileError::NotRegular("a socket or a device")),
             Err(error) => return Err(FileError::Io(error.into())),
         };
         let stat = rustix::fs::fstat(&file).map_err(io::Error::from)?;

@@ -13,7 +13,6 @@ use rustls::{
     SignatureScheme,
 };
 
-use crate::file;
 use crate::tls;
 
 /// The certificates that the operator trusts.
@@ -41,9 +40,10 @@ pub enum TrustError {
     /// This machine has no roots.
     #[error("no trusted root certificates on this machine: use --tls-ca-file or SSL_CERT_FILE")]
     NoRoots,
-    /// The file of this machine's roots cannot be read.
-    #[error(transparent)]
-    Roots(Arc<file::Error>),
+    /// The file of this machine's roots cannot be read. A text, because its cause alone names neither the variable nor the
+    /// file.
+    #[error("{0}")]
+    Roots(String),
     /// No certificate of the file can be a root.
     #[error("no usable certificate in --tls-ca-file {}", .0.display())]
     Unusable(PathBuf),
@@ -81,7 +81,7 @@ impl Trust {
                 Arc::new(verifier.ok_or_else(|| TrustError::Unusable(path.clone()))?)
             }
             Roots::Machine => {
-                let certificates = tls::native_certificates().map_err(|error| TrustError::Roots(Arc::new(error)))?;
+                let certificates = tls::native_certificates().map_err(|error| TrustError::Roots(error.to_string()))?;
                 Arc::new(verifier(certificates, &provider)?.ok_or(TrustError::NoRoots)?)
             }
         };
