@@ -142,10 +142,10 @@ fn changed_targets_and_collector_options_start_without_rates() {
 /// The changed command waits for its list while the other one runs from start to end.
 #[test]
 fn command_that_runs_meanwhile_lends_no_counters() {
-    let _load = load::timed();
     const PASS: usize = 0;
     const HOLD_NEXT: usize = 1;
     const HELD: usize = 2;
+    let _load = load::timed();
     let gate = Arc::new(AtomicUsize::new(PASS));
     let stub_target = StubTarget::serving(json!({}));
     let (containers, held) = (vec![container("api", "127.0.0.1", stub_target.port())], Arc::clone(&gate));
