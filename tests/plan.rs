@@ -218,6 +218,12 @@ fn suggestions(agent: &Agent, words: &str) -> String {
     format!("{}: {}\n{}", words, plan["metrics"], all.collect::<String>())
 }
 
+/// Returns the lines of a metric with this number of series.
+fn series(metric: &str, count: usize) -> String {
+    let lines: Vec<String> = (0..count).map(|number| format!("{metric}{{path=\"/{number}\"}} {number}\n")).collect();
+    lines.concat()
+}
+
 /// Serves a page of metrics.
 fn page(text: String) -> (Server, u16) {
     let listener = port::listen();
@@ -227,9 +233,6 @@ fn page(text: String) -> (Server, u16) {
 
 #[test]
 fn metrics_below_a_wildcard_are_suggested_by_their_names() {
-    let series = |metric: &str, count: usize| -> String {
-        (0..count).map(|number| format!("{metric}{{path=\"/{number}\"}} {number}\n")).collect::<Vec<_>>().concat()
-    };
     let (_many, port) = page(series("http_requests_total", 80) + &series("http_open", 29) + "http_up 1\n");
     let many = format!("prometheus --metric http_* --target 127.0.0.1:{port} --target 127.0.0.2:{port}");
     let (_one, other_port) = page(series("http_requests_total", 37));
@@ -253,8 +256,7 @@ fn metrics_below_a_wildcard_are_suggested_by_their_names() {
 
 #[test]
 fn no_suggestion_leaves_nothing_or_more_than_before() {
-    let all: Vec<String> = (0..150).map(|number| format!("http_open{{path=\"/{number}\"}} {number}\n")).collect();
-    let (_server, port) = page(all.concat());
+    let (_server, port) = page(series("http_open", 150));
     let agent = Agent::without_engine();
     for options in ["--metric http_open", "--metric http_* --targets-graph", "--metric http_* --total sum --total-only"]
     {
