@@ -2,7 +2,7 @@
 //!
 //! The target's own clock is exact, because it does not count the time that responses take. It is used if it fits this
 //! machine's: a clock that stands still, or counts in another unit, would make rates infinite or a billion times too
-//! high.
+//! high. Container stats come from the kernel or the engine, whose clocks need no check.
 //!
 //! A rate is left out rather than guessed: for a new target, after its restart, if the counter fell, if no time passed,
 //! if the wall clock was stepped, and if the stats had another source.
@@ -86,6 +86,10 @@ impl Reading {
             return None;
         }
         let fault = match (self.clock, last.clock) {
+            (Clock::Target, Clock::Target) if self.source.is_some() => {
+                let nanoseconds = self.time.checked_sub(last.time).filter(|time| *time > 0)?;
+                return Some(Elapsed { nanoseconds, fault: None });
+            }
             (Clock::Target, Clock::Target) => match self.target_time_since(last, self.read?, last.read?) {
                 Ok(nanoseconds) => return Some(Elapsed { nanoseconds, fault: None }),
                 Err(fault) => Some(fault),
@@ -146,7 +150,7 @@ mod tests {
             time,
             clock: Clock::Target,
             read: Some(Span { begin: time - SECOND / 200, end: time + SECOND / 200 }),
-            source: Some(Source::Cgroup),
+            source: None,
             counters: BTreeMap::from([("#.gc.gc_num".to_owned(), count)]),
         }
     }
@@ -208,6 +212,15 @@ mod tests {
         }
         assert_eq!(of(3600 * 1_000_000_000), (Some(60.0), Some(ClockFault::Implausible)), "the clock was set");
         assert_eq!(of(50 * 1_000_000_000), (Some(72.0), None), "values that the target took 10 s ago");
+    }
+
+    #[test]
+    fn the_clock_of_container_stats_is_not_checked() {
+        let of = |reading: Reading| Reading { source: Some(Source::Cgroup), read: None, ..reading };
+        let last = of(reading(0.0, 100.0));
+        assert_eq!(per_minute(&last, &of(reading(30.0, 110.0))), Some(20.0));
+        assert_eq!(per_minute(&last, &of(reading(0.0, 110.0))), None, "no time passed");
+        assert_eq!(per_minute(&of(reading(30.0, 90.0)), &last), None, "it was set back");
     }
 
     #[test]
