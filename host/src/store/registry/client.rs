@@ -5,6 +5,7 @@
 //! unless the registry has none.
 
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
 
 use http_auth::ChallengeRef;
 use http_auth::parser::ChallengeParser;
@@ -12,6 +13,7 @@ use oci_spec::distribution::Reference;
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, WWW_AUTHENTICATE,
 };
+use reqwest::redirect::Policy;
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 
@@ -21,6 +23,7 @@ use super::login::Login;
 use super::options::RegistryOptions;
 use super::trust::Trust;
 use crate::limits;
+use crate::mutex::lock;
 use crate::text::{Foreign, foreign, root_cause};
 
 /// The actions on a repository for which a token is requested.
@@ -40,6 +43,8 @@ pub struct Client<'a> {
     http: reqwest::Client,
     login: Option<Login>,
     authorization: Option<HeaderValue>,
+    /// The address to which the registry redirected the current request.
+    redirected: Arc<Mutex<Option<Url>>>,
 }
 
 /// A token server's response. Some servers fill both fields with the same token.
@@ -68,7 +73,14 @@ impl Client<'_> {
         let setup = |error: &dyn std::error::Error| Fault::Setup(foreign(&error.to_string()));
         let base = format!("{scheme}://{}/v2/{}/", reference.resolve_registry(), reference.repository());
         let base = Url::parse(&base).map_err(|error| setup(&error))?;
+        let redirected: Arc<Mutex<Option<Url>>> = Arc::default();
+        let seen = Arc::clone(&redirected);
+        let redirect = Policy::custom(move |attempt| {
+            *lock(&seen) = Some(attempt.url().clone());
+            Policy::default().redirect(attempt)
+        });
         let http = reqwest::Client::builder()
+            .redirect(redirect)
             .user_agent(concat!("mackerel-plugin-wasm/", env!("CARGO_PKG_VERSION")))
             .tls_backend_preconfigured(trust.config()?)
             .https_only(!is_plain)
@@ -77,7 +89,7 @@ impl Client<'_> {
         let http = if is_local { http.no_proxy() } else { http };
         let http = http.build().map_err(|error| setup(&error))?;
         let login = Login::find(reference).await?;
-        Ok(Client { reference, access, base, http, login, authorization: None })
+        Ok(Client { reference, access, base, http, login, authorization: None, redirected })
     }
 
     /// Fetches a manifest by its tag or digest.
@@ -167,6 +179,7 @@ impl Client<'_> {
         if let Some(authorization) = self.authorization.as_ref().filter(|_| self.is_own(request.url())) {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
+        *lock(&self.redirected) = None;
         self.http.execute(request).await.map_err(|error| self.no_response(&error))
     }
 
@@ -202,9 +215,11 @@ impl Client<'_> {
 
     fn no_response(&self, error: &reqwest::Error) -> Fault {
         let registry = self.reference.registry().to_owned();
-        let other = error.url().filter(|url| !self.is_own(url));
-        let redirected = other.map(|url| format!("redirected to {}: ", foreign(url.authority()))).unwrap_or_default();
-        Fault::NoResponse { reason: format!("{redirected}{}", explain(error, &registry)), registry }
+        let reason = explain(error, &registry);
+        match lock(&self.redirected).as_ref().filter(|url| !self.is_own(url)) {
+            Some(url) => Fault::RedirectedToNothing { registry, host: foreign(url.authority()), reason },
+            None => Fault::NoResponse { registry, reason },
+        }
     }
 
     /// Returns the Authorization header that answers the challenges of a response, or `None`. A token is preferred to
@@ -293,8 +308,16 @@ fn explain(error: &reqwest::Error, registry: &str) -> String {
 
 /// Returns the error of TLS among the causes of an error.
 fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    let mut causes = std::iter::successors(Some(error), |error| error.source());
-    causes.find_map(|cause| cause.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref())
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(error) = cause.downcast_ref() {
+            return Some(error);
+        }
+        // An error of the system hides the one that it was made of.
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = inner.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| cause.source());
+    }
+    None
 }
 
 /// Returns the message of an error response: that of a registry, or the first line of a text; empty if there is none.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use reqwest::StatusCode;
 
-use crate::file::{self, FileError};
+use crate::file;
 use crate::text::Foreign;
 
 /// The fault of a transfer. The text follows the reference.
@@ -37,6 +37,16 @@ pub enum Fault {
         /// The cause, and the fix if it is known.
         reason: String,
     },
+    /// Another host, to which the registry redirects, does not respond.
+    #[error("{registry} redirected to {host}, which did not respond: {reason}")]
+    RedirectedToNothing {
+        /// The registry.
+        registry: String,
+        /// The other host.
+        host: Foreign,
+        /// The cause, and the fix if it is known.
+        reason: String,
+    },
     /// A login is required.
     #[error("{0} requires a login: docker login {0}")]
     LoginRequired(String),
@@ -61,12 +71,12 @@ pub enum Fault {
         file: PathBuf,
     },
     /// A file of logins cannot be opened or read.
-    #[error("cannot read logins from {}: {source}", file.display())]
+    #[error("cannot read logins from {}: {reason}", file.display())]
     LoginFile {
         /// The file.
         file: PathBuf,
         /// The fault.
-        source: FileError,
+        reason: Foreign,
     },
     /// A login cannot be used.
     #[error("cannot use the login for {registry} in {}: {reason}", file.display())]

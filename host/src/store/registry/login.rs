@@ -53,7 +53,7 @@ impl Login {
             for file in files() {
                 let login = match file::read(&file, limits::LOGIN_FILE) {
                     Err(FileError::Io(error)) if error.kind() == ErrorKind::NotFound => None,
-                    Err(source) => return Err(Fault::LoginFile { file, source }),
+                    Err(error) => return Err(Fault::LoginFile { file, reason: foreign(&error.to_string()) }),
                     Ok(content) => in_file(&reference, &file, &content)?,
                 };
                 if login.is_some() {
@@ -86,7 +86,7 @@ fn files() -> impl Iterator<Item = PathBuf> {
 
 /// The fields in use of a file of logins.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an object with logins")]
 struct Config {
     auths: Option<BTreeMap<String, Value>>,
     cred_helpers: Option<BTreeMap<String, String>>,
@@ -106,7 +106,12 @@ struct OneEntry<'a> {
 fn in_file(reference: &Reference, file: &Path, content: &[u8]) -> Result<Option<Login>, Fault> {
     let registry = reference.registry();
     let unusable = |reason: Foreign| Fault::Login { registry: registry.to_owned(), file: file.to_owned(), reason };
-    let mut config: Config = serde_json::from_slice(content).map_err(|error| unusable(foreign(&error.to_string())))?;
+    if content.trim_ascii().is_empty() {
+        // As docker does.
+        return Ok(None);
+    }
+    let mut config: Config = serde_json::from_slice(content)
+        .map_err(|error| Fault::LoginFile { file: file.to_owned(), reason: foreign(&error.to_string()) })?;
     for entry in config.auths.iter_mut().flatten() {
         // An empty field counts as missing, as it does for docker.
         if let (_, Value::Object(fields)) = entry {

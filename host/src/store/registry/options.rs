@@ -12,7 +12,8 @@ pub struct RegistryOptions {
     #[arg(long = "registry-ca-file", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
 
-    /// Use plain HTTP for this registry, HOST or HOST:PORT as in the reference; registries on this machine need no option
+    /// Use plain HTTP for this registry, HOST or HOST:PORT as in the reference; registries on this machine need no
+    /// option
     #[arg(long = "registry-plain-http", value_name = "HOST", conflicts_with = "ca_file")]
     pub plain_http: Option<String>,
 }

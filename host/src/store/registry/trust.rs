@@ -157,7 +157,35 @@ impl ServerCertVerifier for Verifier {
 
 impl Client {
     /// Reads a certificate, and the key beside it.
-    fn read(file: &Path) -> Result<Vec<u8>, Fault> {
+    fn read(file: &Path) -> Result<Client, Fault> {
+        let path = file.with_extension("key");
+        let key = PrivateKeyDer::from_pem_slice(&read(&path)?)
+            .map_err(|_| Fault::Certificate { path, reason: "no private key in PEM".to_owned() })?;
+        Ok(Client { path: file.to_owned(), chain: certificates(file, &read(file)?)?, key })
+    }
+}
+
+/// Returns the folders that can have certificates for a registry.
+fn folders(registry: &str) -> Vec<PathBuf> {
+    let variable = |name: &str| env::variable_os(name).map(PathBuf::from);
+    let config = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")));
+    let parents = [Some(PathBuf::from("/etc")), config].into_iter().flatten();
+    parents
+        .flat_map(|parent| ["docker", "containers"].map(|tool| parent.join(tool).join("certs.d").join(registry)))
+        .collect()
+}
+
+/// Parses the certificates of a file.
+fn certificates(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let unusable = |reason: String| Fault::Certificate { path: file.to_owned(), reason };
+    match certificates {
+        Ok(certificates) if certificates.is_empty() => Err(unusable("no certificate in PEM".to_owned())),
+        certificates => certificates.map_err(|error| unusable(error.to_string())),
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Fault> {
     let bytes = file::read(file, limits::CERTIFICATE_FILE);
     bytes.map_err(|error| Fault::Certificate { path: file.to_owned(), reason: error.to_string() })
 }
