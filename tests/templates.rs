@@ -129,10 +129,14 @@ fn findings_of(project: &Project, file: &str, changes: &[(&str, &str)], build: &
     fs::write(&path, changed).expect("our own file");
     project.run(build);
     fs::write(&path, before).expect("our own file");
+    // Compiled here, the compiled form is kept: an agent does not wait for so long.
+    let store = project.path().join("store");
+    let variable = format!("MACKEREL_PLUGIN_WASM_STORE={}", store.display());
+    project.run(&format!("{variable} mackerel-plugin-wasm test queue.wasm --target 127.0.0.1:1 || true"));
     let target = StubTarget::serving(json!({"queue": {"waiting": 3}}));
     let component = project.path().join("queue.wasm");
     let command = format!("test {} --path /stats --target {}", component.display(), target.target());
-    let output = Agent::without_engine().run(&command).exits(1);
+    let output = Agent::without_engine().with_env("MACKEREL_PLUGIN_WASM_STORE", store).run(&command).exits(1);
     assert_eq!(target.requests(), 0, "{output}");
     mask::ports(&mask::path(&output.stdout, &project.path(), "PROJECT"))
 }
