@@ -264,7 +264,10 @@ fn login_is_that_of_podman_if_docker_has_none() {
     shipping.agent = shipping.agent.with_env("REGISTRY_AUTH_FILE", &chosen);
     let _ = shipping.push("strange.wasm", &reference).exits(0).without_diagnostics();
     fs::remove_file(&chosen).expect("our own file");
-    insta::assert_snapshot!(without + &refused(&shipping), @"");
+    insta::assert_snapshot!(without + &refused(&shipping), @"
+    mackerel-plugin-wasm: oci://127.0.0.1:PORT/team/strange:1: 127.0.0.1:PORT requires a login: docker login 127.0.0.1:PORT
+    mackerel-plugin-wasm: oci://127.0.0.1:PORT/team/strange:1: cannot read logins from FOLDER/chosen.json: No such file or directory (os error 2)
+    ");
 }
 
 #[test]
@@ -295,7 +298,7 @@ fn login_of_docker_hub_has_its_own_key() {
         shipping.config(&content);
         let _ = push().exits(0).without_diagnostics();
     }
-    insta::assert_snapshot!(without, @"");
+    insta::assert_snapshot!(without, @"mackerel-plugin-wasm: oci://docker.io/team/strange:1: docker.io requires a login: docker login docker.io");
 }
 
 /// Starts a registry with these replies, which listens until the test process ends. Returns its address.
@@ -440,7 +443,22 @@ fn token_is_requested_once_with_the_login() {
     let pushed = registry.take_requests();
     let _ = shipping.install(&reference).exits(0).without_diagnostics();
     let both = format!("{}\n\n{}", pushed.join("\n"), registry.take_requests().join("\n"));
-    insta::assert_snapshot!(shipping.mask(&both), @"");
+    insta::assert_snapshot!(shipping.mask(&both), @"
+    HEAD /v2/team/strange/blobs/sha256:DIGEST
+    GET /token Basic YWxpOm9wZW4gc2VzYW1l
+    HEAD /v2/team/strange/blobs/sha256:DIGEST Bearer let-me-in
+    POST /v2/team/strange/blobs/uploads/ Bearer let-me-in
+    PUT /v2/team/strange/blobs/uploads/1 Bearer let-me-in
+    HEAD /v2/team/strange/blobs/sha256:DIGEST Bearer let-me-in
+    POST /v2/team/strange/blobs/uploads/ Bearer let-me-in
+    PUT /v2/team/strange/blobs/uploads/1 Bearer let-me-in
+    PUT /v2/team/strange/manifests/1 Bearer let-me-in
+
+    GET /v2/team/strange/manifests/1
+    GET /token Basic YWxpOm9wZW4gc2VzYW1l
+    GET /v2/team/strange/manifests/1 Bearer let-me-in
+    GET /v2/team/strange/blobs/sha256:DIGEST Bearer let-me-in
+    ");
 }
 
 #[test]
@@ -454,7 +472,11 @@ fn second_push_of_a_file_uploads_nothing_and_has_the_same_digest() {
         let _ = fake.take_requests();
         assert_eq!(push().stdout, first);
     }
-    insta::assert_snapshot!(shipping.mask(&fake.take_requests().join("\n")), @"");
+    insta::assert_snapshot!(shipping.mask(&fake.take_requests().join("\n")), @"
+    HEAD /v2/strange/blobs/sha256:DIGEST
+    HEAD /v2/strange/blobs/sha256:DIGEST
+    PUT /v2/strange/manifests/1
+    ");
 }
 
 #[test]
@@ -481,7 +503,13 @@ fn failure_after_a_redirect_names_the_other_host() {
         Some(response("302 Found", &[&format!("Location: http://127.0.0.1:{nobody}/blob")], b""))
     });
     let gone = shipping.install(&format!("{}/strange:1", gone.address())).exits(1).stderr;
-    insta::assert_snapshot!(errors.concat() + &shipping.mask(&gone), @"");
+    insta::assert_snapshot!(errors.concat() + &shipping.mask(&gone), @"
+    mackerel-plugin-wasm: oci://127.0.0.1:PORT/strange:1: 127.0.0.1:PORT redirected to 127.0.0.1:PORT, which returned HTTP 401 Unauthorized: the storage's own words
+    mackerel-plugin-wasm: oci://127.0.0.1:PORT/strange:1: 127.0.0.1:PORT redirected to 127.0.0.1:PORT, which returned HTTP 403 Forbidden: the storage's own words
+    mackerel-plugin-wasm: oci://127.0.0.1:PORT/strange:1: 127.0.0.1:PORT redirected to 127.0.0.1:PORT, which returned HTTP 404 Not Found: the storage's own words
+    mackerel-plugin-wasm: oci://127.0.0.1:PORT/strange:1: 127.0.0.1:PORT redirected to 127.0.0.1:PORT, which returned HTTP 500 Internal Server Error: the storage's own words
+    mackerel-plugin-wasm: oci://127.0.0.1:PORT/strange:1: no response from 127.0.0.1:PORT: Connection refused (os error 111)
+    ");
 }
 
 #[test]
@@ -606,7 +634,7 @@ fn remote_registries_use_tls_and_the_proxy() {
     // Registries on this machine are never reached through a proxy.
     shipping.agent = shipping.agent.with_env("HTTP_PROXY", format!("http://{proxy}"));
     let _ = shipping.install(&format!("oci://{}/team/strange:1", registry.address())).exits(0).without_diagnostics();
-    insta::assert_snapshot!(shipping.mask(&untrusted), @"mackerel-plugin-wasm: oci://registry.example.com/team/strange:1: no response from registry.example.com: invalid peer certificate: UnknownIssuer");
+    insta::assert_snapshot!(shipping.mask(&untrusted), @"mackerel-plugin-wasm: oci://registry.example.com/team/strange:1: no response from registry.example.com: invalid peer certificate: UnknownIssuer; trust its authority with --registry-ca-file");
 }
 
 #[test]
@@ -648,7 +676,13 @@ fn certificates_are_those_of_docker_and_of_the_operator() {
     fs::write(of_registry.join("client.key"), "").expect("our own file");
     let empty_key = error("", 1);
     let lines = [without_key, untrusted, key, missing, empty_key].concat();
-    insta::assert_snapshot!(lines, @"");
+    insta::assert_snapshot!(lines, @"
+    mackerel-plugin-wasm: oci://127.0.0.1:PORT/team/strange:1: FOLDER/home/.config/docker/certs.d/127.0.0.1:PORT/client.key: No such file or directory (os error 2)
+    mackerel-plugin-wasm: oci://127.0.0.1:PORT/team/strange:1: no response from 127.0.0.1:PORT: invalid peer certificate: UnknownIssuer
+    mackerel-plugin-wasm: oci://127.0.0.1:PORT/team/strange:1: FOLDER/certificates/key.pem: no certificate in PEM
+    mackerel-plugin-wasm: oci://127.0.0.1:PORT/team/strange:1: FOLDER/certificates/nowhere.pem: No such file or directory (os error 2)
+    mackerel-plugin-wasm: oci://127.0.0.1:PORT/team/strange:1: FOLDER/home/.config/docker/certs.d/127.0.0.1:PORT/client.key: no private key in PEM
+    ");
 }
 
 #[test]
@@ -695,5 +729,10 @@ fn plain_http_must_be_chosen_by_the_registrys_name() {
         shipping.agent.run(&format!("install {} {option}", file.display())).exits(2).stderr
     };
     let of_file = [file(options), file("--registry-ca-file a.pem")].concat();
-    insta::assert_snapshot!([tls, other, of_file].concat(), @"");
+    insta::assert_snapshot!([tls, other, of_file].concat(), @"
+    mackerel-plugin-wasm: oci://registry.example.com:5000/strange:1: no response from registry.example.com:5000: tls handshake eof
+    mackerel-plugin-wasm: --registry-plain-http registry.example.com has no effect: the registry is registry.example.com:5000
+    mackerel-plugin-wasm: --registry-plain-http has no effect without a registry
+    mackerel-plugin-wasm: --registry-ca-file has no effect without a registry
+    ");
 }

@@ -363,7 +363,8 @@ fn code_of_another_wasmtime_is_recompiled_silently() {
     assert_eq!(fs::read(&old).expect("our own file"), bytes, "a run rewrote the file");
 }
 
-/// Makes the installed collectors those of an older program: the compiled forms have other names, which are in the pins.
+/// Makes the installed collectors those of an older program: the compiled forms have other names, which the pins
+/// contain.
 fn age(operator: &Operator) {
     for file in operator.files() {
         let name = file.file_name().and_then(|name| name.to_str()).expect("a name");

@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use scenarios::agent::{Agent, Output, component};
 use scenarios::engine::Engine;
-use scenarios::port;
 use scenarios::project::{GO, JAVASCRIPT, Language, PYTHON, Project, RUST};
+use scenarios::stub_target::StubTarget;
+use scenarios::{mask, port};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -107,6 +108,71 @@ fn python_project_builds_and_collects() {
 #[test]
 fn javascript_project_builds_and_collects() {
     collects_from_a_container(JAVASCRIPT);
+}
+
+#[test]
+fn rust_project_builds_without_warnings() {
+    let Some(project) = Project::new("queue", RUST) else { return };
+    for command in ["cargo build", "cargo clippy --all-targets", "cargo build --release --target wasm32-wasip2"] {
+        project.run(&format!("{command} > output.txt 2>&1; cat output.txt; ! grep '^warning' output.txt"));
+    }
+}
+
+/// Changes the code of a project, builds it, and returns the findings of `test` on a target that responds.
+fn findings_of(project: &Project, file: &str, changes: &[(&str, &str)], build: &str) -> String {
+    let path = project.path().join(file);
+    let before = fs::read_to_string(&path).expect("the code of a project");
+    let changed = changes.iter().fold(before.clone(), |code, (old, new)| {
+        assert!(code.contains(old), "no {old} in {file}");
+        code.replacen(old, new, 1)
+    });
+    fs::write(&path, changed).expect("our own file");
+    project.run(build);
+    fs::write(&path, before).expect("our own file");
+    // Compiled here, the compiled form is kept: an agent does not wait for so long.
+    let store = project.path().join("store");
+    let variable = format!("MACKEREL_PLUGIN_WASM_STORE={}", store.display());
+    project.run(&format!("{variable} mackerel-plugin-wasm test queue.wasm --target 127.0.0.1:1 || true"));
+    let target = StubTarget::serving(json!({"queue": {"waiting": 3}}));
+    let component = project.path().join("queue.wasm");
+    let command = format!("test {} --path /stats --target {}", component.display(), target.target());
+    let output = Agent::without_engine().with_env("MACKEREL_PLUGIN_WASM_STORE", store).run(&command).exits(1);
+    assert_eq!(target.requests(), 0, "{output}");
+    mask::ports(&mask::path(&output.stdout, &project.path(), "PROJECT"))
+}
+
+#[test]
+fn faults_that_go_authors_make_are_explained() {
+    let Some(project) = Project::new("queue", GO) else { return };
+    let graphs = "if path := options.Get(\"path\");";
+    let findings = [
+        // Go has a network of its own in WebAssembly, which refuses every connection.
+        findings_of(
+            &project,
+            "main.go",
+            &[
+                ("\"fmt\"", "\"fmt\"\n\t\"net\""),
+                ("Collect(_ collector.Target", "Collect(target collector.Target"),
+                (
+                    "body, err := collector.Get(options.Get(\"path\"))",
+                    "_, err := net.Dial(\"tcp\", fmt.Sprintf(\"%s:%d\", target.Host, target.Port))\n\tvar body []byte",
+                ),
+            ],
+            "make",
+        ),
+        // The stacks after the first line are longer than a message.
+        findings_of(&project, "main.go", &[(graphs, &format!("panic(\"no such table\")\n\t{graphs}"))], "make"),
+        findings_of(&project, "main.go", &[("collector.Integer", "collector.Unit(12)")], "make"),
+    ];
+    insta::assert_snapshot!(findings.join("--\n"), @"");
+}
+
+#[test]
+fn unit_that_does_not_exist_is_answered_with_all_units() {
+    let Some(project) = Project::new("queue", JAVASCRIPT) else { return };
+    project.run("npm install");
+    let change = [("unit: \"integer\"", "unit: \"percent\"")];
+    insta::assert_snapshot!(findings_of(&project, "collector.js", &change, "npm run build"), @"");
 }
 
 /// Returns stderr of `new`.

@@ -42,7 +42,9 @@ impl FakeRegistry {
         let (seen, content) = (Arc::clone(&requests), Mutex::default());
         let handle = move |stream: TcpStream| {
             let serve = || -> io::Result<()> {
-                let request = read(&stream)?;
+                let Ok(request) = read(&stream) else {
+                    return (&stream).write_all(&response("400 Bad Request", &[], b""));
+                };
                 seen.lock().expect("a lock").push(request.clone());
                 let own = || registry(&request, &mut content.lock().expect("a lock"));
                 let response = respond(&request, address).unwrap_or_else(own);

@@ -10,7 +10,8 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use rustls::pki_types::ServerName;
 
 use crate::address::Address;
-use crate::definition::{Definitions, Dropped, Point};
+use crate::definition::dropped::Dropped;
+use crate::definition::{Definitions, Point};
 use crate::engine::{ContainerError, Engine};
 use crate::limits;
 use crate::moment::Moment;

@@ -1,8 +1,8 @@
 //! The cache of compiled files: an author tests the same file many times, and a Python component takes seconds to
 //! compile.
 //!
-//! It is a private folder within that of installed collectors, with two files for each component: its compiled form, and
-//! `SHA256.json` with the [`Code`] of it. The component itself is read every time, and its digest is the key.
+//! It is a private folder within that of installed collectors, with two files for each component: its compiled form,
+//! and `SHA256.json` with the [`Code`] of it. The component itself is read every time, and its digest is the key.
 
 use std::io;
 use std::path::PathBuf;

@@ -70,7 +70,7 @@ pub fn report(bytes: &[u8]) {
     let (points, dropped) = definitions.points(&samples, 10);
     // One for each reason: not declared, not finite, repeated.
     assert!(dropped.warnings().count() <= 3, "{dropped:?}");
-    for warning in dropped.warnings().chain(dropped.explain(&definitions)) {
+    for warning in dropped.warnings().chain(dropped.explain(|key| definitions.nearest(key))) {
         assert_diagnostic("api-1 (127.0.0.1:32768)", &warning);
     }
     let keys: HashSet<&str> = points.iter().map(|point| point.key.as_str()).collect();

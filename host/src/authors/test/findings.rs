@@ -20,6 +20,19 @@ fn is_counter(point: &Point) -> bool {
     matches!(point.kind, MetricKind::Counter(_))
 }
 
+/// The units of the contract.
+const UNITS: [&str; 9] = [
+    "float",
+    "integer",
+    "percentage",
+    "seconds",
+    "milliseconds",
+    "bytes",
+    "bytes-per-second",
+    "bits-per-second",
+    "iops",
+];
+
 /// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Weight {
@@ -52,8 +65,15 @@ impl Findings {
     pub fn of<T>(&mut self, result: Result<T, CallError>) -> Result<Option<T>, Error> {
         match result {
             Ok(result) => Ok(Some(result)),
-            Err(error @ CallError::Failed { .. }) => {
-                self.error(error.without_name());
+            Err(error @ CallError::Failed { function, .. }) => {
+                let text = error.without_name();
+                // The bindings of each language word it in their own way.
+                if function == "graphs"
+                    && ["discriminant", "enum", "unit", "Unit"].iter().any(|word| text.contains(word))
+                {
+                    self.note(format!("graphs: a unit is one of {}", UNITS.join(", ")));
+                }
+                self.error(text);
                 Ok(None)
             }
             Err(error) => Err(error.into()),
@@ -112,7 +132,7 @@ impl Findings {
                 return false;
             }
         };
-        for warning in found.dropped.explain(definitions) {
+        for warning in found.dropped.explain(|key| definitions.nearest(key)) {
             self.error(format!("collect: {}", collected.told(&warning)));
         }
         for unmatched in series::unmatched(std::slice::from_ref(&collected.outcome)) {
@@ -223,5 +243,19 @@ impl Findings {
         }
         protocol::print(&text)?;
         Ok(if self.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_units_are_those_of_the_contract() {
+        let types = include_str!("../../../../wit/types.wit");
+        let (_, units) = types.split_once("enum unit {").expect("the units");
+        let (units, _) = units.split_once('}').expect("their end");
+        let names = units.lines().map(str::trim).filter(|line| !line.starts_with("///") && !line.is_empty());
+        assert_eq!(names.collect::<Vec<_>>(), UNITS.map(|unit| format!("{unit},")));
     }
 }

@@ -3,10 +3,13 @@
 //! Follows Mackerel's rules for custom metric names: components in `-a-zA-Z0-9_` joined by dots, a wildcard is a whole
 //! component, and `#` appears once.
 
+pub mod dropped;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
+use self::dropped::{Dropped, UNDECLARED};
 use crate::limits;
 use crate::sandbox::{Description, Graph, Metric, MetricKind, OptionKind, OptionSpec, Sample};
 use crate::text::{Foreign, escape, foreign, is_name, is_word};
@@ -240,7 +243,7 @@ impl Definitions {
     /// samples that were dropped, up to `named` of each reason by name.
     pub fn points(&self, samples: &[Sample], named: usize) -> (Vec<Point>, Dropped) {
         let mut points: Vec<Point> = Vec::with_capacity(samples.len());
-        let mut dropped = Dropped { reasons: Vec::new(), named };
+        let mut dropped = Dropped::new(named);
         for sample in samples {
             let key = || format!("{}.{}", sample.graph, sample.metric);
             match self.find(sample) {
@@ -265,7 +268,7 @@ impl Definitions {
     }
 
     /// Returns the declared name that is most similar to `key`, or `None` if none is.
-    fn nearest(&self, key: &str) -> Option<String> {
+    pub fn nearest(&self, key: &str) -> Option<String> {
         let name = |graph: &Graph, metric: &Metric| format!("{}.{}", graph.key, metric.name);
         let names = self.0.iter().flat_map(|graph| graph.metrics.iter().map(move |metric| name(graph, metric)));
         let similar = names.map(|name| (strsim::normalized_damerau_levenshtein(key, &name), name));
@@ -330,67 +333,6 @@ pub fn fits_pattern(declared: &str, given: &str) -> bool {
 
 /// The similarity from which a name is suggested instead of another: one edit for every three characters.
 const SIMILAR: f64 = 0.66;
-
-/// The reason for samples that no graph covers.
-const UNDECLARED: &str = "without a declared graph";
-
-/// Dropped samples, counted by reason.
-#[derive(Debug)]
-pub struct Dropped {
-    reasons: Vec<Reason>,
-    named: usize,
-}
-
-#[derive(Debug)]
-struct Reason {
-    why: &'static str,
-    /// The first keys, escaped and cut.
-    keys: Vec<String>,
-    count: usize,
-}
-
-impl Dropped {
-    fn add(&mut self, why: &'static str, key: impl Fn() -> String) {
-        let place = self.reasons.iter().position(|reason| reason.why == why).unwrap_or_else(|| {
-            self.reasons.push(Reason { why, keys: Vec::new(), count: 0 });
-            self.reasons.len() - 1
-        });
-        let reason = &mut self.reasons[place];
-        reason.count += 1;
-        if reason.keys.len() < self.named {
-            reason.keys.push(foreign(&key()).to_string());
-        }
-    }
-
-    /// Returns one warning for each reason.
-    pub fn warnings(&self) -> impl Iterator<Item = String> {
-        self.reasons.iter().map(|Reason { why, keys, count }| {
-            let key = keys.first().map(String::as_str).unwrap_or_default();
-            match count {
-                1 => format!("dropped a sample {why}: {key}"),
-                _ => format!("dropped {count} samples {why}: {key}, …"),
-            }
-        })
-    }
-
-    /// Returns one warning for each dropped sample that has a name, with the nearest name that is declared, and one for
-    /// all others.
-    pub fn explain(&self, definitions: &Definitions) -> Vec<String> {
-        let mut all = Vec::new();
-        for Reason { why, keys, count } in &self.reasons {
-            for key in keys {
-                let near = definitions.nearest(key).filter(|_| *why == UNDECLARED);
-                let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-                all.push(format!("dropped a sample {why}: {key}{near}"));
-            }
-            let more = count - keys.len();
-            if more > 0 {
-                all.push(format!("dropped {more} more samples {why}"));
-            }
-        }
-        all
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -549,7 +491,7 @@ mod tests {
         let definitions = Definitions::new(vec![graph("#.load", &["one", "waiting"]), graph("#.*", &["*"])]).unwrap();
         let dropped = |graph: &str, metric: &str| {
             let samples = [sample(graph, metric, 1.0), sample("a", "b", 1.0), sample("c", "d", f64::NAN)];
-            definitions.points(&samples, 2).1.explain(&definitions)
+            definitions.points(&samples, 2).1.explain(|key| definitions.nearest(key))
         };
         assert_eq!(
             dropped("load", "wating"),
