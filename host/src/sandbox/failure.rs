@@ -56,13 +56,14 @@ impl Failure {
             {
                 text.push_str(&reply.details());
             }
+            // The limit is the failure, whatever the target did.
+            (Some(_), Cause::Limit(_)) | (None, _) => {}
             (Some(remark), _) => {
                 let remark = remark.to_string();
                 if !text.contains(&remark) {
                     text = format!("{text}; {remark}");
                 }
             }
-            (None, _) => {}
         }
         if !self.denied.is_empty() {
             text = format!("{text}; {}", self.denied);

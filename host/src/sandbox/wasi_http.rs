@@ -117,7 +117,6 @@ impl Destination {
         let exchange = Exchange::begin(self, by_tls, request.uri());
         let offers_coding = request.headers().contains_key(header::ACCEPT_ENCODING);
         self.http.complete(request.headers_mut(), &self.address);
-        exchange.expect_response(&mut request);
         let patience = options.connect_timeout.unwrap_or(limits::LONGEST_DEADLINE);
         let late = |_| Error::ConnectionTimeout;
         let connect = |error: io::Error| {
@@ -137,7 +136,7 @@ impl Destination {
 /// Sends a request, and returns its response with the future that drives the connection.
 async fn drive<T>(
     io: T,
-    request: hyper::Request<WasiBody>,
+    mut request: hyper::Request<WasiBody>,
     options: RequestOptions,
     exchange: &Exchange,
     offers_coding: bool,
@@ -145,6 +144,7 @@ async fn drive<T>(
 where
     T: Read + Write + Unpin + Send + 'static,
 {
+    exchange.expect_response(&mut request);
     let (mut sender, connection) = Exchange::builder().handshake(io).await?;
     let mut connection = Box::pin(connection);
     let patience = options.first_byte_timeout.unwrap_or(limits::LONGEST_DEADLINE);
