@@ -329,6 +329,8 @@ fn memory_limit_defaults_to_the_machines_memory() {
         let limit = || api_stats(&fleet.run_without_diagnostics(FROM_FILES))["memory_limit.limit"];
         fill_v1(files, &folder, &V1);
         files.write(&format!("memory/{folder}/memory.limit_in_bytes"), "9223372036854771712\n");
+        let detail = V1[4].2.replace("limit 268435456", "limit 9223372036854771712");
+        files.write(&format!("memory/{folder}/memory.stat"), detail);
         assert!((limit() - kib * 1024.0).abs() < 1.0);
         mark_version_2(files);
         files.fill(&folder, &V2);

@@ -560,21 +560,21 @@ fn response_that_is_not_stats_is_one_line() {
     nonsense
         mackerel-plugin-wasm: docker: bad: invalid response of the engine: expected ident at line 1 column NUMBER
     []
-        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid length 0, expected struct ContainerStatsResponse with 13 elements at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: engine reports stats without a time
     null
-        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: null, expected struct ContainerStatsResponse at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: null, expected the stats of a container at line 1 column NUMBER
     {}
-        mackerel-plugin-wasm: docker: bad: engine reports no stats: its response has no valid time
+        mackerel-plugin-wasm: docker: bad: engine reports stats without a time
     1
-        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: integer `1`, expected struct ContainerStatsResponse at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: integer `1`, expected the stats of a container at line 1 column NUMBER
     "stats"
-        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: string "stats", expected struct ContainerStatsResponse at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: string "stats", expected the stats of a container at line 1 column NUMBER
     [null]
-        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid length 1, expected struct ContainerStatsResponse with 13 elements at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: engine reports stats without a time
     {"read": null}
-        mackerel-plugin-wasm: docker: bad: engine reports no stats: its response has no valid time
+        mackerel-plugin-wasm: docker: bad: engine reports stats without a time
     {"read": 1}
-        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: integer `1`, expected a string at line 1 column NUMBER
+        mackerel-plugin-wasm: docker: bad: engine reports stats without a time
     "#);
 }
 
@@ -590,83 +590,122 @@ fn incomplete_stats_are_one_line() {
 
 #[test]
 fn stats_without_a_valid_time_are_one_line() {
-    let times = ["", "yesterday", "2026-11-22", "2026-11-22T03:00:00", "2026-13-22T03:00:00Z", "9999999"];
+    let times = [
+        "",
+        "yesterday",
+        "2026-11-22",
+        "2026-11-22T03:00:00",
+        "2026-13-22T03:00:00Z",
+        "9999999",
+        "1969-12-31T23:59:59Z",
+        "2554-07-21T23:34:34Z",
+        "9999-01-01T00:00:00Z",
+        "\u{1b}[31m",
+    ];
     let diagnostics = times.map(|read| {
         let body = docker_on_v1(read).to_string();
-        format!("{read}\n    {}", diagnostics(Reply::Whole(200, body), ""))
+        format!("{}\n    {}", read.escape_debug(), diagnostics(Reply::Whole(200, body), ""))
     });
-    insta::assert_snapshot!(diagnostics.concat(), @"
-
-        mackerel-plugin-wasm: docker: bad: engine reports no stats: its response has no valid time
+    insta::assert_snapshot!(diagnostics.concat(), @r"
+        mackerel-plugin-wasm: docker: bad: engine reports stats with the time '': expected one from 1970 to 2554
     yesterday
-        mackerel-plugin-wasm: docker: bad: engine reports no stats: its response has no valid time
+        mackerel-plugin-wasm: docker: bad: engine reports stats with the time 'yesterday': expected one from 1970 to 2554
     2026-11-22
-        mackerel-plugin-wasm: docker: bad: engine reports no stats: its response has no valid time
+        mackerel-plugin-wasm: docker: bad: engine reports stats with the time '2026-11-22': expected one from 1970 to 2554
     2026-11-22T03:00:00
-        mackerel-plugin-wasm: docker: bad: engine reports no stats: its response has no valid time
+        mackerel-plugin-wasm: docker: bad: engine reports stats with the time '2026-11-22T03:00:00': expected one from 1970 to 2554
     2026-13-22T03:00:00Z
-        mackerel-plugin-wasm: docker: bad: engine reports no stats: its response has no valid time
+        mackerel-plugin-wasm: docker: bad: engine reports stats with the time '2026-13-22T03:00:00Z': expected one from 1970 to 2554
     9999999
-        mackerel-plugin-wasm: docker: bad: engine reports no stats: its response has no valid time
+        mackerel-plugin-wasm: docker: bad: engine reports stats with the time '9999999': expected one from 1970 to 2554
+    1969-12-31T23:59:59Z
+        mackerel-plugin-wasm: docker: bad: engine reports stats with the time '1969-12-31T23:59:59Z': expected one from 1970 to 2554
+    2554-07-21T23:34:34Z
+        mackerel-plugin-wasm: docker: bad: engine reports stats with the time '2554-07-21T23:34:34Z': expected one from 1970 to 2554
+    9999-01-01T00:00:00Z
+        mackerel-plugin-wasm: docker: bad: engine reports stats with the time '9999-01-01T00:00:00Z': expected one from 1970 to 2554
+    \u{1b}[31m
+        mackerel-plugin-wasm: docker: bad: engine reports stats with the time '\u{1b}[31m': expected one from 1970 to 2554
     ");
+    let last = with(docker_on_v1("2554-07-21T23:34:33Z"), []);
+    assert_eq!(printed("--stats-source api --graphs memory", [&last]).len(), 2);
 }
 
 #[test]
-fn stats_with_invalid_numbers_are_one_line() {
-    let numbers = [
+fn odd_field_omits_only_its_metrics() {
+    let whole = docker_on_v1(START);
+    let all = printed(ALL, [&whole, &with(whole.clone(), [("/read", json!("2026-11-22T03:01:00Z"))])]);
+    let odd = [
         json!(1e30),
         json!(-1),
         json!(1.5),
-        json!("4"),
+        json!("four"),
         json!([4]),
-        json!({}),
+        json!({"a": 1}),
         json!(true),
-        json!(18_446_744_073_709_551_616.0),
+        json!("18446744073709551616"),
     ];
-    let diagnostics = numbers.map(|number| {
-        let body = with(docker_on_v1(START), [("/pids_stats/current", number.clone())]).to_string();
-        format!("{number}\n    {}", diagnostics(Reply::Whole(200, body), ""))
-    });
-    insta::assert_snapshot!(diagnostics.concat(), @r#"
-    1e+30
-        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: floating point `1e+30`, expected u64 at line 1 column NUMBER
-    -1
-        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid value: integer `-1`, expected u64 at line 1 column NUMBER
-    1.5
-        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: floating point `1.5`, expected u64 at line 1 column NUMBER
-    "4"
-        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: string "4", expected u64 at line 1 column NUMBER
-    [4]
-        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: sequence, expected u64 at line 1 column NUMBER
-    {}
-        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: map, expected u64 at line 1 column NUMBER
-    true
-        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: boolean `true`, expected u64 at line 1 column NUMBER
-    1.8446744073709552e+19
-        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: floating point `1.8446744073709552e+19`, expected u64 at line 1 column NUMBER
-    "#);
+    for (place, omitted) in [
+        ("/cpu_stats", &["cpuacct_percentage.", "cpu_throttling."][..]),
+        (USER, &["cpuacct_percentage.user"]),
+        ("/cpu_stats/throttling_data/periods", &["cpu_throttling.periods.all"]),
+        ("/memory_stats", &["memory.", "memory_limit.", "memory_percentage."]),
+        ("/memory_stats/stats", &["memory.", "memory_limit.used", "memory_percentage."]),
+        ("/memory_stats/stats/total_rss", &["memory.rss"]),
+        ("/memory_stats/limit", &["memory_limit.limit", "memory_percentage."]),
+        ("/blkio_stats", &["blkio."]),
+        ("/blkio_stats/io_queue_recursive", &["blkio.io_queued."]),
+        ("/blkio_stats/io_queue_recursive/0", &["blkio.io_queued."]),
+        ("/blkio_stats/io_queue_recursive/0/value", &["blkio.io_queued.read"]),
+        ("/networks", &["network."]),
+        ("/networks/eth0", &["network."]),
+        ("/networks/eth0/rx_bytes", &["network.bytes.received"]),
+        ("/pids_stats/current", &["processes.current"]),
+        ("/memory_stats/stats/total_mapped_file", &[]),
+        ("/memory_stats/max_usage", &[]),
+        ("/precpu_stats", &[]),
+        ("/name", &[]),
+        ("/num_procs", &[]),
+    ] {
+        let is_omitted = |key: &&str| omitted.iter().any(|start| key.starts_with(start));
+        let expected: Vec<_> = keys(&all).into_iter().filter(|key| !is_omitted(key)).collect();
+        // An object without the fields of the place is empty.
+        for odd in odd.iter().chain([&json!("a\u{0}")]) {
+            let first = with(whole.clone(), [(place, odd.clone())]);
+            let second = with(first.clone(), [("/read", json!("2026-11-22T03:01:00Z"))]);
+            let printed = printed(ALL, [&first, &second]);
+            if place == "/blkio_stats/io_queue_recursive/0" && odd.is_object() {
+                continue;
+            }
+            assert_eq!(keys(&printed), expected, "{odd} as {place}");
+        }
+    }
 }
 
 #[test]
-fn stats_of_another_shape_are_one_line() {
-    let places =
-        ["/cpu_stats", "/memory_stats/stats", "/blkio_stats/io_queue_recursive", "/networks", "/networks/eth0"];
-    let diagnostics = places.map(|place| {
-        let body = with(docker_on_v1(START), [(place, json!(7))]).to_string();
-        format!("{place}\n    {}", diagnostics(Reply::Whole(200, body), ""))
-    });
-    insta::assert_snapshot!(diagnostics.concat(), @"
-    /cpu_stats
-        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: integer `7`, expected struct ContainerCpuStats at line 1 column NUMBER
-    /memory_stats/stats
-        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: integer `7`, expected a map at line 1 column NUMBER
-    /blkio_stats/io_queue_recursive
-        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: integer `7`, expected a sequence at line 1 column NUMBER
-    /networks
-        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: integer `7`, expected a map at line 1 column NUMBER
-    /networks/eth0
-        mackerel-plugin-wasm: docker: bad: invalid response of the engine: invalid type: integer `7`, expected struct ContainerNetworkStats at line 1 column NUMBER
-    ");
+fn odd_inspection_omits_only_its_metrics() {
+    let metrics = |change: &dyn Fn(&mut Value)| {
+        let fleet = Fleet::of(&["api"]);
+        let mut inspected = fleet.inspected("api");
+        change(&mut inspected);
+        fleet.set_reply("api", Request::Inspect, Reply::Whole(200, inspected.to_string()));
+        let output = fleet.run("--stats-source api --graphs restarts,health").exits(0);
+        format!("[{}] {}", keys(&stats_of(&output, "api")).join(" "), output.stderr)
+    };
+    let all = "[health.failing_streak health.healthy restarts.count] ";
+    for odd in [json!(null), json!(7), json!("a"), json!([]), json!([null])] {
+        for place in ["Config", "HostConfig", "NetworkSettings", "Mounts", "Created", "Name", "GraphDriver"] {
+            assert_eq!(metrics(&|inspected| inspected[place] = odd.clone()), all, "{odd} as {place}");
+        }
+        assert_eq!(metrics(&|inspected| inspected["State"]["Pid"] = odd.clone()), all, "{odd}");
+        assert_eq!(metrics(&|inspected| inspected["State"]["Health"]["Log"] = odd.clone()), all, "{odd}");
+    }
+    for odd in [json!(null), json!(-1), json!("a"), json!([])] {
+        let restarts = metrics(&|inspected| inspected["RestartCount"] = odd.clone());
+        assert_eq!(restarts, "[health.failing_streak health.healthy] ", "{odd}");
+        let health = metrics(&|inspected| inspected["State"]["Health"] = odd.clone());
+        assert_eq!(health, "[restarts.count] ", "{odd}");
+    }
 }
 
 #[test]
@@ -678,6 +717,7 @@ fn largest_numbers_are_printed_or_omitted_without_overflow() {
             ("/memory_stats/usage", max.clone()),
             ("/memory_stats/limit", max.clone()),
             ("/memory_stats/stats/total_rss", max.clone()),
+            ("/memory_stats/stats/hierarchical_memory_limit", max.clone()),
             ("/memory_stats/stats/total_inactive_file", json!(0)),
             ("/pids_stats/current", max.clone()),
             ("/blkio_stats/io_queue_recursive/0/value", max.clone()),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::UdpSocket;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -368,4 +369,61 @@ fn health_and_restarts_are_those_of_the_engine() {
         let values: Vec<_> = values.iter().map(|(key, value)| format!("{key} {value}")).collect();
         assert_eq!(values, ["health.failing_streak 0", "health.healthy 1", "restarts.count 1"]);
     }
+}
+
+/// A cgroup above those of containers, with limits. Drop it after its containers.
+struct Parent(String);
+
+impl Parent {
+    /// Makes one. `limits` are the controllers of version 1, the files of versions 1 and 2, and the contents.
+    fn with(limits: [(&str, [&str; 2], [&str; 2]); 3]) -> Self {
+        let name = format!("scenario-{}", std::process::id());
+        let root = Path::new("/sys/fs/cgroup");
+        for (controller, files, contents) in limits {
+            let (folder, version) =
+                if is_version_1() { (root.join(controller).join(&name), 0) } else { (root.join(&name), 1) };
+            fs::create_dir_all(&folder).expect("a cgroup can be made");
+            fs::write(folder.join(files[version]), contents[version]).expect("a limit can be set");
+        }
+        Self(name)
+    }
+}
+
+impl Drop for Parent {
+    fn drop(&mut self) {
+        let root = Path::new("/sys/fs/cgroup");
+        let controllers = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+        for folder in controllers.chain([root.to_owned()]).map(|folder| folder.join(&self.0)) {
+            // Only empty cgroups can be removed.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+#[test]
+fn limits_of_a_parent_cgroup_apply() {
+    let Some(engine) = Engine::find_local() else { return };
+    if !skip::is_root("limits of parent cgroups") {
+        return;
+    }
+    if !engine.makes_cgroups() {
+        return skip::notice("the engine leaves cgroups to systemd", "limits of parent cgroups");
+    }
+    // As ECS limits a task, above its containers without limits.
+    let parent = Parent::with([
+        ("memory", ["memory.limit_in_bytes", "memory.max"], ["536870912", "536870912"]),
+        ("pids", ["pids.max", "pids.max"], ["50", "50"]),
+        ("cpu", ["cpu.cfs_quota_us", "cpu.max"], ["5000", "5000 100000"]),
+    ]);
+    let group = engine.group();
+    let container = group.work("task", &format!("--cgroup-parent /{}", parent.0), "-spin");
+    let graphs = "--graphs memory-limit,processes,throttling";
+    let watch = Watch::on(engine, &group, &container, "cgroup", graphs);
+    let [around] = Around::all(&[watch], || wait_while_it_works(Duration::from_secs(2)));
+    let values = &around.after.values;
+    assert_near(values["memory_limit.limit"], 512.0 * MEBIBYTE, 1.0);
+    assert_near(values["processes.limit"], 50.0, ROUNDING);
+    // It computes all the time, and has no limit of its own.
+    assert!(values["cpu_throttling.periods.throttled"] > 0.0, "{values:?}");
+    assert!(values["cpu_throttling.time.throttled"] > 0.0, "{values:?}");
 }

@@ -16,9 +16,11 @@ mod usage;
 
 // Engines and containers
 mod containers;
+mod engine_list;
 mod engines;
 mod podman;
 mod ports;
+mod shared_networks;
 mod soak;
 mod tls;
 mod vanishing;

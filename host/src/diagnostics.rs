@@ -47,6 +47,12 @@ impl Diagnostics {
         self.warn_target(target, reason);
     }
 
+    /// Adds one line for several failed targets, and counts them.
+    pub fn fail(&mut self, targets: usize, reason: impl ToString) {
+        self.failures += targets;
+        self.warn(reason);
+    }
+
     /// The number of failed targets.
     pub fn failures(&self) -> usize {
         self.failures
@@ -56,6 +62,11 @@ impl Diagnostics {
     #[allow(clippy::needless_pass_by_value)] // as above
     pub fn warn(&mut self, text: impl ToString) {
         self.lines.push((None, text.to_string()));
+    }
+
+    /// Adds warnings about the whole run.
+    pub fn warn_all(&mut self, texts: Vec<String>) {
+        self.lines.extend(texts.into_iter().map(|text| (None, text)));
     }
 
     /// Turns an error that the run survives into a warning.

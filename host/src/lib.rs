@@ -61,7 +61,9 @@ pub mod internals {
     pub use crate::contract::check as check_component;
     pub use crate::definition::{Definitions, Point, Prefix, check as check_description};
     pub use crate::diagnostics::Diagnostics;
-    pub use crate::engine::{Container, EngineHost, parse_list as parse_containers};
+    pub use crate::engine::{
+        Container, EngineHost, Inspection, Sample as EngineSample, parse_list as parse_containers,
+    };
     pub use crate::error::Error;
     pub use crate::moment::Moment;
     pub use crate::options::{Options, Subcommand};

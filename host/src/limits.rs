@@ -140,6 +140,13 @@ pub const ENGINE_INSPECT: Duration = Duration::from_secs(1);
 /// The engine's list. One container takes about 1.5 kB, so this is enough for some 20,000.
 pub const ENGINE_LIST: ByteSize = ByteSize::mib(32);
 
+/// Entries of the engine's list. Each one takes up to a kilobyte here, however short it is, and no engine runs so many
+/// containers.
+pub const CONTAINERS: usize = 50_000;
+
+/// Docker's configuration, whose current context is read. It has some hundred bytes, and more with many logins.
+pub const DOCKER_CONFIG: ByteSize = ByteSize::mib(1);
+
 /// The engine's response about one container: its state takes about 10 kB, most of it labels, environment and health
 /// checks; its stats 3 kB. All containers are requested at once, so each response can have this size.
 pub const ENGINE_CONTAINER: ByteSize = ByteSize::mib(1);
@@ -249,8 +256,11 @@ pub const RECORDED: usize = 2 * REQUESTS;
 /// The time in which the connections of a dropped sandbox end. Their other ends are closed already.
 pub const RECORDING_END: Duration = Duration::from_secs(1);
 
-/// Names that one error lists. A collector declares a thousand at most.
-pub const LISTED: usize = 100;
+/// Names, ports or filters that one message lists; others are counted. gostats has 15 metrics.
+pub const LISTED: usize = 20;
+
+/// Bytes of such a list. It is one line of a log.
+pub const LISTED_LENGTH: usize = 1000;
 
 /// Metrics that Mackerel bills as one host, by the kind of host (<https://mackerel.io/pricing>, 2026). More count as
 /// further hosts.

@@ -1,6 +1,7 @@
 //! Text of third parties: guests, targets, engines and registries. It is escaped and cut before a person or a log reads
 //! it.
 
+use std::borrow::Borrow;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
@@ -92,14 +93,43 @@ pub fn milliseconds(time: Duration) -> String {
     format!("{} ms", time.as_millis())
 }
 
+/// Formats a number of things, such as `1 container` or `3 containers`.
+pub fn plural(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Joins names for a message, up to [`limits::LISTED`] of them.
-pub fn listed(names: &[String]) -> String {
+pub fn listed(names: &[impl Borrow<str>]) -> String {
     if names.is_empty() {
         return "none".to_owned();
     }
-    let more = names.len().saturating_sub(limits::LISTED);
-    let shown = names[..names.len() - more].join(", ");
-    if more > 0 { format!("{shown} and {more} more") } else { shown }
+    joined(names, ", ")
+}
+
+/// Joins parts of a message: up to [`limits::LISTED`] of them, and fewer if they are long.
+pub fn joined(parts: &[impl Borrow<str>], separator: &str) -> String {
+    let mut shown = String::new();
+    for (count, part) in parts.iter().enumerate() {
+        let part: &str = part.borrow();
+        if count == limits::LISTED || count > 0 && shown.len() + part.len() > limits::LISTED_LENGTH {
+            return format!("{shown} and {} more", parts.len() - count);
+        }
+        shown += if count > 0 { separator } else { "" };
+        shown += part;
+    }
+    shown
+}
+
+/// Formats ascending numbers as a list with ranges, such as `21, 30000-30999`, up to [`limits::LISTED`] of them.
+pub fn ranges(numbers: &[u16]) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for range in numbers.chunk_by(|one, next| one.checked_add(1) == Some(*next)) {
+        match *range {
+            [first, _, .., last] => parts.push(format!("{first}-{last}")),
+            _ => parts.extend(range.iter().map(u16::to_string)),
+        }
+    }
+    listed(&parts)
 }
 
 /// Returns true if `name` is made of `a-z`, `0-9` and `-`, as names of collectors and options are: they become file
@@ -117,6 +147,28 @@ pub fn is_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn three_numbers_in_a_row_are_a_range_and_many_ranges_are_cut() {
+        for (numbers, text) in [
+            (&[][..], "none"),
+            (&[8080], "8080"),
+            (&[8080, 8081], "8080, 8081"),
+            (&[21, 30_000, 30_001, 30_002, 65_534, 65_535], "21, 30000-30002, 65534, 65535"),
+        ] {
+            assert_eq!(ranges(numbers), text);
+        }
+        assert_eq!(ranges(&(1..=u16::MAX).collect::<Vec<_>>()), "1-65535");
+        let odd: Vec<u16> = (1..=u16::MAX).step_by(2).collect();
+        assert!(ranges(&odd).ends_with(", 37, 39 and 32748 more"), "{}", ranges(&odd));
+    }
+
+    #[test]
+    fn long_parts_are_cut_earlier() {
+        let parts = ["a".repeat(900), "b".repeat(99), "c".repeat(99), "d".to_owned()];
+        assert_eq!(joined(&parts, ", "), format!("{}, {} and 2 more", parts[0], parts[1]));
+        assert_eq!(joined(&["e".repeat(2000)], ", "), "e".repeat(2000));
+    }
 
     #[test]
     fn foreign_text_cannot_control_a_terminal_or_begin_a_line() {

@@ -94,6 +94,11 @@ impl Engine {
     }
 
     /// An engine that responds at this host, with default options for its containers.
+    /// Returns true if it makes cgroups itself, and does not leave that to systemd.
+    pub fn makes_cgroups(&self) -> bool {
+        self.docker(&["info", "--format", "{{.CgroupDriver}}"]).trim() == "cgroupfs"
+    }
+
     pub(crate) fn at(host: String, defaults: Vec<[String; 2]>) -> Self {
         Self { host, defaults, images: Arc::default() }
     }
@@ -270,6 +275,18 @@ impl<'e> Group<'e> {
         let network = format!("--network container:{}", of.id);
         let options = "--port 8081 --dir / --replicaof 127.0.0.1 8080";
         Some(self.run_image(name, &network, self.engine.redis_image()?, options))
+    }
+
+    /// Starts a Go app that ends at once and is restarted again and again. Returns in one of the longer pauses.
+    pub fn crashing(&self, name: &str) -> Container<'e> {
+        let app = self.run(name, "--publish 8080 --restart always", Program::App, "-no-such-option");
+        // The engine doubles the pause each time, from a tenth of a second.
+        wait::until(&format!("{} is restarted a few times", app.name), || {
+            let state = app.inspect("{{.State.Restarting}} {{.RestartCount}}");
+            let (is_paused, count) = state.trim().split_once(' ')?;
+            (is_paused == "true" && count.parse::<u32>().ok()? >= 5).then_some(())
+        });
+        app
     }
 
     /// Starts Go apps on dynamic ports and waits until all respond.

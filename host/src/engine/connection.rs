@@ -48,6 +48,9 @@ pub enum RequestError {
     /// The response exceeds this limit.
     #[error("response of the engine exceeds {:.0}", .0.display().iec())]
     TooLarge(ByteSize),
+    /// The list has more than [`limits::CONTAINERS`] entries.
+    #[error("list of the engine exceeds {} containers", limits::CONTAINERS)]
+    TooMany,
     /// The status is not a success; the text is the engine's message.
     #[error("{}", format!("engine returned HTTP {_0} {}", foreign(_1)).trim_end())]
     Status(u16, String),

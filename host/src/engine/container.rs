@@ -1,18 +1,17 @@
 //! A container, as an entry of the engine's list describes it.
 
-use std::collections::{BTreeMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::text::{Foreign, foreign};
-use serde::Deserialize;
+use crate::text::Foreign;
 
 /// A container, as the engine lists it.
 #[derive(Debug, Clone, Default)]
 pub struct Container {
-    /// The full id.
+    /// The full id: letters, digits and `-`, at most 64.
     pub id: String,
-    /// The name without the leading slash, or the first 12 characters of the id if it has none.
+    /// Its own name without the leading slash, or the first 12 characters of the id if it has none.
     pub name: String,
     /// The image's name.
     pub image: String,
@@ -28,8 +27,16 @@ pub struct Container {
     pub host_network: bool,
     /// True if it can have network interfaces of its own, by the list.
     pub has_interfaces: bool,
+    /// The id or name of the container whose network it uses.
+    pub network_of: Option<String>,
+    /// The network, MAC address and IP address of its first interface. Containers of one pod have the same.
+    pub interface: Option<String>,
+    /// True if Swarm's ingress network publishes its ports, which the list does not have then.
+    pub is_on_ingress: bool,
     /// Its TCP ports.
     pub ports: Vec<Port>,
+    /// A port of the list that cannot be read.
+    pub unreadable_port: Option<Foreign>,
     /// Its own addresses on the engine's networks.
     pub addresses: Vec<IpAddr>,
 }
@@ -39,7 +46,9 @@ pub struct Container {
 pub enum Lifecycle {
     /// They run.
     Running,
-    /// They are paused or restarting, or the engine reports no known state.
+    /// They have ended, and the engine is about to start them again.
+    Restarting,
+    /// They are paused, or the engine reports no known state.
     #[default]
     Suspended,
     /// They have ended, or never started.
@@ -83,143 +92,9 @@ impl Container {
     }
 }
 
-/// An entry of the engine's list: only the fields that are used. Engines omit some of them.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Listed {
-    id: Id,
-    names: Option<Vec<String>>,
-    image: Option<String>,
-    #[serde(rename = "ImageID")]
-    image_id: Option<String>,
-    labels: Option<BTreeMap<String, String>>,
-    state: Option<String>,
-    status: Option<String>,
-    ports: Option<Vec<ListedPort>>,
-    host_config: Option<HostConfig>,
-    network_settings: Option<NetworkSettings>,
-}
-
-/// A container's id. Parsing ends at the first missing one, because a small list of empty entries would take much
-/// memory.
-#[derive(Deserialize)]
-#[serde(try_from = "String")]
-struct Id(String);
-
-/// An id of another form.
-#[derive(Debug, thiserror::Error)]
-#[error("container id '{0}' is not 64 hexadecimal digits")]
-struct IdError(Foreign);
-
-impl TryFrom<String> for Id {
-    type Error = IdError;
-
-    fn try_from(id: String) -> Result<Id, IdError> {
-        let is_id = id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit());
-        if is_id { Ok(Id(id)) } else { Err(IdError(foreign(&id))) }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ListedPort {
-    #[serde(rename = "IP")]
-    ip: Option<String>,
-    private_port: i64,
-    public_port: Option<i64>,
-    #[serde(rename = "Type")]
-    protocol: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct HostConfig {
-    network_mode: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct NetworkSettings {
-    networks: Option<BTreeMap<String, Network>>,
-}
-
-#[derive(Deserialize)]
-struct Network {
-    #[serde(rename = "IPAddress")]
-    ip_address: Option<String>,
-}
-
-impl From<Listed> for Container {
-    fn from(listed: Listed) -> Container {
-        let Id(id) = listed.id;
-        let name = listed.names.into_iter().flatten().next().unwrap_or_default();
-        let name = match name.trim_start_matches('/') {
-            "" => id.chars().take(12).collect(),
-            name => name.to_owned(),
-        };
-        let tcp = |port: &ListedPort| port.protocol.as_deref().is_none_or(|protocol| protocol == "tcp");
-        let number = |port: i64| u16::try_from(port).ok();
-        let port = |port: ListedPort| {
-            // Podman omits the address of a port that is bound to all addresses.
-            let ip = port.ip.filter(|ip| !ip.is_empty()).map_or(Ok(Ipv4Addr::UNSPECIFIED.into()), |ip| ip.parse());
-            let public = port.public_port.and_then(number).filter(|port| *port > 0);
-            Some(Port { container_port: number(port.private_port)?, binding: ip.ok().zip(public) })
-        };
-        let ports = listed.ports.into_iter().flatten().filter(tcp).filter_map(port);
-        let networks = listed.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
-        let mode = listed.host_config.and_then(|config| config.network_mode);
-        Container {
-            id,
-            name,
-            image: listed.image.unwrap_or_default(),
-            image_id: listed.image_id.unwrap_or_default(),
-            labels: listed.labels.unwrap_or_default(),
-            lifecycle: match listed.state.as_deref() {
-                Some("running") => Lifecycle::Running,
-                // Podman reports `stopped` until it has cleaned up.
-                Some("created" | "dead" | "exited" | "stopped") => Lifecycle::Ended,
-                _ => Lifecycle::Suspended,
-            },
-            status: listed.status.unwrap_or_default(),
-            host_network: mode.as_deref() == Some("host"),
-            // Podman reports no mode, and no networks for a container without any or on the host network.
-            has_interfaces: mode.map_or(!networks.is_empty(), |mode| mode != "host"),
-            ports: ports.collect(),
-            addresses: networks.into_values().filter_map(|network| network.ip_address?.parse().ok()).collect(),
-        }
-    }
-}
-
-/// Parses the engine's list. Each container is listed once.
-///
-/// # Errors
-/// If it is not a list, or an entry has no id: names and state could not tell it from another container.
-pub fn parse_list(list: &[u8]) -> Result<Vec<Container>, serde_json::Error> {
-    let listed: Vec<Listed> = serde_json::from_slice(list)?;
-    let mut containers: Vec<Container> = listed.into_iter().map(Container::from).collect();
-    let mut ids = HashSet::new();
-    containers.retain(|container| ids.insert(container.id.clone()));
-    Ok(containers)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_stopped_container_is_known_by_its_state() {
-        let parse = |state: &str| {
-            let list =
-                format!(r#"[{{"Id": "{}", "State": "{state}", "Status": "Exited (0) 1 minute ago"}}]"#, "a".repeat(64));
-            parse_list(list.as_bytes()).unwrap().remove(0).lifecycle == Lifecycle::Ended
-        };
-        for state in ["created", "dead", "exited", "stopped"] {
-            assert!(parse(state), "{state}");
-        }
-        for state in ["running", "paused", "restarting", "removing", "stopping", "unknown", ""] {
-            assert!(!parse(state), "{state}");
-        }
-    }
 
     #[test]
     fn the_least_uptime_is_read_from_the_status() {

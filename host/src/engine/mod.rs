@@ -6,6 +6,10 @@
 
 mod connection;
 mod container;
+mod context;
+mod lenient;
+mod list;
+mod response;
 mod tls;
 
 use std::collections::{BTreeMap, HashSet};
@@ -14,17 +18,24 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bollard_stubs::models::{ContainerInspectResponse, ContainerStatsResponse};
 use bytesize::ByteSize;
 use serde::de::DeserializeOwned;
 
 use self::connection::{Connection, RequestError, UrlError};
-pub use self::container::{Container, Lifecycle, Port, parse_list};
+pub use self::container::{Container, Lifecycle, Port};
+use self::context::ignored_context;
+pub use self::lenient::{Count, Lenient, LenientList};
+use self::list::ListError;
+pub use self::list::{Listing, Unreadable, parse_list};
+pub use self::response::{
+    BlockIoSample, CpuUsage, DeviceSample, Inspection, InterfaceSample, MemorySample, ProcessSample, Sample,
+    ThrottlingSample,
+};
 use self::tls::TlsError;
 use crate::env;
 use crate::limits;
 use crate::stop::Stop;
-use crate::text::{Foreign, foreign};
+use crate::text::{Foreign, foreign, joined};
 
 /// The engine's default URL.
 const DEFAULT_SOCKET: &str = "unix:///var/run/docker.sock";
@@ -49,15 +60,14 @@ pub enum Error {
     )]
     Permission(Foreign),
     /// There is no connection.
-    #[error(
-        "cannot connect to the container engine at {url}: {reason}: is Docker running? (--docker-host or DOCKER_HOST selects \
-         another engine)"
-    )]
+    #[error("cannot connect to the container engine at {url}: {reason}: {}", fix(context.as_ref()))]
     Connect {
         /// The engine's URL.
         url: Foreign,
         /// The cause.
         reason: Foreign,
+        /// The docker context that is not followed.
+        context: Option<Foreign>,
     },
     /// There is no response.
     #[error(
@@ -93,6 +103,14 @@ pub enum Error {
         /// The limit.
         limit: ByteSize,
     },
+    /// The list has too many containers.
+    #[error("list of the container engine at {url} exceeds {limit} containers (fixed limit): shorten it with --filter")]
+    TooMany {
+        /// The engine's URL.
+        url: Foreign,
+        /// The limit.
+        limit: usize,
+    },
     /// The engine rejects the filters, which are the only parameters of the request.
     #[error("container engine at {url} rejected the request: {message}")]
     Rejected {
@@ -111,6 +129,16 @@ pub enum Error {
         /// The engine's message.
         message: Foreign,
     },
+}
+
+/// Returns the likely fix if there is no connection.
+fn fix(context: Option<&Foreign>) -> String {
+    match context {
+        Some(context) => format!(
+            "docker context '{context}' is not followed; set DOCKER_HOST to the URL that docker context inspect prints"
+        ),
+        None => "is Docker running? (--docker-host or DOCKER_HOST selects another engine)".to_owned(),
+    }
 }
 
 impl From<Error> for crate::error::Error {
@@ -162,6 +190,8 @@ pub enum EngineHost {
 pub struct Engine {
     url: String,
     connection: Arc<Connection>,
+    /// The docker context that is not followed.
+    context: Option<Foreign>,
 }
 
 impl Engine {
@@ -173,23 +203,24 @@ impl Engine {
         url: Option<&str>,
         filters: &[(String, String)],
         stop: &mut Stop,
-    ) -> Result<(Engine, Vec<Container>), Error> {
+    ) -> Result<(Engine, Listing), Error> {
+        let context = ignored_context(url);
         let from_environment = || env::variable("DOCKER_HOST");
         let url = url.map(str::to_owned).or_else(from_environment).unwrap_or_else(|| DEFAULT_SOCKET.to_owned());
         let connection = Connection::new(&url).map_err(|error| match error {
             UrlError::Form => Error::Url(foreign(&url)),
             UrlError::Tls(source) => Error::Tls { url: foreign(&url), source },
         })?;
-        let engine = Engine { connection: Arc::new(connection), url };
-        let containers = tokio::select! {
+        let engine = Engine { connection: Arc::new(connection), url, context };
+        let listing = tokio::select! {
             list = engine.containers(filters, false) => list.map_err(|error| engine.list_error(error))?,
             stop = stop.wait() => return Err(Error::Stopped { url: foreign(&engine.url), stop }),
         };
-        Ok((engine, containers))
+        Ok((engine, listing))
     }
 
     /// Requests the containers that match `filters`; with `all`, also stopped ones.
-    async fn containers(&self, filters: &[(String, String)], all: bool) -> Result<Vec<Container>, RequestError> {
+    async fn containers(&self, filters: &[(String, String)], all: bool) -> Result<Listing, RequestError> {
         let mut by_key: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (key, value) in filters {
             by_key.entry(key).or_default().push(value);
@@ -199,7 +230,10 @@ impl Engine {
         let all = if all { "&all=true" } else { "" };
         let list =
             self.connection.get(&format!("/containers/json?filters={encoded}{all}"), limits::ENGINE_LIST).await?;
-        parse_list(&list).map_err(RequestError::Invalid)
+        parse_list(&list).map_err(|error| match error {
+            ListError::Invalid(error) => RequestError::Invalid(error),
+            ListError::TooMany => RequestError::TooMany,
+        })
     }
 
     /// Lists the containers that are not in a list by `filters`, with the reason: stopped ones that match, and running
@@ -210,7 +244,7 @@ impl Engine {
     pub async fn unmatched(&self, filters: &[(String, String)]) -> Result<Vec<(Container, String)>, Error> {
         let list = async |filters: &[(String, String)], all| {
             let list = tokio::time::timeout(limits::ENGINE_INSPECT, self.containers(filters, all)).await;
-            list.map_err(|_| self.late())?.map_err(|error| self.list_error(error))
+            list.map_err(|_| self.late())?.map(|list| list.containers).map_err(|error| self.list_error(error))
         };
         let mut matching = list(filters, true).await?;
         let ids: HashSet<String> = matching.iter().map(|container| container.id.clone()).collect();
@@ -219,12 +253,41 @@ impl Engine {
         let mut unmatched: Vec<(Container, String)> =
             matching.into_iter().map(|container| (container.clone(), reason(&container))).collect();
         if !filters.is_empty() {
-            let filters: Vec<String> = filters.iter().map(|(key, value)| format!("--filter {key}={value}")).collect();
-            let reason = format!("does not match {}", filters.join(" "));
+            let reason = format!("does not match {}", as_typed(filters));
             let others = list(&[], false).await?.into_iter().filter(|container| !ids.contains(&container.id));
             unmatched.extend(others.map(|container| (container, reason.clone())));
         }
         Ok(unmatched)
+    }
+
+    /// Returns the filters that match no container, running or not: those that match none alone, or else all of them.
+    /// It returns nothing if a container matches all of them.
+    ///
+    /// # Errors
+    /// If the engine does not return the lists in time.
+    pub async fn without_match<'f>(&self, filters: &'f [(String, String)]) -> Result<Vec<&'f (String, String)>, Error> {
+        let matches = async |filters: &[(String, String)]| {
+            let list = self.containers(filters, true).await.map_err(|error| self.list_error(error))?;
+            Ok::<bool, Error>(!list.containers.is_empty() || list.unreadable.count > 0)
+        };
+        let find = async {
+            let mut without = Vec::new();
+            for filter in filters.iter().take(limits::LISTED) {
+                if !matches(std::slice::from_ref(filter)).await? {
+                    without.push(filter);
+                }
+            }
+            if without.is_empty() && filters.len() > 1 && !matches(filters).await? {
+                without.extend(filters);
+            }
+            Ok(without)
+        };
+        tokio::time::timeout(limits::ENGINE_INSPECT, find).await.map_err(|_| self.late())?
+    }
+
+    /// The docker context that is not followed, if there is one.
+    pub fn ignored_context(&self) -> Option<&Foreign> {
+        self.context.as_ref()
     }
 
     /// The engine's URL.
@@ -251,16 +314,14 @@ impl Engine {
     /// # Errors
     /// If the engine does not report it in time.
     pub async fn started_at(&self, id: &str) -> Result<String, ContainerError> {
-        let container = self.inspect(id).await?;
-        let started = container.state.and_then(|state| state.started_at).filter(|time| !time.is_empty());
-        started.ok_or(ContainerError::NoStartTime)
+        self.inspect(id).await?.started_at().map(str::to_owned).ok_or(ContainerError::NoStartTime)
     }
 
     /// Inspects a container.
     ///
     /// # Errors
     /// If the engine does not return it within [`limits::ENGINE_INSPECT`].
-    pub async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, ContainerError> {
+    pub async fn inspect(&self, id: &str) -> Result<Inspection, ContainerError> {
         let path = format!("/containers/{id}/json");
         let inspect = self.get(&path, limits::ENGINE_CONTAINER);
         let result = tokio::time::timeout(limits::ENGINE_INSPECT, inspect).await;
@@ -271,7 +332,7 @@ impl Engine {
     ///
     /// # Errors
     /// If the engine does not return them.
-    pub async fn stats(&self, id: &str) -> Result<ContainerStatsResponse, ContainerError> {
+    pub async fn stats(&self, id: &str) -> Result<Sample, ContainerError> {
         let path = format!("/containers/{id}/stats?stream=false&one-shot=true");
         match self.get(&path, limits::ENGINE_CONTAINER).await {
             // Some engines end the response without a body when the container ends.
@@ -281,7 +342,9 @@ impl Engine {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str, limit: ByteSize) -> Result<T, RequestError> {
-        serde_json::from_slice(&self.connection.get(path, limit).await?).map_err(RequestError::Invalid)
+        let body = self.connection.get(path, limit).await?;
+        // Applications choose the bytes of environment variables and of health checks' output.
+        serde_json::from_str(&String::from_utf8_lossy(&body)).map_err(RequestError::Invalid)
     }
 
     fn late(&self) -> Error {
@@ -294,17 +357,26 @@ impl Engine {
         let url = foreign(&self.url);
         match error {
             RequestError::Connect(error) if error.kind() == ErrorKind::PermissionDenied => Error::Permission(url),
-            RequestError::Connect(error) => Error::Connect { url, reason: connect_reason(&error) },
+            RequestError::Connect(error) => {
+                Error::Connect { url, reason: connect_reason(&error), context: self.context.clone() }
+            }
             RequestError::NoResponse(reason) => Error::NoResponse { url, reason },
             RequestError::Truncated(reason) => Error::Unexpected { url, reason },
             RequestError::Invalid(error) => Error::Unexpected { url, reason: error.to_string().into() },
             RequestError::TooLarge(limit) => Error::TooLarge { url, limit },
+            RequestError::TooMany => Error::TooMany { url, limit: limits::CONTAINERS },
             RequestError::Status(400, message) if !message.contains("version") => {
                 Error::Rejected { url, message: message.into() }
             }
             RequestError::Status(status, message) => Error::Status { url, status, message: message.into() },
         }
     }
+}
+
+/// Formats filters as they are typed, the first of many.
+pub fn as_typed<'f>(filters: impl IntoIterator<Item = &'f (String, String)>) -> String {
+    let filters = filters.into_iter().map(|(key, value)| foreign(&format!("--filter {key}={value}")).to_string());
+    joined(&filters.collect::<Vec<_>>(), " ")
 }
 
 fn connect_reason(error: &io::Error) -> Foreign {
@@ -322,7 +394,7 @@ mod tests {
     fn an_engine_is_local_by_its_socket_or_a_loopback_address() {
         let host = |url: &str| {
             let connection = Arc::new(Connection::new("tcp://127.0.0.1:1").unwrap());
-            Engine { url: url.to_owned(), connection }.host()
+            Engine { url: url.to_owned(), connection, context: None }.host()
         };
         for url in [
             "unix:///var/run/docker.sock",

@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashSet};
 
 use crate::address::Address;
 use crate::diagnostics::Diagnostics;
-use crate::engine::{self, Container, Engine};
+use crate::engine::{self, Container, Engine, Unreadable};
+use crate::pipeline::shared_network;
 use crate::pipeline::target::{self, SkipReason, Target};
 use crate::sandbox::Scope;
 use crate::stop::Stop;
@@ -30,6 +31,8 @@ pub struct Found {
     pub targets: Vec<Target>,
     /// The containers that were skipped, by name.
     pub skipped: Vec<Skipped>,
+    /// The entries of the engine's list that cannot be read.
+    pub unreadable: Unreadable,
 }
 
 /// A container that is not a target.
@@ -46,37 +49,49 @@ impl Discovery {
     /// # Errors
     /// If the engine does not return a list of containers.
     pub async fn find(&self, scope: Scope, stop: &mut Stop) -> Result<Found, engine::Error> {
-        let mut found = Found { engine: None, targets: Vec::new(), skipped: Vec::new() };
+        let (targets, skipped, unreadable) = (Vec::new(), Vec::new(), Unreadable::default());
+        let mut found = Found { engine: None, targets, skipped, unreadable };
         if !self.fixed.is_empty() {
             let addresses: BTreeSet<&Address> = self.fixed.iter().collect();
             found.targets.extend(addresses.into_iter().cloned().map(Target::fixed));
             return Ok(found);
         }
-        let (engine, containers) = Engine::list(self.engine.as_deref(), &self.filters, stop).await?;
+        let (engine, listing) = Engine::list(self.engine.as_deref(), &self.filters, stop).await?;
         let engine_host = engine.host();
-        for container in containers {
+        for container in listing.containers {
             match target::choose(&container, scope, self.container_port, &engine_host) {
                 Ok(target) => found.targets.push(target),
                 Err(reason) => found.skipped.push(Skipped { container, reason }),
             }
         }
         found.engine = Some(engine);
+        found.unreadable = listing.unreadable;
         // The engine lists by age. Sorted by name, the lines of one run are in the order of the last run's.
         found.targets.sort_by_cached_key(Target::to_string);
         found.skipped.sort_by(|a, b| a.container.name.cmp(&b.container.name));
+        let others: Vec<&Container> = found.skipped.iter().map(|skipped| &skipped.container).collect();
+        shared_network::count_once(&mut found.targets, &others);
         Ok(found)
     }
 }
 
 impl Found {
-    /// Adds a failure for each container whose port is ambiguous and, if `verbose`, a line for each other skipped one.
+    /// Adds a failure for each container that should be a target and, if `verbose`, a line for each other skipped one.
     pub fn report_skipped(&self, verbose: bool, diagnostics: &mut Diagnostics) {
+        self.report_unreadable(diagnostics);
         for Skipped { container, reason } in &self.skipped {
             if reason.is_failure() {
                 diagnostics.fail_target(&container.name, reason);
             } else if verbose {
                 diagnostics.warn_target(&container.name, format!("skipped: {reason}"));
             }
+        }
+    }
+
+    /// Adds one line for all entries that cannot be read. Each is a failure, because it could be a target.
+    pub fn report_unreadable(&self, diagnostics: &mut Diagnostics) {
+        if self.unreadable.count > 0 {
+            diagnostics.fail(self.unreadable.count, &self.unreadable);
         }
     }
 

@@ -1,7 +1,8 @@
 //! One run, in order. Nothing here knows the command line.
 //!
-//! [`find`] → [`collect`] (one sandbox per target, concurrently) → [`series`] → [`ledger`] ([`name`], [`slot`],
-//! [`rate`], [`state`]) → [`output`] ([`select`], [`total`]) → [`protocol`]
+//! [`find`] ([`target`], [`shared_network`]) → [`collect`] (one sandbox per target, concurrently) →
+//! [`series`] → [`ledger`] ([`name`], [`slot`], [`rate`], [`state`]) → [`output`] ([`select`], [`total`]) →
+//! [`protocol`]
 
 pub mod collect;
 pub mod find;
@@ -12,6 +13,7 @@ pub mod protocol;
 pub mod rate;
 pub mod select;
 pub mod series;
+pub mod shared_network;
 pub mod slot;
 pub mod state;
 pub mod target;

@@ -131,15 +131,21 @@ impl Selection {
                 return Err(SelectionError::NoMatch {
                     option,
                     pattern: pattern.to_string(),
-                    available: listed(&names),
+                    available: available(&names),
                 });
             }
         }
         if names.iter().any(|name| self.defines(name)) {
             return Ok(());
         }
-        Err(SelectionError::NothingLeft { available: listed(&names) })
+        Err(SelectionError::NothingLeft { available: available(&names) })
     }
+}
+
+/// Lists the declared metrics. Only `inspect` has all of many.
+fn available(names: &[String]) -> String {
+    let hint = if names.len() > limits::LISTED { " (inspect lists all)" } else { "" };
+    listed(names) + hint
 }
 
 #[cfg(test)]

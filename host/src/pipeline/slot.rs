@@ -110,6 +110,7 @@ mod tests {
             }),
             container_port: Some(80),
             reason: String::new(),
+            network_counted_at: None,
         };
         let targets: Vec<Target> = names.iter().map(target).collect();
         let moment = Moment { wall: 1_700_000_000_000_000_000, boot: minute * MINUTE };
@@ -184,6 +185,7 @@ mod tests {
             }),
             container_port: None,
             reason: String::new(),
+            network_counted_at: None,
         };
         let long = "x".repeat(1000);
         let targets =

@@ -1,11 +1,12 @@
 //! Targets: the address of a container that is requested, decided from the engine's list alone.
 //!
 //! The rules, in this order:
-//! - A container that is not running (paused, restarting) is not a target.
+//! - A container that is not running is not a target. If it is restarting, it should be one.
 //! - `--container-port` names the port. Without it the container must publish exactly one TCP port.
 //! - A published port is dialled at its bind address: `127.0.0.1` for `0.0.0.0`, `::1` for `::`. The IPv4 and IPv6
 //!   bindings of one port can have different host ports, so they are never mixed. Of several bindings IPv4 comes first,
 //!   then the lowest port.
+//! - Ports that Swarm's ingress network publishes are not in the list, and lead to any container of the service.
 //! - On the host network the container's port is the host's.
 //! - A port that is exposed but not published is dialled at the container's own address.
 //! - An engine on another machine publishes ports there: that machine's name replaces `0.0.0.0` and `::`. A port that
@@ -18,7 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::address::Address;
 use crate::engine::{Container, EngineHost, Lifecycle, Port};
 use crate::sandbox::Scope;
-use crate::text::Foreign;
+use crate::text::{Foreign, ranges};
 
 /// The target of one sandbox.
 #[derive(Debug, Clone)]
@@ -31,12 +32,15 @@ pub struct Target {
     pub container_port: Option<u16>,
     /// The reason for this port and address, for `explain`.
     pub reason: String,
+    /// The name of the container at which the traffic of its network is counted, if that is another one.
+    pub network_counted_at: Option<String>,
 }
 
 impl Target {
     /// A target that the operator named by its address.
     pub fn fixed(address: Address) -> Target {
-        Target { address: Some(address), container: None, container_port: None, reason: "--target".to_owned() }
+        let reason = "--target".to_owned();
+        Target { address: Some(address), container: None, container_port: None, reason, network_counted_at: None }
     }
 
     /// Returns the key of this target in the state. A container keeps it when it is restarted.
@@ -68,9 +72,18 @@ pub enum SkipReason {
     /// Its processes do not run.
     #[error("not running ({0})")]
     NotRunning(Foreign),
+    /// Its processes end again and again.
+    #[error("not running ({0})")]
+    Restarting(Foreign),
     /// It publishes several ports, and none was chosen.
-    #[error("publishes several ports ({}): choose one, such as --container-port {}", joined(.0), .0[0])]
+    #[error("publishes several ports ({}): choose one, such as --container-port {}", ranges(.0), .0[0])]
     SeveralPorts(Vec<u16>),
+    /// A port of the engine's list cannot be read, and it could be the right one.
+    #[error("a port in the engine's list cannot be read: {0}")]
+    UnreadablePort(Foreign),
+    /// Swarm's ingress network publishes its ports.
+    #[error("Swarm's ingress network publishes its ports and chooses the container: publish with mode=host")]
+    OnIngress,
     /// It publishes no port, and none was chosen.
     #[error("publishes no TCP port")]
     NoPublishedPort,
@@ -89,14 +102,10 @@ pub enum SkipReason {
 }
 
 impl SkipReason {
-    /// Returns true if the container should be a target, and the operator has to choose.
+    /// Returns true if the container should be a target.
     pub fn is_failure(&self) -> bool {
-        matches!(self, SkipReason::SeveralPorts(_))
+        matches!(self, SkipReason::SeveralPorts(_) | SkipReason::Restarting(_) | SkipReason::UnreadablePort(_))
     }
-}
-
-fn joined(ports: &[u16]) -> String {
-    ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Makes a target of `container`. `wanted` is the port that the operator chose.
@@ -109,14 +118,19 @@ pub fn choose(
     wanted: Option<u16>,
     engine: &EngineHost,
 ) -> Result<Target, SkipReason> {
-    if container.lifecycle != Lifecycle::Running {
-        return Err(SkipReason::NotRunning(Foreign::new(&container.status)));
+    match container.lifecycle {
+        Lifecycle::Running => {}
+        Lifecycle::Restarting => return Err(SkipReason::Restarting(Foreign::new(&container.status))),
+        Lifecycle::Suspended | Lifecycle::Ended => {
+            return Err(SkipReason::NotRunning(Foreign::new(&container.status)));
+        }
     }
     let target = |address, container_port, reason| Target {
         address,
         container: Some(container.clone()),
         container_port,
         reason,
+        network_counted_at: None,
     };
     if scope == Scope::Container {
         return Ok(target(None, None, "the whole container".to_owned()));
@@ -134,10 +148,12 @@ fn only_published_port(container: &Container) -> Result<u16, SkipReason> {
     let published = container.ports.iter().filter(|port| port.binding.is_some());
     let ports: BTreeSet<u16> = published.map(|port| port.container_port).collect();
     let ports: Vec<u16> = ports.into_iter().collect();
-    match ports[..] {
-        [port] => Ok(port),
-        [] if container.host_network => Err(SkipReason::HostNetwork),
-        [] => Err(SkipReason::NoPublishedPort),
+    match (&ports[..], &container.unreadable_port) {
+        ([] | [_], Some(port)) => Err(SkipReason::UnreadablePort(port.clone())),
+        ([port], None) => Ok(*port),
+        ([], None) if container.host_network => Err(SkipReason::HostNetwork),
+        ([], None) if container.is_on_ingress => Err(SkipReason::OnIngress),
+        ([], None) => Err(SkipReason::NoPublishedPort),
         _ => Err(SkipReason::SeveralPorts(ports)),
     }
 }
@@ -158,7 +174,11 @@ fn address_of(container: &Container, port: u16, engine: &EngineHost) -> Result<(
     bindings.sort_unstable();
     if bindings.is_empty() {
         return match (of_port().next(), container.addresses.iter().min(), engine) {
-            (None, ..) => Err(SkipReason::NoPort(port)),
+            _ if container.is_on_ingress => Err(SkipReason::OnIngress),
+            (None, ..) => match &container.unreadable_port {
+                Some(port) => Err(SkipReason::UnreadablePort(port.clone())),
+                None => Err(SkipReason::NoPort(port)),
+            },
             (Some(_), Some(own), EngineHost::Local) => {
                 Ok((here(*own, port), "not published, so at the container's own address".to_owned()))
             }

@@ -62,7 +62,7 @@ use self::usage::Usage;
 use self::wire::{Plugin, PluginPre};
 use crate::contract;
 use crate::limits;
-use crate::text::Foreign;
+use crate::text::{Foreign, listed};
 
 pub use self::wire::mackerel::collector::http::Error as HttpError;
 pub use self::wire::mackerel::collector::types::{
@@ -132,7 +132,7 @@ impl Collector {
         let imports = imports_of(&component);
         Collector::new(component).map_err(|error| match contract::unsupported(&imports)[..] {
             [] => invalid(error),
-            ref names => contract::Error::UnsupportedImports(Foreign::new(&names.join(", "))),
+            ref names => contract::Error::UnsupportedImports(Foreign::new(&listed(names))),
         })
     }
 

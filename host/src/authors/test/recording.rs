@@ -98,7 +98,8 @@ impl Head {
             ..engine::Container::default()
         });
         let container_port = self.container.as_ref().and_then(|container| container.port);
-        Target { address, container, container_port, reason: "a recording".to_owned() }
+        let reason = "a recording".to_owned();
+        Target { address, container, container_port, reason, network_counted_at: None }
     }
 
     /// The address of the target.
