@@ -127,8 +127,27 @@ fn container_missed_by_one_run_keeps_its_rates() {
 #[test]
 fn no_matching_container_is_not_a_failure() {
     let Some(engine) = Engine::find() else { return };
-    let output = Agent::with_engine(engine).run("run gostats --filter name=there-is-no-such-container");
-    assert_eq!(output.exits(0).without_diagnostics().stdout, "");
+    let output = Agent::with_engine(engine).run("run gostats --filter name=there-is-no-such-container").exits(0);
+    assert_eq!(output.stdout, "");
+    insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: gostats: no container matches --filter name=there-is-no-such-container");
+}
+
+#[test]
+fn linked_container_keeps_its_own_name() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let db = group.app("db");
+    let agent = Agent::with_engine(engine);
+    let instances = || {
+        let metrics = agent.run(&format!("{} --instance-name name", command(&group))).exits(0).metrics();
+        metrics.instances().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(instances(), [db.name()]);
+    // Its list of names then begins with `/…-api/database`.
+    let api = group.app_with("api", &format!("--publish 8080 --link {}:database", db.name()));
+    assert_eq!(instances(), [api.name(), db.name()]);
+    api.remove();
+    assert_eq!(instances(), [db.name()]);
 }
 
 #[test]

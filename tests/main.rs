@@ -23,6 +23,7 @@ mod ports;
 mod shared_networks;
 mod soak;
 mod tls;
+mod unmatched;
 mod vanishing;
 
 // Resource use of containers

@@ -40,7 +40,7 @@ fn container_without_the_label_is_still_printed() {
     assert_eq!(output.metrics().count(), 9);
     insta::assert_snapshot!(format!("{:?}\n{}", output.metrics().instances(), mask::ports(&output.stderr)), @r#"
     ["e74fc0"]
-    mackerel-plugin-wasm: gostats: --instance-name is not unique for api (127.0.0.1:PORT); appended the container id
+    mackerel-plugin-wasm: gostats: no container has the label 'role' (--instance-name label:role); available: none
     "#);
 }
 

@@ -303,7 +303,7 @@ fn failed_targets_are_counted_separately() {
     let Some(server) = Local::start(Program::Faults, &["status-500"]) else { return };
     let agent = Agent::without_engine();
     let output = agent.run(&format!("plan gostats --target 127.0.0.1:1 --target {} --targets-graph", server.target()));
-    let output = output.exits(0);
+    let output = output.exits(1);
     insta::assert_snapshot!(format!("{}---\n{}", output.stdout, mask::ports(&output.stderr)), @"
     GRAPH            LABEL                                METRICS
     gostats_targets  Gostats Targets                      2

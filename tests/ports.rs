@@ -2,7 +2,9 @@
 
 use scenarios::agent::{Agent, Output};
 use scenarios::engine::{Engine, Group};
+use scenarios::fake_engine::{FakeEngine, container};
 use scenarios::{mask, port, skip, stats};
+use serde_json::json;
 
 fn run(engine: &Engine, group: &Group, options: &str) -> Output {
     Agent::with_engine(engine).run(&format!("run gostats --filter {} --path /stats {options}", group.filter()))
@@ -70,15 +72,16 @@ fn several_ports_require_a_choice() {
 }
 
 #[test]
-fn container_without_the_port_is_skipped_silently() {
+fn container_without_the_port_is_skipped() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let right = group.app("right");
     let _without = group.app_with("without", "--publish 9090");
     let _udp = group.app_with("udp", "--publish 8080/udp");
     let _nothing = group.app_with("nothing", "");
-    let metrics = run(engine, &group, "--container-port 9999").exits(0).without_diagnostics().metrics();
-    assert_eq!(metrics.count(), 0);
+    let output = run(engine, &group, "--container-port 9999").exits(0);
+    assert_eq!(output.stdout, "");
+    insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: gostats: no container has TCP port 9999 (--container-port); available: 8080, 9090");
     let metrics =
         run(engine, &group, "--filter name=udp --filter name=nothing").exits(0).without_diagnostics().metrics();
     assert_eq!(metrics.count(), 0);
@@ -126,4 +129,20 @@ fn exposed_port_is_dialled_at_the_containers_address() {
     let metrics =
         run(engine, &group, "--container-port 8080 --instance-name name").exits(0).without_diagnostics().metrics();
     stats::assert_same(&metrics.of(&format!("gostats.{}", app.name())), &stats::gauges(&app.last_served()));
+}
+
+#[test]
+fn ten_thousand_ports_are_one_short_line() {
+    let mut busy = container("busy", "127.0.0.1", 1);
+    let port = |number: u16| json!({"IP": "0.0.0.0", "PrivatePort": number, "PublicPort": number, "Type": "tcp"});
+    busy["Ports"] = [21].into_iter().chain(30_000..40_000).map(port).collect();
+    let mut odd = container("odd", "127.0.0.1", 1);
+    odd["Ports"] = (1..=20_001).step_by(2).map(port).collect();
+    let engine = FakeEngine::with_containers(vec![busy, odd]);
+    let agent = Agent::with_docker_host(&engine.host());
+    insta::assert_snapshot!(agent.run("run gostats").exits(1).stderr, @"
+    mackerel-plugin-wasm: gostats: busy: publishes several ports (21, 30000-39999): choose one, such as --container-port 21
+    mackerel-plugin-wasm: gostats: odd: publishes several ports (1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31, 33, 35, 37, 39 and 9981 more): choose one, such as --container-port 1
+    ");
+    insta::assert_snapshot!(agent.run("run gostats --container-port 40000").exits(0).stderr, @"mackerel-plugin-wasm: gostats: no container has TCP port 40000 (--container-port); available: 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31, 33, 35, 37, 39 and 9982 more");
 }

@@ -194,9 +194,9 @@ async fn dispatch(command: Command, session: &Session, go: &'static [new::File])
         Command::Run(RunCommand { collector: Words(words) }) => run::run(session, &words).await,
         // Boxed, because they are larger than a run, and a run should not reserve memory for them.
         Command::Test(RunCommand { collector: Words(words) }) => Box::pin(test::run(session, &words)).await,
-        Command::Plan(RunCommand { collector: Words(words) }) => print(Box::pin(plan::plan(session, &words)).await),
+        Command::Plan(RunCommand { collector: Words(words) }) => report(Box::pin(plan::plan(session, &words)).await),
         Command::Explain(RunCommand { collector: Words(words) }) => {
-            print(Box::pin(explain::explain(session, &words)).await)
+            report(Box::pin(explain::explain(session, &words)).await)
         }
         Command::Conf(RunCommand { collector: Words(words) }) => print(Box::pin(conf::conf(session, &words)).await),
         Command::Dashboard(RunCommand { collector: Words(words) }) => {
@@ -222,6 +222,13 @@ async fn dispatch(command: Command, session: &Session, go: &'static [new::File])
 fn print(text: Result<String, Error>) -> Result<ExitCode, Error> {
     protocol::print(&text?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the output of a command for people that has an exit status of its own.
+fn report(result: Result<(String, ExitCode), Error>) -> Result<ExitCode, Error> {
+    let (text, code) = result?;
+    protocol::print(&text)?;
+    Ok(code)
 }
 
 /// Collects the names of all options that only some commands have.

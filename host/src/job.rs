@@ -17,6 +17,7 @@ use crate::pipeline::collect::{self, Context, Outcome};
 use crate::pipeline::find::Found;
 use crate::pipeline::output::PostedGraph;
 use crate::pipeline::state::{State, StateError, StateFile};
+use crate::pipeline::unmatched;
 use crate::sandbox::Description;
 use crate::sandbox::container::StatsReader;
 use crate::session::Session;
@@ -88,6 +89,11 @@ impl Job {
             diagnostics.warn(denied);
         }
         diagnostics
+    }
+
+    /// Returns one line for each option that matches nothing, as of [`unmatched::warnings`].
+    pub async fn unmatched(&self, found: &Found, is_thorough: bool) -> Vec<String> {
+        unmatched::warnings(&self.options.discovery, &self.options.instance_name, found, is_thorough).await
     }
 
     /// Opens the state file of this command line.

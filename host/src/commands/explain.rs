@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -82,11 +83,11 @@ impl From<&Container> for Known {
 }
 
 /// Explains a run. `words` is the collector's name and all options. It writes no state, so the next run is the same as
-/// without it.
+/// without it. If all targets fail, so does the command.
 ///
 /// # Errors
 /// As of [`Job::prepare`] and [`Job::collect`].
-pub async fn explain(session: &Session, words: &[OsString]) -> Result<String, Error> {
+pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, ExitCode), Error> {
     let (job, FormatOptions { json }) = Job::prepare(session, &SUBCOMMAND, words).await?;
     let mut stop = Stop::new(session.watchdog.started(), job.options.deadline)?;
     let begun = Moment::now();
@@ -95,6 +96,8 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<String, Er
     let last = state_file.as_ref().and_then(|file| diagnostics.ok(file.read())).unwrap_or_default();
     let collected = job.collect(begun, &last, &mut stop).await?;
     let found = &collected.found;
+    found.report_unreadable(&mut diagnostics);
+    diagnostics.warn_all(job.unmatched(found, true).await);
     let names = diagnostics.with_warning(names(&job, found, last, begun));
     if let (InstanceName::Slot(_), Some(file)) = (&job.options.instance_name, &state_file) {
         diagnostics
@@ -131,11 +134,12 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<String, Er
         notes: diagnostics.lines(),
         containers: rows,
     };
+    let code = explanation.exit_code(found.unreadable.count);
     if json {
         // Strings and finite numbers: this cannot fail.
-        return Ok(serde_json::to_string_pretty(&explanation).unwrap_or_default() + "\n");
+        return Ok((serde_json::to_string_pretty(&explanation).unwrap_or_default() + "\n", code));
     }
-    Ok(explanation.text())
+    Ok((explanation.text(), code))
 }
 
 /// Names the targets as the next run would.
@@ -152,6 +156,10 @@ fn names(job: &Job, found: &Found, mut last: State, begun: Moment) -> (Vec<Strin
 fn of_target(job: &Job, target: &Target, name: String, outcome: &Outcome) -> Row {
     let points = outcome.report.as_ref().map(|report| report.points.as_slice()).unwrap_or_default();
     let selection = &job.options.output.selection;
+    let mut warnings = series::warnings(outcome);
+    if let Some(name) = target.network_counted_at.as_ref().filter(|_| job.component.collector.uses_stats()) {
+        warnings.push(format!("network traffic is counted at {}: the two share a network", foreign(name)));
+    }
     let kept: Vec<_> = points.iter().filter(|point| selection.keeps(&bare(&point.key))).collect();
     Row {
         container: target.container.as_ref().map(Known::from),
@@ -162,7 +170,7 @@ fn of_target(job: &Job, target: &Target, name: String, outcome: &Outcome) -> Row
         name: Some(name),
         collected: Some(outcome.report.is_ok()),
         error: outcome.report.as_ref().err().map(ToString::to_string),
-        warnings: series::warnings(outcome),
+        warnings,
         milliseconds: Some(milliseconds(outcome.took)),
         metrics: kept.len(),
         counters: kept.iter().filter(|point| point.kind != MetricKind::Gauge).count(),
@@ -200,6 +208,12 @@ fn milliseconds(time: Duration) -> f64 {
 }
 
 impl Explanation {
+    /// Returns a failure if all targets failed, as `run` does. Containers that cannot be read have no row.
+    fn exit_code(&self, unreadable: usize) -> ExitCode {
+        let has = |outcome| self.containers.iter().any(|row| row.collected == Some(outcome));
+        if !has(true) && (has(false) || unreadable > 0) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+
     fn text(&self) -> String {
         let mut table = Table::new(["CONTAINER", "PORT", "ADDRESS", "NAME", "OUTCOME", "TIME", "METRICS", "REASON"]);
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());

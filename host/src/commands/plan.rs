@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
@@ -69,16 +70,17 @@ struct Suggestion {
     metrics: usize,
 }
 
-/// Counts the metrics. `words` is the collector's name and all options.
+/// Counts the metrics. `words` is the collector's name and all options. If all targets fail, so does the command.
 ///
 /// # Errors
 /// As of [`Job::prepare`] and [`Job::collect`].
-pub async fn plan(session: &Session, words: &[OsString]) -> Result<String, Error> {
+pub async fn plan(session: &Session, words: &[OsString]) -> Result<(String, ExitCode), Error> {
     let (job, FormatOptions { json }) = Job::prepare(session, &SUBCOMMAND, words).await?;
     let mut stop = Stop::new(session.watchdog.started(), job.options.deadline)?;
     let collected = job.collect(Moment::now(), &State::default(), &mut stop).await?;
     let mut diagnostics = job.diagnostics();
     collected.found.report_skipped(job.options.verbose, &mut diagnostics);
+    diagnostics.warn_all(job.unmatched(&collected.found, true).await);
     let mut series = Series::of_outcomes(&collected.found.targets, collected.outcomes, &mut diagnostics);
     diagnostics.print();
     let failed = diagnostics.failures();
@@ -101,11 +103,12 @@ pub async fn plan(session: &Session, words: &[OsString]) -> Result<String, Error
         hosts: limits::METRICS_OF_HOST.map(host).into(),
         suggestions,
     };
+    let code = if series.is_empty() && failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     if json {
         // Strings and numbers: this cannot fail.
-        return Ok(serde_json::to_string_pretty(&plan).unwrap_or_default() + "\n");
+        return Ok((serde_json::to_string_pretty(&plan).unwrap_or_default() + "\n", code));
     }
-    Ok(plan.text())
+    Ok((plan.text(), code))
 }
 
 /// Drops `--json`, which `run` does not have, from a command line that is printed as one of `run`.

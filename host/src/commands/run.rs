@@ -44,6 +44,7 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
     }
     let Collected { found, outcomes } = job.collect(begun, ledger.last(), &mut stop).await?;
     found.report_skipped(job.options.verbose, &mut diagnostics);
+    diagnostics.warn_all(job.unmatched(&found, false).await);
     let mut series = Series::of_outcomes(&found.targets, outcomes, &mut diagnostics);
     ledger.lock(&mut diagnostics).await;
     ledger.name(&job.options.instance_name, &found, &mut series, &mut diagnostics);

@@ -1,6 +1,6 @@
 //! One run, in order. Nothing here knows the command line.
 //!
-//! [`find`] ([`target`], [`shared_network`]) → [`collect`] (one sandbox per target, concurrently) →
+//! [`find`] ([`target`], [`shared_network`], [`unmatched`]) → [`collect`] (one sandbox per target, concurrently) →
 //! [`series`] → [`ledger`] ([`name`], [`slot`], [`rate`], [`state`]) → [`output`] ([`select`], [`total`]) →
 //! [`protocol`]
 
@@ -18,3 +18,4 @@ pub mod slot;
 pub mod state;
 pub mod target;
 pub mod total;
+pub mod unmatched;

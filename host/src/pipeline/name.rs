@@ -90,6 +90,7 @@ impl Format {
 /// the bare name, so that no series passes to another container when one of them goes away.
 pub fn assign(format: &Format, targets: &[Target]) -> (Vec<String>, Option<String>) {
     let bare: Vec<String> = targets.iter().map(|target| legal(&format.of(target), limits::INSTANCE_LENGTH)).collect();
+    let is_missing = matches!(format, Format::Label(_)) && bare.iter().all(String::is_empty);
     let mut names = bare.clone();
     let mut warning = None;
     // A container can be named like another with its suffix. Whole ids differ, so each further round resolves one more
@@ -102,8 +103,9 @@ pub fn assign(format: &Format, targets: &[Target]) -> (Vec<String>, Option<Strin
         }
         let clashes: Vec<bool> = names.iter().map(|name| name.is_empty() || count[name.as_str()] > 1).collect();
         let Some(first) = clashes.iter().position(|clash| *clash) else { break };
-        // Fixed targets on one port of several hosts get their hosts' names; that needs no warning.
-        if warning.is_none() && targets[first].container.is_some() {
+        // Fixed targets on one port of several hosts get their hosts' names; that needs no warning. A label that nobody
+        // has gets one of its own.
+        if warning.is_none() && targets[first].container.is_some() && !is_missing {
             let others = match clashes.iter().filter(|clash| **clash).count() - 1 {
                 0 => String::new(),
                 1 => " and 1 more container".to_owned(),
@@ -172,6 +174,7 @@ mod tests {
             container: Some(container),
             container_port: Some(8080),
             reason: String::new(),
+            network_counted_at: None,
         }
     }
 

@@ -1,0 +1,81 @@
+//! Options that match nothing. A misspelt name would otherwise mean silence, every minute.
+
+use std::collections::BTreeSet;
+
+use crate::engine::{Container, Lifecycle, as_typed};
+use crate::pipeline::find::{Discovery, Found, Skipped};
+use crate::pipeline::name::{Format, InstanceName};
+use crate::pipeline::target::SkipReason;
+use crate::text::{foreign, listed, plural, ranges};
+
+/// Returns one line for each option that matches nothing.
+///
+/// A run asks the engine only if it found nothing, and warns only about a name that exists nowhere. With `is_thorough`,
+/// for people, each of several filters is checked, and a lack of targets is explained.
+pub async fn warnings(
+    discovery: &Discovery,
+    instance_name: &InstanceName,
+    found: &Found,
+    is_thorough: bool,
+) -> Vec<String> {
+    let Some(engine) = &found.engine else { return Vec::new() };
+    let is_empty = found.targets.is_empty() && found.skipped.is_empty() && found.unreadable.count == 0;
+    let mut warnings = Vec::new();
+    if let Some(context) = engine.ignored_context().filter(|_| is_empty || is_thorough) {
+        warnings.push(format!(
+            "docker context '{context}' is not followed; set DOCKER_HOST to the URL that docker context inspect prints"
+        ));
+    }
+    let filters = &discovery.filters;
+    if is_empty || is_thorough && filters.len() > 1 {
+        // An engine that does not answer twice is no reason for a line here.
+        let without = engine.without_match(filters).await.unwrap_or_default();
+        if !without.is_empty() {
+            warnings.push(format!("no container matches {}", as_typed(without)));
+        }
+    }
+    warnings.extend(without_target(discovery, found, is_thorough));
+    warnings.extend(without_label(instance_name, found));
+    warnings
+}
+
+/// Explains why none of the running containers is a target.
+fn without_target(discovery: &Discovery, found: &Found, is_thorough: bool) -> Option<String> {
+    let has_failures = found.unreadable.count > 0 || found.skipped.iter().any(|skipped| skipped.reason.is_failure());
+    if !found.targets.is_empty() || has_failures && discovery.container_port.is_none() {
+        return None;
+    }
+    let running: Vec<&Skipped> =
+        found.skipped.iter().filter(|skipped| skipped.container.lifecycle == Lifecycle::Running).collect();
+    let first = running.first()?;
+    if let Some(port) = discovery.container_port
+        && running.iter().all(|skipped| matches!(skipped.reason, SkipReason::NoPort(_)))
+    {
+        let ports = running.iter().flat_map(|skipped| &skipped.container.ports).map(|port| port.container_port);
+        let ports: Vec<u16> = ports.collect::<BTreeSet<_>>().into_iter().collect();
+        return Some(format!("no container has TCP port {port} (--container-port); available: {}", ranges(&ports)));
+    }
+    is_thorough.then(|| {
+        let containers = plural(running.len(), "running container");
+        let name = foreign(&first.container.name);
+        format!("no target in {containers}, such as {name}: {}", first.reason)
+    })
+}
+
+/// Returns a line if no target has the label that names it.
+fn without_label(instance_name: &InstanceName, found: &Found) -> Option<String> {
+    let (format, key) = match instance_name {
+        InstanceName::Given(Format::Label(key)) => ("label", key),
+        InstanceName::Slot(Some(key)) => ("slot:label", key),
+        _ => return None,
+    };
+    let containers: Vec<&Container> = found.targets.iter().filter_map(|target| target.container.as_ref()).collect();
+    let has_label = |container: &&Container| container.labels.get(key).is_some_and(|value| !value.is_empty());
+    if containers.is_empty() || containers.iter().any(has_label) {
+        return None;
+    }
+    let labels: BTreeSet<&String> = containers.iter().flat_map(|container| container.labels.keys()).collect();
+    let labels: Vec<String> = labels.into_iter().map(|label| foreign(label).to_string()).collect();
+    let key = foreign(key);
+    Some(format!("no container has the label '{key}' (--instance-name {format}:{key}); available: {}", listed(&labels)))
+}

@@ -1,0 +1,251 @@
+//! Options that match nothing, and engines that are not the expected one: `explain` and `plan` report them, and `run`
+//! reports names that exist nowhere.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use scenarios::agent::{Agent, Output};
+use scenarios::engine::Engine;
+use scenarios::fake_engine::{FakeEngine, container};
+use scenarios::skip;
+use scenarios::stats;
+use scenarios::stub_target::StubTarget;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Returns the notes of `explain`, and stderr of `plan` and of `run`. Each has to end with this exit status.
+#[track_caller]
+fn reports(agent: &Agent, words: &str, code: i32) -> String {
+    let explained = agent.run(&format!("explain {words} --json")).exits(code);
+    let explained: Value =
+        serde_json::from_str(&explained.stdout).unwrap_or_else(|error| panic!("{error}: {explained}"));
+    let notes = explained["notes"].as_array().expect("notes").iter().filter_map(Value::as_str);
+    let notes: String = notes.flat_map(|note| [note, "\n"]).collect();
+    let stderr = |command: &str| agent.run(&format!("{command} {words}")).exits(code).stderr;
+    format!("explain\n{notes}plan\n{}run\n{}", stderr("plan"), stderr("run"))
+}
+
+#[test]
+fn filter_that_matches_nothing_is_named() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let _api = group.app("api");
+    let stopped = group.app_with("stopped", "--publish 8080 --label tier=back");
+    stopped.stop();
+    let agent = Agent::with_engine(engine);
+    let filter = group.filter();
+    let report = |options: &str, code: i32| {
+        let report = reports(&agent, &format!("gostats --path /stats --filter {filter} {options}"), code);
+        report.replace(&filter, "label=scenario=GROUP")
+    };
+    insta::assert_snapshot!(report("--filter name=no-such-name", 0), @"
+    explain
+    gostats: no container matches --filter name=no-such-name
+    plan
+    mackerel-plugin-wasm: gostats: no container matches --filter name=no-such-name
+    run
+    mackerel-plugin-wasm: gostats: no container matches --filter name=no-such-name
+    ");
+    // Each matches a container, but not the same one.
+    insta::assert_snapshot!(report("--filter name=api --filter label=tier=back", 0), @"
+    explain
+    gostats: no container matches --filter label=scenario=GROUP --filter name=api --filter label=tier=back
+    plan
+    mackerel-plugin-wasm: gostats: no container matches --filter label=scenario=GROUP --filter name=api --filter label=tier=back
+    run
+    mackerel-plugin-wasm: gostats: no container matches --filter label=scenario=GROUP --filter name=api --filter label=tier=back
+    ");
+    // One of two names is wrong.
+    insta::assert_snapshot!(report("--filter name=api --filter name=no-such-name", 0), @"
+    explain
+    gostats: no container matches --filter name=no-such-name
+    plan
+    mackerel-plugin-wasm: gostats: no container matches --filter name=no-such-name
+    run
+    ");
+    // A stopped container matches, so nothing is misspelt.
+    insta::assert_snapshot!(report("--filter label=tier=back", 0), @"
+    explain
+    plan
+    run
+    ");
+}
+
+#[test]
+fn port_that_no_container_has_is_named() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let web = container("web", "127.0.0.1", stub_target.port());
+    let mut ftp = container("ftp", "127.0.0.1", 1);
+    let port = |number: u16| json!({"PrivatePort": number, "Type": "tcp"});
+    ftp["Ports"] = [21].into_iter().chain(30_000..31_000).map(port).collect();
+    let engine = FakeEngine::with_containers(vec![web, ftp]);
+    let agent = Agent::with_docker_host(&engine.host());
+    insta::assert_snapshot!(reports(&agent, "gostats --container-port 9999", 0), @"
+    explain
+    gostats: no container has TCP port 9999 (--container-port); available: 21, 8080, 30000-30999
+    plan
+    mackerel-plugin-wasm: gostats: no container has TCP port 9999 (--container-port); available: 21, 8080, 30000-30999
+    run
+    mackerel-plugin-wasm: gostats: no container has TCP port 9999 (--container-port); available: 21, 8080, 30000-30999
+    ");
+    insta::assert_snapshot!(reports(&agent, "gostats --container-port 8080", 0), @"
+    explain
+    plan
+    run
+    ");
+}
+
+#[test]
+fn containers_without_a_port_are_explained() {
+    let mut portless = container("portless", "127.0.0.1", 1);
+    portless["Ports"] = json!([]);
+    let mut paused = container("paused", "127.0.0.1", 1);
+    paused["State"] = json!("paused");
+    let engine = FakeEngine::with_containers(vec![portless, paused]);
+    insta::assert_snapshot!(reports(&Agent::with_docker_host(&engine.host()), "gostats", 0), @"
+    explain
+    gostats: no target in 1 running container, such as portless: publishes no TCP port
+    plan
+    mackerel-plugin-wasm: gostats: no target in 1 running container, such as portless: publishes no TCP port
+    run
+    ");
+}
+
+#[test]
+fn port_that_swarms_ingress_network_publishes_is_explained() {
+    let mut task = container("web.1.abc", "127.0.0.1", 1);
+    task["Ports"] = json!([{"PrivatePort": 8080, "Type": "tcp"}]);
+    task["Labels"] = json!({"com.docker.swarm.service.name": "web", "com.docker.swarm.task.id": "abc"});
+    task["NetworkSettings"]["Networks"] = json!({"ingress": {"IPAddress": "10.0.0.5"}});
+    let engine = FakeEngine::with_containers(vec![task]);
+    let agent = Agent::with_docker_host(&engine.host());
+    for words in ["gostats", "gostats --container-port 8080"] {
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(reports(&agent, words, 0), @"
+            explain
+            gostats: no target in 1 running container, such as web.1.abc: Swarm's ingress network publishes its ports and chooses the container: publish with mode=host
+            plan
+            mackerel-plugin-wasm: gostats: no target in 1 running container, such as web.1.abc: Swarm's ingress network publishes its ports and chooses the container: publish with mode=host
+            run
+            ");
+        }
+    }
+}
+
+#[test]
+fn label_that_no_container_has_is_named() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let mut api = container("api", "127.0.0.1", stub_target.port());
+    api["Labels"] = json!({"com.example.role": "api", "tier": "front"});
+    let mut web = container("web", "127.0.0.2", stub_target.port());
+    web["Labels"] = json!({"tier": "back"});
+    let engine = FakeEngine::with_containers(vec![api, web]);
+    let agent = Agent::with_docker_host(&engine.host());
+    insta::assert_snapshot!(reports(&agent, "gostats --instance-name label:com.example.rule", 0), @"
+    explain
+    gostats: no container has the label 'com.example.rule' (--instance-name label:com.example.rule); available: com.example.role, tier
+    plan
+    mackerel-plugin-wasm: gostats: no container has the label 'com.example.rule' (--instance-name label:com.example.rule); available: com.example.role, tier
+    run
+    mackerel-plugin-wasm: gostats: no container has the label 'com.example.rule' (--instance-name label:com.example.rule); available: com.example.role, tier
+    ");
+    let slots = reports(&agent, "gostats --instance-name slot:label:Tier", 0);
+    let files = agent.state_files();
+    let slots = files.iter().fold(slots, |text, file| text.replace(&file.display().to_string(), "STATE"));
+    insta::assert_snapshot!(slots, @"
+    explain
+    gostats: no container has the label 'Tier' (--instance-name slot:label:Tier); available: com.example.role, tier
+    gostats: slots are those of the state file STATE (MACKEREL_PLUGIN_WORKDIR)
+    plan
+    mackerel-plugin-wasm: gostats: no container has the label 'Tier' (--instance-name slot:label:Tier); available: com.example.role, tier
+    run
+    mackerel-plugin-wasm: gostats: no container has the label 'Tier' (--instance-name slot:label:Tier); available: com.example.role, tier
+    ");
+    assert_eq!(reports(&agent, "gostats --instance-name label:tier", 0), "explain\nplan\nrun\n");
+}
+
+#[test]
+fn command_fails_if_all_targets_fail() {
+    let agent = Agent::without_engine();
+    insta::assert_snapshot!(reports(&agent, "gostats --target 127.0.0.1:1", 1), @"
+    explain
+    plan
+    mackerel-plugin-wasm: gostats: 127.0.0.1:1: connection failed: Connection refused (os error 111)
+    run
+    mackerel-plugin-wasm: gostats: 127.0.0.1:1: connection failed: Connection refused (os error 111)
+    ");
+    let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", 1)]);
+    let agent = Agent::with_docker_host(&engine.host());
+    let _ = reports(&agent, "gostats", 1);
+    let engine = FakeEngine::with_containers(vec![json!({"Names": ["/odd"]})]);
+    let agent = Agent::with_docker_host(&engine.host());
+    insta::assert_snapshot!(reports(&agent, "gostats", 1), @"
+    explain
+    gostats: 1 container in the engine's list cannot be read: odd (no id)
+    plan
+    mackerel-plugin-wasm: gostats: 1 container in the engine's list cannot be read: odd (no id)
+    run
+    mackerel-plugin-wasm: gostats: 1 container in the engine's list cannot be read: odd (no id)
+    ");
+}
+
+/// Returns an agent whose docker has this context, and whose default engine has this socket.
+fn with_context(home: &Path, context: &str, socket: &str) -> Agent {
+    fs::create_dir_all(home.join(".docker")).expect("a folder");
+    fs::write(home.join(".docker/config.json"), json!({"currentContext": context, "auths": 7}).to_string())
+        .expect("a file");
+    // An empty variable counts as unset.
+    let agent = Agent::with_docker_host("").with_env("HOME", home);
+    let script = format!("mount -t tmpfs run /run && ln -s {socket} /run/docker.sock && exec \"$@\"");
+    agent.with_launcher(&["unshare", "--mount", "sh", "-c", &script, "sh"])
+}
+
+/// Returns whether scenarios can replace `/run`.
+fn can_mount() -> bool {
+    let mount = Command::new("unshare").args(["--mount", "mount", "-t", "tmpfs", "run", "/run"]).output();
+    let can_mount = mount.is_ok_and(|output| output.status.success()) && Path::new("/var/run").is_symlink();
+    if !can_mount {
+        skip::notice("cannot mount in a namespace of mounts: not root?", "docker contexts");
+    }
+    can_mount
+}
+
+#[test]
+fn docker_context_that_is_not_followed_is_named() {
+    if !can_mount() {
+        return;
+    }
+    let home = TempDir::new().expect("a temporary folder");
+    let error = |output: Output| output.exits(1).stderr;
+    let missing = with_context(home.path(), "colima", "/nonexistent/docker.sock");
+    insta::assert_snapshot!(error(missing.run("run docker")), @"mackerel-plugin-wasm: cannot connect to the container engine at unix:///var/run/docker.sock: no such socket: docker context 'colima' is not followed; set DOCKER_HOST to the URL that docker context inspect prints");
+    let default = with_context(home.path(), "default", "/nonexistent/docker.sock");
+    insta::assert_snapshot!(error(default.run("run docker")), @"mackerel-plugin-wasm: cannot connect to the container engine at unix:///var/run/docker.sock: no such socket: is Docker running? (--docker-host or DOCKER_HOST selects another engine)");
+    let default = default.with_env("DOCKER_CONTEXT", "remote");
+    insta::assert_snapshot!(error(default.run("run docker")), @"mackerel-plugin-wasm: cannot connect to the container engine at unix:///var/run/docker.sock: no such socket: docker context 'remote' is not followed; set DOCKER_HOST to the URL that docker context inspect prints");
+    // An engine that was named is the right one.
+    let named = missing.with_env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    insta::assert_snapshot!(error(named.run("run docker")), @"mackerel-plugin-wasm: cannot connect to the container engine at unix:///nonexistent/docker.sock: no such socket: is Docker running? (--docker-host or DOCKER_HOST selects another engine)");
+
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stub_target.port())]);
+    let agent = with_context(home.path(), "colima", engine.host().trim_start_matches("unix://"));
+    insta::assert_snapshot!(reports(&agent, "gostats", 0), @"
+    explain
+    gostats: docker context 'colima' is not followed; set DOCKER_HOST to the URL that docker context inspect prints
+    plan
+    mackerel-plugin-wasm: gostats: docker context 'colima' is not followed; set DOCKER_HOST to the URL that docker context inspect prints
+    run
+    ");
+    let engine = FakeEngine::with_containers(Vec::new());
+    let agent = with_context(home.path(), "colima", engine.host().trim_start_matches("unix://"));
+    insta::assert_snapshot!(reports(&agent, "gostats", 0), @"
+    explain
+    gostats: docker context 'colima' is not followed; set DOCKER_HOST to the URL that docker context inspect prints
+    plan
+    mackerel-plugin-wasm: gostats: docker context 'colima' is not followed; set DOCKER_HOST to the URL that docker context inspect prints
+    run
+    mackerel-plugin-wasm: gostats: docker context 'colima' is not followed; set DOCKER_HOST to the URL that docker context inspect prints
+    ");
+}
