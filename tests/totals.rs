@@ -6,6 +6,7 @@ use scenarios::agent::{Agent, Output};
 use scenarios::engine::Engine;
 use scenarios::fake_engine::{FakeEngine, container};
 use scenarios::go::Program;
+use scenarios::http::Reply;
 use scenarios::local::Local;
 use scenarios::stub_target::StubTarget;
 use scenarios::{http, mask, port, stats};
@@ -213,7 +214,12 @@ fn totals_exclude_failed_targets_and_the_targets_graph_counts_them() {
     ports.push(json!({"IP": "127.0.0.1", "PrivatePort": 9090, "PublicPort": two.port(), "Type": "tcp"}));
     let mut paused = container("paused", "127.0.0.1", one.port());
     paused["State"] = json!("paused");
+    let mut crashing = container("crashing", "127.0.0.1", one.port());
+    crashing["State"] = json!("restarting");
+    crashing["Status"] = json!("Restarting (1) 5 seconds ago");
     let engine = FakeEngine::with_containers(vec![
+        crashing,
+        json!({"Names": ["/odd"], "Id": null}),
         container("one", "127.0.0.1", one.port()),
         container("closed", "127.0.0.1", port::free()),
         several,
@@ -230,9 +236,11 @@ fn totals_exclude_failed_targets_and_the_targets_graph_counts_them() {
     gostats_max.runtime.goroutine_num	20
     gostats_min.runtime.goroutine_num	10
     gostats_targets.collected	2
-    gostats_targets.failed	2
+    gostats_targets.failed	4
     ");
     insta::assert_snapshot!(mask::ports(&output.stderr), @"
+    mackerel-plugin-wasm: gostats: 1 container in the engine's list cannot be read: odd (no id)
+    mackerel-plugin-wasm: gostats: crashing: not running (Restarting (1) 5 seconds ago)
     mackerel-plugin-wasm: gostats: several: publishes several ports (8080, 9090): choose one, such as --container-port 8080
     mackerel-plugin-wasm: gostats: closed (127.0.0.1:PORT): connection failed: Connection refused (os error 111)
     ");
@@ -259,6 +267,18 @@ fn totals_without_values_are_omitted_and_counts_remain() {
     gostats_targets.failed	1
     ");
 
+    // The engine does not respond, is absent, or returns something else.
+    let odd = FakeEngine::replying(|_| Reply::Whole(500, json!({"message": "on fire"}).to_string()));
+    let silent = FakeEngine::replying(|_| Reply::NoResponse);
+    for host in [odd.host(), silent.host(), "unix:///nonexistent/docker.sock".to_owned()] {
+        let agent = Agent::with_docker_host(&host);
+        let down = agent.run(&format!("run gostats {options} --deadline 1s")).exits(1);
+        assert_eq!(lines(&down), "gostats_targets.collected\t0\ngostats_targets.failed\t1\n", "{host}");
+        assert_eq!(down.stderr.lines().count(), 1, "{down}");
+        assert_eq!(agent.run("run gostats --total sum --deadline 1s").exits(1).stdout, "");
+        assert_eq!(agent.run("run gostats --targets-graph --filter status=x --docker-host x").exits(2).stdout, "");
+    }
+
     let engine = FakeEngine::with_containers(Vec::new());
     let none =
         Agent::with_docker_host(&engine.host()).run(&format!("run gostats {options}")).exits(0).without_diagnostics();
@@ -266,6 +286,23 @@ fn totals_without_values_are_omitted_and_counts_remain() {
     gostats_targets.collected	0
     gostats_targets.failed	0
     ");
+}
+
+#[test]
+fn crash_looping_container_is_a_failed_target() {
+    let Some(engine) = Engine::find() else { return };
+    let group = engine.group();
+    let _good = group.app("good");
+    let _crashing = group.crashing("crashing");
+    let agent = Agent::with_engine(engine);
+    for command in ["gostats --path /stats", "docker"] {
+        let words = format!("{command} --filter {} --targets-graph --total sum --total-only", group.filter());
+        let output = agent.run(&format!("run {words}")).exits(0);
+        let counts = output.stdout.lines().filter(|line| line.contains("_targets."));
+        let counts: Vec<&str> = counts.filter_map(|line| line.split('\t').nth(1)).collect();
+        assert_eq!(counts, ["1", "1"], "{output}");
+        assert!(output.stderr.contains("-crashing: not running (Restarting (2) "), "{output}");
+    }
 }
 
 #[test]

@@ -211,7 +211,7 @@ impl Drawn<'_> {
                 role_fullname: role.to_string(),
                 name: self.posted.pattern("*"),
                 // Sums of hosts add up to the sum of the role.
-                is_stacked: matches!(self.posted.of, Of::Targets | Of::Total(_, Total::Sum)),
+                is_stacked: matches!(self.posted.of, Of::Total(_, Total::Sum)),
             },
         }
     }

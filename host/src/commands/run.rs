@@ -42,7 +42,17 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
     if ledger.is_first_run() {
         advise_to_install(&job, session, &mut diagnostics);
     }
-    let Collected { found, outcomes } = job.collect(begun, ledger.last(), &mut stop).await?;
+    let Collected { found, outcomes } = match job.collect(begun, ledger.last(), &mut stop).await {
+        Ok(collected) => collected,
+        Err(error) => {
+            // Alerts watch the number of failed targets.
+            if let Error::Failed(_) = error {
+                let values = job.options.output.values_without_engine();
+                protocol::print(&protocol::format_values(&values, begun.epoch()))?;
+            }
+            return Err(error);
+        }
+    };
     found.report_skipped(job.options.verbose, &mut diagnostics);
     diagnostics.warn_all(job.unmatched(&found, false).await);
     let mut series = Series::of_outcomes(&found.targets, outcomes, &mut diagnostics);
