@@ -122,11 +122,11 @@ fn rust_project_builds_without_warnings() {
 fn findings_of(project: &Project, file: &str, changes: &[(&str, &str)], build: &str) -> String {
     let path = project.path().join(file);
     let before = fs::read_to_string(&path).expect("the code of a project");
-    let changed = changes.iter().fold(before.clone(), |code, (old, new)| {
+    let edited = changes.iter().fold(before.clone(), |code, (old, new)| {
         assert!(code.contains(old), "no {old} in {file}");
         code.replacen(old, new, 1)
     });
-    fs::write(&path, changed).expect("our own file");
+    fs::write(&path, edited).expect("our own file");
     project.run(build);
     fs::write(&path, before).expect("our own file");
     // Compiled here, the compiled form is kept: an agent does not wait for so long.

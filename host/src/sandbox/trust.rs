@@ -40,8 +40,8 @@ pub enum TrustError {
     /// This machine has no roots.
     #[error("no trusted root certificates on this machine: use --tls-ca-file or SSL_CERT_FILE")]
     NoRoots,
-    /// The file of this machine's roots cannot be read. A text, because its cause alone names neither the variable nor the
-    /// file.
+    /// The file of this machine's roots cannot be read. A text, because its cause alone names neither the variable nor
+    /// the file.
     #[error("{0}")]
     Roots(String),
     /// No certificate of the file can be a root.
