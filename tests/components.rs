@@ -389,12 +389,12 @@ fn imports_another_contract() {
 
 #[test]
 fn imports_more_of_a_later_contract() {
-    insta::assert_snapshot!(rejection("imports_more_of_a_later_contract"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.1.2 of mackerel:collector, but this program runs 0.1.0 to 0.1.2: update this program");
+    insta::assert_snapshot!(rejection("imports_more_of_a_later_contract"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.1.3 of mackerel:collector, but this program runs 0.1.0 to 0.1.2: update this program");
 }
 
 #[test]
 fn imports_of_another_type() {
-    insta::assert_snapshot!(rejection("imports_of_another_type"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.1.2 of mackerel:collector, but this program runs 0.1.0 to 0.1.2: update this program");
+    insta::assert_snapshot!(rejection("imports_of_another_type"), @"mackerel-plugin-wasm: evil.wasm: made for version 0.1.3 of mackerel:collector, but this program runs 0.1.0 to 0.1.2: update this program");
 }
 
 #[test]

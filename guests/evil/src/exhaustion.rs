@@ -13,6 +13,7 @@ use wasip2::sockets::{tcp_create_socket, udp_create_socket};
 use crate::bindings::mackerel::collector::container::{self, Parts};
 use crate::bindings::mackerel::collector::{notes, tls};
 use crate::forbidden::get;
+use crate::report::one;
 use crate::{Outcome, honest, saw};
 
 pub(crate) fn spin() -> Outcome {
@@ -150,7 +151,7 @@ pub(crate) fn notes_without_end() -> Outcome {
     for n in 0..10_000 {
         notes::unmatched("attack", &format!("\u{1b}[2J{n}\n{}", "x".repeat(10_000)), "\r\nhint");
     }
-    honest::collect()
+    one()
 }
 
 /// Costs the engine something only if there is a container.

@@ -1,2 +1,2 @@
 ;; A function of the contract, with another type.
-(import "mackerel:collector/container@0.1.2" (instance (export "stats" (func (param "parts" string)))))
+(import "mackerel:collector/container@0.1.3" (instance (export "stats" (func (param "parts" string)))))
