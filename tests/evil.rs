@@ -442,8 +442,8 @@ fn methods_by_wasi_http() {
     insta::assert_snapshot!(scene.attack("methods_by_wasi_http", "").diagnostic(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: connect Err("refused"), trace Err("refused"), ftp Err("ErrorCode::HttpProtocolError"), post Ok(200); denied: http://127.0.0.1:PORT (CONNECT), http://127.0.0.1:PORT (TRACE) (a collector can only reach its own target)"#);
     scene.target.assert_nothing_elsewhere();
     insta::assert_snapshot!(scene.target.requests().join("\n"), @"
-    GET /stats HTTP/1.1 | host: 127.0.0.1:PORT
-    POST / HTTP/1.1 | host: 127.0.0.1:PORT
+    GET /stats HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
+    POST / HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
     ");
 }
 

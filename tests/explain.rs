@@ -316,7 +316,7 @@ fn fixed_targets_are_shown_with_their_result() {
         reported.extend([&masked(&row.to_string()), "\n"]);
     }
     insta::assert_snapshot!(reported, @r#"
-    {"address":"127.0.0.1:FAILING","collected":false,"considered":true,"container":null,"counters":0,"error":"HTTP 500 Internal Server Error instead of 200 OK","metrics":0,"milliseconds":true,"name":"FAILING","port":null,"warnings":[],"why":"--target"}
+    {"address":"127.0.0.1:FAILING","collected":false,"considered":true,"container":null,"counters":0,"error":"HTTP 500 Internal Server Error instead of 200 OK: {\"time\":1700000000000000000,\"goroutine_num\":12,\"cgo_call_num\":1,\"memory_alloc\":1,\"memory_sys\":1,\"memory_stack\":1,\"memory…","metrics":0,"milliseconds":true,"name":"FAILING","port":null,"warnings":[],"why":"--target"}
     {"address":"127.0.0.2:GOOD","collected":true,"considered":true,"container":null,"counters":6,"error":null,"metrics":15,"milliseconds":true,"name":"GOOD","port":null,"warnings":[],"why":"--target"}
     {"address":"127.0.0.3:1","collected":false,"considered":true,"container":null,"counters":0,"error":"connection failed: Connection refused (os error 111)","metrics":0,"milliseconds":true,"name":"1","port":null,"warnings":[],"why":"--target"}
     "#);

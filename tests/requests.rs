@@ -73,7 +73,7 @@ fn host_and_user_agent_are_the_hosts_unless_the_operator_sets_them() {
 #[test]
 fn credentials_come_from_files() {
     let files = Files::with(&[
-        ("headers", "X-Api-Key: open sesame\r\n\n  \nX-Scope:  tenant 1\n"),
+        ("headers", "X-Api-Key: open sesame\r\n\n  \nX-Scope:  größe 1\n"),
         ("password", "pa:ss wörd \n"),
         ("token", "abc.def\n"),
     ]);
@@ -90,14 +90,14 @@ fn credentials_come_from_files() {
         format!("{}\n{}", request("gostats", &words), request(&component("evil"), &by_wasi_http))
     });
     insta::assert_snapshot!(requests.join("\n"), @"
-    GET /api/stats HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (gostats) | x-api-key: open sesame | x-scope: tenant 1
-    GET / HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil) | x-api-key: open sesame | x-scope: tenant 1
+    GET /api/stats HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (gostats) | x-api-key: open sesame | x-scope: größe 1
+    GET / HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil) | x-api-key: open sesame | x-scope: größe 1
     GET /api/stats HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (gostats) | authorization: Basic bWFja2VyZWw6cGE6c3Mgd8O2cmQg
     GET / HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil) | authorization: Basic bWFja2VyZWw6cGE6c3Mgd8O2cmQg
     GET /api/stats HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (gostats) | authorization: Bearer abc.def
     GET / HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil) | authorization: Bearer abc.def
-    GET /api/stats HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (gostats) | x-api-key: open sesame | x-scope: tenant 1 | authorization: Bearer abc.def
-    GET / HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil) | x-api-key: open sesame | x-scope: tenant 1 | authorization: Bearer abc.def
+    GET /api/stats HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (gostats) | x-api-key: open sesame | x-scope: größe 1 | authorization: Bearer abc.def
+    GET / HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil) | x-api-key: open sesame | x-scope: größe 1 | authorization: Bearer abc.def
     ");
 }
 

@@ -80,7 +80,7 @@ var behaviours = map[string]func(io.Writer){
 		send(w, "\x0b\x02\x80")
 	},
 	"gzip":      compressed(stats, "Content-Encoding: gzip"),
-	"gzip-bomb": compressed(strings.Repeat(" ", 100<<20)+stats, "Content-Encoding: gzip"),
+	"gzip-bomb": compressed(strings.Repeat(" ", 8<<20)+stats, "Content-Encoding: gzip"),
 	"gzip-half": func(w io.Writer) {
 		text := zip(stats)
 		head(w, "200 OK", "Content-Encoding: gzip")
