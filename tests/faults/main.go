@@ -9,6 +9,7 @@ package main
 
 import (
 	"bufio"
+	"compress/gzip"
 	"flag"
 	"fmt"
 	"io"
@@ -47,6 +48,62 @@ var behaviours = map[string]func(io.Writer){
 	"status-500":    status("500 Internal Server Error"),
 	"status-404":    status("404 Not Found"),
 	"trickle":       trickle,
+
+	// Other protocols.
+	"amqp":  func(w io.Writer) { send(w, "AMQP\x00\x00\x09\x01") },
+	"http2": func(w io.Writer) { send(w, "\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x05\x00\x00\x40\x00") },
+	"mysql": func(w io.Writer) { send(w, "J\x00\x00\x00\x0a8.0.36\x00\x08\x00\x00\x00") },
+	"redis": func(w io.Writer) { send(w, "-ERR wrong number of arguments for 'get' command\r\n") },
+	"smtp":  func(w io.Writer) { send(w, "220 mail.example ESMTP\r\n") },
+	"tls":   func(w io.Writer) { send(w, "\x15\x03\x01\x00\x02\x02\x46") },
+	"text":  func(w io.Writer) { send(w, `{"goroutine_num":12}`) },
+
+	// Where a client begins with TLS. The request is not read.
+	"closed-tls": nil,
+	"not-tls":    nil,
+	"plain-http": nil,
+
+	// Odd responses.
+	"content-length-nonsense": func(w io.Writer) { head(w, "200 OK", "Content-Length: 99999999999999999999999"); send(w, stats) },
+	"half-chunked":            func(w io.Writer) { head(w, "200 OK", "Transfer-Encoding: chunked"); send(w, "4\r\n{\"go\r\n") },
+	"half-head":               func(w io.Writer) { send(w, "HTTP/1.1 200 OK\r\nContent-Type: ") },
+	"interim-flood":           interimFlood,
+	"interim-only":            func(w io.Writer) { send(w, "HTTP/1.1 103 Early Hints\r\n\r\n"); hang() },
+	"many-headers": func(w io.Writer) {
+		head(w, "200 OK", strings.Split(strings.Repeat("X-Field: x,", 200)+"X-Field: x", ",")...)
+	},
+	"one-byte-chunks": oneByteChunks,
+
+	// Compressed responses, which no request has offered.
+	"brotli": func(w io.Writer) {
+		head(w, "200 OK", "Content-Encoding: br", "Content-Length: 3")
+		send(w, "\x0b\x02\x80")
+	},
+	"gzip":      compressed(stats, "Content-Encoding: gzip"),
+	"gzip-bomb": compressed(strings.Repeat(" ", 8<<20)+stats, "Content-Encoding: gzip"),
+	"gzip-half": func(w io.Writer) {
+		text := zip(stats)
+		head(w, "200 OK", "Content-Encoding: gzip")
+		send(w, text[:len(text)/2])
+	},
+	"gzip-not":         func(w io.Writer) { head(w, "200 OK", "Content-Encoding: gzip", length(stats)); send(w, stats) },
+	"gzip-unannounced": compressed(stats),
+
+	// Error pages.
+	"basic":          page("401 Unauthorized", "Unauthorized\n", `WWW-Authenticate: Basic realm="metrics"`),
+	"bearer":         page("401 Unauthorized", "", `WWW-Authenticate: Bearer realm="metrics", error="invalid_token"`),
+	"digest":         page("401 Unauthorized", "", `WWW-Authenticate: Digest realm="metrics", nonce="x"`),
+	"forbidden":      page("403 Forbidden", "Blocked host: 127.0.0.1\nTo allow it, change the configuration.\n"),
+	"https-needed":   page("400 Bad Request", "Client sent an HTTP request to an HTTPS server.\n"),
+	"json-error":     page("503 Service Unavailable", "{\n  \"error\": \"warming up\",\n  \"code\": 7\n}\n"),
+	"nginx":          page("404 Not Found", "<html>\r\n<head><title>404 Not Found</title></head>\r\n<body>\r\n<center><h1>404 Not Found</h1></center>\r\n<hr><center>nginx/1.27.0</center>\r\n</body>\r\n</html>\r\n"),
+	"flask":          page("404 Not Found", "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<style>p { color: red }</style>\n<h1>Not Found</h1>\n<p>The requested URL was <b>not</b> found &amp; logged.</p>\n"),
+	"login":          page("302 Found", "", "Location: /login?next=%2Fstats"),
+	"misdirected":    page("421 Misdirected Request", ""),
+	"moved":          page("301 Moved Permanently", "", "Location: /api/stats/"),
+	"moved-to-https": page("308 Permanent Redirect", "", "Location: https://stats.example.com/api/stats"),
+	"no-challenge":   page("401 Unauthorized", ""),
+	"quoted":         page("302 Found", "", "Location: /a?b=$(reboot)&c='"),
 }
 
 // sent counts the body bytes of misbehaving responses.
@@ -76,8 +133,20 @@ func main() {
 	}
 }
 
+// unread has the behaviours that respond to anything.
+var unread = map[string]string{
+	"closed-tls": "",
+	"not-tls":    "220 mail.example ESMTP\r\n",
+	"plain-http": "HTTP/1.1 400 Bad Request\r\n\r\n",
+}
+
 func serve(connection net.Conn, misbehave func(io.Writer)) {
 	defer connection.Close()
+	if text, known := unread[flag.Arg(0)]; known {
+		connection.Read(make([]byte, 4096))
+		io.WriteString(connection, text)
+		return
+	}
 	request, err := http.ReadRequest(bufio.NewReader(connection))
 	if err != nil {
 		return
@@ -119,6 +188,41 @@ func body(text string) func(io.Writer) {
 // status is a valid response except for its status.
 func status(status string) func(io.Writer) {
 	return func(w io.Writer) { head(w, status, length(stats)); send(w, stats) }
+}
+
+// page is a complete response with an error status.
+func page(status, text string, fields ...string) func(io.Writer) {
+	return func(w io.Writer) { head(w, status, append(fields, length(text))...); send(w, text) }
+}
+
+// compressed is a valid response, compressed with gzip.
+func compressed(text string, fields ...string) func(io.Writer) {
+	return func(w io.Writer) {
+		compressed := zip(text)
+		head(w, "200 OK", append(fields, length(compressed))...)
+		send(w, compressed)
+	}
+}
+
+func zip(text string) string {
+	var buffer strings.Builder
+	writer := gzip.NewWriter(&buffer)
+	io.WriteString(writer, text)
+	writer.Close()
+	return buffer.String()
+}
+
+// interimFlood sends interim responses until the client disconnects, up to 64 MiB.
+func interimFlood(w io.Writer) {
+	for part := strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 1000); sent.Load() < 64<<20 && send(w, part); {
+	}
+}
+
+// oneByteChunks sends 4 MiB in chunks of one byte.
+func oneByteChunks(w io.Writer) {
+	head(w, "200 OK", "Transfer-Encoding: chunked")
+	for part := strings.Repeat("1\r\n \r\n", 4096); sent.Load() < 24<<20 && send(w, part); {
+	}
 }
 
 func redirect(w io.Writer) {

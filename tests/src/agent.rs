@@ -99,7 +99,7 @@ impl Agent {
 
     /// Prints the graph definitions, as the agent does when it starts. Arguments are split at white space.
     pub fn definitions(&self, arguments: &str) -> Output {
-        self.spawn("1", arguments, Stdio::piped(), Stdio::piped()).output()
+        self.spawn("1", &words(arguments), Stdio::piped(), Stdio::piped()).output()
     }
 
     /// Runs a command without the variable for definitions, as the agent does every minute. Arguments are split at
@@ -115,15 +115,20 @@ impl Agent {
 
     /// Starts such a run with these streams. Only streams that are [`Stdio::piped`] are in its output.
     pub fn start_into(&self, arguments: &str, stdout: impl Into<Stdio>, stderr: impl Into<Stdio>) -> Running {
-        self.spawn("", arguments, stdout.into(), stderr.into())
+        self.spawn("", &words(arguments), stdout.into(), stderr.into())
     }
 
-    fn spawn(&self, meta: &str, arguments: &str, stdout: Stdio, stderr: Stdio) -> Running {
-        let mut words = self.launcher.iter().map(OsString::from).chain([program().into()]);
-        let mut command = Command::new(words.next().expect("the program at least"));
+    /// Runs a command whose arguments may contain white space.
+    pub fn run_words(&self, arguments: &[&str]) -> Output {
+        self.spawn("", arguments, Stdio::piped(), Stdio::piped()).output()
+    }
+
+    fn spawn(&self, meta: &str, arguments: &[&str], stdout: Stdio, stderr: Stdio) -> Running {
+        let mut launcher = self.launcher.iter().map(OsString::from).chain([program().into()]);
+        let mut command = Command::new(launcher.next().expect("the program at least"));
         command
-            .args(words)
-            .args(arguments.split_whitespace())
+            .args(launcher)
+            .args(arguments)
             .env_clear()
             .envs(self.environment.iter().cloned())
             .env("MACKEREL_AGENT_PLUGIN_META", meta);
@@ -132,9 +137,13 @@ impl Agent {
         let mut process = command.spawn().expect("the program can be started");
         let stdout = process.stdout.take().map(read_in_background);
         let stderr = process.stderr.take().map(read_in_background);
-        let is_run = arguments.split_whitespace().next() == Some("run");
+        let is_run = arguments.first() == Some(&"run");
         Running { process, command: format!("{command:?}"), is_run, start, stdout, stderr }
     }
+}
+
+fn words(arguments: &str) -> Vec<&str> {
+    arguments.split_whitespace().collect()
 }
 
 /// A plugin that was started.

@@ -93,6 +93,7 @@ impl Guest for Evil {
                 option("at", "Attack only targets with this port", OptionKind::Many),
                 option("say", "A line to send to the target over TCP", OptionKind::Many),
                 option("secret", "The text that replaces `%` in these lines", OptionKind::Secret),
+                option("get-by-wasi-http", "Only request / with wasi:http, and report what came", OptionKind::Flag),
                 option("by-label", "Attack as the label `attack` of the container says", OptionKind::Flag),
             ],
         }
@@ -108,6 +109,9 @@ impl Guest for Evil {
     fn collect(target: Target, options: Vec<OptionValue>) -> Outcome {
         if value(&options, "say").is_some() {
             return conversation::collect(&target, &options);
+        }
+        if value(&options, "get-by-wasi-http").is_some() {
+            return wasi_http::get_target(&target);
         }
         let port = target.endpoint.map(|endpoint| endpoint.port.to_string()).unwrap_or_default();
         let labels = target.container.map(|container| container.labels).unwrap_or_default();

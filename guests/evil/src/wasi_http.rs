@@ -8,6 +8,7 @@ use wasip2::http::types::{
 };
 use wasip2::io::streams::StreamError;
 
+use crate::bindings::mackerel::collector::types::{CollectError, Target};
 use crate::forbidden::{HOSTS, ports};
 use crate::{Outcome, saw};
 
@@ -61,6 +62,12 @@ fn word(error: &ErrorCode) -> String {
 
 fn get(authority: &str, path: &str) -> Result<(u16, usize), String> {
     send(&Method::Get, &Scheme::Http, authority, path, &Fields::new())
+}
+
+/// Requests `/` of the target and reports what came.
+pub(crate) fn get_target(target: &Target) -> Outcome {
+    let endpoint = target.endpoint.as_ref().ok_or_else(|| CollectError::Other("no endpoint".to_owned()))?;
+    saw(format!("{:?}", get(&format!("{}:{}", endpoint.host, endpoint.port), "/")))
 }
 
 /// Sends a POST and returns the status of the response.
@@ -128,7 +135,8 @@ pub(crate) fn methods_by_wasi_http() -> Outcome {
     let scheme = Scheme::Other("ftp".to_owned());
     let ftp = send(&Method::Get, &scheme, &format!("127.0.0.1:{own}"), "/", &Fields::new());
     let post = send(&Method::Post, &Scheme::Http, &format!("127.0.0.1:{own}"), "/", &Fields::new());
-    saw(format!("connect {connect:?}, ftp {ftp:?}, post {:?}", post.map(|(status, _)| status)))
+    let trace = send(&Method::Trace, &Scheme::Http, &format!("127.0.0.1:{own}"), "/", &Fields::new());
+    saw(format!("connect {connect:?}, trace {trace:?}, ftp {ftp:?}, post {:?}", post.map(|(status, _)| status)))
 }
 
 pub(crate) fn a_body_without_end_by_wasi_http() -> Outcome {
