@@ -190,6 +190,74 @@ fn relative_paths_become_absolute() {
 }
 
 #[test]
+fn files_about_requests_become_absolute_and_are_not_read() {
+    let agent = Agent::without_engine().with_launcher(&["env", "--chdir", "/"]);
+    let words = "gostats --target 127.0.0.1:1 --scheme https --http-header Host:api.example.com --http-header-file headers \
+        --http-user mackerel --http-password-file=password --tls-ca-file ca.pem";
+    let plugin = Plugin::of(&agent, words);
+    let expected = "run gostats --target 127.0.0.1:1 --scheme https --http-header Host:api.example.com \
+        --http-header-file /headers --http-user mackerel --http-password-file /password --tls-ca-file /ca.pem";
+    assert_eq!(plugin.arguments().join(" "), expected);
+    let plugin = Plugin::of(&agent, "gostats --target 127.0.0.1:1 --http-bearer-token-file token");
+    assert_eq!(plugin.arguments().join(" "), "run gostats --target 127.0.0.1:1 --http-bearer-token-file /token");
+}
+
+#[test]
+fn secret_header_in_arguments_is_not_written_into_the_configuration() {
+    for header in ["Authorization:s3cr3t", "X-Api-Key:s3cr3t"] {
+        let error = error(&format!("conf gostats --http-header {header}"));
+        assert!(!error.contains("s3cr3t"), "{error}");
+    }
+    insta::assert_snapshot!(error("conf gostats --http-header Authorization:s3cr3t"), @"mackerel-plugin-wasm: conf would write the value of the header authorization into the configuration: put the header into a file and use --http-header-file");
+}
+
+#[test]
+fn trusted_roots_of_the_environment_are_included() {
+    let agent = || {
+        let agent = Agent::without_engine().with_launcher(&["env", "--chdir", "/etc"]);
+        agent.with_env("SSL_CERT_FILE", "ca.pem").with_env("SSL_CERT_DIR", "certs:/opt/certs")
+    };
+    let env = |agent: Agent, words: &str| {
+        let env = Plugin::of(&agent, words).env;
+        env.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+    };
+    let both = "SSL_CERT_DIR=/etc/certs:/opt/certs SSL_CERT_FILE=/etc/ca.pem";
+    assert_eq!(env(agent(), "gostats --target 127.0.0.1:1 --scheme https"), both);
+    assert_eq!(env(agent(), "gostats --target 127.0.0.1:1 --scheme https --tls-ca-file own.pem"), "");
+    assert_eq!(env(agent(), "docker --docker-host unix:///run/docker.sock"), "");
+    let tls = agent().with_env("DOCKER_CERT_PATH", "docker");
+    let with_engine = format!("DOCKER_CERT_PATH=/etc/docker {both}");
+    assert_eq!(env(tls, "docker --docker-host tcp://engine.example:2376"), with_engine);
+    let output = agent().run(&format!("conf gostats {NEEDED}")).exits(0);
+    insta::assert_snapshot!(output.stderr, @"
+    mackerel-plugin-wasm: SSL_CERT_FILE of this shell is not carried over to the instance: use --tls-ca-file
+    mackerel-plugin-wasm: SSL_CERT_DIR of this shell is not carried over to the instance: use --tls-ca-file
+    ");
+}
+
+#[test]
+fn cloud_config_fetches_the_files_about_requests() {
+    let words = "gostats --scheme https --tls-ca-file /etc/ca.pem --http-bearer-token-file /etc/token";
+    let error = error(&format!("conf {words} {NEEDED}"));
+    insta::assert_snapshot!(error, @"mackerel-plugin-wasm: unknown source of the file /etc/token: add --secret-from /etc/token=ssm:PARAMETER");
+    let from = "--secret-from /etc/ca.pem=file:/etc/ca.pem --secret-from /etc/token=ssm:/token";
+    let config = Agent::without_engine().run(&format!("conf {words} {NEEDED} {from}")).exits(0).without_diagnostics();
+    let config = CloudConfig::read(&config.stdout);
+    let lines: Vec<_> = config
+        .content(config.script())
+        .lines()
+        .filter(|line| line.contains("/etc/ca.pem") || line.contains("/etc/token"))
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    mkdir -p "$(dirname /etc/token)"
+    rm -f /etc/token
+    aws ssm get-parameter --with-decryption --name '/token' --query Parameter.Value --output text > /etc/token
+    [ -s /etc/token ] || { echo '/etc/token: the file is empty' >&2; exit 1; }
+    [ -s /etc/ca.pem ] || { echo '/etc/ca.pem: the file is empty' >&2; exit 1; }
+    "#);
+}
+
+#[test]
 fn required_environment_variables_are_included() {
     let engine = "tcp://engine.example:2376";
     let tls = || {

@@ -324,7 +324,7 @@ fn escapes_in_the_error() {
 
 #[test]
 fn escapes_in_an_http_error() {
-    insta::assert_snapshot!(diagnostic("escapes_in_an_http_error", ""), @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: incomplete response: \u{1b}[2J\r\nmackerel-plugin-wasm: a false message");
+    insta::assert_snapshot!(diagnostic("escapes_in_an_http_error", ""), @r"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: \u{1b}[2J\r\nmackerel-plugin-wasm: a false message");
 }
 
 #[test]
@@ -339,7 +339,7 @@ fn an_invalid_status() {
 
 #[test]
 fn an_invalid_limit() {
-    insta::assert_snapshot!(diagnostic("an_invalid_limit", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: response body exceeds 16 EiB (fixed limit)");
+    insta::assert_snapshot!(diagnostic("an_invalid_limit", ""), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: response body exceeds 16 EiB (--http-body-limit)");
 }
 
 // Other addresses.
@@ -382,10 +382,10 @@ fn addresses_by_wasi_http() {
     insta::assert_snapshot!(scene.attack("addresses_by_wasi_http", "").diagnostic(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 25 refused, and sent to ["127.0.0.1:PORT", "[::ffff:127.0.0.1]:PORT", "[::ffff:7f00:1]:PORT"]; denied: http://127.1:PORT (GET), http://2130706433:PORT (GET), http://0x7f000001:PORT (GET) and 22 more (a collector can only reach its own target)"#);
     scene.target.assert_nothing_elsewhere();
     insta::assert_snapshot!(scene.target.requests().join("\n"), @"
-    GET /stats HTTP/1.1 | host: 127.0.0.1:PORT
-    GET / HTTP/1.1 | host: 127.0.0.1:PORT
-    GET / HTTP/1.1 | host: 127.0.0.1:PORT
-    GET / HTTP/1.1 | host: 127.0.0.1:PORT
+    GET /stats HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
+    GET / HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
+    GET / HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
+    GET / HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
     ");
 }
 
@@ -395,16 +395,16 @@ fn authorities_by_wasi_http() {
     insta::assert_snapshot!(scene.attack("authorities_by_wasi_http", "").diagnostic(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 8 refused, and sent [2, 3]; denied: http://127.0.0.1:PORT (GET), http://127.0.0.1:PORT (GET), http://:80 (GET) (a collector can only reach its own target)");
     scene.target.assert_nothing_elsewhere();
     insta::assert_snapshot!(scene.target.requests().join("\n"), @"
-    GET /stats HTTP/1.1 | host: 127.0.0.1:PORT
-    GET / HTTP/1.1 | host: 127.0.0.1:PORT
-    GET / HTTP/1.1 | host: 127.0.0.1:PORT
+    GET /stats HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
+    GET / HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
+    GET / HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
     ");
 }
 
 #[test]
 fn a_redirect_by_wasi_http() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("a_redirect_by_wasi_http", "").diagnostic(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: Ok((302, 0))");
+    insta::assert_snapshot!(scene.attack("a_redirect_by_wasi_http", "").diagnostic(), @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: Ok((302, 0)); the target returned HTTP 302 Found; Location: http://127.0.0.1:PORT/");
     scene.target.assert_nothing_elsewhere();
 }
 
@@ -413,25 +413,25 @@ fn headers_by_wasi_http() {
     let scene = Scene::new();
     insta::assert_snapshot!(scene.attack("headers_by_wasi_http", "").diagnostic(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: sent ["accept"]"#);
     insta::assert_snapshot!(scene.target.requests().join("\n"), @"
-    GET /stats HTTP/1.1 | host: 127.0.0.1:PORT
-    GET / HTTP/1.1 | accept: other | host: 127.0.0.1:PORT
+    GET /stats HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
+    GET / HTTP/1.1 | accept: other | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
     ");
 }
 
 #[test]
 fn methods_by_wasi_http() {
     let scene = Scene::new();
-    insta::assert_snapshot!(scene.attack("methods_by_wasi_http", "").diagnostic(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: connect Err("refused"), ftp Err("ErrorCode::HttpProtocolError"), post Ok(200); denied: http://127.0.0.1:PORT (CONNECT) (a collector can only reach its own target)"#);
+    insta::assert_snapshot!(scene.attack("methods_by_wasi_http", "").diagnostic(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: connect Err("refused"), trace Err("refused"), ftp Err("ErrorCode::HttpProtocolError"), post Ok(200); denied: http://127.0.0.1:PORT (CONNECT), http://127.0.0.1:PORT (TRACE) (a collector can only reach its own target)"#);
     scene.target.assert_nothing_elsewhere();
     insta::assert_snapshot!(scene.target.requests().join("\n"), @"
-    GET /stats HTTP/1.1 | host: 127.0.0.1:PORT
-    POST / HTTP/1.1 | host: 127.0.0.1:PORT
+    GET /stats HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
+    POST / HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
     ");
 }
 
 #[test]
 fn a_body_without_end_by_wasi_http() {
-    insta::assert_snapshot!(diagnostic("a_body_without_end_by_wasi_http", ""), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: Err("HTTP response body size exceeds limit: 4194304 bytes within 4 MiB")"#);
+    insta::assert_snapshot!(diagnostic("a_body_without_end_by_wasi_http", ""), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: Err("HTTP response body size exceeds limit: 4194304 bytes within 4 MiB"); response body exceeds 4 MiB (--http-body-limit)"#);
 }
 
 #[test]
@@ -462,16 +462,16 @@ fn paths_that_try_to_escape() {
     let scene = Scene::new();
     insta::assert_snapshot!(scene.attack("paths_that_try_to_escape", "").diagnostic(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 18 refused, and sent ["//other:1/", "///other/", "/\\other/", "/@other", "/../../etc/passwd", "/%2e%2e/%0d%0ahost:other", "/日本", "/\u{202e}", "/a?b=c&d=http://other/", "/user:password@other/"]"#);
     insta::assert_snapshot!(scene.target.requests().join("\n"), @r"
-    GET //other:1/ HTTP/1.1 | host: 127.0.0.1:PORT
-    GET ///other/ HTTP/1.1 | host: 127.0.0.1:PORT
-    GET /\\other/ HTTP/1.1 | host: 127.0.0.1:PORT
-    GET /@other HTTP/1.1 | host: 127.0.0.1:PORT
-    GET /../../etc/passwd HTTP/1.1 | host: 127.0.0.1:PORT
-    GET /%2e%2e/%0d%0ahost:other HTTP/1.1 | host: 127.0.0.1:PORT
-    GET /日本 HTTP/1.1 | host: 127.0.0.1:PORT
-    GET /\u{202e} HTTP/1.1 | host: 127.0.0.1:PORT
-    GET /a?b=c&d=http://other/ HTTP/1.1 | host: 127.0.0.1:PORT
-    GET /user:password@other/ HTTP/1.1 | host: 127.0.0.1:PORT
+    GET //other:1/ HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
+    GET ///other/ HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
+    GET /\\other/ HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
+    GET /@other HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
+    GET /../../etc/passwd HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
+    GET /%2e%2e/%0d%0ahost:other HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
+    GET /日本 HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
+    GET /\u{202e} HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
+    GET /a?b=c&d=http://other/ HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
+    GET /user:password@other/ HTTP/1.1 | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)
     ");
 }
 
@@ -486,7 +486,7 @@ fn a_path_of_100_kb() {
 fn headers_that_the_host_sets() {
     let scene = Scene::new();
     insta::assert_snapshot!(scene.attack("headers_that_the_host_sets", "").diagnostic(), @r#"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: 19 refused, and sent ["accept"]"#);
-    insta::assert_snapshot!(scene.target.requests().join("\n"), @"GET / HTTP/1.1 | host: 127.0.0.1:PORT | accept: application/json");
+    insta::assert_snapshot!(scene.target.requests().join("\n"), @"GET / HTTP/1.1 | accept: application/json | host: 127.0.0.1:PORT | user-agent: mackerel-plugin-wasm/0.1.0 (evil)");
 }
 
 #[test]

@@ -280,7 +280,7 @@ fn fixed_targets_are_shown_with_their_result() {
     let words = format!("gostats --target 127.0.0.3:1 --target {} --target 127.0.0.2:{}", server.target(), good.port());
     let [failing, collected] = [server.port(), good.port()].map(|port| port.to_string());
     let masked = |text: &str| text.replace(&failing, "FAILING").replace(&collected, "GOOD");
-    insta::assert_snapshot!(masked(&lines(&text(&agent, &words))), @"
+    insta::assert_snapshot!(masked(&lines(&text(&agent, &words))), @r#"
     mackerel-plugin-wasm run gostats --target 127.0.0.3:1 --target 127.0.0.1:FAILING --target 127.0.0.2:GOOD
 
     CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS  REASON
@@ -288,9 +288,9 @@ fn fixed_targets_are_shown_with_their_result() {
     -  -  127.0.0.2:GOOD  GOOD  collected  TIME ms  15 (6 counters)  --target
     -  -  127.0.0.3:1  1  failed  TIME ms  -  --target
 
-    127.0.0.1:FAILING: HTTP 500 Internal Server Error instead of 200 OK
+    127.0.0.1:FAILING: HTTP 500 Internal Server Error instead of 200 OK: {"time":1700000000000000000,"goroutine_num":12,"cgo_call_num":1,"memory_alloc":1,"memory_sys":1,"memory_stack":1,"memory…
     127.0.0.3:1: connection failed: Connection refused (os error 111)
-    ");
+    "#);
 
     let explanation = explain(&agent, &words);
     assert_eq!(explanation["engine"], json!(null));
@@ -301,7 +301,7 @@ fn fixed_targets_are_shown_with_their_result() {
         reported.extend([&masked(&row.to_string()), "\n"]);
     }
     insta::assert_snapshot!(reported, @r#"
-    {"address":"127.0.0.1:FAILING","collected":false,"considered":true,"container":null,"counters":0,"error":"HTTP 500 Internal Server Error instead of 200 OK","metrics":0,"milliseconds":true,"name":"FAILING","port":null,"warnings":[],"why":"--target"}
+    {"address":"127.0.0.1:FAILING","collected":false,"considered":true,"container":null,"counters":0,"error":"HTTP 500 Internal Server Error instead of 200 OK: {\"time\":1700000000000000000,\"goroutine_num\":12,\"cgo_call_num\":1,\"memory_alloc\":1,\"memory_sys\":1,\"memory_stack\":1,\"memory…","metrics":0,"milliseconds":true,"name":"FAILING","port":null,"warnings":[],"why":"--target"}
     {"address":"127.0.0.2:GOOD","collected":true,"considered":true,"container":null,"counters":6,"error":null,"metrics":15,"milliseconds":true,"name":"GOOD","port":null,"warnings":[],"why":"--target"}
     {"address":"127.0.0.3:1","collected":false,"considered":true,"container":null,"counters":0,"error":"connection failed: Connection refused (os error 111)","metrics":0,"milliseconds":true,"name":"1","port":null,"warnings":[],"why":"--target"}
     "#);
@@ -481,12 +481,12 @@ fn every_run_with_diagnostics_points_to_explain() {
     let options = ["gostats", "--filter", &filter, "--path", "/stats", "-v"];
     let (is_well, stderr) = raw(&[&["run"], &options[..]].concat(), engine.host());
     assert!(is_well, "{stderr}");
-    insta::assert_snapshot!(group.mask(&mask::ports(&stderr)), @"
+    insta::assert_snapshot!(group.mask(&mask::ports(&stderr)), @r#"
     mackerel-plugin-wasm: gostats: portless: skipped: publishes no TCP port
     mackerel-plugin-wasm: gostats: several: publishes several ports (8080, 9090): choose one, such as --container-port 8080
-    mackerel-plugin-wasm: gostats: status-500 (127.0.0.1:PORT): HTTP 500 Internal Server Error instead of 200 OK
+    mackerel-plugin-wasm: gostats: status-500 (127.0.0.1:PORT): HTTP 500 Internal Server Error instead of 200 OK: {"time":1700000000000000000,"goroutine_num":12,"cgo_call_num":1,"memory_alloc":1,"memory_sys":1,"memory_stack":1,"memory…
     mackerel-plugin-wasm: gostats: for details: mackerel-plugin-wasm explain gostats, with the same options
-    ");
+    "#);
 
     // The same arguments with `explain` in place of `run`.
     let (is_well, stderr) = raw(&[&["explain"], &options[..]].concat(), engine.host());

@@ -1,16 +1,18 @@
 //! Targets that misbehave, alone and together with good ones.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use scenarios::agent::Agent;
+use scenarios::agent::{Agent, component};
 use scenarios::engine::Engine;
 use scenarios::go::Program;
 use scenarios::local::Local;
 use scenarios::stub_target::StubTarget;
-use scenarios::{load, mask, stats, wait};
+use scenarios::{http, load, mask, port, stats, wait};
 
-/// All behaviours of `tests/faults`.
+/// The behaviours of `tests/faults` that are tried in containers too.
 const BEHAVIOURS: [&str; 22] = [
     "array",
     "claims-1-gib",
@@ -83,6 +85,112 @@ fn bad_target_is_one_line_with_address_and_cause() {
     insta::assert_snapshot!(diagnostics);
 }
 
+/// Returns stderr of a run for each behaviour, which has to be one line.
+fn lines_about(behaviours: &[&str], options: &str, collector: &str) -> Option<String> {
+    let mut diagnostics = String::new();
+    for behaviour in behaviours {
+        let server = Local::start(Program::Faults, &[behaviour])?;
+        let output =
+            Agent::without_engine().run(&format!("run {collector} --target {} {options}", server.target())).exits(1);
+        assert_eq!((output.stdout.as_str(), output.stderr.lines().count()), ("", 1), "{behaviour}: {output}");
+        diagnostics.extend([behaviour, "\n    ", &mask::ports(&output.stderr)]);
+    }
+    Some(diagnostics)
+}
+
+#[test]
+fn another_protocol_is_named_with_what_came() {
+    let protocols = ["amqp", "http2", "mysql", "not-http", "redis", "smtp", "text", "tls"];
+    let Some(lines) = lines_about(&protocols, "", "gostats") else { return };
+    insta::assert_snapshot!(lines);
+}
+
+#[test]
+fn another_protocol_where_tls_was_asked_is_named() {
+    let Some(lines) = lines_about(&["closed-tls", "not-tls", "plain-http"], "--scheme https", "gostats") else {
+        return;
+    };
+    insta::assert_snapshot!(lines);
+}
+
+#[test]
+fn odd_responses_are_named() {
+    let odd = ["content-length-nonsense", "half-chunked", "half-head", "interim-flood", "interim-only", "many-headers"];
+    let Some(lines) = lines_about(&odd, "--timeout 4s", "gostats") else { return };
+    insta::assert_snapshot!(lines);
+}
+
+#[test]
+fn chunks_of_one_byte_are_named_if_they_use_up_the_cpu_time() {
+    let Some(lines) = lines_about(&["one-byte-chunks"], "--timeout 25s --deadline 25s --cpu-limit 300ms", "gostats")
+    else {
+        return;
+    };
+    insta::assert_snapshot!(lines, @"
+    one-byte-chunks
+        mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: response in very small chunks exceeded 300ms of CPU time (--cpu-limit)
+    ");
+}
+
+#[test]
+fn gzip_is_decoded_within_the_limits_and_other_codings_are_named() {
+    let Some(server) = Local::start(Program::Faults, &["gzip"]) else { return };
+    let output = Agent::without_engine().run(&format!("run gostats --target {}", server.target())).exits(0);
+    assert!(output.without_diagnostics().metrics().count() > 5);
+    let Some(lines) = lines_about(&["brotli", "gzip-bomb", "gzip-half", "gzip-not", "gzip-unannounced"], "", "gostats")
+    else {
+        return;
+    };
+    insta::assert_snapshot!(lines);
+}
+
+/// Behaviours that respond with an error status.
+const ERROR_PAGES: [&str; 15] = [
+    "basic",
+    "bearer",
+    "digest",
+    "flask",
+    "forbidden",
+    "https-needed",
+    "json-error",
+    "login",
+    "misdirected",
+    "moved",
+    "moved-to-https",
+    "nginx",
+    "no-challenge",
+    "quoted",
+    "status-404",
+];
+
+#[test]
+fn error_status_comes_with_the_page_and_the_option_that_helps() {
+    let Some(lines) = lines_about(&ERROR_PAGES, "", "gostats") else { return };
+    insta::assert_snapshot!(lines);
+}
+
+#[test]
+fn collector_that_uses_wasi_http_gets_the_same_remarks() {
+    let behaviours = ["basic", "gzip", "interim-flood", "moved", "nginx", "not-http", "tls"];
+    let collector = format!("{} --get-by-wasi-http", component("evil"));
+    let Some(lines) = lines_about(&behaviours, "", &collector) else { return };
+    insta::assert_snapshot!(lines.replace(&component("evil"), "evil.wasm"));
+}
+
+#[test]
+fn alike_error_pages_with_different_texts_are_one_line() {
+    let number = Arc::new(AtomicUsize::new(0));
+    let listener = port::listen();
+    let port = listener.local_addr().expect("a bound listener has an address").port();
+    let _server = http::serve(listener, move |_| {
+        http::Reply::Whole(500, format!("request {} failed", number.fetch_add(1, Ordering::Relaxed)))
+    });
+    let targets: Vec<_> = (1..=20).map(|number| format!("--target 127.0.2.{number}:{port}")).collect();
+    let output = Agent::without_engine().run(&format!("run gostats {}", targets.join(" "))).exits(1);
+    let stderr = mask::digits(&output.stderr.replace(&port.to_string(), "PORT"), "request ", "NUMBER");
+    insta::assert_snapshot!(stderr, @"mackerel-plugin-wasm: gostats: 127.0.2.1:PORT and 19 others: HTTP 500 Internal Server Error instead of 200 OK: request NUMBER failed");
+}
+
 #[test]
 fn closed_port_is_one_line() {
     let output = Agent::without_engine().run("run gostats --target 127.0.0.1:1").exits(1);
@@ -117,10 +225,10 @@ fn many_equal_failures_are_one_line_with_their_number() {
     let output = Agent::without_engine().run(&command).exits(0);
     assert_eq!(output.metrics().instances(), [good.port().to_string()]);
     let port = server.port().to_string();
-    insta::assert_snapshot!(mask::ports(&output.stderr).replace(&port, "PORT"), @"
-    mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: HTTP 500 Internal Server Error instead of 200 OK
+    insta::assert_snapshot!(mask::ports(&output.stderr).replace(&port, "PORT"), @r#"
+    mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: HTTP 500 Internal Server Error instead of 200 OK: {"time":1700000000000000000,"goroutine_num":12,"cgo_call_num":1,"memory_alloc":1,"memory_sys":1,"memory_stack":1,"memory…
     mackerel-plugin-wasm: gostats: 127.0.1.1:PORT and 99 others: connection failed: Connection refused (os error 111)
-    ");
+    "#);
 }
 
 #[test]

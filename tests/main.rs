@@ -14,13 +14,17 @@ mod state;
 mod totals;
 mod usage;
 
+// HTTP targets
+mod faults;
+mod requests;
+mod tls;
+
 // Engines and containers
 mod containers;
 mod engines;
 mod podman;
 mod ports;
 mod soak;
-mod tls;
 mod vanishing;
 
 // Resource use of containers
@@ -48,9 +52,8 @@ mod store;
 mod templates;
 mod test_command;
 
-// Faults and attacks
+// Attacks
 mod evil;
-mod faults;
 
 /// A file that is not a module of this one would never run.
 #[test]

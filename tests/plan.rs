@@ -102,7 +102,7 @@ fn failed_container_counts_as_failed_without_metrics() {
     let agent = Agent::with_engine(engine);
     let words = format!("gostats --filter {} --path /stats --targets-graph", group.filter());
     let output = agent.run(&format!("plan {words}")).exits(0);
-    insta::assert_snapshot!(report(&group, &output), @"
+    insta::assert_snapshot!(report(&group, &output), @r#"
     GRAPH                LABEL                               METRICS
     gostats_targets      Gostats Targets                     2
     gostats.#.runtime    Gostats.# Runtime                   2
@@ -117,8 +117,8 @@ fn failed_container_counts_as_failed_without_metrics() {
 
     Other plugins of the host count too.
     ---
-    mackerel-plugin-wasm: gostats: status-500 (127.0.0.1:PORT): HTTP 500 Internal Server Error instead of 200 OK
-    ");
+    mackerel-plugin-wasm: gostats: status-500 (127.0.0.1:PORT): HTTP 500 Internal Server Error instead of 200 OK: {"time":1700000000000000000,"goroutine_num":12,"cgo_call_num":1,"memory_alloc":1,"memory_sys":1,"memory_stack":1,"memory…
+    "#);
     let plan = json_of(&agent.run(&format!("plan {words} --json")).exits(0));
     assert_eq!((&plan["targets"], &plan["failed"], metrics(&plan)), (&json!(1), &json!(1), 15 + 2));
     assert!(!agent.state_folder().exists(), "a plan wrote state");
@@ -304,7 +304,7 @@ fn failed_targets_are_counted_separately() {
     let agent = Agent::without_engine();
     let output = agent.run(&format!("plan gostats --target 127.0.0.1:1 --target {} --targets-graph", server.target()));
     let output = output.exits(0);
-    insta::assert_snapshot!(format!("{}---\n{}", output.stdout, mask::ports(&output.stderr)), @"
+    insta::assert_snapshot!(format!("{}---\n{}", output.stdout, mask::ports(&output.stderr)), @r#"
     GRAPH            LABEL                                METRICS
     gostats_targets  Gostats Targets                      2
     total            0 targets, 2 failed and not counted  2
@@ -315,8 +315,8 @@ fn failed_targets_are_counted_separately() {
     Other plugins of the host count too.
     ---
     mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection failed: Connection refused (os error 111)
-    mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: HTTP 500 Internal Server Error instead of 200 OK
-    ");
+    mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: HTTP 500 Internal Server Error instead of 200 OK: {"time":1700000000000000000,"goroutine_num":12,"cgo_call_num":1,"memory_alloc":1,"memory_sys":1,"memory_stack":1,"memory…
+    "#);
 }
 
 #[test]

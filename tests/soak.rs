@@ -25,7 +25,7 @@ const HOUR: u64 = 3_600_000_000_000;
 /// Diagnostics about a container that starts or stops during the run.
 const CHANGING: [&str; 3] = [
     "connection failed: Connection refused (os error 111)",
-    "incomplete response: connection closed before any response",
+    "connection closed before any response; if the target speaks TLS, try --scheme https",
     "no counters: the start time of the container is unknown: container is gone",
 ];
 

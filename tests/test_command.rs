@@ -217,7 +217,7 @@ fn recording_is_readable_and_editable_text() {
     assert_eq!(edited.stdout, changed);
     // The status is the target's, too.
     recordings.edit("one", "001.http", |text| text.replace("< 200", "< 503"));
-    insta::assert_snapshot!(test(&format!("{options} {}", recordings.replay("one"))).exits(1).stdout, @"error: collect: HTTP 503 Service Unavailable instead of 200 OK");
+    insta::assert_snapshot!(test(&format!("{options} {}", recordings.replay("one"))).exits(1).stdout, @r#"error: collect: HTTP 503 Service Unavailable instead of 200 OK: {"cgo_call_num":7,"cpu_num":2,"gc_last":1700000000000000000,"gc_next":4194304,"gc_num":7,"gc_pause":[0.031,0.042],"gc_pa…"#);
 }
 
 #[test]
@@ -231,6 +231,45 @@ fn recording_sends_the_requests_of_a_run() {
     let [run, recorded] = &witness.requests()[..] else { panic!("not two requests: {:?}", witness.requests()) };
     assert_eq!(recorded.to_lowercase(), run.to_lowercase());
     assert!(run.contains("127.0.0.2"), "{run}");
+}
+
+#[test]
+fn response_with_a_secret_of_the_request_is_not_recorded() {
+    let recordings = Recordings::new();
+    fs::write(recordings.path("token"), "t0ken-of-all").expect("a new file");
+    let is_shown = |is_shown: bool| {
+        LineServer::start(None, move |line| {
+            let token = if is_shown { "t0ken-of-all" } else { "another" };
+            let body = format!("{{\"goroutine_num\": 1, \"token\": \"{token}\"}}");
+            let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            Some(if line.is_empty() { response } else { String::new() })
+        })
+    };
+    let test = |target: &LineServer, name: &str| {
+        let token = recordings.path("token");
+        let record = recordings.record(name);
+        Agent::without_engine().run(&format!(
+            "test gostats --target {} --http-bearer-token-file {} {record}",
+            target.target(),
+            token.display()
+        ))
+    };
+    let silent = is_shown(false);
+    let _ = test(&silent, "silent").exits(0);
+    assert!(silent.received().contains(&"authorization: Bearer t0ken-of-all".to_owned()), "{:?}", silent.received());
+    assert!(!recordings.page("silent").contains("t0ken-of-all"));
+    let output = test(&is_shown(true), "shown").exits(1);
+    assert!(!format!("{}{}", output.stdout, output.stderr).contains("t0ken-of-all"), "{output}");
+    assert!(!recordings.path("shown").exists());
+    insta::assert_snapshot!(recordings.mask(&output.stdout), @"
+    gostats.#.runtime.goroutine_num	1
+    error: record: the target's response has a secret of the options about HTTP requests
+    note: collect: no metrics for gostats.#.runtime: cgo_call_num
+    note: collect: no metrics for gostats.#.memory: memory_alloc, memory_sys, memory_stack
+    note: collect: no metrics for gostats.#.operation: memory_lookups, memory_mallocs, memory_frees
+    note: collect: no metrics for gostats.#.heap: heap_sys, heap_idle, heap_inuse, heap_released
+    note: collect: no metrics for gostats.#.gc: gc_num, gc_per_second, gc_pause_per_second
+    ");
 }
 
 /// A database that sends a greeting and responds only after the right secret.
@@ -363,7 +402,7 @@ fn encrypted_connections_are_tested_and_not_recorded() {
     let recorded = agent.run(&format!("{command} {}", recordings.record("one"))).exits(1);
     insta::assert_snapshot!(recordings.mask(&recorded.stdout), @"
     error: record: the collector uses TLS, which cannot be replayed: record from a target without TLS
-    error: collect: connection failed: tls handshake eof
+    error: collect: connection failed: connection closed during the TLS handshake; if the target speaks plain HTTP, leave out --scheme https
     ");
     assert!(!recordings.path("one").exists());
 }
@@ -379,7 +418,7 @@ fn recording_beyond_the_limit_is_not_written() {
     };
     insta::assert_snapshot!(record("--say POST:/flood", &witness.target()), @"
     error: record: POST /flood: incomplete response: larger than 16 MiB, the limit of a recording
-    error: collect: ErrorCode::HttpProtocolError
+    error: collect: ErrorCode::HttpProtocolError; connection closed before any response
     ");
     insta::assert_snapshot!(record("--say anything", &database.target()), @"
     error: record: the target sent more than 16 MiB, the limit of a recording
@@ -425,11 +464,11 @@ fn unrecorded_request_is_shown_with_the_recorded_ones() {
     insta::assert_snapshot!(page, @r"
     http: --say POST:/a --say POST:/c (1)
         error: replay: the collector sent POST /c, which is not recorded; recorded: POST /a, POST /b
-        error: collect: ErrorCode::HttpProtocolError
+        error: collect: ErrorCode::HttpProtocolError; connection closed before any response
         note: replay: POST /b was not requested (002.http)
     http: --say POST:/a --say POST:/a (1)
         error: replay: the collector sent POST /a more often than recorded (1)
-        error: collect: ErrorCode::HttpProtocolError
+        error: collect: ErrorCode::HttpProtocolError; connection closed before any response
         note: replay: POST /b was not requested (002.http)
     http: --say POST:/b (0)
         note: replay: POST /a was not requested (001.http)
@@ -458,7 +497,7 @@ fn unrecorded_request_is_shown_with_the_recorded_ones() {
         note: replay: the collector closed a recorded connection early (001.tcp)
     tcp: --say POST:/a (1)
         error: replay: the collector sent POST /a, which is not recorded; recorded: a connection that sends 'one\r\n'
-        error: collect: ErrorCode::HttpProtocolError
+        error: collect: ErrorCode::HttpProtocolError; connection closed before any response
         note: replay: a recorded connection was not opened (001.tcp)
     tcp: --attack extreme_values (0)
         note: replay: a recorded connection was not opened (001.tcp)
@@ -572,7 +611,7 @@ fn failed_collection_keeps_the_older_recording() {
     let nobody = scenarios::port::free();
     insta::assert_snapshot!(recordings.mask(&record(&format!("127.0.0.1:{nobody}")).exits(1).stdout), @"
     error: record: connection to 127.0.0.1:PORT failed: Connection refused (os error 111)
-    error: collect: incomplete response: connection closed before any response
+    error: collect: connection closed before any response; if the target speaks TLS, try --scheme https
     ");
     assert_eq!(recordings.page("one"), before);
 }

@@ -26,7 +26,16 @@ impl Front {
     }
 
     fn before_target(target: &str, host: &str) -> Option<Self> {
-        Self::start(&format!("tcp:{target}"), host, &[])
+        Self::before_target_with(target, host, &[])
+    }
+
+    fn before_target_with(target: &str, host: &str, more: &[&str]) -> Option<Self> {
+        Self::start(&format!("tcp:{target}"), host, more)
+    }
+
+    /// Returns the option that trusts this authority.
+    fn ca_option(&self) -> String {
+        format!("--tls-ca-file {}", self.certificates.path().join("ca.pem").display())
     }
 
     fn before_engine(engine: &FakeEngine, host: &str) -> Option<Self> {
@@ -68,7 +77,7 @@ fn untrusted_certificate_is_rejected() {
     let Some(front) = Front::before_target(&stub_target.target(), "127.0.0.1") else { return };
     let output = ask(&Agent::without_engine(), &front, "").exits(1);
     assert_eq!((output.stdout.as_str(), stub_target.requests()), ("", 0));
-    insta::assert_snapshot!(front.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection failed: invalid peer certificate: UnknownIssuer");
+    insta::assert_snapshot!(front.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection failed: untrusted certificate: its issuer is not among the trusted roots (--tls-ca-file or SSL_CERT_FILE)");
 }
 
 #[test]
@@ -78,10 +87,93 @@ fn tls_server_name_selects_the_expected_name() {
     let agent = front.trusted(Agent::without_engine());
     let output = ask(&agent, &front, "").exits(1);
     assert_eq!((output.stdout.as_str(), stub_target.requests()), ("", 0));
-    insta::assert_snapshot!(front.mask(&output.stderr), @r#"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection failed: invalid peer certificate: certificate not valid for name "127.0.0.1"; certificate is only valid for DnsName("api.example.com")"#);
+    insta::assert_snapshot!(front.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection failed: certificate is for api.example.com, not for 127.0.0.1 (--tls-server-name)");
 
     let metrics = ask(&agent, &front, "--tls-server-name api.example.com").exits(0).without_diagnostics().metrics();
     assert_eq!(metrics.count(), stats::GAUGES.len());
+}
+
+#[test]
+fn ca_file_replaces_the_trusted_roots_of_the_machine() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let Some(front) = Front::before_target(&stub_target.target(), "127.0.0.1") else { return };
+    let Some(other) = Front::before_target(&stub_target.target(), "127.0.0.1") else { return };
+    let metrics = ask(&Agent::without_engine(), &front, &front.ca_option()).exits(0).without_diagnostics().metrics();
+    assert_eq!(metrics.count(), stats::GAUGES.len());
+    let trusting = front.trusted(Agent::without_engine());
+    let output = ask(&trusting, &front, &other.ca_option()).exits(1);
+    insta::assert_snapshot!(front.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection failed: untrusted certificate: its issuer has the name of a trusted root, and another key (--tls-ca-file)");
+}
+
+#[test]
+fn self_signed_certificate_is_accepted_if_it_is_the_trusted_one() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let Some(front) = Front::before_target_with(&stub_target.target(), "127.0.0.1", &["-self-signed"]) else { return };
+    let Some(misnamed) = Front::before_target_with(&stub_target.target(), "a.example", &["-self-signed"]) else {
+        return;
+    };
+    for (agent, options) in
+        [(Agent::without_engine(), front.ca_option()), (front.trusted(Agent::without_engine()), String::new())]
+    {
+        let metrics = ask(&agent, &front, &options).exits(0).without_diagnostics().metrics();
+        assert_eq!(metrics.count(), stats::GAUGES.len());
+    }
+    let untrusted = ask(&Agent::without_engine(), &front, "").exits(1);
+    let misnamed = ask(&Agent::without_engine(), &misnamed, &misnamed.ca_option()).exits(1);
+    insta::assert_snapshot!(front.mask(&(untrusted.stderr + &misnamed.stderr)), @"
+    mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection failed: untrusted certificate: it is self-signed, or an authority's own (--tls-ca-file with this certificate)
+    mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection failed: certificate is for a.example, not for 127.0.0.1 (--tls-server-name)
+    ");
+}
+
+#[test]
+fn expired_certificate_is_named_with_its_date() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let Some(front) = Front::before_target_with(&stub_target.target(), "127.0.0.1", &["-expired"]) else { return };
+    let output = ask(&Agent::without_engine(), &front, &front.ca_option()).exits(1);
+    insta::assert_snapshot!(front.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection failed: certificate expired at 2001-02-03T04:05:06Z");
+}
+
+#[test]
+fn skip_verify_accepts_any_certificate() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    for more in [&["-expired"][..], &["-self-signed"]] {
+        let Some(front) = Front::before_target_with(&stub_target.target(), "a.example", more) else { return };
+        let metrics =
+            ask(&Agent::without_engine(), &front, "--tls-skip-verify").exits(0).without_diagnostics().metrics();
+        assert_eq!(metrics.count(), stats::GAUGES.len());
+    }
+}
+
+#[test]
+fn required_client_certificate_is_named() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let Some(front) = Front::before_target_with(&stub_target.target(), "127.0.0.1", &["-mutual"]) else { return };
+    let output = ask(&Agent::without_engine(), &front, &front.ca_option()).exits(1);
+    insta::assert_snapshot!(front.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection failed: the target requires a client certificate, which is not supported");
+}
+
+#[test]
+fn unusable_roots_are_named() {
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let Some(front) = Front::before_target(&stub_target.target(), "127.0.0.1") else { return };
+    let path = front.certificates.path().join("ca.pem");
+    let ask = |what: &str, text: &str| {
+        fs::write(&path, text).expect("a certificate");
+        let output = ask(&Agent::without_engine(), &front, &front.ca_option());
+        assert_eq!((output.stdout.as_str(), output.stderr.lines().count()), ("", 1), "{output}");
+        format!("{what}: {:?}\n    {}", output.status.code(), front.mask(&output.stderr))
+    };
+    let damaged = "-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n";
+    let lines = [ask("empty", ""), ask("no PEM", "nonsense"), ask("damaged", damaged)];
+    insta::assert_snapshot!(lines.concat(), @"
+    empty: Some(2)
+        mackerel-plugin-wasm: cannot read --tls-ca-file CERTIFICATES/ca.pem: it is empty
+    no PEM: Some(2)
+        mackerel-plugin-wasm: --tls-ca-file CERTIFICATES/ca.pem: expected certificates in PEM: no items found
+    damaged: Some(1)
+        mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection failed: no usable certificate in --tls-ca-file CERTIFICATES/ca.pem
+    ");
 }
 
 #[test]
@@ -89,7 +181,7 @@ fn https_to_a_plain_target_is_one_line() {
     let stub_target = StubTarget::serving(stats::body(1, 1));
     let output =
         Agent::without_engine().run(&format!("run gostats --scheme https --target {}", stub_target.target())).exits(1);
-    insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection failed: tls handshake eof");
+    insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection failed: connection closed during the TLS handshake; if the target speaks plain HTTP, leave out --scheme https");
 }
 
 #[test]
@@ -97,7 +189,7 @@ fn http_to_a_tls_target_is_one_line() {
     let stub_target = StubTarget::serving(stats::body(1, 1));
     let Some(front) = Front::before_target(&stub_target.target(), "127.0.0.1") else { return };
     let output = Agent::without_engine().run(&format!("run gostats --target {}", front.process.target())).exits(1);
-    insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: incomplete response: connection closed before any response");
+    insta::assert_snapshot!(mask::ports(&output.stderr), @"mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: connection closed before any response; if the target speaks TLS, try --scheme https");
 }
 
 #[test]

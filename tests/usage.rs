@@ -16,7 +16,7 @@ fn unknown_option_is_rejected() {
 
       tip: a similar argument exists: '--filter'
       tip: options of gostats: --path, --scheme
-      tip: options of the host: --filter, --container-port, --target, --docker-host, --tls-server-name, --metric-key-prefix, --instance-name, --select, --exclude, --total, --total-only, --targets-graph, --timeout, --deadline, --memory-limit, --total-memory, --cpu-limit, --verbose
+      tip: options of the host: --filter, --container-port, --target, --docker-host, --tls-server-name, --http-header, --http-header-file, --http-user, --http-password-file, --http-bearer-token-file, --http-body-limit, --tls-ca-file, --tls-skip-verify, --metric-key-prefix, --instance-name, --select, --exclude,…
 
     Usage: mackerel-plugin-wasm run gostats --filter <KEY=VALUE>
 
@@ -30,7 +30,7 @@ fn unknown_collector_option_lists_the_known_ones() {
     error: unexpected argument '--uri' found
 
       tip: options of gostats: --path, --scheme
-      tip: options of the host: --filter, --container-port, --target, --docker-host, --tls-server-name, --metric-key-prefix, --instance-name, --select, --exclude, --total, --total-only, --targets-graph, --timeout, --deadline, --memory-limit, --total-memory, --cpu-limit, --verbose
+      tip: options of the host: --filter, --container-port, --target, --docker-host, --tls-server-name, --http-header, --http-header-file, --http-user, --http-password-file, --http-bearer-token-file, --http-body-limit, --tls-ca-file, --tls-skip-verify, --metric-key-prefix, --instance-name, --select, --exclude,…
 
     Usage: mackerel-plugin-wasm run gostats [OPTIONS]
 

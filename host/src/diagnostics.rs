@@ -16,11 +16,27 @@ pub fn print(line: &str) {
 #[derive(Debug)]
 pub struct Diagnostics {
     collector: String,
-    /// The target, or `None` for the whole run, and the text; in order of occurrence.
-    lines: Vec<(Option<String>, String)>,
+    /// In order of occurrence.
+    lines: Vec<Line>,
     failures: usize,
     /// True if a last line names `explain`.
     points_to_explain: bool,
+}
+
+/// One diagnostic.
+#[derive(Debug)]
+struct Line {
+    /// The target, or `None` for the whole run.
+    target: Option<String>,
+    text: String,
+    /// The text without what differs from target to target. Lines with the same kind are folded.
+    kind: String,
+}
+
+impl Line {
+    fn new(target: Option<String>, text: String) -> Line {
+        Line { target, kind: text.clone(), text }
+    }
 }
 
 impl Diagnostics {
@@ -38,13 +54,19 @@ impl Diagnostics {
     /// Adds a warning about one target.
     #[allow(clippy::needless_pass_by_value)] // so that texts and errors can be given as they come
     pub fn warn_target(&mut self, target: &(impl ToString + ?Sized), text: impl ToString) {
-        self.lines.push((Some(target.to_string()), text.to_string()));
+        self.lines.push(Line::new(Some(target.to_string()), text.to_string()));
     }
 
     /// Adds the reason for which a target has no metrics, and counts the failure.
     pub fn fail_target(&mut self, target: &(impl ToString + ?Sized), reason: impl ToString) {
         self.failures += 1;
         self.warn_target(target, reason);
+    }
+
+    /// As [`fail_target`](Diagnostics::fail_target), for a reason that is folded with others of the same `kind`.
+    pub fn fail_target_alike(&mut self, target: &(impl ToString + ?Sized), reason: &impl ToString, kind: String) {
+        self.failures += 1;
+        self.lines.push(Line { target: Some(target.to_string()), text: reason.to_string(), kind });
     }
 
     /// The number of failed targets.
@@ -55,7 +77,7 @@ impl Diagnostics {
     /// Adds a warning about the whole run.
     #[allow(clippy::needless_pass_by_value)] // as above
     pub fn warn(&mut self, text: impl ToString) {
-        self.lines.push((None, text.to_string()));
+        self.lines.push(Line::new(None, text.to_string()));
     }
 
     /// Turns an error that the run survives into a warning.
@@ -65,25 +87,25 @@ impl Diagnostics {
 
     /// Takes the warning off a result.
     pub fn with_warning<T>(&mut self, (result, warning): (T, Option<String>)) -> T {
-        self.lines.extend(warning.map(|text| (None, text)));
+        self.lines.extend(warning.map(|text| Line::new(None, text)));
         result
     }
 
     /// Formats all lines, folded and at most [`limits::DIAGNOSTICS`] of them.
     pub fn lines(&self) -> Vec<String> {
-        let mut targets_by_text: HashMap<&str, usize> = HashMap::new();
-        for (target, text) in &self.lines {
-            *targets_by_text.entry(text).or_default() += usize::from(target.is_some());
+        let mut targets_by_kind: HashMap<&str, usize> = HashMap::new();
+        for Line { target, kind, .. } in &self.lines {
+            *targets_by_kind.entry(kind).or_default() += usize::from(target.is_some());
         }
         let mut folded = HashSet::new();
         let collector = &self.collector;
-        let line = |(target, text): &'_ (Option<String>, String)| {
-            let others = targets_by_text[text.as_str()].saturating_sub(1);
+        let line = |Line { target, text, kind }: &'_ Line| {
+            let others = targets_by_kind[kind.as_str()].saturating_sub(1);
             match target {
                 None => Some(format!("{collector}: {text}")),
                 Some(target) if others < limits::ALIKE => Some(format!("{collector}: {}: {text}", foreign(target))),
                 Some(target) => folded
-                    .insert(text.clone())
+                    .insert(kind.clone())
                     .then(|| format!("{collector}: {} and {others} others: {text}", foreign(target))),
             }
         };
@@ -128,6 +150,16 @@ mod tests {
         assert_eq!(lines.len(), limits::ALIKE + 2);
         assert_eq!(lines[limits::ALIKE], "gostats: many-1 and 99 others: timed out");
         assert_eq!(lines[limits::ALIKE + 1], "gostats: one: another cause");
+    }
+
+    #[test]
+    fn failures_that_differ_in_details_alone_are_folded() {
+        let mut diagnostics = Diagnostics::new("gostats");
+        for n in 0..=limits::ALIKE {
+            diagnostics.fail_target_alike(&format!("target-{n}"), &format!("HTTP 500: id {n}"), "HTTP 500".to_owned());
+        }
+        assert_eq!(diagnostics.lines(), ["gostats: target-0 and 5 others: HTTP 500: id 0"]);
+        assert_eq!(diagnostics.failures(), limits::ALIKE + 1);
     }
 
     #[test]

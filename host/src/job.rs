@@ -64,9 +64,8 @@ impl Job {
         let name = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
         let mut component = session.store.load(&name)?;
         let description = component.describe().await?;
-        let uses_stats = component.collector.uses_stats();
-        let (options, own): (Options, Own) =
-            Options::parse(subcommand, &session.reserved, words, &description, uses_stats)?;
+        let uses = component.collector.uses();
+        let (options, own): (Options, Own) = Options::parse(subcommand, &session.reserved, words, &description, uses)?;
         session.watchdog.set_deadline(options.deadline);
         component.collector.set_bounds(options.bounds);
         let definitions = component.definitions(options.collector.values()).await?;

@@ -66,10 +66,13 @@ limits_on_collectors! {
     REQUESTS: usize = 100, "requests and connections of one call", number, "";
 
     /// A response body. gostats reads 700 bytes; a Prometheus page of a large application has some 100 kB.
-    HTTP_BODY: ByteSize = ByteSize::mib(4), "response body", size, "";
+    HTTP_BODY: ByteSize = ByteSize::mib(4), "response body", size, "--http-body-limit";
 
     /// The status line and the header fields of a response.
     HTTP_HEAD: usize = 64 * 1024, "response head", bytes, "";
+
+    /// The header fields of a response. Servers send about ten.
+    HTTP_FIELDS: usize = 100, "header fields of a response", number, "";
 
     /// Bytes that a guest passes to the host in one call or result. A report of 10,000 samples with names of usual
     /// length takes 1 MB.

@@ -19,7 +19,8 @@ use crate::{CollectError, OptionSpec, Options};
 pub const SCHEME: OptionSpec =
     OptionSpec::choice("scheme", "The protocol that the target speaks", &["http", "https"]).default("http");
 
-/// Requests this path and query over plain HTTP, and returns the response body of at most 4 MiB.
+/// Requests this path and query over plain HTTP, and returns the response body of at most 4 MiB, unless the operator
+/// raises the limit.
 ///
 /// # Errors
 /// As [`Get::body`].

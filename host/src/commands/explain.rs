@@ -91,6 +91,9 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<String, Er
     let mut stop = Stop::new(session.watchdog.started(), job.options.deadline)?;
     let begun = Moment::now();
     let mut diagnostics = job.diagnostics();
+    for note in job.options.settings.http.notes() {
+        diagnostics.warn(note);
+    }
     let state_file = diagnostics.ok(job.state_file());
     let last = state_file.as_ref().and_then(|file| diagnostics.ok(file.read())).unwrap_or_default();
     let collected = job.collect(begun, &last, &mut stop).await?;

@@ -28,8 +28,8 @@ pub async fn inspect(session: &Session, name: &str) -> Result<String, Error> {
     }
     let description = component.describe().await?;
     let words = [name.into()];
-    let uses_stats = component.collector.uses_stats();
-    let (options, NoOptions {}) = Options::parse(&RUN, &session.reserved, &words, &description, uses_stats)?;
+    let uses = component.collector.uses();
+    let (options, NoOptions {}) = Options::parse(&RUN, &session.reserved, &words, &description, uses)?;
     let prefix: Prefix = options.output.prefix;
     // Some collectors have no graphs without options.
     let definitions = match component.definitions(options.collector.values()).await {

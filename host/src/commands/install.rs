@@ -96,9 +96,9 @@ pub async fn check(session: &Session, bytes: Vec<u8>, source: &str) -> Result<Ch
     let (origin, warnings) = (Origin::File(compiled_in), Vec::new());
     let component = Component { name: name.to_string(), collector, size, digest, origin, warnings };
     let description = component.describe().await?;
-    let uses_stats = component.collector.uses_stats();
+    let uses = component.collector.uses();
     let words = [name.to_string().into()];
-    let (options, NoOptions {}) = Options::parse(&RUN, &session.reserved, &words, &description, uses_stats)?;
+    let (options, NoOptions {}) = Options::parse(&RUN, &session.reserved, &words, &description, uses)?;
     match component.definitions(options.collector.values()).await {
         // Some collectors have no graphs without options.
         Ok(_) | Err(CallError::Options { .. }) => {}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::pem::{Error as PemError, PemObject as _};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -77,13 +77,13 @@ impl Tls {
             |source| TlsError::Unusable { path, source }
         };
         let mut roots = tls::native_roots()?;
-        for certificate in read(&ca, certificates)? {
+        for certificate in read(&ca, tls::certificates)? {
             roots.add(certificate).map_err(unusable(&ca))?;
         }
         let config = tls::client(roots)?;
         let config = if cert.exists() || key.exists() {
             config
-                .with_client_auth_cert(read(&cert, certificates)?, read(&key, PrivateKeyDer::from_pem_slice)?)
+                .with_client_auth_cert(read(&cert, tls::certificates)?, read(&key, PrivateKeyDer::from_pem_slice)?)
                 .map_err(unusable(&cert))?
         } else {
             config.with_no_client_auth()
@@ -102,9 +102,4 @@ fn read<T>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, PemError>) -> Res
     let pem = file::read(path, limits::CERTIFICATE_FILE)
         .map_err(|source| TlsError::Read { path: path.to_owned(), source })?;
     parse(&pem).map_err(|source| TlsError::Pem { path: path.to_owned(), source })
-}
-
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>()?;
-    if certificates.is_empty() { Err(PemError::NoItemsFound) } else { Ok(certificates) }
 }

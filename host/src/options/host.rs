@@ -9,6 +9,8 @@ use bytesize::ByteSize;
 use clap::Args;
 use rustls::pki_types::ServerName;
 
+use super::http::HttpFlags;
+use super::size::{format_size, parse_size};
 use crate::address::Address;
 use crate::definition::Prefix;
 use crate::limits;
@@ -49,6 +51,9 @@ pub(super) struct HostFlags {
     /// The server name in the targets' certificates, for collectors that use https [default: the target's address]
     #[arg(long, value_name = "NAME", value_parser = parse_server_name)]
     pub(super) tls_server_name: Option<ServerName<'static>>,
+
+    #[command(flatten)]
+    pub(super) http: HttpFlags,
 
     /// The prefix of all metric names [default: the collector's name]
     #[arg(long, value_name = "PREFIX", help_heading = "Names")]
@@ -112,10 +117,6 @@ pub(super) struct HostFlags {
     pub(super) verbose: bool,
 }
 
-fn format_size(size: ByteSize) -> String {
-    format!("{:.0}", size.display().iec()).replace(' ', "")
-}
-
 fn format_time(time: Duration) -> String {
     humantime::format_duration(time).to_string()
 }
@@ -138,14 +139,6 @@ fn parse_time(text: &str) -> Result<Duration, String> {
         return Err(format!("expected a time above zero and at most {}", format_time(limits::LONGEST_DEADLINE)));
     }
     Ok(time)
-}
-
-fn parse_size(text: &str) -> Result<ByteSize, Expected> {
-    let size: ByteSize = text.parse().map_err(|_| Expected("a size such as 64MiB"))?;
-    if size < ByteSize::mib(1) || size > ByteSize::gib(4) {
-        return Err(Expected("a size between 1MiB and 4GiB, the range of a WebAssembly memory"));
-    }
-    Ok(size)
 }
 
 fn parse_server_name(text: &str) -> Result<ServerName<'static>, Expected> {
@@ -172,13 +165,5 @@ mod tests {
         assert_eq!(parse_filter("name="), Ok(("name".to_owned(), String::new())));
         assert!(parse_filter("name").is_err());
         assert!(parse_filter("=web").is_err());
-    }
-
-    #[test]
-    fn a_memory_limit_is_what_a_sandbox_can_have() {
-        assert_eq!(parse_size("64MiB"), Ok(ByteSize::mib(64)));
-        for text in ["", "10", "1KiB", "5GiB", "much"] {
-            assert!(parse_size(text).is_err(), "{text}");
-        }
     }
 }

@@ -5,18 +5,26 @@
 //! collector's name, then (after `describe`) this module reads the rest.
 
 mod collector;
+mod header;
 mod host;
+mod http;
+mod size;
+mod typed;
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
+use clap::{Arg, ArgMatches, Args, FromArgMatches};
 
 pub use self::collector::CollectorOptions;
 use self::host::HostFlags;
+use self::http::{HttpError, HttpOptions};
+pub use self::typed::Typed;
 use crate::definition::PrefixError;
 use crate::file;
 use crate::pipeline::collect::Settings;
@@ -25,7 +33,7 @@ use crate::pipeline::name::{Format, InstanceName};
 use crate::pipeline::output::Output;
 use crate::pipeline::select::Selection;
 use crate::pipeline::total::Total;
-use crate::sandbox::{Bounds, Description, Scope};
+use crate::sandbox::{Bounds, Description, Scope, Uses};
 use crate::text::{Foreign, escape, foreign};
 
 /// A subcommand that takes the options of `run`.
@@ -45,9 +53,10 @@ impl Subcommand {
         Subcommand { name, unused: &[], reads_secrets: true }
     }
 
-    /// Formats a command line as a person would type it in a shell, escaped, on one line.
+    /// Formats a command line as a person would type it in a shell, escaped, on one line, without the values of header
+    /// fields.
     pub fn command_line(&self, words: &[OsString]) -> String {
-        let words: Vec<String> = words.iter().map(|word| escape(&word.to_string_lossy())).collect();
+        let words = header::without_values(words.iter().map(|word| escape(&word.to_string_lossy())));
         // An escaped word has no NUL, the one thing that cannot be quoted.
         let words = shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default();
         format!("mackerel-plugin-wasm {} {words}", self.name)
@@ -71,20 +80,11 @@ pub struct Options {
     pub deadline: Duration,
     /// True to list skipped containers.
     pub verbose: bool,
+    /// The options about HTTP requests.
+    pub http: HttpOptions,
     /// The options of the collector.
     pub collector: CollectorOptions,
     typed: Vec<Typed>,
-}
-
-/// A flag as it was typed, without those of the subcommand itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Typed {
-    /// The name without dashes.
-    pub flag: String,
-    /// The value of a flag that takes one.
-    pub value: Option<OsString>,
-    /// True if the value is the path of a file with a secret.
-    pub is_secret_file: bool,
 }
 
 /// A command line that cannot be used.
@@ -121,6 +121,9 @@ pub enum Error {
     /// The file of a secret cannot be read.
     #[error(transparent)]
     Secret(#[from] file::Error),
+    /// The options about HTTP requests cannot be used.
+    #[error(transparent)]
+    Http(#[from] HttpError),
     /// The collector's name cannot be a prefix. `describe` is checked before, so this is a fault of the program.
     #[error("invalid prefix: {0}")]
     Prefix(#[source] PrefixError),
@@ -140,8 +143,7 @@ const WHOLE_CONTAINERS: &str = "it collects from whole containers, not from port
 
 impl Options {
     /// Reads `words`, which begin with the collector's name, for `subcommand` with the options `Own` of its own. No
-    /// collector may declare an option of a name in `reserved`. `uses_stats` is whether it can ask for its container's
-    /// stats.
+    /// collector may declare an option of a name in `reserved`. `uses` names the collector's capabilities.
     ///
     /// # Errors
     /// If the command line cannot be used, or the collector describes options that cannot be.
@@ -150,10 +152,10 @@ impl Options {
         reserved: &BTreeSet<String>,
         words: &[OsString],
         description: &Description,
-        uses_stats: bool,
+        uses: Uses,
     ) -> Result<(Options, Own), Error> {
         let name = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
-        let unused = unused(subcommand, description, uses_stats);
+        let unused = unused(subcommand, description, uses);
         let command = command::<Own>(subcommand, reserved, &name, description, &unused)?;
         let matches = command.clone().try_get_matches_from(words.iter().skip(1));
         let matches = matches.map_err(|error| with_all_flags(error, &command, description))?;
@@ -161,8 +163,11 @@ impl Options {
         let flags = HostFlags::from_arg_matches(&matches)?;
         let own = Own::from_arg_matches(&matches)?;
         let collector = CollectorOptions::read(description, &matches, subcommand.reads_secrets)?;
-        let typed = typed::<Own>(&command, &matches, &collector);
-        Ok((Options::resolve(flags, &name, description, collector, typed)?, own))
+        let typed = typed::typed::<Own>(&command, &matches, &collector);
+        let reads_files = subcommand.reads_secrets;
+        let memory = flags.memory_limit;
+        let http = flags.http.clone().resolve(description, &collector, memory, reads_files)?;
+        Ok((Options::resolve(flags, &name, description, collector, http, typed)?, own))
     }
 
     /// Checks the host's flags against each other and the collector.
@@ -171,6 +176,7 @@ impl Options {
         name: &str,
         description: &Description,
         collector: CollectorOptions,
+        http: HttpOptions,
         typed: Vec<Typed>,
     ) -> Result<Options, Error> {
         let prefix = match flags.metric_key_prefix {
@@ -200,6 +206,7 @@ impl Options {
                 timeout: flags.timeout,
                 stats_source: flags.stats_source.unwrap_or_default(),
                 tls_server_name: flags.tls_server_name,
+                http: Arc::clone(&http.settings),
             },
             output: Output {
                 prefix,
@@ -212,9 +219,15 @@ impl Options {
             bounds: Bounds { memory: flags.memory_limit, total_memory: flags.total_memory, cpu: flags.cpu_limit },
             deadline: flags.deadline,
             verbose: flags.verbose,
+            http,
             collector,
             typed,
         })
+    }
+
+    /// The files that the run reads.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.collector.secret_files().chain(&self.http.files)
     }
 
     /// The flags in the order in which they were typed, without those of the subcommand itself.
@@ -229,12 +242,13 @@ impl Options {
         // Exhaustive, so that a new option is either part of the key or left out on purpose.
         let Options {
             discovery: Discovery { fixed, filters, container_port, engine },
-            settings: Settings { timeout: _, stats_source: _, tls_server_name: _ },
+            settings: Settings { timeout: _, stats_source: _, tls_server_name: _, http: _ },
             output: Output { prefix, selection: Selection { select, exclude }, totals, each_target, targets_graph: _ },
             instance_name,
             bounds: _,
             deadline: _,
             verbose: _,
+            http: HttpOptions { settings: _, files: _, identity: http, secrets_in_arguments: _ },
             collector,
             typed: _,
         } = self;
@@ -252,6 +266,7 @@ impl Options {
         if let InstanceName::Slot(label) = instance_name {
             identity.push(format!("slot={}", label.as_deref().unwrap_or_default()));
         }
+        identity.extend(http.iter().cloned());
         identity.extend(collector.public().map(|option| format!("option={}={}", option.name, option.value)));
         identity
     }
@@ -289,12 +304,15 @@ fn command<Own: Args>(
 
 /// Returns the host's options that would do nothing, by field name, and why. They are hidden from the help, and
 /// rejected.
-fn unused(subcommand: &Subcommand, description: &Description, uses_stats: bool) -> Vec<(&'static str, &'static str)> {
+fn unused(subcommand: &Subcommand, description: &Description, uses: Uses) -> Vec<(&'static str, &'static str)> {
     let mut unused = Vec::new();
     if description.scope == Scope::Container {
         unused.extend(["targets", "container_port", "tls_server_name"].map(|option| (option, WHOLE_CONTAINERS)));
     }
-    if !uses_stats {
+    if !uses.http {
+        unused.extend(http::IDS.map(|option| (option, "it does not send HTTP requests")));
+    }
+    if !uses.stats {
         unused.push(("stats_source", "it does not read container stats"));
     }
     unused.extend(subcommand.unused);
@@ -314,35 +332,6 @@ fn reject_unused(
     let is_of_subcommand = subcommand.unused.iter().any(|(unused, _)| unused == option);
     let with = foreign(if is_of_subcommand { subcommand.name } else { name });
     Err(Error::Unused { flag: flag.to_owned(), with, reason })
-}
-
-/// Lists the flags of `matches` in the order in which they were typed, without those of `Own`.
-fn typed<Own: Args>(command: &clap::Command, matches: &ArgMatches, collector: &CollectorOptions) -> Vec<Typed> {
-    let own = Own::augment_args(clap::Command::new(""));
-    let is_own = |arg: &Arg| own.get_arguments().any(|own| own.get_id() == arg.get_id());
-    let is_typed = |arg: &&Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
-    let mut typed: Vec<(usize, Typed)> = Vec::new();
-    for arg in command.get_arguments().filter(is_typed).filter(|arg| !is_own(arg)) {
-        let (id, flag) = (arg.get_id().as_str(), arg.get_long().unwrap_or_default());
-        let takes_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
-        let is_secret_file = collector.is_secret_file(flag);
-        let of = |value| Typed { flag: flag.to_owned(), value, is_secret_file };
-        let places = matches.indices_of(id).into_iter().flatten();
-        if takes_value {
-            // Values that were typed with a delimiter between them stand in one occurrence.
-            let occurrences = matches.get_raw_occurrences(id).into_iter().flatten();
-            let mut places = places;
-            for values in occurrences {
-                let values: Vec<&OsStr> = values.collect();
-                let place = values.iter().filter_map(|_| places.next()).next_back().unwrap_or_default();
-                typed.push((place, of(Some(values.join(OsStr::new(","))))));
-            }
-        } else {
-            typed.extend(places.map(|place| (place, of(None))));
-        }
-    }
-    typed.sort_by_key(|(place, _)| *place);
-    typed.into_iter().map(|(_, typed)| typed).collect()
 }
 
 /// Adds the flags that exist to the error about an unknown one.
@@ -366,6 +355,8 @@ fn with_all_flags(mut error: clap::Error, command: &clap::Command, description: 
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use clap::Args;
 
     use super::*;
@@ -401,7 +392,8 @@ mod tests {
     }
 
     fn parse_for(words: &[OsString], description: &Description) -> Result<Options, Error> {
-        let (options, NoOptions {}) = Options::parse(&RUN, &BTreeSet::new(), words, description, true)?;
+        let (options, NoOptions {}) =
+            Options::parse(&RUN, &BTreeSet::new(), words, description, Uses { stats: true, http: true })?;
         Ok(options)
     }
 

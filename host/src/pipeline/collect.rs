@@ -22,6 +22,8 @@ use crate::sandbox::denied::Denied;
 use crate::sandbox::destination::Destination;
 use crate::sandbox::exceeded::Exceeded;
 use crate::sandbox::failure::{Cause, Failure};
+use crate::sandbox::http_settings::HttpSettings;
+use crate::sandbox::remark::LastRemark;
 use crate::sandbox::stderr::Stderr;
 use crate::sandbox::usage::Usage;
 use crate::sandbox::{Collector, ContainerFacts, Endpoint, OptionValue, Report, Sandbox, TargetFacts};
@@ -38,6 +40,8 @@ pub struct Settings {
     pub stats_source: AllowedSource,
     /// The server name in the targets' certificates, or `None` for the targets' addresses.
     pub tls_server_name: Option<ServerName<'static>>,
+    /// The settings of HTTP requests.
+    pub http: Arc<HttpSettings>,
 }
 
 /// The outcome of one target. It is held until the run ends; `limits` bound its size.
@@ -144,9 +148,10 @@ pub async fn one(context: &Context<'_>, target: &Target, activity: &Activity) ->
     let container = container(context, target, activity);
     let source = container.as_ref().map(|container| Arc::clone(&container.source));
     let used = OnceCell::new();
+    let remark = LastRemark::default();
     let work = async {
         let start = start_of(context, target, activity).await;
-        let destination = bind(context, target, activity).await?;
+        let destination = bind(context, target, activity, &remark).await?;
         activity.set(Waiting::Collector);
         let calls = async {
             let idle = context.idle.borrow_mut().pop();
@@ -157,19 +162,23 @@ pub async fn one(context: &Context<'_>, target: &Target, activity: &Activity) ->
             used.get_or_init(|| (sandbox.stderr(), sandbox.denied(), sandbox.usage()));
             sandbox.collect(destination, container, activity.clone(), &facts(target), context.options).await
         };
-        let report = context.collector.bounded(calls).await??;
+        let report = context.collector.bounded(calls).await.map_err(|exceeded| exceeded.in_state(activity.get()))??;
         Ok((check(context, &report)?, start))
     };
     let late = || Err(Cause::Timeout { waiting: activity.get(), timeout });
     let result = tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| late());
     let (stderr, denied, usage): (Stderr, Denied, Usage) = used.into_inner().unwrap_or_default();
-    let (stderr, took) = (stderr.take(), begin.elapsed());
+    // The target can show the operator's secrets to the collector.
+    let (stderr, took) = (context.settings.http.hide_secrets(stderr.take()), begin.elapsed());
     match result {
         Ok((report, start)) => {
             let source = source.and_then(|source| source.get().copied());
             Outcome { report: Ok(report), start, seen, source, stderr, denied, usage, took }
         }
-        Err(cause) => Outcome::failed(Failure { cause, stderr, denied }, seen, usage, took),
+        Err(cause) => {
+            let http = Some(Arc::clone(&context.settings.http));
+            Outcome::failed(Failure { cause, stderr, denied, remark: remark.get(), http }, seen, usage, took)
+        }
     }
 }
 
@@ -206,7 +215,12 @@ async fn start_of(
 
 /// Returns the destination of the sandbox's connections, which is decided outside of it. A name is looked up within the
 /// timeout.
-async fn bind(context: &Context<'_>, target: &Target, activity: &Activity) -> Result<Option<Destination>, Cause> {
+async fn bind(
+    context: &Context<'_>,
+    target: &Target,
+    activity: &Activity,
+    remark: &LastRemark,
+) -> Result<Option<Destination>, Cause> {
     let Some(Address { host, port }) = &target.address else { return Ok(None) };
     activity.set(Waiting::Lookup);
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), *port))
@@ -218,7 +232,8 @@ async fn bind(context: &Context<'_>, target: &Target, activity: &Activity) -> Re
         None => ServerName::try_from(host.clone()).map_err(|_| Cause::ServerName(Foreign::new(host)))?,
     };
     let address = Address { host: host.clone(), port: *port };
-    Ok(Some(Destination { address, addresses, server_name, activity: activity.clone() }))
+    let (activity, http) = (activity.clone(), Arc::clone(&context.settings.http));
+    Ok(Some(Destination { address, addresses, server_name, activity, http, remark: remark.clone() }))
 }
 
 /// Returns the container whose stats the collector can request.

@@ -44,7 +44,7 @@ impl<'a> Series<'a> {
                     let reading = start.ok().map(|start| reading(&points, start, time, seen, source));
                     series.push(Series { position, target, name: None, points, reading });
                 }
-                Err(reason) => diagnostics.fail_target(target, reason),
+                Err(failure) => diagnostics.fail_target_alike(target, &failure, failure.kind()),
             }
         }
         series

@@ -19,8 +19,12 @@ pub enum Waiting {
     Connection,
     /// The head of the target's response.
     Response,
+    /// The response after interim ones (HTTP 1xx).
+    FinalResponse,
     /// The rest of the target's response.
     Body,
+    /// The rest of a response that comes in many very small chunks.
+    SmallChunks,
     /// A conversation over TCP that the guest itself leads.
     Tcp,
     /// Memory that other sandboxes hold.
@@ -37,7 +41,9 @@ impl Waiting {
             Waiting::Collector => "collector timed out",
             Waiting::Connection => "connection timed out",
             Waiting::Response => "no response",
+            Waiting::FinalResponse => "only interim responses (HTTP 1xx)",
             Waiting::Body => "incomplete response",
+            Waiting::SmallChunks => "incomplete response in very small chunks",
             Waiting::Tcp => "TCP exchange timed out",
             Waiting::Memory => "no free memory (--total-memory)",
         }
@@ -52,7 +58,9 @@ impl Waiting {
             Waiting::Collector => "collector not finished",
             Waiting::Connection => "no connection",
             Waiting::Response => "no response",
+            Waiting::FinalResponse => "only interim responses (HTTP 1xx)",
             Waiting::Body => "incomplete response",
+            Waiting::SmallChunks => "incomplete response in very small chunks",
             Waiting::Tcp => "TCP exchange not finished",
             Waiting::Memory => "no free memory (--total-memory)",
         }

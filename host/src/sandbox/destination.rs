@@ -11,18 +11,15 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::activity::{Activity, Waiting};
+use super::http_settings::HttpSettings;
+use super::remark::LastRemark;
 use crate::address::Address;
-use crate::file;
-use crate::tls;
 
 /// The target of a sandbox's connections, decided before the guest runs.
 #[derive(Debug, Clone)]
@@ -35,6 +32,10 @@ pub struct Destination {
     pub server_name: ServerName<'static>,
     /// Set while a connection is made.
     pub activity: Activity,
+    /// The operator's settings for requests.
+    pub http: Arc<HttpSettings>,
+    /// The remark on the last exchange.
+    pub remark: LastRemark,
 }
 
 impl Destination {
@@ -60,41 +61,6 @@ impl Destination {
         self.activity.set(Waiting::Connection);
         TcpStream::connect(self.addresses.as_slice()).await
     }
-
-    /// Connects over TLS, and checks the certificate against the machine's trusted roots.
-    ///
-    /// # Errors
-    /// If the connection or the handshake fails.
-    pub async fn connect_by_tls(&self) -> io::Result<TlsStream<TcpStream>> {
-        let stream = self.connect().await?;
-        let connector = TlsConnector::from(tls_config().map_err(io::Error::other)?);
-        connector.connect(self.server_name.clone(), stream).await
-    }
-}
-
-/// A TLS configuration that cannot be made.
-#[derive(Debug, Clone, thiserror::Error)]
-enum TlsError {
-    #[error("no trusted root certificates on this machine: set SSL_CERT_FILE")]
-    NoRoots,
-    #[error(transparent)]
-    Roots(#[from] Arc<file::Error>),
-    #[error(transparent)]
-    Rustls(#[from] rustls::Error),
-}
-
-/// Returns the TLS configuration with the machine's trusted roots. It is made for the first target that needs it,
-/// because reading the roots takes milliseconds.
-fn tls_config() -> Result<Arc<ClientConfig>, TlsError> {
-    static CONFIG: OnceLock<Result<Arc<ClientConfig>, TlsError>> = OnceLock::new();
-    let make = || {
-        let roots = tls::native_roots().map_err(Arc::new)?;
-        if roots.is_empty() {
-            return Err(TlsError::NoRoots);
-        }
-        Ok(Arc::new(tls::client(roots)?.with_no_client_auth()))
-    };
-    CONFIG.get_or_init(make).clone()
 }
 
 #[cfg(test)]
@@ -108,6 +74,8 @@ mod tests {
             addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
             server_name: ServerName::try_from("a").unwrap(),
             activity: Activity::new(Waiting::Collector),
+            http: Arc::default(),
+            remark: LastRemark::default(),
         }
     }
 

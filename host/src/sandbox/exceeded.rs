@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use wasmtime::component::ResourceTableError;
 
+use super::activity::Waiting;
 use crate::limits;
 
 /// A limit that a collector exceeded: its value, and the option that raises it.
@@ -26,6 +27,12 @@ pub enum Exceeded {
     /// CPU time of one call, by the operator's limit.
     #[error("collector exceeded {} of CPU time (--cpu-limit)", humantime::format_duration(*.0))]
     Cpu(Duration),
+    /// CPU time of one call, used for a response in very small chunks.
+    #[error(
+        "response in very small chunks exceeded {} of CPU time (--cpu-limit)",
+        humantime::format_duration(*.0)
+    )]
+    CpuOfChunks(Duration),
     /// CPU time of one call that does not use a target.
     #[error("collector exceeded {} of CPU time (fixed limit)", humantime::format_duration(limits::CALL_CPU))]
     FixedCpu,
@@ -56,6 +63,15 @@ pub enum Exceeded {
 }
 
 impl Exceeded {
+    /// Names a response in very small chunks as the cause, if the call was reading one.
+    #[must_use]
+    pub fn in_state(self, activity: Waiting) -> Exceeded {
+        match self {
+            Exceeded::Cpu(limit) if activity == Waiting::SmallChunks => Exceeded::CpuOfChunks(limit),
+            other => other,
+        }
+    }
+
     /// Returns the limit that ended a call with `trap`, or `None` if it ended for another reason.
     ///
     /// wasmtime has types for some of its limits only. The others are recognised by their texts; scenarios notice a

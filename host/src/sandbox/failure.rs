@@ -2,16 +2,19 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use hyper::StatusCode;
 use wasmtime_wasi::I32Exit;
 
 use super::activity::Waiting;
 use super::container::Error as ContainerError;
 use super::denied::Denied;
 use super::exceeded::Exceeded;
+use super::http_settings::HttpSettings;
+use super::remark::Remark;
+use super::status;
 use super::wire::mackerel::collector::http::Error as HttpError;
 use super::wire::mackerel::collector::types::CollectError;
 use crate::text::{Foreign, foreign};
@@ -25,26 +28,60 @@ pub struct Failure {
     pub stderr: String,
     /// The denied attempts to reach anything but the target.
     pub denied: Denied,
+    /// The host's remark on the last HTTP exchange.
+    pub remark: Option<Remark>,
+    /// The settings of requests, whose secrets are not shown.
+    pub http: Option<Arc<HttpSettings>>,
 }
 
 impl std::error::Error for Failure {}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.cause.fmt(f)?;
-        if !self.denied.is_empty() {
-            write!(f, "; {}", self.denied)?;
+        f.write_str(&self.text(self.remark.as_ref()))
+    }
+}
+
+impl Failure {
+    /// Returns the text without what differs from response to response. Failures that are alike are printed once.
+    pub fn kind(&self) -> String {
+        self.text(self.remark.as_ref().map(Remark::without_details).as_ref())
+    }
+
+    fn text(&self, remark: Option<&Remark>) -> String {
+        let mut text = self.cause.to_string();
+        match (remark, &self.cause) {
+            (Some(Remark::Status(reply)), Cause::Collector(CollectError::Status(status)))
+                if *status == reply.status() =>
+            {
+                text.push_str(&reply.details());
+            }
+            // The limit is the failure, whatever the target did.
+            (Some(_), Cause::Limit(_)) | (None, _) => {}
+            (Some(remark), _) => {
+                let remark = remark.to_string();
+                if !text.contains(&remark) {
+                    text = format!("{text}; {remark}");
+                }
+            }
         }
-        match Foreign::tail(&self.stderr) {
-            stderr if stderr.is_empty() => Ok(()),
-            stderr => write!(f, "; stderr: {stderr}"),
+        if !self.denied.is_empty() {
+            text = format!("{text}; {}", self.denied);
+        }
+        let stderr = Foreign::tail(&self.stderr);
+        if !stderr.is_empty() {
+            text = format!("{text}; stderr: {stderr}");
+        }
+        match &self.http {
+            Some(http) => http.hide_secrets(text),
+            None => text,
         }
     }
 }
 
 impl From<Cause> for Failure {
     fn from(cause: Cause) -> Failure {
-        Failure { cause, stderr: String::new(), denied: Denied::default() }
+        Failure { cause, stderr: String::new(), denied: Denied::default(), remark: None, http: None }
     }
 }
 
@@ -124,9 +161,9 @@ fn format_http_error(error: &HttpError) -> String {
     match error {
         HttpError::InvalidRequest(reason) => format!("invalid request: {}", foreign(reason)),
         HttpError::Connect(reason) => format!("connection failed: {}", foreign(reason)),
-        HttpError::Protocol(reason) => format!("incomplete response: {}", foreign(reason)),
+        HttpError::Protocol(reason) => foreign(reason).to_string(),
         HttpError::BodyTooLarge(limit) => {
-            format!("response body exceeds {:.0} (fixed limit)", ByteSize::b(*limit).display().iec())
+            format!("response body exceeds {:.0} (--http-body-limit)", ByteSize::b(*limit).display().iec())
         }
         HttpError::NoEndpoint => "collector sent an HTTP request, but the target has no port".to_owned(),
     }
@@ -143,8 +180,6 @@ fn format_container_error(error: &ContainerError) -> String {
 }
 
 fn format_status(status: u16) -> String {
-    let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-    let reason = reason.map(|reason| format!(" {reason}")).unwrap_or_default();
     let hint = if (300..400).contains(&status) { "; redirects are not followed" } else { "" };
-    format!("HTTP {status}{reason} instead of 200 OK{hint}")
+    format!("{} instead of 200 OK{hint}", status::line(status))
 }

@@ -1,30 +1,31 @@
 //! The capability `mackerel:collector/http`: GET requests to one target.
 //!
-//! A guest chooses the path, some headers, and http or https. The [`Destination`] is decided before the guest runs.
-//! Redirects are not followed, and no proxy is used.
+//! A guest chooses the path, some headers, and http or https. The [`Destination`] is decided before the guest runs, and
+//! the operator's headers ([`http_settings`](super::http_settings)) are added after it asked. Redirects are not
+//! followed, and no proxy is used.
 
-use std::io::ErrorKind;
 use std::pin::{Pin, pin};
 
 use bytes::Bytes;
+use bytesize::ByteSize;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
-use hyper::client::conn::http1;
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
 
 use super::activity::Waiting;
+use super::coding::{self, CodingError};
 use super::destination::Destination;
 use super::exceeded::Exceeded;
+use super::exchange::{Exchange, broken_body};
 use super::memory::Memory;
 use super::wire::mackerel::collector::http::{Error, Request, Response, Scheme};
-use crate::limits;
 use crate::text::{foreign, root_cause};
 
 /// Headers that describe a connection, and not the message.
-const CONNECTION_HEADERS: [HeaderName; 8] = [
+const CONNECTION_HEADERS: [HeaderName; 9] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,
     header::TRANSFER_ENCODING,
@@ -33,6 +34,7 @@ const CONNECTION_HEADERS: [HeaderName; 8] = [
     header::UPGRADE,
     header::EXPECT,
     HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
 ];
 
 /// Returns true if a header describes a connection.
@@ -78,25 +80,37 @@ impl Destination {
     }
 
     async fn request(&self, request: Request, memory: &mut Memory) -> Result<Response, End> {
-        let scheme = request.scheme;
+        let by_tls = request.scheme == Scheme::Https;
+        let is_coding_offered = request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("accept-encoding"));
         let request = self.checked(request)?;
-        let connect = |error: std::io::Error| Error::Connect(root_cause(&error));
-        let response = match scheme {
-            Scheme::Http => {
-                let stream = self.connect().await.map_err(connect)?;
-                self.exchange(TokioIo::new(stream), request, memory).await
-            }
+        let exchange = Exchange::begin(self, by_tls, request.uri());
+        let connect = |error: std::io::Error| {
+            let reason = exchange.no_connection(&error);
+            exchange.fail(format!("connection failed: {reason}"));
+            Error::Connect(reason)
+        };
+        let response = if by_tls {
             // Boxed, because it is large and would take stack of every sandbox.
-            Scheme::Https => {
-                Box::pin(async {
-                    let stream = self.connect_by_tls().await.map_err(connect)?;
-                    self.exchange(TokioIo::new(stream), request, memory).await
-                })
-                .await
-            }
+            Box::pin(async {
+                let stream = exchange.connect_by_tls().await.map_err(connect)?;
+                self.exchange(&exchange, TokioIo::new(stream), request, memory).await
+            })
+            .await
+        } else {
+            let stream = exchange.connect().await.map_err(connect)?;
+            self.exchange(&exchange, TokioIo::new(stream), request, memory).await
         };
         self.activity.set(Waiting::Collector);
-        response
+        let mut response = response?;
+        if !is_coding_offered {
+            coding::decode(&mut response, self.http.body_limit, memory).await.map_err(|error| match error {
+                CodingError::Limit(exceeded) => End::Limit(exceeded),
+                CodingError::TooLarge(limit) => Error::BodyTooLarge(limit.as_u64()).into(),
+                error => Error::Protocol(exchange.fail(error.to_string())).into(),
+            })?;
+        }
+        exchange.end_response(&response.body);
+        Ok(response)
     }
 
     /// Checks the request, and makes the one that is sent.
@@ -110,41 +124,42 @@ impl Destination {
             path.parse().map_err(|error| invalid(format!("path '{}': {error}", foreign(&path))))?;
         let mut wire = hyper::Request::new(Empty::new());
         *wire.uri_mut() = path.into();
-        let authority = HeaderValue::from_str(&self.address.to_string()).map_err(|error| invalid(error.to_string()))?;
-        wire.headers_mut().insert(header::HOST, authority);
         for (name, value) in request.headers {
             let field: HeaderName =
                 name.parse().map_err(|_| invalid(format!("'{}' is not a header name", foreign(&name))))?;
-            if is_connection_header(&field) || field == header::HOST || field == "proxy-connection" {
+            if is_connection_header(&field) || field == header::HOST {
                 return Err(invalid(format!("header '{name}' is set by the host")));
             }
             let value = HeaderValue::from_str(&value)
                 .map_err(|_| invalid(format!("header '{}' has an illegal value", foreign(&name))))?;
             wire.headers_mut().try_append(field, value).map_err(|error| invalid(error.to_string()))?;
         }
+        self.http.complete(wire.headers_mut(), &self.address);
         Ok(wire)
     }
 
     async fn exchange<T>(
         &self,
+        exchange: &Exchange,
         io: T,
-        request: hyper::Request<Empty<Bytes>>,
+        mut request: hyper::Request<Empty<Bytes>>,
         memory: &mut Memory,
     ) -> Result<Response, End>
     where
         T: Read + Write + Unpin + Send,
     {
-        self.activity.set(Waiting::Response);
-        let protocol = |error: hyper::Error| Error::Protocol(root_cause(&error));
-        let mut builder = http1::Builder::new();
-        let (mut sender, connection) = builder.max_buf_size(limits::HTTP_HEAD).handshake(io).await.map_err(protocol)?;
-        let exchange = async move {
-            let response = sender.send_request(request).await.map_err(|error| Error::Protocol(no_response(&error)))?;
-            self.activity.set(Waiting::Body);
-            read(response, memory).await
+        exchange.expect_response(&mut request);
+        let protocol = |error: hyper::Error| Error::Protocol(exchange.fail(root_cause(&error)));
+        let (mut sender, connection) = Exchange::builder().handshake(io).await.map_err(protocol)?;
+        let no_response = |error: hyper::Error| Error::Protocol(exchange.fail(exchange.no_response(&error)));
+        let work = async move {
+            let (head, incoming) = sender.send_request(request).await.map_err(no_response)?.into_parts();
+            exchange.begin_response(&head);
+            let body = read(incoming, exchange, self.http.body_limit, memory).await?;
+            Ok(Response { status: head.status.as_u16(), headers: texts(&head.headers), body })
         };
         // The connection is dropped with the exchange: further data of the target is not read.
-        driven(exchange, pin!(connection)).await.0
+        driven(work, pin!(connection)).await.0
     }
 }
 
@@ -163,38 +178,36 @@ pub async fn driven<T, C: Future>(
     }
 }
 
-/// Returns the reason for which there is no response head. A target that closes the connection resets it or not by
-/// chance.
-fn no_response(error: &hyper::Error) -> String {
-    let system = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
-    let is_reset =
-        system.is_some_and(|cause| matches!(cause.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe));
-    if is_reset || error.is_canceled() || error.is_closed() || error.is_incomplete_message() {
-        return "connection closed before any response".to_owned();
-    }
-    root_cause(error)
-}
-
-/// Reads a whole response, within its limit.
-async fn read(response: hyper::Response<Incoming>, memory: &mut Memory) -> Result<Response, End> {
-    let limit = limits::HTTP_BODY.as_u64();
-    let (head, mut incoming) = response.into_parts();
+/// Reads a response body, within its limit.
+async fn read(
+    mut incoming: Incoming,
+    exchange: &Exchange,
+    limit: ByteSize,
+    memory: &mut Memory,
+) -> Result<Vec<u8>, End> {
+    let limit = limit.as_u64();
     let mut body = Vec::new();
     if incoming.size_hint().lower() > limit {
         return Err(Error::BodyTooLarge(limit).into());
     }
     while let Some(frame) = incoming.frame().await {
-        let frame = frame.map_err(|error| Error::Protocol(root_cause(&error)))?;
+        let frame = frame.map_err(|error| Error::Protocol(exchange.fail(broken_body(&error))))?;
         let Some(data) = frame.data_ref() else { continue };
+        exchange.count_chunk(data.len());
         if (body.len() + data.len()) as u64 > limit {
             return Err(Error::BodyTooLarge(limit).into());
         }
         memory.reserve(data.len()).await?;
         body.extend_from_slice(data);
     }
-    let header = |(name, value): (&HeaderName, &HeaderValue)| {
+    Ok(body)
+}
+
+/// Returns the header fields whose values are text.
+fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |(name, value): (&HeaderName, &HeaderValue)| {
         let value = std::str::from_utf8(value.as_bytes()).ok()?;
         Some((name.as_str().to_owned(), value.to_owned()))
     };
-    Ok(Response { status: head.status.as_u16(), headers: head.headers.iter().filter_map(header).collect(), body })
+    headers.iter().filter_map(text).collect()
 }

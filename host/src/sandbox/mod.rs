@@ -2,8 +2,8 @@
 //!
 //! | capability | a guest gets |
 //! |---|---|
-//! | `mackerel:collector/http` | GET to its target ([`http`]) |
-//! | `wasi:http` | requests of any method to its target ([`wasi_http`]) |
+//! | `mackerel:collector/http` | GET to its target ([`http`]), with the operator's headers ([`http_settings`]) |
+//! | `wasi:http` | requests to its target, of any method except TRACE, with the same headers ([`wasi_http`]) |
 //! | `wasi:sockets` | TCP to its target ([`network`]); UDP, listening and lookups of other names are denied |
 //! | `mackerel:collector/container` | stats of its target's container ([`container`]) |
 //! | `wasi:cli/stderr` | the last bytes are kept ([`stderr`]) |
@@ -20,19 +20,27 @@
 
 pub mod activity;
 pub mod code;
+mod coding;
 pub mod container;
 pub mod cpu;
 pub mod denied;
 pub mod destination;
 pub mod exceeded;
+mod exchange;
 pub mod failure;
 mod guest;
 pub mod http;
+pub mod http_settings;
 pub mod memory;
 mod network;
+mod protocol;
+mod received;
+pub mod remark;
 pub mod runtime;
 mod sockets;
+mod status;
 pub mod stderr;
+pub mod trust;
 pub mod usage;
 mod wasi_http;
 mod wire;
@@ -96,6 +104,15 @@ impl Default for Bounds {
     fn default() -> Bounds {
         Bounds { memory: limits::SANDBOX_MEMORY, total_memory: limits::TOTAL_MEMORY, cpu: limits::CALL_CPU }
     }
+}
+
+/// The capabilities of a collector that options are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uses {
+    /// It can request container stats.
+    pub stats: bool,
+    /// It can send HTTP requests.
+    pub http: bool,
 }
 
 /// A fresh instance of a collector. It serves one call and is dropped with it.
@@ -178,9 +195,13 @@ impl Collector {
         &self.imports
     }
 
-    /// Returns true if the collector can request container stats.
-    pub fn uses_stats(&self) -> bool {
-        self.imports.iter().any(|import| import.starts_with("mackerel:collector/container@"))
+    /// The capabilities that options are about.
+    pub fn uses(&self) -> Uses {
+        let imports = |interface: &str| self.imports.iter().any(|import| import.starts_with(interface));
+        Uses {
+            stats: imports("mackerel:collector/container@"),
+            http: imports("mackerel:collector/http@") || imports("wasi:http/outgoing-handler@"),
+        }
     }
 
     /// The denied attempts in calls without a target.
@@ -224,7 +245,7 @@ impl Collector {
             Ok(Err(exceeded)) => Err(Cause::Limit(exceeded)),
             Err(_) => Err(Cause::CallTimeout(limits::DESCRIBE_TIMEOUT)),
         };
-        result.map_err(|cause| Failure { cause, stderr: stderr.take(), denied })
+        result.map_err(|cause| Failure { stderr: stderr.take(), denied, ..cause.into() })
     }
 
     /// Runs the calls of one target, within the CPU limit of one call.

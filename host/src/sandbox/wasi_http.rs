@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
+use hyper::Method;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::client::conn::http1;
-use hyper::header::{self, HeaderValue};
+use hyper::header;
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
@@ -25,8 +25,8 @@ use wasmtime_wasi_http::p2::bindings::http::types::{self, ErrorCode};
 use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
-use super::activity::Waiting;
 use super::destination::Destination;
+use super::exchange::{Exchange, broken_body};
 use super::guest::Guest;
 use super::http::driven;
 use super::network::Network;
@@ -87,7 +87,8 @@ impl WasiHttpHooks for Network {
             let is_own = |ip| destination.is_at((ip, port).into());
             destination.lookup(&host).is_some_and(|addresses| addresses.into_iter().any(is_own))
         });
-        let Some(destination) = own.cloned() else {
+        // A response to TRACE would show the operator's headers to the guest.
+        let Some(destination) = own.filter(|_| *request.method() != Method::TRACE).cloned() else {
             self.denied.add(&format!("{scheme}://{host}:{port} ({})", request.method()));
             return Box::new(std::future::ready(Err(Error::HttpRequestDenied)));
         };
@@ -113,50 +114,68 @@ impl Destination {
     async fn send(&self, mut request: hyper::Request<WasiBody>, by_tls: bool, options: RequestOptions) -> Sent {
         let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         *request.uri_mut() = path.into();
-        let host = HeaderValue::from_str(&self.address.to_string()).map_err(|_| Error::HttpRequestUriInvalid)?;
-        request.headers_mut().insert(header::HOST, host);
+        let exchange = Exchange::begin(self, by_tls, request.uri());
+        let offers_coding = request.headers().contains_key(header::ACCEPT_ENCODING);
+        self.http.complete(request.headers_mut(), &self.address);
         let patience = options.connect_timeout.unwrap_or(limits::LONGEST_DEADLINE);
         let late = |_| Error::ConnectionTimeout;
+        let connect = |error: io::Error| {
+            exchange.fail(format!("connection failed: {}", exchange.no_connection(&error)));
+            not_connected(error)
+        };
         if by_tls {
-            let stream = timeout(patience, self.connect_by_tls()).await.map_err(late)?;
-            self.drive(TokioIo::new(stream.map_err(not_connected)?), request, options).await
+            let stream = timeout(patience, exchange.connect_by_tls()).await.map_err(late)?;
+            drive(TokioIo::new(stream.map_err(connect)?), request, options, &exchange, offers_coding).await
         } else {
-            let stream = timeout(patience, self.connect()).await.map_err(late)?;
-            self.drive(TokioIo::new(stream.map_err(not_connected)?), request, options).await
+            let stream = timeout(patience, exchange.connect()).await.map_err(late)?;
+            drive(TokioIo::new(stream.map_err(connect)?), request, options, &exchange, offers_coding).await
         }
     }
+}
 
-    async fn drive<T>(&self, io: T, request: hyper::Request<WasiBody>, options: RequestOptions) -> Sent
-    where
-        T: Read + Write + Unpin + Send + 'static,
-    {
-        self.activity.set(Waiting::Response);
-        let mut builder = http1::Builder::new();
-        let (mut sender, connection) = builder.max_buf_size(limits::HTTP_HEAD).handshake(io).await?;
-        let mut connection = Box::pin(connection);
-        let patience = options.first_byte_timeout.unwrap_or(limits::LONGEST_DEADLINE);
-        let (response, end) = timeout(patience, driven(sender.send_request(request), connection.as_mut()))
-            .await
-            .map_err(|_| Error::ConnectionReadTimeout)?;
-        let response = response?;
-        self.activity.set(Waiting::Body);
-        let body = |incoming: Incoming| {
-            let patience = options.between_bytes_timeout.unwrap_or(limits::LONGEST_DEADLINE);
-            let left = limits::HTTP_BODY.as_u64();
-            let clock = Box::pin(sleep(patience));
-            UnsyncBoxBody::new(BoundedBody { incoming, left, patience, clock, destination: self.clone() })
-        };
-        // Dropping the sender would end the connection.
-        let connection = async move {
-            let result = match end {
-                Some(result) => result,
-                None => connection.await,
-            };
-            drop(sender);
-            result.map_err(Error::from)
-        };
-        Ok((response.map(body), Box::new(connection)))
+/// Sends a request, and returns its response with the future that drives the connection.
+async fn drive<T>(
+    io: T,
+    mut request: hyper::Request<WasiBody>,
+    options: RequestOptions,
+    exchange: &Exchange,
+    offers_coding: bool,
+) -> Sent
+where
+    T: Read + Write + Unpin + Send + 'static,
+{
+    exchange.expect_response(&mut request);
+    let (mut sender, connection) = Exchange::builder().handshake(io).await?;
+    let mut connection = Box::pin(connection);
+    let patience = options.first_byte_timeout.unwrap_or(limits::LONGEST_DEADLINE);
+    let (response, end) = timeout(patience, driven(sender.send_request(request), connection.as_mut()))
+        .await
+        .map_err(|_| Error::ConnectionReadTimeout)?;
+    let (head, incoming) = response
+        .inspect_err(|error| {
+            exchange.fail(exchange.no_response(error));
+        })?
+        .into_parts();
+    exchange.begin_response(&head);
+    if !offers_coding {
+        exchange.note_coding(&head);
     }
+    if incoming.size_hint().lower() > exchange.body_limit() {
+        return Err(Error::HttpResponseBodySize(Some(exchange.exceed_body_limit())));
+    }
+    let patience = options.between_bytes_timeout.unwrap_or(limits::LONGEST_DEADLINE);
+    let (left, clock, exchange) = (exchange.body_limit(), Box::pin(sleep(patience)), exchange.clone());
+    let body = UnsyncBoxBody::new(BoundedBody { incoming, left, patience, clock, exchange });
+    // Dropping the sender would end the connection.
+    let connection = async move {
+        let result = match end {
+            Some(result) => result,
+            None => connection.await,
+        };
+        drop(sender);
+        result.map_err(Error::from)
+    };
+    Ok((hyper::Response::from_parts(head, body), Box::new(connection)))
 }
 
 fn not_connected(error: io::Error) -> Error {
@@ -175,7 +194,7 @@ struct BoundedBody {
     left: u64,
     patience: Duration,
     clock: Pin<Box<Sleep>>,
-    destination: Destination,
+    exchange: Exchange,
 }
 
 impl Body for BoundedBody {
@@ -194,18 +213,23 @@ impl Body for BoundedBody {
         self.clock.as_mut().reset(next);
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
-                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-                match self.left.checked_sub(bytes) {
+                let data = frame.data_ref().map(Bytes::as_ref).unwrap_or_default();
+                self.exchange.count_chunk(data.len());
+                self.exchange.add_body(data);
+                match self.left.checked_sub(data.len() as u64) {
                     Some(left) => {
                         self.left = left;
                         Some(Ok(frame))
                     }
-                    None => Some(Err(Error::HttpResponseBodySize(Some(limits::HTTP_BODY.as_u64())))),
+                    None => Some(Err(Error::HttpResponseBodySize(Some(self.exchange.exceed_body_limit())))),
                 }
             }
-            Some(Err(error)) => Some(Err(error.into())),
+            Some(Err(error)) => {
+                self.exchange.fail(broken_body(&error));
+                Some(Err(error.into()))
+            }
             None => {
-                self.destination.activity.set(Waiting::Collector);
+                self.exchange.end();
                 None
             }
         })

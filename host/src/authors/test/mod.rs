@@ -85,7 +85,7 @@ pub struct TestOptions {
     pub record: Option<std::path::PathBuf>,
 
     /// Replay this recording instead of a target; needs neither Docker nor the target
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["record", "filters", "container_port", "targets", "docker_host", "stats_source", "tls_server_name"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["record", "filters", "container_port", "targets", "docker_host", "stats_source", "tls_server_name", "http_headers", "http_header_files", "http_user", "http_password_file", "http_bearer_token_file", "tls_ca_file", "tls_skip_verify"])]
     pub replay: Option<std::path::PathBuf>,
 }
 
@@ -102,9 +102,9 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
     }
     let mut findings = Findings::default();
     let Some(description) = findings.of(component.describe().await)? else { return findings.print("") };
-    let uses_stats = component.collector.uses_stats();
+    let uses = component.collector.uses();
     let (mut options, test): (_, TestOptions) =
-        Options::parse(&SUBCOMMAND, &session.reserved, words, &description, uses_stats)?;
+        Options::parse(&SUBCOMMAND, &session.reserved, words, &description, uses)?;
     let head = test.replay.as_deref().map(recording::read_head).transpose().map_err(Error::failed)?;
     for (name, length) in head.iter().flat_map(|head| &head.secrets) {
         options.collector.fill_secret(name, "x".repeat(*length));
@@ -249,6 +249,12 @@ impl Trial<'_> {
             (recording.exchanges, recording.conversations, problems) = relay.finish().await;
         }
         recording.calls = recorder.map(|recorder| recorder.calls()).unwrap_or_default();
+        // A recording has no place for them: a replay sends no request to a target.
+        let http_secrets = &self.options.settings.http.secrets;
+        let own = Secrets::new(http_secrets.iter().map(|secret| ("http", secret.as_str())));
+        if recording.exchanges.iter().any(|exchange| exchange.has_secret(&own)) {
+            problems.push("the target's response has a secret of the options about HTTP requests".to_owned());
+        }
         let is_whole = problems.is_empty();
         for problem in problems {
             findings.error(format!("record: {problem}"));

@@ -95,6 +95,12 @@ fn said(line: &str, who: char) -> Option<&str> {
 }
 
 impl Exchange {
+    /// Returns true if the response has one of these secrets.
+    pub fn has_secret(&self, secrets: &Secrets) -> bool {
+        let values = self.headers.iter().map(|(_, value)| value);
+        values.chain([&self.answer]).any(|bytes| secrets.are_in(bytes))
+    }
+
     /// Formats `> METHOD PATH` and the request body on further such lines; `< STATUS` and `< NAME: VALUE`; then the
     /// response body, after an empty line as it is, or after a bare `<` on lines of its own.
     pub fn write(&self, secrets: &Secrets) -> String {

@@ -96,15 +96,12 @@ fn install(component: &Component) -> Result<String, Error> {
     }
 }
 
-/// Returns the commands that write the files of secret options.
+/// Returns the commands that write the files that options name: secrets, and certificates.
 fn secrets(job: &Job, from: &[(PathBuf, Reference)]) -> Result<String, Error> {
     let mut secrets = String::new();
-    for path in job.options.collector.secret_files() {
+    for path in job.options.files() {
         let (_, from) = from.iter().find(|(of, _)| of == path).ok_or_else(|| {
-            Error::usage(format!(
-                "unknown source of the secret {0}: add --secret-from {0}=ssm:PARAMETER",
-                path.display()
-            ))
+            Error::usage(format!("unknown source of the file {0}: add --secret-from {0}=ssm:PARAMETER", path.display()))
         })?;
         let file = quoted(path.to_str().unwrap_or_default())?;
         if !matches!(from, Reference::File(of) if Path::new(of) == path) {
@@ -112,10 +109,10 @@ fn secrets(job: &Job, from: &[(PathBuf, Reference)]) -> Result<String, Error> {
             let command = from.command();
             let _ = write!(secrets, "\nmkdir -p \"$(dirname {file})\"\nrm -f {file}\n{command} > {file}");
         }
-        let complaint = quoted(&format!("{}: the secret is empty", path.display()))?;
+        let complaint = quoted(&format!("{}: the file is empty", path.display()))?;
         let _ = writeln!(secrets, "\n[ -s {file} ] || {{ echo {complaint} >&2; exit 1; }}");
     }
-    let is_read = |path: &PathBuf| job.options.collector.secret_files().any(|of| of == path);
+    let is_read = |path: &PathBuf| job.options.files().any(|of| of == path);
     match from.iter().find(|(path, _)| !is_read(path)) {
         Some((path, _)) => Err(Error::usage(format!("--secret-from {}: no option reads this file", path.display()))),
         None => Ok(secrets),

@@ -36,7 +36,7 @@ pub struct ConfOptions {
     #[arg(long, value_name = "URL", requires = "cloud_init", value_parser = parse_url)]
     pub plugin_from: Option<String>,
 
-    /// The reference of the secret in the file PATH of an option; repeatable
+    /// The reference of the secret or the certificates in the file PATH of an option; repeatable
     #[arg(long = "secret-from", value_name = "PATH=REFERENCE", requires = "cloud_init")]
     pub secrets_from: Vec<String>,
 }

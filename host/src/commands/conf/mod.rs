@@ -29,7 +29,11 @@ pub async fn conf(session: &Session, words: &[OsString]) -> Result<String, Error
     if !own.cloud_init {
         let program =
             env::current_exe().map_err(|error| Error::failed(format!("cannot find this program: {error}")))?;
-        return section::section(&job, &program, arguments, section::environment(&job));
+        return section::section(&job, &program, arguments, section::environment(&job)?);
+    }
+    // The instance has an engine of its own; trusted roots have to come there.
+    for name in section::variables(&job).into_iter().filter(|name| name.starts_with("SSL_")) {
+        print(&format!("{name} of this shell is not carried over to the instance: use --tls-ca-file"));
     }
     cloud_init::cloud_config(&job, words, arguments, &own)
 }

@@ -1,7 +1,8 @@
 //! The section of mackerel-agent.conf for a run.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::env;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use serde::Serialize;
@@ -10,6 +11,7 @@ use crate::error::Error;
 use crate::job::{Job, RUN};
 use crate::limits;
 use crate::options::Typed;
+use crate::sandbox::trust::Roots;
 use crate::store::component::Origin;
 use crate::store::installed;
 use crate::text::foreign;
@@ -61,12 +63,11 @@ pub fn section(
 /// Returns the words after `run`, as they hold in another folder: paths are absolute. The options of `conf` are left
 /// out.
 pub fn arguments(job: &Job, words: &[OsString], for_instance: bool) -> Result<Vec<String>, Error> {
-    let absolute = |path: OsString| -> Result<String, Error> {
-        let path = text(path)?;
+    let whole = |path: OsString| -> Result<String, Error> {
         if !for_instance {
-            let absolute = std::path::absolute(&path).map_err(|error| Error::failed(format!("{path}: {error}")))?;
-            return text(absolute.into());
+            return text(absolute(path)?);
         }
+        let path = text(path)?;
         // It is a path on the instance, not on this machine.
         if path.starts_with('/') {
             Ok(path)
@@ -74,13 +75,20 @@ pub fn arguments(job: &Job, words: &[OsString], for_instance: bool) -> Result<Ve
             Err(Error::usage(format!("{path}: --cloud-init needs an absolute path")))
         }
     };
+    if let Some(name) = job.options.http.secrets_in_arguments.first() {
+        return Err(Error::usage(format!(
+            "conf would write the value of the header {} into the configuration: put the header into a file and use \
+             --http-header-file",
+            foreign(name)
+        )));
+    }
     let name = words.first().cloned().unwrap_or_default();
     let is_local_file = matches!(job.component.origin, Origin::File(_)) && !for_instance;
-    let mut arguments = vec![if is_local_file { absolute(name)? } else { text(name)? }];
-    for Typed { flag, value, is_secret_file } in job.options.typed().iter().cloned() {
+    let mut arguments = vec![if is_local_file { whole(name)? } else { text(name)? }];
+    for Typed { flag, value, is_file } in job.options.typed().iter().cloned() {
         arguments.push(format!("--{flag}"));
         match value {
-            Some(path) if is_secret_file => arguments.push(absolute(path)?),
+            Some(path) if is_file => arguments.push(whole(path)?),
             Some(value) => arguments.push(text(value)?),
             None => {}
         }
@@ -88,28 +96,58 @@ pub fn arguments(job: &Job, words: &[OsString], for_instance: bool) -> Result<Ve
     Ok(arguments)
 }
 
-/// Returns the variables of this environment that change the run. mackerel-agent has an environment of its own.
-pub fn environment(job: &Job) -> BTreeMap<&'static str, String> {
+/// Returns the names of the environment variables that change this run.
+pub fn variables(job: &Job) -> Vec<&'static str> {
     let discovery = &job.options.discovery;
+    let uses_engine = discovery.fixed.is_empty();
+    let uses_tls_to_engine = uses_engine && ["DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"].iter().any(|name| is_set(name));
+    let uses_roots = job.component.collector.uses().http && *job.options.settings.http.trust.roots() == Roots::Machine;
     let mut names = Vec::new();
-    if discovery.fixed.is_empty() {
+    if uses_engine {
         names.extend(["DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"]);
         if discovery.engine.is_none() {
             names.push("DOCKER_HOST");
         }
     }
+    if uses_roots || uses_tls_to_engine {
+        names.extend(["SSL_CERT_FILE", "SSL_CERT_DIR"]);
+    }
     if matches!(job.component.origin, Origin::Installed(_)) {
         names.push(installed::FOLDER_VARIABLE);
     }
-    let value = |name| {
-        let value = crate::env::variable(name)?;
-        // mackerel-agent runs in another folder.
-        let is_path = matches!(name, "DOCKER_CERT_PATH" | installed::FOLDER_VARIABLE);
-        let whole = || std::path::absolute(&value).ok()?.into_os_string().into_string().ok();
-        let whole = is_path.then(whole).flatten();
-        Some((name, whole.unwrap_or(value)))
+    names.retain(|name| is_set(name));
+    names
+}
+
+fn is_set(name: &str) -> bool {
+    crate::env::variable_os(name).is_some()
+}
+
+/// Returns the values of the variables that change this run. mackerel-agent has an environment of its own, and another
+/// folder: paths are absolute.
+///
+/// # Errors
+/// If a value is not UTF-8, as the configuration must be.
+pub fn environment(job: &Job) -> Result<BTreeMap<&'static str, String>, Error> {
+    let value = |name: &'static str| {
+        let value = crate::env::variable_os(name).unwrap_or_default();
+        let value = match name {
+            "DOCKER_CERT_PATH" | "SSL_CERT_FILE" | installed::FOLDER_VARIABLE => absolute(&value)?,
+            "SSL_CERT_DIR" => {
+                let folders: Vec<OsString> = env::split_paths(&value).map(absolute).collect::<Result<_, _>>()?;
+                folders.join(OsStr::new(":"))
+            }
+            _ => value,
+        };
+        Ok((name, text(value)?))
     };
-    names.into_iter().filter_map(value).collect()
+    variables(job).into_iter().map(value).collect()
+}
+
+fn absolute(path: impl AsRef<Path>) -> Result<OsString, Error> {
+    let path = path.as_ref();
+    let whole = std::path::absolute(path).map_err(|error| Error::failed(format!("{}: {error}", path.display())))?;
+    Ok(whole.into())
 }
 
 fn text(word: OsString) -> Result<String, Error> {

@@ -42,7 +42,7 @@ func (err httpError) Error() string {
 	case binding.ErrorConnect:
 		return "connection failed: " + cause.Connect()
 	case binding.ErrorProtocol:
-		return "incomplete response: " + cause.Protocol()
+		return cause.Protocol()
 	case binding.ErrorBodyTooLarge:
 		return fmt.Sprintf("response body exceeds %d bytes", cause.BodyTooLarge())
 	default:
