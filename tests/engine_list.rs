@@ -188,7 +188,7 @@ fn port_that_cannot_be_read_is_quoted() {
     port 0: exit 0, [api]
         
     an address that is none: exit 0, [api]
-        mackerel-plugin-wasm: gostats: odd: a port in the engine's list cannot be read: {"IP":"localhost","PrivatePort":8080,"PublicPort":80,"Type":"tcp"}
+        mackerel-plugin-wasm: gostats: odd: a port in the engine's list cannot be read: {"IP":"localhost","PrivatePort":8080,"PublicPort":80}
     null in the ports: exit 0, [api]
         mackerel-plugin-wasm: gostats: odd: a port in the engine's list cannot be read: null
     a second port that cannot be read: exit 0, [api]
