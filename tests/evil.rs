@@ -800,11 +800,11 @@ fn a_late_response_is_read_before_spinning_sandboxes_get_another_turn() {
     // It comes when the others have computed for longer than it takes, and it takes several turns.
     let numbers: Vec<u32> = (0..100_000).collect();
     let good = StubTarget::serving_with(move || {
-        thread::sleep(Duration::from_secs(2));
+        thread::sleep(Duration::from_secs(3));
         json!({"goroutine_num": 3, "numbers": numbers})
     });
     let output = Agent::without_engine().run(&format!(
-        "run {} --attack spin --at {} --timeout 2800ms {} --target {}",
+        "run {} --attack spin --at {} --timeout 4s {} --target {}",
         component("evil"),
         evil.port(),
         targets((1..=60).map(|host| format!("127.0.0.{host}:{}", evil.port()))),

@@ -182,8 +182,9 @@ pub const DEADLINE_GRACE: Duration = Duration::from_secs(5);
 /// The time in which a run that ends itself tries to write its last line. With a reader on stderr this takes no time.
 pub const LAST_WORD: Duration = Duration::from_secs(1);
 
-/// CPU time that a call uses before it takes turns with others. A collector in Rust needs less.
-pub const SHORT_CPU: Duration = Duration::from_millis(5);
+/// CPU time that a call uses before it takes turns with others. Most calls of a collector in Rust need less, and 600
+/// calls that need more have had theirs before the timeout of a target.
+pub const SHORT_CPU: Duration = EPOCH;
 
 /// The depth below the root of the cgroups at which a container's is searched. Engines use one to four levels, and
 /// engines in containers twice as many.
@@ -200,8 +201,9 @@ pub const CGROUPS_OF_ONE: usize = 100;
 /// A cgroup's file, and `/proc/PID/net/dev`. A hundred block devices or network interfaces take about 10 kB.
 pub const CGROUP_FILE: ByteSize = ByteSize::kib(256);
 
-/// The period after which a computing guest is interrupted, so that other sandboxes and timeouts get their turn.
-pub const EPOCH: Duration = Duration::from_millis(5);
+/// The period after which a computing guest is interrupted, so that other sandboxes and timeouts get their turn. That
+/// takes some microseconds.
+pub const EPOCH: Duration = Duration::from_millis(1);
 
 /// Memory of a sandbox that [`SANDBOX_BASE`] covers. A collector in Rust or C starts with 1,088 KiB, most of it a stack
 /// that it never touches, and the kernel only provides touched pages. The rest is for a short response.
