@@ -63,15 +63,16 @@ impl<'a> Listed<'a> {
 
     /// Identifies the network of a container.
     fn network(&self, container: &Container) -> String {
-        let mut owner = container;
+        let (mut owner, mut least) = (container, &container.id);
         for _ in 0..CHAIN {
-            let Some(reference) = &owner.network_of else { break };
-            match self.find(reference) {
-                Some(next) => owner = next,
-                None => return reference.clone(),
-            }
+            let Some(reference) = &owner.network_of else {
+                return owner.interface.as_ref().unwrap_or(&owner.id).clone();
+            };
+            let Some(next) = self.find(reference) else { return reference.clone() };
+            (owner, least) = (next, least.min(&next.id));
         }
-        owner.interface.as_ref().unwrap_or(&owner.id).clone()
+        // A circle has no owner, and the same least id from everywhere.
+        least.clone()
     }
 
     /// Finds a container by its id, the beginning of its id, or its name.
