@@ -169,7 +169,7 @@ fn exit_with_failure() {
 fn stderr_flood() {
     let (values, diagnostic) = values_and_diagnostic("stderr_flood", "");
     assert_eq!(values, only_value());
-    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector stderr: …7 of a flood | line 99988 of a flood | line 99989 of a flood | line 99990 of a flood | line 99991 of a flood | line 99992 of a flood | line 99993 of a flood | line 99994 of a flood | line 99995 of a flood | line 99996 of a flood | line 99997 of a flood | line 99998 of a flood | line 99999 of a flood");
+    insta::assert_snapshot!(diagnostic, @"mackerel-plugin-wasm: evil.wasm: 127.0.0.1:PORT: collector stderr: line 0 of a flood | line 1 of a flood | line 2 of a flood | line 3 of a flood | line 4 of a flood | line 5 of a flood | line 6 of a flood | line 7 of a flood | line 8 of a flood | line 9 of a flood | line 10 of a flood | line 11 of a flood | line 12 of a flood | … | line 99999 of a flood");
 }
 
 #[test]

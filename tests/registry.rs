@@ -266,7 +266,7 @@ fn login_is_that_of_podman_if_docker_has_none() {
     fs::remove_file(&chosen).expect("our own file");
     insta::assert_snapshot!(without + &refused(&shipping), @"
     mackerel-plugin-wasm: oci://127.0.0.1:PORT/team/strange:1: 127.0.0.1:PORT requires a login: docker login 127.0.0.1:PORT
-    mackerel-plugin-wasm: oci://127.0.0.1:PORT/team/strange:1: cannot read logins from FOLDER/chosen.json: No such file or directory (os error 2)
+    mackerel-plugin-wasm: oci://127.0.0.1:PORT/team/strange:1: cannot read REGISTRY_AUTH_FILE FOLDER/chosen.json: No such file or directory (os error 2)
     ");
 }
 
@@ -508,7 +508,7 @@ fn failure_after_a_redirect_names_the_other_host() {
     mackerel-plugin-wasm: oci://127.0.0.1:PORT/strange:1: 127.0.0.1:PORT redirected to 127.0.0.1:PORT, which returned HTTP 403 Forbidden: the storage's own words
     mackerel-plugin-wasm: oci://127.0.0.1:PORT/strange:1: 127.0.0.1:PORT redirected to 127.0.0.1:PORT, which returned HTTP 404 Not Found: the storage's own words
     mackerel-plugin-wasm: oci://127.0.0.1:PORT/strange:1: 127.0.0.1:PORT redirected to 127.0.0.1:PORT, which returned HTTP 500 Internal Server Error: the storage's own words
-    mackerel-plugin-wasm: oci://127.0.0.1:PORT/strange:1: no response from 127.0.0.1:PORT: Connection refused (os error 111)
+    mackerel-plugin-wasm: oci://127.0.0.1:PORT/strange:1: 127.0.0.1:PORT redirected to 127.0.0.1:PORT, which did not respond: Connection refused (os error 111)
     ");
 }
 
@@ -678,9 +678,9 @@ fn certificates_are_those_of_docker_and_of_the_operator() {
     let lines = [without_key, untrusted, key, missing, empty_key].concat();
     insta::assert_snapshot!(lines, @"
     mackerel-plugin-wasm: oci://127.0.0.1:PORT/team/strange:1: FOLDER/home/.config/docker/certs.d/127.0.0.1:PORT/client.key: No such file or directory (os error 2)
-    mackerel-plugin-wasm: oci://127.0.0.1:PORT/team/strange:1: no response from 127.0.0.1:PORT: invalid peer certificate: UnknownIssuer
+    mackerel-plugin-wasm: oci://127.0.0.1:PORT/team/strange:1: no response from 127.0.0.1:PORT: invalid peer certificate: UnknownIssuer; trust its authority with --registry-ca-file
     mackerel-plugin-wasm: oci://127.0.0.1:PORT/team/strange:1: FOLDER/certificates/key.pem: no certificate in PEM
-    mackerel-plugin-wasm: oci://127.0.0.1:PORT/team/strange:1: FOLDER/certificates/nowhere.pem: No such file or directory (os error 2)
+    mackerel-plugin-wasm: oci://127.0.0.1:PORT/team/strange:1: cannot read --registry-ca-file FOLDER/certificates/nowhere.pem: No such file or directory (os error 2)
     mackerel-plugin-wasm: oci://127.0.0.1:PORT/team/strange:1: FOLDER/home/.config/docker/certs.d/127.0.0.1:PORT/client.key: no private key in PEM
     ");
 }
@@ -706,7 +706,10 @@ fn self_signed_certificate_is_accepted_if_exactly_it_is_trusted() {
     let _ = push(&front, &own).exits(0).without_diagnostics();
     let errors =
         [push(&front, &other), push(&of_other_name, &other)].map(|output| shipping.mask(&output.exits(1).stderr));
-    insta::assert_snapshot!(errors.concat(), @"");
+    insta::assert_snapshot!(errors.concat(), @r#"
+    mackerel-plugin-wasm: oci://127.0.0.1:PORT/strange:1: no response from 127.0.0.1:PORT: its certificate is that of an authority; trust exactly this one with --registry-ca-file
+    mackerel-plugin-wasm: oci://127.0.0.1:PORT/strange:1: no response from 127.0.0.1:PORT: invalid peer certificate: certificate not valid for name "127.0.0.1"; certificate is only valid for DnsName("registry.example.com")
+    "#);
 }
 
 #[test]
@@ -730,7 +733,7 @@ fn plain_http_must_be_chosen_by_the_registrys_name() {
     };
     let of_file = [file(options), file("--registry-ca-file a.pem")].concat();
     insta::assert_snapshot!([tls, other, of_file].concat(), @"
-    mackerel-plugin-wasm: oci://registry.example.com:5000/strange:1: no response from registry.example.com:5000: tls handshake eof
+    mackerel-plugin-wasm: oci://registry.example.com:5000/strange:1: no response from registry.example.com:5000: it does not use TLS; for plain HTTP: --registry-plain-http registry.example.com:5000
     mackerel-plugin-wasm: --registry-plain-http registry.example.com has no effect: the registry is registry.example.com:5000
     mackerel-plugin-wasm: --registry-plain-http has no effect without a registry
     mackerel-plugin-wasm: --registry-ca-file has no effect without a registry

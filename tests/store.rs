@@ -400,7 +400,18 @@ fn upgrade_compiles_all_installed_collectors() {
     fs::remove_file(operator.store.join(format!("{digest}.wasm"))).expect("our own file");
     let broken = upgrade(1);
     assert_eq!(operator.runs("strange"), "");
-    insta::assert_snapshot!([nothing, current, upgraded, broken].join("--\n"), @"");
+    insta::assert_snapshot!([nothing, current, upgraded, broken].join("--\n"), @"
+    no collectors are installed
+    --
+    another is compiled for this version already
+    strange is compiled for this version already
+    --
+    another compiled in TIME ms
+    strange compiled in TIME ms
+    --
+    strange compiled in TIME ms
+    mackerel-plugin-wasm: another: the installed component STORE/DIGEST.wasm is missing; install it again: mackerel-plugin-wasm install FOLDER/another.wasm
+    ");
 }
 
 #[test]
@@ -416,7 +427,7 @@ fn run_of_a_slow_collector_after_an_upgrade_names_the_command_that_compiles_it()
     fs::rename(&old, operator.store.join(format!("{new}.wasm"))).expect("our own file");
     fs::write(&pin, text.replace(old_digest, &new)).expect("our own file");
     let error = operator.run("strange").exits(1).stderr;
-    insta::assert_snapshot!(error, @"");
+    insta::assert_snapshot!(error, @"mackerel-plugin-wasm: strange: its compiled form is of another version of this program or another processor, and compiling it again exceeded 15s (fixed limit); compile it once with: mackerel-plugin-wasm install --all");
 }
 
 #[test]

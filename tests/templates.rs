@@ -204,7 +204,12 @@ fn invalid_names_are_rejected() {
 fn names_of_built_in_collectors_are_rejected() {
     let folder = TempDir::new().expect("a temporary folder");
     let new = |name: &str| error(&format!("new {name} --lang rust --dir {}", folder.path().display()), 2);
-    insta::assert_snapshot!(["docker", "gostats", "prometheus", "redis"].map(new).concat(), @"");
+    insta::assert_snapshot!(["docker", "gostats", "prometheus", "redis"].map(new).concat(), @"
+    mackerel-plugin-wasm: docker is a built-in collector: choose another name
+    mackerel-plugin-wasm: gostats is a built-in collector: choose another name
+    mackerel-plugin-wasm: prometheus is a built-in collector: choose another name
+    mackerel-plugin-wasm: redis is a built-in collector: choose another name
+    ");
     assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0, "a file was written");
 }
 

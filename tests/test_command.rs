@@ -604,7 +604,10 @@ fn response_that_makes_the_collector_fail_is_recorded() {
     let record = |target: &str| test(&format!("gostats --target {target} {}", recordings.record("one")));
     let failed = record(&stub_target.target()).exits(1);
     insta::assert_snapshot!(failed.stdout, @"error: collect: unexpected response: a string instead of golang-stats-api-handler's JSON object");
-    insta::assert_snapshot!(recordings.stderr(&failed), @"");
+    insta::assert_snapshot!(recordings.stderr(&failed), @"
+    mackerel-plugin-wasm: gostats: recorded in DESK/one: 1 HTTP request
+    mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: used …
+    ");
     let replayed = test(&format!("gostats {}", recordings.replay("one"))).exits(1);
     assert_eq!(replayed.stdout, failed.stdout);
 
@@ -616,7 +619,10 @@ fn response_that_makes_the_collector_fail_is_recorded() {
     error: record: connection to 127.0.0.1:PORT failed: Connection refused (os error 111)
     error: collect: connection closed before any response; if the target speaks TLS, try --scheme https
     ");
-    insta::assert_snapshot!(recordings.stderr(&refused), @"");
+    insta::assert_snapshot!(recordings.stderr(&refused), @"
+    mackerel-plugin-wasm: gostats: not recorded
+    mackerel-plugin-wasm: gostats: 127.0.0.1:PORT: used …
+    ");
     assert_eq!(recordings.page("one"), before);
 }
 
@@ -711,12 +717,34 @@ fn contract_violations_in_collect_are_found() {
     ]), @r"
     undeclared_samples (1)
         evil.#.evil.one	1
-        error: collect: dropped 4 samples without a declared graph: #.evil.three, …
+        error: collect: dropped a sample without a declared graph: #.evil.three; did you mean #.evil.total?
+        error: collect: dropped a sample without a declared graph: #.good.one
+        error: collect: dropped a sample without a declared graph: #.evil.two\t9\t9\nother.key
+        error: collect: dropped a sample without a declared graph: .
         note: collect: no metrics for evil.#.evil: two, total
         note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     illegal_sample_names (1)
         evil.#.evil.two	2
-        error: collect: dropped 20 samples without a declared graph: .one, …
+        error: collect: dropped a sample without a declared graph: .one
+        error: collect: dropped a sample without a declared graph: ..one
+        error: collect: dropped a sample without a declared graph: #.one
+        error: collect: dropped a sample without a declared graph: *.one
+        error: collect: dropped a sample without a declared graph: evil.one; did you mean #.evil.one?
+        error: collect: dropped a sample without a declared graph: evil.#.one
+        error: collect: dropped a sample without a declared graph: #.evil..one; did you mean #.evil.one?
+        error: collect: dropped a sample without a declared graph: .#.evil.one; did you mean #.evil.one?
+        error: collect: dropped a sample without a declared graph: #.ev il.one; did you mean #.evil.one?
+        error: collect: dropped a sample without a declared graph: #.*.one
+        error: collect: dropped a sample without a declared graph: #.evil\0.one; did you mean #.evil.one?
+        error: collect: dropped a sample without a declared graph: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx …
+        error: collect: dropped a sample without a declared graph: #.evil.; did you mean #.evil.two?
+        error: collect: dropped a sample without a declared graph: #.evil.*; did you mean #.evil.two?
+        error: collect: dropped a sample without a declared graph: #.evil.#; did you mean #.evil.two?
+        error: collect: dropped a sample without a declared graph: #.evil.one.two; did you mean #.evil.two?
+        error: collect: dropped a sample without a declared graph: #.evil.one; did you mean #.evil.one?
+        error: collect: dropped a sample without a declared graph: #.evil.ONE; did you mean #.evil.one?
+        error: collect: dropped a sample without a declared graph: #.evil.one\0; did you mean #.evil.one?
+        error: collect: dropped a sample without a declared graph: #.evil.xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx …
         note: collect: no metrics for evil.#.evil: one, total
         note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     escapes_in_sample_names (1)
@@ -726,7 +754,9 @@ fn contract_violations_in_collect_are_found() {
         note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     values_that_are_not_finite (1)
         evil.#.evil.two	2
-        error: collect: dropped 3 samples with a value that is not finite: #.evil.one, …
+        error: collect: dropped a sample with a value that is not finite: #.evil.one
+        error: collect: dropped a sample with a value that is not finite: #.evil.two
+        error: collect: dropped a sample with a value that is not finite: #.evil.total
         note: collect: no metrics for evil.#.evil: one, total
         note: collect: no metrics for evil.#.stats: goroutine_num, heap_sys, memory_sys, memory_mallocs
     the_same_sample_twice (1)
@@ -742,6 +772,7 @@ fn contract_violations_in_collect_are_found() {
         error: collect: collector exited with status 1
     an_invalid_status (1)
         error: collect: HTTP 65535 instead of 200 OK
+        note: collect: the collector sent nothing to the target; a network library reaches it only through mackerel:collector/http, wasi:http or wasi:sockets (in Go: the packages collector and transport)
     spin (1)
         error: collect: collector exceeded 100ms of CPU time (--cpu-limit)
     sleep (1)
@@ -778,7 +809,21 @@ fn counters_that_fall_or_are_negative_are_found() {
             "",
         )
     };
-    insta::assert_snapshot!([test("counter", 0), test("falling", 1), test("negative", 1)].join("--\n"), @"");
+    insta::assert_snapshot!([test("counter", 0), test("falling", 0), test("negative", 1)].join("--\n"), @"
+    evil.#.evil.one	1
+    evil.#.evil.two	1
+    evil.#.evil.total	1	counter, per minute
+    --
+    evil.#.evil.one	1
+    evil.#.evil.two	1
+    evil.#.evil.total	100	counter, per minute
+    warning: collect: counter '#.evil.total' fell from 100 to 99 between two calls; a value that can fall is a gauge
+    --
+    evil.#.evil.one	1
+    evil.#.evil.two	1
+    evil.#.evil.total	-5	counter, per minute
+    error: collect: counter '#.evil.total' is negative: -5; a counter counts from zero
+    ");
 }
 
 #[test]

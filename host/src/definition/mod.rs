@@ -222,7 +222,9 @@ impl Definitions {
     pub fn nearest(&self, key: &str) -> Option<String> {
         let name = |graph: &Graph, metric: &Metric| format!("{}.{}", graph.key, metric.name);
         let names = self.0.iter().flat_map(|graph| graph.metrics.iter().map(move |metric| name(graph, metric)));
-        let similar = names.map(|name| (strsim::normalized_damerau_levenshtein(key, &name), name));
+        let key = key.to_lowercase();
+        let similarity = |name: &str| strsim::normalized_damerau_levenshtein(&key, &name.to_lowercase());
+        let similar = names.map(|name| (similarity(&name), name));
         let (_, name) = similar.filter(|(score, _)| *score >= SIMILAR).max_by(|(a, _), (b, _)| a.total_cmp(b))?;
         Some(name)
     }

@@ -82,7 +82,9 @@ impl From<Error> for crate::error::Error {
 /// Advises to install a file that takes too long to compile in a run.
 fn advice(path: &Path, error: &CompileError) -> String {
     match error {
-        CompileError::Timeout(limits::COMPILE_TIMEOUT) => format!(": compile it once with: mackerel-plugin-wasm install {}", path.display()),
+        CompileError::Timeout(limits::COMPILE_TIMEOUT) => {
+            format!(": compile it once with: mackerel-plugin-wasm install {}", path.display())
+        }
         _ => String::new(),
     }
 }

@@ -186,7 +186,8 @@ impl Findings {
         let before: BTreeMap<&str, f64> = first.points.iter().map(|point| (point.key.as_str(), point.value)).collect();
         for Point { key, value, .. } in second.points.iter().filter(|point| is_counter(point)) {
             if let Some(before) = before.get(key.as_str()).filter(|before| *before > value) {
-                self.error(format!(
+                // The Go plugins have such counters too, and a target can be restarted between the calls.
+                self.warning(format!(
                     "collect: counter '{key}' fell from {before} to {value} between two calls; a value that can fall \
                      is a gauge"
                 ));

@@ -52,6 +52,7 @@ use crate::pipeline::target::Target;
 use crate::sandbox::activity::{Activity, Waiting};
 use crate::sandbox::container::StatsReader;
 use crate::sandbox::cpu::metered;
+use crate::sandbox::failure::Cause;
 use crate::sandbox::{Description, Scope};
 use crate::session::Session;
 use crate::stats::Reader;
@@ -254,9 +255,13 @@ impl Trial<'_> {
         for problem in problems {
             findings.error(format!("record: {problem}"));
         }
-        // The response that makes a collector fail is the one to keep. Without any response there is nothing to keep.
-        let has_report = findings.of_collection(&first, self.definitions, &self.options.output.prefix);
-        if !is_whole || !has_report && recording.is_empty() {
+        findings.of_collection(&first, self.definitions, &self.options.output.prefix);
+        // The response that makes a collector fail is the one to keep, if there is a whole one.
+        let has_responses = match &first.outcome.report {
+            Ok(_) => true,
+            Err(why) => !recording.is_empty() && !matches!(why.cause, Cause::Timeout { .. }),
+        };
+        if !is_whole || !has_responses {
             diagnostics::print(&format!("{}: not recorded", self.component.name));
             return Ok(first);
         }

@@ -302,6 +302,9 @@ fn explain(error: &reqwest::Error, registry: &str) -> String {
         Some(rustls::Error::InvalidMessage(_)) => {
             format!("it does not use TLS; for plain HTTP: --registry-plain-http {registry}")
         }
+        Some(error) if format!("{error:?}").contains("CaUsedAsEndEntity") => {
+            "its certificate is that of an authority; trust exactly this one with --registry-ca-file".to_owned()
+        }
         _ => cause.to_string(),
     }
 }
