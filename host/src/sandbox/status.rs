@@ -266,7 +266,7 @@ mod tests {
         for (location, expected) in [
             ("/stats/", "; Location: /stats/: try --path /stats/"),
             ("other#here", "; Location: other#here: try --path /other"),
-            ("http://127.0.0.1:8080/a b", "; Location: http://127.0.0.1:8080/a b: try --path /a%20b"),
+            ("http://127.0.0.1:8080/a b", "; Location: http://127.0.0.1:8080/a b: try --path '/a%20b'"),
             ("/stats?all=1", "; Location: /stats?all=1"),
             ("https://127.0.0.1:8080/stats", "; Location: https://127.0.0.1:8080/stats: try --scheme https"),
             ("https://127.0.0.1/stats", "; Location: https://127.0.0.1/stats"),
