@@ -121,7 +121,8 @@ impl Fields {
         let fault = |fault| HeaderError::Field { source_of: source.clone(), name: foreign(name), fault };
         let field: HeaderName = name.parse().map_err(|_| fault("has an illegal name"))?;
         let value = value.trim_matches([' ', '\t']);
-        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| fault("has a value with control characters"))?;
+        let value =
+            HeaderValue::from_bytes(value.as_bytes()).map_err(|_| fault("has a value with control characters"))?;
         if is_connection_header(&field) {
             return Err(fault("is about the connection, which the host manages"));
         }

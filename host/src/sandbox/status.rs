@@ -99,7 +99,7 @@ fn words(status: u16) -> String {
     reason.map_or_else(|| status.to_string(), |reason| format!("{status} {reason}"))
 }
 
-/// Parts of the paths of pages on which people log in.
+/// Parts of the addresses of pages on which people log in.
 const LOGIN: [&str; 6] = ["login", "signin", "sign_in", "sign-in", "oauth", "sso"];
 
 /// Notes the place that a response points to, and the option that leads there.
@@ -110,7 +110,9 @@ fn location(headers: &HeaderMap, url: &Url, settings: &HttpSettings) -> Option<S
     let is_same_host =
         there.host_str() == url.host_str() && there.port_or_known_default() == url.port_or_known_default();
     let path = &there[Position::BeforePath..Position::AfterQuery];
-    let is_login = LOGIN.iter().any(|part| there.path().to_lowercase().contains(part));
+    let begin = if is_same_host { Position::BeforePath } else { Position::BeforeHost };
+    let place = there[begin..Position::AfterPath].to_lowercase();
+    let is_login = LOGIN.iter().any(|part| place.contains(part));
     let hint = if is_login && settings.authorization_from.is_none() {
         "log in with --http-user, --http-bearer-token-file or --http-header-file".to_owned()
     } else if !is_same_host {
@@ -266,7 +268,7 @@ mod tests {
         for (location, expected) in [
             ("/stats/", "; Location: /stats/: try --path /stats/"),
             ("other#here", "; Location: other#here: try --path /other"),
-            ("http://127.0.0.1:8080/a b", "; Location: http://127.0.0.1:8080/a b: try --path /a%20b"),
+            ("http://127.0.0.1:8080/a b", "; Location: http://127.0.0.1:8080/a b: try --path '/a%20b'"),
             ("/stats?all=1", "; Location: /stats?all=1"),
             ("https://127.0.0.1:8080/stats", "; Location: https://127.0.0.1:8080/stats: try --scheme https"),
             ("https://127.0.0.1/stats", "; Location: https://127.0.0.1/stats"),
