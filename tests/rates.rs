@@ -227,6 +227,9 @@ fn target_clocks_with_the_same_fault_are_one_line() {
     let addresses: Vec<_> = targets.iter().map(|target| format!("--target {}", target.target())).collect();
     let command = format!("run gostats {}", addresses.join(" "));
     let _ = agent.run(&command).exits(0).without_diagnostics();
+    for target in &targets {
+        target.serve(stats::body(NOON, 1));
+    }
     let output = agent.run(&command).exits(0);
     insta::assert_snapshot!(mask::ports(&output.stderr));
 }

@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -37,9 +37,14 @@ impl Minutes {
 
     /// Runs a minute after the last run. Every counter has grown by 7.
     fn run(&mut self) -> Output {
+        self.agent.let_pass(Duration::from_nanos(MINUTE));
+        self.run_at_once()
+    }
+
+    /// Runs without changing the time of the last run in the state.
+    fn run_at_once(&mut self) -> Output {
         self.minute += 1;
         self.stub_target.serve(stats::body(self.minute * MINUTE, self.minute * 7));
-        self.agent.let_pass(Duration::from_nanos(MINUTE));
         self.agent.run(&format!("run gostats --target {}", self.stub_target.target())).exits(0)
     }
 
@@ -134,6 +139,7 @@ fn state_defaults_to_the_temporary_folder() {
     let mut minutes =
         Minutes::of(Agent::without_engine().with_env("MACKEREL_PLUGIN_WORKDIR", "").with_env("TMPDIR", temp.path()));
     let _ = minutes.run().without_diagnostics();
+    Agent::without_engine().with_workdir(temp.path().to_owned()).let_pass(Duration::from_nanos(MINUTE));
     minutes.run_normally();
     assert_eq!(entries(temp.path()).len(), 1);
     assert_eq!(entries(minutes.agent.workdir()).len(), 0);
@@ -295,13 +301,14 @@ fn state_is_unchanged_without_a_lock() {
     let mut minutes = Minutes::new();
     let _ = minutes.run().without_diagnostics();
     let lock = minutes.file().with_extension("json.lock");
+    minutes.agent.let_pass(Duration::from_nanos(MINUTE));
     let before = fs::read(minutes.file()).expect("our own file");
     let puts: [&dyn Fn(); 2] =
         [&|| fs::create_dir(&lock).expect("a folder"), &|| symlink(elsewhere.path(), &lock).expect("a link")];
     let diagnostics = puts.map(|put| {
         fs::remove_file(&lock).or_else(|_| fs::remove_dir(&lock)).expect("it is there");
         put();
-        let output = minutes.run();
+        let output = minutes.run_at_once();
         assert!(minutes.has_rates(&output), "the state is still read: {output}");
         assert_eq!(fs::read(minutes.file()).expect("our own file"), before);
         minutes.mask(&output.stderr)
@@ -321,10 +328,11 @@ fn on_a_disk(options: &str, spoil: impl Fn(&mut Disk), mend: impl Fn(&mut Disk))
     let mut minutes = Minutes::of(Agent::without_engine().with_workdir(disk.path()));
     let _ = minutes.run().without_diagnostics();
     minutes.run_normally();
+    minutes.agent.let_pass(Duration::from_nanos(MINUTE));
     spoil(&mut disk);
     let (before, files) = (fs::read(minutes.file()).expect("our own file"), entries(&minutes.agent.state_folder()));
     let [first, second] = [(); 2].map(|()| {
-        let output = minutes.run();
+        let output = minutes.run_at_once();
         assert!(minutes.has_rates(&output), "the state is still read: {output}");
         assert_eq!(fs::read(minutes.file()).expect("our own file"), before);
         assert_eq!(entries(&minutes.agent.state_folder()), files);
@@ -552,10 +560,11 @@ fn folder_in_place_of_the_file_disables_the_state() {
 fn state_is_unchanged_while_another_run_holds_the_lock() {
     let mut minutes = Minutes::new();
     let _ = minutes.run().without_diagnostics();
+    minutes.agent.let_pass(Duration::from_nanos(MINUTE));
     let before = fs::read(minutes.file()).expect("our own file");
     let lock = fs::File::open(minutes.file().with_extension("json.lock")).expect("a lock file");
     lock.lock().expect("the lock");
-    let output = minutes.run();
+    let output = minutes.run_at_once();
     assert!(minutes.has_rates(&output), "the state is still read: {output}");
     assert_eq!(fs::read(minutes.file()).expect("our own file"), before);
     insta::assert_snapshot!(minutes.mask(&output.stderr), @"mackerel-plugin-wasm: gostats: cannot write the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: another process has held its lock for more than 2s");
@@ -584,33 +593,40 @@ fn state_is_separate_for_each_prefix_and_collector_option() {
 fn run_that_overlaps_a_slow_one_keeps_rates_right() {
     let _load = load::timed();
     let Some(never) = Local::start(Program::Faults, &["never"]) else { return };
-    let stub_target = StubTarget::serving(stats::body(MINUTE, 7));
+    let first = stats::body(stats::now(), 7);
+    let stub_target = StubTarget::serving(first.clone());
     let agent = Agent::without_engine();
     let command = format!("run gostats --target {} --target {}", stub_target.target(), never.target());
     let slow = agent.start(&format!("{command} --timeout 4s"));
     wait::until("the slow run sent a request to the good target", || (stub_target.requests() == 1).then_some(()));
 
-    stub_target.serve(stats::body(2 * MINUTE, 14));
+    let second = stats::body(stats::now(), 14);
+    stub_target.serve(second.clone());
     let quick = agent.run(&format!("{command} --timeout 500ms")).exits(0);
     assert!(quick.metrics().of(&stub_target.key()).contains_key("runtime.goroutine_num"));
     let _ = slow.output().exits(0);
 
-    // Whichever of both is in the state, the growth since then is 7 per minute.
-    stub_target.serve(stats::body(3 * MINUTE, 21));
+    // One of both is in the state.
+    let third = stats::body(stats::now(), 21);
+    stub_target.serve(third.clone());
     let last = agent.run(&format!("{command} --timeout 500ms")).exits(0);
-    assert!((last.metrics().of(&stub_target.key())["gc.gc_num"] - 7.0).abs() < 1e-9);
+    let printed = last.metrics().of(&stub_target.key())["gc.gc_num"];
+    let right = [first, second].map(|before| stats::all(&before, &third)["gc.gc_num"]);
+    assert!(right.iter().any(|right| (printed - right).abs() <= right * 1e-9), "{printed} is none of {right:?}");
 }
 
 #[test]
 fn ten_overlapping_runs_keep_the_state_right() {
     let _load = load::timed();
-    // Reports the number of each response, and its square as every counter: the growth per minute between two responses
-    // is the sum of their numbers.
-    let number = AtomicU64::new(0);
+    // Reports the number of each response, and its square as every counter, so that the growth differs between any two.
+    let answers = Arc::new(Mutex::new(Vec::new()));
+    let all = Arc::clone(&answers);
     let stub_target = StubTarget::serving_with(move || {
-        let number = number.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut body = stats::body(number * MINUTE, number * number);
+        let mut all = all.lock().expect("no test panics in here");
+        let number = all.len() as u64 + 1;
+        let mut body = stats::body(stats::now(), number * number);
         body["goroutine_num"] = number.into();
+        all.push(body.clone());
         body
     });
     let agent = Agent::without_engine();
@@ -624,15 +640,18 @@ fn ten_overlapping_runs_keep_the_state_right() {
     for output in outputs {
         let output = output.exits(0).without_diagnostics();
         let printed = output.metrics().of(&stub_target.key());
+        let answers = answers.lock().expect("no test panics in here");
         let number = printed["runtime.goroutine_num"];
         let sums: Vec<_> = stats::COUNTERS.iter().filter_map(|counter| printed.get(*counter)).collect();
         assert_eq!(printed.len(), stats::GAUGES.len() + sums.len(), "{output}");
         let Some(sum) = sums.first() else { continue };
         assert_eq!(sums.len(), stats::COUNTERS.len(), "{output}");
         assert!(sums.iter().all(|other| (*other - *sum).abs() < 1e-6), "{output}");
-        // One earlier response, not a mixture of several.
-        let before = *sum - number;
-        assert!((before - before.round()).abs() < 1e-6 && (1.0..number).contains(&before.round()), "{output}");
+        // Since one earlier response, not a mixture of several.
+        let is_this = |answer: &&Value| stats::gauges(answer)["runtime.goroutine_num"].to_bits() == number.to_bits();
+        let place = answers.iter().position(|answer| is_this(&answer)).expect("a response of this number");
+        let is_since = |before: &Value| (stats::all(before, &answers[place])["gc.gc_num"] - *sum).abs() <= *sum * 1e-9;
+        assert!(answers[..place].iter().any(is_since), "{output}");
         rates += 1;
     }
     assert!(rates > 0, "no run printed rates");

@@ -193,6 +193,7 @@ fn total_only_has_rates_from_the_second_run() {
     for (stub_target, count) in stub_targets.iter().zip([10, 20]) {
         stub_target.serve(stats::body(2 * MINUTE, 7 + count));
     }
+    agent.let_pass(std::time::Duration::from_mins(1));
     insta::assert_snapshot!(lines(&agent.run(&command).exits(0).without_diagnostics()), @"
     gostats_sum.gc.gc_num	30
     gostats_max.gc.gc_num	20

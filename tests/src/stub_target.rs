@@ -1,7 +1,9 @@
 //! A target for gostats that serves the values of a scenario.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -26,7 +28,7 @@ impl StubTarget {
     ///
     /// If no port is free.
     pub fn serving(body: Value) -> Self {
-        Self::serving_with(move || body.clone())
+        Self::serving_with(repeated(body))
     }
 
     /// Starts one that creates the body for each request.
@@ -49,7 +51,7 @@ impl StubTarget {
 
     /// Serves this body from now on.
     pub fn serve(&self, body: Value) {
-        *lock(&self.body) = Box::new(move || body.clone());
+        *lock(&self.body) = Box::new(repeated(body));
     }
 
     /// Returns the number of requests.
@@ -70,6 +72,24 @@ impl StubTarget {
     /// Returns the prefix of its metrics, under the default prefix and instance name.
     pub fn key(&self) -> String {
         format!("gostats.{}", self.port)
+    }
+}
+
+/// Returns a body whose time is exact in the first response, and passes from then on.
+fn repeated(body: Value) -> impl Fn() -> Value + Send {
+    let first = Cell::new(None);
+    move || {
+        // No time has passed at the first response.
+        let begin = first.get().unwrap_or_else(Instant::now);
+        let passed = first.replace(Some(begin)).map_or(0, |begin| begin.elapsed().as_nanos());
+        let passed = u64::try_from(passed).unwrap_or(u64::MAX);
+        let mut body = body.clone();
+        if let Some(time) = body.get_mut("time")
+            && let Some(exact) = time.as_u64()
+        {
+            *time = exact.saturating_add(passed).into();
+        }
+        body
     }
 }
 
