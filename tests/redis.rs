@@ -328,7 +328,7 @@ fn redis_without_a_free_connection_is_one_line() {
     });
     let file = secret(PASSWORD);
     let agent = Agent::with_engine(engine);
-    let lines = ["".to_owned(), format!("--password-file {}", file.path().display())].map(|options| {
+    let lines = [String::new(), format!("--password-file {}", file.path().display())].map(|options| {
         let output = agent.run(&format!("run redis --filter {} {options}", group.filter())).exits(1);
         group.mask(&mask::ports(&output.stderr))
     });
