@@ -655,8 +655,9 @@ fn certificates_are_those_of_docker_and_of_the_operator() {
     let file = shipping.folder.path().join("strange.wasm");
     let reference = format!("oci://{}/team/strange:1", front.target());
     let push = |options: &str| agent().run(&format!("push {} {reference} {options}", file.display()));
-    let copy =
-        |from: &str, to: &str| drop(fs::copy(certificates.join(from), of_registry.join(to)).expect("our own files"));
+    let copy = |from: &str, to: &str| {
+        fs::copy(certificates.join(from), of_registry.join(to)).expect("our own files");
+    };
     let error = |options: &str, code: i32| {
         let error = push(options).exits(code).stderr;
         shipping.mask(&error)
