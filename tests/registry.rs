@@ -713,7 +713,7 @@ fn self_signed_certificate_is_accepted_if_exactly_it_is_trusted() {
 }
 
 #[test]
-fn plain_http_must_be_chosen_by_the_registrys_name() {
+fn plain_http_must_be_chosen_by_the_name_of_the_registry() {
     let registry = FakeRegistry::start(|_, _| None);
     let (proxy, _) = proxy(registry.address());
     let mut shipping = Shipping::new();

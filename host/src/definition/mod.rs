@@ -414,9 +414,9 @@ mod tests {
             definitions.points(&samples, 2).1.explain(|key| definitions.nearest(key))
         };
         assert_eq!(
-            dropped("load", "wating"),
+            dropped("load", "waitin"),
             [
-                "dropped a sample without a declared graph: load.wating; did you mean #.load.waiting?",
+                "dropped a sample without a declared graph: load.waitin; did you mean #.load.waiting?",
                 "dropped a sample without a declared graph: a.b",
                 "dropped 1 more samples without a declared graph",
             ]

@@ -88,7 +88,7 @@ mod tests {
         use Infrastructure::{EcsAgent, EcsVolume, Pause, ServiceConnect};
         let relay = "arn:::::/service-connect-relay-1";
         for (name, image, labels, expected) in [
-            ("ecs-shop-3-internalecspause-ba9e", "amazon/amazon-ecs-pause:0.1.0", vec![], Pause),
+            ("ecs-shop-3-internalecspause-7e9e", "amazon/amazon-ecs-pause:0.1.0", vec![], Pause),
             ("ecs-shop-3-x", "own/pause-copy", vec![(ECS_NAME, "~internal~ecs~pause")], Pause),
             ("ecs-shop-3-x", "own", vec![(ECS_NAME, "~internal~ecs~pause-api")], Pause),
             ("ecs-shop-3-x", "own", vec![(ECS_NAME, "~internal~ecs~pause~namespace")], Pause),
