@@ -426,6 +426,7 @@ fn run_after_a_dropped_connection_keeps_its_rates() {
         assert_eq!(broken.stdout, "", "{where_}: {broken}");
         *dead.lock().expect("no reply panics") = false;
         stub_target.serve(after.clone());
+        agent.let_pass(Duration::from_secs(30));
         stats::assert_same(
             &run(0).without_diagnostics().metrics().of(&stub_target.key()),
             &stats::all(&before, &after),

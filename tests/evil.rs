@@ -218,11 +218,14 @@ fn notes_without_end() {
     assert_eq!(scene.attack("notes_without_end", "").values_only(), only_value());
     // Alone it has a hundred, each escaped and cut, as many as a run prints.
     let target = scene.target.target();
-    let output = scene.agent.run(&format!("run {} --attack notes_without_end --target {target}", component("evil")));
+    let command = format!("run {} --attack notes_without_end --target {target}", component("evil"));
+    let output = Agent::without_engine().run(&command);
     let output = output.exits(0);
     let stderr = output.stderr.replace(&component("evil"), "evil.wasm");
     assert_eq!(stderr.lines().count(), 100, "{output}");
-    for (number, line) in stderr.lines().enumerate() {
+    // The advice about compiling, which a slow machine prints, takes the place of one.
+    let notes = stderr.lines().filter(|line| !line.ends_with(": and 1 more lines"));
+    for (number, line) in notes.enumerate() {
         let begin = format!("mackerel-plugin-wasm: evil.wasm: --attack '\\u{{1b}}[2J{number}\\nxxx");
         assert!(line.starts_with(&begin) && line.ends_with("…' matches nothing on the target; hint"), "{line}");
         assert!(line.chars().count() < 400, "{line}");

@@ -416,7 +416,7 @@ fn table_fits_into_100_columns() {
         "api-1",
         "shop-api-worker-2",
         "ecs-shop-api-12-api-a0b1c2d3e4f5a6b7c801",
-        "k8s_POD_shop-api-7d9f4b6c5d-x2x4z_production_0f6c1c5e-3a3e-4a55-9d0e-0c7a4f2d1b1e_0",
+        "k8s_api_shop-api-7d9f4b6c5d-x2x4z_production_0f6c1c5e-3a3e-4a55-9d0e-0c7a4f2d1b1e_0",
     ];
     let mut containers: Vec<_> = (1..)
         .zip(names)

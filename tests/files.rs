@@ -98,8 +98,8 @@ fn component_must_be_a_regular_file() {
     mackerel-plugin-wasm: DIR/pipe.wasm: it is a pipe, not a regular file
     mackerel-plugin-wasm: DIR/socket.wasm: it is a socket or a device, not a regular file
     mackerel-plugin-wasm: DIR/endless.wasm: it is a device, not a regular file
-    mackerel-plugin-wasm: DIR/empty.wasm: not a collector: an empty file; expected a component of the world mackerel:collector/plugin@0.1.1
-    mackerel-plugin-wasm: DIR/latin.wasm: not a collector: a file without the WebAssembly header; expected a component of the world mackerel:collector/plugin@0.1.1
+    mackerel-plugin-wasm: DIR/empty.wasm: not a collector: an empty file; expected a component of the world mackerel:collector/plugin@0.1.2
+    mackerel-plugin-wasm: DIR/latin.wasm: not a collector: a file without the WebAssembly header; expected a component of the world mackerel:collector/plugin@0.1.2
     mackerel-plugin-wasm: DIR/large.wasm: it exceeds 64 MiB
     ");
     assert_eq!(errors("install FILE"), run);

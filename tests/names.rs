@@ -119,13 +119,15 @@ fn keys_are_valid_for_any_container_name() {
     let count = containers.len();
 
     let engine = FakeEngine::with_containers(containers);
-    let agent = Agent::with_docker_host(&engine.host());
     for format in ["name", "name_id", "label:none"] {
-        let metrics = agent.run(&format!("run gostats --instance-name {format}")).exits(0).metrics();
+        let metrics = Agent::with_docker_host(&engine.host())
+            .run(&format!("run gostats --instance-name {format}"))
+            .exits(0)
+            .metrics();
         assert_eq!(metrics.count(), count * 9, "{format}");
         assert_eq!(metrics.instances().len(), count, "{format}");
     }
-    let output = agent.run("run gostats --instance-name name").exits(0);
+    let output = Agent::with_docker_host(&engine.host()).run("run gostats --instance-name name").exits(0);
     insta::assert_snapshot!(output.metrics().instances().join("\n").replace(&long, "LONG"), @"
     -
     5b9bc4ba5281

@@ -139,10 +139,10 @@ fn ten_thousand_ports_are_one_short_line() {
     let mut odd = container("odd", "127.0.0.1", 1);
     odd["Ports"] = (1..=20_001).step_by(2).map(port).collect();
     let engine = FakeEngine::with_containers(vec![busy, odd]);
-    let agent = Agent::with_docker_host(&engine.host());
-    insta::assert_snapshot!(agent.run("run gostats").exits(1).stderr, @"
+    let agent = || Agent::with_docker_host(&engine.host());
+    insta::assert_snapshot!(agent().run("run gostats").exits(1).stderr, @"
     mackerel-plugin-wasm: gostats: busy: publishes several ports (21, 30000-39999): choose one, such as --container-port 21
     mackerel-plugin-wasm: gostats: odd: publishes several ports (1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31, 33, 35, 37, 39 and 9981 more): choose one, such as --container-port 1
     ");
-    insta::assert_snapshot!(agent.run("run gostats --container-port 40000").exits(0).stderr, @"mackerel-plugin-wasm: gostats: no container has TCP port 40000 (--container-port); available: 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31, 33, 35, 37, 39 and 9982 more");
+    insta::assert_snapshot!(agent().run("run gostats --container-port 40000").exits(0).stderr, @"mackerel-plugin-wasm: gostats: no container has TCP port 40000 (--container-port); available: 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31, 33, 35, 37, 39 and 9982 more");
 }

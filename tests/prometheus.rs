@@ -209,17 +209,17 @@ fn metric_that_matches_nothing_anywhere_is_one_line_for_all_targets() {
     let both = "a_total{code=\"200\"} 1\nb 2\n";
     let pages = [both, "b 3\n", both].map(Page::of);
     let targets = pages.iter().map(Page::target).collect::<Vec<_>>().join(" ");
-    let agent = Agent::without_engine();
-    let run = |metrics: &str| agent.run(&format!("run prometheus {targets} {metrics}")).exits(0);
+    let run = |metrics: &str| Agent::without_engine().run(&format!("run prometheus {targets} {metrics}")).exits(0);
     // One target does not have it yet.
     let _ = run("--metric b --metric a_total").without_diagnostics();
     let lines =
         ["--metric b --metric a_total{code=\"500\"}", "--metric c --metric d*"].map(|metrics| run(metrics).stderr);
     insta::assert_snapshot!(lines.concat());
     let one = format!("run prometheus {} --metric a_total{{code=\"500\"}}", pages[0].target());
-    let output = agent.run(&one).exits(0);
+    let output = Agent::without_engine().run(&one).exits(0);
     insta::assert_snapshot!(shown(&output));
-    let explained = agent.run(&format!("explain prometheus {targets} --metric c --metric b")).exits(0);
+    let explained =
+        Agent::without_engine().run(&format!("explain prometheus {targets} --metric c --metric b")).exits(0);
     insta::assert_snapshot!(explained.stdout.lines().filter(|line| line.contains("--metric 'c'")).collect::<String>());
 }
 

@@ -263,12 +263,12 @@ fn shown(output: &Output) -> String {
 
 #[test]
 fn compatible_servers_are_read_as_far_as_they_report() {
-    let agent = Agent::without_engine();
     let mut printed = String::new();
     for name in ["garnet-2.2", "kvrocks-2.17", "pika-3.4", "dragonfly-2.0", "redis-2.4", "valkey-9"] {
         let info = fs::read_to_string(format!("fuzz/corpus/redis/{name}.txt")).expect("a reply to INFO");
         let (address, server) = sending(format!("${}\r\n{info}\r\n", info.len()), "");
-        let output = agent.run(&format!("run redis --target {address}")).exits(0).without_diagnostics();
+        let command = format!("run redis --target {address}");
+        let output = Agent::without_engine().run(&command).exits(0).without_diagnostics();
         server.join().expect("the server thread ends");
         let _ = writeln!(printed, "{name}\n{}", shown(&output));
     }
@@ -344,16 +344,16 @@ fn redis_over_tls_is_read_with_the_trust_of_the_host() {
     let file = secret(PASSWORD);
     let password = format!("--password-file {}", file.path().display());
     let run = |agent: &Agent, target: &str, options: &str| agent.run(&format!("run redis --target {target} {options}"));
-    let trusting = front.trusted(Agent::without_engine());
+    let trusting = || front.trusted(Agent::without_engine());
     let target = front.process.target();
-    let output = run(&trusting, &target, &format!("--tls {password}")).exits(0).without_diagnostics();
+    let output = run(&trusting(), &target, &format!("--tls {password}")).exits(0).without_diagnostics();
     assert!(output.metrics().count() > 10, "{output}");
 
     let plain = redis.address().to_string();
     let diagnostics = [
         ("a certificate that is not trusted", run(&Agent::without_engine(), &target, &format!("--tls {password}"))),
-        ("no --tls", run(&trusting, &target, &password)),
-        ("--tls for a server without TLS", run(&trusting, &plain, &format!("--tls {password}"))),
+        ("no --tls", run(&trusting(), &target, &password)),
+        ("--tls for a server without TLS", run(&trusting(), &plain, &format!("--tls {password}"))),
     ]
     .map(|(what, output)| format!("{what}\n    {}", mask::ports(&output.exits(1).stderr)));
     insta::assert_snapshot!(diagnostics.concat());

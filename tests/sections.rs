@@ -35,6 +35,7 @@ impl Minutes {
     }
 
     fn next(&mut self) {
+        self.agent.let_pass(Duration::from_nanos(MINUTE));
         self.minute += 1;
         self.stub_target.serve(stats::body(self.minute * MINUTE, self.minute * 7));
     }
@@ -159,6 +160,7 @@ fn command_that_runs_meanwhile_lends_no_counters() {
     let agent = Agent::with_docker_host(&engine.host());
     let serve = |minute: u64| stub_target.serve(stats::body(minute * MINUTE, minute * 7));
     let run = |minute: u64, options: &str| {
+        agent.let_pass(Duration::from_nanos(MINUTE));
         serve(minute);
         rate(&agent.run(&format!("run gostats {options}")).exits(0).without_diagnostics())
     };
@@ -205,6 +207,12 @@ fn damaged_state_of_another_command_is_not_taken_over() {
     assert_eq!(minutes.rate("--select gc.*"), Some(7.0));
 }
 
+/// Returns an engine with a container, whatever the filter, and the target in it.
+fn engine_with_target() -> (FakeEngine, StubTarget) {
+    let stub_target = StubTarget::serving(json!({"goroutine_num": 1}));
+    (FakeEngine::with_containers(vec![container("api", "127.0.0.1", stub_target.port())]), stub_target)
+}
+
 /// Runs a command with this filter.
 fn filtered(agent: &Agent, filter: &str, options: &str) -> String {
     let output = agent.run(&format!("run gostats --filter name={filter} --instance-name slot {options}")).exits(0);
@@ -213,7 +221,7 @@ fn filtered(agent: &Agent, filter: &str, options: &str) -> String {
 
 #[test]
 fn second_section_with_the_same_prefix_is_reported_once() {
-    let engine = FakeEngine::with_containers(Vec::new());
+    let (engine, _stub_target) = engine_with_target();
     let agent = Agent::with_docker_host(&engine.host());
     assert_eq!(filtered(&agent, "front", ""), "");
     // Another selection of the same containers has the same values.
@@ -230,7 +238,7 @@ fn second_section_with_the_same_prefix_is_reported_once() {
 
 #[test]
 fn section_that_was_replaced_minutes_ago_is_not_reported() {
-    let engine = FakeEngine::with_containers(Vec::new());
+    let (engine, _stub_target) = engine_with_target();
     let agent = Agent::with_docker_host(&engine.host());
     assert_eq!(filtered(&agent, "front", ""), "");
     for file in agent.state_files() {
@@ -241,7 +249,7 @@ fn section_that_was_replaced_minutes_ago_is_not_reported() {
 
 #[test]
 fn sections_that_start_together_are_reported() {
-    let engine = FakeEngine::with_containers(Vec::new());
+    let (engine, _stub_target) = engine_with_target();
     for _ in 0..5 {
         let agent = Agent::with_docker_host(&engine.host());
         let start = |filter: &str| agent.start(&format!("run gostats --filter name={filter}"));

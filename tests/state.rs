@@ -584,6 +584,7 @@ fn state_is_separate_for_each_prefix_and_collector_option() {
     }
     assert_eq!(minutes.agent.state_files().len(), 3);
     // Options that do not change the values share the state.
+    minutes.stub_target.serve(stats::body(MINUTE, 7));
     let _ = minutes.agent.run(&format!("run gostats --target {target} --timeout 3 --deadline 9 --verbose")).exits(0);
     assert_eq!(minutes.agent.state_files().len(), 3);
     minutes.run_normally();

@@ -3,6 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FileType, Mode};
 use scenarios::agent::{Agent, Output, component};
@@ -103,14 +104,15 @@ fn built_ins() -> Vec<String> {
 fn installed_collector_prints_under_its_own_name() {
     let operator = Operator::with_strange();
     let both = |minute: u64| {
-        operator.target.serve(stats::body(minute * MINUTE, 7 * minute));
         ["strange", "gostats"].map(|name| {
+            operator.target.serve(stats::body(minute * MINUTE, 7 * minute));
             let output = operator.run(name).exits(0).without_diagnostics();
             output.metrics().of(&format!("{name}.{}", operator.target.port()))
         })
     };
     let [installed, built_in] = both(1);
     assert_eq!(installed, built_in);
+    operator.agent.let_pass(Duration::from_nanos(MINUTE));
     let [installed, built_in] = both(2);
     assert_eq!(installed, built_in);
     assert_eq!(installed.len(), 15, "rates too: the state is kept");

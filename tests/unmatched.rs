@@ -33,10 +33,10 @@ fn filter_that_matches_nothing_is_named() {
     let _api = group.app("api");
     let stopped = group.app_with("stopped", "--publish 8080 --label tier=back");
     stopped.stop();
-    let agent = Agent::with_engine(engine);
     let filter = group.filter();
     let report = |options: &str, code: i32| {
-        let report = reports(&agent, &format!("gostats --path /stats --filter {filter} {options}"), code);
+        let report =
+            reports(&Agent::with_engine(engine), &format!("gostats --path /stats --filter {filter} {options}"), code);
         report.replace(&filter, "label=scenario=GROUP")
     };
     insta::assert_snapshot!(report("--filter name=no-such-name", 0), @"
@@ -80,8 +80,8 @@ fn port_that_no_container_has_is_named() {
     let port = |number: u16| json!({"PrivatePort": number, "Type": "tcp"});
     ftp["Ports"] = [21].into_iter().chain(30_000..31_000).map(port).collect();
     let engine = FakeEngine::with_containers(vec![web, ftp]);
-    let agent = Agent::with_docker_host(&engine.host());
-    insta::assert_snapshot!(reports(&agent, "gostats --container-port 9999", 0), @"
+    let agent = || Agent::with_docker_host(&engine.host());
+    insta::assert_snapshot!(reports(&agent(), "gostats --container-port 9999", 0), @"
     explain
     gostats: no container has TCP port 9999 (--container-port); available: 21, 8080, 30000-30999
     plan
@@ -89,7 +89,7 @@ fn port_that_no_container_has_is_named() {
     run
     mackerel-plugin-wasm: gostats: no container has TCP port 9999 (--container-port); available: 21, 8080, 30000-30999
     ");
-    insta::assert_snapshot!(reports(&agent, "gostats --container-port 8080", 0), @"
+    insta::assert_snapshot!(reports(&agent(), "gostats --container-port 8080", 0), @"
     explain
     plan
     run
@@ -119,10 +119,10 @@ fn port_that_swarms_ingress_network_publishes_is_explained() {
     task["Labels"] = json!({"com.docker.swarm.service.name": "web", "com.docker.swarm.task.id": "abc"});
     task["NetworkSettings"]["Networks"] = json!({"ingress": {"IPAddress": "10.0.0.5"}});
     let engine = FakeEngine::with_containers(vec![task]);
-    let agent = Agent::with_docker_host(&engine.host());
+    let agent = || Agent::with_docker_host(&engine.host());
     for words in ["gostats", "gostats --container-port 8080"] {
         insta::allow_duplicates! {
-            insta::assert_snapshot!(reports(&agent, words, 0), @"
+            insta::assert_snapshot!(reports(&agent(), words, 0), @"
             explain
             gostats: no target in 1 running container, such as web.1.abc: Swarm's ingress network publishes its ports and chooses the container: publish with mode=host
             plan
@@ -141,8 +141,8 @@ fn label_that_no_container_has_is_named() {
     let mut web = container("web", "127.0.0.2", stub_target.port());
     web["Labels"] = json!({"tier": "back"});
     let engine = FakeEngine::with_containers(vec![api, web]);
-    let agent = Agent::with_docker_host(&engine.host());
-    insta::assert_snapshot!(reports(&agent, "gostats --instance-name label:com.example.rule", 0), @"
+    let agent = || Agent::with_docker_host(&engine.host());
+    insta::assert_snapshot!(reports(&agent(), "gostats --instance-name label:com.example.rule", 0), @"
     explain
     gostats: no container has the label 'com.example.rule' (--instance-name label:com.example.rule); available: com.example.role, tier
     plan
@@ -150,8 +150,9 @@ fn label_that_no_container_has_is_named() {
     run
     mackerel-plugin-wasm: gostats: no container has the label 'com.example.rule' (--instance-name label:com.example.rule); available: com.example.role, tier
     ");
-    let slots = reports(&agent, "gostats --instance-name slot:label:Tier", 0);
-    let files = agent.state_files();
+    let agent_with_slots = agent();
+    let slots = reports(&agent_with_slots, "gostats --instance-name slot:label:Tier", 0);
+    let files = agent_with_slots.state_files();
     let slots = files.iter().fold(slots, |text, file| text.replace(&file.display().to_string(), "STATE"));
     insta::assert_snapshot!(slots, @"
     explain
@@ -162,7 +163,7 @@ fn label_that_no_container_has_is_named() {
     run
     mackerel-plugin-wasm: gostats: no container has the label 'Tier' (--instance-name slot:label:Tier); available: com.example.role, tier
     ");
-    assert_eq!(reports(&agent, "gostats --instance-name label:tier", 0), "explain\nplan\nrun\n");
+    assert_eq!(reports(&agent(), "gostats --instance-name label:tier", 0), "explain\nplan\nrun\n");
 }
 
 #[test]

@@ -210,8 +210,8 @@ pub const EPOCH: Duration = Duration::from_millis(1);
 pub const SANDBOX_SHARE: ByteSize = ByteSize::kib(1152);
 
 /// Sandboxes that can use the last quarter of the total memory at the same time: more than one, so that a slow target
-/// does not hold up the others, and few, so that a response of 4 MiB and its copy in the guest fit in for each.
-pub const MEMORY_TURNS: usize = 3;
+/// does not hold up the others, and few, so that a response of 4 MiB and its copies in the guest fit in for each.
+pub const MEMORY_TURNS: usize = 2;
 
 /// Memory that the host holds for a connection: a buffer of the largest size.
 pub const CONNECTION_MEMORY: usize = HTTP_HEAD;
@@ -328,6 +328,9 @@ pub const LISTED: usize = 20;
 
 /// Bytes of such a list. It is one line of a log.
 pub const LISTED_LENGTH: usize = 1000;
+
+/// Patterns that `plan` compares for one option of a suggestion. Each is compared with every metric.
+pub const SUGGESTED_PATTERNS: usize = 100;
 
 /// Options of one suggestion of `plan`. Nobody wants to type more.
 pub const SUGGESTED_OPTIONS: usize = 10;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -98,7 +98,7 @@ impl Agent {
         files
     }
 
-    /// Makes the last runs older, as if this time had passed since: moves the times in their state files back.
+    /// Makes the last runs older, as if this time had passed since: moves the times in and of their state files back.
     ///
     /// # Panics
     ///
@@ -121,8 +121,12 @@ impl Agent {
                     target.pointer_mut(time).into_iter().for_each(back);
                 }
             }
+            let modified = fs::metadata(&file).and_then(|file| file.modified());
             // A state that a test has made unwritable stays as it is.
-            let _ = fs::write(&file, state.to_string());
+            let written = fs::write(&file, state.to_string()).and_then(|()| File::options().write(true).open(&file));
+            if let (Ok(file), Ok(modified)) = (written, modified) {
+                let _ = file.set_modified(modified - Duration::from_nanos(time));
+            }
         }
     }
 

@@ -116,7 +116,7 @@ fn exclusions(output: &Output, counts: &[Count], limit: usize) -> Option<(String
             for pattern in &count.patterns {
                 if let Some((_, size)) = sizes.iter_mut().find(|(known, _)| known == pattern) {
                     *size += printed(count);
-                } else if sizes.len() < limits::LISTED {
+                } else if sizes.len() < limits::SUGGESTED_PATTERNS {
                     sizes.push((pattern, printed(count)));
                 }
             }
