@@ -50,5 +50,5 @@ fn javascript_fetch_reaches_only_its_target() {
         r#"{"private": true, "type": "module", "dependencies": {"@bytecodealliance/componentize-js": "0.23.0"}}"#;
     let commands = ["npm install", "npx componentize-js curious.js -w wit -n plugin -o curious.wasm"];
     let Some(line) = explore(JAVASCRIPT, &[app, ("package.json", package)], &commands) else { return };
-    insta::assert_snapshot!(line, @"mackerel-plugin-wasm: curious: 127.0.0.1:OWN: 24 refused, reached 127.0.0.1:OWN/ 200, 127.1:OWN/ 200, 0x7f000001:OWN/ 200, [::ffff:127.0.0.1]:OWN/ 200, 127.0.0.1:OWN/redirect 302, 127.1:OWN/redirect 302, 0x7f000001:OWN/redirect 302, [::ffff:127.0.0.1]:OWN/redirect 302; denied: http://127.0.0.1:OTHER (GET), http://127.0.0.2:OWN (GET), http://127.0.0.2:OTHER (GET) and 14 more (a collector can only reach its own target)");
+    insta::assert_snapshot!(line, @"mackerel-plugin-wasm: curious: 127.0.0.1:OWN: 24 refused, reached 127.0.0.1:OWN/ 200, 127.1:OWN/ 200, 0x7f000001:OWN/ 200, [::ffff:127.0.0.1]:OWN/ 200, 127.0.0.1:OWN/redirect 302, 127.1:OWN/redirect 302, 0x7f000001:OWN/redirect 302, [::ffff:127.0.0.1]:OWN/redirect 302; the target returned HTTP 302 Found; Location: http://127.0.0.1:OTHER/; denied: http://127.0.0.1:OTHER (GET), http://127.0.0.2:OWN (GET), http://127.0.0.2:OTHER (GET) and 14 more (a collector can only reach its own target)");
 }

@@ -41,7 +41,7 @@ pub fn leb(mut number: usize) -> Vec<u8> {
     }
 }
 
-/// Returns a valid collector that takes longer to compile than a run has time.
+/// Returns a valid collector that takes longer to compile than a run has time, and much less memory than it may.
 ///
 /// # Panics
 ///
@@ -49,22 +49,19 @@ pub fn leb(mut number: usize) -> Vec<u8> {
 pub fn slow_to_compile() -> Vec<u8> {
     // Added to a valid collector, because it would otherwise be rejected before the compilation.
     let honest = fs::read(component("evil/honest")).expect("a file that can be read");
-    [honest, section(1, &module_of_loops(400_000))].concat()
+    [honest, section(1, &module_of_loops(4000, 1000))].concat()
 }
 
-/// Returns a core module with one function of `loops` loops. Functions are compiled in parallel, but the time for one
-/// function grows with the square of its length: 9 s for a hundred thousand loops on a fast core.
-fn module_of_loops(loops: usize) -> Vec<u8> {
+/// Returns a core module of functions with this many loops each. The compiler holds the memory for as many functions as
+/// it has threads, 100 MiB for two; the functions decide how long it takes. A thousand loops are 3 kB that take a CPU
+/// 50 ms: all functions take two CPUs more than a minute.
+fn module_of_loops(functions: usize, loops: usize) -> Vec<u8> {
     const LOCALS: u8 = 40;
-    let mut body = vec![1, LOCALS, 0x7e];
-    for number in 0..loops {
-        let local = |factor: usize| u8::try_from(number * factor % usize::from(LOCALS)).expect("a local");
-        // (loop (br_if 0 (i64.lt_s (local.tee $c (i64.add (local.get $a) (local.get $b))) (i64.const 3))))
-        body.extend([3, 0x40, 0x20, local(7), 0x20, local(13), 0x7c, 0x22, local(29), 0x42, 3, 0x53, 0x0d, 0, 0x0b]);
-    }
-    body.push(0x0b);
-    let code = [leb(1), leb(body.len()), body].concat();
-    let module = [b"\0asm\x01\0\0\0".to_vec(), section(1, &[1, 0x60, 0, 0]), section(3, &[1, 0]), section(10, &code)];
+    // A loop is expensive although it is empty: there, the host can interrupt it.
+    let body = [&[1, LOCALS, 0x7e][..], &[3, 0x40, 0x0b].repeat(loops), &[0x0b]].concat();
+    let code = [leb(functions), [leb(body.len()), body].concat().repeat(functions)].concat();
+    let types = [leb(functions), vec![0; functions]].concat();
+    let module = [b"\0asm\x01\0\0\0".to_vec(), section(1, &[1, 0x60, 0, 0]), section(3, &types), section(10, &code)];
     module.concat()
 }
 
