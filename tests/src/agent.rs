@@ -112,7 +112,10 @@ impl Agent {
             }
         };
         for file in self.state_files() {
-            let state = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+            // A test may have put anything in its place, such as a pipe, which nobody writes to.
+            let is_file = fs::symlink_metadata(&file).is_ok_and(|file| file.is_file());
+            let state = if is_file { fs::read(&file).ok() } else { None };
+            let state = state.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
             let Some(mut state) = state.filter(|state| state["targets"].is_object()) else { continue };
             for target in state["targets"].as_object_mut().into_iter().flat_map(|targets| targets.values_mut()) {
                 let times = ["/seen/wall", "/seen/boot", "/reading/read/begin", "/reading/read/end"];
