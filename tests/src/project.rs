@@ -3,11 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 
 use crate::agent::program;
 use crate::{go, load, skip};
+
+/// Projects in Rust share a target folder. cargo locks it only while it compiles, and `cargo test` uses it afterwards.
+static SHARED_TARGET: Mutex<()> = Mutex::new(());
 
 /// A project in a temporary folder.
 pub struct Project {
@@ -105,6 +109,7 @@ impl Project {
     #[track_caller]
     pub fn run(&self, command: &str) {
         let _load = load::heavy();
+        let _turn = SHARED_TARGET.lock().unwrap_or_else(PoisonError::into_inner);
         let (succeeded, output) = self.try_run(command, &self.path());
         assert!(succeeded, "{command}: {output}");
     }
