@@ -14,7 +14,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::activity::{Activity, Waiting};
 use super::http_settings::HttpSettings;
@@ -60,6 +63,15 @@ impl Destination {
     pub async fn connect(&self) -> io::Result<TcpStream> {
         self.activity.set(Waiting::Connection);
         TcpStream::connect(self.addresses.as_slice()).await
+    }
+
+    /// Shakes hands over `stream`, and checks the target's certificate.
+    ///
+    /// # Errors
+    /// If there are no trusted roots, or the handshake fails.
+    pub async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> io::Result<TlsStream<S>> {
+        let config = self.http.trust.config().map_err(io::Error::other)?;
+        TlsConnector::from(config).connect(self.server_name.clone(), stream).await
     }
 }
 

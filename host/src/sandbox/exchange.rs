@@ -11,7 +11,6 @@ use hyper::http::response;
 use hyper::{Request, Uri};
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::activity::Waiting;
@@ -21,9 +20,9 @@ use super::protocol::Spoken;
 use super::received::{Received, Watched};
 use super::remark::Remark;
 use super::status::{self, ErrorStatus};
-use super::trust::is_authority;
 use crate::limits;
 use crate::text::{foreign, root_cause};
+use crate::tls::verifier::is_authority;
 
 /// One exchange. What it notices becomes the sandbox's remark.
 #[derive(Debug, Clone)]
@@ -92,9 +91,7 @@ impl Exchange {
         let stream = self.destination.connect().await?;
         // The limit before the response is that of the HTTP inside.
         self.raw.set_response();
-        let config = self.destination.http.trust.config().map_err(io::Error::other)?;
-        let stream = Watched::new(stream, self.raw.clone());
-        let stream = TlsConnector::from(config).connect(self.destination.server_name.clone(), stream).await?;
+        let stream = self.destination.shake_hands(Watched::new(stream, self.raw.clone())).await?;
         Ok(Watched::new(stream, self.received.clone()))
     }
 

@@ -5,7 +5,6 @@ use std::io;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use wasmtime::Result;
 use wasmtime::component::Resource;
@@ -79,8 +78,7 @@ impl Guest {
 async fn open(destination: &Destination) -> io::Result<TlsStream<TcpStream>> {
     let stream = destination.connect().await?;
     destination.activity.set(Waiting::Handshake);
-    let connector = TlsConnector::from(destination.http.trust.config().map_err(io::Error::other)?);
-    connector.connect(destination.server_name.clone(), stream).await
+    destination.shake_hands(stream).await
 }
 
 fn reason(error: &io::Error) -> String {

@@ -3,17 +3,11 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error as RustlsError, OtherError, RootCertStore,
-    SignatureScheme,
-};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
 
-use crate::tls;
+use crate::tls::{self, verifier::Verifier};
 
 /// The certificates that the operator trusts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,132 +68,33 @@ impl Trust {
 
     fn make(&self) -> Result<Arc<ClientConfig>, TrustError> {
         let provider = tls::provider();
-        let verifier: Arc<dyn ServerCertVerifier> = match &self.roots {
-            Roots::Any => Arc::new(AcceptAny(Arc::clone(&provider))),
+        let verifier = match &self.roots {
+            Roots::Any => Verifier::any(Arc::clone(&provider)),
             Roots::File(path, certificates) => {
-                let verifier = verifier(certificates.clone(), &provider)?;
-                Arc::new(verifier.ok_or_else(|| TrustError::Unusable(path.clone()))?)
+                verifier(certificates.clone(), &provider)?.ok_or_else(|| TrustError::Unusable(path.clone()))?
             }
             Roots::Machine => {
                 let certificates = tls::native_certificates().map_err(|error| TrustError::Roots(error.to_string()))?;
-                Arc::new(verifier(certificates, &provider)?.ok_or(TrustError::NoRoots)?)
+                verifier(certificates, &provider)?.ok_or(TrustError::NoRoots)?
             }
         };
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| TrustError::Rustls(Arc::new(error)))?;
-        Ok(Arc::new(config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
+        Ok(Arc::new(config.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()))
     }
 }
 
-/// Returns the verifier that trusts `certificates`, or `None` if none of them can be a root.
+/// Returns the verifier that trusts `certificates`, also as a target's own, or `None` if none of them can be a root.
 fn verifier(
     certificates: Vec<CertificateDer<'static>>,
     provider: &Arc<CryptoProvider>,
-) -> Result<Option<TrustThese>, TrustError> {
+) -> Result<Option<Verifier>, TrustError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(certificates.iter().cloned());
     if roots.is_empty() {
         return Ok(None);
     }
-    let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-        .build()
-        .map_err(|error| TrustError::Rustls(Arc::new(error)))?;
-    Ok(Some(TrustThese { chains, certificates }))
-}
-
-/// Accepts chains that end at a root, and a root that a target presents as its own certificate: `openssl req -x509`
-/// makes such ones, and other clients accept them. Its name and its dates are checked as usual.
-#[derive(Debug)]
-struct TrustThese {
-    chains: Arc<WebPkiServerVerifier>,
-    certificates: Vec<CertificateDer<'static>>,
-}
-
-/// Returns true if a target presented the certificate of an authority as its own. webpki checks the dates before that.
-pub fn is_authority(error: &CertificateError) -> bool {
-    // rustls has no type for it. Scenarios notice a change of the text.
-    matches!(error, CertificateError::Other(OtherError(cause)) if cause.to_string() == "CaUsedAsEndEntity")
-}
-
-impl ServerCertVerifier for TrustThese {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, RustlsError> {
-        match self.chains.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            Err(RustlsError::InvalidCertificate(error))
-                if is_authority(&error) && self.certificates.iter().any(|own| own == end_entity) =>
-            {
-                rustls::client::verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-                Ok(ServerCertVerified::assertion())
-            }
-            result => result,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, RustlsError> {
-        self.chains.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, RustlsError> {
-        self.chains.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chains.supported_verify_schemes()
-    }
-}
-
-/// Accepts any certificate whose key the target has: `--tls-skip-verify`.
-#[derive(Debug)]
-struct AcceptAny(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AcceptAny {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, RustlsError> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, RustlsError> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, RustlsError> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+    let verifier = Verifier::trusting(roots, certificates, Arc::clone(provider));
+    verifier.map(Some).map_err(|error| TrustError::Rustls(Arc::new(error)))
 }

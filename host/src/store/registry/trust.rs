@@ -7,19 +7,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::ClientConfig;
+use rustls::pki_types::pem::{Error as PemError, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::fault::Fault;
 use crate::env;
 use crate::file;
 use crate::limits;
 use crate::text::foreign;
-use crate::tls;
+use crate::tls::{self, verifier::Verifier};
 
 /// The trust in one registry beyond that of the machine.
 #[derive(Default)]
@@ -89,10 +86,10 @@ impl Trust {
             None => config.with_no_client_auth(),
         };
         if !trusted.is_empty() {
-            let webpki =
-                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(config.crypto_provider()));
-            let webpki = webpki.build().map_err(|error| setup(&error))?;
-            config.dangerous().set_certificate_verifier(Arc::new(Verifier { webpki, trusted }));
+            let provider = Arc::clone(config.crypto_provider());
+            // docker's documentation makes the registry's own certificate its authority too.
+            let verifier = Verifier::trusting(roots, trusted, provider).map_err(|error| setup(&error))?;
+            config.dangerous().set_certificate_verifier(Arc::new(verifier));
         }
         Ok(config)
     }
@@ -100,58 +97,6 @@ impl Trust {
     fn add(&mut self, file: &Path, pem: &[u8]) -> Result<(), Fault> {
         self.authorities.extend(certificates(file, pem)?.into_iter().map(|certificate| (file.to_owned(), certificate)));
         Ok(())
-    }
-}
-
-/// Verifies the certificate of a registry. docker's documentation makes the registry's own certificate its authority
-/// too, which webpki never accepts for a server; it is accepted if it is exactly one that the operator trusts.
-#[derive(Debug)]
-struct Verifier {
-    webpki: Arc<WebPkiServerVerifier>,
-    trusted: Vec<CertificateDer<'static>>,
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified = self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        // webpki has checked the period of validity before it reports this, but not the name.
-        let is_authority = |error: &rustls::Error| format!("{error:?}").contains("CaUsedAsEndEntity");
-        match verified {
-            Err(error) if is_authority(&error) && self.trusted.iter().any(|trusted| **trusted == **end_entity) => {
-                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-                Ok(ServerCertVerified::assertion())
-            }
-            verified => verified,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.webpki.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.webpki.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.webpki.supported_verify_schemes()
     }
 }
 
@@ -177,12 +122,13 @@ fn folders(registry: &str) -> Vec<PathBuf> {
 
 /// Parses the certificates of a file.
 fn certificates(file: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let unusable = |reason: String| Fault::Certificate { path: file.to_owned(), reason };
-    match certificates {
-        Ok(certificates) if certificates.is_empty() => Err(unusable("no certificate in PEM".to_owned())),
-        certificates => certificates.map_err(|error| unusable(error.to_string())),
-    }
+    tls::certificates(pem).map_err(|error| {
+        let reason = match error {
+            PemError::NoItemsFound => "no certificate in PEM".to_owned(),
+            error => error.to_string(),
+        };
+        Fault::Certificate { path: file.to_owned(), reason }
+    })
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Fault> {

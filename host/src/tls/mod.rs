@@ -1,5 +1,7 @@
 //! TLS to targets, the engine and registries: trusted roots, and one set of ciphers.
 
+pub mod verifier;
+
 use std::path::Path;
 use std::sync::Arc;
 
