@@ -113,7 +113,10 @@ impl Job {
         let find = self.options.discovery.find(self.description.scope, stop);
         let count = last.targets().min(limits::PREWARMED_SANDBOXES);
         let (found, idle) = collector.prewarm(count, find).await;
-        let found = found?;
+        let mut found = found?;
+        if collector.uses().stats {
+            found.count_traffic_once();
+        }
         let containers = || found.targets.iter().filter_map(|target| target.container.as_ref());
         let allowed = self.options.settings.stats_source;
         let reader = |engine| Arc::new(stats::Reader::new(allowed, engine, containers())) as Arc<dyn StatsReader>;

@@ -164,7 +164,7 @@ fn of_target(job: &Job, target: &Target, name: String, outcome: &Outcome) -> Row
     let points = outcome.report.as_ref().map(|report| report.points.as_slice()).unwrap_or_default();
     let selection = &job.options.output.selection;
     let mut warnings = series::warnings(outcome);
-    if let Some(name) = target.network_counted_at.as_ref().filter(|_| job.component.collector.uses().stats) {
+    if let Some(name) = &target.network_counted_at {
         warnings.push(format!("network traffic is counted at {}: the two share a network", foreign(name)));
     }
     let kept: Vec<_> = points.iter().filter(|point| selection.keeps(&bare(&point.key))).collect();

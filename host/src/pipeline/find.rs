@@ -79,8 +79,6 @@ impl Discovery {
         // The engine lists by age. Sorted by name, the lines of one run are in the order of the last run's.
         found.targets.sort_by_cached_key(Target::to_string);
         found.skipped.sort_by(|a, b| a.container.name.cmp(&b.container.name));
-        let others: Vec<&Container> = found.skipped.iter().map(|skipped| &skipped.container).collect();
-        shared_network::count_once(&mut found.targets, &others);
         Ok(found)
     }
 
@@ -94,6 +92,12 @@ impl Discovery {
 }
 
 impl Found {
+    /// Counts the traffic of containers that share a network once. Only collectors that read stats need it.
+    pub fn count_traffic_once(&mut self) {
+        let others: Vec<&Container> = self.skipped.iter().map(|skipped| &skipped.container).collect();
+        shared_network::count_once(&mut self.targets, &others);
+    }
+
     /// Adds a failure for each container that should be a target and, if `verbose`, a line for each other skipped one.
     pub fn report_skipped(&self, verbose: bool, diagnostics: &mut Diagnostics) {
         self.report_unreadable(diagnostics);
