@@ -162,9 +162,6 @@ pub const ENGINE_LIST: ByteSize = ByteSize::mib(32);
 /// containers.
 pub const CONTAINERS: usize = 50_000;
 
-/// Docker's configuration, whose current context is read. It has some hundred bytes, and more with many logins.
-pub const DOCKER_CONFIG: ByteSize = ByteSize::mib(1);
-
 /// The engine's response about one container: its state takes about 10 kB, most of it labels, environment and health
 /// checks; its stats 3 kB.
 pub const ENGINE_CONTAINER: ByteSize = ByteSize::mib(1);
@@ -249,7 +246,8 @@ pub const REGISTRY_SILENCE: Duration = Duration::from_secs(15);
 /// A registry's response, except a component itself. A manifest has 1 kB, a token some more.
 pub const REGISTRY_RESPONSE: ByteSize = ByteSize::mib(1);
 
-/// A file of registry logins. An entry has some hundred bytes, and a token some thousand.
+/// A file of registry logins, such as docker's configuration, which has its current context too. An entry has some
+/// hundred bytes, and a token some thousand.
 pub const LOGIN_FILE: ByteSize = ByteSize::mib(1);
 
 /// `install`, `remove` and `push`: the time that they can wait, and a minute.

@@ -125,7 +125,7 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
         rows.push(of_skipped(one));
     }
     let others = match &found.engine {
-        Some(engine) => engine.unmatched(&job.options.discovery.filters).await.unwrap_or_else(|why| {
+        Some(engine) => engine.unlisted(&job.options.discovery.filters).await.unwrap_or_else(|why| {
             diagnostics.warn(format!("containers that do not match are unknown: {why}"));
             Vec::new()
         }),

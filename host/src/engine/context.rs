@@ -1,6 +1,6 @@
 //! Docker's contexts. They select the engine of docker's own client, and this program does not follow them.
 
-use std::path::PathBuf;
+use std::fmt;
 
 use serde::Deserialize;
 
@@ -10,14 +10,26 @@ use crate::file;
 use crate::limits;
 use crate::text::{Foreign, foreign};
 
-/// Returns the docker context that selects another engine for docker's own client than `url`, `DOCKER_HOST` or the
-/// default do here.
-pub fn ignored_context(url: Option<&str>) -> Option<Foreign> {
-    if url.is_some() || env::variable("DOCKER_HOST").is_some() {
-        return None;
+/// A docker context that selects another engine for docker's own client than the default socket.
+#[derive(Debug)]
+pub struct IgnoredContext(Foreign);
+
+impl IgnoredContext {
+    /// Reads the current context; `None` if it is docker's default.
+    pub fn current() -> Option<IgnoredContext> {
+        let context = env::variable("DOCKER_CONTEXT").or_else(current_context)?;
+        (context != "default").then(|| IgnoredContext(foreign(&context)))
     }
-    let context = env::variable("DOCKER_CONTEXT").or_else(current_context)?;
-    (context != "default").then(|| foreign(&context))
+}
+
+impl fmt::Display for IgnoredContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let context = &self.0;
+        write!(
+            f,
+            "docker context '{context}' is not followed; set DOCKER_HOST to the URL that docker context inspect prints"
+        )
+    }
 }
 
 /// Reads the current context from docker's configuration.
@@ -27,9 +39,7 @@ fn current_context() -> Option<String> {
     struct Config {
         current_context: Lenient<String>,
     }
-    let home = || Some(PathBuf::from(env::variable_os("HOME")?).join(".docker"));
-    let folder = env::variable_os("DOCKER_CONFIG").map(PathBuf::from).or_else(home)?;
-    let config = file::read(&folder.join("config.json"), limits::DOCKER_CONFIG).ok()?;
+    let config = file::read(&env::docker_config()?, limits::LOGIN_FILE).ok()?;
     let config: Config = serde_json::from_str(&String::from_utf8_lossy(&config)).ok()?;
     config.current_context.0.filter(|context| !context.is_empty())
 }

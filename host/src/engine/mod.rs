@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 
 use self::connection::{Connection, RequestError, UrlError};
 pub use self::container::{Container, Lifecycle, Port};
-use self::context::ignored_context;
+use self::context::IgnoredContext;
 pub use self::lenient::{Count, Lenient, LenientList};
 use self::list::ListError;
 pub use self::list::{Listing, Unreadable, parse_list};
@@ -67,7 +67,7 @@ pub enum Error {
         /// The cause.
         reason: Foreign,
         /// The docker context that is not followed.
-        context: Option<Foreign>,
+        context: Option<IgnoredContext>,
     },
     /// There is no response.
     #[error(
@@ -132,13 +132,9 @@ pub enum Error {
 }
 
 /// Returns the likely fix if there is no connection.
-fn fix(context: Option<&Foreign>) -> String {
-    match context {
-        Some(context) => format!(
-            "docker context '{context}' is not followed; set DOCKER_HOST to the URL that docker context inspect prints"
-        ),
-        None => "is Docker running? (--docker-host or DOCKER_HOST selects another engine)".to_owned(),
-    }
+fn fix(context: Option<&IgnoredContext>) -> String {
+    let usual = || "is Docker running? (--docker-host or DOCKER_HOST selects another engine)".to_owned();
+    context.map_or_else(usual, IgnoredContext::to_string)
 }
 
 impl From<Error> for crate::error::Error {
@@ -190,8 +186,8 @@ pub enum EngineHost {
 pub struct Engine {
     url: String,
     connection: Arc<Connection>,
-    /// The docker context that is not followed.
-    context: Option<Foreign>,
+    /// True if nobody named it.
+    is_default: bool,
 }
 
 impl Engine {
@@ -204,14 +200,14 @@ impl Engine {
         filters: &[(String, String)],
         stop: &mut Stop,
     ) -> Result<(Engine, Listing), Error> {
-        let context = ignored_context(url);
-        let from_environment = || env::variable("DOCKER_HOST");
-        let url = url.map(str::to_owned).or_else(from_environment).unwrap_or_else(|| DEFAULT_SOCKET.to_owned());
+        let named = url.map(str::to_owned).or_else(|| env::variable("DOCKER_HOST"));
+        let is_default = named.is_none();
+        let url = named.unwrap_or_else(|| DEFAULT_SOCKET.to_owned());
         let connection = Connection::new(&url).map_err(|error| match error {
             UrlError::Form => Error::Url(foreign(&url)),
             UrlError::Tls(source) => Error::Tls { url: foreign(&url), source },
         })?;
-        let engine = Engine { connection: Arc::new(connection), url, context };
+        let engine = Engine { connection: Arc::new(connection), url, is_default };
         let listing = tokio::select! {
             list = engine.containers(filters, false) => list.map_err(|error| engine.list_error(error))?,
             stop = stop.wait() => return Err(Error::Stopped { url: foreign(&engine.url), stop }),
@@ -241,7 +237,7 @@ impl Engine {
     ///
     /// # Errors
     /// If the engine does not return the lists in time.
-    pub async fn unmatched(&self, filters: &[(String, String)]) -> Result<Vec<(Container, String)>, Error> {
+    pub async fn unlisted(&self, filters: &[(String, String)]) -> Result<Vec<(Container, String)>, Error> {
         let list = async |filters: &[(String, String)], all| {
             let list = tokio::time::timeout(limits::ENGINE_INSPECT, self.containers(filters, all)).await;
             list.map_err(|_| self.late())?.map(|list| list.containers).map_err(|error| self.list_error(error))
@@ -250,14 +246,14 @@ impl Engine {
         let ids: HashSet<String> = matching.iter().map(|container| container.id.clone()).collect();
         matching.retain(|container| container.lifecycle == Lifecycle::Ended);
         let reason = |container: &Container| format!("not running ({})", container.status);
-        let mut unmatched: Vec<(Container, String)> =
+        let mut unlisted: Vec<(Container, String)> =
             matching.into_iter().map(|container| (container.clone(), reason(&container))).collect();
         if !filters.is_empty() {
             let reason = format!("does not match {}", as_typed(filters));
             let others = list(&[], false).await?.into_iter().filter(|container| !ids.contains(&container.id));
-            unmatched.extend(others.map(|container| (container, reason.clone())));
+            unlisted.extend(others.map(|container| (container, reason.clone())));
         }
-        Ok(unmatched)
+        Ok(unlisted)
     }
 
     /// Returns the filters that match no container, running or not: those that match none alone, or else all of them.
@@ -285,9 +281,9 @@ impl Engine {
         tokio::time::timeout(limits::ENGINE_INSPECT, find).await.map_err(|_| self.late())?
     }
 
-    /// The docker context that is not followed, if there is one.
-    pub fn ignored_context(&self) -> Option<&Foreign> {
-        self.context.as_ref()
+    /// Reads the docker context that is not followed. An engine that was named is the right one.
+    pub fn ignored_context(&self) -> Option<IgnoredContext> {
+        self.is_default.then(IgnoredContext::current).flatten()
     }
 
     /// The engine's URL.
@@ -358,7 +354,7 @@ impl Engine {
         match error {
             RequestError::Connect(error) if error.kind() == ErrorKind::PermissionDenied => Error::Permission(url),
             RequestError::Connect(error) => {
-                Error::Connect { url, reason: connect_reason(&error), context: self.context.clone() }
+                Error::Connect { url, reason: connect_reason(&error), context: self.ignored_context() }
             }
             RequestError::NoResponse(reason) => Error::NoResponse { url, reason },
             RequestError::Truncated(reason) => Error::Unexpected { url, reason },
@@ -394,7 +390,7 @@ mod tests {
     fn an_engine_is_local_by_its_socket_or_a_loopback_address() {
         let host = |url: &str| {
             let connection = Arc::new(Connection::new("tcp://127.0.0.1:1").unwrap());
-            Engine { url: url.to_owned(), connection, context: None }.host()
+            Engine { url: url.to_owned(), connection, is_default: false }.host()
         };
         for url in [
             "unix:///var/run/docker.sock",

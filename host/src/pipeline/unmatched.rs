@@ -21,14 +21,12 @@ pub async fn warnings(
     let Some(engine) = &found.engine else { return Vec::new() };
     let is_empty = found.targets.is_empty() && found.skipped.is_empty() && found.unreadable.count == 0;
     let mut warnings = Vec::new();
-    if let Some(context) = engine.ignored_context().filter(|_| is_empty || is_thorough) {
-        warnings.push(format!(
-            "docker context '{context}' is not followed; set DOCKER_HOST to the URL that docker context inspect prints"
-        ));
+    if is_empty || is_thorough {
+        warnings.extend(engine.ignored_context().map(|context| context.to_string()));
     }
     let filters = &discovery.filters;
     if is_empty || is_thorough && filters.len() > 1 {
-        // An engine that does not answer twice is no reason for a line here.
+        // A second failure of the engine does not matter: this is a hint.
         let without = engine.without_match(filters).await.unwrap_or_default();
         if !without.is_empty() {
             warnings.push(format!("no container matches {}", as_typed(without)));

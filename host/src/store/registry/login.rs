@@ -72,12 +72,11 @@ impl Login {
 fn files() -> impl Iterator<Item = PathBuf> {
     let variable = |name: &str| env::variable_os(name).map(PathBuf::from);
     let home = || variable("HOME");
-    let docker = variable("DOCKER_CONFIG").or_else(|| Some(home()?.join(".docker")));
     let of_user = || PathBuf::from(format!("/run/containers/{}", rustix::process::geteuid().as_raw()));
     let session = variable("XDG_RUNTIME_DIR").map_or_else(of_user, |folder| folder.join("containers"));
     let config = variable("XDG_CONFIG_HOME").or_else(|| Some(home()?.join(".config")));
     let files = [
-        docker.map(|folder| folder.join("config.json")),
+        env::docker_config(),
         Some(session.join("auth.json")),
         config.map(|folder| folder.join("containers/auth.json")),
     ];
