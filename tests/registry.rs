@@ -193,7 +193,7 @@ fn login_is_that_of_docker() {
     });
 
     let (user, password) = LOGIN;
-    // An empty identity token is none, and odd entries of others do not matter.
+    // An empty identity token counts as missing, and odd entries of others do not matter.
     let good = [
         json!({"auth": AUTH}),
         json!({"auth": AUTH, "identitytoken": ""}),

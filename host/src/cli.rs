@@ -1,6 +1,6 @@
 //! The command line: all commands, and their dispatch.
 
-// The doc comments of options are their help texts, and no Markdown.
+// The doc comments of options are their help texts, not Markdown.
 #![allow(clippy::doc_markdown)]
 
 use std::collections::BTreeSet;

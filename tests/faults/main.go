@@ -57,7 +57,7 @@ var behaviours = map[string]func(io.Writer){
 	"tls":   func(w io.Writer) { send(w, "\x15\x03\x01\x00\x02\x02\x46") },
 	"text":  func(w io.Writer) { send(w, `{"goroutine_num":12}`) },
 
-	// Where a client begins with TLS. The request is not read.
+	// For clients that begin with TLS. The request is not read.
 	"closed-tls": nil,
 	"not-tls":    nil,
 	"plain-http": nil,

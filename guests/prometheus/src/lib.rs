@@ -125,7 +125,7 @@ fn units(name: &str) -> [Unit; 2] {
 pub struct Page {
     /// The series.
     pub report: Report,
-    /// What the operator has to know about them.
+    /// Notes about skipped lines, for the operator.
     pub notes: Vec<String>,
     /// The selectors that match no series.
     pub unmatched: Vec<Unmatched>,

@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_label_has_the_title_case_of_the_go_plugins() {
-        // What the Go plugins' title case gives for the same prefixes.
+        // The labels of the Go plugins for the same prefixes.
         let cases = [
             ("gostats", "Gostats"),
             ("web.go", "Web.go"),

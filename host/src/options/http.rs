@@ -1,6 +1,6 @@
 //! The flags about HTTP requests to targets.
 
-// The doc comments of flags are their help texts, and no Markdown.
+// The doc comments of flags are their help texts, not Markdown.
 #![allow(clippy::doc_markdown)]
 
 use std::path::PathBuf;

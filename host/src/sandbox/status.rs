@@ -157,10 +157,10 @@ fn challenge(headers: &HeaderMap, settings: &HttpSettings) -> String {
     if challenges.is_empty() { hint } else { format!("WWW-Authenticate: {}: {hint}", challenges.join(", ")) }
 }
 
-/// Returns the URL of a request, for the comparison with a `Location`.
+/// Returns the URL of a request, which a `Location` is compared with.
 ///
 /// # Errors
-/// If its parts are no URL.
+/// If its parts are not those of a URL.
 pub fn url(by_tls: bool, authority: &str, path: &Uri) -> Result<Url, url::ParseError> {
     Url::parse(&format!("{}://{authority}{path}", if by_tls { "https" } else { "http" }))
 }

@@ -1,6 +1,6 @@
 //! The options of `conf` alone.
 
-// The doc comments of options are their help texts, and no Markdown.
+// The doc comments of options are their help texts, not Markdown.
 #![allow(clippy::doc_markdown, rustdoc::bare_urls)]
 
 use clap::Args;
