@@ -132,6 +132,8 @@ impl Job {
             idle: RefCell::new(idle),
             samples: Cell::new(0),
             named: 1,
+            processes: Some(&found.processes),
+            listed: found.listed,
         };
         let outcomes = collect::all(&context, &found.targets, stop).await;
         Ok(Collected { found, outcomes })

@@ -19,6 +19,7 @@
 //! | [`sandbox`] | a fresh WebAssembly instance for every call of a collector, and its limits |
 //! | [`contract`] | the check that a file is a collector |
 //! | [`diagnostics`] | everything that goes to stderr |
+//! | [`kernel`] | this machine's control groups, processes and network interfaces |
 //! | [`private_dir`], [`file`], [`tls`], [`address`], [`moment`], [`mutex`], [`text`], [`env`], [`limits`] | used by all |
 //!
 //! [`env`]: mod@env
@@ -41,6 +42,7 @@ mod env;
 mod error;
 mod file;
 mod job;
+mod kernel;
 mod limits;
 mod moment;
 mod mutex;
@@ -67,16 +69,19 @@ pub mod internals {
         Container, EngineHost, Inspection, Sample as EngineSample, parse_list as parse_containers,
     };
     pub use crate::error::Error;
+    pub use crate::kernel::tree::{Version, container_of};
     pub use crate::moment::Moment;
     pub use crate::options::{Options, Subcommand};
     pub use crate::pipeline::name::{Format, InstanceName, assign as assign_names};
     pub use crate::pipeline::output::{Output, Value};
     pub use crate::pipeline::protocol::{format_definitions, format_values};
     pub use crate::pipeline::rate::{Clock, Reading, Span};
+    pub use crate::pipeline::route::Reachability;
     pub use crate::pipeline::select::Selection;
     pub use crate::pipeline::series::Series;
+    pub use crate::pipeline::skip_reason::SkipReason;
     pub use crate::pipeline::state::{Remembered, State};
-    pub use crate::pipeline::target::{SkipReason, Target, choose as choose_target};
+    pub use crate::pipeline::target::{Target, choose as choose_target};
     pub use crate::pipeline::total::Total;
     pub use crate::sandbox::container::{Parts, Stats};
     pub use crate::sandbox::denied::Denied;
@@ -87,7 +92,7 @@ pub mod internals {
         Unit, Uses,
     };
     pub use crate::stats::api::{parse_state, parse_stats};
-    pub use crate::stats::cgroup::{Group, Version, container_of, traffic};
+    pub use crate::stats::cgroup::{Group, traffic};
     pub use crate::stats::count::empty as empty_stats;
     pub use crate::store::BUILTIN_NAMES;
     pub use crate::store::digest::digest;

@@ -151,6 +151,10 @@ fn number(number: usize) -> String {
 /// The longest `--timeout` and `--deadline`. It only keeps sums of times within their types.
 pub const LONGEST_DEADLINE: Duration = Duration::from_hours(24);
 
+/// Connecting to a container's own address before the published one is tried. Over a bridge of this machine it takes a
+/// tenth of a millisecond, unless a firewall drops it.
+pub const OWN_ADDRESS_CONNECT: Duration = Duration::from_millis(250);
+
 /// Inspecting one container, such as for its start time: a few milliseconds. Some engines hang on one broken container
 /// for ever, while its application still responds.
 pub const ENGINE_INSPECT: Duration = Duration::from_secs(1);
@@ -195,7 +199,14 @@ pub const CGROUP_FOLDERS: usize = 10_000;
 /// can make its own can make any number.
 pub const CGROUPS_OF_ONE: usize = 100;
 
-/// A cgroup's file, and `/proc/PID/net/dev`. A hundred block devices or network interfaces take about 10 kB.
+/// Processes of one cgroup that are looked at. The oldest is among the first of them.
+pub const PROCESSES_OF_ONE: usize = 16;
+
+/// Open files of one process that are searched for a socket. Servers have thousands of connections at most.
+pub const FILES_OF_ONE: usize = 10_000;
+
+/// A cgroup's file, and one of `/proc/PID`. A hundred block devices, network interfaces or connections take about
+/// 10 kB.
 pub const CGROUP_FILE: ByteSize = ByteSize::kib(256);
 
 /// The period after which a computing guest is interrupted, so that other sandboxes and timeouts get their turn. That

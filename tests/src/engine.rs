@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::go::Program;
 use crate::load::{self, Guard};
-use crate::{http, skip, wait};
+use crate::{http, mask, skip, wait};
 
 /// An engine that responds, driven by the docker command. Clones are the same engine.
 #[derive(Clone)]
@@ -330,9 +330,16 @@ impl<'e> Group<'e> {
         work
     }
 
-    /// Removes the group's name from the names of its containers.
+    /// Removes the group's name from the names of its containers, and replaces their own addresses by `OWN`.
     pub fn mask(&self, text: &str) -> String {
-        text.replace(&format!("{}-", self.name), "")
+        let format = "{{range .IPAM.Config}}{{.Subnet}} {{end}}";
+        let subnets = self.engine.docker(&["network", "inspect", "bridge", "--format", format]);
+        let prefixes = subnets.split_whitespace().filter_map(|subnet| subnet.split_once(".0/"));
+        prefixes
+            .map(|(prefix, _)| format!("{prefix}."))
+            .fold(text.replace(&format!("{}-", self.name), ""), |text, prefix| {
+                mask::digits(&text, &prefix, "").replace(&prefix, "OWN")
+            })
     }
 
     /// Runs a container. Options and arguments are split at white space.

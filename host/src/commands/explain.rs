@@ -1,5 +1,6 @@
 //! `explain`: the outcome of a run for each container of the engine, with the reason.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -51,6 +52,8 @@ struct Row {
     port: Option<u16>,
     /// The address that was requested.
     address: Option<String>,
+    /// All known addresses of the port, in the order in which they are tried.
+    addresses: Vec<Candidate>,
     /// The reason for which it was skipped, or for this port and address.
     why: String,
     /// Its name in metric names.
@@ -66,6 +69,15 @@ struct Row {
     metrics: usize,
     /// The metrics that need an earlier run.
     counters: usize,
+}
+
+/// An address of a container's port.
+#[derive(Debug, Serialize)]
+struct Candidate {
+    address: String,
+    /// `used`, `unreachable`, `not needed` or `not usable`.
+    outcome: &'static str,
+    reason: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -122,7 +134,7 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
         found.targets.iter().filter_map(|target| Some(target.container.as_ref()?.id.as_str())).collect();
     for one in &found.skipped {
         seen.insert(&one.container.id);
-        rows.push(of_skipped(one));
+        rows.push(of_skipped(found, one));
     }
     let others = match &found.engine {
         Some(engine) => engine.unlisted(&job.options.discovery.filters).await.unwrap_or_else(|why| {
@@ -167,12 +179,16 @@ fn of_target(job: &Job, target: &Target, name: String, outcome: &Outcome) -> Row
     if let Some(name) = &target.network_counted_at {
         warnings.push(format!("network traffic is counted at {}: the two share a network", foreign(name)));
     }
+    if outcome.report.is_ok() {
+        warnings.extend(outcome.unreachable.iter().map(|reason| format!("{reason}; used the published address")));
+    }
     let kept: Vec<_> = points.iter().filter(|point| selection.keeps(&bare(&point.key))).collect();
     Row {
         container: target.container.as_ref().map(Known::from),
         considered: true,
         port: target.container_port,
-        address: target.address.as_ref().map(ToString::to_string),
+        address: target.routes.usable.get(outcome.route).map(|route| route.address.to_string()),
+        addresses: candidates(target, outcome),
         why: target.reason.clone(),
         name: Some(name),
         collected: Some(outcome.report.is_ok()),
@@ -184,8 +200,27 @@ fn of_target(job: &Job, target: &Target, name: String, outcome: &Outcome) -> Row
     }
 }
 
-fn of_skipped(Skipped { container, reason }: &Skipped) -> Row {
-    let row = skipped(container, reason.to_string());
+fn candidates(target: &Target, outcome: &Outcome) -> Vec<Candidate> {
+    let of_usable = |place: usize| match place.cmp(&outcome.route) {
+        Ordering::Less => "unreachable",
+        Ordering::Equal => "used",
+        Ordering::Greater => "not needed",
+    };
+    let usable = target.routes.usable.iter().enumerate().map(|(place, route)| Candidate {
+        address: route.address.to_string(),
+        outcome: of_usable(place),
+        reason: route.reason.clone(),
+    });
+    let unused = target.routes.unused.iter().map(|unused| Candidate {
+        address: unused.address.clone(),
+        outcome: "not usable",
+        reason: unused.reason.clone(),
+    });
+    usable.chain(unused).collect()
+}
+
+fn of_skipped(found: &Found, Skipped { container, reason }: &Skipped) -> Row {
+    let row = skipped(container, found.reason(container, reason));
     if !reason.is_failure() {
         return row;
     }
@@ -198,6 +233,7 @@ fn skipped(container: &Container, why: String) -> Row {
         considered: false,
         port: None,
         address: None,
+        addresses: Vec::new(),
         why,
         name: None,
         collected: None,

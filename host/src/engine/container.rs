@@ -37,8 +37,23 @@ pub struct Container {
     pub ports: Vec<Port>,
     /// A port of the list that cannot be read.
     pub unreadable_port: Option<Foreign>,
-    /// Its own addresses on the engine's networks.
-    pub addresses: Vec<IpAddr>,
+    /// Its own addresses on the engine's networks, by name, with IPv4 before IPv6.
+    pub networks: Vec<Network>,
+}
+
+/// An address of a container on a network of the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// The network's name.
+    pub name: String,
+    /// The network's id, if the engine reports it.
+    pub id: String,
+    /// The container's address.
+    pub address: IpAddr,
+    /// The length of the network's prefix in bits.
+    pub prefix: u8,
+    /// The network's gateway. Networks without a way out, and those of some drivers, have none.
+    pub gateway: Option<IpAddr>,
 }
 
 /// The state of a container's processes.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::engine::container::{Container, Lifecycle, Port};
+use crate::engine::container::{Container, Lifecycle, Network, Port};
 use crate::engine::lenient::{Count, Lenient, Text};
 use crate::limits;
 use crate::text::{Foreign, foreign, plural};
@@ -216,14 +216,26 @@ struct HostConfig {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct NetworkSettings {
-    networks: Lenient<BTreeMap<String, Lenient<Network>>>,
+    networks: Lenient<BTreeMap<String, Lenient<ListedNetwork>>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Network {
+struct ListedNetwork {
+    #[serde(rename = "NetworkID")]
+    network_id: Lenient<String>,
+    #[serde(rename = "Gateway")]
+    gateway: Lenient<String>,
     #[serde(rename = "IPAddress")]
     ip_address: Lenient<String>,
+    #[serde(rename = "IPPrefixLen")]
+    ip_prefix_len: Lenient<Count>,
+    #[serde(rename = "IPv6Gateway")]
+    ipv6_gateway: Lenient<String>,
+    #[serde(rename = "GlobalIPv6Address")]
+    ipv6_address: Lenient<String>,
+    #[serde(rename = "GlobalIPv6PrefixLen")]
+    ipv6_prefix_len: Lenient<Count>,
     #[serde(rename = "MacAddress")]
     mac_address: Lenient<String>,
 }
@@ -255,13 +267,34 @@ impl Listed<'_> {
             is_on_ingress: is_of_swarm && networks.contains_key("ingress"),
             ports,
             unreadable_port,
-            addresses: networks.into_values().filter_map(|network| network.0?.ip_address.0?.parse().ok()).collect(),
+            networks: networks
+                .iter()
+                .flat_map(|(name, network)| network.0.iter().flat_map(|of| of.addresses(name)))
+                .collect(),
             labels,
         }
     }
 }
 
-impl Network {
+impl ListedNetwork {
+    /// Returns the addresses on this network, which has the name `name`.
+    fn addresses(&self, name: &str) -> impl Iterator<Item = Network> {
+        let parse = |text: &Lenient<String>| text.0.as_deref()?.parse::<IpAddr>().ok();
+        let one = |address: &Lenient<String>, prefix: &Lenient<Count>, gateway: &Lenient<String>| {
+            Some(Network {
+                name: name.to_owned(),
+                id: self.network_id.0.clone().unwrap_or_default(),
+                address: parse(address).filter(|address| !address.is_unspecified())?,
+                // Without one, no other address is on the network.
+                prefix: prefix.0.as_ref().and_then(|prefix| u8::try_from(prefix.0).ok()).unwrap_or(u8::MAX),
+                gateway: parse(gateway),
+            })
+        };
+        let v4 = one(&self.ip_address, &self.ip_prefix_len, &self.gateway);
+        let v6 = one(&self.ipv6_address, &self.ipv6_prefix_len, &self.ipv6_gateway);
+        v4.into_iter().chain(v6)
+    }
+
     /// Identifies the interface of a container on the network `name`.
     fn interface(&self, name: &str) -> Option<String> {
         let text = |of: &Lenient<String>| of.0.clone().filter(|text| !text.is_empty());

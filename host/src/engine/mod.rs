@@ -13,8 +13,10 @@ mod response;
 mod tls;
 
 use std::collections::{BTreeMap, HashSet};
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +24,7 @@ use bytesize::ByteSize;
 use serde::de::DeserializeOwned;
 
 use self::connection::{Connection, RequestError, UrlError};
-pub use self::container::{Container, Lifecycle, Port};
+pub use self::container::{Container, Lifecycle, Network, Port};
 use self::context::IgnoredContext;
 pub use self::lenient::{Count, Lenient, LenientList};
 use self::list::ListError;
@@ -181,6 +183,17 @@ pub enum EngineHost {
     Remote(String),
 }
 
+/// The place of an engine's container networks, as far as its URL tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetworkPlace {
+    /// This machine: the engine's socket is root's.
+    Here,
+    /// A namespace of an engine that runs as a user, or a virtual machine.
+    Rootless,
+    /// Unknown: there is no socket, and a port of this machine can be forwarded to another.
+    Unknown,
+}
+
 /// A container engine.
 #[derive(Clone)]
 pub struct Engine {
@@ -230,6 +243,13 @@ impl Engine {
             ListError::Invalid(error) => RequestError::Invalid(error),
             ListError::TooMany => RequestError::TooMany,
         })
+    }
+
+    /// Lists the running containers with these ids, or none if the engine does not return them in time.
+    pub async fn containers_by_id(&self, ids: impl IntoIterator<Item = &str>) -> Vec<Container> {
+        let filters: Vec<(String, String)> = ids.into_iter().map(|id| ("id".to_owned(), id.to_owned())).collect();
+        let list = tokio::time::timeout(limits::ENGINE_INSPECT, self.containers(&filters, false)).await;
+        list.ok().and_then(Result::ok).map(|list| list.containers).unwrap_or_default()
     }
 
     /// Lists the containers that are not in a list by `filters`, with the reason: stopped ones that match, and running
@@ -303,6 +323,16 @@ impl Engine {
         };
         let is_loopback = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
         if host == "localhost" || is_loopback { EngineHost::Local } else { EngineHost::Remote(host.to_owned()) }
+    }
+
+    /// Returns the place of this engine's networks.
+    pub fn networks(&self) -> NetworkPlace {
+        let Some(path) = self.url.strip_prefix("unix://") else { return NetworkPlace::Unknown };
+        match fs::metadata(path) {
+            Ok(socket) if socket.uid() == 0 => NetworkPlace::Here,
+            Ok(_) => NetworkPlace::Rootless,
+            Err(_) => NetworkPlace::Unknown,
+        }
     }
 
     /// Returns the start time of a container, as the engine formats it: equal texts mean the same start.

@@ -15,6 +15,7 @@ use crate::address::Address;
 use crate::definition::Prefix;
 use crate::limits;
 use crate::pipeline::name::InstanceName;
+use crate::pipeline::route::AddressChoice;
 use crate::pipeline::select::Pattern;
 use crate::pipeline::skip::Skip;
 use crate::pipeline::total::Total;
@@ -41,8 +42,17 @@ pub(super) struct HostFlags {
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) container_port: Option<u16>,
 
+    /// The address at which containers are reached: direct (their own), published, or auto: their own if it is provably
+    /// reachable, else published [default: auto]
+    #[arg(long, value_name = "KIND", value_enum, hide_possible_values = true)]
+    pub(super) address: Option<AddressChoice>,
+
+    /// The network of the containers' own addresses, if they are on several [default: the first that is reachable]
+    #[arg(long, value_name = "NAME")]
+    pub(super) network: Option<String>,
+
     /// A fixed endpoint instead of containers; repeatable; needs no Docker
-    #[arg(long = "target", value_name = "HOST:PORT", conflicts_with_all = ["filters", "skips", "include_infrastructure", "container_port", "docker_host", "stats_source"])]
+    #[arg(long = "target", value_name = "HOST:PORT", conflicts_with_all = ["filters", "skips", "include_infrastructure", "container_port", "address", "network", "docker_host", "stats_source"])]
     pub(super) targets: Vec<Address>,
 
     /// The container engine: unix:///PATH or tcp://HOST:PORT [default: $DOCKER_HOST, else unix:///var/run/docker.sock]

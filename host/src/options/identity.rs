@@ -15,7 +15,8 @@ impl Options {
     pub fn identity(&self, collector: &str, component: Option<&str>) -> Identity {
         // Exhaustive, so that a new option is either part of the key or left out on purpose.
         let Options {
-            discovery: Discovery { fixed, filters, skips, include_infrastructure, container_port, engine },
+            discovery:
+                Discovery { fixed, filters, skips, include_infrastructure, container_port, engine, address: _, network: _ },
             settings: Settings { timeout: _, stats_source: _, tls_server_name: _, http: _ },
             output: Output { prefix, selection: Selection { select, exclude }, totals, each_target, targets_graph: _ },
             instance_name,

@@ -218,6 +218,8 @@ impl Options {
                 include_infrastructure: flags.include_infrastructure,
                 container_port: flags.container_port,
                 engine: flags.docker_host,
+                address: flags.address.unwrap_or_default(),
+                network: flags.network,
             },
             settings: Settings {
                 timeout: flags.timeout,
@@ -288,7 +290,10 @@ fn command<Own: Args>(
 fn unused(subcommand: &Subcommand, description: &Description, uses: Uses) -> Vec<(&'static str, &'static str)> {
     let mut unused = Vec::new();
     if description.scope == Scope::Container {
-        unused.extend(["targets", "container_port", "tls_server_name"].map(|option| (option, WHOLE_CONTAINERS)));
+        unused.extend(
+            ["targets", "container_port", "address", "network", "tls_server_name"]
+                .map(|option| (option, WHOLE_CONTAINERS)),
+        );
     }
     if !uses.http {
         unused.extend(http::IDS.map(|option| (option, "it does not send HTTP requests")));

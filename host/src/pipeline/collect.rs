@@ -3,11 +3,12 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
 
 use crate::address::Address;
 use crate::definition::dropped::Dropped;
@@ -15,6 +16,8 @@ use crate::definition::{Definitions, Point};
 use crate::engine::{ContainerError, Engine};
 use crate::limits;
 use crate::moment::Moment;
+use crate::pipeline::process::Processes;
+use crate::pipeline::route::Route;
 use crate::pipeline::state::State;
 use crate::pipeline::target::Target;
 use crate::sandbox::activity::{Activity, Waiting};
@@ -32,7 +35,7 @@ use crate::sandbox::usage::Usage;
 use crate::sandbox::{Collector, ContainerFacts, Endpoint, OptionValue, Report, Sandbox, TargetFacts};
 use crate::stats::AllowedSource;
 use crate::stop::Stop;
-use crate::text::Foreign;
+use crate::text::{Foreign, root_cause};
 
 /// How each target of a run is collected.
 #[derive(Debug, Clone)]
@@ -66,12 +69,17 @@ pub struct Outcome {
     pub usage: Usage,
     /// The duration; zero if the run ended first.
     pub took: Duration,
+    /// The place of the address in use among the target's routes.
+    pub route: usize,
+    /// The addresses before it, with the reasons for which they accept no connection.
+    pub unreachable: Vec<String>,
 }
 
 impl Outcome {
     fn failed(failure: Failure, seen: Moment, usage: Usage, took: Duration) -> Outcome {
-        let (stderr, denied) = (String::new(), Denied::default());
-        Outcome { report: Err(failure), start: Ok(None), seen, source: None, stderr, denied, usage, took }
+        let (stderr, denied, unreachable) = (String::new(), Denied::default(), Vec::new());
+        let (report, start, source, route) = (Err(failure), Ok(None), None, 0);
+        Outcome { report, start, seen, source, stderr, denied, usage, took, route, unreachable }
     }
 }
 
@@ -114,6 +122,10 @@ pub struct Context<'a> {
     pub samples: Cell<usize>,
     /// The number of dropped samples of a target that are named, for each reason.
     pub named: usize,
+    /// The processes of the targets' containers, if they are on this machine.
+    pub processes: Option<&'a Processes>,
+    /// The time at which the engine's list was complete.
+    pub listed: Moment,
 }
 
 /// Collects from all targets until they are done or the run has to stop; unfinished ones are failures then. The
@@ -159,9 +171,10 @@ pub async fn one(context: &Context<'_>, target: &Target, activity: &Activity) ->
     let source = container.as_ref().map(|container| Arc::clone(&container.source));
     let used = OnceCell::new();
     let remark = LastRemark::default();
+    let tried = RefCell::new(Vec::new());
     let work = async {
         let start = start_of(context, target, activity).await;
-        let destination = bind(context, target, activity, &remark).await?;
+        let destination = bind(context, target, activity, &remark, &tried).await?;
         activity.set(Waiting::Collector);
         let calls = async {
             let sandbox = match place {
@@ -169,10 +182,12 @@ pub async fn one(context: &Context<'_>, target: &Target, activity: &Activity) ->
                 Place::Admitted(memory) => context.collector.sandbox(memory).await?,
             };
             used.get_or_init(|| (sandbox.stderr(), sandbox.denied(), sandbox.usage()));
-            sandbox.collect(destination, container, activity.clone(), &facts(target), context.options).await
+            let facts = facts(target, destination.as_ref().map(|destination| &destination.address));
+            sandbox.collect(destination, container, activity.clone(), &facts, context.options).await
         };
         let (report, unmatched, memory) =
             context.collector.bounded(calls).await.map_err(|exceeded| exceeded.in_state(activity.get()))??;
+        confirm(context, target, tried.borrow().len())?;
         Ok((check(context, &report, unmatched, memory)?, start))
     };
     let late = || Err(Cause::Timeout { waiting: activity.get(), timeout });
@@ -180,16 +195,50 @@ pub async fn one(context: &Context<'_>, target: &Target, activity: &Activity) ->
     let (stderr, denied, usage): (Stderr, Denied, Usage) = used.into_inner().unwrap_or_default();
     // The target can show the operator's secrets to the collector.
     let (stderr, took) = (context.settings.http.hide_secrets(stderr.take()), begin.elapsed());
+    let unreachable = tried.into_inner();
+    let route = unreachable.len();
     match result {
         Ok((report, start)) => {
-            let source = source.and_then(|source| source.get().copied());
-            Outcome { report: Ok(report), start, seen, source, stderr, denied, usage, took }
+            let (report, source) = (Ok(report), source.and_then(|source| source.get().copied()));
+            Outcome { report, start, seen, source, stderr, denied, usage, took, route, unreachable }
         }
         Err(cause) => {
-            let http = Some(Arc::clone(&context.settings.http));
-            Outcome::failed(Failure { cause, stderr, denied, remark: remark.get(), http }, seen, usage, took)
+            let (http, remark) = (Some(Arc::clone(&context.settings.http)), remark.get());
+            let hints = hints(context, target, &cause, &unreachable);
+            let failure = Failure { cause, stderr, denied, remark, http, hints };
+            Outcome { route, unreachable, ..Outcome::failed(failure, seen, usage, took) }
         }
     }
+}
+
+/// Returns hints on a target that failed: that its container does not run any more, or the addresses that accept no
+/// connection and the ports on which it listens.
+fn hints(context: &Context<'_>, target: &Target, cause: &Cause, unreachable: &[String]) -> Vec<String> {
+    match confirm(context, target, unreachable.len()) {
+        Err(_) if matches!(cause, Cause::Replaced) => Vec::new(),
+        Err(replaced) => vec![replaced.to_string()],
+        Ok(()) => unreachable.iter().cloned().chain(suggestion(context, target)).collect(),
+    }
+}
+
+/// Returns a hint on the port of a target, if its container does not listen on it.
+fn suggestion(context: &Context<'_>, target: &Target) -> Option<String> {
+    let container =
+        target.container.as_ref().filter(|container| target.process.is_some() && !container.host_network)?;
+    context.processes?.suggestion(&container.id, Some(target.container_port?))
+}
+
+/// Checks that the response came from the target's container: since the engine listed it, it has not been restarted,
+/// and the address in use is still its own. Otherwise another container can have got its address or port.
+fn confirm(context: &Context<'_>, target: &Target, route: usize) -> Result<(), Cause> {
+    let (Some(processes), Some(container), Some(_)) = (context.processes, &target.container, target.process) else {
+        return Ok(());
+    };
+    let Some(route) = target.routes.usable.get(route) else { return Ok(()) };
+    let has_run = |id: &str, known, address| processes.has_run_since(id, known, context.listed, address);
+    let has_owner_run = || target.network_owner.as_ref().is_none_or(|owner| has_run(owner, None, None));
+    let is_same = has_run(&container.id, target.process, route.own) && has_owner_run();
+    if is_same { Ok(()) } else { Err(Cause::Replaced) }
 }
 
 /// The place of a target in the memory of the run.
@@ -250,25 +299,60 @@ async fn start_of(
 
 /// Returns the destination of the sandbox's connections, which is decided outside of it. A name is looked up within the
 /// timeout.
+///
+/// It is the first of the target's addresses that accepts a connection, or else the last. The reasons of those before
+/// it are added to `tried`. The last one, or one on whose port nothing listens, is left to the collector, whose failure
+/// the operator reads.
 async fn bind(
     context: &Context<'_>,
     target: &Target,
     activity: &Activity,
     remark: &LastRemark,
+    tried: &RefCell<Vec<String>>,
 ) -> Result<Option<Destination>, Cause> {
-    let Some(Address { host, port }) = &target.address else { return Ok(None) };
+    let routes = &target.routes.usable;
+    let mut connection = None;
+    for Route { address, .. } in routes.iter().take(routes.len().saturating_sub(1)) {
+        activity.set(Waiting::Connection);
+        let connect = TcpStream::connect((address.host.as_str(), address.port));
+        let reason = match tokio::time::timeout(limits::OWN_ADDRESS_CONNECT, connect).await {
+            Ok(Ok(stream)) => {
+                connection = Some(stream);
+                break;
+            }
+            // The engine's proxy would accept a connection that leads nowhere.
+            Ok(Err(_)) if suggestion(context, target).is_some() => break,
+            Ok(Err(error)) => root_cause(&error),
+            Err(_) => format!("no connection after {}", humantime::format_duration(limits::OWN_ADDRESS_CONNECT)),
+        };
+        tried.borrow_mut().push(format!("its own address {address}: {reason}"));
+    }
+    let Some(Route { address: Address { host, port }, .. }) = routes.get(tried.borrow().len()) else { return Ok(None) };
     activity.set(Waiting::Lookup);
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), *port))
         .await
         .map_err(|source| Cause::Lookup { host: Foreign::new(host), source })?
         .collect();
-    let server_name = match &context.settings.tls_server_name {
-        Some(name) => name.clone(),
-        None => ServerName::try_from(host.clone()).map_err(|_| Cause::ServerName(Foreign::new(host)))?,
-    };
+    // The published address, if there is one: applications and certificates know that.
+    let authority = routes.last().map_or_else(|| Address { host: host.clone(), port: *port }, |of| of.address.clone());
+    let name = &authority.host;
+    let of_authority = || ServerName::try_from(name.clone()).map_err(|_| Cause::ServerName(Foreign::new(name)));
+    let server_name = context.settings.tls_server_name.clone().map_or_else(of_authority, Ok)?;
     let address = Address { host: host.clone(), port: *port };
     let (activity, http) = (activity.clone(), Arc::clone(&context.settings.http));
-    Ok(Some(Destination { address, addresses, server_name, activity, http, remark: remark.clone() }))
+    let uses = context.collector.uses();
+    // A collector that connects by itself cannot take it over.
+    let connection = Arc::new(Mutex::new(connection.filter(|_| uses.http || uses.tls)));
+    Ok(Some(Destination {
+        address,
+        authority,
+        addresses,
+        server_name,
+        connection,
+        activity,
+        http,
+        remark: remark.clone(),
+    }))
 }
 
 /// Returns the container whose stats the collector can request.
@@ -283,11 +367,11 @@ fn container(context: &Context<'_>, target: &Target, activity: &Activity) -> Opt
     })
 }
 
-/// Returns the description of the target that the collector gets.
-fn facts(target: &Target) -> TargetFacts {
-    let Target { address, container, container_port, .. } = target;
+/// Returns the description of the target at `address` that the collector gets.
+fn facts(target: &Target, address: Option<&Address>) -> TargetFacts {
+    let Target { container, container_port, .. } = target;
     TargetFacts {
-        endpoint: address.as_ref().map(|Address { host, port }| Endpoint { host: host.clone(), port: *port }),
+        endpoint: address.map(|Address { host, port }| Endpoint { host: host.clone(), port: *port }),
         container: container.as_ref().map(|container| ContainerFacts {
             id: container.id.clone(),
             name: container.name.clone(),

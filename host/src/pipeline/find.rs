@@ -4,11 +4,16 @@ use std::collections::{BTreeSet, HashSet};
 
 use crate::address::Address;
 use crate::diagnostics::Diagnostics;
-use crate::engine::{self, Container, Engine, Unreadable};
+use crate::engine::{self, Container, Engine, EngineHost, Unreadable};
+use crate::kernel::interface::Bridges;
+use crate::moment::Moment;
 use crate::pipeline::infrastructure;
-use crate::pipeline::shared_network;
+use crate::pipeline::process::Processes;
+use crate::pipeline::route::{AddressChoice, Reachability};
+use crate::pipeline::shared_network::{self, Listed};
 use crate::pipeline::skip::Skip;
-use crate::pipeline::target::{self, SkipReason, Target};
+use crate::pipeline::skip_reason::SkipReason;
+use crate::pipeline::target::{self, Target};
 use crate::sandbox::Scope;
 use crate::stop::Stop;
 
@@ -27,6 +32,10 @@ pub struct Discovery {
     pub container_port: Option<u16>,
     /// The engine's URL, or `None` for the environment's or the default.
     pub engine: Option<String>,
+    /// The kind of address at which containers are reached.
+    pub address: AddressChoice,
+    /// The network of the containers' own addresses, or `None` for any that is reachable.
+    pub network: Option<String>,
 }
 
 /// The targets of a run, and the containers that are not targets.
@@ -39,6 +48,10 @@ pub struct Found {
     pub skipped: Vec<Skipped>,
     /// The entries of the engine's list that cannot be read.
     pub unreadable: Unreadable,
+    /// The processes of the containers, if they are on this machine.
+    pub processes: Processes,
+    /// The time at which the list was complete.
+    pub listed: Moment,
 }
 
 /// A container that is not a target.
@@ -55,31 +68,51 @@ impl Discovery {
     /// # Errors
     /// If the engine does not return a list of containers.
     pub async fn find(&self, scope: Scope, stop: &mut Stop) -> Result<Found, engine::Error> {
-        let (targets, skipped, unreadable) = (Vec::new(), Vec::new(), Unreadable::default());
-        let mut found = Found { engine: None, targets, skipped, unreadable };
         if !self.fixed.is_empty() {
             let addresses: BTreeSet<&Address> = self.fixed.iter().collect();
-            found.targets.extend(addresses.into_iter().cloned().map(Target::fixed));
-            return Ok(found);
+            let targets = addresses.into_iter().cloned().map(Target::fixed).collect();
+            let (skipped, unreadable, processes) = (Vec::new(), Unreadable::default(), Processes::default());
+            return Ok(Found { engine: None, targets, skipped, unreadable, processes, listed: Moment::now() });
         }
         let (engine, listing) = Engine::list(self.engine.as_deref(), &self.filters, stop).await?;
-        let engine_host = engine.host();
-        for container in listing.containers {
-            let chosen = match self.left_out(&container) {
+        let listed_at = Moment::now();
+        let containers = listing.containers;
+        let missing = match scope {
+            Scope::Endpoint => Listed::new(containers.iter()).missing_owners(),
+            Scope::Container => BTreeSet::new(),
+        };
+        // Filters can leave out the owners of networks.
+        let owners = if missing.is_empty() { Vec::new() } else { engine.containers_by_id(missing).await };
+        let listed = Listed::new(containers.iter().chain(&owners));
+        let reachability = self.reachability(&engine, containers.iter().chain(&owners));
+        let (mut targets, mut skipped) = (Vec::new(), Vec::new());
+        for container in &containers {
+            let chosen = match self.left_out(container) {
                 Some(reason) => Err(reason),
-                None => target::choose(&container, scope, self.container_port, &engine_host),
+                None => target::choose(container, listed.owner(container), scope, self.container_port, &reachability),
             };
             match chosen {
-                Ok(target) => found.targets.push(target),
-                Err(reason) => found.skipped.push(Skipped { container, reason }),
+                Ok(target) => targets.push(target),
+                Err(reason) => skipped.push((container.clone(), reason)),
             }
         }
-        found.engine = Some(engine);
-        found.unreadable = listing.unreadable;
         // The engine lists by age. Sorted by name, the lines of one run are in the order of the last run's.
-        found.targets.sort_by_cached_key(Target::to_string);
-        found.skipped.sort_by(|a, b| a.container.name.cmp(&b.container.name));
-        Ok(found)
+        targets.sort_by_cached_key(|target| target.container.as_ref().map(|of| (of.name.clone(), of.id.clone())));
+        skipped.extend(shared_network::one_per_port(&mut targets, &listed, &reachability.processes));
+        skipped.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        let skipped = skipped.into_iter().map(|(container, reason)| Skipped { container, reason }).collect();
+        let (unreadable, processes) = (listing.unreadable, reachability.processes);
+        Ok(Found { engine: Some(engine), targets, skipped, unreadable, processes, listed: listed_at })
+    }
+
+    /// Reads what decides which addresses of `containers` can be reached.
+    fn reachability<'a>(&self, engine: &Engine, containers: impl Iterator<Item = &'a Container>) -> Reachability {
+        let host = engine.host();
+        let ids = containers.map(|container| container.id.clone());
+        let processes = if host == EngineHost::Local { Processes::new(ids.collect()) } else { Processes::default() };
+        let bridges = if self.address == AddressChoice::Published { Bridges::default() } else { Bridges::read() };
+        let (networks, choice, network) = (engine.networks(), self.address, self.network.clone());
+        Reachability { engine: host, networks, bridges, processes, choice, network }
     }
 
     /// Returns the reason for which a container is left out, whatever its state and ports.
@@ -105,8 +138,17 @@ impl Found {
             if reason.is_failure() {
                 diagnostics.fail_target(&container.name, reason);
             } else if verbose {
-                diagnostics.warn_target(&container.name, format!("skipped: {reason}"));
+                diagnostics.warn_target(&container.name, format!("skipped: {}", self.reason(container, reason)));
             }
+        }
+    }
+
+    /// Returns the reason for which a container is not a target, with the ports on which it listens if it has none.
+    pub fn reason(&self, container: &Container, reason: &SkipReason) -> String {
+        let has_no_port = matches!(reason, SkipReason::NoPublishedPort | SkipReason::NoPort(_));
+        match self.processes.suggestion(&container.id, None).filter(|_| has_no_port) {
+            Some(suggestion) => format!("{reason}; {suggestion}"),
+            None => reason.to_string(),
         }
     }
 

@@ -1,8 +1,8 @@
 //! One run, in order. Nothing here knows the command line.
 //!
-//! [`find`] ([`target`], [`shared_network`], [`unmatched`]) → [`collect`] (one sandbox per target, concurrently) →
-//! [`series`] → [`ledger`] ([`name`], [`slot`], [`rate`], [`state`]) → [`output`] ([`select`], [`total`]) →
-//! [`protocol`]
+//! [`find`] ([`target`], [`route`], [`shared_network`], [`unmatched`]) → [`collect`] (one sandbox per target,
+//! concurrently) → [`series`] → [`ledger`] ([`name`], [`slot`], [`rate`], [`state`]) → [`output`] ([`select`],
+//! [`total`]) → [`protocol`]
 
 pub mod collect;
 pub mod find;
@@ -11,12 +11,15 @@ pub mod infrastructure;
 pub mod ledger;
 pub mod name;
 pub mod output;
+pub mod process;
 pub mod protocol;
 pub mod rate;
+pub mod route;
 pub mod select;
 pub mod series;
 pub mod shared_network;
 pub mod skip;
+pub mod skip_reason;
 pub mod slot;
 pub mod state;
 pub mod state_folder;

@@ -22,7 +22,7 @@ pub enum InstanceName {
 /// A name that the target itself gives. The formats are those of mackerel-plugin-docker, and `port`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Format {
-    /// The port that is dialled.
+    /// The published port or, if there is none, the container's.
     Port,
     /// The container's name.
     Name,
@@ -71,7 +71,7 @@ impl Format {
     /// Returns the name of `target`, before it is made legal. It is empty if the target has none of this kind.
     fn of(&self, target: &Target) -> String {
         match (self, &target.container) {
-            (Format::Port, _) => target.address.as_ref().map(|address| address.port.to_string()).unwrap_or_default(),
+            (Format::Port, _) => target.routes.name_port.map(|port| port.to_string()).unwrap_or_default(),
             (_, None) => String::new(),
             (Format::Name, Some(container)) => container.name.clone(),
             (Format::NameId, Some(container)) => format!("{}_{}", container.name, short(&container.id, SHORT_ID)),
@@ -134,7 +134,7 @@ const SUFFIXES: [usize; 2] = [SHORT_ID, 12];
 const SHORT_ID: usize = 6;
 
 fn suffix(target: &Target, length: usize) -> String {
-    match (&target.container, &target.address) {
+    match (&target.container, target.address()) {
         (Some(container), _) => legal(short(&container.id, length), WHOLE),
         (None, Some(address)) if length == SUFFIXES[0] => legal(&address.host, limits::INSTANCE_LENGTH),
         // Two hosts can become equal when their dots are replaced; their bytes do not.
@@ -159,6 +159,7 @@ mod tests {
     use super::*;
     use crate::address::Address;
     use crate::engine::Container;
+    use crate::pipeline::route::Routes;
 
     fn target(id: &str, name: &str, labels: &[(&str, &str)]) -> Target {
         let text = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
@@ -170,11 +171,10 @@ mod tests {
             ..Container::default()
         };
         Target {
-            address: "127.0.0.1:32768".parse().ok(),
+            routes: Routes::only("127.0.0.1:32768".parse().unwrap(), ""),
             container: Some(container),
             container_port: Some(8080),
-            reason: String::new(),
-            network_counted_at: None,
+            ..Target::default()
         }
     }
 

@@ -43,14 +43,14 @@ impl<'a> Series<'a> {
             for warning in warnings(&outcome) {
                 diagnostics.warn_target(target, warning);
             }
-            let Outcome { report, start, seen, source, took, .. } = outcome;
+            let Outcome { report, start, seen, source, took, route, .. } = outcome;
             match report {
                 Ok(CheckedReport { points, time, .. }) => {
                     let read = Span { begin: seen.wall, end: seen.wall.saturating_add(nanoseconds(took)) };
                     let reading = start.ok().map(|start| reading(&points, start, time, read, source));
                     series.push(Series { position, target, name: None, points, reading });
                 }
-                Err(failure) => diagnostics.fail_target_alike(target, &failure, failure.kind()),
+                Err(failure) => diagnostics.fail_target_alike(&target.at(route), &failure, failure.kind()),
             }
         }
         series

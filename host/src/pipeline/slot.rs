@@ -100,17 +100,13 @@ mod tests {
 
     /// One run at a minute since the machine's start, by containers' names, whose first letter is their label.
     fn run(slots: &mut Slots, minute: u64, names: &[&str]) -> Vec<String> {
-        let target = |name: &&str| Target {
-            address: "127.0.0.1:1".parse().ok(),
-            container: Some(Container {
+        let target = |name: &&str| {
+            Target::whole(&Container {
                 id: (*name).to_owned(),
                 name: (*name).to_owned(),
                 labels: [("app".to_owned(), name[..1].to_owned())].into(),
                 ..Container::default()
-            }),
-            container_port: Some(80),
-            reason: String::new(),
-            network_counted_at: None,
+            })
         };
         let targets: Vec<Target> = names.iter().map(target).collect();
         let moment = Moment { wall: 1_700_000_000_000_000_000, boot: minute * MINUTE };
@@ -176,16 +172,12 @@ mod tests {
 
     #[test]
     fn a_label_in_front_counts_by_itself_and_is_made_legal() {
-        let target = |id: &str, app: Option<&str>| Target {
-            address: None,
-            container: Some(Container {
+        let target = |id: &str, app: Option<&str>| {
+            Target::whole(&Container {
                 id: id.to_owned(),
                 labels: app.map(|app| ("app".to_owned(), app.to_owned())).into_iter().collect(),
                 ..Container::default()
-            }),
-            container_port: None,
-            reason: String::new(),
-            network_counted_at: None,
+            })
         };
         let long = "x".repeat(1000);
         let targets =

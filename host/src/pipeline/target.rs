@@ -1,39 +1,40 @@
-//! Targets: the address of a container that is requested, decided from the engine's list alone.
+//! Targets: the container and port of one sandbox, decided from the engine's list alone.
 //!
 //! The rules, in this order:
 //! - A container that the operator leaves out, or of an orchestrator's own, is not a target (see
 //!   [`find`](super::find)).
 //! - A container that is not running is not a target. If it is restarting, it should be one.
 //! - `--container-port` names the port. Without it the container must publish exactly one TCP port.
-//! - A published port is dialled at its bind address: `127.0.0.1` for `0.0.0.0`, `::1` for `::`. The IPv4 and IPv6
-//!   bindings of one port can have different host ports, so they are never mixed. Of several bindings IPv4 comes first,
-//!   then the lowest port.
-//! - Ports that Swarm's ingress network publishes are not in the list, and lead to any container of the service.
-//! - On the host network the container's port is the host's.
-//! - A port that is exposed but not published is dialled at the container's own address.
-//! - An engine on another machine publishes ports there: that machine's name replaces `0.0.0.0` and `::`. A port that
-//!   is bound to a loopback address, or not published, cannot be reached from here.
+//! - A port that the list does not have is a target if the container listens on it.
+//! - A container that uses another's network has the ports and addresses of that one.
+//!
+//! The addresses are those of [`route`](super::route).
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::address::Address;
-use crate::engine::{Container, EngineHost, Lifecycle, Port};
-use crate::pipeline::infrastructure::Infrastructure;
+use crate::engine::{Container, Lifecycle};
+use crate::kernel::process::Process;
+use crate::pipeline::route::{Reachability, Route, Routes};
+use crate::pipeline::skip_reason::SkipReason;
 use crate::sandbox::Scope;
-use crate::text::{Foreign, ranges};
+use crate::text::{Foreign, foreign};
 
 /// The target of one sandbox.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Target {
-    /// The address, or `None` for collectors of whole containers.
-    pub address: Option<Address>,
+    /// The addresses in the order in which they are tried; none for collectors of whole containers.
+    pub routes: Routes,
     /// The container, or `None` for `--target`.
     pub container: Option<Container>,
     /// The port within the container.
     pub container_port: Option<u16>,
-    /// The reason for this port and address, for `explain`.
+    /// The id of the container that owns the network, if that is another one.
+    pub network_owner: Option<String>,
+    /// A process of the container, if this one sees any.
+    pub process: Option<Process>,
+    /// The reason for this port and its first address, for `explain`.
     pub reason: String,
     /// The name of the container at which the traffic of its network is counted, if that is another one.
     pub network_counted_at: Option<String>,
@@ -42,13 +43,34 @@ pub struct Target {
 impl Target {
     /// A target that the operator named by its address.
     pub fn fixed(address: Address) -> Target {
-        let reason = "--target".to_owned();
-        Target { address: Some(address), container: None, container_port: None, reason, network_counted_at: None }
+        let (routes, reason) = (Routes::only(address, "--target"), "--target".to_owned());
+        Target { routes, container: None, reason, ..Target::default() }
+    }
+
+    /// A whole container, without an address.
+    pub fn whole(container: &Container) -> Target {
+        let reason = "the whole container".to_owned();
+        Target { container: Some(container.clone()), reason, ..Target::default() }
+    }
+
+    /// The address that is tried first, or `None` for collectors of whole containers.
+    pub fn address(&self) -> Option<&Address> {
+        self.routes.usable.first().map(|route| &route.address)
+    }
+
+    /// Formats the container's name and the address that is in this place among those that are tried.
+    pub fn at(&self, place: usize) -> String {
+        let address = self.routes.usable.get(place).map(|route| &route.address);
+        match (&self.container, address) {
+            (Some(container), Some(address)) => format!("{} ({address})", container.name),
+            (Some(container), None) => container.name.clone(),
+            (None, address) => address.map(Address::to_string).unwrap_or_default(),
+        }
     }
 
     /// Returns the key of this target in the state. A container keeps it when it is restarted.
     pub fn identity(&self) -> String {
-        match (&self.container, self.container_port, &self.address) {
+        match (&self.container, self.container_port, self.address()) {
             (Some(container), Some(port), _) => format!("{}:{port}", container.id),
             (Some(container), None, _) => container.id.clone(),
             (None, _, Some(address)) => address.to_string(),
@@ -58,74 +80,23 @@ impl Target {
 }
 
 impl fmt::Display for Target {
-    /// Writes the container's name and the address.
+    /// Writes the container's name and the address that is tried first.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.container, &self.address) {
-            (Some(container), Some(address)) => write!(f, "{} ({address})", container.name),
-            (Some(container), None) => f.write_str(&container.name),
-            (None, Some(address)) => address.fmt(f),
-            (None, None) => Ok(()),
-        }
+        f.write_str(&self.at(0))
     }
 }
 
-/// The reason for which a container is not a target.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SkipReason {
-    /// The operator leaves it out.
-    #[error("matches --skip {0}")]
-    Skipped(Foreign),
-    /// An orchestrator started it for itself.
-    #[error("{0}, not an application (--include-infrastructure)")]
-    Infrastructure(Infrastructure),
-    /// Its processes do not run.
-    #[error("not running ({0})")]
-    NotRunning(Foreign),
-    /// Its processes end again and again.
-    #[error("not running ({0})")]
-    Restarting(Foreign),
-    /// It publishes several ports, and none was chosen.
-    #[error("publishes several ports ({}): choose one, such as --container-port {}", ranges(.0), .0[0])]
-    SeveralPorts(Vec<u16>),
-    /// A port of the engine's list cannot be read, and it could be the right one.
-    #[error("a port in the engine's list cannot be read: {0}")]
-    UnreadablePort(Foreign),
-    /// Swarm's ingress network publishes its ports.
-    #[error("Swarm's ingress network publishes its ports and chooses the container: publish with mode=host")]
-    OnIngress,
-    /// It publishes no port, and none was chosen.
-    #[error("publishes no TCP port")]
-    NoPublishedPort,
-    /// It is on the host network, where the engine's list has no ports.
-    #[error("uses the host network: name the port with --container-port")]
-    HostNetwork,
-    /// It does not have the port that was chosen.
-    #[error("has no TCP port {0}")]
-    NoPort(u16),
-    /// The port is exposed and cannot be reached without being published.
-    #[error("TCP port {0} is not published")]
-    NotPublished(u16),
-    /// The port is bound to a loopback address on another machine.
-    #[error("TCP port {0} is bound to a loopback address of the engine's machine")]
-    LoopbackElsewhere(u16),
-}
-
-impl SkipReason {
-    /// Returns true if the container should be a target.
-    pub fn is_failure(&self) -> bool {
-        matches!(self, SkipReason::SeveralPorts(_) | SkipReason::Restarting(_) | SkipReason::UnreadablePort(_))
-    }
-}
-
-/// Makes a target of `container`. `wanted` is the port that the operator chose.
+/// Makes a target of `container`, which uses the network of `owner`, its own or another's. `wanted` is the port that
+/// the operator chose.
 ///
 /// # Errors
 /// The reason for which the container is not a target.
 pub fn choose(
     container: &Container,
+    owner: Result<&Container, SkipReason>,
     scope: Scope,
     wanted: Option<u16>,
-    engine: &EngineHost,
+    reachability: &Reachability,
 ) -> Result<Target, SkipReason> {
     match container.lifecycle {
         Lifecycle::Running => {}
@@ -134,22 +105,52 @@ pub fn choose(
             return Err(SkipReason::NotRunning(Foreign::new(&container.status)));
         }
     }
-    let target = |address, container_port, reason| Target {
-        address,
-        container: Some(container.clone()),
-        container_port,
-        reason,
-        network_counted_at: None,
-    };
+    let target = Target::whole(container);
     if scope == Scope::Container {
-        return Ok(target(None, None, "the whole container".to_owned()));
+        return Ok(target);
     }
+    let owner = owner?;
     let (port, port_reason) = match wanted {
-        Some(port) => (port, "--container-port"),
-        None => (only_published_port(container)?, "the only published port"),
+        Some(port) => (chosen_port(container, owner, port, reachability)?, "--container-port"),
+        None => (only_published_port(owner)?, "the only published port"),
     };
-    let (address, address_reason) = address_of(container, port, engine)?;
-    Ok(target(Some(address), Some(port), format!("{port_reason}, {address_reason}")))
+    let process = reachability.processes.of(&container.id);
+    let routes = reachability.routes(owner, port, process.is_some())?;
+    let is_of_other = owner.id != container.id;
+    let of_network = if is_of_other { format!(", in the network of {}", foreign(&owner.name)) } else { String::new() };
+    let address = routes.usable.first().map(|Route { reason, .. }| reason.clone()).unwrap_or_default();
+    Ok(Target {
+        routes,
+        container_port: Some(port),
+        network_owner: is_of_other.then(|| owner.id.clone()),
+        process,
+        reason: format!("{port_reason}{of_network}, {address}"),
+        ..target
+    })
+}
+
+/// Returns the port that the operator chose, if the container has it.
+fn chosen_port(
+    container: &Container,
+    owner: &Container,
+    port: u16,
+    reachability: &Reachability,
+) -> Result<u16, SkipReason> {
+    let is_listed = owner.ports.iter().any(|of| of.container_port == port);
+    if is_listed || owner.host_network {
+        return Ok(port);
+    }
+    if owner.is_on_ingress {
+        return Err(SkipReason::OnIngress);
+    }
+    let listening = reachability.processes.listening(&container.id);
+    match (listening, &owner.unreadable_port) {
+        (Some(listening), _) if listening.has(port) => Ok(port),
+        (_, Some(port)) => Err(SkipReason::UnreadablePort(port.clone())),
+        // Nothing says that it has other ports.
+        (None, None) if owner.ports.is_empty() && !owner.networks.is_empty() && reachability.is_near() => Ok(port),
+        (_, None) => Err(SkipReason::NoPort(port)),
+    }
 }
 
 /// Returns the container's port if none was chosen.
@@ -167,49 +168,10 @@ fn only_published_port(container: &Container) -> Result<u16, SkipReason> {
     }
 }
 
-/// Returns the address at which `port` of the container is reached from here, and the reason.
-fn address_of(container: &Container, port: u16, engine: &EngineHost) -> Result<(Address, String), SkipReason> {
-    let here = |ip: IpAddr, port: u16| Address { host: ip.to_string(), port };
-    if container.host_network {
-        let address = match engine {
-            EngineHost::Local => here(Ipv4Addr::LOCALHOST.into(), port),
-            EngineHost::Remote(host) => Address { host: host.clone(), port },
-        };
-        return Ok((address, "on the host network".to_owned()));
-    }
-    let of_port = || container.ports.iter().filter(move |of| of.container_port == port);
-    let mut bindings: Vec<(IpAddr, u16)> = of_port().filter_map(|of: &Port| of.binding).collect();
-    // IPv4 before IPv6, then by address and port: the same choice in every run.
-    bindings.sort_unstable();
-    if bindings.is_empty() {
-        return match (of_port().next(), container.addresses.iter().min(), engine) {
-            _ if container.is_on_ingress => Err(SkipReason::OnIngress),
-            (None, ..) => match &container.unreadable_port {
-                Some(port) => Err(SkipReason::UnreadablePort(port.clone())),
-                None => Err(SkipReason::NoPort(port)),
-            },
-            (Some(_), Some(own), EngineHost::Local) => {
-                Ok((here(*own, port), "not published, so at the container's own address".to_owned()))
-            }
-            (Some(_), ..) => Err(SkipReason::NotPublished(port)),
-        };
-    }
-    let reachable = bindings.into_iter().find_map(|(ip, port)| {
-        let address = match engine {
-            EngineHost::Local if ip == Ipv4Addr::UNSPECIFIED => here(Ipv4Addr::LOCALHOST.into(), port),
-            EngineHost::Local if ip == Ipv6Addr::UNSPECIFIED => here(Ipv6Addr::LOCALHOST.into(), port),
-            EngineHost::Remote(host) if ip.is_unspecified() => Address { host: host.clone(), port },
-            EngineHost::Remote(_) if ip.is_loopback() => return None,
-            EngineHost::Local | EngineHost::Remote(_) => here(ip, port),
-        };
-        Some((address, format!("bound to {ip}")))
-    });
-    reachable.ok_or(SkipReason::LoopbackElsewhere(port))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::{EngineHost, Network, Port};
 
     fn container(ports: &[(u16, Option<(&str, u16)>)]) -> Container {
         let port = |&(container_port, binding): &(u16, Option<(&str, u16)>)| Port {
@@ -222,14 +184,20 @@ mod tests {
             lifecycle: Lifecycle::Running,
             status: "Up 8 minutes".to_owned(),
             ports: ports.iter().map(port).collect(),
-            addresses: vec!["172.17.0.2".parse().unwrap()],
+            networks: vec![network("bridge", "172.17.0.2", 16, "172.17.0.1")],
             ..Container::default()
         }
     }
 
+    fn network(name: &str, address: &str, prefix: u8, gateway: &str) -> Network {
+        let (name, id) = (name.to_owned(), String::new());
+        Network { name, id, address: address.parse().unwrap(), prefix, gateway: gateway.parse().ok() }
+    }
+
     /// Formats the target, or the reason in brackets.
     fn chosen(container: &Container, wanted: Option<u16>, engine: &EngineHost) -> String {
-        match choose(container, Scope::Endpoint, wanted, engine) {
+        let reachability = Reachability::published(engine.clone());
+        match choose(container, Ok(container), Scope::Endpoint, wanted, &reachability) {
             Ok(target) => target.to_string(),
             Err(reason) if reason.is_failure() => format!("[! {reason}]"),
             Err(reason) => format!("[{reason}]"),
@@ -282,13 +250,13 @@ mod tests {
     #[test]
     fn a_chosen_exposed_port_is_dialled_at_the_containers_own_address() {
         assert_eq!(local(&container(&[(8080, None)]), Some(8080)), "api-1 (172.17.0.2:8080)");
-        let without_address = Container { addresses: Vec::new(), ..container(&[(8080, None)]) };
+        let without_address = Container { networks: Vec::new(), ..container(&[(8080, None)]) };
         assert_eq!(local(&without_address, Some(8080)), "[TCP port 8080 is not published]");
     }
 
     #[test]
     fn on_the_host_network_the_container_port_is_the_host_port() {
-        let host = || Container { host_network: true, addresses: Vec::new(), ..container(&[]) };
+        let host = || Container { host_network: true, networks: Vec::new(), ..container(&[]) };
         assert_eq!(local(&host(), Some(8080)), "api-1 (127.0.0.1:8080)");
         let expected = "[uses the host network: name the port with --container-port]";
         assert_eq!(local(&host(), None), expected);

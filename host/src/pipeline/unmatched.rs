@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::engine::{Container, Lifecycle, as_typed};
 use crate::pipeline::find::{Discovery, Found, Skipped};
 use crate::pipeline::name::{Format, InstanceName};
-use crate::pipeline::target::SkipReason;
+use crate::pipeline::skip_reason::SkipReason;
 use crate::text::{foreign, listed, plural, ranges};
 
 /// Returns one line for each option that matches nothing.

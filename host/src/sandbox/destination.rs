@@ -11,7 +11,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -23,16 +23,21 @@ use super::activity::{Activity, Waiting};
 use super::http_settings::HttpSettings;
 use super::remark::LastRemark;
 use crate::address::Address;
+use crate::mutex::lock;
 
 /// The target of a sandbox's connections, decided before the guest runs.
 #[derive(Debug, Clone)]
 pub struct Destination {
     /// The address that the guest gets: an IP address or the configured name, and the port.
     pub address: Address,
+    /// The address in the `Host` header: the published one, even if the container is reached at its own.
+    pub authority: Address,
     /// The addresses that it was looked up to.
     pub addresses: Vec<SocketAddr>,
     /// The server name in the target's certificate.
     pub server_name: ServerName<'static>,
+    /// A connection that was made before the guest runs. The first request takes it.
+    pub connection: Arc<Mutex<Option<TcpStream>>>,
     /// Set while a connection is made.
     pub activity: Activity,
     /// The operator's settings for requests.
@@ -56,12 +61,16 @@ impl Destination {
         host.eq_ignore_ascii_case(&self.address.host).then(|| self.addresses.iter().map(SocketAddr::ip).collect())
     }
 
-    /// Connects to the first address of the target that accepts.
+    /// Returns the connection that was made before, or connects to the first address of the target that accepts.
     ///
     /// # Errors
     /// The system's error for the last address.
     pub async fn connect(&self) -> io::Result<TcpStream> {
         self.activity.set(Waiting::Connection);
+        let made_before = lock(&self.connection).take();
+        if let Some(connection) = made_before {
+            return Ok(connection);
+        }
         TcpStream::connect(self.addresses.as_slice()).await
     }
 
@@ -83,8 +92,10 @@ mod tests {
     fn destination(host: &str, addresses: &[&str]) -> Destination {
         Destination {
             address: Address { host: host.to_owned(), port: 80 },
+            authority: Address { host: host.to_owned(), port: 80 },
             addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
             server_name: ServerName::try_from("a").unwrap(),
+            connection: Arc::default(),
             activity: Activity::new(Waiting::Collector),
             http: Arc::default(),
             remark: LastRemark::default(),

@@ -109,8 +109,8 @@ impl Exchange {
         if head.status.is_success() {
             return;
         }
-        let Destination { http, address, remark, .. } = &self.destination;
-        if let Ok(url) = status::url(self.by_tls, &http.host(address), &self.path) {
+        let Destination { http, authority, remark, .. } = &self.destination;
+        if let Ok(url) = status::url(self.by_tls, &http.host(authority), &self.path) {
             remark.set(Some(Remark::Status(ErrorStatus::new(head.status, &head.headers, &url, http))));
         }
     }

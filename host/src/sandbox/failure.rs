@@ -32,18 +32,22 @@ pub struct Failure {
     pub remark: Option<Remark>,
     /// The settings of requests, whose secrets are not shown.
     pub http: Option<Arc<HttpSettings>>,
+    /// Hints on the target's addresses and ports.
+    pub hints: Vec<String>,
 }
 
 impl std::error::Error for Failure {}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text(self.remark.as_ref()))
+        f.write_str(&self.text(self.remark.as_ref()))?;
+        self.hints.iter().try_for_each(|hint| write!(f, "; {hint}"))
     }
 }
 
 impl Failure {
-    /// Returns the text without what differs from response to response. Failures that are alike are printed once.
+    /// Returns the text without hints and what differs from response to response. Failures that are alike are printed
+    /// once.
     pub fn kind(&self) -> String {
         self.text(self.remark.as_ref().map(Remark::without_details).as_ref())
     }
@@ -81,7 +85,7 @@ impl Failure {
 
 impl From<Cause> for Failure {
     fn from(cause: Cause) -> Failure {
-        Failure { cause, stderr: String::new(), denied: Denied::default(), remark: None, http: None }
+        Failure { cause, stderr: String::new(), denied: Denied::default(), remark: None, http: None, hints: Vec::new() }
     }
 }
 
@@ -118,6 +122,9 @@ pub enum Cause {
     /// The target's name cannot be a server name for TLS.
     #[error("'{0}' is not a valid server name for TLS (--tls-server-name)")]
     ServerName(Foreign),
+    /// The response can be another container's.
+    #[error("container was stopped, restarted or moved to another network since the engine listed it")]
+    Replaced,
     /// The collector's own error.
     #[error("{}", format_error(.0))]
     Collector(CollectError),

@@ -139,7 +139,7 @@ impl Destination {
                 .map_err(|_| invalid(format!("header '{}' has an illegal value", foreign(&name))))?;
             wire.headers_mut().try_append(field, value).map_err(|error| invalid(error.to_string()))?;
         }
-        self.http.complete(wire.headers_mut(), &self.address);
+        self.http.complete(wire.headers_mut(), &self.authority);
         Ok(wire)
     }
 

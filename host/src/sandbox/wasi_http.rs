@@ -116,7 +116,7 @@ impl Destination {
         *request.uri_mut() = path.into();
         let exchange = Exchange::begin(self, by_tls, request.uri());
         let offers_coding = request.headers().contains_key(header::ACCEPT_ENCODING);
-        self.http.complete(request.headers_mut(), &self.address);
+        self.http.complete(request.headers_mut(), &self.authority);
         let patience = options.connect_timeout.unwrap_or(limits::LONGEST_DEADLINE);
         let late = |_| Error::ConnectionTimeout;
         let connect = |error: io::Error| {

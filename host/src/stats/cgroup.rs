@@ -1,60 +1,34 @@
 //! Stats from the kernel: the files of the container's control group, and the network's in `/proc`.
 //!
-//! Follows the kernel's documents `cgroup-v1` and `cgroup-v2`. The location of a container's cgroup depends on the
-//! engine, its driver, ECS and `--cgroup-parent`; the name of the folder always ends with the container's id.
+//! Follows the kernel's documents `cgroup-v1` and `cgroup-v2`.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::fs::{self, File};
-use std::io::Read as _;
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use procfs::net::{DeviceStatus, InterfaceDeviceStatus};
 use procfs::{Current as _, FromRead as _, Meminfo};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::count::{empty, operations, smallest, sum, used};
-use crate::limits;
+use crate::kernel::file::text;
+use crate::kernel::tree::{CONTROLLER, Tree, Version};
 use crate::moment::Moment;
 use crate::sandbox::container::{
     BlockIo, Cpu, Error, Memory, Network, Operations, Parts, Processes, Stats, StatsRequest, Throttling, Traffic,
 };
 
-/// The usual mount point of control groups.
-pub const ROOT: &str = "/sys/fs/cgroup";
-
-/// The two versions of control groups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
-    /// A tree for each controller, with the same folders in each.
-    V1,
-    /// One tree.
-    V2,
-}
-
 /// The controllers of version 1 that are read. Each is mounted under its name, or has a link of its name.
-const CONTROLLERS: [&str; 5] = ["cpuacct", "cpu", "memory", "blkio", "pids"];
-
-impl Version {
-    /// Returns the tree that has containers and their processes.
-    fn tree(self, root: &Path) -> PathBuf {
-        match self {
-            Version::V1 => root.join(CONTROLLERS[0]),
-            Version::V2 => root.to_owned(),
-        }
-    }
-}
+const CONTROLLERS: [&str; 5] = [CONTROLLER, "cpu", "memory", "blkio", "pids"];
 
 /// The control groups of a run's containers.
 #[derive(Debug)]
 pub struct Cgroups {
-    root: PathBuf,
-    version: Version,
+    /// The places of the cgroups.
+    found: Tree,
     /// The open roots of the trees, by controller; one for all in version 2. Paths below an open root are short.
     trees: Vec<(&'static str, OwnedFd)>,
-    /// Each container's folder below the root of its tree, by its id.
-    folders: HashMap<String, String>,
     /// True if the kernel has CFQ, the I/O scheduler with counters of its own. Kernels from 5.0 on do not have it.
     cfq: bool,
     /// All memory of the machine, which a container without a limit can use.
@@ -64,38 +38,38 @@ pub struct Cgroups {
 }
 
 impl Cgroups {
-    /// Searches for the containers' folders, level by level until all are found. Most are in the first two levels.
+    /// Searches for the cgroups of containers.
     pub fn find(root: &Path, ids: &[String]) -> Cgroups {
-        let version = if root.join("cgroup.controllers").exists() { Version::V2 } else { Version::V1 };
-        let folders = folders(&version.tree(root), ids);
+        let found = Tree::find(root, ids);
         let open =
             |path: &Path| rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-        let trees = match version {
+        let trees = match found.version {
             Version::V1 => CONTROLLERS.iter().filter_map(|of| Some((*of, open(&root.join(of)).ok()?))).collect(),
             Version::V2 => open(root).map(|tree| ("", tree)).into_iter().collect(),
         };
-        let has_cfq = |folder: &String| root.join("blkio").join(folder).join("blkio.io_serviced_recursive").exists();
-        let cfq = folders.values().next().is_some_and(has_cfq);
+        let has_cfq = |folder: &str| root.join("blkio").join(folder).join("blkio.io_serviced_recursive").exists();
+        let cfq = found.any_folder().is_some_and(has_cfq);
         let machine = Meminfo::current().ok().map(|info| info.mem_total);
-        Cgroups { root: root.to_owned(), version, trees, folders, cfq, machine, namespace: network_namespace("self") }
+        Cgroups { found, trees, cfq, machine, namespace: network_namespace("self") }
     }
 
     /// Reads the stats of a container now.
     pub fn stats(&self, request: StatsRequest<'_>) -> Result<Stats, Error> {
         let StatsRequest { id, parts, has_interfaces, .. } = request;
-        let Some(folder) = self.folders.get(id) else { return Err(self.not_found()) };
-        let read = |controller: &str, file: &str| text(self.tree(controller)?, &format!("{folder}{file}"));
+        let Some(folder) = self.found.folder(id) else { return Err(self.not_found()) };
+        let read = |controller: &str, file: &str| text(self.tree(controller)?, format!("{folder}{file}"));
         let nothing = empty(Moment::now().wall);
         let mut stats = nothing;
         // The root has no limits.
         let parents = folder.matches('/').count() - 1;
-        let group = Group { version: self.version, cfq: self.cfq, machine: self.machine, parents, read: &read };
+        let version = self.found.version;
+        let group = Group { version, cfq: self.cfq, machine: self.machine, parents, read: &read };
         group.fill(&mut stats, parts);
         if parts.contains(Parts::NETWORK) && has_interfaces {
-            stats.network = self.network(folder);
+            stats.network = self.network(id);
         }
         // A new cgroup has no counts either.
-        let is_there = || text(self.tree(CONTROLLERS[0])?, &format!("{folder}cgroup.procs"));
+        let is_there = || text(self.tree(CONTROLLER)?, format!("{folder}cgroup.procs"));
         if stats == nothing && is_there().is_none() {
             return Err(Error::Gone);
         }
@@ -104,10 +78,10 @@ impl Cgroups {
 
     /// Explains why a container has no cgroup here: it is gone, unless no container has one.
     fn not_found(&self) -> Error {
-        if self.folders.is_empty() {
+        if self.found.any_folder().is_none() {
             return Error::Unavailable(format!(
                 "no container has a cgroup below {}: does the engine run on another machine? (--stats-source api)",
-                self.root.display()
+                self.found.root.display()
             ));
         }
         Error::Gone
@@ -116,78 +90,18 @@ impl Cgroups {
     /// Returns the root of a controller's tree.
     fn tree(&self, controller: &str) -> Option<&OwnedFd> {
         let mut trees = self.trees.iter();
-        trees.find(|(of, _)| self.version == Version::V2 || *of == controller).map(|(_, tree)| tree)
+        trees.find(|(of, _)| self.found.version == Version::V2 || *of == controller).map(|(_, tree)| tree)
     }
 
     /// Reads the traffic of the container's interfaces, which all of its processes share. Not every engine reports
     /// whether they are the host's; the kernel does, to privileged processes.
-    fn network(&self, folder: &str) -> Network {
+    fn network(&self, id: &str) -> Network {
         let is_the_hosts =
             |pid: &i32| self.namespace.is_some() && network_namespace(&pid.to_string()) == self.namespace;
-        let pid = self.process(folder).filter(|pid| !is_the_hosts(pid));
-        let devices = pid.and_then(|pid| text(CWD, &format!("/proc/{pid}/net/dev")));
+        let pid = self.found.processes(id).next().filter(|pid| !is_the_hosts(pid));
+        let devices = pid.and_then(|pid| text(CWD, format!("/proc/{pid}/net/dev")));
         traffic(&devices.unwrap_or_default())
     }
-
-    /// Returns a process of the container. It can be in a child cgroup, as with Podman and systemd.
-    fn process(&self, folder: &str) -> Option<i32> {
-        let tree = self.tree(CONTROLLERS[0])?;
-        let root = self.version.tree(&self.root);
-        let mut waiting = VecDeque::from([folder.to_owned()]);
-        for _ in 0..limits::CGROUPS_OF_ONE {
-            let folder = waiting.pop_front()?;
-            let processes = text(tree, &format!("{folder}cgroup.procs")).unwrap_or_default();
-            // A process outside this one's namespace appears as 0.
-            let process = processes.lines().next().and_then(|pid| pid.parse().ok()).filter(|pid| *pid > 0);
-            if process.is_some() {
-                return process;
-            }
-            let below = below(&root.join(&folder)).take(limits::CGROUPS_OF_ONE);
-            waiting.extend(below.map(|name| format!("{folder}{name}/")));
-        }
-        None
-    }
-}
-
-/// Searches for the folders of `ids` in `tree`, level by level until all are found.
-fn folders(tree: &Path, ids: &[String]) -> HashMap<String, String> {
-    let mut missing: HashSet<&str> = ids.iter().map(String::as_str).collect();
-    let mut found = HashMap::new();
-    let mut level = vec![String::new()];
-    let mut looked_into = 0;
-    for _ in 0..limits::CGROUP_DEPTH {
-        let mut next = Vec::new();
-        for parent in level {
-            looked_into += 1;
-            if missing.is_empty() || looked_into > limits::CGROUP_FOLDERS {
-                return found;
-            }
-            for name in below(&tree.join(&parent)) {
-                let folder = format!("{parent}{name}/");
-                match container_of(&name).and_then(|id| missing.take(id)) {
-                    Some(id) => drop(found.insert(id.to_owned(), folder)),
-                    None => next.push(folder),
-                }
-            }
-        }
-        level = next;
-    }
-    found
-}
-
-/// Lists the folders in a folder.
-fn below(folder: &Path) -> impl Iterator<Item = String> + use<> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    folders.filter_map(|entry| entry.file_name().into_string().ok())
-}
-
-/// Returns the id of the container whose cgroup has this name: `ID`, `docker-ID.scope`, `libpod-ID`. Podman's
-/// `libpod-conmon-ID` belongs to the container's monitor.
-pub fn container_of(name: &str) -> Option<&str> {
-    let name = name.strip_suffix(".scope").unwrap_or(name);
-    let (engine, id) = name.rsplit_once('-').unwrap_or(("", name));
-    (id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()) && !engine.ends_with("conmon")).then_some(id)
 }
 
 /// The cgroup of one container.
@@ -391,16 +305,6 @@ pub fn traffic(net_dev: &str) -> Network {
 /// Identifies the network namespace of a process, if this one is allowed to read it.
 fn network_namespace(process: &str) -> Option<u64> {
     fs::metadata(format!("/proc/{process}/ns/net")).map(|namespace| namespace.ino()).ok()
-}
-
-/// Reads a file, unless it is larger than any that the kernel writes.
-fn text(tree: impl AsFd, path: &str) -> Option<String> {
-    let limit = limits::CGROUP_FILE.as_u64();
-    let file = File::from(rustix::fs::openat(tree, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?);
-    // Most files are read with one call, without asking for their size.
-    let mut bytes = Vec::with_capacity(4096);
-    file.take(limit).read_to_end(&mut bytes).ok()?;
-    String::from_utf8(bytes).ok().filter(|text| (text.len() as u64) < limit)
 }
 
 /// Parses all `KEY=NUMBER` of lines such as `254:0 rbytes=0 wbytes=4096 rios=0 wios=1`; `None` if a line has no device.

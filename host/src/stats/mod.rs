@@ -20,6 +20,7 @@ use wasmtime_wasi::async_trait;
 
 use self::cgroup::Cgroups;
 use crate::engine::{Container, Engine, EngineHost};
+use crate::kernel::tree;
 use crate::sandbox::container::{Error, Source, State, Stats, StatsReader, StatsRequest};
 
 /// `--stats-source`: the sources that the operator allows.
@@ -57,7 +58,7 @@ impl Reader {
     }
 
     fn read_cgroup(&self, request: StatsRequest<'_>) -> Result<(Stats, Source), Error> {
-        let cgroups = self.cgroups.get_or_init(|| Cgroups::find(Path::new(cgroup::ROOT), &self.ids));
+        let cgroups = self.cgroups.get_or_init(|| Cgroups::find(Path::new(tree::ROOT), &self.ids));
         Ok((cgroups.stats(request)?, Source::Cgroup))
     }
 }

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use mackerel_plugin_wasm::internals::{
-    Cause, CollectError, Container, EngineHost, EngineSample, Inspection, InstanceName, Parts, Scope, Stats, Target,
-    assign_names, choose_target, empty_stats, parse_containers, parse_state, parse_stats,
+    Cause, CollectError, Container, EngineHost, EngineSample, Inspection, InstanceName, Parts, Reachability, Scope,
+    Stats, Target, assign_names, choose_target, empty_stats, parse_containers, parse_state, parse_stats,
 };
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ pub fn list(bytes: &[u8]) {
     for engine in [EngineHost::Local, EngineHost::Remote("engine.example".to_owned())] {
         for wanted in [None, Some(80)] {
             let targets = targets(&containers, Scope::Endpoint, wanted, &engine);
-            for address in targets.iter().map(|target| target.address.as_ref().expect("an endpoint has an address")) {
+            for address in targets.iter().map(|target| target.address().expect("an endpoint has an address")) {
                 assert!(address.port > 0);
                 assert!(!matches!(address.host.as_str(), "" | "0.0.0.0" | "::"), "{address}");
                 assert!(engine == EngineHost::Local || !address.host.starts_with("127."), "{address}");
@@ -42,7 +42,8 @@ pub fn list(bytes: &[u8]) {
 fn targets(containers: &[Container], scope: Scope, wanted: Option<u16>, engine: &EngineHost) -> Vec<Target> {
     let mut targets = Vec::new();
     for container in containers {
-        match choose_target(container, scope, wanted, engine) {
+        let reachability = Reachability::published(engine.clone());
+        match choose_target(container, Ok(container), scope, wanted, &reachability) {
             Ok(target) => targets.push(target),
             Err(reason) => assert_diagnostic(&container.name, &reason.to_string()),
         }

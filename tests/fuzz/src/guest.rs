@@ -172,7 +172,15 @@ pub fn failure(bytes: &[u8]) {
         denied.add(&text);
         assert_diagnostic(
             &target,
-            &Failure { cause, stderr: text.clone(), denied, remark: None, http: None }.to_string(),
+            &Failure {
+                cause,
+                stderr: text.clone(),
+                denied,
+                remark: None,
+                http: None,
+                hints: vec!["a hint".to_owned()],
+            }
+            .to_string(),
         );
     }
     assert_diagnostic(&target, &format!("collector stderr: {}", Foreign::ends(&text)));

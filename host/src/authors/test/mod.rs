@@ -47,6 +47,7 @@ use crate::moment::Moment;
 use crate::options::{Options, Subcommand};
 use crate::pipeline::collect::{self, Context};
 use crate::pipeline::find::Found;
+use crate::pipeline::route::Routes;
 use crate::pipeline::state::State;
 use crate::pipeline::target::Target;
 use crate::sandbox::activity::{Activity, Waiting};
@@ -199,14 +200,16 @@ impl Trial<'_> {
             idle: RefCell::default(),
             samples: Cell::new(0),
             named: limits::LISTED,
+            processes: None,
+            listed: Moment::now(),
         };
         let begin = Instant::now();
         let activity = Activity::new(Waiting::Start);
         // Boxed, because it is large, and every future that waits for it would be.
         let (outcome, cpu) = metered(Box::pin(collect::one(&context, target, &activity))).await;
         let time = begin.elapsed();
-        let led = target.address.as_ref().zip(own).map(|(led, own)| (led.to_string(), own.to_string()));
-        let has_address = target.address.is_some();
+        let led = target.address().zip(own).map(|(led, own)| (led.to_string(), own.to_string()));
+        let has_address = target.address().is_some();
         let mut collected = Collected { target: String::new(), outcome, cpu, time, has_address, led };
         collected.target = collected.told(&target.to_string());
         collected
@@ -231,14 +234,15 @@ impl Trial<'_> {
         findings: &mut Findings,
     ) -> Result<Collected, Error> {
         recording::check_place(folder).map_err(Error::failed)?;
-        let relay = match target.address.clone() {
+        let relay = match target.address().cloned() {
             Some(address) => Some(Relay::start(address).await.map_err(Error::failed)?),
             None => None,
         };
         let recorder = figures.map(|figures| Arc::new(Recorder::new(figures)));
-        let through = Target { address: relay.as_ref().map(Relay::address), ..target.clone() };
+        let routes = relay.as_ref().map(|relay| Routes::only(relay.address(), &target.reason)).unwrap_or_default();
+        let through = Target { routes, ..target.clone() };
         let figures = recorder.clone().map(|recorder| -> Arc<dyn StatsReader> { recorder });
-        let first = self.collect(&through, target.address.as_ref(), figures).await;
+        let first = self.collect(&through, target.address(), figures).await;
         let mut recording = Recording::default();
         let mut problems = Vec::new();
         if let Some(relay) = relay {

@@ -25,6 +25,7 @@ use crate::address::Address;
 use crate::engine;
 use crate::file::{self, FileError};
 use crate::limits;
+use crate::pipeline::route::Routes;
 use crate::pipeline::target::Target;
 use crate::sandbox::container::{Error as ContainerError, Source, State, Stats};
 use crate::text::{Foreign, foreign};
@@ -80,13 +81,7 @@ impl Head {
             port: target.container_port,
             labels: container.labels,
         });
-        Head {
-            format: FORMAT,
-            collector,
-            endpoint: target.address.as_ref().map(Address::to_string),
-            container,
-            secrets,
-        }
+        Head { format: FORMAT, collector, endpoint: target.address().map(Address::to_string), container, secrets }
     }
 
     /// Returns the target for a replay at `address`.
@@ -101,7 +96,8 @@ impl Head {
         });
         let container_port = self.container.as_ref().and_then(|container| container.port);
         let reason = "a recording".to_owned();
-        Target { address, container, container_port, reason, network_counted_at: None }
+        let routes = address.map(|address| Routes::only(address, &reason)).unwrap_or_default();
+        Target { routes, container, container_port, reason, ..Target::default() }
     }
 
     /// The address of the target.

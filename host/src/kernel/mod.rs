@@ -1,0 +1,7 @@
+//! The kernel's view of containers on this machine: their control groups, their processes, and the bridges to which
+//! they are attached.
+
+pub mod file;
+pub mod interface;
+pub mod process;
+pub mod tree;

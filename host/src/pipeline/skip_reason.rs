@@ -1,0 +1,75 @@
+//! The reasons for which a container is not a target.
+
+use crate::pipeline::infrastructure::Infrastructure;
+use crate::text::{Foreign, ranges};
+
+/// The reason for which a container is not a target.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SkipReason {
+    /// The operator leaves it out.
+    #[error("matches --skip {0}")]
+    Skipped(Foreign),
+    /// An orchestrator started it for itself.
+    #[error("{0}, not an application (--include-infrastructure)")]
+    Infrastructure(Infrastructure),
+    /// Its processes do not run.
+    #[error("not running ({0})")]
+    NotRunning(Foreign),
+    /// Its processes end again and again.
+    #[error("not running ({0})")]
+    Restarting(Foreign),
+    /// It publishes several ports, and none was chosen.
+    #[error("publishes several ports ({}): choose one, such as --container-port {}", ranges(.0), .0[0])]
+    SeveralPorts(Vec<u16>),
+    /// A port of the engine's list cannot be read, and it could be the right one.
+    #[error("a port in the engine's list cannot be read: {0}")]
+    UnreadablePort(Foreign),
+    /// Swarm's ingress network publishes its ports.
+    #[error("Swarm's ingress network publishes its ports and chooses the container: publish with mode=host")]
+    OnIngress,
+    /// It publishes no port, and none was chosen.
+    #[error("publishes no TCP port")]
+    NoPublishedPort,
+    /// It is on the host network, where the engine's list has no ports.
+    #[error("uses the host network: name the port with --container-port")]
+    HostNetwork,
+    /// It does not have the port that was chosen.
+    #[error("has no TCP port {0}")]
+    NoPort(u16),
+    /// The port is exposed and cannot be reached without being published.
+    #[error("TCP port {0} is not published")]
+    NotPublished(u16),
+    /// The port is bound to a loopback address on another machine.
+    #[error("TCP port {0} is bound to a loopback address of the engine's machine")]
+    LoopbackElsewhere(u16),
+    /// The operator's choice leaves no address.
+    #[error("no usable address: {0}")]
+    NoRoute(String),
+    /// It uses the network of a container that the engine does not list.
+    #[error("uses the network of container {0}, which is not running")]
+    NoNetworkOwner(Foreign),
+    /// It uses the network of a container that uses its own.
+    #[error("uses the network of a container that uses its network in turn")]
+    NetworkCircle,
+    /// Another container of its network has the port.
+    #[error("shares its network with {by}, which is the target for TCP port {port}")]
+    ServedBy {
+        /// The port.
+        port: u16,
+        /// The name of the other container.
+        by: Foreign,
+    },
+}
+
+impl SkipReason {
+    /// Returns true if the container should be a target.
+    pub fn is_failure(&self) -> bool {
+        matches!(
+            self,
+            SkipReason::SeveralPorts(_)
+                | SkipReason::Restarting(_)
+                | SkipReason::UnreadablePort(_)
+                | SkipReason::NoRoute(_)
+        )
+    }
+}
