@@ -1,6 +1,7 @@
 //! Finding: from the operator's choice to a list of targets, and of containers that are not targets.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use crate::address::Address;
 use crate::diagnostics::Diagnostics;
@@ -10,9 +11,11 @@ use crate::pipeline::shared_network;
 use crate::pipeline::skip::Skip;
 use crate::pipeline::target::{self, SkipReason, Target};
 use crate::sandbox::Scope;
+use crate::sandbox::container::StatsReader;
+use crate::stats::{AllowedSource, Reader};
 use crate::stop::Stop;
 
-/// The source of targets.
+/// The operator's choice of targets.
 #[derive(Debug, Clone, Default)]
 pub struct Discovery {
     /// Fixed endpoints. If there are any, no engine is used.
@@ -31,14 +34,42 @@ pub struct Discovery {
 
 /// The targets of a run, and the containers that are not targets.
 pub struct Found {
-    /// The engine, or `None` for fixed targets.
-    pub engine: Option<Engine>,
+    /// The source of the targets.
+    pub source: Source,
     /// The targets, in the same order in every run.
     pub targets: Vec<Target>,
     /// The containers that were skipped, by name.
     pub skipped: Vec<Skipped>,
     /// The entries of the engine's list that cannot be read.
     pub unreadable: Unreadable,
+}
+
+/// The source of targets.
+pub enum Source {
+    /// Endpoints that the operator named.
+    Fixed,
+    /// A container engine.
+    Engine(Engine),
+}
+
+impl Source {
+    /// Returns the engine, if the targets are its containers.
+    pub fn engine(&self) -> Option<&Engine> {
+        match self {
+            Source::Fixed => None,
+            Source::Engine(engine) => Some(engine),
+        }
+    }
+
+    /// Returns the reader of the stats of `containers`, which come from this source.
+    pub fn stats<'a>(
+        &self,
+        allowed: AllowedSource,
+        containers: impl Iterator<Item = &'a Container>,
+    ) -> Option<Arc<dyn StatsReader>> {
+        let engine = self.engine()?;
+        Some(Arc::new(Reader::new(allowed, engine, containers)))
+    }
 }
 
 /// A container that is not a target.
@@ -56,7 +87,7 @@ impl Discovery {
     /// If the engine does not return a list of containers.
     pub async fn find(&self, scope: Scope, stop: &mut Stop) -> Result<Found, engine::Error> {
         let (targets, skipped, unreadable) = (Vec::new(), Vec::new(), Unreadable::default());
-        let mut found = Found { engine: None, targets, skipped, unreadable };
+        let mut found = Found { source: Source::Fixed, targets, skipped, unreadable };
         if !self.fixed.is_empty() {
             let addresses: BTreeSet<&Address> = self.fixed.iter().collect();
             found.targets.extend(addresses.into_iter().cloned().map(Target::fixed));
@@ -74,7 +105,7 @@ impl Discovery {
                 Err(reason) => found.skipped.push(Skipped { container, reason }),
             }
         }
-        found.engine = Some(engine);
+        found.source = Source::Engine(engine);
         found.unreadable = listing.unreadable;
         // The engine lists by age. Sorted by name, the lines of one run are in the order of the last run's.
         found.targets.sort_by_cached_key(Target::to_string);
