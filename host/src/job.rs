@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
-use std::sync::Arc;
 
 use clap::Args;
 
@@ -19,9 +18,7 @@ use crate::pipeline::output::PostedGraph;
 use crate::pipeline::state::{State, StateError, StateFile};
 use crate::pipeline::unmatched;
 use crate::sandbox::Description;
-use crate::sandbox::container::StatsReader;
 use crate::session::Session;
-use crate::stats;
 use crate::stop::Stop;
 use crate::store::component::Component;
 use crate::text::foreign;
@@ -117,16 +114,15 @@ impl Job {
         if collector.uses().stats {
             found.count_traffic_once();
         }
-        let containers = || found.targets.iter().filter_map(|target| target.container.as_ref());
+        let containers = found.targets.iter().filter_map(|target| target.container.as_ref());
         let allowed = self.options.settings.stats_source;
-        let reader = |engine| Arc::new(stats::Reader::new(allowed, engine, containers())) as Arc<dyn StatsReader>;
         let context = Context {
             collector,
             settings: &self.options.settings,
             options: self.options.collector.values(),
             definitions: &self.definitions,
-            engine: found.engine.as_ref(),
-            stats: found.engine.as_ref().map(reader),
+            engine: found.source.engine(),
+            stats: found.source.stats(allowed, containers),
             begun,
             last,
             idle: RefCell::new(idle),

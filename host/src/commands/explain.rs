@@ -136,7 +136,7 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
         seen.insert(&one.container.id);
         rows.push(of_skipped(found, one));
     }
-    let others = match &found.engine {
+    let others = match found.source.engine() {
         Some(engine) => engine.unlisted(&job.options.discovery.filters).await.unwrap_or_else(|why| {
             diagnostics.warn(format!("containers that do not match are unknown: {why}"));
             Vec::new()
@@ -149,7 +149,7 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
 
     let explanation = Explanation {
         command: RUN.command_line(&without_json(words)),
-        engine: found.engine.as_ref().map(|engine| engine.url().to_owned()),
+        engine: found.source.engine().map(|engine| engine.url().to_owned()),
         notes: diagnostics.lines(),
         containers: rows,
     };

@@ -1,6 +1,7 @@
 //! Finding: from the operator's choice to a list of targets, and of containers that are not targets.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use crate::address::Address;
 use crate::diagnostics::Diagnostics;
@@ -15,9 +16,11 @@ use crate::pipeline::skip::Skip;
 use crate::pipeline::skip_reason::SkipReason;
 use crate::pipeline::target::{self, Target};
 use crate::sandbox::Scope;
+use crate::sandbox::container::StatsReader;
+use crate::stats::{AllowedSource, Reader};
 use crate::stop::Stop;
 
-/// The source of targets.
+/// The operator's choice of targets.
 #[derive(Debug, Clone, Default)]
 pub struct Discovery {
     /// Fixed endpoints. If there are any, no engine is used.
@@ -40,8 +43,8 @@ pub struct Discovery {
 
 /// The targets of a run, and the containers that are not targets.
 pub struct Found {
-    /// The engine, or `None` for fixed targets.
-    pub engine: Option<Engine>,
+    /// The source of the targets.
+    pub source: Source,
     /// The targets, in the same order in every run.
     pub targets: Vec<Target>,
     /// The containers that were skipped, by name.
@@ -52,6 +55,34 @@ pub struct Found {
     pub processes: Processes,
     /// The time at which the list was complete.
     pub listed: Moment,
+}
+
+/// The source of targets.
+pub enum Source {
+    /// Endpoints that the operator named.
+    Fixed,
+    /// A container engine.
+    Engine(Engine),
+}
+
+impl Source {
+    /// Returns the engine, if the targets are its containers.
+    pub fn engine(&self) -> Option<&Engine> {
+        match self {
+            Source::Fixed => None,
+            Source::Engine(engine) => Some(engine),
+        }
+    }
+
+    /// Returns the reader of the stats of `containers`, which come from this source.
+    pub fn stats<'a>(
+        &self,
+        allowed: AllowedSource,
+        containers: impl Iterator<Item = &'a Container>,
+    ) -> Option<Arc<dyn StatsReader>> {
+        let engine = self.engine()?;
+        Some(Arc::new(Reader::new(allowed, engine, containers)))
+    }
 }
 
 /// A container that is not a target.
@@ -71,38 +102,55 @@ impl Discovery {
         if !self.fixed.is_empty() {
             let addresses: BTreeSet<&Address> = self.fixed.iter().collect();
             let targets = addresses.into_iter().cloned().map(Target::fixed).collect();
-            let (skipped, unreadable, processes) = (Vec::new(), Unreadable::default(), Processes::default());
-            return Ok(Found { engine: None, targets, skipped, unreadable, processes, listed: Moment::now() });
+            return Ok(Found {
+                source: Source::Fixed,
+                targets,
+                skipped: Vec::new(),
+                unreadable: Unreadable::default(),
+                processes: Processes::default(),
+                listed: Moment::now(),
+            });
         }
         let (engine, listing) = Engine::list(self.engine.as_deref(), &self.filters, stop).await?;
-        let listed_at = Moment::now();
-        let containers = listing.containers;
+        let listed = Moment::now();
         let missing = match scope {
-            Scope::Endpoint => Listed::new(containers.iter()).missing_owners(),
+            Scope::Endpoint => Listed::new(listing.containers.iter()).missing_owners(),
             Scope::Container => BTreeSet::new(),
         };
         // Filters can leave out the owners of networks.
         let owners = if missing.is_empty() { Vec::new() } else { engine.containers_by_id(missing).await };
-        let listed = Listed::new(containers.iter().chain(&owners));
-        let reachability = self.reachability(&engine, containers.iter().chain(&owners));
+        let reachability = self.reachability(&engine, listing.containers.iter().chain(&owners));
+        let (targets, skipped) = self.choose(scope, &listing.containers, &owners, &reachability);
+        let (unreadable, processes) = (listing.unreadable, reachability.processes);
+        Ok(Found { source: Source::Engine(engine), targets, skipped, unreadable, processes, listed })
+    }
+
+    /// Makes targets of the containers of a list. `owners` are the owners of networks that are not in it.
+    fn choose(
+        &self,
+        scope: Scope,
+        containers: &[Container],
+        owners: &[Container],
+        reachability: &Reachability,
+    ) -> (Vec<Target>, Vec<Skipped>) {
+        let listed = Listed::new(containers.iter().chain(owners));
         let (mut targets, mut skipped) = (Vec::new(), Vec::new());
-        for container in &containers {
+        for container in containers {
             let chosen = match self.left_out(container) {
                 Some(reason) => Err(reason),
-                None => target::choose(container, listed.owner(container), scope, self.container_port, &reachability),
+                None => target::choose(container, listed.owner(container), scope, self.container_port, reachability),
             };
             match chosen {
                 Ok(target) => targets.push(target),
-                Err(reason) => skipped.push((container.clone(), reason)),
+                Err(reason) => skipped.push(Skipped { container: container.clone(), reason }),
             }
         }
         // The engine lists by age. Sorted by name, the lines of one run are in the order of the last run's.
         targets.sort_by_cached_key(|target| target.container.as_ref().map(|of| (of.name.clone(), of.id.clone())));
-        skipped.extend(shared_network::one_per_port(&mut targets, &listed, &reachability.processes));
-        skipped.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
-        let skipped = skipped.into_iter().map(|(container, reason)| Skipped { container, reason }).collect();
-        let (unreadable, processes) = (listing.unreadable, reachability.processes);
-        Ok(Found { engine: Some(engine), targets, skipped, unreadable, processes, listed: listed_at })
+        let served = shared_network::one_per_port(&mut targets, &listed, &reachability.processes);
+        skipped.extend(served.into_iter().map(|(container, reason)| Skipped { container, reason }));
+        skipped.sort_by(|a, b| a.container.name.cmp(&b.container.name));
+        (targets, skipped)
     }
 
     /// Reads what decides which addresses of `containers` can be reached.

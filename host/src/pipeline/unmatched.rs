@@ -18,7 +18,7 @@ pub async fn warnings(
     found: &Found,
     is_thorough: bool,
 ) -> Vec<String> {
-    let Some(engine) = &found.engine else { return Vec::new() };
+    let Some(engine) = found.source.engine() else { return Vec::new() };
     let is_empty = found.targets.is_empty() && found.skipped.is_empty() && found.unreadable.count == 0;
     let mut warnings = Vec::new();
     if is_empty || is_thorough {

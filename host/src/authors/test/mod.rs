@@ -56,7 +56,6 @@ use crate::sandbox::cpu::metered;
 use crate::sandbox::failure::Cause;
 use crate::sandbox::{Description, Scope};
 use crate::session::Session;
-use crate::stats::Reader;
 use crate::stop::Stop;
 use crate::store::component::Component;
 use crate::text::foreign;
@@ -158,7 +157,7 @@ impl Trial<'_> {
         let mut diagnostics = Diagnostics::new(&self.component.name);
         let found = self.options.discovery.find(self.description.scope, stop).await?;
         found.report_skipped(self.options.verbose, &mut diagnostics);
-        let Found { engine, mut targets, .. } = found;
+        let Found { source, mut targets, .. } = found;
         diagnostics.print();
         if targets.len() > 1 {
             let mut names: Vec<String> =
@@ -175,8 +174,7 @@ impl Trial<'_> {
             Error::failed(why.to_owned())
         })?;
         let allowed = self.options.settings.stats_source;
-        let figures = engine
-            .map(|engine| -> Arc<dyn StatsReader> { Arc::new(Reader::new(allowed, &engine, target.container.iter())) });
+        let figures = source.stats(allowed, target.container.iter());
         Ok((target, figures))
     }
 
