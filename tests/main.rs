@@ -33,6 +33,7 @@ mod unmatched;
 mod vanishing;
 
 // Resource use of containers
+mod addresses;
 mod cgroups;
 mod container_stats;
 mod docker;

@@ -17,6 +17,7 @@ use crate::pipeline::find::Found;
 use crate::pipeline::output::PostedGraph;
 use crate::pipeline::state::{State, StateError, StateFile};
 use crate::pipeline::unmatched;
+use crate::pipeline::witness::Witness;
 use crate::sandbox::Description;
 use crate::session::Session;
 use crate::stop::Stop;
@@ -116,6 +117,8 @@ impl Job {
         }
         let containers = found.targets.iter().filter_map(|target| target.container.as_ref());
         let allowed = self.options.settings.stats_source;
+        let (processes, listed) = (&found.processes, found.listed);
+        let witness = found.source.engine().map(|engine| Witness { engine, processes, listed });
         let context = Context {
             collector,
             settings: &self.options.settings,
@@ -128,8 +131,7 @@ impl Job {
             idle: RefCell::new(idle),
             samples: Cell::new(0),
             named: 1,
-            processes: Some(&found.processes),
-            listed: found.listed,
+            witness,
         };
         let outcomes = collect::all(&context, &found.targets, stop).await;
         Ok(Collected { found, outcomes })

@@ -88,6 +88,25 @@ impl Engine {
         self.docker(&["rm", "--force", id]);
     }
 
+    /// Starts the container with this id, and waits until its program writes its address.
+    pub fn start(&self, id: &str) {
+        self.docker(&["start", id]);
+        wait::until(&format!("{id} listens"), || self.docker(&["logs", id]).contains(':').then_some(()));
+    }
+
+    /// Restarts the container with this id, and waits until its program writes its address once more.
+    pub fn restart(&self, id: &str) {
+        let lines = || self.docker(&["logs", id]).lines().count();
+        let before = lines();
+        self.docker(&["restart", "--time", "0", id]);
+        wait::until(&format!("{id} listens"), || (lines() > before).then_some(()));
+    }
+
+    /// Disconnects the container with this id from a network.
+    pub fn disconnect(&self, network: &str, id: &str) {
+        self.docker(&["network", "disconnect", network, id]);
+    }
+
     /// Stops the container with this id.
     pub fn stop(&self, id: &str) {
         self.docker(&["stop", "--time", "0", id]);
@@ -145,7 +164,8 @@ impl Engine {
     fn group_with(&self, load: Guard) -> Group<'_> {
         static GROUPS: AtomicUsize = AtomicUsize::new(0);
         let number = GROUPS.fetch_add(1, Ordering::Relaxed);
-        Group { engine: self, name: format!("scenario-{}-{number}", std::process::id()), _load: load }
+        let name = format!("scenario-{}-{number}", std::process::id());
+        Group { engine: self, name, networks: Mutex::default(), _load: load }
     }
 
     #[track_caller]
@@ -228,6 +248,7 @@ impl Engine {
 pub struct Group<'e> {
     engine: &'e Engine,
     name: String,
+    networks: Mutex<Vec<String>>,
     _load: Guard,
 }
 
@@ -247,6 +268,47 @@ impl<'e> Group<'e> {
         let app = self.run(name, options, Program::App, "-listen :8080");
         app.wait_until_responds("/served");
         app
+    }
+
+    /// Starts a Go app that listens at this address of its own, with options of `docker run`, and waits until it does.
+    pub fn app_at(&self, name: &str, options: &str, listen: &str) -> Container<'e> {
+        let app = self.run(name, options, Program::App, &format!("-listen {listen}"));
+        wait::until(&format!("{name} listens"), || self.engine.docker(&["logs", app.id()]).contains(':').then_some(()));
+        app
+    }
+
+    /// Makes a Go app that listens on port 8080 and is not started, and returns its id.
+    pub fn created_app(&self, name: &str, options: &str) -> String {
+        let label = self.filter().replacen("label=", "--label=", 1);
+        let name = format!("{}-{name}", self.name);
+        let image = self.engine.image(Program::App, Check::None);
+        let mut command = vec!["create", &label, "--name", &name];
+        command.extend(options.split_whitespace());
+        command.extend([image.as_str(), "-listen", ":8080"]);
+        self.engine.docker(&command)
+    }
+
+    /// Makes a network with options of `docker network create`, and returns its name. It is removed with the group.
+    pub fn network(&self, name: &str, options: &str) -> String {
+        let name = format!("{}-{name}", self.name);
+        let mut command = vec!["network", "create"];
+        command.extend(options.split_whitespace());
+        command.push(&name);
+        self.engine.docker(&command);
+        self.networks.lock().unwrap_or_else(PoisonError::into_inner).push(name.clone());
+        name
+    }
+
+    /// Makes a macvlan network with these first three bytes of its addresses, on the bridge of another network.
+    pub fn macvlan(&self, name: &str, subnet: &str, parent: &str) -> String {
+        let id = self.engine.docker(&["network", "inspect", "--format", "{{.Id}}", parent]);
+        let parent = format!("--opt parent=br-{}", &id[..12]);
+        self.network(name, &format!("--driver macvlan {parent} --subnet {subnet}.0/24 --gateway {subnet}.1"))
+    }
+
+    /// Connects a container to another network.
+    pub fn connect(&self, network: &str, container: &Container) {
+        self.engine.docker(&["network", "connect", network, container.id()]);
     }
 
     /// Starts a Go app with Prometheus metrics on a dynamic port and waits until it responds.
@@ -371,6 +433,9 @@ impl Drop for Group<'_> {
         if remove.len() > 3 {
             let _ = self.engine.try_docker(&remove);
         }
+        for network in self.networks.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let _ = self.engine.try_docker(&["network", "rm", network]);
+        }
     }
 }
 
@@ -406,6 +471,16 @@ impl Container<'_> {
     /// If it has none.
     pub fn address(&self) -> SocketAddr {
         self.address.unwrap_or_else(|| panic!("{} has no address", self.name))
+    }
+
+    /// Returns its own address on a network.
+    ///
+    /// # Panics
+    ///
+    /// If it has none.
+    pub fn own_address(&self, network: &str) -> IpAddr {
+        let format = format!("{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}");
+        self.inspect(&format).parse().unwrap_or_else(|_| panic!("{} has no address on {network}", self.name))
     }
 
     /// Returns this machine's address on the container's network: the source address of packets to the container.

@@ -189,7 +189,7 @@ fn of_target(job: &Job, target: &Target, name: String, outcome: &Outcome) -> Row
         port: target.container_port,
         address: target.routes.usable.get(outcome.route).map(|route| route.address.to_string()),
         addresses: candidates(target, outcome),
-        why: target.reason.clone(),
+        why: target.reason_at(outcome.route),
         name: Some(name),
         collected: Some(outcome.report.is_ok()),
         error: outcome.report.as_ref().err().map(ToString::to_string),

@@ -1,6 +1,7 @@
 //! The engine's responses about one container: only the fields that are used. Others can have any form.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::Deserialize;
 
@@ -12,6 +13,22 @@ use crate::engine::lenient::{Count, Lenient, LenientList};
 pub struct Inspection {
     state: Lenient<InspectedState>,
     restart_count: Lenient<Count>,
+    network_settings: Lenient<InspectedNetworks>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct InspectedNetworks {
+    networks: Lenient<BTreeMap<String, Lenient<InspectedNetwork>>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+struct InspectedNetwork {
+    #[serde(rename = "IPAddress")]
+    ip_address: Lenient<String>,
+    #[serde(rename = "GlobalIPv6Address")]
+    ipv6_address: Lenient<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -36,6 +53,14 @@ impl Inspection {
     pub fn started_at(&self) -> Option<&str> {
         let time = self.state.0.as_ref()?.started_at.0.as_deref()?;
         (!time.is_empty()).then_some(time)
+    }
+
+    /// Returns true if the container has this address on a network.
+    pub fn has_address(&self, address: IpAddr) -> bool {
+        let networks = self.network_settings.0.as_ref().and_then(|settings| settings.networks.0.as_ref());
+        let networks = networks.into_iter().flat_map(BTreeMap::values).filter_map(|network| network.0.as_ref());
+        let is_it = |text: &Lenient<String>| text.0.as_deref().and_then(|text| text.parse().ok()) == Some(address);
+        networks.into_iter().any(|network| is_it(&network.ip_address) || is_it(&network.ipv6_address))
     }
 
     /// Returns the number of restarts by the restart policy.

@@ -16,10 +16,10 @@ use crate::definition::{Definitions, Point};
 use crate::engine::{ContainerError, Engine};
 use crate::limits;
 use crate::moment::Moment;
-use crate::pipeline::process::Processes;
 use crate::pipeline::route::Route;
 use crate::pipeline::state::State;
 use crate::pipeline::target::Target;
+use crate::pipeline::witness::Witness;
 use crate::sandbox::activity::{Activity, Waiting};
 use crate::sandbox::container::{Container, Source, StatsReader};
 use crate::sandbox::denied::Denied;
@@ -122,10 +122,8 @@ pub struct Context<'a> {
     pub samples: Cell<usize>,
     /// The number of dropped samples of a target that are named, for each reason.
     pub named: usize,
-    /// The processes of the targets' containers, if they are on this machine.
-    pub processes: Option<&'a Processes>,
-    /// The time at which the engine's list was complete.
-    pub listed: Moment,
+    /// Knows whether the containers are still those of the list; `None` for targets without an engine.
+    pub witness: Option<Witness<'a>>,
 }
 
 /// Collects from all targets until they are done or the run has to stop; unfinished ones are failures then. The
@@ -187,7 +185,12 @@ pub async fn one(context: &Context<'_>, target: &Target, activity: &Activity) ->
         };
         let (report, unmatched, memory) =
             context.collector.bounded(calls).await.map_err(|exceeded| exceeded.in_state(activity.get()))??;
-        confirm(context, target, tried.borrow().len())?;
+        let place = tried.borrow().len();
+        if let Some(witness) = &context.witness
+            && !witness.confirms(target, place, start.as_ref().ok()).await
+        {
+            return Err(Cause::Replaced);
+        }
         Ok((check(context, &report, unmatched, memory)?, start))
     };
     let late = || Err(Cause::Timeout { waiting: activity.get(), timeout });
@@ -214,31 +217,14 @@ pub async fn one(context: &Context<'_>, target: &Target, activity: &Activity) ->
 /// Returns hints on a target that failed: that its container does not run any more, or the addresses that accept no
 /// connection and the ports on which it listens.
 fn hints(context: &Context<'_>, target: &Target, cause: &Cause, unreachable: &[String]) -> Vec<String> {
-    match confirm(context, target, unreachable.len()) {
-        Err(_) if matches!(cause, Cause::Replaced) => Vec::new(),
-        Err(replaced) => vec![replaced.to_string()],
-        Ok(()) => unreachable.iter().cloned().chain(suggestion(context, target)).collect(),
+    let Some(witness) = &context.witness else { return Vec::new() };
+    if matches!(cause, Cause::Replaced) {
+        return Vec::new();
     }
-}
-
-/// Returns a hint on the port of a target, if its container does not listen on it.
-fn suggestion(context: &Context<'_>, target: &Target) -> Option<String> {
-    let container =
-        target.container.as_ref().filter(|container| target.process.is_some() && !container.host_network)?;
-    context.processes?.suggestion(&container.id, Some(target.container_port?))
-}
-
-/// Checks that the response came from the target's container: since the engine listed it, it has not been restarted,
-/// and the address in use is still its own. Otherwise another container can have got its address or port.
-fn confirm(context: &Context<'_>, target: &Target, route: usize) -> Result<(), Cause> {
-    let (Some(processes), Some(container), Some(_)) = (context.processes, &target.container, target.process) else {
-        return Ok(());
-    };
-    let Some(route) = target.routes.usable.get(route) else { return Ok(()) };
-    let has_run = |id: &str, known, address| processes.has_run_since(id, known, context.listed, address);
-    let has_owner_run = || target.network_owner.as_ref().is_none_or(|owner| has_run(owner, None, None));
-    let is_same = has_run(&container.id, target.process, route.own) && has_owner_run();
-    if is_same { Ok(()) } else { Err(Cause::Replaced) }
+    if !witness.sees_same(target, unreachable.len()) {
+        return vec![Cause::Replaced.to_string()];
+    }
+    unreachable.iter().cloned().chain(witness.suggestion(target)).collect()
 }
 
 /// The place of a target in the memory of the run.
@@ -321,7 +307,7 @@ async fn bind(
                 break;
             }
             // The engine's proxy would accept a connection that leads nowhere.
-            Ok(Err(_)) if suggestion(context, target).is_some() => break,
+            Ok(Err(_)) if context.witness.as_ref().is_some_and(|witness| witness.suggestion(target).is_some()) => break,
             Ok(Err(error)) => root_cause(&error),
             Err(_) => format!("no connection after {}", humantime::format_duration(limits::OWN_ADDRESS_CONNECT)),
         };

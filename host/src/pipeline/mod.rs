@@ -1,8 +1,8 @@
 //! One run, in order. Nothing here knows the command line.
 //!
 //! [`find`] ([`target`], [`route`], [`shared_network`], [`unmatched`]) → [`collect`] (one sandbox per target,
-//! concurrently) → [`series`] → [`ledger`] ([`name`], [`slot`], [`rate`], [`state`]) → [`output`] ([`select`],
-//! [`total`]) → [`protocol`]
+//! concurrently; [`witness`]) → [`series`] → [`ledger`] ([`name`], [`slot`], [`rate`], [`state`]) → [`output`]
+//! ([`select`], [`total`]) → [`protocol`]
 
 pub mod collect;
 pub mod find;
@@ -26,3 +26,4 @@ pub mod state_folder;
 pub mod target;
 pub mod total;
 pub mod unmatched;
+pub mod witness;

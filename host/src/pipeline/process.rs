@@ -28,6 +28,11 @@ impl Processes {
         self.all(id).next()
     }
 
+    /// Returns true if this process sees those of any container.
+    pub fn are_visible(&self) -> bool {
+        self.ids.iter().any(|id| self.of(id).is_some())
+    }
+
     fn all(&self, id: &str) -> impl Iterator<Item = Process> {
         let ids = &self.ids;
         let tree = (!ids.is_empty()).then(|| self.tree.get_or_init(|| Tree::find(Path::new(tree::ROOT), ids)));
@@ -60,7 +65,7 @@ impl Processes {
         let others = listening.ports();
         match (port, &others[..]) {
             (Some(port), _) if listening.is_only_loopback(port) => {
-                Some(format!("the container listens on port {port} of its own loopback address alone"))
+                Some(format!("the container listens on port {port} only at its own loopback address"))
             }
             (Some(port), _) if listening.has(port) => None,
             (Some(port), []) => Some(format!("nothing in the container listens on port {port}")),

@@ -9,7 +9,8 @@
 //! - A published port comes second. It is dialled at its bind address: `127.0.0.1` for `0.0.0.0`, `::1` for `::`. The
 //!   IPv4 and IPv6 bindings of one port can have different host ports, so they are never mixed. Of several bindings
 //!   IPv4 comes first, then the lowest port.
-//! - A port that is not published is dialled at the container's own address, even if it is not provably reachable.
+//! - A port that is not published has only the container's own address. The operator can choose one that is not provably
+//!   reachable (`--address direct`): packets for it can leave this machine, and something else can respond.
 //! - Ports that Swarm's ingress network publishes are not in the list, and lead to any container of the service.
 //! - An engine on another machine publishes ports there: that machine's name replaces `0.0.0.0` and `::`. A port that
 //!   is bound to a loopback address, or not published, cannot be reached from here.
@@ -122,55 +123,49 @@ impl Reachability {
         let published = self.published_route(owner, port);
         let name_port = published.as_ref().map_or(port, |published| published.as_ref().map_or(port, |of| of.1));
         let mut routes = Routes { name_port: Some(name_port), ..Routes::default() };
-        let published = match published {
-            Some(Ok((route, _))) => Ok(route),
-            Some(Err(reason)) => Err(reason),
-            None => Err(SkipReason::NotPublished(port)),
-        };
-        let own = owner.networks.iter().map(|network| (network, self.objection(network, is_visible)));
-        let (mut provable, mut others): (Vec<Route>, Vec<Route>) = (Vec::new(), Vec::new());
-        for (network, objection) in own {
+        for network in &owner.networks {
             let address = Address { host: network.address.to_string(), port };
-            let own = Some(network.address);
             let name = foreign(&network.name);
-            let unused = |reason: String| Unused { address: address.to_string(), reason };
-            match objection {
-                _ if self.choice == AddressChoice::Published && published.is_ok() => {
-                    routes.unused.push(unused("--address published".to_owned()));
-                }
+            let is_published = matches!(published, Some(Ok(_)));
+            let objection = match self.objection(network, is_visible) {
                 _ if self.network.as_ref().is_some_and(|chosen| *chosen != network.name) => {
-                    routes.unused.push(unused(format!("on network {name} (--network)")));
+                    Some(format!("on network {name} (--network)"))
                 }
-                None => provable.push(Route { address, own, reason: format!("its own address on network {name}") }),
-                Some(Objection::Elsewhere(reason)) => routes.unused.push(unused(reason.to_owned())),
-                Some(Objection::Doubtful(reason)) => {
-                    if published.is_ok() && self.choice != AddressChoice::Direct {
-                        routes.unused.push(unused(reason.to_owned()));
-                    } else {
-                        let reason = format!("its own address on network {name} ({reason})");
-                        others.push(Route { address, own, reason });
-                    }
+                _ if is_published && self.choice == AddressChoice::Published => Some("--address published".to_owned()),
+                Some(Objection::Unprovable(reason)) => {
+                    (self.choice != AddressChoice::Direct).then(|| reason.to_owned())
                 }
+                Some(Objection::Invisible) => is_published.then(|| "its processes are not visible here".to_owned()),
+                Some(Objection::Elsewhere(reason)) => Some(reason.to_owned()),
+                None => None,
+            };
+            match objection {
+                None => routes.usable.push(Route {
+                    address,
+                    own: Some(network.address),
+                    reason: format!("its own address on network {name}"),
+                }),
+                Some(reason) => routes.unused.push(Unused { address: address.to_string(), reason }),
             }
         }
-        // Addresses on a service's networks lead nowhere from here.
-        let others = if owner.is_on_ingress { Vec::new() } else { others };
-        routes.usable = if provable.is_empty() { others } else { provable };
         match published {
-            Ok(route) if self.choice == AddressChoice::Direct => {
+            Some(Ok((route, _))) if self.choice == AddressChoice::Direct => {
                 let reason = "--address direct".to_owned();
                 routes.unused.push(Unused { address: route.address.to_string(), reason });
             }
-            Ok(route) => routes.usable.push(route),
-            Err(reason) if routes.usable.is_empty() && self.choice != AddressChoice::Direct => return Err(reason),
-            Err(_) => {}
+            Some(Ok((route, _))) => routes.usable.push(route),
+            Some(Err(reason)) if routes.usable.is_empty() => return Err(reason),
+            Some(Err(_)) | None => {}
         }
-        if routes.usable.is_empty() {
-            let all: Vec<String> =
-                routes.unused.iter().map(|unused| format!("{}: {}", unused.address, unused.reason)).collect();
-            return Err(SkipReason::NoRoute(all.join(", ")));
+        if !routes.usable.is_empty() {
+            return Ok(routes);
         }
-        Ok(routes)
+        let unused: Vec<String> =
+            routes.unused.iter().map(|unused| format!("{}: {}", unused.address, unused.reason)).collect();
+        Err(match self.choice {
+            AddressChoice::Direct => SkipReason::NoRoute(unused.join(", ")),
+            AddressChoice::Auto | AddressChoice::Published => SkipReason::NotPublished { port, unused },
+        })
     }
 
     /// Returns the route to the published port with its host port, or `None` if the port is not published.
@@ -204,24 +199,155 @@ impl Reachability {
         match self.networks {
             NetworkPlace::Here => {}
             NetworkPlace::Rootless => return Some(Objection::Elsewhere("on a network of a rootless engine")),
-            NetworkPlace::Unknown => return Some(Objection::Doubtful("the engine has no socket on this machine")),
+            NetworkPlace::Unknown => {
+                return Some(Objection::Unprovable("the engine has no socket on this machine (try --address direct)"));
+            }
         }
         // Some engines list no gateway for the network that they made at their first start.
         let is_ours = match network.gateway {
             Some(gateway) => self.bridges.have(gateway) && in_prefix(network.address, gateway, network.prefix),
             None => self.bridges.lead_to(network.address),
         };
-        if !is_ours {
-            return Some(Objection::Doubtful("its gateway is not a bridge of this machine"));
+        match (is_ours, is_visible) {
+            (false, _) => {
+                Some(Objection::Unprovable("its gateway is not a bridge of this machine (try --address direct)"))
+            }
+            (true, false) => Some(Objection::Invisible),
+            (true, true) => None,
         }
-        (!is_visible).then_some(Objection::Doubtful("its processes are not visible here"))
     }
 }
 
-/// The reason for which an address is not provably reachable.
+/// The reason for which an own address is not provably reachable.
 enum Objection {
-    /// It is an address on another machine or in another namespace, where it can belong to something else.
+    /// It is on another machine or in another namespace, and can belong to something else here.
     Elsewhere(&'static str),
-    /// It may be reachable.
-    Doubtful(&'static str),
+    /// Packets for it can leave this machine, and reach something else.
+    Unprovable(&'static str),
+    /// It is on a bridge of this machine, but no process here has it.
+    Invisible,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(name: &str, address: &str, prefix: u8, gateway: &str) -> Network {
+        let (name, id) = (name.to_owned(), String::new());
+        Network { name, id, address: address.parse().unwrap(), prefix, gateway: gateway.parse().ok() }
+    }
+
+    fn bridge() -> Network {
+        network("bridge", "172.17.0.2", 16, "172.17.0.1")
+    }
+
+    fn container(networks: Vec<Network>, binding: Option<&str>) -> Container {
+        let binding = binding.map(|binding| binding.rsplit_once(':').unwrap());
+        let binding = binding.map(|(ip, port)| (ip.parse().unwrap(), port.parse().unwrap()));
+        Container { networks, ports: vec![Port { container_port: 8080, binding }], ..Container::default() }
+    }
+
+    /// A machine with Docker's bridge, another one with both families, and that of an ECS agent.
+    fn here() -> Reachability {
+        let bridges =
+            Bridges::new(&[("172.17.0.1", 16), ("172.20.0.1", 24), ("fd00:20::1", 64), ("169.254.172.1", 22)]);
+        let (networks, choice) = (NetworkPlace::Here, AddressChoice::Auto);
+        Reachability { bridges, networks, choice, ..Reachability::published(EngineHost::Local) }
+    }
+
+    /// Formats the addresses of port 8080: those that are tried, in order, then the others in brackets.
+    fn tried(reachability: &Reachability, container: &Container) -> String {
+        match reachability.routes(container, 8080, true) {
+            Ok(routes) => {
+                let usable = routes.usable.iter().map(|route| route.address.to_string());
+                let unused = routes.unused.iter().map(|unused| format!("[{}: {}]", unused.address, unused.reason));
+                let name = routes.name_port.map_or_else(String::new, |port| format!("as {port}"));
+                usable.chain(unused).chain([name]).collect::<Vec<_>>().join(" ")
+            }
+            Err(reason) => format!("none: {reason}"),
+        }
+    }
+
+    const PUBLISHED: Option<&str> = Some("0.0.0.0:32768");
+
+    #[test]
+    fn an_own_address_comes_before_the_published_one_if_it_is_provably_reachable() {
+        let auto = |networks, binding| tried(&here(), &container(networks, binding));
+        let published_only = "127.0.0.1:32768 [172.17.0.2:8080: its gateway is not a bridge of this machine (try \
+                              --address direct)] as 32768";
+        for (case, networks, expected) in [
+            ("bridge", vec![bridge()], "172.17.0.2:8080 127.0.0.1:32768 as 32768"),
+            (
+                "no gateway listed",
+                vec![network("bridge", "172.17.0.2", 16, "")],
+                "172.17.0.2:8080 127.0.0.1:32768 as 32768",
+            ),
+            ("gateway of a virtual machine", vec![network("bridge", "172.17.0.2", 16, "192.168.65.1")], published_only),
+            ("address outside of the prefix", vec![network("bridge", "172.17.0.2", 32, "172.17.0.1")], published_only),
+            ("none", vec![], "127.0.0.1:32768 as 32768"),
+        ] {
+            assert_eq!(auto(networks, PUBLISHED), expected, "{case}");
+        }
+        let lan = network("lan", "192.168.7.9", 24, "192.168.7.1");
+        let expected = "none: TCP port 8080 is not published; own address 192.168.7.9:8080: its gateway is not a bridge \
+                        of this machine (try --address direct)";
+        assert_eq!(auto(vec![lan], None), expected);
+        let only_v6 = network("six", "fd00:20::2", 64, "fd00:20::1");
+        assert_eq!(auto(vec![only_v6], None), "[fd00:20::2]:8080 as 8080");
+        let isolated = network("isolated", "172.21.0.2", 24, "");
+        assert_eq!(
+            auto(vec![isolated, bridge()], None),
+            "172.17.0.2:8080 [172.21.0.2:8080: its gateway is not a bridge of this machine (try --address direct)] as 8080"
+        );
+    }
+
+    #[test]
+    fn an_engine_elsewhere_has_only_published_ports() {
+        let remote = Reachability { engine: EngineHost::Remote("docker.example".to_owned()), ..here() };
+        let rootless = Reachability { networks: NetworkPlace::Rootless, ..here() };
+        let forwarded = Reachability { networks: NetworkPlace::Unknown, ..here() };
+        for (reachability, published, reason) in [
+            (remote, "docker.example:32768", "on the engine's machine"),
+            (rootless, "127.0.0.1:32768", "on a network of a rootless engine"),
+            (forwarded, "127.0.0.1:32768", "the engine has no socket on this machine (try --address direct)"),
+        ] {
+            let expected = format!("{published} [172.17.0.2:8080: {reason}] as 32768");
+            assert_eq!(tried(&reachability, &container(vec![bridge()], PUBLISHED)), expected);
+            let expected = format!("none: TCP port 8080 is not published; own address 172.17.0.2:8080: {reason}");
+            assert_eq!(tried(&reachability, &container(vec![bridge()], None)), expected);
+        }
+    }
+
+    #[test]
+    fn an_address_without_visible_processes_is_used_only_if_there_is_no_other() {
+        let invisible = |binding| {
+            let routes = here().routes(&container(vec![bridge()], binding), 8080, false).unwrap();
+            routes.usable.iter().map(|route| route.address.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(invisible(PUBLISHED), "127.0.0.1:32768");
+        assert_eq!(invisible(None), "172.17.0.2:8080");
+    }
+
+    #[test]
+    fn the_operator_chooses_the_kind_of_address_and_the_network() {
+        let of = |choice, network: Option<&str>, networks, binding| {
+            let reachability = Reachability { choice, network: network.map(str::to_owned), ..here() };
+            tried(&reachability, &container(networks, binding))
+        };
+        let lan = || network("lan", "192.168.7.9", 24, "192.168.7.1");
+        let other = || network("other", "172.20.0.2", 24, "172.20.0.1");
+        let direct = of(AddressChoice::Direct, None, vec![lan()], PUBLISHED);
+        assert_eq!(direct, "192.168.7.9:8080 [127.0.0.1:32768: --address direct] as 32768");
+        let published = of(AddressChoice::Published, None, vec![bridge()], PUBLISHED);
+        assert_eq!(published, "127.0.0.1:32768 [172.17.0.2:8080: --address published] as 32768");
+        let unpublished = of(AddressChoice::Published, None, vec![bridge()], None);
+        assert_eq!(unpublished, "172.17.0.2:8080 as 8080");
+        let named = of(AddressChoice::Auto, Some("other"), vec![bridge(), other()], PUBLISHED);
+        assert_eq!(named, "172.20.0.2:8080 127.0.0.1:32768 [172.17.0.2:8080: on network bridge (--network)] as 32768");
+        let none = of(AddressChoice::Direct, Some("other"), vec![bridge()], PUBLISHED);
+        assert_eq!(
+            none,
+            "none: no usable address: 172.17.0.2:8080: on network bridge (--network), 127.0.0.1:32768: --address direct"
+        );
+    }
 }

@@ -36,9 +36,14 @@ pub enum SkipReason {
     /// It does not have the port that was chosen.
     #[error("has no TCP port {0}")]
     NoPort(u16),
-    /// The port is exposed and cannot be reached without being published.
-    #[error("TCP port {0} is not published")]
-    NotPublished(u16),
+    /// The port cannot be reached without being published.
+    #[error("TCP port {port} is not published{}", not_used(.unused))]
+    NotPublished {
+        /// The port.
+        port: u16,
+        /// The container's own addresses, each with the reason for which it is not used.
+        unused: Vec<String>,
+    },
     /// The port is bound to a loopback address on another machine.
     #[error("TCP port {0} is bound to a loopback address of the engine's machine")]
     LoopbackElsewhere(u16),
@@ -59,6 +64,11 @@ pub enum SkipReason {
         /// The name of the other container.
         by: Foreign,
     },
+}
+
+/// Names the first of a container's own addresses that are not used.
+fn not_used(unused: &[String]) -> String {
+    unused.first().map(|first| format!("; own address {first}")).unwrap_or_default()
 }
 
 impl SkipReason {

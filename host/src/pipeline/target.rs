@@ -16,7 +16,7 @@ use std::fmt;
 use crate::address::Address;
 use crate::engine::{Container, Lifecycle};
 use crate::kernel::process::Process;
-use crate::pipeline::route::{Reachability, Route, Routes};
+use crate::pipeline::route::{Reachability, Routes};
 use crate::pipeline::skip_reason::SkipReason;
 use crate::sandbox::Scope;
 use crate::text::{Foreign, foreign};
@@ -34,7 +34,7 @@ pub struct Target {
     pub network_owner: Option<String>,
     /// A process of the container, if this one sees any.
     pub process: Option<Process>,
-    /// The reason for this port and its first address, for `explain`.
+    /// The reason for this port, for `explain`.
     pub reason: String,
     /// The name of the container at which the traffic of its network is counted, if that is another one.
     pub network_counted_at: Option<String>,
@@ -65,6 +65,14 @@ impl Target {
             (Some(container), Some(address)) => format!("{} ({address})", container.name),
             (Some(container), None) => container.name.clone(),
             (None, address) => address.map(Address::to_string).unwrap_or_default(),
+        }
+    }
+
+    /// Returns the reason for the port and for the address that is in this place among those that are tried.
+    pub fn reason_at(&self, place: usize) -> String {
+        match self.routes.usable.get(place).map(|route| route.reason.as_str()) {
+            Some(reason) if reason != self.reason => format!("{}, {reason}", self.reason),
+            _ => self.reason.clone(),
         }
     }
 
@@ -118,13 +126,12 @@ pub fn choose(
     let routes = reachability.routes(owner, port, process.is_some())?;
     let is_of_other = owner.id != container.id;
     let of_network = if is_of_other { format!(", in the network of {}", foreign(&owner.name)) } else { String::new() };
-    let address = routes.usable.first().map(|Route { reason, .. }| reason.clone()).unwrap_or_default();
     Ok(Target {
         routes,
         container_port: Some(port),
         network_owner: is_of_other.then(|| owner.id.clone()),
         process,
-        reason: format!("{port_reason}{of_network}, {address}"),
+        reason: format!("{port_reason}{of_network}"),
         ..target
     })
 }
@@ -171,7 +178,8 @@ fn only_published_port(container: &Container) -> Result<u16, SkipReason> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{EngineHost, Network, Port};
+    use crate::engine::{EngineHost, Network, NetworkPlace, Port};
+    use crate::kernel::interface::Bridges;
 
     fn container(ports: &[(u16, Option<(&str, u16)>)]) -> Container {
         let port = |&(container_port, binding): &(u16, Option<(&str, u16)>)| Port {
@@ -196,7 +204,11 @@ mod tests {
 
     /// Formats the target, or the reason in brackets.
     fn chosen(container: &Container, wanted: Option<u16>, engine: &EngineHost) -> String {
-        let reachability = Reachability::published(engine.clone());
+        let reachability = Reachability {
+            bridges: Bridges::new(&[("172.17.0.1", 16)]),
+            networks: NetworkPlace::Here,
+            ..Reachability::published(engine.clone())
+        };
         match choose(container, Ok(container), Scope::Endpoint, wanted, &reachability) {
             Ok(target) => target.to_string(),
             Err(reason) if reason.is_failure() => format!("[! {reason}]"),
@@ -252,6 +264,10 @@ mod tests {
         assert_eq!(local(&container(&[(8080, None)]), Some(8080)), "api-1 (172.17.0.2:8080)");
         let without_address = Container { networks: Vec::new(), ..container(&[(8080, None)]) };
         assert_eq!(local(&without_address, Some(8080)), "[TCP port 8080 is not published]");
+        let mut elsewhere = container(&[(8080, None)]);
+        elsewhere.networks = vec![network("lan", "192.168.7.9", 24, "192.168.7.1")];
+        let expected = "[TCP port 8080 is not published; own address 192.168.7.9:8080: its gateway is not a bridge of this machine (try --address direct)]";
+        assert_eq!(local(&elsewhere, Some(8080)), expected);
     }
 
     #[test]
@@ -269,6 +285,7 @@ mod tests {
         assert_eq!(at("0.0.0.0"), "api-1 (docker.example:32768)");
         assert_eq!(at("10.1.2.3"), "api-1 (10.1.2.3:32768)");
         assert_eq!(at("127.0.0.1"), "[TCP port 8080 is bound to a loopback address of the engine's machine]");
-        assert_eq!(chosen(&container(&[(8080, None)]), Some(8080), &engine), "[TCP port 8080 is not published]");
+        let expected = "[TCP port 8080 is not published; own address 172.17.0.2:8080: on the engine's machine]";
+        assert_eq!(chosen(&container(&[(8080, None)]), Some(8080), &engine), expected);
     }
 }

@@ -198,8 +198,7 @@ impl Trial<'_> {
             idle: RefCell::default(),
             samples: Cell::new(0),
             named: limits::LISTED,
-            processes: None,
-            listed: Moment::now(),
+            witness: None,
         };
         let begin = Instant::now();
         let activity = Activity::new(Waiting::Start);

@@ -1,0 +1,359 @@
+//! The address at which a container is reached: its own, or the published one.
+
+use std::net::IpAddr;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
+
+use scenarios::agent::{Agent, Output};
+use scenarios::engine::{Container, Engine, Group};
+use scenarios::proxy::{EngineProxy, Passing};
+use scenarios::{port, skip, stats};
+use serde_json::Value;
+
+fn run(engine: &Engine, group: &Group, options: &str) -> Output {
+    Agent::with_engine(engine).run(&format!("run gostats --path /stats --filter {} {options}", group.filter()))
+}
+
+/// Returns a line for each container of the group: name, address in use, name in metrics, and the reason, with those of
+/// all other addresses. Own addresses are replaced by `OWN`, and host ports by `PORT`.
+#[track_caller]
+fn explained(engine: &Engine, group: &Group, options: &str) -> String {
+    explained_by(&Agent::with_engine(engine), group, options)
+}
+
+#[track_caller]
+fn explained_by(agent: &Agent, group: &Group, options: &str) -> String {
+    let words = format!("explain gostats --path /stats --filter {} --json {options}", group.filter());
+    let output = agent.run(&words);
+    let explanation: Value = serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"));
+    let of_group = |row: &&Value| row["container"]["name"].as_str().is_some_and(|name| group.mask(name) != name);
+    let rows = explanation["containers"].as_array().expect("a list").iter().filter(of_group);
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let lines = rows.map(|row| {
+        let name = group.mask(&text(&row["container"]["name"]));
+        let mut line = format!("{name}: {} as {}: {}\n", text(&row["address"]), text(&row["name"]), text(&row["why"]));
+        for other in row["addresses"].as_array().into_iter().flatten().filter(|other| other["outcome"] != "used") {
+            let [address, outcome, reason] = ["address", "outcome", "reason"].map(|field| text(&other[field]));
+            line.extend(["  ", &address, " ", outcome.as_str(), ": ", &reason, "\n"]);
+        }
+        let notes = row["warnings"].as_array().into_iter().flatten().chain([&row["error"]]);
+        let notes = notes.filter_map(Value::as_str).filter(|note| *note != row["why"]);
+        line.extend(notes.map(|note| format!("  note: {note}\n")));
+        line
+    });
+    masked(group, &lines.collect::<String>())
+}
+
+/// Replaces host ports, which the engine takes from 32768 on, and the addresses of the networks that a scenario makes.
+fn masked(group: &Group, text: &str) -> String {
+    let mut masked = String::new();
+    let mut word = String::new();
+    let flush = |word: &mut String, masked: &mut String| {
+        let is_host_port = word.parse::<u16>().is_ok_and(|port| port >= 32_768);
+        masked.push_str(if is_host_port { "PORT" } else { word });
+        word.clear();
+    };
+    for letter in group.mask(text).chars() {
+        if letter.is_ascii_digit() {
+            word.push(letter);
+        } else {
+            flush(&mut word, &mut masked);
+            masked.push(letter);
+        }
+    }
+    flush(&mut word, &mut masked);
+    masked
+}
+
+/// Asserts that the run printed the last response of each of these apps, under the name of its published port.
+#[track_caller]
+fn assert_collected(output: &Output, apps: &[&Container]) {
+    let metrics = output.metrics();
+    for app in apps {
+        stats::assert_same(&metrics.of(&app.key()), &stats::gauges(&app.last_served()));
+    }
+    assert_eq!(metrics.instances().len(), apps.len(), "{output}");
+}
+
+/// Rules of the firewall that reject or drop connections of one group of users to an address, until they are dropped.
+/// The engine's proxy, which runs as another group, is not affected.
+struct Blocked(Vec<String>);
+
+/// A group that no other program on the machine uses.
+const GROUP: &str = "48213";
+
+impl Blocked {
+    fn new(address: IpAddr, action: &str) -> Option<Blocked> {
+        let rule =
+            ["OUTPUT", "-d", &address.to_string(), "-p", "tcp", "-m", "owner", "--gid-owner", GROUP, "-j", action];
+        let blocked = Blocked(rule.map(str::to_owned).to_vec());
+        if let Err(cause) = blocked.change("-I") {
+            std::mem::forget(blocked);
+            skip::notice(&format!("iptables fails: {cause}"), "scenarios with a firewall");
+            return None;
+        }
+        Some(blocked)
+    }
+
+    fn change(&self, command: &str) -> Result<(), String> {
+        let output = Command::new("iptables").arg("-w").arg(command).args(&self.0).output();
+        let output = output.map_err(|error| error.to_string())?;
+        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()) }
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        self.change("-D").expect("the rule is removed");
+    }
+}
+
+#[test]
+fn own_address_is_used_and_names_stay_those_of_published_ports() {
+    let Some(engine) = Engine::find_local() else { return };
+    let group = engine.group();
+    let app = group.app("app");
+    for options in ["", "--address direct", "--address published"] {
+        assert_collected(&run(engine, &group, options).exits(0).without_diagnostics(), &[&app]);
+    }
+    insta::assert_snapshot!(explained(engine, &group, ""), @"
+    app: OWN:8080 as PORT: the only published port, its own address on network bridge
+      127.0.0.1:PORT not needed: bound to 0.0.0.0
+    ");
+    insta::assert_snapshot!(explained(engine, &group, "--address direct"), @"
+    app: OWN:8080 as PORT: the only published port, its own address on network bridge
+      127.0.0.1:PORT not usable: --address direct
+    ");
+    insta::assert_snapshot!(explained(engine, &group, "--address published"), @"
+    app: 127.0.0.1:PORT as PORT: the only published port, bound to 0.0.0.0
+      OWN:8080 not usable: --address published
+    ");
+}
+
+#[test]
+fn counters_go_on_when_the_address_changes() {
+    let Some(engine) = Engine::find_local() else { return };
+    let group = engine.group();
+    let app = group.app("app");
+    let agent = Agent::with_engine(engine);
+    let words = format!("run gostats --path /stats --filter {}", group.filter());
+    let _ = agent.run(&format!("{words} --address published")).exits(0);
+    agent.let_pass(Duration::from_mins(1));
+    let output = agent.run(&words).exits(0);
+    let rates = ["runtime.cgo_call_num", "operation.memory_mallocs"];
+    let metrics = output.metrics().of(&app.key());
+    assert!(rates.iter().all(|rate| metrics.contains_key(*rate)), "{output}");
+}
+
+#[test]
+fn port_that_is_not_published_is_found_if_the_container_listens_on_it() {
+    let Some(engine) = Engine::find_local() else { return };
+    let group = engine.group();
+    let _chosen = group.app_at("chosen", "", ":9999");
+    let _other = group.app_at("other", "", ":9998");
+    let _published = group.app("published");
+    let output = run(engine, &group, "--container-port 9999").exits(0);
+    assert_eq!(output.metrics().instances(), ["9999"]);
+    insta::assert_snapshot!(explained(engine, &group, "--container-port 9999"), @"
+    chosen: OWN:9999 as 9999: --container-port, its own address on network bridge
+    other: - as -: has no TCP port 9999; the container listens on 9998: try --container-port 9998
+    published: - as -: has no TCP port 9999; the container listens on 8080: try --container-port 8080
+    ");
+    insta::assert_snapshot!(explained(engine, &group, ""), @"
+    published: OWN:8080 as PORT: the only published port, its own address on network bridge
+      127.0.0.1:PORT not needed: bound to 0.0.0.0
+    chosen: - as -: publishes no TCP port; the container listens on 9999: try --container-port 9999
+    other: - as -: publishes no TCP port; the container listens on 9998: try --container-port 9998
+    ");
+}
+
+#[test]
+fn dead_port_is_refused_and_the_hint_names_the_right_one() {
+    let Some(engine) = Engine::find_local() else { return };
+    let group = engine.group();
+    let _app = group.app_at("app", "--publish 8080", ":9999");
+    let _loopback = group.app_at("loopback", "--publish 8080", "127.0.0.1:8080");
+    let output = run(engine, &group, "").exits(1);
+    insta::assert_snapshot!(masked(&group, &output.stderr), @"
+    mackerel-plugin-wasm: gostats: app (OWN:8080): connection failed: Connection refused (os error 111); the container listens on 9999: try --container-port 9999
+    mackerel-plugin-wasm: gostats: loopback (OWN:8080): connection failed: Connection refused (os error 111); the container listens on port 8080 of its own loopback address alone
+    ");
+}
+
+#[test]
+fn network_that_is_reachable_comes_first() {
+    let Some(engine) = Engine::find_local() else { return };
+    let group = engine.group();
+    let inner = group.network("inner", "--internal --subnet 198.19.77.0/24");
+    let lan = group.macvlan("a-lan", "198.19.78", &inner);
+    let app = group.app("app");
+    group.connect(&inner, &app);
+    group.connect(&lan, &app);
+    insta::assert_snapshot!(explained(engine, &group, ""), @"
+    app: OWN:8080 as PORT: the only published port, its own address on network bridge
+      198.19.77.2:8080 not needed: its own address on network inner
+      127.0.0.1:PORT not needed: bound to 0.0.0.0
+      198.19.78.2:8080 not usable: its gateway is not a bridge of this machine
+    ");
+    insta::assert_snapshot!(explained(engine, &group, &format!("--network {inner}")), @"
+    app: 198.19.77.2:8080 as PORT: the only published port, its own address on network inner
+      127.0.0.1:PORT not needed: bound to 0.0.0.0
+      OWN:8080 not usable: on network bridge (--network)
+      198.19.78.2:8080 not usable: on network a-lan (--network)
+    ");
+    insta::assert_snapshot!(explained(engine, &group, "--network nowhere"), @"
+    app: 127.0.0.1:PORT as PORT: the only published port, bound to 0.0.0.0
+      OWN:8080 not usable: on network bridge (--network)
+      198.19.78.2:8080 not usable: on network a-lan (--network)
+      198.19.77.2:8080 not usable: on network inner (--network)
+    ");
+    insta::assert_snapshot!(explained(engine, &group, "--network nowhere --address direct"), @"app: - as -: no usable address: OWN:8080: on network bridge (--network), 198.19.78.2:8080: on network a-lan (--network), 198.19.77.2:8080: on network inner (--network), 127.0.0.1:PORT: --address direct");
+    let _inside = group.app_at("inside", &format!("--network {inner}"), ":8080");
+    insta::assert_snapshot!(explained(engine, &group, "--container-port 8080"), @"
+    app: OWN:8080 as PORT: --container-port, its own address on network bridge
+      198.19.77.2:8080 not needed: its own address on network inner
+      127.0.0.1:PORT not needed: bound to 0.0.0.0
+      198.19.78.2:8080 not usable: its gateway is not a bridge of this machine
+    inside: 198.19.77.3:8080 as 8080: --container-port, its own address on network inner
+    ");
+}
+
+#[test]
+fn macvlan_cannot_be_reached() {
+    let Some(engine) = Engine::find_local() else { return };
+    let group = engine.group();
+    let lan = group.macvlan("lan", "198.19.79", &group.network("parent", "--internal --subnet 198.19.75.0/24"));
+    let _app = group.app_at("app", &format!("--network {lan} --publish 8080"), ":8080");
+    insta::assert_snapshot!(explained(engine, &group, ""), @"app: - as -: publishes no TCP port; the container listens on 8080: try --container-port 8080");
+    insta::assert_snapshot!(explained(engine, &group, "--container-port 8080 --timeout 500ms"), @"
+    app: 198.19.79.2:8080 as 8080: --container-port, its own address on network lan (its gateway is not a bridge of this machine)
+      note: HTTP 404 Not Found instead of 200 OK; check --path
+    ");
+}
+
+#[test]
+fn blocked_own_address_is_replaced_by_the_published_one() {
+    let Some(engine) = Engine::find_local() else { return };
+    let group = engine.group();
+    let app = group.app("app");
+    let agent =
+        || Agent::with_engine(engine).with_launcher(&["setpriv", &format!("--regid={GROUP}"), "--clear-groups"]);
+    let words = format!("run gostats --path /stats --filter {}", group.filter());
+    for action in ["REJECT", "DROP"] {
+        let Some(_blocked) = Blocked::new(app.own_address("bridge"), action) else { return };
+        assert_collected(&agent().run(&words).exits(0).without_diagnostics(), &[&app]);
+        let explained = explained_by(&agent(), &group, "");
+        match action {
+            "REJECT" => insta::assert_snapshot!(explained, @"
+            app: 127.0.0.1:PORT as PORT: the only published port, its own address on network bridge
+              OWN:8080 unreachable: its own address on network bridge
+              note: its own address OWN:8080: Connection refused (os error 111); used the published address
+            "),
+            _ => insta::assert_snapshot!(explained, @"
+            app: 127.0.0.1:PORT as PORT: the only published port, its own address on network bridge
+              OWN:8080 unreachable: its own address on network bridge
+              note: its own address OWN:8080: no connection after 250ms; used the published address
+            "),
+        }
+        let output = agent().run(&format!("{words} --address direct --timeout 500ms")).exits(1);
+        let stderr = masked(&group, &output.stderr);
+        match action {
+            "REJECT" => {
+                insta::assert_snapshot!(stderr, @"mackerel-plugin-wasm: gostats: app (OWN:8080): connection failed: Connection refused (os error 111)")
+            }
+            _ => {
+                insta::assert_snapshot!(stderr, @"mackerel-plugin-wasm: gostats: app (OWN:8080): connection timed out after 500ms (--timeout)")
+            }
+        };
+    }
+}
+
+/// The third bytes of subnets, one for each network.
+static SUBNETS: AtomicU8 = AtomicU8::new(80);
+
+/// Runs with a container whose address and port another one gets after the engine's list is complete, and returns the
+/// output. `change` gets the engine, the ids of both containers and the network.
+fn run_and_replace(engine: &Engine, options: &str, change: fn(&Engine, &str, &str, &str)) -> Output {
+    let group = engine.group();
+    let other = group.app("other");
+    let subnet = format!("198.19.{}", SUBNETS.fetch_add(1, Ordering::Relaxed));
+    let network = group.network("net", &format!("--subnet {subnet}.0/24"));
+    let port = port::free();
+    let options_of_both = format!("--network {network} --ip {subnet}.9 --publish 127.0.0.1:{port}:8080");
+    let first = group.app_with("first", &options_of_both);
+    let second = group.created_app("second", &options_of_both);
+    let (ours, id, is_done) = (engine.clone(), first.id().to_owned(), AtomicBool::new(false));
+    let proxy = EngineProxy::start(engine, move |passing| {
+        let is_list = matches!(passing, Passing::Response(path, _) if path.contains("/containers/json"));
+        if is_list && !is_done.swap(true, Ordering::SeqCst) {
+            change(&ours, &id, &second, &network);
+        }
+    });
+    let filter = format!("--filter id={} --filter id={}", first.id(), other.id());
+    let mut output =
+        Agent::with_docker_host(&proxy.host()).run(&format!("run gostats --path /stats {filter} {options}"));
+    stats::assert_same(&output.metrics().of(&other.key()), &stats::gauges(&other.last_served()));
+    output.stderr = masked(&group, &output.stderr);
+    output
+}
+
+#[test]
+fn container_that_gets_the_address_of_another_is_not_taken_for_it() {
+    let Some(engine) = Engine::find_local() else { return };
+    let removed = |engine: &Engine, first: &str, second: &str, _: &str| {
+        engine.remove(first);
+        engine.start(second);
+    };
+    let moved = |engine: &Engine, first: &str, second: &str, network: &str| {
+        engine.disconnect(network, first);
+        engine.start(second);
+    };
+    for (change, options) in
+        [(removed as fn(&Engine, &str, &str, &str), ""), (removed, "--address published"), (moved, "")]
+    {
+        let output = run_and_replace(engine, options, change).exits(0);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: gostats: first (127.0.0.1:24690): container was stopped, restarted or moved to another network since the engine listed it");
+        }
+    }
+}
+
+#[test]
+fn container_that_is_restarted_after_the_list_is_left_out_once() {
+    let Some(engine) = Engine::find_local() else { return };
+    let restarted = |engine: &Engine, first: &str, _: &str, _: &str| engine.restart(first);
+    let output = run_and_replace(engine, "", restarted).exits(0);
+    insta::assert_snapshot!(output.stderr, @"");
+}
+
+#[test]
+fn ports_and_address_of_a_shared_network_are_those_of_its_owner() {
+    let Some(engine) = Engine::find_local() else { return };
+    let group = engine.group();
+    let owner = group.app("owner");
+    let _member = group.app_at("member", &format!("--network container:{}", owner.id()), ":9999");
+    // The port is the owner's: its process listens on it.
+    insta::assert_snapshot!(explained(engine, &group, ""), @"
+    owner: OWN:8080 as PORT: the only published port, its own address on network bridge
+      127.0.0.1:PORT not needed: bound to 0.0.0.0
+    member: - as -: shares its network with owner, which is the target for TCP port 8080
+    ");
+    insta::assert_snapshot!(explained(engine, &group, "--container-port 8080"), @"
+    owner: OWN:8080 as PORT: --container-port, its own address on network bridge
+      127.0.0.1:PORT not needed: bound to 0.0.0.0
+    member: - as -: shares its network with owner, which is the target for TCP port 8080
+    ");
+    // The other port is the member's.
+    insta::assert_snapshot!(explained(engine, &group, "--container-port 9999"), @"
+    member: OWN:9999 as 9999: --container-port, in the network of owner, its own address on network bridge
+    owner: - as -: shares its network with member, which is the target for TCP port 9999
+    ");
+    // An owner that the filter excludes is looked up.
+    let filter =
+        format!("--filter name={}", group.filter().trim_start_matches("label=scenario=").to_owned() + "-member");
+    insta::assert_snapshot!(explained(engine, &group, &format!("{filter} --container-port 9999")), @"
+    member: OWN:9999 as 9999: --container-port, in the network of owner, its own address on network bridge
+    owner: - as -: does not match --filter label=scenario=scenario-4690-11 --filter name=member
+    ");
+}
