@@ -39,6 +39,8 @@ pub struct Container {
     pub unreadable_port: Option<Foreign>,
     /// Its own addresses on the engine's networks.
     pub addresses: Vec<IpAddr>,
+    /// Its start, if the list has it: equal texts mean the same start.
+    pub started_at: Option<String>,
 }
 
 /// The state of a container's processes.

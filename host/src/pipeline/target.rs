@@ -22,7 +22,7 @@ use crate::address::Address;
 use crate::engine::{Container, EngineHost, Lifecycle, Port};
 use crate::pipeline::infrastructure::Infrastructure;
 use crate::sandbox::Scope;
-use crate::text::{Foreign, ranges};
+use crate::text::{Foreign, foreign, listed, ranges};
 
 /// The target of one sandbox.
 #[derive(Debug, Clone)]
@@ -108,12 +108,51 @@ pub enum SkipReason {
     /// The port is bound to a loopback address on another machine.
     #[error("TCP port {0} is bound to a loopback address of the engine's machine")]
     LoopbackElsewhere(u16),
+    /// In a task: this program runs in it.
+    #[error("runs this plugin")]
+    OwnContainer,
+    /// In a task: it shares a network, and the metadata has no ports then.
+    #[error("shares {0}, and the task metadata has no ports: name the port with --container-port")]
+    TaskPort(&'static str),
+    /// In a task: several containers share a network, and the port can belong to any of them.
+    #[error(
+        "shares {network} with {}: choose the one that listens on port {port}, such as --filter name={}",
+        listed(.others), foreign(.name)
+    )]
+    SharedPort {
+        /// The shared network.
+        network: &'static str,
+        /// The port.
+        port: u16,
+        /// The name of the container.
+        name: String,
+        /// The names of the other containers.
+        others: Vec<String>,
+    },
+    /// In a task: a port of the metadata cannot be read, and it could be the right one.
+    #[error("a port in the task metadata cannot be read: name the port with --container-port")]
+    UnreadableTaskPort,
+    /// In a task: it has no address.
+    #[error("the task metadata has no address of it yet")]
+    NoAddress,
+    /// In a task: it has no network.
+    #[error("has no network")]
+    NoNetwork,
 }
 
 impl SkipReason {
     /// Returns true if the container should be a target.
     pub fn is_failure(&self) -> bool {
-        matches!(self, SkipReason::SeveralPorts(_) | SkipReason::Restarting(_) | SkipReason::UnreadablePort(_))
+        matches!(
+            self,
+            SkipReason::SeveralPorts(_)
+                | SkipReason::Restarting(_)
+                | SkipReason::UnreadablePort(_)
+                | SkipReason::TaskPort(_)
+                | SkipReason::SharedPort { .. }
+                | SkipReason::UnreadableTaskPort
+                | SkipReason::NoAddress
+        )
     }
 }
 
