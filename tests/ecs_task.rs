@@ -178,8 +178,13 @@ fn containers_on_a_managed_instance_are_targets_without_the_daemons_of_ecs() {
     let app = app();
     let daemon = with(fargate("ecs-daemon"), "Type", "MANAGED_DAEMON");
     let volume = with(fargate("~internal~ecs-emptyvolume-source"), "Type", "EMPTY_HOST_VOLUME");
+    let namespace = with(fargate("~internal~ecs~pause~namespace"), "Type", "NAMESPACE_PAUSE");
     let later = with(fargate("later"), "Type", "ADDED_LATER");
-    let metadata = TaskMetadata::of(managed_task([fargate("agent"), fargate("api"), daemon, volume, later]));
+    // ECS reports its type as that of an application. On Fargate its labels are missing.
+    let mut proxy = fargate("ecs-service-connect-AbCd");
+    remove(&mut proxy, "Labels");
+    let containers = [fargate("agent"), fargate("api"), daemon, volume, namespace, later, proxy];
+    let metadata = TaskMetadata::of(managed_task(containers));
     insta::assert_snapshot!(explained(&metadata, &format!("gostats --container-port {}", app.port()), &app, 0), @"
     mackerel-plugin-wasm run gostats --container-port PORT --source ecs-task
     in the ECS task shop:3, by the metadata at ENDPOINT (--source ecs-task)
@@ -191,10 +196,14 @@ fn containers_on_a_managed_instance_are_targets_without_the_daemons_of_ecs() {
       runs this plugin
     ecs-daemon  -  -  -  skipped  -  -
       container that ECS adds, not an application (--include-infrastructure)
+    ecs-service-connect-AbCd  -  -  -  skipped  -  -
+      ECS Service Connect, not an application (--include-infrastructure)
     later  -  -  -  skipped  -  -
       container that ECS adds, not an application (--include-infrastructure)
     ~internal~ecs-emptyvolume-source  -  -  -  skipped  -  -
       volume container of ECS, not an application (--include-infrastructure)
+    ~internal~ecs~pause~namespace  -  -  -  skipped  -  -
+      pause container, not an application (--include-infrastructure)
     ");
     // The endpoint's path does not have the container's id there.
     assert_eq!(metadata.requests(), ["/task", ""]);
@@ -205,7 +214,12 @@ fn agent_1_30_is_read_by_version_3() {
     let app = app();
     let metadata = TaskMetadata::of_version_3(agent_1_30([
         bridge("agent", "127.0.0.9", &[]),
-        bridge("api", "127.0.0.2", &[app.port()]),
+        // Docker's other name of the network.
+        with(
+            bridge("api", "", &[app.port()]),
+            "Networks",
+            json!([{"NetworkMode": "default", "IPv4Addresses": ["127.0.0.2"]}]),
+        ),
     ]));
     insta::assert_snapshot!(explained(&metadata, "gostats", &app, 0), @"
     mackerel-plugin-wasm run gostats --source ecs-task
@@ -275,6 +289,25 @@ fn bridge_container_without_ipv4_is_dialled_at_ipv6() {
     let output = metadata.agent().run("explain gostats --source ecs-task --json");
     let explanation: Value = serde_json::from_str(&output.stdout).expect("JSON");
     assert_eq!(explanation["containers"][0]["address"], format!("[::1]:{}", app.port()));
+}
+
+#[test]
+fn awsvpc_container_without_ipv4_is_dialled_at_the_loopback_address() {
+    let app = app();
+    let networks = json!([{"NetworkMode": "awsvpc", "IPv6Addresses": ["fd00::1"]}]);
+    let metadata = TaskMetadata::of(task([awsvpc("agent"), with(awsvpc("api"), "Networks", networks)]));
+    let command = format!("run gostats --source ecs-task --container-port {}", app.port());
+    let run = metadata.agent().run(&command).exits(0).without_diagnostics();
+    assert_eq!((run.metrics().instances(), app.requests()), (vec!["api"], 1));
+}
+
+#[test]
+fn container_that_is_listed_twice_is_one_target() {
+    let app = app();
+    let api = || bridge("api", "127.0.0.2", &[app.port()]);
+    let metadata = TaskMetadata::of(task([bridge("agent", "127.0.0.9", &[]), api(), api()]));
+    let run = metadata.agent().run("run gostats --source ecs-task").exits(0).without_diagnostics();
+    assert_eq!((run.metrics().instances(), app.requests()), (vec!["api"], 1));
 }
 
 #[test]
@@ -572,6 +605,7 @@ fn stats_of_all_containers_come_by_one_request() {
         api["Health"] = json!({"status": "HEALTHY", "statusSince": "2026-11-02T03:05:00Z"});
         api["RestartCount"] = json!(2);
     });
+    metadata.edit("web", |web| web["Health"] = json!({"status": "UNHEALTHY", "exitCode": -1}));
     metadata.set_stats([("agent", sampled(1)), ("api", sampled(1)), ("web", sampled(1))]);
     let run = metadata.agent().run("run docker --source ecs-task --graphs all").exits(0).without_diagnostics();
     let gauges = [
@@ -583,7 +617,9 @@ fn stats_of_all_containers_come_by_one_request() {
         ("memory_percentage.used", 7.03125),
         ("processes.current", 6.0),
     ];
-    assert_same(&stats_of(&run, "web"), &values(gauges));
+    let mut of_web = values(gauges);
+    of_web.extend(values([("health.healthy", 0.0)]));
+    assert_same(&stats_of(&run, "web"), &of_web);
     let mut of_api = values(gauges);
     of_api.extend(values([("restarts.count", 2.0), ("health.healthy", 1.0)]));
     assert_same(&stats_of(&run, "api"), &of_api);
@@ -625,7 +661,8 @@ fn containers_without_a_fresh_sample_have_no_stats() {
     metadata.set_stats([
         ("empty", json!({})),
         ("frozen", sampled(90)),
-        ("good", sampled(5)),
+        // With ECS_POLL_METRICS the agent samples every 5 to 20 s.
+        ("good", sampled(20)),
         ("null", json!(null)),
         ("stopped", docker_on_v2("0001-01-01T00:00:00Z")),
     ]);
@@ -757,7 +794,7 @@ struct ContainerAgent {
 
 impl ContainerAgent {
     /// Reads the section that `conf` prints for these words. The agent and its plugin run in a task.
-    fn configured(metadata: &TaskMetadata, words: &str) -> Self {
+    fn configured(metadata: &TaskMetadata, words: &str) -> Option<Self> {
         let conf = metadata.agent().run(&format!("conf {words} --container-agent")).exits(0).without_diagnostics();
         let conf: Value = serde_saphyr::from_str(&conf.stdout).expect("YAML");
         let plugins = conf["plugin"]["metrics"].as_object().expect("plugins");
@@ -771,7 +808,8 @@ impl ContainerAgent {
         assert_eq!(command[0], "/usr/local/bin/mackerel-plugin-wasm");
         // The scenario's folder stands in for the volume. A plugin has the agent's whole environment.
         let agent = metadata.agent().with_env("MACKEREL_APIKEY", "secret");
-        Self { agent: agent.with_env("AWS_EXECUTION_ENV", "AWS_ECS_FARGATE"), command }
+        let agent = without_default_socket(agent.with_env("AWS_EXECUTION_ENV", "AWS_ECS_FARGATE"))?;
+        Some(Self { agent, command })
     }
 
     fn words(&self) -> String {
@@ -805,7 +843,7 @@ fn container_agent_runs_the_section_that_conf_prints() {
     let app = app();
     let metadata = TaskMetadata::of(fargate_task([fargate("agent"), fargate("api"), fargate("log_router")]));
     let words = format!("gostats --container-port {} --filter name=api", app.port());
-    let agent = ContainerAgent::configured(&metadata, &words);
+    let Some(agent) = ContainerAgent::configured(&metadata, &words) else { return };
     let graphs = agent.graphs();
     assert!(graphs["graphs"].as_object().is_some_and(|graphs| graphs.keys().all(|key| key.contains('#'))), "{graphs}");
     let keys = |values: &[(String, f64)]| values.iter().map(|(key, _)| key.clone()).collect::<BTreeSet<_>>();
@@ -822,14 +860,17 @@ fn container_agent_section_is_yaml_with_the_lines_of_a_dockerfile() {
     let redis =
         "redis --container-port 6379 --password-file /run/secrets/redis --metric-key-prefix cache --deadline 8s";
     insta::assert_snapshot!(conf(redis, 0).without_diagnostics().stdout, @r#"
-    # Generated by
+    # A section of mackerel-container-agent.yaml, generated by
     #   mackerel-plugin-wasm conf redis --container-port 6379 --password-file /run/secrets/redis --metric-key-prefix cache --deadline 8s --container-agent
     # Dockerfile of the agent's image:
     #   FROM mackerel/mackerel-container-agent:latest
     #   COPY mackerel-plugin-wasm /usr/local/bin/mackerel-plugin-wasm
+    #   COPY mackerel-container-agent.yaml /etc/mackerel-container-agent.yaml
+    #   ENV MACKEREL_AGENT_CONFIG=/etc/mackerel-container-agent.yaml
     #   VOLUME /var/lib/mackerel-plugin-wasm
     # The folder has to be writable, also with a read-only root: counters and slots are kept there.
     # The container needs these files: /run/secrets/redis.
+    # Another section for redis needs its own --section and --metric-key-prefix.
     plugin:
       metrics:
         "cache":
@@ -842,7 +883,7 @@ fn container_agent_section_is_yaml_with_the_lines_of_a_dockerfile() {
     let odd = agent.run_words(&odd).exits(0).without_diagnostics().stdout;
     let read: Value = serde_saphyr::from_str(&odd).expect("YAML");
     assert_eq!(read["plugin"]["metrics"]["gostats"]["command"][6], "/a: \"b\" #c\\d");
-    // On the development machine, nothing tells the network mode of the task.
+    // The development machine does not know the network mode of the task.
     insta::assert_snapshot!(conf("gostats", 0).stderr, @"mackerel-plugin-wasm: on Fargate, and in the network modes awsvpc and host, the port has to be named: --container-port");
     insta::assert_snapshot!(conf("gostats --container-port 80 --filter status=running", 2).stderr, @"mackerel-plugin-wasm: --filter status=running cannot be used in an ECS task: available keys: name, label, id");
     insta::assert_snapshot!(conf("redis --container-port 80 --password-file secret", 2).stderr, @"mackerel-plugin-wasm: secret: --container-agent needs an absolute path");

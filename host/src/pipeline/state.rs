@@ -170,7 +170,9 @@ pub enum StateError {
 /// Returns the fix if a folder cannot be created.
 fn fix(error: &FolderError) -> &'static str {
     match error {
-        FolderError::Create(error) if error.kind() != ErrorKind::StorageFull => ": set MACKEREL_PLUGIN_WORKDIR to a writable folder",
+        FolderError::Create(error) if error.kind() != ErrorKind::StorageFull => {
+            ": set MACKEREL_PLUGIN_WORKDIR to a writable folder"
+        }
         _ => "",
     }
 }

@@ -5,8 +5,9 @@
 //! | `awsvpc` (always on Fargate), `host` | 127.0.0.1 | `--container-port`, because the metadata has no ports |
 //! | `bridge` | the container's own | `--container-port`, or the only TCP port of the metadata |
 //!
-//! In the first row, all containers share one network, and nothing tells which of them listens on the port. If several
-//! are candidates, the operator has to choose one: otherwise the values of one would be posted under the names of all.
+//! In the first row, all containers share one network, and the metadata does not show which of them listens on the
+//! port. If several are candidates, the operator has to choose one: otherwise the values of one would be posted under
+//! the names of all.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
