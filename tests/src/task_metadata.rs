@@ -105,15 +105,19 @@ impl TaskMetadata {
     }
 
     /// Sets the stats of containers by name. Others have none.
-    pub fn set_stats<const COUNT: usize>(&self, stats: [(&str, Value); COUNT]) {
+    ///
+    /// # Panics
+    ///
+    /// If there is no such container.
+    pub fn set_stats<const COUNT: usize>(&self, samples: [(&str, Value); COUNT]) {
         let mut state = lock(&self.state);
-        let ids =
-            |name: &str| containers(&state.task).iter().find(|one| one["Name"] == name).map(|one| &one["DockerId"]);
-        let stats: serde_json::Map<String, Value> = stats
-            .into_iter()
-            .map(|(name, stats)| (ids(name).and_then(Value::as_str).expect("a container").to_owned(), stats))
-            .collect();
-        state.stats = stats.into();
+        let id = |name: &str| {
+            let container = containers(&state.task).iter().find(|container| container["Name"] == name);
+            container.and_then(|container| container["DockerId"].as_str()).expect("a container of the task").to_owned()
+        };
+        let by_id: serde_json::Map<String, Value> =
+            samples.into_iter().map(|(name, sample)| (id(name), sample)).collect();
+        state.stats = by_id.into();
     }
 
     /// Changes a container.
@@ -157,7 +161,7 @@ pub fn task<const COUNT: usize>(containers: [Value; COUNT]) -> Value {
         "PullStoppedAt": "2026-11-02T03:04:03.2Z",
         "AvailabilityZone": "eu-west-1a",
         "LaunchType": "EC2",
-        "Containers": containers.to_vec(),
+        "Containers": Vec::from(containers),
         "VPCID": "vpc-0123456789abcdef0",
     })
 }
@@ -203,6 +207,10 @@ pub fn agent_1_30<const COUNT: usize>(containers: [Value; COUNT]) -> Value {
 }
 
 /// Removes a field.
+///
+/// # Panics
+///
+/// If it is not an object.
 pub fn remove(object: &mut Value, field: &str) {
     object.as_object_mut().expect("an object").remove(field);
 }
