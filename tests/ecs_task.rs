@@ -887,6 +887,9 @@ fn container_agent_section_is_yaml_with_the_lines_of_a_dockerfile() {
     // The development machine does not know the network mode of the task.
     insta::assert_snapshot!(conf("gostats", 0).stderr, @"mackerel-plugin-wasm: on Fargate, and in the network modes awsvpc and host, the port has to be named: --container-port");
     insta::assert_snapshot!(conf("gostats --container-port 80 --filter status=running", 2).stderr, @"mackerel-plugin-wasm: --filter status=running cannot be used in an ECS task: available keys: name, label, id");
+    // With an engine's socket in the container, its filters hold.
+    let socket = "gostats --docker-host unix:///var/run/docker.sock --filter status=running";
+    assert_eq!(conf(socket, 0).stderr, "");
     insta::assert_snapshot!(conf("redis --container-port 80 --password-file secret", 2).stderr, @"mackerel-plugin-wasm: secret: --container-agent needs an absolute path");
     insta::assert_snapshot!(conf("docker --cloud-init", 2).stderr.lines().next().unwrap_or_default(), @"error: the argument '--cloud-init' cannot be used with '--container-agent'");
     let file = component("gostats");

@@ -118,17 +118,14 @@ impl Task {
             let task: TaskResponse = client.get("/task").await?;
             let (mut containers, unreadable) = task.containers();
             // On Fargate the last part of the path is the container's id.
-            let endpoint = client.endpoint_id();
             let mut own_unknown = None;
-            let mut own = containers.iter().position(|one| one.container.id == endpoint);
+            let place = |id: &str| containers.iter().position(|one| !id.is_empty() && one.container.id == id);
+            let mut own = place(client.endpoint_id());
             if own.is_none() {
                 match client.get::<Own>("").await {
                     Ok(Own { docker_id }) => {
-                        let id = docker_id.0.unwrap_or_default();
-                        own = containers.iter().position(|one| !id.is_empty() && one.container.id == id);
-                        if own.is_none() {
-                            own_unknown = Some(foreign("it is not in the task"));
-                        }
+                        own = place(&docker_id.0.unwrap_or_default());
+                        own_unknown = own.is_none().then(|| foreign("it is not in the task"));
                     }
                     Err(error) => own_unknown = Some(foreign(&error.to_string())),
                 }

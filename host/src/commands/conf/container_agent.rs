@@ -8,6 +8,7 @@ use super::section::{section_name, timeout_seconds};
 use crate::diagnostics::print;
 use crate::error::Error;
 use crate::job::{Job, RUN};
+use crate::options::Typed;
 use crate::pipeline::source::SourceKind;
 use crate::pipeline::task::TaskFilters;
 use crate::sandbox::Scope;
@@ -26,7 +27,12 @@ const CONFIG: &str = "/etc/mackerel-container-agent.yaml";
 pub fn section(job: &Job, words: &[OsString], arguments: Vec<String>, own: &ConfOptions) -> Result<String, Error> {
     let discovery = &job.options.discovery;
     // An operator who names an engine has mounted its socket.
-    let uses_engine = matches!(discovery.source.reason, "--docker-host" | "--source engine");
+    let names_engine = |typed: &Typed| match (typed.flag.as_str(), &typed.value) {
+        ("docker-host", _) => true,
+        ("source", Some(value)) => value == "engine",
+        _ => false,
+    };
+    let uses_engine = job.options.typed().iter().any(names_engine);
     if discovery.source.kind != SourceKind::Fixed && !uses_engine {
         TaskFilters::new(&discovery.filters).map_err(Error::usage)?;
         if job.description.scope == Scope::Endpoint && discovery.container_port.is_none() {
