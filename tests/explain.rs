@@ -126,7 +126,7 @@ fn every_container_is_listed_with_its_outcome_and_reason() {
     let head: Vec<&str> = text.lines().take(2).collect();
     insta::assert_snapshot!(masked(&head.join("\n")).replace(engine.host(), "ENGINE"), @"
     mackerel-plugin-wasm run gostats --filter 'label=scenario=GROUP' --filter 'label=tier=front' --path /stats
-    on the container engine at ENGINE
+    on the container engine at ENGINE (DOCKER_HOST)
     ");
 
     let explanation = explain(&agent, &words);
@@ -339,7 +339,7 @@ fn warnings_of_a_collector_are_shown() {
     let words = "docker --stats-source api --graphs memory,restarts,health --instance-name name";
     insta::assert_snapshot!(lines(&fleet.mask(&text(fleet.agent(), words))), @r"
     mackerel-plugin-wasm run docker --stats-source api --graphs 'memory,restarts,health' --instance-name name
-    on the container engine at ENGINE
+    on the container engine at ENGINE (DOCKER_HOST)
 
     CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS
     api  -  -  api  collected  TIME ms  5
@@ -386,7 +386,7 @@ fn engine_that_stops_after_the_list_loses_only_the_rest() {
     let text = text(&Agent::with_docker_host(&engine.host()), "gostats --instance-name name");
     insta::assert_snapshot!(lines(&mask::ports(&text.replace(&engine.host(), "ENGINE"))), @"
     mackerel-plugin-wasm run gostats --instance-name name
-    on the container engine at ENGINE
+    on the container engine at ENGINE (DOCKER_HOST)
 
     CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS
     api  8080  127.0.0.1:PORT  api  collected  TIME ms  15 (6 counters)
@@ -402,7 +402,7 @@ fn no_containers_are_reported() {
     let agent = Agent::with_docker_host(&engine.host());
     insta::assert_snapshot!(text(&agent, "gostats").replace(&engine.host(), "ENGINE"), @"
     mackerel-plugin-wasm run gostats
-    on the container engine at ENGINE
+    on the container engine at ENGINE (DOCKER_HOST)
 
     no running containers
     ");
@@ -486,7 +486,7 @@ fn container_names_cannot_control_the_terminal_or_break_columns() {
     let port = stub_target.port().to_string();
     insta::assert_snapshot!(lines(&text.replace(&engine.host(), "ENGINE").replace(&port, "PORT")), @r"
     mackerel-plugin-wasm run gostats --instance-name name
-    on the container engine at ENGINE
+    on the container engine at ENGINE (DOCKER_HOST)
 
     CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS
     \u{1b}[31mred  8080  127.0.0.3:PORT  __31mred  collected  TIME ms  15 (6 counters)

@@ -1,8 +1,10 @@
 //! README.md and README.ja.md have the same content, and their commands work. No engine runs here.
 
 use std::fs;
+use std::process::Command;
 
-use scenarios::agent::Agent;
+use scenarios::agent::{Agent, program};
+use scenarios::{port, skip};
 
 /// Returns the blocks of code in a text, with their languages.
 fn blocks(text: &str) -> Vec<&str> {
@@ -26,6 +28,40 @@ fn languages_have_the_same_commands_and_sections() {
     for start in ["## ", "### ", "| ", "**", "1. ", "5. ", "!["] {
         assert_eq!(count(&english, start), count(&japanese, start), "lines that begin with {start:?}");
     }
+}
+
+#[test]
+fn pages_about_ecs_have_the_same_commands_and_sections() {
+    let [english, japanese] =
+        ["../docs/ecs.md", "../docs/ecs.ja.md"].map(|path| fs::read_to_string(path).expect("a page"));
+    assert!(blocks(&english).len() > 8, "{:?}", blocks(&english));
+    assert_eq!(blocks(&english), blocks(&japanese));
+    for start in ["## ", "### ", "| ", "1. ", "4. "] {
+        assert_eq!(count(&english, start), count(&japanese, start), "lines that begin with {start:?}");
+    }
+}
+
+#[test]
+fn sidecar_can_be_tried_without_aws() {
+    if !skip::has_commands(&["python3"], "the example of docs/ecs.md") {
+        return;
+    }
+    let page = fs::read_to_string("../docs/ecs.md").expect("a page");
+    let example = blocks(&page).into_iter().find(|block| block.contains("http.server")).expect("an example");
+    let port = port::free();
+    let wait =
+        "until python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", 18080))' 2> /dev/null; do :; done\n";
+    let script = example.trim_start_matches("sh\n").replace("sleep 1\n", wait).replace("18080", &port.to_string());
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{path}", program().parent().expect("a folder").display());
+    let mut shell = Command::new("sh");
+    shell.args(["-euc", &script]).current_dir(&folder).env("PATH", path);
+    let output = shell.env("MACKEREL_PLUGIN_WORKDIR", folder.path()).output().expect("a shell");
+    let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("UTF-8"));
+    assert_eq!(stderr, "");
+    assert!(stdout.contains("in the ECS task shop:1, by the metadata at"), "{stdout}");
+    assert!(stdout.contains("prometheus.api.orders_open.value\t7\t"), "{stdout}");
 }
 
 #[test]

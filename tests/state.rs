@@ -395,8 +395,8 @@ fn first_run_on_a_full_or_read_only_disk_has_no_state() {
     mackerel-plugin-wasm: gostats: cannot write the state file WORKDIR/mackerel-plugin-wasm-0/FILE.json: No space left on device (os error 28); the old one is kept
     mackerel-plugin-wasm: gostats: no counters: the state folder WORKDIR/mackerel-plugin-wasm-0 cannot be created: No space left on device (os error 28)
     mackerel-plugin-wasm: gostats: no counters: the state folder WORKDIR/mackerel-plugin-wasm-0 cannot be created: No space left on device (os error 28)
-    mackerel-plugin-wasm: gostats: no counters: the state folder WORKDIR/mackerel-plugin-wasm-0 cannot be created: Read-only file system (os error 30)
-    mackerel-plugin-wasm: gostats: no counters: the state folder WORKDIR/mackerel-plugin-wasm-0 cannot be created: Read-only file system (os error 30)
+    mackerel-plugin-wasm: gostats: no counters: the state folder WORKDIR/mackerel-plugin-wasm-0 cannot be created: Read-only file system (os error 30): set MACKEREL_PLUGIN_WORKDIR to a writable folder
+    mackerel-plugin-wasm: gostats: no counters: the state folder WORKDIR/mackerel-plugin-wasm-0 cannot be created: Read-only file system (os error 30): set MACKEREL_PLUGIN_WORKDIR to a writable folder
     ");
 }
 
@@ -534,8 +534,8 @@ fn missing_work_folder_disables_the_state() {
         mask::path(&output.stderr, folder.path(), "FOLDER")
     });
     insta::assert_snapshot!(diagnostics.concat(), @"
-    mackerel-plugin-wasm: gostats: no counters: the state folder FOLDER/missing/mackerel-plugin-wasm-0 cannot be created: No such file or directory (os error 2)
-    mackerel-plugin-wasm: gostats: no counters: the state folder FOLDER/file/mackerel-plugin-wasm-0 cannot be created: Not a directory (os error 20)
+    mackerel-plugin-wasm: gostats: no counters: the state folder FOLDER/missing/mackerel-plugin-wasm-0 cannot be created: No such file or directory (os error 2): set MACKEREL_PLUGIN_WORKDIR to a writable folder
+    mackerel-plugin-wasm: gostats: no counters: the state folder FOLDER/file/mackerel-plugin-wasm-0 cannot be created: Not a directory (os error 20): set MACKEREL_PLUGIN_WORKDIR to a writable folder
     ");
 }
 

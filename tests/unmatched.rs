@@ -220,11 +220,11 @@ fn docker_context_that_is_not_followed_is_named() {
     let home = TempDir::new().expect("a temporary folder");
     let error = |output: Output| output.exits(1).stderr;
     let missing = with_context(home.path(), "colima", "/nonexistent/docker.sock");
-    insta::assert_snapshot!(error(missing.run("run docker")), @"mackerel-plugin-wasm: cannot connect to the container engine at unix:///var/run/docker.sock: no such socket: docker context 'colima' is not followed; set DOCKER_HOST to the URL that docker context inspect prints");
+    insta::assert_snapshot!(error(missing.run("run docker")), @"mackerel-plugin-wasm: cannot connect to the container engine at unix:///var/run/docker.sock: no such socket: docker context 'colima' is not followed; set DOCKER_HOST to the URL that docker context inspect prints; not in an ECS task either: ECS_CONTAINER_METADATA_URI_V4 is not set");
     let default = with_context(home.path(), "default", "/nonexistent/docker.sock");
-    insta::assert_snapshot!(error(default.run("run docker")), @"mackerel-plugin-wasm: cannot connect to the container engine at unix:///var/run/docker.sock: no such socket: is Docker running? (--docker-host or DOCKER_HOST selects another engine)");
+    insta::assert_snapshot!(error(default.run("run docker")), @"mackerel-plugin-wasm: cannot connect to the container engine at unix:///var/run/docker.sock: no such socket: is Docker running? (--docker-host or DOCKER_HOST selects another engine); not in an ECS task either: ECS_CONTAINER_METADATA_URI_V4 is not set");
     let default = default.with_env("DOCKER_CONTEXT", "remote");
-    insta::assert_snapshot!(error(default.run("run docker")), @"mackerel-plugin-wasm: cannot connect to the container engine at unix:///var/run/docker.sock: no such socket: docker context 'remote' is not followed; set DOCKER_HOST to the URL that docker context inspect prints");
+    insta::assert_snapshot!(error(default.run("run docker")), @"mackerel-plugin-wasm: cannot connect to the container engine at unix:///var/run/docker.sock: no such socket: docker context 'remote' is not followed; set DOCKER_HOST to the URL that docker context inspect prints; not in an ECS task either: ECS_CONTAINER_METADATA_URI_V4 is not set");
     // An engine that was named is the right one.
     let named = missing.with_env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
     insta::assert_snapshot!(error(named.run("run docker")), @"mackerel-plugin-wasm: cannot connect to the container engine at unix:///nonexistent/docker.sock: no such socket: is Docker running? (--docker-host or DOCKER_HOST selects another engine)");

@@ -12,7 +12,8 @@
 //! | [`options`] | the command line about a collector, resolved |
 //! | [`pipeline`] | one run, in order: find, collect, name, rate, select, total, print |
 //! | [`store`] | the sources of collectors: built in, installed, a file, a registry |
-//! | [`stats`] | container stats, from control groups or from the engine |
+//! | [`stats`] | container stats, from control groups, from the engine or from the ECS task |
+//! | [`ecs`] | the task of Amazon ECS in which the program runs |
 //! | [`engine`] | the container engine's API |
 //! | [`error`], [`stop`] | the errors that end a command; deadline, signals and watchdog |
 //! | [`definition`] | the declarations of collectors, checked |
@@ -37,6 +38,7 @@ mod commands;
 mod contract;
 mod definition;
 mod diagnostics;
+mod ecs;
 mod engine;
 mod env;
 mod error;
@@ -65,6 +67,7 @@ pub mod internals {
     pub use crate::contract::check as check_component;
     pub use crate::definition::{Definitions, Point, Prefix, check as check_description};
     pub use crate::diagnostics::Diagnostics;
+    pub use crate::ecs::{TaskContainer, parse_task};
     pub use crate::engine::{
         Container, EngineHost, Inspection, Sample as EngineSample, parse_list as parse_containers,
     };
@@ -82,6 +85,7 @@ pub mod internals {
     pub use crate::pipeline::skip_reason::SkipReason;
     pub use crate::pipeline::state::{Remembered, State};
     pub use crate::pipeline::target::{Target, choose as choose_target};
+    pub use crate::pipeline::task::choose as choose_task_target;
     pub use crate::pipeline::total::Total;
     pub use crate::sandbox::container::{Parts, Stats};
     pub use crate::sandbox::denied::Denied;

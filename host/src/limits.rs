@@ -170,6 +170,17 @@ pub const CONTAINERS: usize = 50_000;
 /// checks; its stats 3 kB.
 pub const ENGINE_CONTAINER: ByteSize = ByteSize::mib(1);
 
+/// One response of the task metadata endpoint of ECS, which is on the same machine. It gives up after 5 s itself.
+pub const TASK_METADATA_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A response of the task metadata endpoint. A task has some 20 containers at most; each takes about 2 kB, and its
+/// stats 10 kB.
+pub const TASK_METADATA: ByteSize = ByteSize::mib(1);
+
+/// The age of stats from the task metadata endpoint. The ECS agent samples every second, or every 5 to 20 s with
+/// `ECS_POLL_METRICS`; an older sample is of a container that it no longer follows.
+pub const TASK_SAMPLE_AGE: Duration = Duration::from_secs(30);
+
 /// A large response of the engine: several times the usual size.
 pub const ENGINE_LARGE: ByteSize = ByteSize::kib(32);
 
@@ -346,7 +357,7 @@ pub const SUGGESTED_OPTIONS: usize = 10;
 
 /// Metrics that Mackerel bills as one host, by the kind of host (<https://mackerel.io/pricing>, 2026). More count as
 /// further hosts.
-pub const METRICS_OF_HOST: [(&str, usize); 2] = [("standard", 200), ("micro", 30)];
+pub static METRICS_OF_HOST: [(&str, usize); 2] = [("standard", 200), ("micro", 30)];
 
 /// mackerel-agent's default timeout of a plugin.
 pub const AGENT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -3,7 +3,7 @@
 //! - [`agent`] runs the program as mackerel-agent does, and parses its output.
 //! - Engines: [`engine`] is a real Docker engine with real Go programs in containers, [`podman`] a real Podman,
 //!   [`fake_engine`] an engine with chosen replies. [`proxy`] stands in front of a real engine, so that a scenario can
-//!   act at the right moment.
+//!   act at the right moment. [`task_metadata`] is the metadata endpoint of an ECS task.
 //! - Containers: [`fleet`] has chosen stats, [`watch`] compares stats before and after some work, [`cgroup`] has files
 //!   in place of the kernel's cgroups, [`soak`] starts and stops many.
 //! - Targets without containers: [`stub_target`] serves values for gostats, [`local`] runs a Go program,
@@ -39,6 +39,7 @@ pub mod skip;
 pub mod soak;
 pub mod stats;
 pub mod stub_target;
+pub mod task_metadata;
 pub mod third_party;
 pub mod wait;
 pub mod watch;

@@ -18,7 +18,7 @@ use crate::limits;
 use crate::moment::Moment;
 use crate::options::Subcommand;
 use crate::pipeline::collect::Outcome;
-use crate::pipeline::find::{Found, Skipped};
+use crate::pipeline::find::{Found, Skipped, Source};
 use crate::pipeline::name::{self, InstanceName};
 use crate::pipeline::series;
 use crate::pipeline::state::State;
@@ -35,11 +35,51 @@ pub const SUBCOMMAND: Subcommand = Subcommand::new("explain");
 #[derive(Debug, Serialize)]
 struct Explanation {
     command: String,
-    /// The engine's URL; `None` for `--target`.
+    /// The engine's URL; `None` for another source.
     engine: Option<String>,
+    source: ExplainedSource,
     /// Diagnostics about the whole run.
     notes: Vec<String>,
     containers: Vec<Row>,
+}
+
+/// The source of the targets.
+#[derive(Debug, Serialize)]
+struct ExplainedSource {
+    /// `fixed`, `engine` or `ecs-task`.
+    kind: &'static str,
+    /// The URL of the engine or of the task metadata endpoint.
+    url: Option<String>,
+    /// The family and revision of the task definition.
+    task_definition: Option<String>,
+    /// The reason for which it was selected.
+    why: &'static str,
+}
+
+impl ExplainedSource {
+    fn new(source: &Source, why: &'static str) -> ExplainedSource {
+        match source {
+            Source::Fixed => ExplainedSource { kind: "fixed", url: None, task_definition: None, why },
+            Source::Engine(engine) => {
+                ExplainedSource { kind: "engine", url: Some(engine.url().to_owned()), task_definition: None, why }
+            }
+            Source::EcsTask(of) => ExplainedSource {
+                kind: "ecs-task",
+                url: Some(of.task.url().to_owned()),
+                task_definition: Some(of.task.definition().to_owned()),
+                why,
+            },
+        }
+    }
+
+    /// Returns the line below the command; `None` for fixed targets, which the command names.
+    fn line(&self) -> Option<String> {
+        let (url, why) = (foreign(self.url.as_deref()?), self.why);
+        Some(match &self.task_definition {
+            Some(task) => format!("in the ECS task {}, by the metadata at {url} ({why})", foreign(task)),
+            None => format!("on the container engine at {url} ({why})"),
+        })
+    }
 }
 
 /// The outcome of one container, or of a target without one.
@@ -136,12 +176,13 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
         seen.insert(&one.container.id);
         rows.push(of_skipped(found, one));
     }
-    let others = match found.source.engine() {
-        Some(engine) => engine.unlisted(&job.options.discovery.filters).await.unwrap_or_else(|why| {
+    let others = match &found.source {
+        Source::Engine(engine) => engine.unlisted(&job.options.discovery.filters).await.unwrap_or_else(|why| {
             diagnostics.warn(format!("containers that do not match are unknown: {why}"));
             Vec::new()
         }),
-        None => Vec::new(),
+        Source::EcsTask(of) => of.unlisted.clone(),
+        Source::Fixed => Vec::new(),
     };
     for (container, why) in others.iter().filter(|(container, _)| !seen.contains(container.id.as_str())) {
         rows.push(skipped(container, why.clone()));
@@ -150,6 +191,7 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
     let explanation = Explanation {
         command: RUN.command_line(&without_json(words)),
         engine: found.source.engine().map(|engine| engine.url().to_owned()),
+        source: ExplainedSource::new(&found.source, job.options.discovery.source.reason),
         notes: diagnostics.lines(),
         containers: rows,
     };
@@ -291,8 +333,8 @@ impl Explanation {
             ];
             table.row_with_note(cells, foreign(&row.why).to_string());
         }
-        let mut text = match &self.engine {
-            Some(engine) => format!("{}\non the container engine at {}\n\n", self.command, foreign(engine)),
+        let mut text = match self.source.line() {
+            Some(line) => format!("{}\n{line}\n\n", self.command),
             None => format!("{}\n\n", self.command),
         };
         if self.containers.is_empty() {

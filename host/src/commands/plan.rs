@@ -10,11 +10,13 @@ use serde::Serialize;
 use crate::commands::suggestion::{Suggestion, suggestions};
 use crate::commands::table::Table;
 use crate::definition::fits_pattern;
+use crate::ecs;
 use crate::error::Error;
 use crate::job::{Job, RUN};
 use crate::limits;
 use crate::moment::Moment;
 use crate::options::Subcommand;
+use crate::pipeline::find::Source;
 use crate::pipeline::series::Series;
 use crate::pipeline::state::State;
 use crate::session::Session;
@@ -82,15 +84,16 @@ pub async fn plan(session: &Session, words: &[OsString]) -> Result<(String, Exit
     }
     let values = job.options.output.values(&series, failed);
     let metrics = values.len();
-    let host = |(kind, limit): (_, usize)| Host { kind, limit, over: metrics.saturating_sub(limit) };
+    let hosts = hosts(&collected.found.source);
+    let host = |&(kind, limit): &(_, usize)| Host { kind, limit, over: metrics.saturating_sub(limit) };
     let plan = Plan {
         command: RUN.command_line(&without_json(words)),
         targets: series.len(),
         failed,
         metrics,
         graphs: rows(&job, values.iter().map(|value| value.key.as_str())),
-        hosts: limits::METRICS_OF_HOST.map(host).into(),
-        suggestions: suggestions(&job, &series, failed),
+        hosts: hosts.iter().map(host).collect(),
+        suggestions: suggestions(&job, &series, failed, hosts),
     };
     let code = if series.is_empty() && failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     if json {
@@ -98,6 +101,19 @@ pub async fn plan(session: &Session, words: &[OsString]) -> Result<(String, Exit
         return Ok((serde_json::to_string_pretty(&plan).unwrap_or_default() + "\n", code));
     }
     Ok((plan.text(), code))
+}
+
+/// Returns the kinds of host that the metrics can be of, with their limits. mackerel-container-agent makes a micro host
+/// of a task.
+fn hosts(source: &Source) -> &'static [(&'static str, usize)] {
+    let is_in_task = match source {
+        Source::EcsTask(_) => true,
+        Source::Fixed => ecs::variable().is_some(),
+        Source::Engine(_) => false,
+    };
+    let is_possible = |(kind, _): &(&str, usize)| !is_in_task || *kind == "micro";
+    let first = limits::METRICS_OF_HOST.iter().position(is_possible).unwrap_or_default();
+    &limits::METRICS_OF_HOST[first..]
 }
 
 /// Drops `--json`, which `run` does not have, from a command line that is printed as one of `run`.

@@ -23,12 +23,12 @@ pub struct Suggestion {
 }
 
 /// Suggests options that bring a host below a limit: totals instead of single targets, and fewer metrics. `failed` is
-/// the number of targets without metrics.
-pub fn suggestions(job: &Job, series: &[Series<'_>], failed: usize) -> Vec<Suggestion> {
+/// the number of targets without metrics, and `hosts` has the limits.
+pub fn suggestions(job: &Job, series: &[Series<'_>], failed: usize, hosts: &[(&str, usize)]) -> Vec<Suggestion> {
     let count = |output: &Output| output.values(series, failed).len();
     let output = &job.options.output;
     let before = count(output);
-    let exceeded = limits::METRICS_OF_HOST.map(|(_, limit)| limit).into_iter().filter(|limit| before > *limit);
+    let exceeded = hosts.iter().map(|(_, limit)| *limit).filter(|limit| before > *limit);
     let exceeded: Vec<usize> = exceeded.collect();
     let counts: Vec<Count> = counts(job, series);
     let proposals = totals(output).into_iter().chain(exceeded.iter().filter_map(|limit| {

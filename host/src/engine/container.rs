@@ -39,6 +39,8 @@ pub struct Container {
     pub unreadable_port: Option<Foreign>,
     /// Its own addresses on the engine's networks, by name, with IPv4 before IPv6.
     pub networks: Vec<Network>,
+    /// Its start, if the list has it: equal texts mean the same start.
+    pub started_at: Option<String>,
 }
 
 /// An address of a container on a network of the engine.

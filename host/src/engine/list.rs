@@ -24,16 +24,30 @@ pub struct Listing {
 }
 
 /// Entries that cannot be read. `Display` writes one line.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Unreadable {
     /// Their number.
     pub count: usize,
     /// The name and the fault of the first few.
     first: Vec<String>,
+    /// The name of the list.
+    list: &'static str,
+}
+
+impl Default for Unreadable {
+    fn default() -> Unreadable {
+        Unreadable::in_list("the engine's list")
+    }
 }
 
 impl Unreadable {
-    fn add(&mut self, name: &Foreign, fault: &str) {
+    /// Starts with no entry of `list`, a noun phrase.
+    pub fn in_list(list: &'static str) -> Unreadable {
+        Unreadable { count: 0, first: Vec::new(), list }
+    }
+
+    /// Adds an entry.
+    pub fn add(&mut self, name: &Foreign, fault: &str) {
         self.count += 1;
         if self.first.len() < limits::ALIKE {
             self.first.push(format!("{name} ({fault})"));
@@ -44,7 +58,7 @@ impl Unreadable {
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let containers = plural(self.count, "container");
-        write!(f, "{containers} in the engine's list cannot be read: {}", self.first.join(", "))?;
+        write!(f, "{containers} in {} cannot be read: {}", self.list, self.first.join(", "))?;
         match self.count - self.first.len() {
             0 => Ok(()),
             more => write!(f, " and {more} more"),
@@ -149,7 +163,7 @@ fn kind(value: &str) -> &'static str {
 }
 
 /// Returns true if `id` can be a part of a path and of a metric name. Engines use 64 hexadecimal digits.
-fn is_id(id: &str) -> bool {
+pub fn is_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
@@ -272,6 +286,7 @@ impl Listed<'_> {
                 .flat_map(|(name, network)| network.0.iter().flat_map(|of| of.addresses(name)))
                 .collect(),
             labels,
+            started_at: None,
         }
     }
 }

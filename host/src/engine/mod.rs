@@ -17,6 +17,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,9 +27,9 @@ use serde::de::DeserializeOwned;
 use self::connection::{Connection, RequestError, UrlError};
 pub use self::container::{Container, Lifecycle, Network, Port};
 use self::context::IgnoredContext;
-pub use self::lenient::{Count, Lenient, LenientList};
+pub use self::lenient::{Count, Lenient, LenientList, Text};
 use self::list::ListError;
-pub use self::list::{Listing, Unreadable, parse_list};
+pub use self::list::{Listing, Unreadable, is_id, parse_list};
 pub use self::response::{
     BlockIoSample, CpuUsage, DeviceSample, Inspection, InterfaceSample, MemorySample, ProcessSample, Sample,
     ThrottlingSample,
@@ -41,6 +42,18 @@ use crate::text::{Foreign, foreign, joined};
 
 /// The engine's default URL.
 const DEFAULT_SOCKET: &str = "unix:///var/run/docker.sock";
+
+/// Returns the reason to expect an engine: the operator names it, or the default socket exists.
+pub fn expected(url: Option<&str>) -> Option<&'static str> {
+    if url.is_some() {
+        return Some("--docker-host");
+    }
+    if env::variable("DOCKER_HOST").is_some() {
+        return Some("DOCKER_HOST");
+    }
+    // A socket that cannot be looked at can be there.
+    Path::new("/var/run/docker.sock").try_exists().unwrap_or(true).then_some("/var/run/docker.sock exists")
+}
 
 /// An engine that does not list its containers.
 #[derive(Debug, thiserror::Error)]

@@ -18,6 +18,7 @@ use crate::pipeline::name::InstanceName;
 use crate::pipeline::route::AddressChoice;
 use crate::pipeline::select::Pattern;
 use crate::pipeline::skip::Skip;
+use crate::pipeline::source::SourceChoice;
 use crate::pipeline::total::Total;
 use crate::stats::AllowedSource;
 use crate::text::Expected;
@@ -26,7 +27,7 @@ use crate::text::Expected;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Targets")]
 pub(super) struct HostFlags {
-    /// Only containers that match, as with `docker ps --filter`; repeatable
+    /// Only containers that match, as with `docker ps --filter`; in an ECS task by name, label or id; repeatable
     #[arg(long = "filter", value_name = "KEY=VALUE", value_parser = parse_filter)]
     pub(super) filters: Vec<(String, String)>,
 
@@ -52,8 +53,13 @@ pub(super) struct HostFlags {
     pub(super) network: Option<String>,
 
     /// A fixed endpoint instead of containers; repeatable; needs no Docker
-    #[arg(long = "target", value_name = "HOST:PORT", conflicts_with_all = ["filters", "skips", "include_infrastructure", "container_port", "address", "network", "docker_host", "stats_source"])]
+    #[arg(long = "target", value_name = "HOST:PORT", conflicts_with_all = ["filters", "skips", "include_infrastructure", "container_port", "address", "network", "source", "docker_host", "stats_source"])]
     pub(super) targets: Vec<Address>,
+
+    /// The source of containers: engine (a container engine), ecs-task (the ECS task in which the plugin runs), or
+    /// auto: the engine if one is named or its socket exists, else the task [default: auto]
+    #[arg(long, value_name = "SOURCE", value_enum, hide_possible_values = true)]
+    pub(super) source: Option<SourceChoice>,
 
     /// The container engine: unix:///PATH or tcp://HOST:PORT [default: $DOCKER_HOST, else unix:///var/run/docker.sock]
     ///
@@ -80,7 +86,7 @@ pub(super) struct HostFlags {
 
     /// The name of a target in metric names: port, name, name_id, id, image, image_id, image_name, label:KEY, or slot:
     /// the lowest free number, kept while the container exists; slot:label:KEY numbers each value of a label separately
-    /// [default: port; name_id for collectors of whole containers]
+    /// [default: port; name_id for collectors of whole containers; name in an ECS task]
     #[arg(long, value_name = "FORMAT", help_heading = "Names")]
     pub(super) instance_name: Option<InstanceName>,
 

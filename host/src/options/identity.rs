@@ -8,6 +8,7 @@ use crate::pipeline::identity::Identity;
 use crate::pipeline::name::InstanceName;
 use crate::pipeline::output::Output;
 use crate::pipeline::select::Selection;
+use crate::pipeline::source::SourceKind;
 
 impl Options {
     /// Returns the key of the state file: every option that changes targets or values, so that two plugin commands
@@ -16,7 +17,18 @@ impl Options {
         // Exhaustive, so that a new option is either part of the key or left out on purpose.
         let Options {
             discovery:
-                Discovery { fixed, filters, skips, include_infrastructure, container_port, engine, address: _, network: _ },
+                Discovery {
+                    source,
+                    fixed,
+                    filters,
+                    task_filters: _,
+                    skips,
+                    include_infrastructure,
+                    container_port,
+                    engine,
+                    address: _,
+                    network: _,
+                },
             settings: Settings { timeout: _, stats_source: _, tls_server_name: _, http: _ },
             output: Output { prefix, selection: Selection { select, exclude }, totals, each_target, targets_graph: _ },
             instance_name,
@@ -33,6 +45,7 @@ impl Options {
         targets.extend(include_infrastructure.then(|| "include-infrastructure".to_owned()));
         targets.extend(container_port.map(|port| format!("container-port={port}")));
         targets.extend(fixed.iter().map(|target| format!("target={target}")));
+        targets.extend((source.kind == SourceKind::EcsTask).then(|| "source=ecs-task".to_owned()));
         targets.extend(engine.iter().map(|url| format!("docker-host={url}")));
         // Other formats name the same series anew; slots are kept in the state itself.
         if let InstanceName::Slot(label) = instance_name {

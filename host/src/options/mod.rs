@@ -33,6 +33,8 @@ use crate::pipeline::find::Discovery;
 use crate::pipeline::name::{Format, InstanceName};
 use crate::pipeline::output::Output;
 use crate::pipeline::select::Selection;
+use crate::pipeline::source::{Selected, SourceKind};
+use crate::pipeline::task::{FilterError, TaskFilters};
 use crate::pipeline::total::Total;
 use crate::sandbox::{Bounds, Description, Scope, Uses};
 use crate::text::{Foreign, escape, foreign};
@@ -135,6 +137,9 @@ pub enum Error {
     /// The options about HTTP requests cannot be used.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// A filter that cannot be applied to the containers of a task.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     /// The collector's name cannot be a prefix. `describe` is checked before, so this is a fault of the program.
     #[error("invalid prefix: {0}")]
     Prefix(#[source] PrefixError),
@@ -198,9 +203,25 @@ impl Options {
             Some(prefix) => prefix,
             None => description.name.parse().map_err(Error::Prefix)?,
         };
-        let instance_name = flags.instance_name.unwrap_or(match description.scope {
-            Scope::Endpoint => InstanceName::Given(Format::Port),
-            Scope::Container => InstanceName::Given(Format::NameId),
+        let source =
+            Selected::new(flags.source.unwrap_or_default(), !flags.targets.is_empty(), flags.docker_host.as_deref());
+        let mut task_filters = TaskFilters::default();
+        if source.kind == SourceKind::EcsTask {
+            let with = foreign("the source ecs-task");
+            let is_typed = [
+                ("docker-host", flags.docker_host.is_some(), "it names a container engine"),
+                ("stats-source", flags.stats_source.is_some(), "stats come from the task metadata endpoint"),
+            ];
+            if let Some((flag, _, reason)) = is_typed.into_iter().find(|(_, is_typed, _)| *is_typed) {
+                return Err(Error::Unused { flag: flag.to_owned(), with, reason });
+            }
+            task_filters = TaskFilters::new(&flags.filters)?;
+        }
+        let instance_name = flags.instance_name.unwrap_or(match (source.kind, description.scope) {
+            // Names of containers are unique in a task, and the same in the next one.
+            (SourceKind::EcsTask, _) => InstanceName::Given(Format::Name),
+            (_, Scope::Endpoint) => InstanceName::Given(Format::Port),
+            (_, Scope::Container) => InstanceName::Given(Format::NameId),
         });
         if !flags.targets.is_empty() && instance_name != InstanceName::Given(Format::Port) {
             return Err(Error::FixedTargetName);
@@ -212,8 +233,10 @@ impl Options {
         let totals: BTreeSet<Total> = flags.totals.into_iter().collect();
         Ok(Options {
             discovery: Discovery {
+                source,
                 fixed: flags.targets,
                 filters: flags.filters,
+                task_filters,
                 skips: flags.skips,
                 include_infrastructure: flags.include_infrastructure,
                 container_port: flags.container_port,

@@ -108,7 +108,7 @@ pub struct Context<'a> {
     pub options: &'a [OptionValue],
     /// The graphs that the collector declares.
     pub definitions: &'a Definitions,
-    /// The engine of the targets, if there is one.
+    /// The engine of the targets' containers, if there is one.
     pub engine: Option<&'a Engine>,
     /// Reads the stats of the targets' containers.
     pub stats: Option<Arc<dyn StatsReader>>,
@@ -272,7 +272,11 @@ async fn start_of(
     target: &Target,
     activity: &Activity,
 ) -> Result<Option<String>, ContainerError> {
-    let (Some(engine), Some(container)) = (context.engine, &target.container) else { return Ok(None) };
+    let Some(container) = &target.container else { return Ok(None) };
+    if let Some(start) = &container.started_at {
+        return Ok(Some(start.clone()));
+    }
+    let Some(engine) = context.engine else { return Ok(None) };
     if let Some(last) = context.last.get(&target.identity()) {
         let ago = Moment::now().since(last.seen);
         if container.up_at_least().zip(ago).is_some_and(|(up, ago)| up > ago) {

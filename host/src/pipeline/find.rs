@@ -1,32 +1,40 @@
 //! Finding: from the operator's choice to a list of targets, and of containers that are not targets.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::address::Address;
 use crate::diagnostics::Diagnostics;
+use crate::ecs::{self, Kind, Task, TaskContainer, TaskListing};
 use crate::engine::{self, Container, Engine, EngineHost, Unreadable};
 use crate::kernel::interface::Bridges;
 use crate::moment::Moment;
-use crate::pipeline::infrastructure;
+use crate::pipeline::infrastructure::{self, Infrastructure};
 use crate::pipeline::process::Processes;
 use crate::pipeline::route::{AddressChoice, Reachability};
 use crate::pipeline::shared_network::{self, Listed};
 use crate::pipeline::skip::Skip;
 use crate::pipeline::skip_reason::SkipReason;
+use crate::pipeline::source::{Selected, SourceKind};
 use crate::pipeline::target::{self, Target};
+use crate::pipeline::task::{self, TaskFilters};
 use crate::sandbox::Scope;
-use crate::sandbox::container::StatsReader;
-use crate::stats::{AllowedSource, Reader};
+use crate::sandbox::container::{State, StatsReader};
+use crate::stats::task::TaskReader;
+use crate::stats::{self, AllowedSource, Reader};
 use crate::stop::Stop;
 
 /// The operator's choice of targets.
 #[derive(Debug, Clone, Default)]
 pub struct Discovery {
-    /// Fixed endpoints. If there are any, no engine is used.
+    /// The kind of source.
+    pub source: Selected,
+    /// Fixed endpoints.
     pub fixed: Vec<Address>,
-    /// The engine's filters, as keys and values.
+    /// The filters, as keys and values.
     pub filters: Vec<(String, String)>,
+    /// The filters, if this program applies them itself.
+    pub task_filters: TaskFilters,
     /// The containers to leave out.
     pub skips: Vec<Skip>,
     /// True to take the containers of orchestrators too.
@@ -63,14 +71,50 @@ pub enum Source {
     Fixed,
     /// A container engine.
     Engine(Engine),
+    /// The ECS task in which this program runs.
+    EcsTask(Box<TaskSource>),
+}
+
+/// A task, and its containers beside the targets.
+pub struct TaskSource {
+    /// The task.
+    pub task: Task,
+    /// The containers that do not match the filters, with the reason.
+    pub unlisted: Vec<(Container, String)>,
+    /// The restarts and the health of all containers, by id.
+    states: Arc<HashMap<String, State>>,
+}
+
+/// A source that does not list its containers.
+#[derive(Debug, thiserror::Error)]
+pub enum FindError {
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
+    /// The engine, which nobody named, and there is no ECS task.
+    #[error("{0}; not in an ECS task either: {variable} is not set", variable = ecs::VARIABLE)]
+    NeitherEngineNorTask(#[source] engine::Error),
+    /// The ECS task.
+    #[error(transparent)]
+    Task(#[from] ecs::Error),
+}
+
+impl From<FindError> for crate::error::Error {
+    fn from(error: FindError) -> crate::error::Error {
+        match error {
+            FindError::Engine(error) => error.into(),
+            FindError::NeitherEngineNorTask(_) => crate::error::Error::failed(error),
+            FindError::Task(error) => error.into(),
+        }
+    }
 }
 
 impl Source {
     /// Returns the engine, if the targets are its containers.
     pub fn engine(&self) -> Option<&Engine> {
         match self {
-            Source::Fixed => None,
             Source::Engine(engine) => Some(engine),
+            Source::Fixed | Source::EcsTask(_) => None,
         }
     }
 
@@ -80,9 +124,18 @@ impl Source {
         allowed: AllowedSource,
         containers: impl Iterator<Item = &'a Container>,
     ) -> Option<Arc<dyn StatsReader>> {
-        let engine = self.engine()?;
-        Some(Arc::new(Reader::new(allowed, engine, containers)))
+        match self {
+            Source::Fixed => None,
+            Source::Engine(engine) => Some(Arc::new(Reader::new(allowed, engine, containers))),
+            Source::EcsTask(of) => Some(Arc::new(TaskReader::new(&of.task, &of.states))),
+        }
     }
+}
+
+/// Sorts targets by the names of their containers, so that the lines of one run are in the order of the last run's.
+/// Engines list by age.
+fn sort(targets: &mut [Target]) {
+    targets.sort_by_cached_key(|target| target.container.as_ref().map(|of| (of.name.clone(), of.id.clone())));
 }
 
 /// A container that is not a target.
@@ -97,21 +150,29 @@ impl Discovery {
     /// Finds the targets of a collector with this scope.
     ///
     /// # Errors
-    /// If the engine does not return a list of containers.
-    pub async fn find(&self, scope: Scope, stop: &mut Stop) -> Result<Found, engine::Error> {
-        if !self.fixed.is_empty() {
-            let addresses: BTreeSet<&Address> = self.fixed.iter().collect();
-            let targets = addresses.into_iter().cloned().map(Target::fixed).collect();
-            return Ok(Found {
-                source: Source::Fixed,
-                targets,
-                skipped: Vec::new(),
-                unreadable: Unreadable::default(),
-                processes: Processes::default(),
-                listed: Moment::now(),
-            });
-        }
-        let (engine, listing) = Engine::list(self.engine.as_deref(), &self.filters, stop).await?;
+    /// If the source does not return a list of containers.
+    pub async fn find(&self, scope: Scope, stop: &mut Stop) -> Result<Found, FindError> {
+        let mut found = match self.source.kind {
+            SourceKind::Fixed => self.fixed_targets(),
+            SourceKind::Engine => self.find_in_engine(scope, stop).await?,
+            SourceKind::EcsTask => self.find_in_task(scope, stop).await?,
+        };
+        found.skipped.sort_by(|a, b| a.container.name.cmp(&b.container.name));
+        Ok(found)
+    }
+
+    fn fixed_targets(&self) -> Found {
+        let addresses: BTreeSet<&Address> = self.fixed.iter().collect();
+        let targets = addresses.into_iter().cloned().map(Target::fixed).collect();
+        Found::new(Source::Fixed, targets, Vec::new(), Unreadable::default())
+    }
+
+    async fn find_in_engine(&self, scope: Scope, stop: &mut Stop) -> Result<Found, FindError> {
+        let list = Engine::list(self.engine.as_deref(), &self.filters, stop).await;
+        let (engine, listing) = list.map_err(|error| match error {
+            engine::Error::Connect { .. } if self.source.is_guess => FindError::NeitherEngineNorTask(error),
+            error => FindError::Engine(error),
+        })?;
         let listed = Moment::now();
         let missing = match scope {
             Scope::Endpoint => Listed::new(listing.containers.iter()).missing_owners(),
@@ -121,8 +182,8 @@ impl Discovery {
         let owners = if missing.is_empty() { Vec::new() } else { engine.containers_by_id(missing).await };
         let reachability = self.reachability(&engine, listing.containers.iter().chain(&owners));
         let (targets, skipped) = self.choose(scope, &listing.containers, &owners, &reachability);
-        let (unreadable, processes) = (listing.unreadable, reachability.processes);
-        Ok(Found { source: Source::Engine(engine), targets, skipped, unreadable, processes, listed })
+        let processes = reachability.processes;
+        Ok(Found { processes, listed, ..Found::new(Source::Engine(engine), targets, skipped, listing.unreadable) })
     }
 
     /// Makes targets of the containers of a list. `owners` are the owners of networks that are not in it.
@@ -145,11 +206,9 @@ impl Discovery {
                 Err(reason) => skipped.push(Skipped { container: container.clone(), reason }),
             }
         }
-        // The engine lists by age. Sorted by name, the lines of one run are in the order of the last run's.
-        targets.sort_by_cached_key(|target| target.container.as_ref().map(|of| (of.name.clone(), of.id.clone())));
+        sort(&mut targets);
         let served = shared_network::one_per_port(&mut targets, &listed, &reachability.processes);
         skipped.extend(served.into_iter().map(|(container, reason)| Skipped { container, reason }));
-        skipped.sort_by(|a, b| a.container.name.cmp(&b.container.name));
         (targets, skipped)
     }
 
@@ -163,6 +222,49 @@ impl Discovery {
         Reachability { engine: host, networks, bridges, processes, choice, network }
     }
 
+    async fn find_in_task(&self, scope: Scope, stop: &mut Stop) -> Result<Found, ecs::Error> {
+        let (task, TaskListing { containers, unreadable }) = Task::list(stop).await?;
+        let states = containers.iter().map(|one| (one.container.id.clone(), stats::task::state(one))).collect();
+        let (mut targets, mut skipped, mut unlisted) = (Vec::new(), Vec::new(), Vec::new());
+        for one in containers {
+            if !self.task_filters.match_container(&one.container) {
+                unlisted.push((one.container, format!("does not match {}", engine::as_typed(&self.filters))));
+                continue;
+            }
+            let chosen = match self.left_out_of_task(&one) {
+                Some(reason) => Err(reason),
+                None => task::choose(&one, scope, self.container_port),
+            };
+            match chosen {
+                Ok(target) => targets.push(target),
+                Err(reason) => skipped.push(Skipped { container: one.container, reason }),
+            }
+        }
+        for (container, reason) in task::take_ambiguous(&mut targets) {
+            skipped.push(Skipped { container, reason });
+        }
+        sort(&mut targets);
+        let source = Source::EcsTask(Box::new(TaskSource { task, states: Arc::new(states), unlisted }));
+        Ok(Found::new(source, targets, skipped, unreadable))
+    }
+
+    /// Returns the reason for which a container of a task is left out, whatever its state and ports.
+    fn left_out_of_task(&self, one: &TaskContainer) -> Option<SkipReason> {
+        if one.is_own {
+            return Some(SkipReason::OwnContainer);
+        }
+        let infrastructure = match one.kind {
+            // Labels can be missing, but the name is that of the label.
+            Kind::Normal if one.container.name.starts_with("ecs-service-connect-") => Infrastructure::ServiceConnect,
+            Kind::Normal => return self.left_out(&one.container),
+            Kind::Pause => Infrastructure::Pause,
+            Kind::Volume => Infrastructure::EcsVolume,
+            Kind::Other => Infrastructure::Ecs,
+        };
+        let infrastructure = (!self.include_infrastructure).then_some(SkipReason::Infrastructure(infrastructure));
+        self.left_out(&one.container).or(infrastructure)
+    }
+
     /// Returns the reason for which a container is left out, whatever its state and ports.
     fn left_out(&self, container: &Container) -> Option<SkipReason> {
         if let Some(skip) = self.skips.iter().find(|skip| skip.matches(container)) {
@@ -173,6 +275,11 @@ impl Discovery {
 }
 
 impl Found {
+    /// Containers whose processes are not visible here.
+    fn new(source: Source, targets: Vec<Target>, skipped: Vec<Skipped>, unreadable: Unreadable) -> Found {
+        Found { source, targets, skipped, unreadable, processes: Processes::default(), listed: Moment::now() }
+    }
+
     /// Counts the traffic of containers that share a network once. Only collectors that read stats need it.
     pub fn count_traffic_once(&mut self) {
         let others: Vec<&Container> = self.skipped.iter().map(|skipped| &skipped.container).collect();
@@ -207,7 +314,14 @@ impl Found {
         }
     }
 
-    /// The ids of all containers that the engine listed.
+    /// Returns all containers of the task.
+    pub fn in_task<'a>(&'a self, source: &'a TaskSource) -> Vec<&'a Container> {
+        let targets = self.targets.iter().filter_map(|target| target.container.as_ref());
+        let skipped = self.skipped.iter().map(|skipped| &skipped.container);
+        targets.chain(skipped).chain(source.unlisted.iter().map(|(container, _)| container)).collect()
+    }
+
+    /// The ids of all listed containers.
     pub fn listed_ids(&self) -> HashSet<&str> {
         let targets = self.targets.iter().filter_map(|target| target.container.as_ref());
         let skipped = self.skipped.iter().map(|skipped| &skipped.container);

@@ -18,6 +18,8 @@ pub enum Infrastructure {
     ServiceConnect,
     /// Prepares the volumes of an ECS task.
     EcsVolume,
+    /// Another one that ECS adds to a task.
+    Ecs,
 }
 
 impl fmt::Display for Infrastructure {
@@ -27,6 +29,7 @@ impl fmt::Display for Infrastructure {
             Infrastructure::EcsAgent => "ECS agent",
             Infrastructure::ServiceConnect => "ECS Service Connect",
             Infrastructure::EcsVolume => "volume container of ECS",
+            Infrastructure::Ecs => "container that ECS adds",
         })
     }
 }

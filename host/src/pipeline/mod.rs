@@ -1,8 +1,8 @@
 //! One run, in order. Nothing here knows the command line.
 //!
-//! [`find`] ([`target`], [`route`], [`shared_network`], [`unmatched`]) → [`collect`] (one sandbox per target,
-//! concurrently; [`witness`]) → [`series`] → [`ledger`] ([`name`], [`slot`], [`rate`], [`state`]) → [`output`]
-//! ([`select`], [`total`]) → [`protocol`]
+//! [`source`] → [`find`] ([`target`], [`route`], [`task`], [`shared_network`], [`unmatched`]) → [`collect`] (one
+//! sandbox per target, concurrently; [`witness`]) → [`series`] → [`ledger`] ([`name`], [`slot`], [`rate`], [`state`]) →
+//! [`output`] ([`select`], [`total`]) → [`protocol`]
 
 pub mod collect;
 pub mod find;
@@ -21,9 +21,11 @@ pub mod shared_network;
 pub mod skip;
 pub mod skip_reason;
 pub mod slot;
+pub mod source;
 pub mod state;
 pub mod state_folder;
 pub mod target;
+pub mod task;
 pub mod total;
 pub mod unmatched;
 pub mod witness;

@@ -9,8 +9,8 @@
 //! - A published port comes second. It is dialled at its bind address: `127.0.0.1` for `0.0.0.0`, `::1` for `::`. The
 //!   IPv4 and IPv6 bindings of one port can have different host ports, so they are never mixed. Of several bindings
 //!   IPv4 comes first, then the lowest port.
-//! - A port that is not published has only the container's own address. The operator can choose one that is not provably
-//!   reachable (`--address direct`): packets for it can leave this machine, and something else can respond.
+//! - A port that is not published has only the container's own address. The operator can choose one that is not
+//!   provably reachable (`--address direct`): packets for it can leave this machine, and something else can respond.
 //! - Ports that Swarm's ingress network publishes are not in the list, and lead to any container of the service.
 //! - An engine on another machine publishes ports there: that machine's name replaces `0.0.0.0` and `::`. A port that
 //!   is bound to a loopback address, or not published, cannot be reached from here.
@@ -252,7 +252,7 @@ mod tests {
         let bridges =
             Bridges::new(&[("172.17.0.1", 16), ("172.20.0.1", 24), ("fd00:20::1", 64), ("169.254.172.1", 22)]);
         let (networks, choice) = (NetworkPlace::Here, AddressChoice::Auto);
-        Reachability { bridges, networks, choice, ..Reachability::published(EngineHost::Local) }
+        Reachability { networks, bridges, choice, ..Reachability::published(EngineHost::Local) }
     }
 
     /// Formats the addresses of port 8080: those that are tried, in order, then the others in brackets.

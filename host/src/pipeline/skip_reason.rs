@@ -1,7 +1,7 @@
 //! The reasons for which a container is not a target.
 
 use crate::pipeline::infrastructure::Infrastructure;
-use crate::text::{Foreign, ranges};
+use crate::text::{Foreign, foreign, listed, ranges};
 
 /// The reason for which a container is not a target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +64,36 @@ pub enum SkipReason {
         /// The name of the other container.
         by: Foreign,
     },
+    /// In a task: this program runs in it.
+    #[error("runs this plugin")]
+    OwnContainer,
+    /// In a task: it shares a network, and the metadata has no ports then.
+    #[error("shares {0}, and the task metadata has no ports: name the port with --container-port")]
+    TaskPort(&'static str),
+    /// In a task: several containers share a network, and the port can belong to any of them.
+    #[error(
+        "shares {network} with {}: choose the one that listens on port {port}, such as --filter name={}",
+        listed(.others), foreign(.name)
+    )]
+    SharedPort {
+        /// The shared network.
+        network: &'static str,
+        /// The port.
+        port: u16,
+        /// The name of the container.
+        name: String,
+        /// The names of the other containers.
+        others: Vec<String>,
+    },
+    /// In a task: a port of the metadata cannot be read, and it could be the right one.
+    #[error("a port in the task metadata cannot be read: name the port with --container-port")]
+    UnreadableTaskPort,
+    /// In a task: it has no address.
+    #[error("the task metadata has no address of it yet")]
+    NoAddress,
+    /// In a task: it has no network.
+    #[error("has no network")]
+    NoNetwork,
 }
 
 /// Names the first of a container's own addresses that are not used.
@@ -80,6 +110,10 @@ impl SkipReason {
                 | SkipReason::Restarting(_)
                 | SkipReason::UnreadablePort(_)
                 | SkipReason::NoRoute(_)
+                | SkipReason::TaskPort(_)
+                | SkipReason::SharedPort { .. }
+                | SkipReason::UnreadableTaskPort
+                | SkipReason::NoAddress
         )
     }
 }

@@ -17,7 +17,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Stat};
@@ -131,7 +131,7 @@ pub struct StateFile {
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The folder cannot be used.
-    #[error("no counters: the state folder {} {source}", path.display())]
+    #[error("no counters: the state folder {} {source}{}", path.display(), fix(source))]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -165,6 +165,16 @@ pub enum StateError {
         /// The cause.
         source: FileError,
     },
+}
+
+/// Returns the fix if a folder cannot be created.
+fn fix(error: &FolderError) -> &'static str {
+    match error {
+        FolderError::Create(error) if error.kind() != ErrorKind::StorageFull => {
+            ": set MACKEREL_PLUGIN_WORKDIR to a writable folder"
+        }
+        _ => "",
+    }
 }
 
 /// Another command that runs beside this one and posts metrics with the same prefix.

@@ -3,34 +3,46 @@
 use std::collections::BTreeSet;
 
 use crate::engine::{Container, Lifecycle, as_typed};
-use crate::pipeline::find::{Discovery, Found, Skipped};
+use crate::pipeline::find::{Discovery, Found, Skipped, Source};
 use crate::pipeline::name::{Format, InstanceName};
 use crate::pipeline::skip_reason::SkipReason;
+use crate::pipeline::task::without_match;
 use crate::text::{foreign, listed, plural, ranges};
 
 /// Returns one line for each option that matches nothing.
 ///
-/// A run asks the engine only if it found nothing, and warns only about a name that exists nowhere. With `is_thorough`,
-/// for people, each of several filters is checked, and a lack of targets is explained.
+/// A run sends further requests only if it found nothing, and warns only about a name that exists nowhere. With
+/// `is_thorough`, for people, each of several filters is checked, and a lack of targets is explained.
 pub async fn warnings(
     discovery: &Discovery,
     instance_name: &InstanceName,
     found: &Found,
     is_thorough: bool,
 ) -> Vec<String> {
-    let Some(engine) = found.source.engine() else { return Vec::new() };
     let is_empty = found.targets.is_empty() && found.skipped.is_empty() && found.unreadable.count == 0;
     let mut warnings = Vec::new();
-    if is_empty || is_thorough {
-        warnings.extend(engine.ignored_context().map(|context| context.to_string()));
-    }
     let filters = &discovery.filters;
-    if is_empty || is_thorough && filters.len() > 1 {
-        // A second failure of the engine does not matter: this is a hint.
-        let without = engine.without_match(filters).await.unwrap_or_default();
-        if !without.is_empty() {
-            warnings.push(format!("no container matches {}", as_typed(without)));
+    let checks_filters = is_empty || is_thorough && filters.len() > 1;
+    let without = match &found.source {
+        Source::Fixed => return Vec::new(),
+        Source::Engine(engine) => {
+            if is_empty || is_thorough {
+                warnings.extend(engine.ignored_context().map(|context| context.to_string()));
+            }
+            // A second failure of the engine does not matter: this is a hint.
+            if checks_filters { engine.without_match(filters).await.unwrap_or_default() } else { Vec::new() }
         }
+        Source::EcsTask(source) => {
+            if let Some(reason) = &source.task.own_unknown {
+                warnings.push(format!(
+                    "cannot identify this plugin's own container: {reason}; to leave it out: --skip name=NAME"
+                ));
+            }
+            if checks_filters { without_match(filters, &found.in_task(source)) } else { Vec::new() }
+        }
+    };
+    if !without.is_empty() {
+        warnings.push(format!("no container matches {}", as_typed(without)));
     }
     warnings.extend(without_target(discovery, found, is_thorough));
     warnings.extend(without_label(instance_name, found));
@@ -43,8 +55,10 @@ fn without_target(discovery: &Discovery, found: &Found, is_thorough: bool) -> Op
     if !found.targets.is_empty() || has_failures && discovery.container_port.is_none() {
         return None;
     }
-    let running: Vec<&Skipped> =
-        found.skipped.iter().filter(|skipped| skipped.container.lifecycle == Lifecycle::Running).collect();
+    let is_running = |skipped: &&Skipped| {
+        skipped.container.lifecycle == Lifecycle::Running && skipped.reason != SkipReason::OwnContainer
+    };
+    let running: Vec<&Skipped> = found.skipped.iter().filter(is_running).collect();
     let first = running.first()?;
     if let Some(port) = discovery.container_port
         && running.iter().all(|skipped| matches!(skipped.reason, SkipReason::NoPort(_)))
@@ -53,7 +67,8 @@ fn without_target(discovery: &Discovery, found: &Found, is_thorough: bool) -> Op
         let ports: Vec<u16> = ports.collect::<BTreeSet<_>>().into_iter().collect();
         return Some(format!("no container has TCP port {port} (--container-port); available: {}", ranges(&ports)));
     }
-    is_thorough.then(|| {
+    // A failure has a line of its own.
+    (is_thorough && !has_failures).then(|| {
         let containers = plural(running.len(), "running container");
         let name = foreign(&first.container.name);
         format!("no target in {containers}, such as {name}: {}", first.reason)

@@ -13,6 +13,8 @@ pub enum Waiting {
     Lookup,
     /// The container engine.
     Engine,
+    /// The task metadata endpoint of ECS.
+    TaskMetadata,
     /// The guest itself.
     Collector,
     /// A connection to the target.
@@ -40,6 +42,7 @@ impl Waiting {
             Waiting::Start => "not started",
             Waiting::Lookup => "lookup of the name timed out",
             Waiting::Engine => "no response from the engine",
+            Waiting::TaskMetadata => "no response from the task metadata endpoint",
             Waiting::Collector => "collector timed out",
             Waiting::Connection => "connection timed out",
             Waiting::Handshake => "no TLS handshake (a target without TLS?)",
@@ -58,6 +61,7 @@ impl Waiting {
             Waiting::Start => "not started",
             Waiting::Lookup => "lookup of the name not finished",
             Waiting::Engine => "no response from the engine",
+            Waiting::TaskMetadata => "no response from the task metadata endpoint",
             Waiting::Collector => "collector not finished",
             Waiting::Connection => "no connection",
             Waiting::Handshake => "no TLS handshake (a target without TLS?)",

@@ -19,7 +19,7 @@ pub use super::wire::mackerel::collector::container::{
 pub enum Source {
     /// The kernel's control groups.
     Cgroup,
-    /// The engine's API.
+    /// The engine's API, or the task metadata endpoint of ECS.
     Api,
 }
 
@@ -36,7 +36,7 @@ pub struct StatsRequest<'a> {
     pub source: Option<Source>,
 }
 
-/// A reader of container stats: from the kernel and the engine, or from a recording.
+/// A reader of container stats: from the kernel and the engine, from an ECS task, or from a recording.
 #[async_trait]
 pub trait StatsReader: Send + Sync {
     /// Reads the stats of a container, and returns their source.
@@ -50,6 +50,11 @@ pub trait StatsReader: Send + Sync {
     /// # Errors
     /// If the container is gone, or the engine does not report it.
     async fn state(&self, id: &str) -> Result<State, Error>;
+
+    /// Returns what its requests wait for.
+    fn waits_for(&self) -> Waiting {
+        Waiting::Engine
+    }
 }
 
 /// The container of a sandbox. Clones share the source of its stats.
@@ -63,14 +68,14 @@ pub struct Container {
     pub stats: Arc<dyn StatsReader>,
     /// The source of its stats once they were read: further ones come from there too.
     pub source: Arc<OnceLock<Source>>,
-    /// Set while the engine is being waited for.
+    /// Set while stats are being waited for.
     pub activity: Activity,
 }
 
 impl Container {
     /// Reads the stats. The caller bounds the time.
     pub async fn stats(&self, parts: Parts) -> Result<Stats, Error> {
-        self.activity.set(Waiting::Engine);
+        self.activity.set(self.stats.waits_for());
         let source = self.source.get().copied();
         let request = StatsRequest { id: &self.id, parts, has_interfaces: self.has_interfaces, source };
         let stats = self.stats.stats(request).await;
@@ -82,7 +87,7 @@ impl Container {
 
     /// Reads restarts and health. The caller bounds the time.
     pub async fn state(&self) -> Result<State, Error> {
-        self.activity.set(Waiting::Engine);
+        self.activity.set(self.stats.waits_for());
         let state = self.stats.state(&self.id).await;
         self.activity.set(Waiting::Collector);
         state

@@ -11,6 +11,7 @@ pub mod api;
 pub mod cgroup;
 pub mod complete;
 pub mod count;
+pub mod task;
 
 use std::path::Path;
 use std::sync::OnceLock;

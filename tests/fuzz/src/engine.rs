@@ -52,7 +52,7 @@ fn targets(containers: &[Container], scope: Scope, wanted: Option<u16>, engine: 
 }
 
 /// Asserts that all targets have distinct names in every format, and distinct identities in the state.
-fn assert_distinct(targets: &[Target]) {
+pub fn assert_distinct(targets: &[Target]) {
     let identities: HashSet<String> = targets.iter().map(Target::identity).collect();
     assert_eq!(identities.len(), targets.len(), "{identities:?}");
     for format in FORMATS.map(|format| format.parse::<InstanceName>().expect("a format")) {

@@ -8,6 +8,7 @@
 // All of these functions panic if an assertion fails.
 #![allow(clippy::missing_panics_doc)]
 
+pub mod ecs;
 pub mod engine;
 pub mod guest;
 pub mod kernel;
@@ -30,6 +31,7 @@ pub const KINDS: &[Kind] = &[
     Kind { name: "engine-list", check: engine::list },
     Kind { name: "engine-inspect", check: engine::inspect },
     Kind { name: "engine-stats", check: engine::stats },
+    Kind { name: "ecs-task", check: ecs::task },
     Kind { name: "cgroup-files", check: kernel::cgroup_files },
     Kind { name: "cgroup-folder", check: kernel::cgroup_folder },
     Kind { name: "net-dev", check: kernel::net_dev },

@@ -197,6 +197,7 @@ macro_rules! kinds {
 
 kinds! {
     engine_list_has_valid_addresses_and_distinct_names: "engine-list", changed_json;
+    ecs_task_has_valid_addresses_and_distinct_names: "ecs-task", changed_json;
     engine_inspection_is_reported_unchanged: "engine-inspect", changed_json;
     engine_stats_are_reported_unchanged_or_omitted: "engine-stats", changed_json;
     cgroup_files_are_reported_unchanged_or_omitted: "cgroup-files", changed_words;

@@ -7,6 +7,7 @@ use wasmtime_wasi::async_trait;
 use super::played::Played;
 use super::recording::Call;
 use crate::mutex::lock;
+use crate::sandbox::activity::Waiting;
 use crate::sandbox::container::{Error, Parts, Source, State, Stats, StatsReader, StatsRequest};
 
 /// Returns the names of parts, as in the contract.
@@ -54,6 +55,10 @@ impl StatsReader for Recorder {
         let answer = self.live.state(id).await;
         lock(&self.calls).push(Call::State { answer: answer.clone() });
         answer
+    }
+
+    fn waits_for(&self) -> Waiting {
+        self.live.waits_for()
     }
 }
 

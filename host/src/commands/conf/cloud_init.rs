@@ -16,7 +16,7 @@ use crate::store::component::{Component, Origin};
 use crate::text::foreign;
 
 /// The path of the program on an instance.
-const PROGRAM: &str = "/usr/local/bin/mackerel-plugin-wasm";
+pub const PROGRAM: &str = "/usr/local/bin/mackerel-plugin-wasm";
 
 /// The template. Names in capital letters after `@` are filled in.
 const CLOUD_CONFIG: &str = include_str!("../../../templates/cloud-config.yaml");
@@ -33,8 +33,9 @@ pub fn cloud_config(job: &Job, words: &[OsString], arguments: Vec<String>, own: 
     let api_key = reference("--api-key-from", api_key)?;
     let secrets_from: Vec<(PathBuf, Reference)> =
         own.secrets_from.iter().map(|text| secret_from(text)).collect::<Result<_, _>>()?;
-    reject_yaml_breaks(&arguments)?;
-    let install = install(&job.component)?;
+    reject_yaml_breaks(&arguments, "cloud-init's YAML")?;
+    let install = install(&job.component, "the instance")?;
+    let install = install.map(|command| format!("\n# The collector, by its digest.\n{command}\n")).unwrap_or_default();
     let secrets = secrets(job, &secrets_from)?;
     let references = [&api_key].into_iter().chain(secrets_from.iter().map(|(_, from)| from));
     let permissions: Vec<String> = references
@@ -71,26 +72,26 @@ pub fn cloud_config(job: &Job, words: &[OsString], arguments: Vec<String>, own: 
     Ok(CLOUD_CONFIG.lines().fold(String::new(), |text, line| text + &filled(line, &values)))
 }
 
-/// Rejects characters that end a line in YAML 1.1, which cloud-init reads, or are not allowed there. TOML keeps them as
+/// Rejects characters that end a line in YAML 1.1 or are not allowed there. TOML keeps them as
 /// they are.
-fn reject_yaml_breaks(arguments: &[String]) -> Result<(), Error> {
+pub fn reject_yaml_breaks(arguments: &[String], file: &str) -> Result<(), Error> {
     let is_break =
         |c: char| matches!(c, '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
     match arguments.iter().find(|word| word.contains(is_break)) {
-        Some(word) => Err(Error::usage(format!("cloud-init's YAML cannot contain: {}", foreign(word)))),
+        Some(word) => Err(Error::usage(format!("{file} cannot contain: {}", foreign(word)))),
         None => Ok(()),
     }
 }
 
-/// Returns the command that installs the collector on the instance.
-fn install(component: &Component) -> Result<String, Error> {
+/// Returns the command that installs the collector on another `machine`, unless it is built in.
+pub fn install(component: &Component, machine: &str) -> Result<Option<String>, Error> {
     match &component.origin {
-        Origin::Builtin => Ok(String::new()),
+        Origin::Builtin => Ok(None),
         Origin::Installed(pin) if pin.source.starts_with("oci://") => {
-            Ok(format!("\n# The collector, by its digest.\n{PROGRAM} install {}\n", quoted(&pin.source)?))
+            Ok(Some(format!("{PROGRAM} install {}", quoted(&pin.source)?)))
         }
         Origin::Installed(_) | Origin::File(_) => Err(Error::usage(format!(
-            "the instance has no file {}: push it to a registry with mackerel-plugin-wasm push, and install it from there",
+            "{machine} has no file {}: push it to a registry with mackerel-plugin-wasm push, and install it from there",
             foreign(&component.name)
         ))),
     }

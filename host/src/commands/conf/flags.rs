@@ -21,6 +21,10 @@ pub struct ConfOptions {
     #[arg(long, value_name = "NAME", value_parser = parse_section, help_heading = "Output")]
     pub section: Option<String>,
 
+    /// Print the section of mackerel-container-agent's YAML, and the lines of its Dockerfile
+    #[arg(long, help_heading = "Output", conflicts_with = "cloud_init")]
+    pub container_agent: bool,
+
     /// Print a whole cloud-config for an ECS container instance with Amazon Linux
     #[arg(long, requires_all = ["ecs_cluster", "api_key_from", "plugin_from"])]
     pub cloud_init: bool,
@@ -44,6 +48,17 @@ pub struct ConfOptions {
     /// The reference of the secret or the certificates in the file PATH of an option; repeatable
     #[arg(long = "secret-from", value_name = "PATH=REFERENCE", requires = "cloud_init")]
     pub secrets_from: Vec<String>,
+}
+
+impl ConfOptions {
+    /// Returns the option by which the configuration is for another machine; `None` if it is for this one.
+    pub fn elsewhere(&self) -> Option<&'static str> {
+        match (self.cloud_init, self.container_agent) {
+            (true, _) => Some("--cloud-init"),
+            (_, true) => Some("--container-agent"),
+            _ => None,
+        }
+    }
 }
 
 /// Parses the name of a section, which is a part of a TOML key and a file name.

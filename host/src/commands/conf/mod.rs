@@ -1,8 +1,10 @@
-//! `conf`: the section of mackerel-agent.conf for a run, or a whole cloud-config for an ECS container instance.
+//! `conf`: the section of mackerel-agent.conf for a run, that of mackerel-container-agent, or a whole cloud-config for
+//! an ECS container instance.
 //!
 //! Secrets are never printed: the instance fetches API keys and passwords from their references.
 
 mod cloud_init;
+mod container_agent;
 pub mod flags;
 mod secret;
 mod section;
@@ -25,7 +27,10 @@ pub async fn conf(session: &Session, words: &[OsString]) -> Result<String, Error
     for line in job.diagnostics().lines() {
         print(&line);
     }
-    let arguments = section::arguments(&job, words, own.cloud_init)?;
+    let arguments = section::arguments(&job, words, own.elsewhere())?;
+    if own.container_agent {
+        return container_agent::section(&job, words, arguments, &own);
+    }
     if !own.cloud_init {
         let program =
             env::current_exe().map_err(|error| Error::failed(format!("cannot find this program: {error}")))?;

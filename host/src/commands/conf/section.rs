@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::job::{Job, RUN};
 use crate::limits;
 use crate::options::Typed;
+use crate::pipeline::source::SourceKind;
 use crate::sandbox::trust::Roots;
 use crate::store::component::Origin;
 use crate::store::installed;
@@ -42,6 +43,11 @@ pub fn section_name(job: &Job, own: &ConfOptions) -> String {
     own.section.clone().unwrap_or_else(|| job.options.output.prefix.to_string().replace('.', "_"))
 }
 
+/// Returns the timeout that an agent has to leave: a run ends itself before.
+pub fn timeout_seconds(job: &Job) -> u64 {
+    (job.options.deadline + limits::DEADLINE_GRACE).as_secs() + 1
+}
+
 /// Formats the section with this program and these arguments.
 ///
 /// # Errors
@@ -56,7 +62,7 @@ pub fn section(
     let mut command = vec![text(program.as_os_str().to_owned())?, RUN.name.to_owned()];
     command.extend(arguments);
     let longest = job.options.deadline + limits::DEADLINE_GRACE;
-    let timeout_seconds = (longest > limits::AGENT_TIMEOUT).then_some(longest.as_secs() + 1);
+    let timeout_seconds = (longest > limits::AGENT_TIMEOUT).then_some(timeout_seconds(job));
     let metrics = [(section_name(job, own), Plugin { command, timeout_seconds, env })].into();
     let section = toml::to_string(&Conf { plugin: Plugins { metrics } })
         .map_err(|error| Error::failed(format!("cannot write TOML: {error}")))?;
@@ -69,18 +75,16 @@ pub fn section(
 }
 
 /// Returns the words after `run`, as they hold in another folder: paths are absolute. The options of `conf` are left
-/// out.
-pub fn arguments(job: &Job, words: &[OsString], for_instance: bool) -> Result<Vec<String>, Error> {
+/// out. `elsewhere` is the option by which they are for another machine.
+pub fn arguments(job: &Job, words: &[OsString], elsewhere: Option<&str>) -> Result<Vec<String>, Error> {
     let whole = |path: OsString| -> Result<String, Error> {
-        if !for_instance {
-            return text(absolute(path)?);
-        }
+        let Some(option) = elsewhere else { return text(absolute(path)?) };
         let path = text(path)?;
-        // It is a path on the instance, not on this machine.
+        // It is a path on the other machine, not on this one.
         if path.starts_with('/') {
             Ok(path)
         } else {
-            Err(Error::usage(format!("{path}: --cloud-init needs an absolute path")))
+            Err(Error::usage(format!("{path}: {option} needs an absolute path")))
         }
     };
     if let Some(name) = job.options.http.secrets_in_arguments.first() {
@@ -91,7 +95,7 @@ pub fn arguments(job: &Job, words: &[OsString], for_instance: bool) -> Result<Ve
         )));
     }
     let name = words.first().cloned().unwrap_or_default();
-    let is_local_file = matches!(job.component.origin, Origin::File(_)) && !for_instance;
+    let is_local_file = matches!(job.component.origin, Origin::File(_)) && elsewhere.is_none();
     let mut arguments = vec![if is_local_file { whole(name)? } else { text(name)? }];
     for Typed { flag, value, is_file } in job.options.typed().iter().cloned() {
         arguments.push(format!("--{flag}"));
@@ -107,7 +111,7 @@ pub fn arguments(job: &Job, words: &[OsString], for_instance: bool) -> Result<Ve
 /// Returns the names of the environment variables that change this run.
 pub fn variables(job: &Job) -> Vec<&'static str> {
     let discovery = &job.options.discovery;
-    let uses_engine = discovery.fixed.is_empty();
+    let uses_engine = discovery.source.kind == SourceKind::Engine;
     let uses_tls_to_engine = uses_engine && ["DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"].iter().any(|name| is_set(name));
     let uses_roots = job.component.collector.uses().http && *job.options.settings.http.trust.roots() == Roots::Machine;
     let mut names = Vec::new();
