@@ -110,12 +110,12 @@ fn every_container_is_listed_with_its_outcome_and_reason() {
     let masked = |text: &str| text.replace(&filter, "label=scenario=GROUP").replace(&port, "PORT");
     insta::assert_snapshot!(masked(&table_of(&group, &text)), @"
     CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS
-    normal  8080  127.0.0.1:PORT  PORT  collected  TIME ms  15 (6 counters)
-    the only published port, bound to 0.0.0.0
+    normal  8080  OWN:8080  PORT  collected  TIME ms  15 (6 counters)
+    the only published port, its own address on network bridge
     paused  -  -  -  skipped  -  -
     not running (Up TIME (Paused))
     portless  -  -  -  skipped  -  -
-    publishes no TCP port
+    publishes no TCP port; the container listens on 8080: try --container-port 8080
     several  -  -  -  failed  -  -
     publishes several ports (8080, 9090): choose one, such as --container-port 8080
     stopped  -  -  -  skipped  -  -
@@ -141,15 +141,15 @@ fn every_container_is_listed_with_its_outcome_and_reason() {
         row["milliseconds"] = json!(row["milliseconds"].is_f64());
         row["why"] = json!(line(row["why"].as_str().expect("a text")));
         row.as_object_mut().expect("an object").remove("container");
-        reported.extend([&short(container), ": ", &masked(&mask::ports(&row.to_string())), "\n"]);
+        reported.extend([&short(container), ": ", &group.mask(&masked(&mask::ports(&row.to_string()))), "\n"]);
     }
     insta::assert_snapshot!(reported, @r#"
-    normal: {"address":"127.0.0.1:PORT","collected":true,"considered":true,"counters":6,"error":null,"metrics":15,"milliseconds":true,"name":"PORT","port":8080,"warnings":[],"why":"the only published port, bound to 0.0.0.0"}
-    several: {"address":null,"collected":false,"considered":true,"counters":0,"error":"publishes several ports (8080, 9090): choose one, such as --container-port 8080","metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"publishes several ports (8080, 9090): choose one, such as --container-port 8080"}
-    portless: {"address":null,"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"publishes no TCP port"}
-    other: {"address":null,"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"does not match --filter label=scenario=GROUP --filter label=tier=front"}
-    stopped: {"address":null,"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"not running (Exited TIME)"}
-    paused: {"address":null,"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"not running (Up TIME (Paused))"}
+    normal: {"address":"OWN:8080","addresses":[{"address":"OWN:8080","outcome":"used","reason":"its own address on network bridge"},{"address":"127.0.0.1:PORT","outcome":"not needed","reason":"bound to 0.0.0.0"}],"collected":true,"considered":true,"counters":6,"error":null,"metrics":15,"milliseconds":true,"name":"PORT","port":8080,"warnings":[],"why":"the only published port, its own address on network bridge"}
+    several: {"address":null,"addresses":[],"collected":false,"considered":true,"counters":0,"error":"publishes several ports (8080, 9090): choose one, such as --container-port 8080","metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"publishes several ports (8080, 9090): choose one, such as --container-port 8080"}
+    portless: {"address":null,"addresses":[],"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"publishes no TCP port; the container listens on 8080: try --container-port 8080"}
+    other: {"address":null,"addresses":[],"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"does not match --filter label=scenario=GROUP --filter label=tier=front"}
+    stopped: {"address":null,"addresses":[],"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"not running (Exited TIME)"}
+    paused: {"address":null,"addresses":[],"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"not running (Up TIME (Paused))"}
     "#);
     assert_eq!(agent.state_files(), Vec::<PathBuf>::new(), "state was written");
 }
@@ -162,8 +162,11 @@ fn choices(agent: &Agent, words: &str, containers: &[&Container]) -> String {
         let row = row(&explanation, container.name());
         assert_eq!(row["collected"].as_bool().unwrap_or_default(), row["metrics"] == json!(15), "{row}");
         if row["address"] != json!(null) {
-            let own = row["address"] == json!(format!("{}:8080", container.address().ip()));
-            assert!(own || row["address"] == json!(container.address().to_string()), "{row}");
+            let own = container.own_address("bridge").map(|own| format!("{own}:8080"));
+            assert!(
+                row["address"].as_str() == own.as_deref() || row["address"] == json!(container.address().to_string()),
+                "{row}"
+            );
         }
         format!("{}: {} {}\n", short(container), row["port"], row["why"].as_str().expect("a text"))
     };
@@ -316,9 +319,9 @@ fn fixed_targets_are_shown_with_their_result() {
         reported.extend([&masked(&row.to_string()), "\n"]);
     }
     insta::assert_snapshot!(reported, @r#"
-    {"address":"127.0.0.1:FAILING","collected":false,"considered":true,"container":null,"counters":0,"error":"HTTP 500 Internal Server Error instead of 200 OK: {\"time\":1700000000000000000,\"goroutine_num\":12,\"cgo_call_num\":1,\"memory_alloc\":1,\"memory_sys\":1,\"memory_stack\":1,\"memory…","metrics":0,"milliseconds":true,"name":"FAILING","port":null,"warnings":[],"why":"--target"}
-    {"address":"127.0.0.2:GOOD","collected":true,"considered":true,"container":null,"counters":6,"error":null,"metrics":15,"milliseconds":true,"name":"GOOD","port":null,"warnings":[],"why":"--target"}
-    {"address":"127.0.0.3:1","collected":false,"considered":true,"container":null,"counters":0,"error":"connection failed: Connection refused (os error 111)","metrics":0,"milliseconds":true,"name":"1","port":null,"warnings":[],"why":"--target"}
+    {"address":"127.0.0.1:FAILING","addresses":[{"address":"127.0.0.1:FAILING","outcome":"used","reason":"--target"}],"collected":false,"considered":true,"container":null,"counters":0,"error":"HTTP 500 Internal Server Error instead of 200 OK: {\"time\":1700000000000000000,\"goroutine_num\":12,\"cgo_call_num\":1,\"memory_alloc\":1,\"memory_sys\":1,\"memory_stack\":1,\"memory…","metrics":0,"milliseconds":true,"name":"FAILING","port":null,"warnings":[],"why":"--target"}
+    {"address":"127.0.0.2:GOOD","addresses":[{"address":"127.0.0.2:GOOD","outcome":"used","reason":"--target"}],"collected":true,"considered":true,"container":null,"counters":6,"error":null,"metrics":15,"milliseconds":true,"name":"GOOD","port":null,"warnings":[],"why":"--target"}
+    {"address":"127.0.0.3:1","addresses":[{"address":"127.0.0.3:1","outcome":"used","reason":"--target"}],"collected":false,"considered":true,"container":null,"counters":0,"error":"connection failed: Connection refused (os error 111)","metrics":0,"milliseconds":true,"name":"1","port":null,"warnings":[],"why":"--target"}
     "#);
     assert_eq!(agent.state_files(), Vec::<PathBuf>::new(), "state was written");
 }
@@ -548,9 +551,9 @@ fn every_run_with_diagnostics_points_to_explain() {
     let (is_well, stderr) = raw(&[&["run"], &options[..]].concat(), engine.host());
     assert!(is_well, "{stderr}");
     insta::assert_snapshot!(group.mask(&mask::ports(&stderr)), @r#"
-    mackerel-plugin-wasm: gostats: portless: skipped: publishes no TCP port
+    mackerel-plugin-wasm: gostats: portless: skipped: publishes no TCP port; the container listens on 8080: try --container-port 8080
     mackerel-plugin-wasm: gostats: several: publishes several ports (8080, 9090): choose one, such as --container-port 8080
-    mackerel-plugin-wasm: gostats: status-500 (127.0.0.1:PORT): HTTP 500 Internal Server Error instead of 200 OK: {"time":1700000000000000000,"goroutine_num":12,"cgo_call_num":1,"memory_alloc":1,"memory_sys":1,"memory_stack":1,"memory…
+    mackerel-plugin-wasm: gostats: status-500 (OWN:8080): HTTP 500 Internal Server Error instead of 200 OK: {"time":1700000000000000000,"goroutine_num":12,"cgo_call_num":1,"memory_alloc":1,"memory_sys":1,"memory_stack":1,"memory…
     mackerel-plugin-wasm: gostats: for details: mackerel-plugin-wasm explain gostats, with the same options
     "#);
 

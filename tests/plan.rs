@@ -119,7 +119,7 @@ fn failed_container_counts_as_failed_without_metrics() {
 
     Other plugins of the host count too.
     ---
-    mackerel-plugin-wasm: gostats: status-500 (127.0.0.1:PORT): HTTP 500 Internal Server Error instead of 200 OK: {"time":1700000000000000000,"goroutine_num":12,"cgo_call_num":1,"memory_alloc":1,"memory_sys":1,"memory_stack":1,"memory…
+    mackerel-plugin-wasm: gostats: status-500 (OWN:8080): HTTP 500 Internal Server Error instead of 200 OK: {"time":1700000000000000000,"goroutine_num":12,"cgo_call_num":1,"memory_alloc":1,"memory_sys":1,"memory_stack":1,"memory…
     "#);
     let plan = json_of(&agent.run(&format!("plan {words} --json")).exits(0));
     assert_eq!((&plan["targets"], &plan["failed"], metrics(&plan)), (&json!(1), &json!(1), 15 + 2));

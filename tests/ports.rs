@@ -76,9 +76,9 @@ fn container_without_the_port_is_skipped() {
     let Some(engine) = Engine::find() else { return };
     let group = engine.group();
     let right = group.app("right");
-    let _without = group.app_with("without", "--publish 9090");
-    let _udp = group.app_with("udp", "--publish 8080/udp");
-    let _nothing = group.app_with("nothing", "");
+    let _without = group.app_at("without", "--publish 9090", ":7070");
+    let _udp = group.app_at("udp", "--publish 8080/udp", ":7070");
+    let _nothing = group.app_at("nothing", "", ":7070");
     let output = run(engine, &group, "--container-port 9999").exits(0);
     assert_eq!(output.stdout, "");
     insta::assert_snapshot!(output.stderr, @"mackerel-plugin-wasm: gostats: no container has TCP port 9999 (--container-port); available: 8080, 9090");

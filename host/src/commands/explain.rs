@@ -21,6 +21,7 @@ use crate::pipeline::collect::Outcome;
 use crate::pipeline::find::{Found, Skipped, Source};
 use crate::pipeline::name::{self, InstanceName};
 use crate::pipeline::series;
+use crate::pipeline::source::Selected;
 use crate::pipeline::state::State;
 use crate::pipeline::target::Target;
 use crate::sandbox::MetricKind;
@@ -53,11 +54,16 @@ struct ExplainedSource {
     /// The family and revision of the task definition.
     task_definition: Option<String>,
     /// The reason for which it was selected.
-    why: &'static str,
+    why: String,
 }
 
 impl ExplainedSource {
-    fn new(source: &Source, why: &'static str) -> ExplainedSource {
+    fn new(source: &Source, selected: &Selected) -> ExplainedSource {
+        let why = match source {
+            // Of several sockets, the one that responds.
+            Source::Engine(engine) => engine.reason().to_owned(),
+            _ => selected.reason.clone(),
+        };
         match source {
             Source::Fixed => ExplainedSource { kind: "fixed", url: None, task_definition: None, why },
             Source::Engine(engine) => {
@@ -74,7 +80,7 @@ impl ExplainedSource {
 
     /// Returns the line below the command; `None` for fixed targets, which the command names.
     fn line(&self) -> Option<String> {
-        let (url, why) = (foreign(self.url.as_deref()?), self.why);
+        let (url, why) = (foreign(self.url.as_deref()?), foreign(&self.why));
         Some(match &self.task_definition {
             Some(task) => format!("in the ECS task {}, by the metadata at {url} ({why})", foreign(task)),
             None => format!("on the container engine at {url} ({why})"),
@@ -191,7 +197,7 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
     let explanation = Explanation {
         command: RUN.command_line(&without_json(words)),
         engine: found.source.engine().map(|engine| engine.url().to_owned()),
-        source: ExplainedSource::new(&found.source, job.options.discovery.source.reason),
+        source: ExplainedSource::new(&found.source, &job.options.discovery.source),
         notes: diagnostics.lines(),
         containers: rows,
     };

@@ -110,11 +110,21 @@ struct Entry {
     health: Lenient<Health>,
 }
 
+/// A port of a container.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-struct ListedPort {
+pub struct ListedPort {
     container_port: Lenient<Count>,
     protocol: Lenient<String>,
+}
+
+impl ListedPort {
+    /// Returns the port within the container, if it is one of TCP.
+    pub fn tcp(&self) -> Option<u16> {
+        let protocol = self.protocol.0.as_deref().unwrap_or_default();
+        let port = u16::try_from(self.container_port.count()?).ok().filter(|port| *port > 0)?;
+        (protocol.is_empty() || protocol.eq_ignore_ascii_case("tcp")).then_some(port)
+    }
 }
 
 #[derive(Default, Deserialize)]

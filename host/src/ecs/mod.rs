@@ -9,6 +9,7 @@
 
 mod client;
 mod container;
+mod instance;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -19,6 +20,7 @@ use futures_util::future::{BoxFuture, Shared};
 use self::client::{Client, RequestError};
 pub use self::container::{HealthCheck, Kind, Network, TaskContainer, parse_task};
 use self::container::{Own, TaskResponse};
+pub use self::instance::{Instance, TASK_LABEL};
 use crate::engine::{Lenient, Sample, Unreadable};
 use crate::env;
 use crate::stop::Stop;

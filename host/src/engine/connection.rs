@@ -2,7 +2,7 @@
 
 use std::io;
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -94,18 +94,18 @@ impl From<TlsError> for UrlError {
 
 impl Connection {
     /// Prepares requests to the engine at `url`, and sends nothing yet. As in docker's client, the default port is
-    /// 2375, or 2376 with TLS, and `DOCKER_CERT_PATH` or `DOCKER_TLS_VERIFY` enable TLS.
+    /// 2375, or 2376 with TLS, and `DOCKER_CERT_PATH`, `DOCKER_TLS_VERIFY` or a folder of certificates enable TLS.
     ///
     /// # Errors
     /// If `url` is wrong, or the certificates cannot be used.
-    pub fn new(url: &str) -> Result<Connection, UrlError> {
+    pub fn new(url: &str, certificates: Option<&Path>) -> Result<Connection, UrlError> {
         let (scheme, rest) = url.split_once("://").ok_or(UrlError::Form)?;
         let uses_tls = match scheme {
             "unix" => {
                 let host = HeaderValue::from_static("localhost");
                 return Ok(Connection::to(Place::Socket(rest.into()), host));
             }
-            "tcp" => tls::is_enabled(),
+            "tcp" => certificates.is_some() || tls::is_enabled(),
             "http" => false,
             "https" => true,
             _ => return Err(UrlError::Form),
@@ -115,7 +115,7 @@ impl Connection {
         let address: Address =
             authority.parse().or_else(|_| with_port().parse()).map_err(|_: Expected| UrlError::Form)?;
         let host = HeaderValue::try_from(address.to_string()).map_err(|_| UrlError::Form)?;
-        let tls = uses_tls.then(|| Tls::new(&address.host)).transpose()?;
+        let tls = uses_tls.then(|| Tls::new(&address.host, certificates)).transpose()?;
         Ok(Connection::to(Place::Port(address, tls), host))
     }
 

@@ -9,6 +9,7 @@ mod container;
 mod context;
 mod lenient;
 mod list;
+mod place;
 mod response;
 mod tls;
 
@@ -17,7 +18,6 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,30 +30,15 @@ use self::context::IgnoredContext;
 pub use self::lenient::{Count, Lenient, LenientList, Text};
 use self::list::ListError;
 pub use self::list::{Listing, Unreadable, is_id, parse_list};
+pub use self::place::{Place, expected};
 pub use self::response::{
     BlockIoSample, CpuUsage, DeviceSample, Inspection, InterfaceSample, MemorySample, ProcessSample, Sample,
     ThrottlingSample,
 };
 use self::tls::TlsError;
-use crate::env;
 use crate::limits;
 use crate::stop::Stop;
 use crate::text::{Foreign, foreign, joined};
-
-/// The engine's default URL.
-const DEFAULT_SOCKET: &str = "unix:///var/run/docker.sock";
-
-/// Returns the reason to expect an engine: the operator names it, or the default socket exists.
-pub fn expected(url: Option<&str>) -> Option<&'static str> {
-    if url.is_some() {
-        return Some("--docker-host");
-    }
-    if env::variable("DOCKER_HOST").is_some() {
-        return Some("DOCKER_HOST");
-    }
-    // A socket that cannot be looked at can be there.
-    Path::new("/var/run/docker.sock").try_exists().unwrap_or(true).then_some("/var/run/docker.sock exists")
-}
 
 /// An engine that does not list its containers.
 #[derive(Debug, thiserror::Error)]
@@ -210,33 +195,44 @@ pub enum NetworkPlace {
 /// A container engine.
 #[derive(Clone)]
 pub struct Engine {
-    url: String,
+    place: Place,
     connection: Arc<Connection>,
-    /// True if nobody named it.
-    is_default: bool,
 }
 
 impl Engine {
-    /// Lists the containers that match `filters`, from the engine at `url`, at `DOCKER_HOST`, or at the default socket.
+    /// Lists the containers that match `filters`, from the first of `places` with a connection.
     ///
     /// # Errors
-    /// If the engine does not return a list before the run has to stop.
+    /// If the engine does not return a list before the run has to stop. It is the error of the first place, if there is
+    /// no connection to any.
     pub async fn list(
-        url: Option<&str>,
+        places: &[Place],
         filters: &[(String, String)],
         stop: &mut Stop,
     ) -> Result<(Engine, Listing), Error> {
-        let named = url.map(str::to_owned).or_else(|| env::variable("DOCKER_HOST"));
-        let is_default = named.is_none();
-        let url = named.unwrap_or_else(|| DEFAULT_SOCKET.to_owned());
-        let connection = Connection::new(&url).map_err(|error| match error {
-            UrlError::Form => Error::Url(foreign(&url)),
-            UrlError::Tls(source) => Error::Tls { url: foreign(&url), source },
+        let default = [Place::default_socket()];
+        let mut first = None;
+        for place in if places.is_empty() { &default } else { places } {
+            match Engine::list_at(place, filters, stop).await {
+                Err(error @ (Error::Connect { .. } | Error::Permission(_))) if place.is_found => {
+                    first.get_or_insert(error);
+                }
+                result => return result,
+            }
+        }
+        first.map_or_else(|| Err(Error::Url(Foreign::default())), Err)
+    }
+
+    async fn list_at(place: &Place, filters: &[(String, String)], stop: &mut Stop) -> Result<(Engine, Listing), Error> {
+        let url = foreign(&place.url);
+        let connection = Connection::new(&place.url, place.certificates.as_deref()).map_err(|error| match error {
+            UrlError::Form => Error::Url(url.clone()),
+            UrlError::Tls(source) => Error::Tls { url: url.clone(), source },
         })?;
-        let engine = Engine { connection: Arc::new(connection), url, is_default };
+        let engine = Engine { connection: Arc::new(connection), place: place.clone() };
         let listing = tokio::select! {
             list = engine.containers(filters, false) => list.map_err(|error| engine.list_error(error))?,
-            stop = stop.wait() => return Err(Error::Stopped { url: foreign(&engine.url), stop }),
+            stop = stop.wait() => return Err(Error::Stopped { url, stop }),
         };
         Ok((engine, listing))
     }
@@ -316,17 +312,22 @@ impl Engine {
 
     /// Reads the docker context that is not followed. An engine that was named is the right one.
     pub fn ignored_context(&self) -> Option<IgnoredContext> {
-        self.is_default.then(IgnoredContext::current).flatten()
+        place::ignored_context(&self.place)
     }
 
     /// The engine's URL.
     pub fn url(&self) -> &str {
-        &self.url
+        &self.place.url
+    }
+
+    /// The reason for which this engine is used, for `explain`.
+    pub fn reason(&self) -> &str {
+        &self.place.reason
     }
 
     /// Returns the machine with this engine's published ports.
     pub fn host(&self) -> EngineHost {
-        let Some((_, rest)) = self.url.split_once("://").filter(|(scheme, _)| *scheme != "unix") else {
+        let Some((_, rest)) = self.place.url.split_once("://").filter(|(scheme, _)| *scheme != "unix") else {
             return EngineHost::Local;
         };
         let authority = rest.split('/').next().unwrap_or_default();
@@ -340,7 +341,7 @@ impl Engine {
 
     /// Returns the place of this engine's networks.
     pub fn networks(&self) -> NetworkPlace {
-        let Some(path) = self.url.strip_prefix("unix://") else { return NetworkPlace::Unknown };
+        let Some(path) = self.place.url.strip_prefix("unix://") else { return NetworkPlace::Unknown };
         match fs::metadata(path) {
             Ok(socket) if socket.uid() == 0 => NetworkPlace::Here,
             Ok(_) => NetworkPlace::Rootless,
@@ -388,12 +389,12 @@ impl Engine {
 
     fn late(&self) -> Error {
         let reason = format!("timed out after {}", humantime::format_duration(limits::ENGINE_INSPECT));
-        Error::NoResponse { url: foreign(&self.url), reason: reason.into() }
+        Error::NoResponse { url: foreign(&self.place.url), reason: reason.into() }
     }
 
     /// Describes a request for the list that failed.
     fn list_error(&self, error: RequestError) -> Error {
-        let url = foreign(&self.url);
+        let url = foreign(&self.place.url);
         match error {
             RequestError::Connect(error) if error.kind() == ErrorKind::PermissionDenied => Error::Permission(url),
             RequestError::Connect(error) => {
@@ -432,8 +433,8 @@ mod tests {
     #[test]
     fn an_engine_is_local_by_its_socket_or_a_loopback_address() {
         let host = |url: &str| {
-            let connection = Arc::new(Connection::new("tcp://127.0.0.1:1").unwrap());
-            Engine { url: url.to_owned(), connection, is_default: false }.host()
+            let connection = Arc::new(Connection::new("tcp://127.0.0.1:1", None).unwrap());
+            Engine { place: Place { url: url.to_owned(), ..Place::default_socket() }, connection }.host()
         };
         for url in [
             "unix:///var/run/docker.sock",

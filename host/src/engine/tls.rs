@@ -66,11 +66,13 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Trusts `ca.pem` and this machine's roots for a certificate of `host`, and presents `cert.pem` if it exists.
-    pub fn new(host: &str) -> Result<Tls, TlsError> {
+    /// Trusts `ca.pem` and this machine's roots for a certificate of `host`, and presents `cert.pem` if it exists. They
+    /// are in `folder`, or in the one of docker's client.
+    pub fn new(host: &str, folder: Option<&Path>) -> Result<Tls, TlsError> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::ServerName(foreign(host)))?;
         let home = || PathBuf::from(env::variable("HOME").unwrap_or_default()).join(".docker");
-        let folder = env::variable("DOCKER_CERT_PATH").map_or_else(home, PathBuf::from);
+        let of_client = || env::variable("DOCKER_CERT_PATH").map_or_else(home, PathBuf::from);
+        let folder = folder.map_or_else(of_client, Path::to_owned);
         let [ca, cert, key] = ["ca.pem", "cert.pem", "key.pem"].map(|file| folder.join(file));
         let unusable = |path: &Path| {
             let path = path.to_owned();

@@ -3,5 +3,6 @@
 
 pub mod file;
 pub mod interface;
+pub mod own;
 pub mod process;
 pub mod tree;

@@ -25,6 +25,13 @@ impl Process {
         parse_start(&self.file("stat")?)?.checked_add(1)?.checked_mul(tick)
     }
 
+    /// Returns the IPv4 addresses of its network interfaces, except that of `lo`.
+    pub fn addresses(self) -> Vec<IpAddr> {
+        let file = self.file("net/fib_trie").unwrap_or_default();
+        let addresses: BTreeSet<IpAddr> = parse_trie(&file).filter(|address| !address.is_loopback()).collect();
+        addresses.into_iter().collect()
+    }
+
     /// Returns true if one of its network interfaces has `address`.
     pub fn has_address(self, address: IpAddr) -> bool {
         match address {

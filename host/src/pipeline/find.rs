@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::address::Address;
 use crate::diagnostics::Diagnostics;
-use crate::ecs::{self, Kind, Task, TaskContainer, TaskListing};
+use crate::ecs::{self, Instance, Kind, Task, TaskContainer, TaskListing};
 use crate::engine::{self, Container, Engine, EngineHost, Unreadable};
 use crate::kernel::interface::Bridges;
+use crate::kernel::own;
 use crate::moment::Moment;
 use crate::pipeline::infrastructure::{self, Infrastructure};
 use crate::pipeline::process::Processes;
@@ -132,6 +133,16 @@ impl Source {
     }
 }
 
+/// Returns the container in which this program runs, if it is one of the engine's. Only then is the engine asked.
+async fn own_container(engine: &Engine, listed: &[Container]) -> Option<Container> {
+    let id = own::container_id().filter(|_| engine.host() == EngineHost::Local)?;
+    let of_list = listed.iter().find(|container| container.id == id).cloned();
+    match of_list {
+        Some(own) => Some(own),
+        None => engine.containers_by_id([id.as_str()]).await.into_iter().find(|container| container.id == id),
+    }
+}
+
 /// Sorts targets by the names of their containers, so that the lines of one run are in the order of the last run's.
 /// Engines list by age.
 fn sort(targets: &mut [Target]) {
@@ -168,19 +179,28 @@ impl Discovery {
     }
 
     async fn find_in_engine(&self, scope: Scope, stop: &mut Stop) -> Result<Found, FindError> {
-        let list = Engine::list(self.engine.as_deref(), &self.filters, stop).await;
-        let (engine, listing) = list.map_err(|error| match error {
+        let list = Engine::list(&self.source.places, &self.filters, stop).await;
+        let (engine, mut listing) = list.map_err(|error| match error {
             engine::Error::Connect { .. } if self.source.is_guess => FindError::NeitherEngineNorTask(error),
             error => FindError::Engine(error),
         })?;
         let listed = Moment::now();
+        if scope == Scope::Endpoint
+            && engine.host() == EngineHost::Local
+            && let Some(instance) = Instance::read(&listing.containers).await
+        {
+            listing.containers.iter_mut().for_each(|container| instance.add_ports(container));
+        }
         let missing = match scope {
             Scope::Endpoint => Listed::new(listing.containers.iter()).missing_owners(),
             Scope::Container => BTreeSet::new(),
         };
         // Filters can leave out the owners of networks.
         let owners = if missing.is_empty() { Vec::new() } else { engine.containers_by_id(missing).await };
-        let reachability = self.reachability(&engine, listing.containers.iter().chain(&owners));
+        let mut reachability = self.reachability(&engine, listing.containers.iter().chain(&owners));
+        if let Some(own) = own_container(&engine, &listing.containers).await {
+            reachability.look_from(&own);
+        }
         let (targets, skipped) = self.choose(scope, &listing.containers, &owners, &reachability);
         let processes = reachability.processes;
         Ok(Found { processes, listed, ..Found::new(Source::Engine(engine), targets, skipped, listing.unreadable) })
@@ -219,7 +239,7 @@ impl Discovery {
         let processes = if host == EngineHost::Local { Processes::new(ids.collect()) } else { Processes::default() };
         let bridges = if self.address == AddressChoice::Published { Bridges::default() } else { Bridges::read() };
         let (networks, choice, network) = (engine.networks(), self.address, self.network.clone());
-        Reachability { engine: host, networks, bridges, processes, choice, network }
+        Reachability { engine: host, networks, bridges, processes, choice, network, inside: None }
     }
 
     async fn find_in_task(&self, scope: Scope, stop: &mut Stop) -> Result<Found, ecs::Error> {

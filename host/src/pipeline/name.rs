@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::str::FromStr;
 
+use crate::ecs::TASK_LABEL;
+use crate::engine::Container;
 use crate::limits;
 use crate::pipeline::target::Target;
 use crate::text::{Expected, foreign};
@@ -54,16 +56,44 @@ impl FromStr for InstanceName {
             "image_id" => Format::ImageId,
             "image_name" => Format::ImageName,
             "slot" => return Ok(InstanceName::Slot(None)),
-            _ => match (key("label:"), key("slot:label:")) {
+            _ => match (ecs_label(text).or(key("label:")), key("slot:").and_then(|name| ecs_label(&name))) {
                 (Some(key), _) => Format::Label(key),
                 (None, Some(key)) => return Ok(InstanceName::Slot(Some(key))),
                 (None, None) => {
-                    let all = "port, name, name_id, id, image, image_id, image_name, label:KEY, slot or slot:label:KEY";
-                    return Err(Expected(all));
+                    if let Some(key) = key("slot:label:") {
+                        return Ok(InstanceName::Slot(Some(key)));
+                    }
+                    return Err(Expected(
+                        "port, name, name_id, id, image, image_id, image_name, ecs-container, ecs-family, ecs-task, \
+                         label:KEY, slot or slot: and one of the last four before it",
+                    ));
                 }
             },
         };
         Ok(InstanceName::Given(format))
+    }
+}
+
+/// A label that the ECS agent does not set: the last part of the ARN of the task.
+const TASK_ID: &str = "com.amazonaws.ecs.task-id";
+
+/// Returns the label of a name by ECS.
+fn ecs_label(name: &str) -> Option<String> {
+    let label = match name {
+        "ecs-container" => "com.amazonaws.ecs.container-name",
+        "ecs-family" => "com.amazonaws.ecs.task-definition-family",
+        "ecs-task" => TASK_ID,
+        _ => return None,
+    };
+    Some(label.to_owned())
+}
+
+/// Returns the value of a container's label.
+pub fn label<'a>(container: &'a Container, key: &str) -> Option<&'a str> {
+    let value = |key: &str| container.labels.get(key).map(String::as_str);
+    match (value(key), value(TASK_LABEL)) {
+        (None, Some(arn)) if key == TASK_ID => arn.rsplit('/').next(),
+        (value, _) => value,
     }
 }
 
@@ -79,7 +109,7 @@ impl Format {
             (Format::Image, Some(container)) => container.image.clone(),
             (Format::ImageId, Some(container)) => format!("{}_{}", container.image, short(&container.id, SHORT_ID)),
             (Format::ImageName, Some(container)) => format!("{}_{}", container.image, container.name),
-            (Format::Label(key), Some(container)) => container.labels.get(key).cloned().unwrap_or_default(),
+            (Format::Label(key), Some(container)) => label(container, key).unwrap_or_default().to_owned(),
         }
     }
 }
@@ -158,7 +188,6 @@ fn short(id: &str, length: usize) -> &str {
 mod tests {
     use super::*;
     use crate::address::Address;
-    use crate::engine::Container;
     use crate::pipeline::route::Routes;
 
     fn target(id: &str, name: &str, labels: &[(&str, &str)]) -> Target {

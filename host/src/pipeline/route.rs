@@ -6,12 +6,16 @@
 //!   address of one of this machine's bridges, with the container's address in its prefix. It avoids the engine's
 //!   proxy, and a dead port is refused instead of reset. Another container can get the address only after this one has
 //!   ended or left the network, which is checked after the response (see [`collect`](super::collect)).
+//! - The engine lists no networks of an ECS task in the mode `awsvpc`. Its process has an address on the bridge of the
+//!   ECS agent, and its mapped ports are published at the address of the task's network interface.
 //! - A published port comes second. It is dialled at its bind address: `127.0.0.1` for `0.0.0.0`, `::1` for `::`. The
 //!   IPv4 and IPv6 bindings of one port can have different host ports, so they are never mixed. Of several bindings
 //!   IPv4 comes first, then the lowest port.
 //! - A port that is not published has only the container's own address. The operator can choose one that is not
 //!   provably reachable (`--address direct`): packets for it can leave this machine, and something else can respond.
 //! - Ports that Swarm's ingress network publishes are not in the list, and lead to any container of the service.
+//! - If this program runs in a container of the engine, `127.0.0.1` is its own. Containers on one of its networks are
+//!   reached at their own addresses, and published ports at its gateway.
 //! - An engine on another machine publishes ports there: that machine's name replaces `0.0.0.0` and `::`. A port that
 //!   is bound to a loopback address, or not published, cannot be reached from here.
 
@@ -20,8 +24,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use clap::ValueEnum;
 
 use crate::address::Address;
+use crate::ecs::TASK_LABEL;
 use crate::engine::{Container, EngineHost, Network, NetworkPlace, Port};
 use crate::kernel::interface::{Bridges, in_prefix};
+use crate::kernel::process::Process;
 use crate::pipeline::process::Processes;
 use crate::pipeline::skip_reason::SkipReason;
 use crate::text::foreign;
@@ -69,6 +75,19 @@ pub struct Routes {
     pub name_port: Option<u16>,
 }
 
+/// A container, seen from the network.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// The container.
+    pub container: &'a Container,
+    /// The container that owns the network: itself, or another one.
+    pub owner: &'a Container,
+    /// The container with the published ports: one of the two.
+    pub with_ports: &'a Container,
+    /// A process of the container, if any is visible here.
+    pub process: Option<Process>,
+}
+
 impl Routes {
     /// One address, and no other.
     pub fn only(address: Address, reason: &str) -> Routes {
@@ -92,6 +111,8 @@ pub struct Reachability {
     pub choice: AddressChoice,
     /// The network of the containers' own addresses, if the operator chose one.
     pub network: Option<String>,
+    /// The ids of the networks of the container in which this program runs, if it does.
+    pub inside: Option<Vec<String>>,
 }
 
 impl Reachability {
@@ -99,20 +120,32 @@ impl Reachability {
     pub fn published(engine: EngineHost) -> Reachability {
         let (bridges, processes) = (Bridges::default(), Processes::default());
         let choice = AddressChoice::Published;
-        Reachability { engine, networks: NetworkPlace::Unknown, bridges, processes, choice, network: None }
+        let networks = NetworkPlace::Unknown;
+        Reachability { engine, networks, bridges, processes, choice, network: None, inside: None }
+    }
+
+    /// Looks from `own`, the container in which this program runs. On the host network that makes no difference.
+    pub fn look_from(&mut self, own: &Container) {
+        if own.host_network {
+            return;
+        }
+        if let Some(gateway) = own.networks.iter().find_map(|network| network.gateway) {
+            self.engine = EngineHost::Remote(gateway.to_string());
+        }
+        self.inside = Some(own.networks.iter().map(|network| network.id.clone()).collect());
     }
 
     /// Returns true if containers' own addresses can be reachable.
     pub fn is_near(&self) -> bool {
-        self.engine == EngineHost::Local && self.networks != NetworkPlace::Rootless
+        self.inside.is_some() || self.engine == EngineHost::Local && self.networks != NetworkPlace::Rootless
     }
 
-    /// Returns the addresses of `port` of a container that uses the network of `owner`, its own or another's.
-    /// `is_visible` is true if its processes are visible here.
+    /// Returns the addresses of `port` of a container.
     ///
     /// # Errors
     /// The reason for which there is none.
-    pub fn routes(&self, owner: &Container, port: u16, is_visible: bool) -> Result<Routes, SkipReason> {
+    pub fn routes(&self, place: &Place<'_>, port: u16) -> Result<Routes, SkipReason> {
+        let Place { owner, with_ports, process, .. } = *place;
         if owner.host_network {
             let host = match &self.engine {
                 EngineHost::Local => Ipv4Addr::LOCALHOST.to_string(),
@@ -120,14 +153,14 @@ impl Reachability {
             };
             return Ok(Routes::only(Address { host, port }, "on the host network"));
         }
-        let published = self.published_route(owner, port);
+        let published = self.published_route(with_ports, port);
         let name_port = published.as_ref().map_or(port, |published| published.as_ref().map_or(port, |of| of.1));
         let mut routes = Routes { name_port: Some(name_port), ..Routes::default() };
         for network in &owner.networks {
             let address = Address { host: network.address.to_string(), port };
             let name = foreign(&network.name);
             let is_published = matches!(published, Some(Ok(_)));
-            let objection = match self.objection(network, is_visible) {
+            let objection = match self.objection(network, process.is_some()) {
                 _ if self.network.as_ref().is_some_and(|chosen| *chosen != network.name) => {
                     Some(format!("on network {name} (--network)"))
                 }
@@ -148,11 +181,16 @@ impl Reachability {
                 Some(reason) => routes.unused.push(Unused { address: address.to_string(), reason }),
             }
         }
+        if owner.networks.is_empty() && self.choice != AddressChoice::Published {
+            routes.usable.extend(self.unlisted(place, port));
+        }
         match published {
             Some(Ok((route, _))) if self.choice == AddressChoice::Direct => {
                 let reason = "--address direct".to_owned();
                 routes.unused.push(Unused { address: route.address.to_string(), reason });
             }
+            // The address of a task's network interface can be in both.
+            Some(Ok((route, _))) if routes.usable.iter().any(|own| own.address == route.address) => {}
             Some(Ok((route, _))) => routes.usable.push(route),
             Some(Err(reason)) if routes.usable.is_empty() => return Err(reason),
             Some(Err(_)) | None => {}
@@ -166,6 +204,24 @@ impl Reachability {
             AddressChoice::Direct => SkipReason::NoRoute(unused.join(", ")),
             AddressChoice::Auto | AddressChoice::Published => SkipReason::NotPublished { port, unused },
         })
+    }
+
+    /// Returns the addresses of a process whose networks the engine does not list. A task of ECS in the network mode
+    /// `awsvpc` has one on the bridge of the ECS agent, and one on its own interface in the VPC.
+    fn unlisted(&self, place: &Place<'_>, port: u16) -> Vec<Route> {
+        let is_here = self.inside.is_none() && self.networks == NetworkPlace::Here && self.network.is_none();
+        let addresses = place.process.filter(|_| is_here).map(Process::addresses).unwrap_or_default();
+        let (on_bridge, others): (Vec<IpAddr>, Vec<IpAddr>) =
+            addresses.into_iter().partition(|address| self.bridges.lead_to(*address));
+        let is_of_ecs = place.container.labels.contains_key(TASK_LABEL);
+        let route = |own: IpAddr, reason: &str| Route {
+            address: Address { host: own.to_string(), port },
+            own: Some(own),
+            reason: reason.to_owned(),
+        };
+        let on_bridge = on_bridge.into_iter().map(|own| route(own, "its own address on a bridge of this machine"));
+        let others = others.into_iter().filter(|_| is_of_ecs);
+        on_bridge.chain(others.map(|own| route(own, "the address of its task's network interface"))).collect()
     }
 
     /// Returns the route to the published port with its host port, or `None` if the port is not published.
@@ -193,6 +249,10 @@ impl Reachability {
 
     /// Returns the reason for which a container's own address is not provably reachable.
     fn objection(&self, network: &Network, is_visible: bool) -> Option<Objection> {
+        if let Some(own) = &self.inside {
+            let is_shared = !network.id.is_empty() && own.contains(&network.id);
+            return (!is_shared).then_some(Objection::Elsewhere("not on a network of this plugin's container"));
+        }
         if self.engine != EngineHost::Local {
             return Some(Objection::Elsewhere("on the engine's machine"));
         }
@@ -247,6 +307,10 @@ mod tests {
         Container { networks, ports: vec![Port { container_port: 8080, binding }], ..Container::default() }
     }
 
+    fn place(container: &Container, process: Option<Process>) -> Place<'_> {
+        Place { container, owner: container, with_ports: container, process }
+    }
+
     /// A machine with Docker's bridge, another one with both families, and that of an ECS agent.
     fn here() -> Reachability {
         let bridges =
@@ -257,7 +321,7 @@ mod tests {
 
     /// Formats the addresses of port 8080: those that are tried, in order, then the others in brackets.
     fn tried(reachability: &Reachability, container: &Container) -> String {
-        match reachability.routes(container, 8080, true) {
+        match reachability.routes(&place(container, Some(Process(1))), 8080) {
             Ok(routes) => {
                 let usable = routes.usable.iter().map(|route| route.address.to_string());
                 let unused = routes.unused.iter().map(|unused| format!("[{}: {}]", unused.address, unused.reason));
@@ -321,7 +385,8 @@ mod tests {
     #[test]
     fn an_address_without_visible_processes_is_used_only_if_there_is_no_other() {
         let invisible = |binding| {
-            let routes = here().routes(&container(vec![bridge()], binding), 8080, false).unwrap();
+            let container = container(vec![bridge()], binding);
+            let routes = here().routes(&place(&container, None), 8080).unwrap();
             routes.usable.iter().map(|route| route.address.to_string()).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(invisible(PUBLISHED), "127.0.0.1:32768");
@@ -349,5 +414,19 @@ mod tests {
             none,
             "none: no usable address: 172.17.0.2:8080: on network bridge (--network), 127.0.0.1:32768: --address direct"
         );
+    }
+
+    #[test]
+    fn from_a_container_others_are_reached_on_its_networks_or_at_the_gateway() {
+        let inside = Some(vec!["shared".to_owned()]);
+        let reachability = Reachability { engine: EngineHost::Remote("172.20.0.1".to_owned()), inside, ..here() };
+        let shared = Network { id: "shared".to_owned(), ..network("app", "172.20.0.2", 24, "172.20.0.1") };
+        let of = |networks, binding| tried(&reachability, &container(networks, binding));
+        assert_eq!(of(vec![shared.clone()], PUBLISHED), "172.20.0.2:8080 172.20.0.1:32768 as 32768");
+        assert_eq!(of(vec![shared], None), "172.20.0.2:8080 as 8080");
+        let expected = "172.20.0.1:32768 [172.17.0.2:8080: not on a network of this plugin's container] as 32768";
+        assert_eq!(of(vec![bridge()], PUBLISHED), expected);
+        let expected = "none: TCP port 8080 is bound to a loopback address of the engine's machine";
+        assert_eq!(of(vec![bridge()], Some("127.0.0.1:32768")), expected);
     }
 }

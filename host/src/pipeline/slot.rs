@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits;
 use crate::moment::Moment;
-use crate::pipeline::name::legal;
+use crate::pipeline::name::{label as value_of, legal};
 use crate::pipeline::target::Target;
 
 /// The slots of all targets, by their identities.
@@ -65,7 +65,7 @@ impl Slots {
         });
         let mut is_new = false;
         let names = targets.iter().map(|target| {
-            let value = label.and_then(|label| target.container.as_ref()?.labels.get(label));
+            let value = label.and_then(|key| value_of(target.container.as_ref()?, key));
             let group = value.map(|value| legal(value, limits::INSTANCE_LENGTH - NUMBER_LENGTH)).unwrap_or_default();
             let identity = target.identity();
             let kept = self.0.get(&identity).filter(|slot| slot.group == group).map(|slot| slot.number);

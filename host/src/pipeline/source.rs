@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 
+use crate::engine::Place;
 use crate::{ecs, engine};
 
 /// `--source`: the source of containers.
@@ -29,12 +30,14 @@ pub enum SourceKind {
 }
 
 /// The selected kind of source.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Selected {
     /// The kind.
     pub kind: SourceKind,
-    /// The reason, for `explain`.
-    pub reason: &'static str,
+    /// The reason, for `explain`. An engine has a reason of its own.
+    pub reason: String,
+    /// The places at which an engine is expected.
+    pub places: Vec<Place>,
     /// True if neither an engine nor a task is known.
     pub is_guess: bool,
 }
@@ -42,25 +45,20 @@ pub struct Selected {
 impl Selected {
     /// Selects the kind of source. `has_fixed` is true with `--target`, and `engine` is the engine's URL, if typed.
     pub fn new(choice: SourceChoice, has_fixed: bool, engine: Option<&str>) -> Selected {
-        let of = |kind, reason| Selected { kind, reason, is_guess: false };
+        let places = if has_fixed { Vec::new() } else { engine::expected(engine) };
+        let of = |kind, reason: &str, places| Selected { kind, reason: reason.to_owned(), places, is_guess: false };
         if has_fixed {
-            return of(SourceKind::Fixed, "--target");
+            return of(SourceKind::Fixed, "--target", places);
         }
         match choice {
-            SourceChoice::Engine => of(SourceKind::Engine, "--source engine"),
-            SourceChoice::EcsTask => of(SourceKind::EcsTask, "--source ecs-task"),
-            SourceChoice::Auto => match (engine::expected(engine), ecs::variable()) {
-                (Some(reason), _) => of(SourceKind::Engine, reason),
-                (None, Some(("ECS_CONTAINER_METADATA_URI", _))) => {
-                    of(SourceKind::EcsTask, "no container engine, and ECS_CONTAINER_METADATA_URI is set")
+            SourceChoice::Engine => of(SourceKind::Engine, "", places),
+            SourceChoice::EcsTask => of(SourceKind::EcsTask, "--source ecs-task", Vec::new()),
+            SourceChoice::Auto => match (places.is_empty(), ecs::variable()) {
+                (false, _) => of(SourceKind::Engine, "", places),
+                (true, Some((variable, _))) => {
+                    of(SourceKind::EcsTask, &format!("no container engine, and {variable} is set"), places)
                 }
-                (None, Some(_)) => {
-                    of(SourceKind::EcsTask, "no container engine, and ECS_CONTAINER_METADATA_URI_V4 is set")
-                }
-                (None, None) => {
-                    let reason = "default";
-                    Selected { kind: SourceKind::Engine, reason, is_guess: true }
-                }
+                (true, None) => Selected { is_guess: true, ..of(SourceKind::Engine, "", places) },
             },
         }
     }

@@ -16,7 +16,7 @@ use std::fmt;
 use crate::address::Address;
 use crate::engine::{Container, Lifecycle};
 use crate::kernel::process::Process;
-use crate::pipeline::route::{Reachability, Routes};
+use crate::pipeline::route::{Place, Reachability, Routes};
 use crate::pipeline::skip_reason::SkipReason;
 use crate::sandbox::Scope;
 use crate::text::{Foreign, foreign};
@@ -118,12 +118,14 @@ pub fn choose(
         return Ok(target);
     }
     let owner = owner?;
+    // Those of an ECS task, and of a Podman pod, are its containers' own.
+    let with_ports = if container.ports.is_empty() { owner } else { container };
     let (port, port_reason) = match wanted {
-        Some(port) => (chosen_port(container, owner, port, reachability)?, "--container-port"),
-        None => (only_published_port(owner)?, "the only published port"),
+        Some(port) => (chosen_port(container, with_ports, port, reachability)?, "--container-port"),
+        None => (only_published_port(with_ports)?, "the only published port"),
     };
     let process = reachability.processes.of(&container.id);
-    let routes = reachability.routes(owner, port, process.is_some())?;
+    let routes = reachability.routes(&Place { container, owner, with_ports, process }, port)?;
     let is_of_other = owner.id != container.id;
     let of_network = if is_of_other { format!(", in the network of {}", foreign(&owner.name)) } else { String::new() };
     Ok(Target {

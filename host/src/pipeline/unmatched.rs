@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::engine::{Container, Lifecycle, as_typed};
 use crate::pipeline::find::{Discovery, Found, Skipped, Source};
-use crate::pipeline::name::{Format, InstanceName};
+use crate::pipeline::name::{self, Format, InstanceName};
 use crate::pipeline::skip_reason::SkipReason;
 use crate::pipeline::task::without_match;
 use crate::text::{foreign, listed, plural, ranges};
@@ -83,7 +83,7 @@ fn without_label(instance_name: &InstanceName, found: &Found) -> Option<String> 
         _ => return None,
     };
     let containers: Vec<&Container> = found.targets.iter().filter_map(|target| target.container.as_ref()).collect();
-    let has_label = |container: &&Container| container.labels.get(key).is_some_and(|value| !value.is_empty());
+    let has_label = |container: &&Container| name::label(container, key).is_some_and(|value| !value.is_empty());
     if containers.is_empty() || containers.iter().any(has_label) {
         return None;
     }
