@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
-use scenarios::agent::{Agent, Output};
+use scenarios::agent::{Agent, Output, program};
 use scenarios::engine::{Container, Engine, Group};
 use scenarios::proxy::{EngineProxy, Passing};
 use scenarios::{port, skip, stats};
@@ -27,6 +27,11 @@ fn explained_by(agent: &Agent, group: &Group, options: &str) -> String {
     let words = format!("explain gostats --path /stats --filter {} --json {options}", group.filter());
     let output = agent.run(&words);
     let explanation: Value = serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"));
+    rows(group, &explanation)
+}
+
+/// Returns the lines of an explanation.
+fn rows(group: &Group, explanation: &Value) -> String {
     let of_group = |row: &&Value| row["container"]["name"].as_str().is_some_and(|name| group.mask(name) != name);
     let rows = explanation["containers"].as_array().expect("a list").iter().filter(of_group);
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
@@ -354,4 +359,27 @@ fn ports_and_address_of_a_shared_network_are_those_of_its_owner() {
     member: OWN:9999 as 9999: --container-port, in the network of owner, its own address on network bridge
     owner: - as -: does not match --filter label=scenario=scenario-16163-11 --filter name=member
     ");
+}
+
+#[test]
+fn plugin_in_a_container_reaches_others_on_its_network_and_at_the_gateway() {
+    let Some(engine) = Engine::find_local() else { return };
+    let Some(socket) = engine.socket() else { return };
+    let group = engine.group();
+    let network = group.network("shared", &format!("--subnet 198.19.{}.0/24", SUBNETS.fetch_add(1, Ordering::Relaxed)));
+    let _near = group.app_at("near", &format!("--network {network}"), ":8080");
+    let _far = group.app("far");
+    let _loopback = group.app_with("loopback", "--publish 127.0.0.1::8080");
+    // The program and its libraries are those of this machine.
+    let mounts: Vec<String> = ["/usr/lib:/lib", "/usr/lib64:/lib64", "/usr:/usr"]
+        .map(|mount| format!("--volume {mount}:ro"))
+        .into_iter()
+        .chain([format!("--volume {}:/plugin:ro", program().display())])
+        .chain([format!("--volume {}:/var/run/docker.sock", socket.display())])
+        .collect();
+    let options = format!("--network {network} --tmpfs /tmp --entrypoint /plugin {}", mounts.join(" "));
+    let words = format!("explain gostats --path /stats --filter {} --json --container-port 8080", group.filter());
+    let output = group.run_once("plugin", &options, &words);
+    let explanation: Value = serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"));
+    insta::assert_snapshot!(rows(&group, &explanation), @"");
 }

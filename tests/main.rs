@@ -22,6 +22,7 @@ mod tls;
 
 // Engines and containers
 mod containers;
+mod ecs_instance;
 mod ecs_task;
 mod engine_list;
 mod engines;

@@ -2,6 +2,7 @@
 //! reports names that exist nowhere.
 
 use std::fs;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 
@@ -220,11 +221,11 @@ fn docker_context_that_is_not_followed_is_named() {
     let home = TempDir::new().expect("a temporary folder");
     let error = |output: Output| output.exits(1).stderr;
     let missing = with_context(home.path(), "colima", "/nonexistent/docker.sock");
-    insta::assert_snapshot!(error(missing.run("run docker")), @"mackerel-plugin-wasm: cannot connect to the container engine at unix:///var/run/docker.sock: no such socket: docker context 'colima' is not followed; set DOCKER_HOST to the URL that docker context inspect prints; not in an ECS task either: ECS_CONTAINER_METADATA_URI_V4 is not set");
+    insta::assert_snapshot!(error(missing.run("run docker")), @"mackerel-plugin-wasm: cannot connect to the container engine at unix:///var/run/docker.sock: no such socket: docker context 'colima' is not followed: docker has no context of this name; set DOCKER_HOST to an engine's URL; not in an ECS task either: ECS_CONTAINER_METADATA_URI_V4 is not set");
     let default = with_context(home.path(), "default", "/nonexistent/docker.sock");
     insta::assert_snapshot!(error(default.run("run docker")), @"mackerel-plugin-wasm: cannot connect to the container engine at unix:///var/run/docker.sock: no such socket: is Docker running? (--docker-host or DOCKER_HOST selects another engine); not in an ECS task either: ECS_CONTAINER_METADATA_URI_V4 is not set");
     let default = default.with_env("DOCKER_CONTEXT", "remote");
-    insta::assert_snapshot!(error(default.run("run docker")), @"mackerel-plugin-wasm: cannot connect to the container engine at unix:///var/run/docker.sock: no such socket: docker context 'remote' is not followed; set DOCKER_HOST to the URL that docker context inspect prints; not in an ECS task either: ECS_CONTAINER_METADATA_URI_V4 is not set");
+    insta::assert_snapshot!(error(default.run("run docker")), @"mackerel-plugin-wasm: cannot connect to the container engine at unix:///var/run/docker.sock: no such socket: docker context 'remote' is not followed: docker has no context of this name; set DOCKER_HOST to an engine's URL; not in an ECS task either: ECS_CONTAINER_METADATA_URI_V4 is not set");
     // An engine that was named is the right one.
     let named = missing.with_env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
     insta::assert_snapshot!(error(named.run("run docker")), @"mackerel-plugin-wasm: cannot connect to the container engine at unix:///nonexistent/docker.sock: no such socket: is Docker running? (--docker-host or DOCKER_HOST selects another engine)");
@@ -234,19 +235,78 @@ fn docker_context_that_is_not_followed_is_named() {
     let agent = with_context(home.path(), "colima", engine.host().trim_start_matches("unix://"));
     insta::assert_snapshot!(reports(&agent, "gostats", 0), @"
     explain
-    gostats: docker context 'colima' is not followed; set DOCKER_HOST to the URL that docker context inspect prints
+    gostats: docker context 'colima' is not followed: docker has no context of this name; set DOCKER_HOST to an engine's URL
     plan
-    mackerel-plugin-wasm: gostats: docker context 'colima' is not followed; set DOCKER_HOST to the URL that docker context inspect prints
+    mackerel-plugin-wasm: gostats: docker context 'colima' is not followed: docker has no context of this name; set DOCKER_HOST to an engine's URL
     run
     ");
     let engine = FakeEngine::with_containers(Vec::new());
     let agent = with_context(home.path(), "colima", engine.host().trim_start_matches("unix://"));
     insta::assert_snapshot!(reports(&agent, "gostats", 0), @"
     explain
-    gostats: docker context 'colima' is not followed; set DOCKER_HOST to the URL that docker context inspect prints
+    gostats: docker context 'colima' is not followed: docker has no context of this name; set DOCKER_HOST to an engine's URL
     plan
-    mackerel-plugin-wasm: gostats: docker context 'colima' is not followed; set DOCKER_HOST to the URL that docker context inspect prints
+    mackerel-plugin-wasm: gostats: docker context 'colima' is not followed: docker has no context of this name; set DOCKER_HOST to an engine's URL
     run
-    mackerel-plugin-wasm: gostats: docker context 'colima' is not followed; set DOCKER_HOST to the URL that docker context inspect prints
+    mackerel-plugin-wasm: gostats: docker context 'colima' is not followed: docker has no context of this name; set DOCKER_HOST to an engine's URL
     ");
+}
+
+#[test]
+fn docker_context_with_a_socket_is_followed() {
+    if !can_mount() {
+        return;
+    }
+    let home = TempDir::new().expect("a temporary folder");
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stub_target.port())]);
+    let agent = with_context(home.path(), "away", "/nonexistent/docker.sock");
+    // The folder's name is the SHA-256 of the context's.
+    let digest = Command::new("sh").args(["-c", "printf away | sha256sum | cut -d ' ' -f 1"]).output();
+    let digest = String::from_utf8(digest.expect("sha256sum").stdout).expect("hexadecimal digits");
+    let folder = home.path().join(".docker/contexts/meta").join(digest.trim());
+    fs::create_dir_all(&folder).expect("a folder");
+    let meta = json!({"Name": "away", "Metadata": {}, "Endpoints": {"docker": {"Host": engine.host()}}});
+    fs::write(folder.join("meta.json"), meta.to_string()).expect("a file");
+    let output = agent.run("run gostats").exits(0).without_diagnostics();
+    assert_eq!(output.metrics().instances(), [stub_target.port().to_string()]);
+    let explained = agent.run("explain gostats").exits(0).stdout;
+    let line = explained.lines().nth(1).expect("a second line");
+    assert_eq!(line, format!("on the container engine at {} (docker context 'away')", engine.host()));
+}
+
+#[test]
+fn podmans_socket_is_found_if_docker_does_not_respond() {
+    if !can_mount() {
+        return;
+    }
+    let stub_target = StubTarget::serving(stats::body(1, 1));
+    let engine = FakeEngine::with_containers(vec![container("api", "127.0.0.1", stub_target.port())]);
+    let engine = (engine.host().trim_start_matches("unix://").to_owned(), engine);
+    // A socket without a listener, as an engine leaves behind that was killed.
+    let folder = TempDir::new().expect("a temporary folder");
+    let dead = folder.path().join("dead.sock");
+    drop(UnixListener::bind(&dead).expect("a socket in a new folder"));
+    let runtime = |script: &str| {
+        let script = format!("mount -t tmpfs run /run && {script} && exec \"$@\"");
+        Agent::with_docker_host("").with_launcher(&["unshare", "--mount", "sh", "-c", &script, "sh"])
+    };
+    let second = |agent: &Agent| {
+        let explained = agent.run("explain gostats").exits(0).stdout;
+        explained.lines().nth(1).expect("a second line").to_owned()
+    };
+    let socket = &engine.0;
+    let root = runtime(&format!(
+        "ln -s {} /run/docker.sock && mkdir /run/podman && ln -s {socket} /run/podman/podman.sock",
+        dead.display()
+    ));
+    insta::assert_snapshot!(second(&root), @"on the container engine at unix:///run/podman/podman.sock (/run/podman/podman.sock exists)");
+    let user = runtime(&format!("mkdir -p /run/user/7/podman && ln -s {socket} /run/user/7/podman/podman.sock"))
+        .with_env("XDG_RUNTIME_DIR", "/run/user/7");
+    insta::assert_snapshot!(second(&user), @"on the container engine at unix:///run/user/7/podman/podman.sock (/run/user/7/podman/podman.sock exists)");
+    let docker = runtime(&format!("mkdir -p /run/user/7 && ln -s {socket} /run/user/7/docker.sock"))
+        .with_env("XDG_RUNTIME_DIR", "/run/user/7");
+    insta::assert_snapshot!(second(&docker), @"on the container engine at unix:///run/user/7/docker.sock (/run/user/7/docker.sock exists)");
+    let none = runtime(&format!("ln -s {} /run/docker.sock", dead.display()));
+    insta::assert_snapshot!(none.run("run gostats").exits(1).stderr, @"");
 }

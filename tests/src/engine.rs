@@ -123,7 +123,7 @@ impl Engine {
     }
 
     /// Returns the path of its Unix socket.
-    pub(crate) fn socket(&self) -> Option<&Path> {
+    pub fn socket(&self) -> Option<&Path> {
         self.host.strip_prefix("unix://").map(Path::new)
     }
 
@@ -275,6 +275,18 @@ impl<'e> Group<'e> {
         let app = self.run(name, options, Program::App, &format!("-listen {listen}"));
         wait::until(&format!("{name} listens"), || self.engine.docker(&["logs", app.id()]).contains(':').then_some(()));
         app
+    }
+
+    /// Runs a container of the app's image with options of `docker run` until it ends, and returns its stdout.
+    pub fn run_once(&self, name: &str, options: &str, arguments: &str) -> String {
+        let label = self.filter().replacen("label=", "--label=", 1);
+        let name = format!("{}-{name}", self.name);
+        let image = self.engine.image(Program::App, Check::None);
+        let mut command = vec!["run", "--rm", &label, "--name", &name];
+        command.extend(options.split_whitespace());
+        command.push(&image);
+        command.extend(arguments.split_whitespace());
+        self.engine.docker(&command)
     }
 
     /// Makes a Go app that listens on port 8080 and is not started, and returns its id.

@@ -5,6 +5,7 @@
 //! certificates. Others, such as `ssh`, would need docker's client.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -12,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::engine::lenient::Lenient;
 use crate::env;
-use crate::file;
+use crate::file::{self, FileError};
 use crate::limits;
 use crate::text::{Foreign, foreign};
 
@@ -60,8 +61,10 @@ pub fn current() -> Result<Option<Context>, IgnoredContext> {
 fn read(contexts: &Path, name: &str) -> Result<Context, Foreign> {
     let digest = hex::encode(Sha256::digest(name));
     let path = contexts.join("meta").join(&digest).join("meta.json");
-    let meta = file::read(&path, limits::LOGIN_FILE);
-    let meta = meta.map_err(|error| foreign(&format!("cannot read {}: {error}", path.display())))?;
+    let meta = file::read(&path, limits::LOGIN_FILE).map_err(|error| match error {
+        FileError::Io(error) if error.kind() == ErrorKind::NotFound => foreign("docker has no context of this name"),
+        error => foreign(&format!("cannot read {}: {error}", path.display())),
+    })?;
     let meta: Meta = serde_json::from_str(&String::from_utf8_lossy(&meta))
         .map_err(|error| foreign(&format!("{} is invalid: {error}", path.display())))?;
     let docker = meta.endpoints.0.and_then(|endpoints| endpoints.docker.0).unwrap_or_default();

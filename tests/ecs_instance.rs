@@ -1,0 +1,191 @@
+//! Tasks of ECS in the network mode `awsvpc`, found from their container instance. Their networks are built as the ECS
+//! agent builds them, by a pause container without a network of the engine and two interfaces that are moved into it.
+
+use std::net::TcpListener;
+use std::process::Command;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use scenarios::agent::{Agent, Output};
+use scenarios::engine::{Container, Engine, Group};
+use scenarios::http::{self, Reply};
+use scenarios::server::Server;
+use scenarios::skip;
+use serde_json::{Value, json};
+
+/// The bridge of the ECS agent, the other ends of the tasks' interfaces, and their addresses.
+struct Vpc {
+    /// The last byte of its addresses.
+    number: u8,
+}
+
+static NUMBER: AtomicU8 = AtomicU8::new(1);
+
+/// Runs `ip`, of the package iproute2.
+fn ip(words: &str) -> Result<(), String> {
+    let output = Command::new("ip").args(words.split_whitespace()).output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!("ip {words}: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+}
+
+impl Vpc {
+    /// Makes the bridge. The link-local range of the ECS agent is not used, so that a real agent is not disturbed.
+    fn new() -> Option<Vpc> {
+        let vpc = Vpc { number: NUMBER.fetch_add(1, Ordering::Relaxed) };
+        let bridge = vpc.bridge();
+        let made = ip(&format!("link add {bridge} type bridge"))
+            .and_then(|()| ip(&format!("address add 198.18.200.{}/28 dev {bridge}", 16 * vpc.number)))
+            .and_then(|()| ip(&format!("link set {bridge} up")));
+        match made {
+            Ok(()) => Some(vpc),
+            Err(cause) => {
+                skip::notice(&cause, "tasks of ECS in the mode awsvpc");
+                None
+            }
+        }
+    }
+
+    fn bridge(&self) -> String {
+        format!("mpwecs{}-{}", self.number, std::process::id() % 10_000)
+    }
+
+    /// The address of the task on the bridge.
+    fn on_bridge(&self) -> String {
+        format!("198.18.200.{}", 16 * self.number + 5)
+    }
+
+    /// The address of the task's network interface.
+    fn of_interface(&self) -> String {
+        format!("198.18.201.{}", 16 * self.number + 6)
+    }
+
+    /// Gives the network of `pause` an interface on the bridge, and one with the other end on this machine, as if it
+    /// were in another subnet of the VPC.
+    fn attach(&self, pause: &Container, has_bridge: bool) {
+        let pid = pause.inspect("{{.State.Pid}}");
+        let (bridge, number, own) = (self.bridge(), self.number, std::process::id() % 10_000);
+        let inside = |words: &str| {
+            let enter = ["--target", &pid, "--net", "ip"];
+            let output = Command::new("nsenter").args(enter).args(words.split_whitespace()).output().expect("nsenter");
+            assert!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        if has_bridge {
+            let end = format!("mpwv{number}b{own}");
+            ip(&format!("link add {end} type veth peer name ecs-eth0 netns {pid}")).expect("a pair of interfaces");
+            ip(&format!("link set {end} master {bridge} up")).expect("an interface on the bridge");
+            inside(&format!("address add {}/28 dev ecs-eth0", self.on_bridge()));
+            inside("link set ecs-eth0 up");
+        }
+        let end = format!("mpwv{number}i{own}");
+        ip(&format!("link add {end} type veth peer name eth0 netns {pid}")).expect("a pair of interfaces");
+        ip(&format!("address add 198.18.201.{}/28 dev {end}", 16 * number + 1)).expect("an address");
+        ip(&format!("link set {end} up")).expect("an interface");
+        inside(&format!("address add {}/28 dev eth0", self.of_interface()));
+        inside("link set eth0 up");
+    }
+
+    /// Replaces its addresses.
+    fn mask(&self, text: &str) -> String {
+        text.replace(&self.on_bridge(), "BRIDGE").replace(&self.of_interface(), "INTERFACE")
+    }
+}
+
+impl Drop for Vpc {
+    fn drop(&mut self) {
+        // The other interfaces end with the network of the pause container.
+        ip(&format!("link delete {}", self.bridge())).expect("the bridge is removed");
+    }
+}
+
+const TASK: &str = "arn:aws:ecs:eu-west-1:012345678901:task/shop/0123456789abcdef0123456789abcdef";
+
+/// Options of `docker run` for a container of the task.
+fn labels(name: &str) -> String {
+    let label = |key: &str, value: &str| format!("--label com.amazonaws.ecs.{key}={value}");
+    let all = [("container-name", name), ("task-arn", TASK), ("task-definition-family", "shop")];
+    all.map(|(key, value)| label(key, value)).join(" ")
+}
+
+/// Starts a task: a pause container without a network, and an app on port 8080 in its network.
+fn start<'e>(group: &Group<'e>, vpc: &Vpc, has_bridge: bool) -> (Container<'e>, Container<'e>) {
+    let options = format!("--network none {}", labels("~internal~ecs~pause"));
+    let pause = group.app_at("pause", &options, "127.0.0.1:1");
+    vpc.attach(&pause, has_bridge);
+    let options = format!("--network container:{} {}", pause.id(), labels("api"));
+    let app = group.app_at("api", &options, ":8080");
+    (pause, app)
+}
+
+/// Returns a line for each container, with the notes on it.
+fn explained(agent: &Agent, group: &Group, vpc: &Vpc, options: &str) -> String {
+    let words = format!("explain gostats --path /stats --filter {} --json {options}", group.filter());
+    let output: Output = agent.run(&words);
+    let explanation: Value = serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"));
+    let rows = explanation["containers"].as_array().expect("a list");
+    let of_group = |row: &&Value| row["container"]["name"].as_str().is_some_and(|name| group.mask(name) != name);
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let lines = rows.iter().filter(of_group).map(|row| {
+        let [name, address, series, why] =
+            [&row["container"]["name"], &row["address"], &row["name"], &row["why"]].map(text);
+        let others = row["addresses"].as_array().into_iter().flatten().skip(1);
+        let others = others.map(|other| format!("  {}: {}\n", text(&other["address"]), text(&other["reason"])));
+        let error = row["error"].as_str().filter(|error| *error != why).map(|error| format!("  error: {error}\n"));
+        format!("{name}: {address} as {series}: {why}\n") + &others.chain(error).collect::<String>()
+    });
+    vpc.mask(&group.mask(&lines.collect::<String>()))
+}
+
+/// Serves the introspection API of the ECS agent, unless something else has its port.
+fn introspection(app: &Container, vpc: &Vpc) -> Option<Server> {
+    let listener = match TcpListener::bind("127.0.0.1:51678") {
+        Ok(listener) => listener,
+        Err(cause) => {
+            skip::notice(&format!("127.0.0.1:51678: {cause}"), "the introspection API of the ECS agent");
+            return None;
+        }
+    };
+    let tasks = json!({"Tasks": [{
+        "Arn": TASK, "DesiredStatus": "RUNNING", "KnownStatus": "RUNNING", "Family": "shop", "Version": "3",
+        "Containers": [{
+            "DockerId": app.id(), "DockerName": app.name(), "Name": "api",
+            "Ports": [{"ContainerPort": 8080, "Protocol": "tcp", "HostPort": 8080}],
+            "Networks": [{"NetworkMode": "awsvpc", "IPv4Addresses": [vpc.of_interface()]}],
+        }, {"DockerId": "0f", "DockerName": "old", "Name": "old"}],
+    }]});
+    Some(http::serve(listener, move |path| match path {
+        "/v1/tasks" => Reply::Whole(200, tasks.to_string()),
+        _ => Reply::Whole(404, String::new()),
+    }))
+}
+
+#[test]
+fn task_is_reached_on_the_bridge_of_the_ecs_agent() {
+    let Some(engine) = Engine::find_local() else { return };
+    let Some(vpc) = Vpc::new() else { return };
+    let group = engine.group();
+    let (_pause, app) = start(&group, &vpc, true);
+    let agent = Agent::with_engine(engine);
+    insta::assert_snapshot!(explained(&agent, &group, &vpc, "--container-port 8080"), @"");
+    // Without the agent, no port is known.
+    insta::assert_snapshot!(explained(&agent, &group, &vpc, ""), @"");
+    let Some(_agent) = introspection(&app, &vpc) else { return };
+    insta::assert_snapshot!(explained(&agent, &group, &vpc, "--instance-name ecs-task"), @"");
+    for (format, name) in [("ecs-container", "api"), ("ecs-family", "shop"), ("slot:ecs-container", "api_1")] {
+        let words = format!("run gostats --path /stats --filter {} --instance-name {format}", group.filter());
+        let output = agent.run(&words).exits(0);
+        assert_eq!(output.metrics().instances(), [name], "{output}");
+    }
+}
+
+#[test]
+fn task_without_an_address_on_the_bridge_is_reached_at_its_interface() {
+    let Some(engine) = Engine::find_local() else { return };
+    let Some(vpc) = Vpc::new() else { return };
+    let group = engine.group();
+    let (_pause, _app) = start(&group, &vpc, false);
+    let agent = Agent::with_engine(engine);
+    insta::assert_snapshot!(explained(&agent, &group, &vpc, "--container-port 8080"), @"");
+    insta::assert_snapshot!(explained(&agent, &group, &vpc, "--container-port 9090"), @"");
+}
