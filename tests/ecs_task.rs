@@ -787,6 +787,33 @@ fn plan_in_a_task_counts_against_a_micro_host() {
     ");
 }
 
+#[test]
+fn plan_of_a_fixed_target_in_a_task_counts_against_a_micro_host() {
+    let app = app();
+    let metadata = TaskMetadata::of(fargate_task([fargate("agent"), fargate("api")]));
+    let plan = |agent: &Agent| {
+        let output = agent.run(&format!("plan gostats --target {} --json", app.target())).exits(0);
+        let plan: Value = serde_json::from_str(&output.stdout).expect("JSON");
+        let kinds = plan["hosts"].as_array().expect("hosts").iter().filter_map(|host| host["kind"].as_str());
+        kinds.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(plan(&metadata.agent()), "micro");
+    assert_eq!(plan(&Agent::without_engine()), "standard micro");
+    assert_eq!(metadata.requests(), [""; 0], "a fixed target needs no metadata");
+}
+
+#[test]
+fn collectors_are_tested_on_a_container_of_the_task() {
+    let app = app();
+    let metadata = TaskMetadata::of(fargate_task([fargate("agent"), fargate("api")]));
+    metadata.set_stats([("api", sampled(1))]);
+    let test = |words: &str| metadata.agent().run(&format!("test {words} --source ecs-task")).exits(0).stdout;
+    let gostats = test(&format!("gostats --container-port {}", app.port()));
+    assert!(gostats.contains("gc.gc_num"), "{gostats}");
+    let docker = test("docker --graphs memory");
+    assert!(docker.contains("memory.#.rss"), "{docker}");
+}
+
 /// mackerel-container-agent with one plugin: it reads the section that `conf` prints, and calls the plugin.
 struct ContainerAgent {
     agent: Agent,
