@@ -167,11 +167,22 @@ fn task_is_reached_on_the_bridge_of_the_ecs_agent() {
     let group = engine.group();
     let (_pause, app) = start(&group, &vpc, true);
     let agent = Agent::with_engine(engine);
-    insta::assert_snapshot!(explained(&agent, &group, &vpc, "--container-port 8080"), @"");
+    insta::assert_snapshot!(explained(&agent, &group, &vpc, "--container-port 8080"), @"
+    api: BRIDGE:8080 as 8080: --container-port, in the network of pause, its own address on a bridge of this machine
+      INTERFACE:8080: the address of its task's network interface
+    pause: - as -: pause container, not an application (--include-infrastructure)
+    ");
     // Without the agent, no port is known.
-    insta::assert_snapshot!(explained(&agent, &group, &vpc, ""), @"");
+    insta::assert_snapshot!(explained(&agent, &group, &vpc, ""), @"
+    api: - as -: publishes no TCP port; the container listens on 8080: try --container-port 8080
+    pause: - as -: pause container, not an application (--include-infrastructure)
+    ");
     let Some(_agent) = introspection(&app, &vpc) else { return };
-    insta::assert_snapshot!(explained(&agent, &group, &vpc, "--instance-name ecs-task"), @"");
+    insta::assert_snapshot!(explained(&agent, &group, &vpc, "--instance-name ecs-task"), @"
+    api: BRIDGE:8080 as 0123456789abcdef0123456789abcdef: the only published port, in the network of pause, its own address on a bridge of this machine
+      INTERFACE:8080: the address of its task's network interface
+    pause: - as -: pause container, not an application (--include-infrastructure)
+    ");
     for (format, name) in [("ecs-container", "api"), ("ecs-family", "shop"), ("slot:ecs-container", "api_1")] {
         let words = format!("run gostats --path /stats --filter {} --instance-name {format}", group.filter());
         let output = agent.run(&words).exits(0);
@@ -186,6 +197,12 @@ fn task_without_an_address_on_the_bridge_is_reached_at_its_interface() {
     let group = engine.group();
     let (_pause, _app) = start(&group, &vpc, false);
     let agent = Agent::with_engine(engine);
-    insta::assert_snapshot!(explained(&agent, &group, &vpc, "--container-port 8080"), @"");
-    insta::assert_snapshot!(explained(&agent, &group, &vpc, "--container-port 9090"), @"");
+    insta::assert_snapshot!(explained(&agent, &group, &vpc, "--container-port 8080"), @"
+    api: INTERFACE:8080 as 8080: --container-port, in the network of pause, the address of its task's network interface
+    pause: - as -: pause container, not an application (--include-infrastructure)
+    ");
+    insta::assert_snapshot!(explained(&agent, &group, &vpc, "--container-port 9090"), @"
+    api: - as -: has no TCP port 9090; the container listens on 8080: try --container-port 8080
+    pause: - as -: pause container, not an application (--include-infrastructure)
+    ");
 }

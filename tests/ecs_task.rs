@@ -448,6 +448,19 @@ fn options_about_an_engine_are_rejected_in_a_task() {
         let output = metadata.agent().run(&format!("run docker --source ecs-task {options}")).exits(2);
         assert_eq!(output.stderr, format!("mackerel-plugin-wasm: {reason}\n"));
     }
+    for (options, reason) in [
+        (
+            "--address direct",
+            "--address cannot be used with the source ecs-task: the task metadata has one address for each container",
+        ),
+        (
+            "--network a",
+            "--network cannot be used with the source ecs-task: the task metadata has one address for each container",
+        ),
+    ] {
+        let output = metadata.agent().run(&format!("run gostats --source ecs-task {options}")).exits(2);
+        assert_eq!(output.stderr, format!("mackerel-plugin-wasm: {reason}\n"));
+    }
 }
 
 #[test]

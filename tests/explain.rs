@@ -190,20 +190,20 @@ fn chosen_port_is_shown_with_the_reason() {
     let words = format!("gostats --filter {} --path /stats --instance-name name", group.filter());
     let agent = Agent::with_engine(engine);
     insta::assert_snapshot!(choices(&agent, &words, &all), @"
-    single: 8080 the only published port, bound to 0.0.0.0
+    single: 8080 the only published port, its own address on network bridge
     several: null publishes several ports (8080, 9090): choose one, such as --container-port 8080
-    local: 8080 the only published port, bound to 127.0.0.1
-    six: 8080 the only published port, bound to ::1
-    exposed: null publishes no TCP port
-    nothing: null publishes no TCP port
+    local: 8080 the only published port, its own address on network bridge
+    six: 8080 the only published port, its own address on network bridge
+    exposed: null publishes no TCP port; the container listens on 8080: try --container-port 8080
+    nothing: null publishes no TCP port; the container listens on 8080: try --container-port 8080
     ");
     insta::assert_snapshot!(choices(&agent, &format!("{words} --container-port 8080"), &all), @"
-    single: 8080 --container-port, bound to 0.0.0.0
-    several: 8080 --container-port, bound to 0.0.0.0
-    local: 8080 --container-port, bound to 127.0.0.1
-    six: 8080 --container-port, bound to ::1
-    exposed: 8080 --container-port, not published, so at the container's own address
-    nothing: null has no TCP port 8080
+    single: 8080 --container-port, its own address on network bridge
+    several: 8080 --container-port, its own address on network bridge
+    local: 8080 --container-port, its own address on network bridge
+    six: 8080 --container-port, its own address on network bridge
+    exposed: 8080 --container-port, its own address on network bridge
+    nothing: 8080 --container-port, its own address on network bridge
     ");
 }
 

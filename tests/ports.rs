@@ -89,9 +89,9 @@ fn container_without_the_port_is_skipped() {
     let output = run(engine, &group, "--container-port 8080 --verbose").exits(0);
     assert_eq!(output.metrics().instances(), [right.address().port().to_string()]);
     insta::assert_snapshot!(group.mask(&mask::ports(&output.stderr)), @"
-    mackerel-plugin-wasm: gostats: nothing: skipped: has no TCP port 8080
-    mackerel-plugin-wasm: gostats: udp: skipped: has no TCP port 8080
-    mackerel-plugin-wasm: gostats: without: skipped: has no TCP port 8080
+    mackerel-plugin-wasm: gostats: nothing: skipped: has no TCP port 8080; the container listens on 7070: try --container-port 7070
+    mackerel-plugin-wasm: gostats: udp: skipped: has no TCP port 8080; the container listens on 7070: try --container-port 7070
+    mackerel-plugin-wasm: gostats: without: skipped: has no TCP port 8080; the container listens on 7070: try --container-port 7070
     ");
 }
 

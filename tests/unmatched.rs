@@ -308,5 +308,5 @@ fn podmans_socket_is_found_if_docker_does_not_respond() {
         .with_env("XDG_RUNTIME_DIR", "/run/user/7");
     insta::assert_snapshot!(second(&docker), @"on the container engine at unix:///run/user/7/docker.sock (/run/user/7/docker.sock exists)");
     let none = runtime(&format!("ln -s {} /run/docker.sock", dead.display()));
-    insta::assert_snapshot!(none.run("run gostats").exits(1).stderr, @"");
+    insta::assert_snapshot!(none.run("run gostats").exits(1).stderr, @"mackerel-plugin-wasm: cannot connect to the container engine at unix:///var/run/docker.sock: Connection refused (os error 111): is Docker running? (--docker-host or DOCKER_HOST selects another engine)");
 }

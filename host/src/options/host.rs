@@ -143,6 +143,20 @@ pub(super) struct HostFlags {
     pub(super) verbose: bool,
 }
 
+impl HostFlags {
+    /// Returns a typed flag about a container engine, and why it does nothing for the source `ecs-task`.
+    pub(super) fn about_engine(&self) -> Option<(&'static str, &'static str)> {
+        let one_address = "the task metadata has one address for each container";
+        let all = [
+            ("docker-host", self.docker_host.is_some(), "it names a container engine"),
+            ("stats-source", self.stats_source.is_some(), "stats come from the task metadata endpoint"),
+            ("address", self.address.is_some(), one_address),
+            ("network", self.network.is_some(), one_address),
+        ];
+        all.into_iter().find(|(_, is_typed, _)| *is_typed).map(|(flag, _, reason)| (flag, reason))
+    }
+}
+
 fn format_time(time: Duration) -> String {
     humantime::format_duration(time).to_string()
 }

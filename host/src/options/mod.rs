@@ -199,6 +199,7 @@ impl Options {
         http: HttpOptions,
         typed: Vec<Typed>,
     ) -> Result<Options, Error> {
+        let about_engine = flags.about_engine();
         let prefix = match flags.metric_key_prefix {
             Some(prefix) => prefix,
             None => description.name.parse().map_err(Error::Prefix)?,
@@ -207,13 +208,9 @@ impl Options {
             Selected::new(flags.source.unwrap_or_default(), !flags.targets.is_empty(), flags.docker_host.as_deref());
         let mut task_filters = TaskFilters::default();
         if source.kind == SourceKind::EcsTask {
-            let with = foreign("the source ecs-task");
-            let is_typed = [
-                ("docker-host", flags.docker_host.is_some(), "it names a container engine"),
-                ("stats-source", flags.stats_source.is_some(), "stats come from the task metadata endpoint"),
-            ];
-            if let Some((flag, _, reason)) = is_typed.into_iter().find(|(_, is_typed, _)| *is_typed) {
-                return Err(Error::Unused { flag: flag.to_owned(), with, reason });
+            if let Some((flag, reason)) = about_engine {
+                let (flag, with) = (flag.to_owned(), foreign("the source ecs-task"));
+                return Err(Error::Unused { flag, with, reason });
             }
             task_filters = TaskFilters::new(&flags.filters)?;
         }

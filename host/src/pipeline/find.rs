@@ -198,10 +198,24 @@ impl Discovery {
         // Filters can leave out the owners of networks.
         let owners = if missing.is_empty() { Vec::new() } else { engine.containers_by_id(missing).await };
         let mut reachability = self.reachability(&engine, listing.containers.iter().chain(&owners));
-        if let Some(own) = own_container(&engine, &listing.containers).await {
-            reachability.look_from(&own);
+        let own = own_container(&engine, &listing.containers).await;
+        if let Some(own) = &own {
+            reachability.look_from(own);
         }
-        let (targets, skipped) = self.choose(scope, &listing.containers, &owners, &reachability);
+        let (mut targets, mut skipped) = self.choose(scope, &listing.containers, &owners, &reachability);
+        if scope == Scope::Endpoint
+            && let Some(own) = own
+        {
+            let is_own =
+                |target: &mut Target| target.container.as_ref().is_some_and(|container| container.id == own.id);
+            let reason = SkipReason::OwnContainer;
+            skipped.extend(
+                targets
+                    .extract_if(.., is_own)
+                    .filter_map(|target| target.container)
+                    .map(|container| Skipped { container, reason: reason.clone() }),
+            );
+        }
         let processes = reachability.processes;
         Ok(Found { processes, listed, ..Found::new(Source::Engine(engine), targets, skipped, listing.unreadable) })
     }
