@@ -24,15 +24,31 @@ use crate::session::Session;
 use crate::stop::Watchdog;
 use crate::store::registry::options::RegistryOptions;
 use crate::store::{BUILTIN_NAMES, Store, compile};
+use crate::version;
 
 /// The first step of reading the command line: the command and, for those that take the options of `run`, the
 /// collector.
 #[derive(Debug, Parser)]
-#[command(name = "mackerel-plugin-wasm", version, about, arg_required_else_help = true)]
+#[command(
+    name = "mackerel-plugin-wasm",
+    about,
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
+    disable_version_flag = true,
+    override_usage = "mackerel-plugin-wasm <COMMAND>"
+)]
 pub struct Cli {
-    /// The command.
+    /// The command; `None` only with `--version`.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
+
+    /// Print the version
+    #[arg(short = 'V', long)]
+    pub version: bool,
+
+    /// Print the target, the commit, and the versions of wasmtime and the contract too; needs --version
+    #[arg(long, requires = "version")]
+    pub verbose: bool,
 }
 
 /// A command of the program.
@@ -187,6 +203,7 @@ fn execute(
     go: &'static [new::File],
 ) -> Result<ExitCode, Error> {
     let cli = Cli::try_parse_from(arguments)?;
+    let Some(command) = cli.command else { return print(Ok(version::text(cli.verbose))) };
     let watchdog = Arc::new(Watchdog::new());
     let engine = runtime::engine(None)
         .map_err(|error| Error::failed(format!("WebAssembly is not supported on this machine: {error:#}")))?;
@@ -198,7 +215,7 @@ fn execute(
         .enable_all()
         .build()
         .map_err(|error| Error::failed(format!("cannot start: {error}")))?;
-    let result = tokio.block_on(dispatch(cli.command, &session, go));
+    let result = tokio.block_on(dispatch(command, &session, go));
     // A name lookup that hangs must not delay the exit.
     tokio.shutdown_background();
     result
