@@ -9,11 +9,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Arg, Args, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::authors::new::{self, Language};
 use crate::authors::{componentize, test};
-use crate::commands::{conf, dashboard, explain, inspect, install, list, plan, push, remove, run, upgrade};
+use crate::commands::{
+    completions, conf, dashboard, explain, inspect, install, list, plan, push, remove, run, upgrade,
+};
 use crate::diagnostics;
 use crate::error::Error;
 use crate::limits;
@@ -153,6 +156,17 @@ pub enum Command {
         #[command(flatten)]
         registry: RegistryOptions,
     },
+    /// Print the completion script for a shell, with the options of the built-in collectors
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages into a folder; packages contain them
+    #[command(hide = true)]
+    ManPages {
+        /// The folder
+        folder: PathBuf,
+    },
     /// Compile the component on stdin; the program itself calls this
     #[command(name = compile::COMMAND, hide = true)]
     CompileFromStdin,
@@ -250,6 +264,8 @@ async fn dispatch(command: Command, session: &Session, go: &'static [new::File])
             watchdog.set_deadline(limits::SHIPPING_DEADLINE);
             print(push::push(session, &file, &reference, &registry).await)
         }
+        Command::Completions { shell } => print(completions::completions(session, Cli::command(), shell).await),
+        Command::ManPages { folder } => print(completions::man_pages(session, Cli::command(), &folder).await),
         Command::CompileFromStdin => {
             watchdog.set_deadline(limits::SHIPPING_DEADLINE);
             Ok(compile::compile_from_stdin(&store.engine))
