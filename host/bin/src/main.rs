@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use mackerel_plugin_wasm::Builtin;
 
-/// musl's allocator asks the kernel for each larger block, and a run has many.
+/// musl's allocator asks the kernel for each larger block, and a run has many. Without huge pages: to clear one takes
+/// longer than `--version`.
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

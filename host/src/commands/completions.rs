@@ -5,7 +5,6 @@ use std::fs;
 use std::path::Path;
 
 use clap::Args;
-use clap::builder::Resettable;
 use clap_complete::Shell;
 
 use super::conf::flags::{self as conf, ConfOptions};
@@ -35,7 +34,10 @@ pub async fn completions(session: &Session, cli: clap::Command, shell: Shell) ->
     let mut cli = complete(session, cli).await?;
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut cli, "mackerel-plugin-wasm", &mut script);
-    String::from_utf8(script).map_err(Error::failed)
+    let script = String::from_utf8(script).map_err(Error::failed)?;
+    // clap_complete 4.6 spells the dashes of a program's name in two ways in the script of bash, which then finds no
+    // options of subcommands.
+    Ok(script.replace("mackerel__subcmd__plugin__subcmd__wasm", "mackerel__plugin__wasm"))
 }
 
 /// Writes the manual pages of the command line `cli` into an existing or new folder.
@@ -52,8 +54,13 @@ pub async fn man_pages(session: &Session, cli: clap::Command, folder: &Path) -> 
     Ok(String::new())
 }
 
-/// Adds the built-in collectors to the commands that take the options of `run`.
-async fn complete(session: &Session, mut cli: clap::Command) -> Result<clap::Command, Error> {
+/// Adds the built-in collectors to the commands that take the options of `run`, and leaves out what is hidden: shells
+/// would offer it.
+async fn complete(session: &Session, cli: clap::Command) -> Result<clap::Command, Error> {
+    let mut cli = clap::Command::new("mackerel-plugin-wasm")
+        .about(cli.get_about().cloned().unwrap_or_default())
+        .args(cli.get_arguments().cloned())
+        .subcommands(cli.get_subcommands().filter(|command| !command.is_hide_set()).cloned());
     let mut collectors = Vec::new();
     for builtin in session.store.builtins() {
         let component = session.store.load(builtin.name)?;
@@ -76,7 +83,9 @@ fn with_collectors<Own: Args>(
 ) -> Result<clap::Command, Error> {
     let of = |Collector { name, description, uses }: &Collector| {
         let command = Options::command::<Own>(subcommand, &session.reserved, name, description, *uses)?;
-        Ok(command.name(*name).bin_name(Resettable::Reset).no_binary_name(false))
+        // The hidden ones are those that the collector does not take.
+        let visible = command.get_arguments().filter(|arg| !arg.is_hide_set()).cloned();
+        Ok(clap::Command::new(*name).about(command.get_about().cloned().unwrap_or_default()).args(visible))
     };
     let commands: Vec<clap::Command> = collectors.iter().map(of).collect::<Result<_, Error>>()?;
     Ok(cli.mut_subcommand(subcommand.name, |command| command.subcommands(commands)))

@@ -111,13 +111,17 @@ fn install(sections: &[Section], program: &str) -> Result<String, Error> {
 /// Returns the commands that write the files that options name: secrets, and certificates.
 fn secrets(sections: &[Section], from: &[(PathBuf, Reference)]) -> Result<String, Error> {
     let mut secrets = String::new();
-    let read: BTreeSet<&PathBuf> = sections.iter().flat_map(|section| section.job.options.files()).collect();
-    for path in &read {
-        let (_, from) = from.iter().find(|(of, _)| of == *path).ok_or_else(|| {
+    let mut read: Vec<&PathBuf> = Vec::new();
+    for path in sections.iter().flat_map(|section| section.job.options.files()) {
+        if read.contains(&path) {
+            continue;
+        }
+        read.push(path);
+        let (_, from) = from.iter().find(|(of, _)| of == path).ok_or_else(|| {
             Error::usage(format!("unknown source of the file {0}: add --secret-from {0}=ssm:PARAMETER", path.display()))
         })?;
         let file = quoted(path.to_str().unwrap_or_default())?;
-        if !matches!(from, Reference::File(of) if Path::new(of) == *path) {
+        if !matches!(from, Reference::File(of) if Path::new(of) == path) {
             // Removed first, so that it gets the permissions of this umask.
             let command = from.command();
             let _ = write!(secrets, "\nmkdir -p \"$(dirname {file})\"\nrm -f {file}\n{command} > {file}");
@@ -125,7 +129,7 @@ fn secrets(sections: &[Section], from: &[(PathBuf, Reference)]) -> Result<String
         let complaint = quoted(&format!("{}: the file is empty", path.display()))?;
         let _ = writeln!(secrets, "\n[ -s {file} ] || {{ echo {complaint} >&2; exit 1; }}");
     }
-    match from.iter().find(|(path, _)| !read.contains(path)) {
+    match from.iter().find(|(path, _)| !read.contains(&path)) {
         Some((path, _)) => Err(Error::usage(format!("--secret-from {}: no option reads this file", path.display()))),
         None => Ok(secrets),
     }
