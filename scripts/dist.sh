@@ -13,7 +13,6 @@ OUT=$PWD/target/artifacts
 TOOLS=$PWD/target/dist-tools
 TRIPLES=(x86_64-unknown-linux-musl aarch64-unknown-linux-musl)
 NFPM=github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
-CRATES=(cargo-about@0.9.0 cargo-cyclonedx@0.5.9)
 
 say() { echo "dist: $*" >&2; }
 die() { say "$@"; exit 1; }
@@ -96,10 +95,6 @@ program() { echo "target/$1/dist/$NAME"; }
 package_tools() {
   command -v go >/dev/null || die "Go is missing: see https://go.dev/doc/install"
   [ -x "$TOOLS/nfpm" ] || GOBIN=$TOOLS GOFLAGS=-trimpath go install $NFPM
-  local crate
-  for crate in "${CRATES[@]}"; do
-    [ -x "$TOOLS/bin/${crate%@*}" ] || cargo install --quiet --locked --debug --root "$TOOLS" "$crate"
-  done
 }
 
 # Writes what does not depend on the architecture: manual pages, completions, and the lists of dependencies.
@@ -113,11 +108,8 @@ documents() {
   "$native" completions bash > "$documents/completion.bash"
   "$native" completions zsh > "$documents/completion.zsh"
   "$native" completions fish > "$documents/completion.fish"
-  "$TOOLS/bin/cargo-about" about generate --locked --manifest-path host/bin/Cargo.toml --config packaging/about.toml \
-    --output-file "$OUT/THIRD-PARTY-LICENSES.txt" packaging/about.hbs
-  "$TOOLS/bin/cargo-cyclonedx" cyclonedx --manifest-path host/bin/Cargo.toml --format json --all --quiet \
-    --target "${TRIPLES[0]}" --override-filename $NAME.cdx
-  mv host/bin/$NAME.cdx.json "$OUT/"
+  target/release/xtask dependencies "$OUT/$NAME.cdx.json" "$OUT/THIRD-PARTY-LICENSES.txt" \
+    "$(date --utc --date "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)"
 }
 
 # Makes all packages of the triple $1.

@@ -4,10 +4,12 @@
 //! | | |
 //! |---|---|
 //! | `xtask [TRIPLE]` | `target/collectors/NAME.wasm` of each built-in, and `ARCH/NAME.code` for that target or this machine; `ARCH/builtins.rs` and `go.rs`, which the binary includes |
+//! | `xtask dependencies SBOM LICENCES TIME` | the lists of dependencies of a release |
 //! | `xtask tests` | the collectors that only tests run: `NAME.wasm`, and `evil/NAME.wasm` from hand-written text |
 //!
 //! A file that would not change is not touched, so that cargo builds nothing again.
 
+mod dependencies;
 mod go;
 
 use std::fmt::Write as _;
@@ -31,8 +33,15 @@ fn main() -> Result<()> {
             build_guests(&root, &packages, TEST_GUESTS, &collectors)?;
             build_text_components(&root, &collectors.join("evil"))
         }
+        Some("dependencies") => {
+            let arguments: Vec<String> = std::env::args().skip(2).collect();
+            let [sbom, licences, time] = &arguments[..] else {
+                bail!("usage: xtask dependencies SBOM LICENCES TIME");
+            };
+            dependencies::write(&root, Path::new(sbom), Path::new(licences), time)
+        }
         Some(word) if !word.contains("-linux-") => {
-            bail!("unknown task '{word}'; expected 'tests', a target triple or nothing")
+            bail!("unknown task '{word}'; expected 'tests', 'dependencies', a target triple or nothing")
         }
         triple => {
             let packages: Vec<String> = BUILTIN_NAMES.iter().map(|name| format!("collector-{name}")).collect();
