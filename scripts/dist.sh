@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 
 NAME=mackerel-plugin-wasm
 OUT=$PWD/target/artifacts
-TOOLS=$PWD/target/dist-tools
+TOOLS=$PWD/target/tools-dist
 TRIPLES=(x86_64-unknown-linux-musl aarch64-unknown-linux-musl)
 NFPM=github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 
@@ -56,6 +56,7 @@ build_tools() {
       --only-binary :all: --require-hashes --requirement scripts/dist-tools.txt --target "$TOOLS/python"
     cp scripts/dist-tools.txt "$TOOLS/installed"
   fi
+  mkdir -p "$TOOLS/bin"
   for arch in x86_64 aarch64; do
     script "zig-cc-$arch" <<END
 for word; do
@@ -72,8 +73,8 @@ END
 
 # Writes an executable script $1 of stdin into the folder of tools.
 script() {
-  { printf '#!/bin/sh\n# Written by scripts/dist.sh.\n'; cat; } > "$TOOLS/$1"
-  chmod 755 "$TOOLS/$1"
+  { printf '#!/bin/sh\n# Written by scripts/dist.sh.\n'; cat; } > "$TOOLS/bin/$1"
+  chmod 755 "$TOOLS/bin/$1"
 }
 
 # Builds the program for the triple $1. Rust's own linker links it, with the musl that rustup's target contains, and packs
@@ -83,7 +84,7 @@ build() {
   local upper=${lower^^}
   say "building for $triple"
   target/release/xtask "$triple"
-  env "CC_$lower=$TOOLS/zig-cc-${triple%%-*}" "AR_$lower=$TOOLS/zig-ar" "CARGO_TARGET_${upper}_LINKER=rust-lld" \
+  env "CC_$lower=$TOOLS/bin/zig-cc-${triple%%-*}" "AR_$lower=$TOOLS/bin/zig-ar" "CARGO_TARGET_${upper}_LINKER=rust-lld" \
     "CARGO_TARGET_${upper}_RUSTFLAGS=--remap-path-prefix=$PWD=/build --remap-path-prefix=$registry=/crates" \
     cargo rustc --locked --profile dist --target "$triple" -p $NAME -- -C link-arg=--pack-dyn-relocs=relr
 }
@@ -94,7 +95,7 @@ program() { echo "target/$1/dist/$NAME"; }
 
 package_tools() {
   command -v go >/dev/null || die "Go is missing: see https://go.dev/doc/install"
-  [ -x "$TOOLS/nfpm" ] || GOBIN=$TOOLS GOFLAGS=-trimpath go install $NFPM
+  [ -x "$TOOLS/bin/nfpm" ] || GOBIN=$TOOLS/bin GOFLAGS=-trimpath go install $NFPM
 }
 
 # Writes what does not depend on the architecture: manual pages, completions, and the lists of dependencies.
@@ -138,7 +139,7 @@ packages() {
   local format
   export ARCH=$1 DOCUMENTS=$TOOLS/documents PROGRAM=$OUT/${NAME}_linux_$1 OUT
   for format in deb rpm; do
-    "$TOOLS/nfpm" package --config packaging/nfpm.yaml --packager $format --target "$OUT/" >&2
+    "$TOOLS/bin/nfpm" package --config packaging/nfpm.yaml --packager $format --target "$OUT/" >&2
   done
 }
 

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 NAME=mackerel-plugin-wasm
-CERTIFICATES=target/dist-tools/python/certifi/cacert.pem
+CERTIFICATES=target/tools-dist/python/certifi/cacert.pem
 
 main() {
   PROGRAM=$1 ARCH=$2 FILE=$3
