@@ -1,6 +1,6 @@
-//! The files of `make dist`, each installed and run on a machine of its own: an empty folder, a Debian, a root of rpm, a
-//! container; and the arm64 program under emulation. `make dist-test` runs them; `make test` does not, because a build of
-//! the files takes half an hour.
+//! The files of `make dist`, each installed and run on a machine of its own: an empty folder, a Debian, a root of rpm,
+//! a container; and the arm64 program under emulation. `make dist-test` runs them, and `make test` does not, because a
+//! build of the files takes half an hour.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,11 +1,10 @@
 //! Builds the collectors in `guests/` and compiles the built-in ones to native code, with the engine settings of the
 //! host, so that the binary can embed them.
 //!
-//! | | |
-//! |---|---|
-//! | `xtask [TRIPLE]` | `target/collectors/NAME.wasm` of each built-in, and `ARCH/NAME.code` for that target or this machine; `ARCH/builtins.rs` and `go.rs`, which the binary includes |
-//! | `xtask dependencies SBOM LICENCES TIME` | the lists of dependencies of a release |
-//! | `xtask tests` | the collectors that only tests run: `NAME.wasm`, and `evil/NAME.wasm` from hand-written text |
+//! - `xtask [TRIPLE]` writes `target/collectors/NAME.wasm` of each built-in collector and its code for that target, or
+//!   for this machine, `ARCH/NAME.code`; and `ARCH/builtins.rs` and `go.rs`, which the binary includes.
+//! - `xtask tests` writes the collectors that only tests run: `NAME.wasm`, and `evil/NAME.wasm` from hand-written text.
+//! - `xtask dependencies SBOM LICENCES TIME` writes the lists of dependencies of a release.
 //!
 //! A file that would not change is not touched, so that cargo builds nothing again.
 
