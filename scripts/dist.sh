@@ -20,8 +20,7 @@ die() { say "$@"; exit 1; }
 main() {
   VERSION=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
   MACKEREL_PLUGIN_WASM_COMMIT=$(git rev-parse HEAD)
-  SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
-  export VERSION MACKEREL_PLUGIN_WASM_COMMIT SOURCE_DATE_EPOCH TZ=UTC LC_ALL=C
+  export VERSION MACKEREL_PLUGIN_WASM_COMMIT TZ=UTC LC_ALL=C
   umask 022
   git diff --quiet HEAD || say "the work tree has changes that are not committed: the sums are not those of the commit"
   build_tools
@@ -32,6 +31,9 @@ main() {
   for triple in "${TRIPLES[@]}"; do build "$triple"; done
   [ "${1:-}" != build ] || return 0
 
+  # Only now: with another value, cargo would build everything with C code again.
+  SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+  export SOURCE_DATE_EPOCH
   package_tools
   rm -rf "$OUT"
   mkdir -p "$OUT"

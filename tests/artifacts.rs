@@ -39,11 +39,19 @@ fn command(words: &[&str]) -> Command {
     command
 }
 
-/// Returns a command in a root, with a clean environment. Its network is that of this machine.
-fn inside(root: &Path, words: &[&str]) -> Command {
-    let mut command = Command::new("chroot");
-    command.arg(root).args(words).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("TMPDIR", "/tmp");
+/// Returns a command with the `/proc` of a root mounted, if the root has that folder, and a clean environment.
+fn mounted(root: &Path, words: &[&str]) -> Command {
+    let order = r#"[ ! -d "$0/proc" ] || mount -t proc proc "$0/proc"; exec "$@""#;
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-euc", order]).arg(root).args(words);
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("TMPDIR", "/tmp");
     command
+}
+
+/// Returns a command in a root. Its network is that of this machine.
+fn inside(root: &Path, words: &[&str]) -> Command {
+    let root_name = root.display().to_string();
+    mounted(root, &[&["chroot", &root_name], words].concat())
 }
 
 fn is_root_with(commands: &[&str], untested: &str) -> bool {
@@ -171,7 +179,7 @@ fn deb_installs_on_debian_and_leaves_nothing_after_purge() {
         // minbase excludes nothing, but images of containers leave documentation out.
         assert!(path.join(file).exists(), "{file}");
     }
-    reinstalls_with_collectors(path, &["dpkg", "--install", "/tmp/package.deb"]);
+    reinstalls_with_collectors(path, |root| inside(root, &["dpkg", "--install", "/tmp/package.deb"]));
     output(&mut inside(path, &["dpkg", "--remove", "mackerel-plugin-wasm"]));
     assert!(path.join(STORE).exists() && !path.join("usr/bin/mackerel-plugin-wasm").exists());
     output(&mut inside(path, &["dpkg", "--purge", "mackerel-plugin-wasm"]));
@@ -183,7 +191,7 @@ fn deb_installs_on_debian_and_leaves_nothing_after_purge() {
 
 /// Installs a collector and a broken one, and the package again: its script compiles the one, and the other does not
 /// fail it.
-fn reinstalls_with_collectors(root: &Path, install: &[&str]) {
+fn reinstalls_with_collectors(root: &Path, install: impl Fn(&Path) -> Command) {
     for name in ["strange", "tedious"] {
         fs::write(root.join(format!("tmp/{name}.wasm")), named(name)).expect("a file");
         output(&mut inside(root, &["/usr/bin/mackerel-plugin-wasm", "install", &format!("/tmp/{name}.wasm")]));
@@ -199,7 +207,7 @@ fn reinstalls_with_collectors(root: &Path, install: &[&str]) {
             fs::write(entry.path(), "not a record").expect("a file of the store");
         }
     }
-    let reinstalled = output(&mut inside(root, install));
+    let reinstalled = output(&mut install(root));
     assert!(reinstalled.contains("strange compiled in "), "{reinstalled}");
     let inspected = output(&mut inside(root, &["/usr/bin/mackerel-plugin-wasm", "inspect", "strange"]));
     assert!(inspected.contains(&format!("compiled  by mackerel-plugin-wasm {VERSION}, wasmtime ")), "{inspected}");
@@ -214,7 +222,7 @@ fn rpm_installs_in_a_root_of_its_own() {
     let root = TempDir::new().expect("a temporary folder");
     let path = root.path();
     // A shell for its script, and nothing else.
-    for folder in ["bin", "usr/bin", "tmp", "var/lib/rpm", "dev"] {
+    for folder in ["bin", "usr/bin", "tmp", "var/lib/rpm", "proc"] {
         fs::create_dir_all(path.join(folder)).expect("a folder");
     }
     fs::copy("/bin/busybox", path.join("bin/busybox")).expect("busybox-static");
@@ -224,13 +232,14 @@ fn rpm_installs_in_a_root_of_its_own() {
     symlink("/bin/env", path.join("usr/bin/env")).expect("a link");
     let package = artifact(&format!("mackerel-plugin-wasm-{VERSION}-1.x86_64.rpm"));
     let rpm = |words: &[&str]| {
-        let mut rpm = Command::new("rpm");
-        rpm.arg("--root").arg(path).args(["--dbpath", "/var/lib/rpm"]).args(words);
-        rpm
+        let name = path.display().to_string();
+        mounted(path, &[&["rpm", "--root", &name, "--dbpath", "/var/lib/rpm"], words].concat())
     };
     // The root has no package that provides /bin/sh.
-    output(rpm(&["--install", "--nodeps"]).arg(&package));
+    let package = package.display().to_string();
+    output(&mut rpm(&["--install", "--nodeps", &package]));
     works_inside(path, "/usr/bin/mackerel-plugin-wasm");
+    reinstalls_with_collectors(path, |_| rpm(&["--install", "--nodeps", "--replacepkgs", &package]));
     let listed = output(&mut rpm(&["--query", "--list", "mackerel-plugin-wasm"]));
     for file in [
         "/usr/share/man/man1/mackerel-plugin-wasm-run.1.gz",
