@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use clap::Args;
+use clap::builder::Resettable;
 use clap_complete::Shell;
 
 use super::conf::flags::{self as conf, ConfOptions};
@@ -83,8 +84,9 @@ fn with_collectors<Own: Args>(
 ) -> Result<clap::Command, Error> {
     let of = |Collector { name, description, uses }: &Collector| {
         let command = Options::command::<Own>(subcommand, &session.reserved, name, description, *uses)?;
-        // The hidden ones are those that the collector does not take.
-        let visible = command.get_arguments().filter(|arg| !arg.is_hide_set()).cloned();
+        // The hidden ones are those that the collector does not take; others may conflict with them.
+        let visible = command.get_arguments().filter(|arg| !arg.is_hide_set());
+        let visible = visible.map(|arg| arg.clone().conflicts_with(Resettable::Reset));
         Ok(clap::Command::new(*name).about(command.get_about().cloned().unwrap_or_default()).args(visible))
     };
     let commands: Vec<clap::Command> = collectors.iter().map(of).collect::<Result<_, Error>>()?;
