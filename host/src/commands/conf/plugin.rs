@@ -5,6 +5,7 @@
 //! | the URL of a file | | this program itself, as that file |
 //! | the URL of a folder | `SHA256SUMS` | the rpm package of that release for its architecture |
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -67,7 +68,7 @@ impl Plugin {
                 let file = foreign(file);
                 print(&format!("this program is {VERSION}, but the instance installs {file}: options can differ"));
             }
-            choices += &format!("{arch}) file={file} sum={digest} ;;\n");
+            let _ = writeln!(choices, "{arch}) file={file} sum={digest} ;;");
         }
         let download = download(&format!("'{url}/'\"$file\""));
         let commands = format!(
