@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use scenarios::agent::{Agent, component, program};
 use scenarios::engine::Engine;
@@ -14,6 +15,9 @@ use scenarios::stub_target::StubTarget;
 use scenarios::third_party::{named, sha256};
 use scenarios::{skip, stats};
 use tempfile::TempDir;
+
+/// The time between two runs.
+const MINUTE: Duration = Duration::from_mins(1);
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -200,7 +204,7 @@ fn reinstalls_with_collectors(root: &Path, install: impl Fn(&Path) -> Command) {
     let store = root.join(STORE);
     for entry in fs::read_dir(&store).expect("the store").flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".code") {
+        if entry.path().extension().is_some_and(|extension| extension == "code") {
             fs::remove_file(entry.path()).expect("a file of the store");
         }
         if name == "tedious.json" {
@@ -370,28 +374,28 @@ fn upgrade_keeps_counters_and_installed_collectors() {
     };
     install(&program());
     let agent = Agent::without_engine().with_program(place.clone());
-    let target = StubTarget::serving(stats::body(0, 100));
+    let (begin, target) = (stats::now(), StubTarget::serving(stats::body(0, 0)));
     let file = folder.path().join("strange.wasm");
     fs::write(&file, named("strange")).expect("a file");
     let _ = agent.run(&format!("install {}", file.display())).exits(0).without_diagnostics();
     fs::remove_file(&file).expect("our own file");
     let commands = ["gostats", "strange"].map(|name| format!("run {name} --target {}", target.target()));
-    let run = |time: u64, count: u64| {
-        target.serve(stats::body(time * 1_000_000_000, count));
+    let run = |seconds: u64, count: u64| {
+        target.serve(stats::body(begin + seconds * 1_000_000_000, count));
         commands.each_ref().map(|command| agent.run(command).exits(0).without_diagnostics())
     };
     let _ = run(0, 100);
-    agent.let_pass(std::time::Duration::from_secs(60));
+    agent.let_pass(MINUTE);
     let before = run(60, 160).map(|output| output.metrics().count());
 
     install(&artifact("mackerel-plugin-wasm_linux_amd64"));
     let _ = agent.run("install --all").exits(0).without_diagnostics();
-    agent.let_pass(std::time::Duration::from_secs(60));
+    agent.let_pass(MINUTE);
     let after = run(120, 220);
     // No counter is missing, and so no run was a first one.
     assert_eq!(after.each_ref().map(|output| output.metrics().count()), before);
     for output in &after {
-        assert!(output.advice.is_empty() && output.elapsed < std::time::Duration::from_secs(2), "{output}");
+        assert!(output.advice.is_empty() && output.elapsed < Duration::from_secs(2), "{output}");
     }
     let code = |agent: &Agent| {
         let store = agent.workdir().join("store");

@@ -36,7 +36,7 @@ struct Package {
     uses: BTreeSet<String>,
 }
 
-/// Writes the list of dependencies (CycloneDX) to `sbom` and their licences to `licences`. `time` is the time of the
+/// Writes the list of dependencies (`CycloneDX`) to `sbom` and their licences to `licences`. `time` is the time of the
 /// commit, so that the same commit gives the same files.
 pub(crate) fn write(root: &Path, sbom: &Path, licences: &Path, time: &str) -> Result<()> {
     let packages = packages(root)?;
