@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# tools.sh: installs the checkers that `make check` runs into target/tools/bin: cargo-deny and typos, in the versions of
-# scripts/tools.txt. Nothing outside target/tools changes.
+# tools.sh: installs the checkers into target/tools/bin: cargo-deny and typos for `make check`, and zizmor for
+# scripts/workflows.sh, in the versions of scripts/tools.txt. Nothing outside target/tools changes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

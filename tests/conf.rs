@@ -11,7 +11,7 @@ use scenarios::agent::{Agent, Output, component, program};
 use scenarios::engine::Engine;
 use scenarios::registry::Registry;
 use scenarios::stub_target::StubTarget;
-use scenarios::third_party::named;
+use scenarios::third_party::{named, sha256};
 use scenarios::{mask, skip, stats};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -467,7 +467,7 @@ const TOOLS: [&str; 11] =
     ["cat", "cp", "dirname", "grep", "install", "mkdir", "mktemp", "rm", "sh", "sha256sum", "tail"];
 
 /// Replacements for commands that use the network or that Debian lacks. They log their calls.
-const FAKE_COMMANDS: [(&str, &str); 5] = [
+const FAKE_COMMANDS: [(&str, &str); 7] = [
     (
         "aws",
         r#"echo "aws $* (in $AWS_DEFAULT_REGION)" >> "$STAGE/log"
@@ -496,6 +496,12 @@ awscli-2) exit 1 ;;
 awscli) install -m 755 "$STAGE/stand-ins/aws" "$STAGE/bin/aws" ;;
 esac"#,
     ),
+    (
+        "rpm",
+        r#"echo "rpm $*" >> "$STAGE/log"
+install -m 755 "$4" "$STAGE/local/bin/mackerel-plugin-wasm""#,
+    ),
+    ("uname", r#"cat "$STAGE/arch""#),
     ("systemctl", r#"echo "systemctl $*" >> "$STAGE/log""#),
     ("cloud-init", "[ \"$*\" = 'query region' ] && echo ap-northeast-1"),
 ];
@@ -693,6 +699,116 @@ fn instance_rejects_a_program_with_another_digest() {
     NEW: FAILED
     sha256sum: WARNING: 1 computed checksum did NOT match
     ");
+}
+
+/// Returns the sums of a release whose packages are all this file.
+fn sums(package: &Path) -> String {
+    let digest = sha256(&fs::read(package).expect("a file"));
+    let line = |arch: &str| format!("{digest}  mackerel-plugin-wasm-{}-1.{arch}.rpm\n", env!("CARGO_PKG_VERSION"));
+    line("x86_64") + &line("aarch64")
+}
+
+#[test]
+fn instance_installs_the_package_for_its_architecture() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("SHA256SUMS");
+    fs::write(&file, sums(&program())).expect("a file");
+    let command = "conf gostats --cloud-init --ecs-cluster shop --api-key-from file:/etc/api-key";
+    for (url, arch) in [("https://example.com/1/", "x86_64"), ("s3://tools/1", "aarch64"), ("s3://tools/1", "riscv64")]
+    {
+        let command = format!("{command} --plugin-from {url} --plugin-sums {}", file.display());
+        let text = Agent::without_engine().run(&command).exits(0).without_diagnostics().stdout;
+        assert!(text.contains("[\"/usr/bin/mackerel-plugin-wasm\", \"run\", \"gostats\"]"), "{text}");
+        // The package's path on this machine is not the test's to write to.
+        let config = CloudConfig::read(&text.replace("/usr/bin/mackerel", "/usr/local/bin/mackerel"));
+        let Some(instance) = Instance::with(&config) else { return };
+        instance.write("etc/api-key", "600", "key");
+        instance.write("arch", "644", arch);
+        if arch == "riscv64" {
+            insta::assert_snapshot!(instance.fails(), @"there is no package for riscv64");
+            continue;
+        }
+        instance.set_up_successfully();
+        let log: Vec<_> = instance.log().lines().take(2).map(str::to_owned).collect();
+        let version = env!("CARGO_PKG_VERSION");
+        let name = format!("mackerel-plugin-wasm-{version}-1.{arch}.rpm");
+        let download = match arch {
+            "x86_64" => format!("curl -fsSL --retry 5 -o NEW https://example.com/1/{name}"),
+            _ => format!("aws s3 cp --only-show-errors s3://tools/1/{name} NEW (in ap-northeast-1)"),
+        };
+        assert_eq!(log, [download, "rpm -U --replacepkgs --oldpackage NEW".to_owned()]);
+        assert_eq!(instance.permissions("local/bin/mackerel-plugin-wasm"), 0o755);
+    }
+}
+
+#[test]
+fn program_that_does_not_run_on_the_instance_ends_the_set_up() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let package = folder.path().join("package");
+    fs::write(&package, "of another architecture").expect("a file");
+    let file = folder.path().join("SHA256SUMS");
+    fs::write(&file, sums(&package)).expect("a file");
+    let command = LEAST.replace("https://example.com/plugin?version=1&os=linux", "https://example.com/1");
+    let command = format!("{command} --plugin-sums {}", file.display());
+    let text = Agent::without_engine().run(&command).exits(0).without_diagnostics().stdout;
+    let config = CloudConfig::read(&text.replace("/usr/bin/mackerel", "/usr/local/bin/mackerel"));
+    let Some(instance) = Instance::with(&config) else { return };
+    instance.write("etc/api-key", "600", "key");
+    instance.write("arch", "644", "x86_64");
+    fs::remove_file(instance.path("program")).expect("our own file");
+    fs::copy(&package, instance.path("program")).expect("a copy");
+    let said = instance.fails();
+    assert!(said.contains("/usr/local/bin/mackerel-plugin-wasm"), "{said}");
+    assert!(!instance.path("etc/mackerel-agent/mackerel-agent.conf").exists());
+}
+
+#[test]
+fn sums_without_a_package_are_rejected() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("SHA256SUMS");
+    fs::write(&file, format!("{}  mackerel-plugin-wasm_linux_amd64.zip\n", "0".repeat(64))).expect("a file");
+    let wrong = error(&format!("conf gostats {NEEDED} --plugin-sums {}", file.display()));
+    insta::assert_snapshot!(mask::path(&wrong, &file, "FILE"), @"mackerel-plugin-wasm: --plugin-sums FILE: no rpm package for x86_64: use the file SHA256SUMS of a release");
+    let old = fs::read_to_string(&file).expect("our own file").replace("_linux_amd64.zip", "-0.0.1-1.x86_64.rpm");
+    fs::write(&file, old.clone() + &old.replace("x86_64", "aarch64")).expect("a file");
+    let output =
+        Agent::without_engine().run(&format!("conf gostats {NEEDED} --plugin-sums {}", file.display())).exits(0);
+    let first = output.stderr.lines().next().unwrap_or_default();
+    assert!(first.ends_with("but the instance installs mackerel-plugin-wasm-0.0.1-1.x86_64.rpm: options can differ"));
+}
+
+#[test]
+fn further_sections_come_from_also() {
+    let agent = Agent::without_engine();
+    let conf = agent.run_words(&["conf", "gostats", "--also", "docker --graphs cpu,memory --section usage"]);
+    let conf: Value = toml::from_str(&conf.exits(0).without_diagnostics().stdout).expect("TOML");
+    let command = |section: &str| -> String {
+        let words = conf["plugin"]["metrics"][section]["command"].as_array().unwrap_or_else(|| panic!("{conf}"));
+        words[1..].iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(command("gostats"), "run gostats");
+    assert_eq!(command("usage"), "run docker --graphs cpu,memory");
+
+    let words =
+        ["gostats", "--also", "docker --graphs cpu,memory", "--also", "redis --password-file /etc/redis/password"];
+    let secret = ["--secret-from", "/etc/redis/password=ssm:/redis"];
+    let all: Vec<_> = words.into_iter().chain(NEEDED.split(' ')).chain(secret).collect();
+    let config = CloudConfig::read(&conf_of(&all));
+    let files: Vec<_> = config.files().into_iter().map(|[path, ..]| path.to_owned()).collect();
+    let expected = ["gostats", "docker", "redis"].map(|name| format!("/etc/mackerel-agent/conf.d/{name}.conf"));
+    assert_eq!(files[1..4], expected);
+    let plugin = Plugin::read(config.content("/etc/mackerel-agent/conf.d/docker.conf"));
+    assert_eq!(plugin.arguments(), ["run", "docker", "--graphs", "cpu,memory"]);
+    assert!(config.content(config.script()).contains("'/redis'"), "{config:?}");
+}
+
+#[test]
+fn wrong_also_is_rejected() {
+    let errors = ["", "'", "gostats", "gostat", "docker --graphs disk", "docker --cloud-init"].map(|also| {
+        let output = Agent::without_engine().run_words(&["conf", "gostats", "--also", also]).exits(2);
+        format!("{also}\n    {}\n", output.stderr.lines().next().unwrap_or_default())
+    });
+    insta::assert_snapshot!(errors.concat());
 }
 
 #[test]

@@ -2,7 +2,13 @@
 //!
 //! libtest runs tests in the order of their names, so the scenarios of one file run beside each other.
 
+// Releases
+mod artifacts;
+mod fleet;
+mod workflows;
+
 // The command line and its texts
+mod completions;
 mod definitions;
 mod names;
 mod rates;

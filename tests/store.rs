@@ -162,8 +162,12 @@ fn list_and_inspect_show_installed_collectors() {
     origin    installed from FOLDER/strange.wasm, SIZE KiB
     digest    sha256:DIGEST
     ");
+    let compiled = inspect.lines().find(|line| line.starts_with("compiled")).unwrap_or_else(|| panic!("{inspect}"));
+    let by = format!("compiled  by mackerel-plugin-wasm {}, wasmtime ", env!("CARGO_PKG_VERSION"));
+    assert!(compiled.starts_with(&by) && compiled.contains("-unknown-linux-"), "{compiled}");
     let rest = |text: &str| {
-        let lines = text.lines().filter(|line| !line.starts_with("origin") && !line.starts_with("digest"));
+        let of_one = ["origin", "digest", "compiled"];
+        let lines = text.lines().filter(|line| !of_one.iter().any(|start| line.starts_with(start)));
         lines.collect::<Vec<_>>().join("\n").replace("strange", "gostats").replace("Strange", "Gostats")
     };
     assert_eq!(rest(&inspect), rest(&built_in));

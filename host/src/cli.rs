@@ -9,11 +9,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Arg, Args, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::authors::new::{self, Language};
 use crate::authors::{componentize, test};
-use crate::commands::{conf, dashboard, explain, inspect, install, list, plan, push, remove, run, upgrade};
+use crate::commands::{
+    completions, conf, dashboard, explain, inspect, install, list, plan, push, remove, run, upgrade,
+};
 use crate::diagnostics;
 use crate::error::Error;
 use crate::limits;
@@ -24,15 +27,31 @@ use crate::session::Session;
 use crate::stop::Watchdog;
 use crate::store::registry::options::RegistryOptions;
 use crate::store::{BUILTIN_NAMES, Store, compile};
+use crate::version;
 
 /// The first step of reading the command line: the command and, for those that take the options of `run`, the
 /// collector.
 #[derive(Debug, Parser)]
-#[command(name = "mackerel-plugin-wasm", version, about, arg_required_else_help = true)]
+#[command(
+    name = "mackerel-plugin-wasm",
+    about,
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
+    disable_version_flag = true,
+    override_usage = "mackerel-plugin-wasm <COMMAND>"
+)]
 pub struct Cli {
-    /// The command.
+    /// The command; `None` only with `--version`.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
+
+    /// Print the version
+    #[arg(short = 'V', long)]
+    pub version: bool,
+
+    /// Print the target, the commit, and the versions of wasmtime and the contract too; needs --version
+    #[arg(long, requires = "version")]
+    pub verbose: bool,
 }
 
 /// A command of the program.
@@ -137,6 +156,17 @@ pub enum Command {
         #[command(flatten)]
         registry: RegistryOptions,
     },
+    /// Print the completion script for a shell, with the options of the built-in collectors
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages into a folder; packages contain them
+    #[command(hide = true)]
+    ManPages {
+        /// The folder
+        folder: PathBuf,
+    },
     /// Compile the component on stdin; the program itself calls this
     #[command(name = compile::COMMAND, hide = true)]
     CompileFromStdin,
@@ -187,6 +217,7 @@ fn execute(
     go: &'static [new::File],
 ) -> Result<ExitCode, Error> {
     let cli = Cli::try_parse_from(arguments)?;
+    let Some(command) = cli.command else { return print(Ok(version::text(cli.verbose))) };
     let watchdog = Arc::new(Watchdog::new());
     let engine = runtime::engine(None)
         .map_err(|error| Error::failed(format!("WebAssembly is not supported on this machine: {error:#}")))?;
@@ -198,7 +229,7 @@ fn execute(
         .enable_all()
         .build()
         .map_err(|error| Error::failed(format!("cannot start: {error}")))?;
-    let result = tokio.block_on(dispatch(cli.command, &session, go));
+    let result = tokio.block_on(dispatch(command, &session, go));
     // A name lookup that hangs must not delay the exit.
     tokio.shutdown_background();
     result
@@ -233,6 +264,8 @@ async fn dispatch(command: Command, session: &Session, go: &'static [new::File])
             watchdog.set_deadline(limits::SHIPPING_DEADLINE);
             print(push::push(session, &file, &reference, &registry).await)
         }
+        Command::Completions { shell } => print(completions::completions(session, Cli::command(), shell).await),
+        Command::ManPages { folder } => print(completions::man_pages(session, Cli::command(), &folder).await),
         Command::CompileFromStdin => {
             watchdog.set_deadline(limits::SHIPPING_DEADLINE);
             Ok(compile::compile_from_stdin(&store.engine))

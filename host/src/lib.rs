@@ -18,6 +18,7 @@
 //! | [`error`], [`stop`] | the errors that end a command; deadline, signals and watchdog |
 //! | [`definition`] | the declarations of collectors, checked |
 //! | [`sandbox`] | a fresh WebAssembly instance for every call of a collector, and its limits |
+//! | [`version`] | the versions of the program and its parts |
 //! | [`contract`] | the check that a file is a collector |
 //! | [`diagnostics`] | everything that goes to stderr |
 //! | [`kernel`] | this machine's control groups, processes and network interfaces |
@@ -58,6 +59,7 @@ mod stop;
 mod store;
 mod text;
 mod tls;
+mod version;
 
 pub use crate::cli::main;
 pub use crate::sandbox::code::Builtin;

@@ -281,6 +281,9 @@ pub const CACHED_COMPONENTS: usize = 4;
 /// The pin of an installed collector. Its texts are bounded each and have some hundred bytes.
 pub const PIN_SIZE: ByteSize = ByteSize::kib(64);
 
+/// The list of the sums of a release. It has about twenty lines.
+pub const RELEASE_SUMS: ByteSize = ByteSize::kib(64);
+
 /// The file of a secret. A long token has some kB.
 pub const SECRET_FILE: ByteSize = ByteSize::kib(64);
 

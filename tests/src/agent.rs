@@ -28,6 +28,7 @@ pub struct Agent {
     environment: Vec<(OsString, OsString)>,
     /// The command in front of the program, such as `unshare`. Empty by default.
     launcher: Vec<String>,
+    program: PathBuf,
     _folder: TempDir,
 }
 
@@ -52,7 +53,13 @@ impl Agent {
     pub fn with_docker_host(docker_host: &str) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let workdir = folder.path().to_owned();
-        let agent = Self { workdir: PathBuf::new(), environment: Vec::new(), launcher: Vec::new(), _folder: folder };
+        let agent = Self {
+            workdir: PathBuf::new(),
+            environment: Vec::new(),
+            launcher: Vec::new(),
+            program: program(),
+            _folder: folder,
+        };
         let store = workdir.join("store");
         let agent = agent.with_env("PATH", "/usr/local/bin:/usr/bin:/bin").with_env("DOCKER_HOST", docker_host);
         agent.with_env("MACKEREL_PLUGIN_WASM_STORE", store).with_workdir(workdir)
@@ -69,6 +76,13 @@ impl Agent {
     #[must_use]
     pub fn with_launcher(mut self, launcher: &[&str]) -> Self {
         self.launcher = launcher.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// Runs another build of the program.
+    #[must_use]
+    pub fn with_program(mut self, program: PathBuf) -> Self {
+        self.program = program;
         self
     }
 
@@ -160,7 +174,7 @@ impl Agent {
     }
 
     fn spawn(&self, meta: &str, arguments: &[&str], stdout: Stdio, stderr: Stdio) -> Running {
-        let mut launcher = self.launcher.iter().map(OsString::from).chain([program().into()]);
+        let mut launcher = self.launcher.iter().map(OsString::from).chain([self.program.clone().into()]);
         let mut command = Command::new(launcher.next().expect("the program at least"));
         command
             .args(launcher)

@@ -1,13 +1,14 @@
 //! Builds the collectors in `guests/` and compiles the built-in ones to native code, with the engine settings of the
 //! host, so that the binary can embed them.
 //!
-//! | | |
-//! |---|---|
-//! | `xtask` | `target/collectors/NAME.wasm` and `NAME.code` of each built-in; `builtins.rs` and `go.rs`, which the binary includes |
-//! | `xtask tests` | the collectors that only tests run: `NAME.wasm`, and `evil/NAME.wasm` from hand-written text |
+//! - `xtask [TRIPLE]` writes `target/collectors/NAME.wasm` of each built-in collector and its code for that target, or
+//!   for this machine, `ARCH/NAME.code`; and `ARCH/builtins.rs` and `go.rs`, which the binary includes.
+//! - `xtask tests` writes the collectors that only tests run: `NAME.wasm`, and `evil/NAME.wasm` from hand-written text.
+//! - `xtask dependencies SBOM LICENCES TIME` writes the lists of dependencies of a release.
 //!
 //! A file that would not change is not touched, so that cargo builds nothing again.
 
+mod dependencies;
 mod go;
 
 use std::fmt::Write as _;
@@ -26,18 +27,27 @@ fn main() -> Result<()> {
     let collectors = root.join("target/collectors");
     fs::create_dir_all(&collectors)?;
     match std::env::args().nth(1).as_deref() {
-        None => {
-            let packages: Vec<String> = BUILTIN_NAMES.iter().map(|name| format!("collector-{name}")).collect();
-            build_guests(&root, &packages, BUILTIN_NAMES, &collectors)?;
-            compile_builtins(&collectors)?;
-            write_go_files(&root, &collectors)
-        }
         Some("tests") => {
             let packages: Vec<String> = TEST_GUESTS.iter().map(|name| (*name).to_owned()).collect();
             build_guests(&root, &packages, TEST_GUESTS, &collectors)?;
             build_text_components(&root, &collectors.join("evil"))
         }
-        Some(other) => bail!("unknown task '{other}'; expected nothing or 'tests'"),
+        Some("dependencies") => {
+            let arguments: Vec<String> = std::env::args().skip(2).collect();
+            let [sbom, licences, time] = &arguments[..] else {
+                bail!("usage: xtask dependencies SBOM LICENCES TIME");
+            };
+            dependencies::write(&root, Path::new(sbom), Path::new(licences), time)
+        }
+        Some(word) if !word.contains("-linux-") => {
+            bail!("unknown task '{word}'; expected 'tests', 'dependencies', a target triple or nothing")
+        }
+        triple => {
+            let packages: Vec<String> = BUILTIN_NAMES.iter().map(|name| format!("collector-{name}")).collect();
+            build_guests(&root, &packages, BUILTIN_NAMES, &collectors)?;
+            compile_builtins(&collectors, triple)?;
+            write_go_files(&root, &collectors)
+        }
     }
 }
 
@@ -47,6 +57,12 @@ fn build_guests(root: &Path, packages: &[String], names: &[&str], collectors: &P
     ensure!(cargo.exists(), "{} is missing: run scripts/wasm-toolchain.sh first, or `make build`", cargo.display());
     let mut command = Command::new(&cargo);
     command.current_dir(root).args(["build", "--profile", "guest"]);
+    // The same component on every machine: panic messages contain paths of sources.
+    let home = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let cargo_home = home("CARGO_HOME").or_else(|| Some(home("HOME")?.join(".cargo"))).unwrap_or_default();
+    let remap = [(root.to_owned(), "/build"), (cargo_home.join("registry/src"), "/crates")];
+    let flags = remap.map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
+    command.arg("--config").arg(format!("build.rustflags={flags:?}"));
     command.args(packages.iter().flat_map(|package| ["-p", package]));
     let status = command.status().with_context(|| format!("cannot run {}", cargo.display()))?;
     ensure!(status.success(), "building the guests failed: {status}");
@@ -57,25 +73,32 @@ fn build_guests(root: &Path, packages: &[String], names: &[&str], collectors: &P
     Ok(())
 }
 
-/// Compiles the built-ins, and lists them for the binary.
-fn compile_builtins(collectors: &Path) -> Result<()> {
-    // For any processor of this architecture: the program may run on another machine.
-    let engine = wasm_engine(Some(&format!("{}-unknown-linux-gnu", std::env::consts::ARCH)))?;
+/// Compiles the built-ins for `triple`, or for the architecture of this machine, and lists them for the binary.
+fn compile_builtins(collectors: &Path, triple: Option<&str>) -> Result<()> {
+    // For any processor of that architecture: the program may run on another machine.
+    let native = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let triple = triple.unwrap_or(&native);
+    let engine = wasm_engine(Some(triple))
+        .map_err(anyhow::Error::from)
+        .with_context(|| format!("cannot compile for {triple}: build xtask with --features cross"))?;
+    let arch = triple.split('-').next().unwrap_or_default();
+    let folder = collectors.join(arch);
+    fs::create_dir_all(&folder)?;
     let mut list = String::from("&[\n");
     for name in BUILTIN_NAMES {
         let component = fs::read(collectors.join(format!("{name}.wasm")))?;
         let code = engine.precompile_component(&component).map_err(anyhow::Error::from).context(*name)?;
-        let code_file = collectors.join(format!("{name}.code"));
+        let code_file = folder.join(format!("{name}.code"));
         write_if_changed(&code_file, &code)?;
         let (digest, size, path) = (digest(&component), component.len(), code_file.display().to_string());
         let _ = writeln!(
             list,
             "    Builtin {{ name: {name:?}, digest: {digest:?}, size: {size}, code: include_bytes!({path:?}) }},"
         );
-        println!("{name}: {size} bytes, compiled {} bytes", code.len());
+        println!("{name}: {size} bytes, compiled {} bytes for {arch}", code.len());
     }
     list.push_str("]\n");
-    write_if_changed(&collectors.join("builtins.rs"), list.as_bytes())
+    write_if_changed(&folder.join("builtins.rs"), list.as_bytes())
 }
 
 /// Generates the files of a collector in Go, and lists them for the binary.

@@ -53,6 +53,10 @@ pub async fn inspect(session: &Session, name: &str) -> Result<String, Error> {
     let _ = writeln!(text, "target    {scope}");
     let _ = writeln!(text, "origin    {origin}, {}", ByteSize::b(component.size).display().iec());
     let _ = writeln!(text, "digest    sha256:{}", component.digest);
+    if let Origin::Installed(pin) = &component.origin {
+        let compiler = pin.code.as_ref().map(|code| code.compiler.as_str()).filter(|compiler| !compiler.is_empty());
+        let _ = writeln!(text, "compiled  by {}", foreign(compiler.unwrap_or("an unknown version of this program")));
+    }
 
     let _ = writeln!(text, "\noptions");
     let flags: Vec<String> = description.options.iter().map(flag).collect();

@@ -1,5 +1,6 @@
 //! Commands for operators: one file per subcommand.
 
+pub mod completions;
 pub mod conf;
 pub mod dashboard;
 pub mod dry_run;

@@ -176,7 +176,7 @@ impl Options {
     ) -> Result<(Options, Own), Error> {
         let name = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
         let unused = unused(subcommand, description, uses);
-        let command = command::<Own>(subcommand, reserved, &name, description, &unused)?;
+        let command = Options::command::<Own>(subcommand, reserved, &name, description, uses)?;
         let matches = command.clone().try_get_matches_from(words.iter().skip(1));
         let matches = matches.map_err(|error| usage(error, &command))?;
         reject_unused(&command, &matches, &unused, subcommand, &name)?;
@@ -188,6 +188,40 @@ impl Options {
         let memory = flags.memory_limit;
         let http = flags.http.clone().resolve(description, &collector, memory, reads_files)?;
         Ok((Options::resolve(flags, &name, description, collector, http, typed)?, own))
+    }
+
+    /// Builds the command line that [`parse`](Self::parse) reads: the host's flags, the subcommand's own and the
+    /// collector's. Flags that would do nothing are hidden.
+    ///
+    /// # Errors
+    /// If the collector declares an option that is not free.
+    pub fn command<Own: Args>(
+        subcommand: &Subcommand,
+        reserved: &BTreeSet<String>,
+        name: &str,
+        description: &Description,
+        uses: Uses,
+    ) -> Result<clap::Command, Error> {
+        let mut command = clap::Command::new("mackerel-plugin-wasm")
+            .bin_name(format!("mackerel-plugin-wasm {} {name}", subcommand.name))
+            .no_binary_name(true);
+        command = Own::augment_args(HostFlags::augment_args(command))
+            .about(foreign(&description.summary).to_string())
+            .long_about(None);
+        for spec in &description.options {
+            let is_taken = |name: &String| {
+                let is_of_host = command.get_arguments().any(|arg| arg.get_long() == Some(name));
+                is_of_host || reserved.contains(name) || matches!(name.as_str(), "help" | "version")
+            };
+            if collector::claimed_names(spec).iter().any(is_taken) {
+                return Err(Error::ReservedOption { collector: foreign(name), option: foreign(&spec.name) });
+            }
+            command = command.arg(collector::flag(spec, &description.name));
+        }
+        for (option, _) in unused(subcommand, description, uses) {
+            command = command.mut_arg(option, |arg| arg.hide(true));
+        }
+        Ok(command)
     }
 
     /// Checks the host's flags against each other and the collector.
@@ -273,36 +307,6 @@ impl Options {
     pub fn typed(&self) -> &[Typed] {
         &self.typed
     }
-}
-
-/// Builds clap's command: the host's flags, the subcommand's own and the collector's.
-fn command<Own: Args>(
-    subcommand: &Subcommand,
-    reserved: &BTreeSet<String>,
-    name: &str,
-    description: &Description,
-    unused: &[(&'static str, &'static str)],
-) -> Result<clap::Command, Error> {
-    let mut command = clap::Command::new("mackerel-plugin-wasm")
-        .bin_name(format!("mackerel-plugin-wasm {} {name}", subcommand.name))
-        .no_binary_name(true);
-    command = Own::augment_args(HostFlags::augment_args(command))
-        .about(foreign(&description.summary).to_string())
-        .long_about(None);
-    for spec in &description.options {
-        let is_taken = |name: &String| {
-            let is_of_host = command.get_arguments().any(|arg| arg.get_long() == Some(name));
-            is_of_host || reserved.contains(name) || matches!(name.as_str(), "help" | "version")
-        };
-        if collector::claimed_names(spec).iter().any(is_taken) {
-            return Err(Error::ReservedOption { collector: foreign(name), option: foreign(&spec.name) });
-        }
-        command = command.arg(collector::flag(spec, &description.name));
-    }
-    for (option, _) in unused {
-        command = command.mut_arg(option, |arg| arg.hide(true));
-    }
-    Ok(command)
 }
 
 /// Returns the host's options that would do nothing, by field name, and why. They are hidden from the help, and

@@ -72,8 +72,10 @@ fn code_of(bytes: &[u8], timeout: Duration) -> Result<OwnCode, CompileError> {
         .arg(COMMAND)
         .env_clear()
         .env("RAYON_NUM_THREADS", threads.to_string())
-        // Each arena of glibc's allocator would reserve 64 MiB of addresses.
+        // The allocators reserve more addresses than the limit allows: glibc's 64 MiB for each arena, and mimalloc a
+        // first GiB, here 64 MiB.
         .env("MALLOC_ARENA_MAX", "1")
+        .env("MIMALLOC_ARENA_RESERVE", "65536")
         .stdin(component)
         .stdout(code.try_clone()?)
         .stderr(stderr.try_clone()?)

@@ -14,6 +14,7 @@ use crate::private_dir::{Folder, Stamp, stamp};
 use crate::sandbox::Collector;
 use crate::sandbox::code::OwnCode;
 use crate::text::{Foreign, foreign};
+use crate::version;
 
 /// The record of a compiled form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,9 @@ pub struct Code {
     pub compatibility: String,
     /// The stamp of its file when it was written.
     pub file: Stamp,
+    /// The program that compiled it; empty in records of programs before 0.1.
+    #[serde(default)]
+    pub compiler: String,
 }
 
 /// A compiled form that cannot be used. The text follows its name.
@@ -79,5 +83,5 @@ pub fn write(engine: &Engine, folder: &Folder, digest: &str, collector: &Collect
     let compatibility = compatibility(engine);
     let code = collector.code().map_err(io::Error::other)?;
     let file = stamp(&folder.replace(&file_name(digest, &compatibility), &code, true)?);
-    Ok(Code { compatibility, file })
+    Ok(Code { compatibility, file, compiler: version::compiler() })
 }

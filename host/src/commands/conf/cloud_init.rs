@@ -1,31 +1,26 @@
 //! A cloud-config: everything that an ECS container instance with Amazon Linux needs, as cloud-init reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::flags::{ConfOptions, SUBCOMMAND};
+use super::plugin::Plugin;
 use super::secret::{Reference, reference, secret_from};
-use super::section::{section, section_name};
+use super::section::Section;
 use crate::error::Error;
-use crate::job::Job;
-use crate::store;
 use crate::store::component::{Component, Origin};
 use crate::text::foreign;
-
-/// The path of the program on an instance.
-pub const PROGRAM: &str = "/usr/local/bin/mackerel-plugin-wasm";
 
 /// The template. Names in capital letters after `@` are filled in.
 const CLOUD_CONFIG: &str = include_str!("../../../templates/cloud-config.yaml");
 
-/// Prints the cloud-config.
+/// Prints the cloud-config. `words` is the first collector's name and all options.
 ///
 /// # Errors
 /// If an option is wrong, or something is not available on the instance.
-pub fn cloud_config(job: &Job, words: &[OsString], arguments: Vec<String>, own: &ConfOptions) -> Result<String, Error> {
+pub fn cloud_config(sections: &[Section], words: &[OsString], own: &ConfOptions) -> Result<String, Error> {
     let ConfOptions { ecs_cluster: Some(cluster), api_key_from: Some(api_key), plugin_from: Some(url), .. } = own
     else {
         return Err(Error::usage("--cloud-init requires --ecs-cluster, --api-key-from and --plugin-from"));
@@ -33,43 +28,51 @@ pub fn cloud_config(job: &Job, words: &[OsString], arguments: Vec<String>, own: 
     let api_key = reference("--api-key-from", api_key)?;
     let secrets_from: Vec<(PathBuf, Reference)> =
         own.secrets_from.iter().map(|text| secret_from(text)).collect::<Result<_, _>>()?;
-    reject_yaml_breaks(&arguments, "cloud-init's YAML")?;
-    let install = install(&job.component, "the instance")?;
-    let install = install.map(|command| format!("\n# The collector, by its digest.\n{command}\n")).unwrap_or_default();
-    let secrets = secrets(job, &secrets_from)?;
+    let plugin = Plugin::new(url, own.plugin_sums.as_deref())?;
+    let files = files(sections, plugin.program)?;
+    let install = install(sections, plugin.program)?;
+    let secrets = secrets(sections, &secrets_from)?;
     let references = [&api_key].into_iter().chain(secrets_from.iter().map(|(_, from)| from));
-    let permissions: Vec<String> = references
-        .filter_map(Reference::permission)
-        .chain(url.strip_prefix("s3://").map(|object| format!("s3:GetObject of {object}")))
-        .collect();
+    let permissions: Vec<String> = references.filter_map(Reference::permission).chain(plugin.permission).collect();
     let (permissions, aws) = match &permissions[..] {
         [] => ("none beyond those of ECS".to_owned(), ""),
         all => (all.join(", "), AWS),
     };
-    let download = match url.strip_prefix("s3://") {
-        Some(_) => format!("aws s3 cp --only-show-errors '{url}' \"$new\""),
-        None => format!("curl -fsSL --retry 5 -o \"$new\" '{url}'"),
-    };
-    // Without this machine's environment: the instance has another.
-    let conf = section(job, own, Path::new(PROGRAM), arguments, BTreeMap::new())?;
     let roles = own.role.as_ref().map(|role| format!("\nroles = [\"{role}\"]")).unwrap_or_default();
     // Values are not expanded again.
     let values = [
         ("@COMMAND", SUBCOMMAND.command_line(words)),
         ("@PERMISSIONS", permissions),
         ("@CLUSTER", cluster.clone()),
-        ("@SECTION", section_name(job, own)),
-        ("@CONF", conf),
+        ("@FILES", files),
         ("@AWS", aws.to_owned()),
         ("@API_KEY", api_key.command()),
         ("@SECRETS", secrets),
         ("@ROLES", roles),
-        ("@DOWNLOAD", download),
-        ("@DIGEST", own_digest()?),
-        ("@PROGRAM", PROGRAM.to_owned()),
+        ("@PLUGIN", plugin.commands),
+        ("@PROGRAM", plugin.program.to_owned()),
         ("@INSTALL", install),
     ];
     Ok(CLOUD_CONFIG.lines().fold(String::new(), |text, line| text + &filled(line, &values)))
+}
+
+/// Returns the files with the sections, as items of a YAML list.
+fn files(sections: &[Section], program: &str) -> Result<String, Error> {
+    let mut files = String::new();
+    for section in sections {
+        reject_yaml_breaks(&section.arguments, "cloud-init's YAML")?;
+        // Without this machine's environment: the instance has another.
+        let text = section.text(Path::new(program), BTreeMap::new())?;
+        let _ = write!(
+            files,
+            "- path: /etc/mackerel-agent/conf.d/{}.conf\n  permissions: \"0644\"\n  content: |\n",
+            section.name
+        );
+        for line in text.lines() {
+            let _ = writeln!(files, "{}{line}", if line.is_empty() { "" } else { "    " });
+        }
+    }
+    Ok(files)
 }
 
 /// Rejects characters that end a line in YAML 1.1 or are not allowed there. TOML keeps them as
@@ -83,12 +86,22 @@ pub fn reject_yaml_breaks(arguments: &[String], file: &str) -> Result<(), Error>
     }
 }
 
+/// Returns the commands that install the collectors on the instance.
+fn install(sections: &[Section], program: &str) -> Result<String, Error> {
+    let mut commands = BTreeSet::new();
+    for component in sections.iter().map(|section| &section.job.component) {
+        commands.extend(install_command(component, program, "the instance")?.map(|command| command + "\n"));
+    }
+    let commands: String = commands.into_iter().collect();
+    Ok(if commands.is_empty() { commands } else { format!("\n# The collectors, by their digests.\n{commands}") })
+}
+
 /// Returns the command that installs the collector on another `machine`, unless it is built in.
-pub fn install(component: &Component, machine: &str) -> Result<Option<String>, Error> {
+pub fn install_command(component: &Component, program: &str, machine: &str) -> Result<Option<String>, Error> {
     match &component.origin {
         Origin::Builtin => Ok(None),
         Origin::Installed(pin) if pin.source.starts_with("oci://") => {
-            Ok(Some(format!("{PROGRAM} install {}", quoted(&pin.source)?)))
+            Ok(Some(format!("{program} install {}", quoted(&pin.source)?)))
         }
         Origin::Installed(_) | Origin::File(_) => Err(Error::usage(format!(
             "{machine} has no file {}: push it to a registry with mackerel-plugin-wasm push, and install it from there",
@@ -98,9 +111,14 @@ pub fn install(component: &Component, machine: &str) -> Result<Option<String>, E
 }
 
 /// Returns the commands that write the files that options name: secrets, and certificates.
-fn secrets(job: &Job, from: &[(PathBuf, Reference)]) -> Result<String, Error> {
+fn secrets(sections: &[Section], from: &[(PathBuf, Reference)]) -> Result<String, Error> {
     let mut secrets = String::new();
-    for path in job.options.files() {
+    let mut read: Vec<&PathBuf> = Vec::new();
+    for path in sections.iter().flat_map(|section| section.job.options.files()) {
+        if read.contains(&path) {
+            continue;
+        }
+        read.push(path);
         let (_, from) = from.iter().find(|(of, _)| of == path).ok_or_else(|| {
             Error::usage(format!("unknown source of the file {0}: add --secret-from {0}=ssm:PARAMETER", path.display()))
         })?;
@@ -113,8 +131,7 @@ fn secrets(job: &Job, from: &[(PathBuf, Reference)]) -> Result<String, Error> {
         let complaint = quoted(&format!("{}: the file is empty", path.display()))?;
         let _ = writeln!(secrets, "\n[ -s {file} ] || {{ echo {complaint} >&2; exit 1; }}");
     }
-    let is_read = |path: &PathBuf| job.options.files().any(|of| of == path);
-    match from.iter().find(|(path, _)| !is_read(path)) {
+    match from.iter().find(|(path, _)| !read.contains(&path)) {
         Some((path, _)) => Err(Error::usage(format!("--secret-from {}: no option reads this file", path.display()))),
         None => Ok(secrets),
     }
@@ -155,13 +172,4 @@ fn filled(line: &str, values: &[(&str, String)]) -> String {
     // An empty value leaves no blank line.
     let text = first + &further.collect::<String>();
     if text.trim().is_empty() && !line.trim().is_empty() { String::new() } else { text + "\n" }
-}
-
-/// Returns the SHA-256 of this program.
-fn own_digest() -> Result<String, Error> {
-    // This path works even if another program has replaced the file.
-    let bytes = fs::read("/proc/self/exe");
-    bytes
-        .map(|bytes| store::digest::digest(&bytes))
-        .map_err(|error| Error::failed(format!("cannot read this program: {error}")))
 }

@@ -3,6 +3,8 @@
 // The doc comments of options are their help texts, not Markdown.
 #![allow(clippy::doc_markdown, rustdoc::bare_urls)]
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::commands::role::Role;
@@ -13,13 +15,25 @@ use crate::text::{Expected, is_name};
 /// `conf` takes all options, and reads no secret: the instance has it, not this machine.
 pub const SUBCOMMAND: Subcommand = Subcommand { name: "conf", unused: &[], reads_secrets: false };
 
+/// The options of one section.
+#[derive(Debug, Clone, Args)]
+pub struct SectionOptions {
+    /// The name of the section [default: the prefix of the metric names, with _ for dots]
+    #[arg(long, value_name = "NAME", value_parser = parse_section, help_heading = "Output")]
+    pub section: Option<String>,
+}
+
 /// The options of `conf` alone.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Cloud-init")]
 pub struct ConfOptions {
-    /// The name of the section [default: the prefix of the metric names, with _ for dots]
-    #[arg(long, value_name = "NAME", value_parser = parse_section, help_heading = "Output")]
-    pub section: Option<String>,
+    /// The options of the first section.
+    #[command(flatten)]
+    pub first: SectionOptions,
+
+    /// A further section: a collector and its options, as 'docker --graphs cpu,memory'; repeatable
+    #[arg(long, value_name = "COMMAND", help_heading = "Output")]
+    pub also: Vec<String>,
 
     /// Print the section of mackerel-container-agent's YAML, and the lines of its Dockerfile
     #[arg(long, help_heading = "Output", conflicts_with = "cloud_init")]
@@ -41,9 +55,14 @@ pub struct ConfOptions {
     #[arg(long, value_name = "REFERENCE", requires = "cloud_init")]
     pub api_key_from: Option<String>,
 
-    /// The URL of this program: https://… or s3://…; the instance checks its SHA-256
+    /// The URL of this program, or with --plugin-sums of the folder of a release: https://… or s3://…; the instance
+    /// checks the SHA-256
     #[arg(long, value_name = "URL", requires = "cloud_init", value_parser = parse_url)]
     pub plugin_from: Option<String>,
+
+    /// The file SHA256SUMS of a release: the instance installs the rpm package for its architecture
+    #[arg(long, value_name = "PATH", requires = "cloud_init")]
+    pub plugin_sums: Option<PathBuf>,
 
     /// The reference of the secret or the certificates in the file PATH of an option; repeatable
     #[arg(long = "secret-from", value_name = "PATH=REFERENCE", requires = "cloud_init")]

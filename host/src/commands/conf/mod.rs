@@ -6,17 +6,21 @@
 mod cloud_init;
 mod container_agent;
 pub mod flags;
+mod plugin;
 mod secret;
 mod section;
 
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
 
-use self::flags::{ConfOptions, SUBCOMMAND};
+use self::flags::{ConfOptions, SUBCOMMAND, SectionOptions};
+use self::section::Section;
 use crate::diagnostics::print;
 use crate::error::Error;
 use crate::job::Job;
 use crate::session::Session;
+use crate::text::foreign;
 
 /// Prints the configuration. `words` is the collector's name and all options.
 ///
@@ -24,21 +28,47 @@ use crate::session::Session;
 /// If the options are wrong, or the collector cannot be used here or on the instance.
 pub async fn conf(session: &Session, words: &[OsString]) -> Result<String, Error> {
     let (job, own): (Job, ConfOptions) = Job::prepare(session, &SUBCOMMAND, words).await?;
-    for line in job.diagnostics().lines() {
+    let mut sections = vec![Section::new(job, own.first.section.clone(), words, own.elsewhere())?];
+    for command in &own.also {
+        let words: Vec<OsString> = shlex::split(command)
+            .filter(|words| !words.is_empty())
+            .ok_or_else(|| Error::usage(format!("--also '{}': expected COLLECTOR [OPTIONS]", foreign(command))))?
+            .into_iter()
+            .map(OsString::from)
+            .collect();
+        let (job, SectionOptions { section }) = Job::prepare(session, &SUBCOMMAND, &words).await?;
+        sections.push(Section::new(job, section, &words, own.elsewhere())?);
+    }
+    reject_equal_names(&sections)?;
+    for line in sections.iter().flat_map(|section| section.job.diagnostics().lines()) {
         print(&line);
     }
-    let arguments = section::arguments(&job, words, own.elsewhere())?;
     if own.container_agent {
-        return container_agent::section(&job, words, arguments, &own);
+        return container_agent::sections(&sections, words);
     }
-    if !own.cloud_init {
-        let program =
-            env::current_exe().map_err(|error| Error::failed(format!("cannot find this program: {error}")))?;
-        return section::section(&job, &own, &program, arguments, section::environment(&job)?);
+    if own.cloud_init {
+        // The instance has an engine of its own; trusted roots have to come there.
+        let variables: BTreeSet<&str> = sections.iter().flat_map(|section| section::variables(&section.job)).collect();
+        for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter(|name| variables.contains(name)) {
+            print(&format!("{name} of this shell is not carried over to the instance: use --tls-ca-file"));
+        }
+        return cloud_init::cloud_config(&sections, words, &own);
     }
-    // The instance has an engine of its own; trusted roots have to come there.
-    for name in section::variables(&job).into_iter().filter(|name| name.starts_with("SSL_")) {
-        print(&format!("{name} of this shell is not carried over to the instance: use --tls-ca-file"));
+    let program = env::current_exe().map_err(|error| Error::failed(format!("cannot find this program: {error}")))?;
+    let texts: Vec<String> = sections
+        .iter()
+        .map(|section| section.text(&program, section::environment(&section.job)?))
+        .collect::<Result<_, Error>>()?;
+    Ok(texts.join("\n"))
+}
+
+/// Rejects two sections of one name: mackerel-agent would read only one.
+fn reject_equal_names(sections: &[Section]) -> Result<(), Error> {
+    let mut names = BTreeSet::new();
+    match sections.iter().find(|section| !names.insert(&section.name)) {
+        Some(Section { name, .. }) => Err(Error::usage(format!(
+            "two sections have the name {name}: add --section and --metric-key-prefix to one of them"
+        ))),
+        None => Ok(()),
     }
-    cloud_init::cloud_config(&job, words, arguments, &own)
 }

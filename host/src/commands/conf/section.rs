@@ -7,7 +7,6 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::flags::ConfOptions;
 use crate::error::Error;
 use crate::job::{Job, RUN};
 use crate::limits;
@@ -38,45 +37,57 @@ struct Plugin {
     env: BTreeMap<&'static str, String>,
 }
 
-/// Returns the name of the section: the one that was asked for, or the prefix without dots.
-pub fn section_name(job: &Job, own: &ConfOptions) -> String {
-    own.section.clone().unwrap_or_else(|| job.options.output.prefix.to_string().replace('.', "_"))
+/// A section: one command of the agent.
+pub struct Section {
+    /// The checked command.
+    pub job: Job,
+    /// The name of the section.
+    pub name: String,
+    /// The words after `run`.
+    pub arguments: Vec<String>,
 }
 
-/// Returns the timeout that an agent has to leave: a run ends itself before.
-pub fn timeout_seconds(job: &Job) -> u64 {
-    (job.options.deadline + limits::DEADLINE_GRACE).as_secs() + 1
-}
+impl Section {
+    /// Makes the section of a command. Its name is `name`, or the prefix of its metrics without dots. `words` is the
+    /// collector's name and all options, and `elsewhere` the option by which the section is for another machine.
+    ///
+    /// # Errors
+    /// As of [`arguments`].
+    pub fn new(job: Job, name: Option<String>, words: &[OsString], elsewhere: Option<&str>) -> Result<Section, Error> {
+        let name = name.unwrap_or_else(|| job.options.output.prefix.to_string().replace('.', "_"));
+        let arguments = arguments(&job, words, elsewhere)?;
+        Ok(Section { job, name, arguments })
+    }
 
-/// Formats the section with this program and these arguments.
-///
-/// # Errors
-/// If the program's path is not UTF-8.
-pub fn section(
-    job: &Job,
-    own: &ConfOptions,
-    program: &Path,
-    arguments: Vec<String>,
-    env: BTreeMap<&'static str, String>,
-) -> Result<String, Error> {
-    let mut command = vec![text(program.as_os_str().to_owned())?, RUN.name.to_owned()];
-    command.extend(arguments);
-    let longest = job.options.deadline + limits::DEADLINE_GRACE;
-    let timeout_seconds = (longest > limits::AGENT_TIMEOUT).then_some(timeout_seconds(job));
-    let metrics = [(section_name(job, own), Plugin { command, timeout_seconds, env })].into();
-    let section = toml::to_string(&Conf { plugin: Plugins { metrics } })
-        .map_err(|error| Error::failed(format!("cannot write TOML: {error}")))?;
-    Ok(format!(
-        "# Another section for {} needs its own --section and --metric-key-prefix: mackerel-agent reads one section of\n\
-         # each name, and metrics of equal names overwrite each other.\n\
-         {section}",
-        job.description.name
-    ))
+    /// Returns the timeout that an agent has to leave: a run ends itself before.
+    pub fn timeout_seconds(&self) -> u64 {
+        (self.job.options.deadline + limits::DEADLINE_GRACE).as_secs() + 1
+    }
+
+    /// Formats the section with this program and these variables.
+    ///
+    /// # Errors
+    /// If the program's path is not UTF-8.
+    pub fn text(&self, program: &Path, env: BTreeMap<&'static str, String>) -> Result<String, Error> {
+        let mut command = vec![text(program.as_os_str().to_owned())?, RUN.name.to_owned()];
+        command.extend(self.arguments.iter().cloned());
+        let longest = self.job.options.deadline + limits::DEADLINE_GRACE;
+        let timeout_seconds = (longest > limits::AGENT_TIMEOUT).then_some(self.timeout_seconds());
+        let metrics = [(self.name.clone(), Plugin { command, timeout_seconds, env })].into();
+        let section = toml::to_string(&Conf { plugin: Plugins { metrics } })
+            .map_err(|error| Error::failed(format!("cannot write TOML: {error}")))?;
+        Ok(format!(
+            "# Another section for {} needs its own --section and --metric-key-prefix: mackerel-agent reads one section of\n\
+             # each name, and metrics of equal names overwrite each other.\n\
+             {section}",
+            self.job.description.name
+        ))
+    }
 }
 
 /// Returns the words after `run`, as they hold in another folder: paths are absolute. The options of `conf` are left
 /// out. `elsewhere` is the option by which they are for another machine.
-pub fn arguments(job: &Job, words: &[OsString], elsewhere: Option<&str>) -> Result<Vec<String>, Error> {
+fn arguments(job: &Job, words: &[OsString], elsewhere: Option<&str>) -> Result<Vec<String>, Error> {
     let whole = |path: OsString| -> Result<String, Error> {
         let Some(option) = elsewhere else { return text(absolute(path)?) };
         let path = text(path)?;
