@@ -251,14 +251,14 @@ fn blocked_own_address_is_replaced_by_the_published_one() {
                 insta::assert_snapshot!(explained, @"
                 app: 127.0.0.1:PORT as PORT: the only published port, bound to 0.0.0.0
                   OWN:8080 unreachable: its own address on network bridge
-                  note: its own address OWN:8080: Connection refused (os error 111); used the published address
+                  note: its own address OWN:8080: Connection refused (os error 111); used 127.0.0.1:PORT
                 ");
             }
             _ => {
                 insta::assert_snapshot!(explained, @"
                 app: 127.0.0.1:PORT as PORT: the only published port, bound to 0.0.0.0
                   OWN:8080 unreachable: its own address on network bridge
-                  note: its own address OWN:8080: no connection after 250ms; used the published address
+                  note: its own address OWN:8080: no connection after 250ms; used 127.0.0.1:PORT
                 ");
             }
         }

@@ -206,3 +206,23 @@ fn task_without_an_address_on_the_bridge_is_reached_at_its_interface() {
     pause: - as -: pause container, not an application (--include-infrastructure)
     ");
 }
+
+#[test]
+fn application_on_the_loopback_address_of_its_task_is_reached_by_entering_its_network() {
+    let Some(engine) = Engine::find_local() else { return };
+    let Some(vpc) = Vpc::new() else { return };
+    let group = engine.group();
+    let pause = group.app_at("pause", &format!("--network none {}", labels("~internal~ecs~pause")), "127.0.0.1:1");
+    vpc.attach(&pause, true);
+    let options = format!("--network container:{} {}", pause.id(), labels("api"));
+    let _app = group.app_at("api", &options, "127.0.0.1:8080");
+    let agent = Agent::with_engine(engine);
+    insta::assert_snapshot!(explained(&agent, &group, &vpc, "--container-port 8080"), @"");
+    insta::assert_snapshot!(explained(&agent, &group, &vpc, "--container-port 8080 --enter-network"), @"");
+    let words = format!("run gostats --path /stats --filter {} --container-port 8080 --enter-network", group.filter());
+    let output = agent.run(&words).exits(0).without_diagnostics();
+    assert_eq!(output.metrics().instances(), ["8080"], "{output}");
+    // A collector that connects by itself would reach the address of this machine.
+    let words = format!("run redis --filter {} --container-port 8080 --enter-network", group.filter());
+    insta::assert_snapshot!(group.mask(&agent.run(&words).exits(1).stderr), @"");
+}

@@ -228,7 +228,8 @@ fn of_target(job: &Job, target: &Target, name: String, outcome: &Outcome) -> Row
         warnings.push(format!("network traffic is counted at {}: the two share a network", foreign(name)));
     }
     if outcome.report.is_ok() {
-        warnings.extend(outcome.unreachable.iter().map(|reason| format!("{reason}; used the published address")));
+        let used = target.routes.usable.get(outcome.route).map(|route| route.address.to_string()).unwrap_or_default();
+        warnings.extend(outcome.unreachable.iter().map(|reason| format!("{reason}; used {used}")));
     }
     let kept: Vec<_> = points.iter().filter(|point| selection.keeps(&bare(&point.key))).collect();
     Row {

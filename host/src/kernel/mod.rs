@@ -3,6 +3,7 @@
 
 pub mod file;
 pub mod interface;
+pub mod namespace;
 pub mod own;
 pub mod process;
 pub mod tree;

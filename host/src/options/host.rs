@@ -15,7 +15,7 @@ use crate::address::Address;
 use crate::definition::Prefix;
 use crate::limits;
 use crate::pipeline::name::InstanceName;
-use crate::pipeline::route::AddressChoice;
+use crate::pipeline::route::{AddressChoice, AddressOptions};
 use crate::pipeline::select::Pattern;
 use crate::pipeline::skip::Skip;
 use crate::pipeline::source::SourceChoice;
@@ -52,8 +52,13 @@ pub(super) struct HostFlags {
     #[arg(long, value_name = "NAME")]
     pub(super) network: Option<String>,
 
+    /// Also try 127.0.0.1 within the network of a container without a network of the engine, such as an ECS task in
+    /// mode awsvpc; needs root, and a collector that uses HTTP
+    #[arg(long)]
+    pub(super) enter_network: bool,
+
     /// A fixed endpoint instead of containers; repeatable; needs no Docker
-    #[arg(long = "target", value_name = "HOST:PORT", conflicts_with_all = ["filters", "skips", "include_infrastructure", "container_port", "address", "network", "source", "docker_host", "stats_source"])]
+    #[arg(long = "target", value_name = "HOST:PORT", conflicts_with_all = ["filters", "skips", "include_infrastructure", "container_port", "address", "network", "enter_network", "source", "docker_host", "stats_source"])]
     pub(super) targets: Vec<Address>,
 
     /// The source of containers: engine (a container engine), ecs-task (the ECS task in which the plugin runs), or
@@ -144,6 +149,12 @@ pub(super) struct HostFlags {
 }
 
 impl HostFlags {
+    /// Returns the choice of addresses.
+    pub(super) fn addresses(&self) -> AddressOptions {
+        let choice = self.address.unwrap_or_default();
+        AddressOptions { choice, network: self.network.clone(), enters: self.enter_network }
+    }
+
     /// Returns a typed flag about a container engine, and why it does nothing for the source `ecs-task`.
     pub(super) fn about_engine(&self) -> Option<(&'static str, &'static str)> {
         let one_address = "the task metadata has one address for each container";
@@ -152,6 +163,7 @@ impl HostFlags {
             ("stats-source", self.stats_source.is_some(), "stats come from the task metadata endpoint"),
             ("address", self.address.is_some(), one_address),
             ("network", self.network.is_some(), one_address),
+            ("enter-network", self.enter_network, one_address),
         ];
         all.into_iter().find(|(_, is_typed, _)| *is_typed).map(|(flag, _, reason)| (flag, reason))
     }

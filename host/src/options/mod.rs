@@ -233,7 +233,7 @@ impl Options {
         http: HttpOptions,
         typed: Vec<Typed>,
     ) -> Result<Options, Error> {
-        let about_engine = flags.about_engine();
+        let (about_engine, addresses) = (flags.about_engine(), flags.addresses());
         let prefix = match flags.metric_key_prefix {
             Some(prefix) => prefix,
             None => description.name.parse().map_err(Error::Prefix)?,
@@ -272,8 +272,7 @@ impl Options {
                 include_infrastructure: flags.include_infrastructure,
                 container_port: flags.container_port,
                 engine: flags.docker_host,
-                address: flags.address.unwrap_or_default(),
-                network: flags.network,
+                addresses,
             },
             settings: Settings {
                 timeout: flags.timeout,
@@ -315,7 +314,7 @@ fn unused(subcommand: &Subcommand, description: &Description, uses: Uses) -> Vec
     let mut unused = Vec::new();
     if description.scope == Scope::Container {
         unused.extend(
-            ["targets", "container_port", "address", "network", "tls_server_name"]
+            ["targets", "container_port", "address", "network", "enter_network", "tls_server_name"]
                 .map(|option| (option, WHOLE_CONTAINERS)),
         );
     }

@@ -301,6 +301,10 @@ async fn bind(
     tried: &RefCell<Vec<String>>,
 ) -> Result<Option<Destination>, Cause> {
     let routes = &target.routes.usable;
+    let enters = routes.iter().any(|route| route.namespace.is_some());
+    // The engine's proxy would accept a connection that leads nowhere.
+    let leads_nowhere =
+        || !enters && context.witness.as_ref().is_some_and(|witness| witness.suggestion(target).is_some());
     let mut connection = None;
     for Route { address, .. } in routes.iter().take(routes.len().saturating_sub(1)) {
         activity.set(Waiting::Connection);
@@ -310,14 +314,15 @@ async fn bind(
                 connection = Some(stream);
                 break;
             }
-            // The engine's proxy would accept a connection that leads nowhere.
-            Ok(Err(_)) if context.witness.as_ref().is_some_and(|witness| witness.suggestion(target).is_some()) => break,
+            Ok(Err(_)) if leads_nowhere() => break,
             Ok(Err(error)) => root_cause(&error),
             Err(_) => format!("no connection after {}", humantime::format_duration(limits::OWN_ADDRESS_CONNECT)),
         };
         tried.borrow_mut().push(format!("its own address {address}: {reason}"));
     }
-    let Some(Route { address: Address { host, port }, .. }) = routes.get(tried.borrow().len()) else { return Ok(None) };
+    let Some(Route { address: Address { host, port }, namespace, .. }) = routes.get(tried.borrow().len()) else {
+        return Ok(None);
+    };
     activity.set(Waiting::Lookup);
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), *port))
         .await
@@ -339,6 +344,7 @@ async fn bind(
         addresses,
         server_name,
         connection,
+        namespace: *namespace,
         activity,
         http,
         remark: remark.clone(),

@@ -12,7 +12,7 @@ use crate::kernel::own;
 use crate::moment::Moment;
 use crate::pipeline::infrastructure::{self, Infrastructure};
 use crate::pipeline::process::Processes;
-use crate::pipeline::route::{AddressChoice, Reachability};
+use crate::pipeline::route::{AddressChoice, AddressOptions, Reachability};
 use crate::pipeline::shared_network::{self, Listed};
 use crate::pipeline::skip::Skip;
 use crate::pipeline::skip_reason::SkipReason;
@@ -44,10 +44,8 @@ pub struct Discovery {
     pub container_port: Option<u16>,
     /// The engine's URL, or `None` for the environment's or the default.
     pub engine: Option<String>,
-    /// The kind of address at which containers are reached.
-    pub address: AddressChoice,
-    /// The network of the containers' own addresses, or `None` for any that is reachable.
-    pub network: Option<String>,
+    /// The choice of addresses.
+    pub addresses: AddressOptions,
 }
 
 /// The targets of a run, and the containers that are not targets.
@@ -251,9 +249,9 @@ impl Discovery {
         let host = engine.host();
         let ids = containers.map(|container| container.id.clone());
         let processes = if host == EngineHost::Local { Processes::new(ids.collect()) } else { Processes::default() };
-        let bridges = if self.address == AddressChoice::Published { Bridges::default() } else { Bridges::read() };
-        let (networks, choice, network) = (engine.networks(), self.address, self.network.clone());
-        Reachability { engine: host, networks, bridges, processes, choice, network, inside: None }
+        let options = self.addresses.clone();
+        let bridges = if options.choice == AddressChoice::Published { Bridges::default() } else { Bridges::read() };
+        Reachability { engine: host, networks: engine.networks(), bridges, processes, options, inside: None }
     }
 
     async fn find_in_task(&self, scope: Scope, stop: &mut Stop) -> Result<Found, ecs::Error> {

@@ -44,6 +44,17 @@ pub enum AddressChoice {
     Published,
 }
 
+/// The operator's choice of addresses.
+#[derive(Debug, Clone, Default)]
+pub struct AddressOptions {
+    /// The kind of address.
+    pub choice: AddressChoice,
+    /// The network of the containers' own addresses, or `None` for any that is reachable.
+    pub network: Option<String>,
+    /// True to enter the networks of containers whose networks the engine does not list.
+    pub enters: bool,
+}
+
 /// An address of a container's port that can be tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
@@ -51,6 +62,8 @@ pub struct Route {
     pub address: Address,
     /// The container's own address. Another container can get it later.
     pub own: Option<IpAddr>,
+    /// A process in whose network namespace the address is, if it is not this one's.
+    pub namespace: Option<Process>,
     /// The reason, for `explain`.
     pub reason: String,
 }
@@ -92,7 +105,11 @@ impl Routes {
     /// One address, and no other.
     pub fn only(address: Address, reason: &str) -> Routes {
         let name_port = Some(address.port);
-        Routes { usable: vec![Route { address, own: None, reason: reason.to_owned() }], unused: Vec::new(), name_port }
+        Routes {
+            usable: vec![Route { address, own: None, namespace: None, reason: reason.to_owned() }],
+            unused: Vec::new(),
+            name_port,
+        }
     }
 }
 
@@ -108,9 +125,7 @@ pub struct Reachability {
     /// The processes of the containers.
     pub processes: Processes,
     /// The operator's choice.
-    pub choice: AddressChoice,
-    /// The network of the containers' own addresses, if the operator chose one.
-    pub network: Option<String>,
+    pub options: AddressOptions,
     /// The ids of the networks of the container in which this program runs, if it does.
     pub inside: Option<Vec<String>>,
 }
@@ -119,9 +134,8 @@ impl Reachability {
     /// Only published ports, and own addresses of ports that are not published.
     pub fn published(engine: EngineHost) -> Reachability {
         let (bridges, processes) = (Bridges::default(), Processes::default());
-        let choice = AddressChoice::Published;
-        let networks = NetworkPlace::Unknown;
-        Reachability { engine, networks, bridges, processes, choice, network: None, inside: None }
+        let options = AddressOptions { choice: AddressChoice::Published, ..AddressOptions::default() };
+        Reachability { engine, networks: NetworkPlace::Unknown, bridges, processes, options, inside: None }
     }
 
     /// Looks from `own`, the container in which this program runs. On the host network that makes no difference.
@@ -161,12 +175,14 @@ impl Reachability {
             let name = foreign(&network.name);
             let is_published = matches!(published, Some(Ok(_)));
             let objection = match self.objection(network, process.is_some()) {
-                _ if self.network.as_ref().is_some_and(|chosen| *chosen != network.name) => {
+                _ if self.options.network.as_ref().is_some_and(|chosen| *chosen != network.name) => {
                     Some(format!("on network {name} (--network)"))
                 }
-                _ if is_published && self.choice == AddressChoice::Published => Some("--address published".to_owned()),
+                _ if is_published && self.options.choice == AddressChoice::Published => {
+                    Some("--address published".to_owned())
+                }
                 Some(Objection::Unprovable(reason)) => {
-                    (self.choice != AddressChoice::Direct).then(|| reason.to_owned())
+                    (self.options.choice != AddressChoice::Direct).then(|| reason.to_owned())
                 }
                 Some(Objection::Invisible) => is_published.then(|| "its processes are not visible here".to_owned()),
                 Some(Objection::Elsewhere(reason)) => Some(reason.to_owned()),
@@ -176,16 +192,17 @@ impl Reachability {
                 None => routes.usable.push(Route {
                     address,
                     own: Some(network.address),
+                    namespace: None,
                     reason: format!("its own address on network {name}"),
                 }),
                 Some(reason) => routes.unused.push(Unused { address: address.to_string(), reason }),
             }
         }
-        if owner.networks.is_empty() && self.choice != AddressChoice::Published {
+        if owner.networks.is_empty() && self.options.choice != AddressChoice::Published {
             routes.usable.extend(self.unlisted(place, port));
         }
         match published {
-            Some(Ok((route, _))) if self.choice == AddressChoice::Direct => {
+            Some(Ok((route, _))) if self.options.choice == AddressChoice::Direct => {
                 let reason = "--address direct".to_owned();
                 routes.unused.push(Unused { address: route.address.to_string(), reason });
             }
@@ -195,12 +212,13 @@ impl Reachability {
             Some(Err(reason)) if routes.usable.is_empty() => return Err(reason),
             Some(Err(_)) | None => {}
         }
+        routes.usable.extend(self.entered(place, port));
         if !routes.usable.is_empty() {
             return Ok(routes);
         }
         let unused: Vec<String> =
             routes.unused.iter().map(|unused| format!("{}: {}", unused.address, unused.reason)).collect();
-        Err(match self.choice {
+        Err(match self.options.choice {
             AddressChoice::Direct => SkipReason::NoRoute(unused.join(", ")),
             AddressChoice::Auto | AddressChoice::Published => SkipReason::NotPublished { port, unused },
         })
@@ -209,7 +227,7 @@ impl Reachability {
     /// Returns the addresses of a process whose networks the engine does not list. A task of ECS in the network mode
     /// `awsvpc` has one on the bridge of the ECS agent, and one on its own interface in the VPC.
     fn unlisted(&self, place: &Place<'_>, port: u16) -> Vec<Route> {
-        let is_here = self.inside.is_none() && self.networks == NetworkPlace::Here && self.network.is_none();
+        let is_here = self.inside.is_none() && self.networks == NetworkPlace::Here && self.options.network.is_none();
         let addresses = place.process.filter(|_| is_here).map(Process::addresses).unwrap_or_default();
         let (on_bridge, others): (Vec<IpAddr>, Vec<IpAddr>) =
             addresses.into_iter().partition(|address| self.bridges.lead_to(*address));
@@ -217,11 +235,21 @@ impl Reachability {
         let route = |own: IpAddr, reason: &str| Route {
             address: Address { host: own.to_string(), port },
             own: Some(own),
+            namespace: None,
             reason: reason.to_owned(),
         };
         let on_bridge = on_bridge.into_iter().map(|own| route(own, "its own address on a bridge of this machine"));
         let others = others.into_iter().filter(|_| is_of_ecs);
         on_bridge.chain(others.map(|own| route(own, "the address of its task's network interface"))).collect()
+    }
+
+    /// Returns 127.0.0.1 within the network of a process whose networks the engine does not list, if the operator
+    /// allows to enter it. Applications of a task can listen there alone.
+    fn entered(&self, place: &Place<'_>, port: u16) -> Option<Route> {
+        let process = place.process.filter(|_| self.options.enters && place.owner.networks.is_empty())?;
+        let address = Address { host: Ipv4Addr::LOCALHOST.to_string(), port };
+        let reason = "127.0.0.1 in its own network (--enter-network)".to_owned();
+        Some(Route { address, own: None, namespace: Some(process), reason })
     }
 
     /// Returns the route to the published port with its host port, or `None` if the port is not published.
@@ -242,7 +270,8 @@ impl Reachability {
                 EngineHost::Remote(_) if ip.is_loopback() => return None,
                 EngineHost::Local | EngineHost::Remote(_) => here(ip),
             };
-            Some((Route { address: Address { host, port }, own: None, reason: format!("bound to {ip}") }, port))
+            let (own, namespace, reason) = (None, None, format!("bound to {ip}"));
+            Some((Route { address: Address { host, port }, own, namespace, reason }, port))
         });
         Some(reachable.ok_or(SkipReason::LoopbackElsewhere(port)))
     }
@@ -315,8 +344,8 @@ mod tests {
     fn here() -> Reachability {
         let bridges =
             Bridges::new(&[("172.17.0.1", 16), ("172.20.0.1", 24), ("fd00:20::1", 64), ("169.254.172.1", 22)]);
-        let (networks, choice) = (NetworkPlace::Here, AddressChoice::Auto);
-        Reachability { networks, bridges, choice, ..Reachability::published(EngineHost::Local) }
+        let (networks, options) = (NetworkPlace::Here, AddressOptions::default());
+        Reachability { networks, bridges, options, ..Reachability::published(EngineHost::Local) }
     }
 
     /// Formats the addresses of port 8080: those that are tried, in order, then the others in brackets.
@@ -396,7 +425,8 @@ mod tests {
     #[test]
     fn the_operator_chooses_the_kind_of_address_and_the_network() {
         let of = |choice, network: Option<&str>, networks, binding| {
-            let reachability = Reachability { choice, network: network.map(str::to_owned), ..here() };
+            let options = AddressOptions { choice, network: network.map(str::to_owned), enters: false };
+            let reachability = Reachability { options, ..here() };
             tried(&reachability, &container(networks, binding))
         };
         let lan = || network("lan", "192.168.7.9", 24, "192.168.7.1");

@@ -23,6 +23,8 @@ use super::activity::{Activity, Waiting};
 use super::http_settings::HttpSettings;
 use super::remark::LastRemark;
 use crate::address::Address;
+use crate::kernel::namespace;
+use crate::kernel::process::Process;
 use crate::mutex::lock;
 
 /// The target of a sandbox's connections, decided before the guest runs.
@@ -38,6 +40,8 @@ pub struct Destination {
     pub server_name: ServerName<'static>,
     /// A connection that was made before the guest runs. The first request takes it.
     pub connection: Arc<Mutex<Option<TcpStream>>>,
+    /// A process in whose network namespace the address is, if it is not this one's.
+    pub namespace: Option<Process>,
     /// Set while a connection is made.
     pub activity: Activity,
     /// The operator's settings for requests.
@@ -71,6 +75,9 @@ impl Destination {
         if let Some(connection) = made_before {
             return Ok(connection);
         }
+        if let Some(process) = self.namespace {
+            return namespace::connect(process, self.address.port).await;
+        }
         TcpStream::connect(self.addresses.as_slice()).await
     }
 
@@ -96,6 +103,7 @@ mod tests {
             addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
             server_name: ServerName::try_from("a").unwrap(),
             connection: Arc::default(),
+            namespace: None,
             activity: Activity::new(Waiting::Collector),
             http: Arc::default(),
             remark: LastRemark::default(),

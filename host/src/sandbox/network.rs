@@ -60,7 +60,8 @@ impl Network {
         let way = match purpose {
             SocketAddrUse::TcpBind if address.ip().is_unspecified() && address.port() == 0 => return true,
             SocketAddrUse::TcpConnect => match self.destination() {
-                Some(destination) if destination.is_at(address) => {
+                // A guest's own connection would reach the same address of this machine.
+                Some(destination) if destination.is_at(address) && destination.namespace.is_none() => {
                     destination.activity.set(Waiting::Tcp);
                     return true;
                 }
