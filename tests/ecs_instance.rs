@@ -9,7 +9,7 @@ use scenarios::agent::{Agent, Output};
 use scenarios::engine::{Container, Engine, Group};
 use scenarios::http::{self, Reply};
 use scenarios::server::Server;
-use scenarios::skip;
+use scenarios::{port, skip};
 use serde_json::{Value, json};
 
 /// The bridge of the ECS agent, the other ends of the tasks' interfaces, and their addresses.
@@ -138,7 +138,7 @@ fn explained(agent: &Agent, group: &Group, vpc: &Vpc, options: &str) -> String {
 }
 
 /// Serves the introspection API of the ECS agent, unless something else has its port.
-fn introspection(app: &Container, vpc: &Vpc) -> Option<Server> {
+fn introspection(app: &Container, vpc: &Vpc, (hosted, port): (&Container, u16)) -> Option<Server> {
     let listener = match TcpListener::bind("127.0.0.1:51678") {
         Ok(listener) => listener,
         Err(cause) => {
@@ -152,6 +152,9 @@ fn introspection(app: &Container, vpc: &Vpc) -> Option<Server> {
             "DockerId": app.id(), "DockerName": app.name(), "Name": "api",
             "Ports": [{"ContainerPort": 8080, "Protocol": "tcp", "HostPort": 8080}],
             "Networks": [{"NetworkMode": "awsvpc", "IPv4Addresses": [vpc.of_interface()]}],
+        }, {
+            "DockerId": hosted.id(), "DockerName": hosted.name(), "Name": "hosted",
+            "Ports": [{"ContainerPort": port, "Protocol": "tcp", "HostPort": port}],
         }, {"DockerId": "0f", "DockerName": "old", "Name": "old"}],
     }]});
     Some(http::serve(listener, move |path| match path {
@@ -177,16 +180,20 @@ fn task_is_reached_on_the_bridge_of_the_ecs_agent() {
     api: - as -: publishes no TCP port; the container listens on 8080: try --container-port 8080
     pause: - as -: pause container, not an application (--include-infrastructure)
     ");
-    let Some(_agent) = introspection(&app, &vpc) else { return };
-    insta::assert_snapshot!(explained(&agent, &group, &vpc, "--instance-name ecs-task"), @"
+    let port = port::free();
+    let options = format!("--network host {}", labels("hosted"));
+    let hosted = group.app_at("hosted", &options, &format!("127.0.0.1:{port}"));
+    let Some(_agent) = introspection(&app, &vpc, (&hosted, port)) else { return };
+    let explained = explained(&agent, &group, &vpc, "--instance-name ecs-task").replace(&port.to_string(), "PORT");
+    insta::assert_snapshot!(explained, @"
     api: BRIDGE:8080 as 0123456789abcdef0123456789abcdef: the only published port, in the network of pause, its own address on a bridge of this machine
       INTERFACE:8080: the address of its task's network interface
     pause: - as -: pause container, not an application (--include-infrastructure)
     ");
-    for (format, name) in [("ecs-container", "api"), ("ecs-family", "shop"), ("slot:ecs-container", "api_1")] {
+    for (format, name) in [("ecs-container", "api"), ("slot:ecs-container", "api_1"), ("slot:ecs-family", "shop_1")] {
         let words = format!("run gostats --path /stats --filter {} --instance-name {format}", group.filter());
         let output = agent.run(&words).exits(0);
-        assert_eq!(output.metrics().instances(), [name], "{output}");
+        assert_eq!(output.metrics().instances().first(), Some(&name), "{output}");
     }
 }
 
