@@ -184,10 +184,11 @@ fn task_is_reached_on_the_bridge_of_the_ecs_agent() {
     let options = format!("--network host {}", labels("hosted"));
     let hosted = group.app_at("hosted", &options, &format!("127.0.0.1:{port}"));
     let Some(_agent) = introspection(&app, &vpc, (&hosted, port)) else { return };
-    let explained = explained(&agent, &group, &vpc, "--instance-name ecs-task").replace(&port.to_string(), "PORT");
+    let explained = explained(&agent, &group, &vpc, "--instance-name ecs-task --skip name=hosted");
     insta::assert_snapshot!(explained, @"
     api: BRIDGE:8080 as 0123456789abcdef0123456789abcdef: the only published port, in the network of pause, its own address on a bridge of this machine
       INTERFACE:8080: the address of its task's network interface
+    hosted: - as -: matches --skip name=hosted
     pause: - as -: pause container, not an application (--include-infrastructure)
     ");
     for (format, name) in [("ecs-container", "api"), ("slot:ecs-container", "api_1"), ("slot:ecs-family", "shop_1")] {
@@ -224,12 +225,22 @@ fn application_on_the_loopback_address_of_its_task_is_reached_by_entering_its_ne
     let options = format!("--network container:{} {}", pause.id(), labels("api"));
     let _app = group.app_at("api", &options, "127.0.0.1:8080");
     let agent = Agent::with_engine(engine);
-    insta::assert_snapshot!(explained(&agent, &group, &vpc, "--container-port 8080"), @"");
-    insta::assert_snapshot!(explained(&agent, &group, &vpc, "--container-port 8080 --enter-network"), @"");
+    insta::assert_snapshot!(explained(&agent, &group, &vpc, "--container-port 8080"), @"
+    api: BRIDGE:8080 as 8080: --container-port, in the network of pause, its own address on a bridge of this machine
+      INTERFACE:8080: the address of its task's network interface
+      error: connection failed: Connection refused (os error 111); the container listens on port 8080 only at its own loopback address
+    pause: - as -: pause container, not an application (--include-infrastructure)
+    ");
+    insta::assert_snapshot!(explained(&agent, &group, &vpc, "--container-port 8080 --enter-network"), @"
+    api: 127.0.0.1:8080 as 8080: --container-port, in the network of pause, 127.0.0.1 in its own network (--enter-network)
+      INTERFACE:8080: the address of its task's network interface
+      127.0.0.1:8080: 127.0.0.1 in its own network (--enter-network)
+    pause: - as -: pause container, not an application (--include-infrastructure)
+    ");
     let words = format!("run gostats --path /stats --filter {} --container-port 8080 --enter-network", group.filter());
     let output = agent.run(&words).exits(0).without_diagnostics();
     assert_eq!(output.metrics().instances(), ["8080"], "{output}");
     // A collector that connects by itself would reach the address of this machine.
     let words = format!("run redis --filter {} --container-port 8080 --enter-network", group.filter());
-    insta::assert_snapshot!(group.mask(&agent.run(&words).exits(1).stderr), @"");
+    insta::assert_snapshot!(vpc.mask(&group.mask(&agent.run(&words).exits(1).stderr)), @"mackerel-plugin-wasm: redis: api (127.0.0.1:8080): connection failed: Permission denied; denied: 127.0.0.1:8080 (TCP) (a collector can only reach its own target); its own address BRIDGE:8080: Connection refused (os error 111); its own address INTERFACE:8080: Connection refused (os error 111); the container listens on port 8080 only at its own loopback address");
 }

@@ -576,7 +576,7 @@ fn source_is_chosen_by_what_is_there_and_explained() {
     on the container engine at ENGINE (--docker-host)
     on the container engine at ENGINE (DOCKER_HOST)
     in the ECS task shop:3, by the metadata at ENDPOINT (--source ecs-task)
-    on the container engine at ENGINE (--source engine)
+    on the container engine at ENGINE (DOCKER_HOST)
     ");
 
     let json = |agent: &Agent, options: &str| -> Value {

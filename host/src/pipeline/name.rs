@@ -65,7 +65,7 @@ impl FromStr for InstanceName {
                     }
                     return Err(Expected(
                         "port, name, name_id, id, image, image_id, image_name, ecs-container, ecs-family, ecs-task, \
-                         label:KEY, slot or slot: and one of the last four before it",
+                         label:KEY, slot, slot:label:KEY, slot:ecs-container, slot:ecs-family or slot:ecs-task",
                     ));
                 }
             },
