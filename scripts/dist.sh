@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # dist.sh [build]: builds the files of a release for x86-64 and arm64 on an x86-64 machine, into target/artifacts: zip
-# archives for mkr, deb and rpm packages, container images, and the lists of dependencies and sums. `make dist` calls it.
-# With `build` it stops after the two programs.
+# archives for mkr, deb and rpm packages, container images, and the lists of dependencies and sums. `make dist` calls
+# it. With `build` it stops after the two programs.
 #
 # The programs are static (musl) and reproducible: the same commit gives the same bytes in every folder. Nothing is
 # installed outside of target/, except the two targets of rustup. It needs rustup, Python with pip, Go and git.
@@ -48,7 +48,8 @@ main() {
 
 # --- the programs ----------------------------------------------------------------------------------------------------
 
-# Installs zig, and writes the C compilers that the builds of ring and mimalloc call. Each drops the target triple in clang's spelling.
+# Installs zig, and writes the C compilers that the builds of ring and mimalloc call. Each drops the target triple, which
+# cc-rs spells as clang does.
 build_tools() {
   local arch
   if ! cmp -s scripts/dist-tools.txt "$TOOLS/installed"; then
@@ -79,8 +80,8 @@ script() {
   chmod 755 "$TOOLS/bin/$1"
 }
 
-# Builds the program for the triple $1. Rust's own linker links it, with the musl that rustup's target contains, and packs
-# its relocations (RELR), which are applied at every start. Paths of this machine are replaced in panic messages.
+# Builds the program for the triple $1. Rust's own linker links it, with the musl that rustup's target contains, and
+# packs its relocations (RELR), which are applied at every start. Paths of this machine are replaced in panic messages.
 build() {
   local triple=$1 lower=${1//-/_} registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
   local upper=${lower^^}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# release-notes.sh TAG: prints the section of CHANGELOG.md for a tag. It fails if the tag is not the version of Cargo.toml
-# with a v, or has no section: then the release is not ready.
+# release-notes.sh TAG: prints the section of CHANGELOG.md for a tag. It fails if the tag is not the version of
+# Cargo.toml with a v, or has no section: then the release is not ready.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -411,6 +411,7 @@ fn upgrade_keeps_counters_and_installed_collectors() {
     };
     let compiled = code(&agent);
     assert_eq!(compiled.len(), 1, "{compiled:?}");
+    agent.let_pass(MINUTE);
     let _ = run(180, 280);
     assert_eq!(code(&agent), compiled, "no run compiles");
     assert_eq!(fs::metadata(&place).expect("the program").permissions().mode() & 0o111, 0o111);
