@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use scenarios::agent::Agent;
 use scenarios::podman::Podman;
+use scenarios::wait;
 use scenarios::watch::{Around, Look, PERCENT, Watch, wait_while_it_works};
+use serde_json::{Value, json};
 
 const MEBIBYTE: f64 = 1_048_576.0;
 
@@ -61,4 +63,60 @@ fn published_port_is_found() {
     let output = Agent::with_engine(&podman).run(&format!("run gostats --path /stats --filter {}", group.filter()));
     let output = output.exits(0).without_diagnostics();
     assert_eq!(output.metrics().of(&app.key()).len(), 9, "{output}");
+}
+
+#[test]
+fn own_address_is_used() {
+    let Some(podman) = Podman::start() else { return };
+    let group = podman.group();
+    let app = group.app("app");
+    let own = app.own_address(podman.network()).expect("an address");
+    let words = format!("explain gostats --path /stats --filter {} --json", group.filter());
+    let explained = explained(&podman, &words);
+    let row = &explained["containers"][0];
+    assert_eq!(row["address"], json!(format!("{own}:8080")), "{row}");
+    assert_eq!(row["name"], json!(app.address().port().to_string()), "{row}");
+}
+
+#[test]
+fn port_of_a_pod_is_one_target() {
+    let Some(podman) = Podman::start() else { return };
+    let group = podman.group();
+    // The image of the app.
+    let image = group.app("image").image().to_owned();
+    let label = group.filter().replacen("label=", "--label ", 1);
+    let pod = format!("{}-pod", podman.network());
+    podman.command(&format!("pod create --name {pod} --network {} --publish 8080 {label}", podman.network()));
+    for (name, listen) in [("sidecar", ":9090"), ("web", ":8080")] {
+        podman.command(&format!("run --detach --pod {pod} --name {pod}-{name} {label} {image} -listen {listen}"));
+    }
+    let words = format!("explain gostats --path /stats --filter {} --container-port 8080 --json", group.filter());
+    let explained = wait::until("both listen", || {
+        let explained = explained(&podman, &words);
+        let rows = explained["containers"].as_array()?;
+        rows.iter()
+            .any(|row| row["container"]["name"] == json!(format!("{pod}-web")) && row["collected"] == json!(true))
+            .then_some(explained)
+    });
+    let rows = explained["containers"].as_array().expect("a list").iter();
+    let of_pod = rows.filter(|row| row["container"]["name"].as_str().is_some_and(|name| !name.ends_with("-image")));
+    let mut lines: Vec<String> = of_pod
+        .map(|row| {
+            let name = row["container"]["name"].as_str().unwrap_or("-").replace(&pod, "POD");
+            let name = if name.ends_with("-infra") { "infra".to_owned() } else { name };
+            format!(
+                "{name}: {}",
+                row["why"].as_str().unwrap_or("-").replace(podman.network(), "NETWORK").replace(&pod, "POD")
+            )
+        })
+        .collect();
+    lines.sort_unstable();
+    podman.command(&format!("pod rm --force {pod}"));
+    insta::assert_snapshot!(lines.join("\n"), @"");
+}
+
+/// Returns the explanation of a run.
+fn explained(podman: &Podman, words: &str) -> Value {
+    let output = Agent::with_engine(podman).run(words);
+    serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"))
 }

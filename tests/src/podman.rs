@@ -69,6 +69,25 @@ impl Podman {
         Some(podman)
     }
 
+    /// The name of its network.
+    pub fn network(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs podman's own command, for what Docker's API does not have.
+    ///
+    /// # Panics
+    ///
+    /// If it fails.
+    pub fn command(&self, words: &str) -> String {
+        let mut command = Command::new("podman");
+        command.env("CONTAINERS_CONF", self.folder.path().join("containers.conf"));
+        command.env("CONTAINERS_STORAGE_CONF", self.folder.path().join("storage.conf"));
+        let output = command.args(words.split_whitespace()).output().expect("podman can be started");
+        assert!(output.status.success(), "podman {words}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
     /// Creates its network. By default, Podman could choose a range of addresses that another one is about to use.
     fn make_network(&self) {
         let addresses = Command::new("ip").args(["-4", "-oneline", "address"]).output().expect("ip can be started");

@@ -131,9 +131,26 @@ impl Source {
     }
 }
 
+/// The circumstances of the containers of an engine's list.
+struct Surroundings {
+    /// The properties that decide which addresses can be reached.
+    reachability: Reachability,
+    /// The owners of networks that are not in the list.
+    owners: Vec<Container>,
+    /// The id of the container in which this program runs.
+    own: Option<String>,
+}
+
+impl Surroundings {
+    /// Circumstances that do not matter, because no address is used.
+    fn unknown(engine: &Engine) -> Surroundings {
+        Surroundings { reachability: Reachability::published(engine.host()), owners: Vec::new(), own: None }
+    }
+}
+
 /// Returns the container in which this program runs, if it is one of the engine's. Only then is the engine asked.
 async fn own_container(engine: &Engine, listed: &[Container]) -> Option<Container> {
-    let id = own::container_id().filter(|_| engine.host() == EngineHost::Local)?;
+    let id = own::container_id()?;
     let of_list = listed.iter().find(|container| container.id == id).cloned();
     match of_list {
         Some(own) => Some(own),
@@ -183,54 +200,49 @@ impl Discovery {
             error => FindError::Engine(error),
         })?;
         let listed = Moment::now();
-        if scope == Scope::Endpoint
-            && engine.host() == EngineHost::Local
-            && let Some(instance) = Instance::read(&listing.containers).await
-        {
-            listing.containers.iter_mut().for_each(|container| instance.add_ports(container));
-        }
-        let missing = match scope {
-            Scope::Endpoint => Listed::new(listing.containers.iter()).missing_owners(),
-            Scope::Container => BTreeSet::new(),
+        let around = match scope {
+            Scope::Container => Surroundings::unknown(&engine),
+            Scope::Endpoint => self.look_around(&engine, &mut listing.containers).await,
         };
-        // Filters can leave out the owners of networks.
-        let owners = if missing.is_empty() { Vec::new() } else { engine.containers_by_id(missing).await };
-        let mut reachability = self.reachability(&engine, listing.containers.iter().chain(&owners));
-        let own = own_container(&engine, &listing.containers).await;
-        if let Some(own) = &own {
-            reachability.look_from(own);
-        }
-        let (mut targets, mut skipped) = self.choose(scope, &listing.containers, &owners, &reachability);
-        if scope == Scope::Endpoint
-            && let Some(own) = own
-        {
-            let is_own =
-                |target: &mut Target| target.container.as_ref().is_some_and(|container| container.id == own.id);
-            let reason = SkipReason::OwnContainer;
-            skipped.extend(
-                targets
-                    .extract_if(.., is_own)
-                    .filter_map(|target| target.container)
-                    .map(|container| Skipped { container, reason: reason.clone() }),
-            );
-        }
-        let processes = reachability.processes;
+        let (targets, skipped) = self.choose(scope, &listing.containers, &around);
+        let processes = around.reachability.processes;
         Ok(Found { processes, listed, ..Found::new(Source::Engine(engine), targets, skipped, listing.unreadable) })
     }
 
-    /// Makes targets of the containers of a list. `owners` are the owners of networks that are not in it.
-    fn choose(
-        &self,
-        scope: Scope,
-        containers: &[Container],
-        owners: &[Container],
-        reachability: &Reachability,
-    ) -> (Vec<Target>, Vec<Skipped>) {
+    /// Reads the circumstances of `containers`, and adds the ports that only the ECS agent knows.
+    async fn look_around(&self, engine: &Engine, containers: &mut [Container]) -> Surroundings {
+        let host = engine.host();
+        let is_local = host == EngineHost::Local;
+        if is_local && let Some(instance) = Instance::read(containers).await {
+            for container in containers.iter_mut() {
+                instance.add_ports(container);
+            }
+        }
+        // Filters can leave out the owners of networks.
+        let missing = Listed::new(containers.iter()).missing_owners();
+        let owners = if missing.is_empty() { Vec::new() } else { engine.containers_by_id(missing).await };
+        let ids = containers.iter().chain(&owners).map(|container| container.id.clone());
+        let processes = if is_local { Processes::new(ids.collect()) } else { Processes::default() };
+        let options = self.addresses.clone();
+        let bridges = if options.choice == AddressChoice::Published { Bridges::default() } else { Bridges::read() };
+        let networks = engine.networks();
+        let mut reachability = Reachability { engine: host, networks, bridges, processes, options, inside: None };
+        let own = if is_local { own_container(engine, containers).await } else { None };
+        if let Some(own) = &own {
+            reachability.look_from(own);
+        }
+        Surroundings { reachability, owners, own: own.map(|own| own.id) }
+    }
+
+    /// Makes targets of the containers of a list.
+    fn choose(&self, scope: Scope, containers: &[Container], around: &Surroundings) -> (Vec<Target>, Vec<Skipped>) {
+        let Surroundings { reachability, owners, own } = around;
         let listed = Listed::new(containers.iter().chain(owners));
         let (mut targets, mut skipped) = (Vec::new(), Vec::new());
         for container in containers {
             let chosen = match self.left_out(container) {
                 Some(reason) => Err(reason),
+                None if own.as_ref() == Some(&container.id) => Err(SkipReason::OwnContainer),
                 None => target::choose(container, listed.owner(container), scope, self.container_port, reachability),
             };
             match chosen {
@@ -242,16 +254,6 @@ impl Discovery {
         let served = shared_network::one_per_port(&mut targets, &listed, &reachability.processes);
         skipped.extend(served.into_iter().map(|(container, reason)| Skipped { container, reason }));
         (targets, skipped)
-    }
-
-    /// Reads what decides which addresses of `containers` can be reached.
-    fn reachability<'a>(&self, engine: &Engine, containers: impl Iterator<Item = &'a Container>) -> Reachability {
-        let host = engine.host();
-        let ids = containers.map(|container| container.id.clone());
-        let processes = if host == EngineHost::Local { Processes::new(ids.collect()) } else { Processes::default() };
-        let options = self.addresses.clone();
-        let bridges = if options.choice == AddressChoice::Published { Bridges::default() } else { Bridges::read() };
-        Reachability { engine: host, networks: engine.networks(), bridges, processes, options, inside: None }
     }
 
     async fn find_in_task(&self, scope: Scope, stop: &mut Stop) -> Result<Found, ecs::Error> {

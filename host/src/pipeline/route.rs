@@ -5,7 +5,7 @@
 //!   on this machine and not rootless, the container's processes are visible here, and the network's gateway is the
 //!   address of one of this machine's bridges, with the container's address in its prefix. It avoids the engine's
 //!   proxy, and a dead port is refused instead of reset. Another container can get the address only after this one has
-//!   ended or left the network, which is checked after the response (see [`collect`](super::collect)).
+//!   ended or left the network, which is checked after the response (see [`witness`](super::witness)).
 //! - The engine lists no networks of an ECS task in the mode `awsvpc`. Its process has an address on the bridge of the
 //!   ECS agent, and its mapped ports are published at the address of the task's network interface.
 //! - A published port comes second. It is dialled at its bind address: `127.0.0.1` for `0.0.0.0`, `::1` for `::`. The
