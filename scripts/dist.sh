@@ -48,8 +48,8 @@ main() {
 
 # --- the programs ----------------------------------------------------------------------------------------------------
 
-# Installs zig, and writes the C compilers that the builds of ring and mimalloc call. Each drops the target triple, which
-# cc-rs spells as clang does.
+# Installs zig, and writes the C compilers that the builds of ring and mimalloc call. Each drops the target triple,
+# which cc-rs spells as clang does.
 build_tools() {
   local arch
   if ! cmp -s scripts/dist-tools.txt "$TOOLS/installed"; then
