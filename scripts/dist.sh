@@ -3,7 +3,7 @@
 # archives for mkr, deb and rpm packages, container images, and the lists of dependencies and sums. `make dist` calls
 # it. With `build` it stops after the two programs.
 #
-# The programs are static (musl) and reproducible: the same commit gives the same bytes in every folder. Nothing is
+# The programs are static (musl). The same commit should give the same bytes in every folder. Nothing is
 # installed outside of target/, except the two targets of rustup. It needs rustup, Python with pip, Go and git.
 set -euo pipefail
 cd "$(dirname "$0")/.."
