@@ -57,8 +57,36 @@ for PORT in \$(docker ps --format='{{.Ports}}' $filter | cut -f1 -d- | cut -f2 -
   $one
 done
 END
-  commands=([ours]="$PLUGIN run gostats --path /stats $filter" [loop]="sh $WORK/loop.sh" [bare]="$BARE --path /stats $filter")
-  measure "$1 containers" "$1" "$2" ours loop bare
+  local ours="$PLUGIN run gostats --path /stats $filter"
+  commands=(
+    [ours]="$ours" [published]="$ours --address published" [loop]="sh $WORK/loop.sh" [bare]="$BARE --path /stats $filter"
+  )
+  measure "$1 containers" "$1" "$2" ours published loop bare
+  local name
+  for name in ours published; do
+    printf '%s containers\tproxies of %s\t%s\n' "$1" "$name" "$(proxies "${commands[$name]}")" >> "$WORK/proxies"
+  done
+}
+
+# Prints the CPU time of the engine's proxies for one run of the command $1, in milliseconds, by the ticks of 20 runs.
+proxies() {
+  local before
+  before=$(proxy_ticks)
+  # shellcheck disable=SC2086 # a command with its arguments
+  for _ in {1..20}; do $1 > /dev/null; done
+  awk -v ticks=$(($(proxy_ticks) - before)) -v rate="$(getconf CLK_TCK)" 'BEGIN {printf "%.1f", ticks / rate / 20 * 1000}'
+}
+
+# Prints the sum of the CPU time of all docker-proxy processes, in ticks.
+proxy_ticks() {
+  local pid sum=0 fields
+  for pid in $(pgrep -x docker-proxy); do
+    if fields=$(cat "/proc/$pid/stat" 2>/dev/null); then
+      read -ra fields <<< "${fields##*) }"
+      sum=$((sum + fields[11] + fields[12]))
+    fi
+  done
+  echo "$sum"
 }
 
 # Measures gostats on the first $1 ports of the local process, $2 times. The shell loop is left out for a thousand
@@ -185,6 +213,7 @@ table() {
         label = on = cases[i]; all = on == "100 containers"; one = on == "1 local target"
         groups = on ~ /cgroups/; engine = on ~ /API/
         row("mackerel-plugin-wasm", "ours", all || groups ? "peak 25 MiB" : engine ? "wall 1.3 s, peak 25 MiB" : "")
+        if ((on, "published") in wall) row("by published ports", "published", all ? "wall 0.70" : "")
         if ((on, "loop") in wall) row((one ? "" : "shell loop, ") tool, "loop", all ? "wall 0.17, CPU 0.10" : one ? "wall 1.50" : "")
         if ((on, "plugin") in wall) row("mackerel-plugin-docker", "plugin", "")
         if ((on, "regular") in wall) { row("installed, 0.1 MB", "regular", ""); row("installed, 20 MB", "padding", "") }
@@ -202,6 +231,12 @@ table() {
       ours = wall["100, cgroups", "ours"]; plugin = wall["100, engine\047s API", "plugin"]
       if (plugin) printf "mackerel-plugin-docker takes %.0f times the wall time of cgroups (goal: at least 30).\n", plugin / ours
     }' "$WORK/results"
+  [ ! -e "$WORK/proxies" ] || awk -F '\t' '
+    { cpu[$1, $2] = $3; all[$1] }
+    END {
+      for (of in all) printf "%s: the engine\047s proxies take %s ms of CPU time per run, and %s ms by published ports (goal: 0).\n",
+        of, cpu[of, "proxies of ours"], cpu[of, "proxies of published"]
+    }' "$WORK/proxies"
 }
 
 main

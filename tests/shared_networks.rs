@@ -2,10 +2,11 @@
 
 use scenarios::agent::Agent;
 use scenarios::engine::Engine;
-use scenarios::fake_engine::{docker_on_v1, docker_on_v2};
+use scenarios::fake_engine::{FakeEngine, container, docker_on_v1, docker_on_v2};
 use scenarios::fleet::{Fleet, stats_of};
-use scenarios::stats::keys;
-use serde_json::json;
+use scenarios::stats::{self, keys};
+use scenarios::stub_target::StubTarget;
+use serde_json::{Value, json};
 
 const OPTIONS: &str = "--stats-source api --graphs network";
 
@@ -99,4 +100,56 @@ fn collector_without_stats_has_no_note_about_networks() {
     fleet.edit_listed("api", |listed| listed["HostConfig"]["NetworkMode"] = json!("container:web"));
     let explained = fleet.agent().run("explain gostats").stdout;
     assert!(!explained.contains("network traffic"), "{explained}");
+}
+
+/// Returns the lines of `explain` about containers, without times: name, address, name in metrics, and reason or error.
+fn explained(containers: Vec<Value>, options: &str) -> String {
+    let engine = FakeEngine::with_containers(containers);
+    let output = Agent::with_docker_host(&engine.host()).run(&format!("explain gostats --json {options}"));
+    let explanation: Value = serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"));
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let line = |row: &Value| {
+        let [name, address, series, why] =
+            [&row["container"]["name"], &row["address"], &row["name"], &row["why"]].map(text);
+        format!("{name}: {address} as {series}: {why}\n")
+    };
+    explanation["containers"].as_array().expect("a list").iter().map(line).collect()
+}
+
+/// A container without ports in the network of another one, by its id or name.
+fn member(name: &str, owner: &str) -> Value {
+    let mut member = container(name, "127.0.0.1", 1);
+    member["Ports"] = json!([]);
+    member["HostConfig"]["NetworkMode"] = json!(format!("container:{owner}"));
+    member["NetworkSettings"]["Networks"] = json!({});
+    member
+}
+
+#[test]
+fn app_of_service_connect_is_reached_at_the_ports_of_its_pause_container() {
+    let target = StubTarget::serving(stats::body(1, 1));
+    let port = target.port().to_string();
+    let mut pause = container("ecs-shop-3-internalecspause-api-7e9e", "0.0.0.0", target.port());
+    pause["Labels"] = json!({"com.amazonaws.ecs.container-name": "~internal~ecs~pause-api"});
+    let app = member("ecs-shop-3-api-ba9e", pause["Id"].as_str().expect("an id"));
+    let lines = explained(vec![app, pause], "").replace(&port, "PORT");
+    insta::assert_snapshot!(lines, @"");
+}
+
+#[test]
+fn networks_without_an_owner_are_explained() {
+    let target = StubTarget::serving(stats::body(1, 1));
+    let owner = container("owner", "0.0.0.0", target.port());
+    let chain = member("chain", "link");
+    let link = member("link", "owner");
+    let lost = member("lost", &"0f".repeat(32));
+    let (one, other) = (member("one", "other"), member("other", "one"));
+    let mut none = container("none", "127.0.0.1", 1);
+    none["Ports"] = json!([]);
+    none["HostConfig"]["NetworkMode"] = json!("none");
+    none["NetworkSettings"]["Networks"] = json!({"none": {"IPAddress": "", "Gateway": ""}});
+    let all = vec![chain, link, lost, one, other, none, owner];
+    let mask = |text: String| text.replace(&target.port().to_string(), "PORT");
+    insta::assert_snapshot!(mask(explained(all.clone(), "")), @"");
+    insta::assert_snapshot!(mask(explained(all, "--container-port 8080")), @"");
 }
