@@ -112,7 +112,11 @@ fn port_of_a_pod_is_one_target() {
         .collect();
     lines.sort_unstable();
     podman.command(&format!("pod rm --force {pod}"));
-    insta::assert_snapshot!(lines.join("\n"), @"");
+    insta::assert_snapshot!(lines.join("\n"), @"
+    POD-sidecar: shares its network with NETWORK-pod-web, which is the target for TCP port 8080
+    POD-web: --container-port, its own address on network NETWORK
+    infra: pause container, not an application (--include-infrastructure)
+    ");
 }
 
 /// Returns the explanation of a run.

@@ -133,7 +133,10 @@ fn app_of_service_connect_is_reached_at_the_ports_of_its_pause_container() {
     pause["Labels"] = json!({"com.amazonaws.ecs.container-name": "~internal~ecs~pause-api"});
     let app = member("ecs-shop-3-api-ba9e", pause["Id"].as_str().expect("an id"));
     let lines = explained(vec![app, pause], "").replace(&port, "PORT");
-    insta::assert_snapshot!(lines, @"");
+    insta::assert_snapshot!(lines, @"
+    ecs-shop-3-api-ba9e: 127.0.0.1:PORT as PORT: the only published port, in the network of ecs-shop-3-internalecspause-api-7e9e, bound to 0.0.0.0
+    ecs-shop-3-internalecspause-api-7e9e: - as -: pause container, not an application (--include-infrastructure)
+    ");
 }
 
 #[test]
@@ -150,6 +153,22 @@ fn networks_without_an_owner_are_explained() {
     none["NetworkSettings"]["Networks"] = json!({"none": {"IPAddress": "", "Gateway": ""}});
     let all = vec![chain, link, lost, one, other, none, owner];
     let mask = |text: String| text.replace(&target.port().to_string(), "PORT");
-    insta::assert_snapshot!(mask(explained(all.clone(), "")), @"");
-    insta::assert_snapshot!(mask(explained(all, "--container-port 8080")), @"");
+    insta::assert_snapshot!(mask(explained(all.clone(), "")), @"
+    owner: 127.0.0.1:PORT as PORT: the only published port, bound to 0.0.0.0
+    chain: - as -: shares its network with owner, which is the target for TCP port 8080
+    link: - as -: shares its network with owner, which is the target for TCP port 8080
+    lost: - as -: uses the network of container 0f0f0f0f0f0f, which is not running
+    none: - as -: publishes no TCP port
+    one: - as -: uses the network of a container that uses its network in turn
+    other: - as -: uses the network of a container that uses its network in turn
+    ");
+    insta::assert_snapshot!(mask(explained(all, "--container-port 8080")), @"
+    owner: 127.0.0.1:PORT as PORT: --container-port, bound to 0.0.0.0
+    chain: - as -: shares its network with owner, which is the target for TCP port 8080
+    link: - as -: shares its network with owner, which is the target for TCP port 8080
+    lost: - as -: uses the network of container 0f0f0f0f0f0f, which is not running
+    none: - as -: has no TCP port 8080
+    one: - as -: uses the network of a container that uses its network in turn
+    other: - as -: uses the network of a container that uses its network in turn
+    ");
 }

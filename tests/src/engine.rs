@@ -277,7 +277,12 @@ impl<'e> Group<'e> {
         app
     }
 
-    /// Runs a container of the app's image with options of `docker run` until it ends, and returns its stdout.
+    /// Runs a container of the app's image with options of `docker run` until it ends, and returns its stdout,
+    /// whatever its exit status.
+    ///
+    /// # Panics
+    ///
+    /// If docker cannot be started.
     pub fn run_once(&self, name: &str, options: &str, arguments: &str) -> String {
         let label = self.filter().replacen("label=", "--label=", 1);
         let name = format!("{}-{name}", self.name);
@@ -286,7 +291,8 @@ impl<'e> Group<'e> {
         command.extend(options.split_whitespace());
         command.push(&image);
         command.extend(arguments.split_whitespace());
-        self.engine.docker(&command)
+        let output = self.engine.command().args(command).output().expect("docker can be started");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Makes a Go app that listens on port 8080 and is not started, and returns its id.
