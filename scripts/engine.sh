@@ -3,7 +3,7 @@
 #
 #   start DIR  starts dockerd with all its files under DIR, and waits until it responds at unix://DIR/docker.sock
 #   stop DIR   ends that dockerd, and removes DIR and everything else that it created
-#   install    installs Debian's docker.io, podman, runc, redis-server, docker-registry and shellcheck, if missing
+#   install    installs Debian's docker.io, podman, catatonit, runc, redis-server, docker-registry and shellcheck, if missing
 #
 # It can run beside another engine: it has its own bridge, in a range that RFC 2544 reserves for benchmarks, and does
 # not change the firewall or the routing. Its containers therefore reach nothing outside, and their published ports
@@ -91,6 +91,7 @@ install() {
   local missing=()
   command -v dockerd >/dev/null || missing+=(docker.io iproute2)
   command -v podman >/dev/null || missing+=(podman containernetworking-plugins)
+  command -v catatonit >/dev/null || missing+=(catatonit)
   # Podman needs it on machines with cgroups v1, which crun refuses.
   command -v runc >/dev/null || missing+=(runc)
   command -v redis-server >/dev/null || missing+=(redis-server)

@@ -380,9 +380,10 @@ fn plugin_in_a_container_reaches_others_on_its_network_and_at_the_gateway() {
         .chain([format!("--volume {}:/plugin:ro", program().display())])
         .chain([format!("--volume {}:/var/run/docker.sock", socket.display())])
         .collect();
-    let options = format!("--network {network} --tmpfs /tmp --entrypoint /plugin {}", mounts.join(" "));
-    let words = format!("explain gostats --path /stats --filter {} --json --container-port 8080", group.filter());
-    let output = group.run_once("plugin", &options, &words);
+    let plugin = group.sleeping("plugin", &format!("--network {network} --tmpfs /tmp {}", mounts.join(" ")));
+    let words =
+        format!("/plugin explain gostats --path /stats --filter {} --json --container-port 8080", group.filter());
+    let output = plugin.exec(&words);
     let explanation: Value = serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"));
     insta::assert_snapshot!(rows(&group, &explanation), @"
     far: 198.19.74.1:PORT as PORT: --container-port, bound to 0.0.0.0

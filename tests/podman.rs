@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use scenarios::agent::Agent;
 use scenarios::podman::Podman;
-use scenarios::wait;
 use scenarios::watch::{Around, Look, PERCENT, Watch, wait_while_it_works};
+use scenarios::{skip, wait};
 use serde_json::{Value, json};
 
 const MEBIBYTE: f64 = 1_048_576.0;
@@ -80,6 +80,9 @@ fn own_address_is_used() {
 
 #[test]
 fn port_of_a_pod_is_one_target() {
+    if !skip::has_commands(&["catatonit"], "pods of Podman") {
+        return;
+    }
     let Some(podman) = Podman::start() else { return };
     let group = podman.group();
     // The image of the app.

@@ -277,22 +277,10 @@ impl<'e> Group<'e> {
         app
     }
 
-    /// Runs a container of the app's image with options of `docker run` until it ends, and returns its stdout,
-    /// whatever its exit status.
-    ///
-    /// # Panics
-    ///
-    /// If docker cannot be started.
-    pub fn run_once(&self, name: &str, options: &str, arguments: &str) -> String {
-        let label = self.filter().replacen("label=", "--label=", 1);
-        let name = format!("{}-{name}", self.name);
-        let image = self.engine.image(Program::App, Check::None);
-        let mut command = vec!["run", "--rm", &label, "--name", &name];
-        command.extend(options.split_whitespace());
-        command.push(&image);
-        command.extend(arguments.split_whitespace());
-        let output = self.engine.command().args(command).output().expect("docker can be started");
-        String::from_utf8_lossy(&output.stdout).into_owned()
+    /// Starts a container of the app's image in which nothing runs but `sleep` of this machine, whose programs are
+    /// mounted by options of `docker run`.
+    pub fn sleeping(&self, name: &str, options: &str) -> Container<'e> {
+        self.run(name, &format!("{options} --entrypoint /usr/bin/sleep"), Program::App, "60")
     }
 
     /// Makes a Go app that listens on port 8080 and is not started, and returns its id.
@@ -573,6 +561,13 @@ impl Container<'_> {
     /// Returns what `docker stats` shows.
     pub fn docker_stats(&self, format: &str) -> String {
         self.engine.docker(&["stats", "--no-stream", "--format", format, &self.id])
+    }
+
+    /// Runs a command within it, and returns its stdout.
+    pub fn exec(&self, command: &str) -> String {
+        let mut words = vec!["exec", &self.id];
+        words.extend(command.split_whitespace());
+        self.engine.docker(&words)
     }
 
     /// Returns what `docker inspect` shows.
