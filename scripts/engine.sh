@@ -3,7 +3,8 @@
 #
 #   start DIR  starts dockerd with all its files under DIR, and waits until it responds at unix://DIR/docker.sock
 #   stop DIR   ends that dockerd, and removes DIR and everything else that it created
-#   install    installs Debian's docker.io, podman, catatonit, runc, redis-server, docker-registry and shellcheck, if missing
+#   install    installs Debian's docker.io, podman, catatonit, runc, redis-server, docker-registry and shellcheck, if
+#              missing
 #
 # It can run beside another engine: it has its own bridge, in a range that RFC 2544 reserves for benchmarks, and does
 # not change the firewall or the routing. Its containers therefore reach nothing outside, and their published ports
