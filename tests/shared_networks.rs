@@ -131,10 +131,10 @@ fn app_of_service_connect_is_reached_at_the_ports_of_its_pause_container() {
     let port = target.port().to_string();
     let mut pause = container("ecs-shop-3-internalecspause-api-7e9e", "0.0.0.0", target.port());
     pause["Labels"] = json!({"com.amazonaws.ecs.container-name": "~internal~ecs~pause-api"});
-    let app = member("ecs-shop-3-api-ba9e", pause["Id"].as_str().expect("an id"));
+    let app = member("ecs-shop-3-api-7f3c", pause["Id"].as_str().expect("an id"));
     let lines = explained(vec![app, pause], "").replace(&port, "PORT");
     insta::assert_snapshot!(lines, @"
-    ecs-shop-3-api-ba9e: 127.0.0.1:PORT as PORT: the only published port, in the network of ecs-shop-3-internalecspause-api-7e9e, bound to 0.0.0.0
+    ecs-shop-3-api-7f3c: 127.0.0.1:PORT as PORT: the only published port, in the network of ecs-shop-3-internalecspause-api-7e9e, bound to 0.0.0.0
     ecs-shop-3-internalecspause-api-7e9e: - as -: pause container, not an application (--include-infrastructure)
     ");
 }
