@@ -147,7 +147,7 @@ mod tests {
             (with(r#"{"Host":""}"#), "it has no docker endpoint"),
             (with("7"), "it has no docker endpoint"),
             ("{}".to_owned(), "it has no docker endpoint"),
-            ("[".to_owned(), "CONTEXTS/meta/DIGEST/meta.json is invalid: EOF while parsing a value at line 1 column 1"),
+            ("[".to_owned(), "CONTEXTS/meta/DIGEST/meta.json is invalid: EOF while parsing a list at line 1 column 1"),
         ] {
             assert_eq!(context(&meta, false), format!("[{reason}]"), "{meta}");
         }
