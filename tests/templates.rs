@@ -56,7 +56,7 @@ fn collects_from_a_container(language: Language) {
 
     let mask = |output: Output, code: i32| {
         let stderr = group.mask(&output.exits(code).stderr);
-        stderr.replace(&app.address().to_string(), "ADDRESS")
+        stderr.replace("OWN:8080", "ADDRESS").replace(&app.address().to_string(), "ADDRESS")
     };
     let faults = [
         mask(run("--path queue"), 2),
@@ -396,7 +396,8 @@ fn go_package_covers_the_whole_contract() {
     let group = engine.group();
     let app = group.app("app");
     let port = app.address().port();
-    let run = |options: &str| agent.run(&format!("run everything --filter {} {options}", group.filter()));
+    let run =
+        |options: &str| agent.run(&format!("run everything --filter {} --address published {options}", group.filter()));
     let found = |options: &str| {
         let metrics = run(options).exits(0).without_diagnostics().metrics();
         metrics.of(&format!("everything.found.{port}"))

@@ -952,7 +952,7 @@ fn test_takes_one_target() {
         error("--target 127.0.0.1:1 --target 127.0.0.1:2", 2),
     ];
     insta::assert_snapshot!(page.concat(), @"
-    mackerel-plugin-wasm: test takes one target, but there are 2: one (127.0.0.1:PORT), two (127.0.0.1:PORT); choose one with --filter or --target
+    mackerel-plugin-wasm: test takes one target, but there are 2: one (OWN:8080), two (OWN:8080); choose one with --filter or --target
     mackerel-plugin-wasm: no target: no running container matches (-v lists the reasons); use --filter, --container-port or --target
     mackerel-plugin-wasm: test takes one target, but there are 2: 127.0.0.1:PORT, 127.0.0.1:PORT; choose one with --filter or --target
     ");

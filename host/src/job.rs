@@ -112,6 +112,11 @@ impl Job {
         let count = last.targets().min(limits::PREWARMED_SANDBOXES);
         let (found, idle) = collector.prewarm(count, find).await;
         let mut found = found?;
+        if collector.connects() {
+            for target in &mut found.targets {
+                target.routes.leave_published();
+            }
+        }
         if collector.uses().stats {
             found.count_traffic_once();
         }

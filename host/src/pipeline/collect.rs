@@ -336,7 +336,7 @@ async fn bind(
     let address = Address { host: host.clone(), port: *port };
     let (activity, http) = (activity.clone(), Arc::clone(&context.settings.http));
     let uses = context.collector.uses();
-    // A collector that connects by itself cannot take it over.
+    // A collector without requests by the host cannot take it over.
     let connection = Arc::new(Mutex::new(connection.filter(|_| uses.http || uses.tls)));
     Ok(Some(Destination {
         address,

@@ -113,6 +113,20 @@ impl Routes {
     }
 }
 
+impl Routes {
+    /// Leaves the published address alone, if there is one: for collectors that open connections of their own. To try
+    /// another address first would be one connection more, which servers count.
+    pub fn leave_published(&mut self) {
+        let is_published = |route: &Route| route.own.is_none() && route.namespace.is_none();
+        if self.usable.len() > 1 && self.usable.iter().any(is_published) {
+            let others = self.usable.extract_if(.., |route| !is_published(route));
+            let reason = "the collector connects by itself (--address direct)";
+            self.unused
+                .extend(others.map(|route| Unused { address: route.address.to_string(), reason: reason.to_owned() }));
+        }
+    }
+}
+
 /// The properties of the engine and of this machine that decide which addresses can be reached from here.
 #[derive(Debug)]
 pub struct Reachability {

@@ -214,6 +214,11 @@ impl Collector {
         Uses { stats: imports("mackerel:collector/container@"), http, tls: http || imports("mackerel:collector/tls@") }
     }
 
+    /// Returns true if it can open connections of its own.
+    pub fn connects(&self) -> bool {
+        self.imports.iter().any(|import| import.starts_with("wasi:sockets/tcp-create-socket@"))
+    }
+
     /// The denied attempts in calls without a target.
     pub fn denied(&self) -> &Denied {
         &self.denied
