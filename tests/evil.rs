@@ -848,16 +848,16 @@ fn ten_evil_containers_do_not_affect_twenty_good_ones() {
     assert_eq!(output.metrics().count(), 4 * good.len(), "{output}");
     let lines = mask::digits(&group.mask(&lines(&output)), "ends.rs:", "LINE");
     insta::assert_snapshot!(lines, @"
-    mackerel-plugin-wasm: evil.wasm: a_thousand_requests (OWN:8080): collector exceeded 100 requests (fixed limit)
-    mackerel-plugin-wasm: evil.wasm: deep_recursion (OWN:8080): collector failed: wasm trap: out of bounds memory access
-    mackerel-plugin-wasm: evil.wasm: exit_with_failure (OWN:8080): collector exited with status 1
-    mackerel-plugin-wasm: evil.wasm: memory_at_once (OWN:8080): collector exceeded 64 MiB of memory (--memory-limit)
-    mackerel-plugin-wasm: evil.wasm: panic_with_text (OWN:8080): collector failed: wasm trap: wasm `unreachable` instruction executed; stderr: thread '<unnamed>' (1) panicked at guests/evil/src/ends.rs:LINE:5: | the collector does not know what to do | note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
-    mackerel-plugin-wasm: evil.wasm: pollables_without_end (OWN:8080): collector exceeded 1000 resources (fixed limit)
-    mackerel-plugin-wasm: evil.wasm: sleep (OWN:8080): collector timed out after 5s (--timeout)
-    mackerel-plugin-wasm: evil.wasm: spin (OWN:8080): collector exceeded 1s of CPU time (--cpu-limit)
-    mackerel-plugin-wasm: evil.wasm: stats_and_state_a_thousand_times (OWN:8080): collector exceeded 100 requests (fixed limit)
-    mackerel-plugin-wasm: evil.wasm: too_many_samples (OWN:8080): collector exceeded 10000 samples (fixed limit)
+    mackerel-plugin-wasm: evil.wasm: a_thousand_requests (127.0.0.1:PORT): collector exceeded 100 requests (fixed limit)
+    mackerel-plugin-wasm: evil.wasm: deep_recursion (127.0.0.1:PORT): collector failed: wasm trap: out of bounds memory access
+    mackerel-plugin-wasm: evil.wasm: exit_with_failure (127.0.0.1:PORT): collector exited with status 1
+    mackerel-plugin-wasm: evil.wasm: memory_at_once (127.0.0.1:PORT): collector exceeded 64 MiB of memory (--memory-limit)
+    mackerel-plugin-wasm: evil.wasm: panic_with_text (127.0.0.1:PORT): collector failed: wasm trap: wasm `unreachable` instruction executed; stderr: thread '<unnamed>' (1) panicked at guests/evil/src/ends.rs:LINE:5: | the collector does not know what to do | note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
+    mackerel-plugin-wasm: evil.wasm: pollables_without_end (127.0.0.1:PORT): collector exceeded 1000 resources (fixed limit)
+    mackerel-plugin-wasm: evil.wasm: sleep (127.0.0.1:PORT): collector timed out after 5s (--timeout)
+    mackerel-plugin-wasm: evil.wasm: spin (127.0.0.1:PORT): collector exceeded 1s of CPU time (--cpu-limit)
+    mackerel-plugin-wasm: evil.wasm: stats_and_state_a_thousand_times (127.0.0.1:PORT): collector exceeded 100 requests (fixed limit)
+    mackerel-plugin-wasm: evil.wasm: too_many_samples (127.0.0.1:PORT): collector exceeded 10000 samples (fixed limit)
     ");
     assert!(output.elapsed < Duration::from_secs(20), "{:?}", output.elapsed);
     assert!(output.peak < PEAK, "{} bytes", output.peak);
