@@ -190,37 +190,37 @@ fn dead_port_is_refused_and_the_hint_names_the_right_one() {
 fn network_that_is_reachable_comes_first() {
     let Some(engine) = Engine::find_local() else { return };
     let group = engine.group();
-    let inner = group.network("inner", "--internal --subnet 198.19.77.0/24");
-    let lan = group.macvlan("a-lan", "198.19.78", &inner);
+    let inner = group.network("inner", "--internal --subnet 198.18.217.0/24");
+    let lan = group.macvlan("a-lan", "198.18.218", &inner);
     let app = group.app("app");
     group.connect(&inner, &app);
     group.connect(&lan, &app);
     insta::assert_snapshot!(explained(engine, &group, ""), @"
     app: OWN:8080 as PORT: the only published port, its own address on network bridge
-      198.19.77.2:8080 not needed: its own address on network inner
+      198.18.217.2:8080 not needed: its own address on network inner
       127.0.0.1:PORT not needed: bound to 0.0.0.0
-      198.19.78.2:8080 not usable: its gateway is not a bridge of this machine (try --address direct)
+      198.18.218.2:8080 not usable: its gateway is not a bridge of this machine (try --address direct)
     ");
     insta::assert_snapshot!(explained(engine, &group, &format!("--network {inner}")), @"
-    app: 198.19.77.2:8080 as PORT: the only published port, its own address on network inner
+    app: 198.18.217.2:8080 as PORT: the only published port, its own address on network inner
       127.0.0.1:PORT not needed: bound to 0.0.0.0
       OWN:8080 not usable: on network bridge (--network)
-      198.19.78.2:8080 not usable: on network a-lan (--network)
+      198.18.218.2:8080 not usable: on network a-lan (--network)
     ");
     insta::assert_snapshot!(explained(engine, &group, "--network nowhere"), @"
     app: 127.0.0.1:PORT as PORT: the only published port, bound to 0.0.0.0
       OWN:8080 not usable: on network bridge (--network)
-      198.19.78.2:8080 not usable: on network a-lan (--network)
-      198.19.77.2:8080 not usable: on network inner (--network)
+      198.18.218.2:8080 not usable: on network a-lan (--network)
+      198.18.217.2:8080 not usable: on network inner (--network)
     ");
-    insta::assert_snapshot!(explained(engine, &group, "--network nowhere --address direct"), @"app: - as -: no usable address: OWN:8080: on network bridge (--network), 198.19.78.2:8080: on network a-lan (--network), 198.19.77.2:8080: on network inner (--network), 127.0.0.1:PORT: --address direct");
+    insta::assert_snapshot!(explained(engine, &group, "--network nowhere --address direct"), @"app: - as -: no usable address: OWN:8080: on network bridge (--network), 198.18.218.2:8080: on network a-lan (--network), 198.18.217.2:8080: on network inner (--network), 127.0.0.1:PORT: --address direct");
     let _inside = group.app_at("inside", &format!("--network {inner}"), ":8080");
     insta::assert_snapshot!(explained(engine, &group, "--container-port 8080"), @"
     app: OWN:8080 as PORT: --container-port, its own address on network bridge
-      198.19.77.2:8080 not needed: its own address on network inner
+      198.18.217.2:8080 not needed: its own address on network inner
       127.0.0.1:PORT not needed: bound to 0.0.0.0
-      198.19.78.2:8080 not usable: its gateway is not a bridge of this machine (try --address direct)
-    inside: 198.19.77.3:8080 as 8080: --container-port, its own address on network inner
+      198.18.218.2:8080 not usable: its gateway is not a bridge of this machine (try --address direct)
+    inside: 198.18.217.3:8080 as 8080: --container-port, its own address on network inner
     ");
 }
 
@@ -228,10 +228,10 @@ fn network_that_is_reachable_comes_first() {
 fn macvlan_cannot_be_reached() {
     let Some(engine) = Engine::find_local() else { return };
     let group = engine.group();
-    let lan = group.macvlan("lan", "198.19.79", &group.network("parent", "--internal --subnet 198.19.75.0/24"));
+    let lan = group.macvlan("lan", "198.18.219", &group.network("parent", "--internal --subnet 198.18.215.0/24"));
     let _app = group.app_at("app", &format!("--network {lan} --publish 8080"), ":8080");
     insta::assert_snapshot!(explained(engine, &group, ""), @"app: - as -: publishes no TCP port; the container listens on 8080: try --container-port 8080");
-    insta::assert_snapshot!(explained(engine, &group, "--container-port 8080 --timeout 500ms"), @"app: - as -: TCP port 8080 is not published; own address 198.19.79.2:8080: its gateway is not a bridge of this machine (try --address direct)");
+    insta::assert_snapshot!(explained(engine, &group, "--container-port 8080 --timeout 500ms"), @"app: - as -: TCP port 8080 is not published; own address 198.18.219.2:8080: its gateway is not a bridge of this machine (try --address direct)");
 }
 
 #[test]
@@ -273,14 +273,14 @@ fn blocked_own_address_is_replaced_by_the_published_one() {
 }
 
 /// The third bytes of subnets, one for each network.
-static SUBNETS: AtomicU8 = AtomicU8::new(80);
+static SUBNETS: AtomicU8 = AtomicU8::new(220);
 
 /// Runs with a container whose address and port another one gets after the engine's list is complete, and returns the
 /// output. `change` gets the engine, the ids of both containers and the network.
 fn run_and_replace(engine: &Engine, options: &str, change: fn(&Engine, &str, &str, &str)) -> Output {
     let group = engine.group();
     let other = group.app("other");
-    let subnet = format!("198.19.{}", SUBNETS.fetch_add(1, Ordering::Relaxed));
+    let subnet = format!("198.18.{}", SUBNETS.fetch_add(1, Ordering::Relaxed));
     let network = group.network("net", &format!("--subnet {subnet}.0/24"));
     let port = port::free();
     let options_of_both = format!("--network {network} --ip {subnet}.9 --publish 127.0.0.1:{port}:8080");
@@ -369,7 +369,7 @@ fn plugin_in_a_container_reaches_others_on_its_network_and_at_the_gateway() {
     let Some(engine) = Engine::find_local() else { return };
     let Some(socket) = engine.socket() else { return };
     let group = engine.group();
-    let network = group.network("shared", "--subnet 198.19.74.0/24");
+    let network = group.network("shared", "--subnet 198.18.214.0/24");
     let _near = group.app_at("near", &format!("--network {network}"), ":8080");
     let _far = group.app("far");
     let _loopback = group.app_with("loopback", "--publish 127.0.0.1::8080");
@@ -386,9 +386,9 @@ fn plugin_in_a_container_reaches_others_on_its_network_and_at_the_gateway() {
     let output = plugin.exec(&words);
     let explanation: Value = serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"));
     insta::assert_snapshot!(rows(&group, &explanation), @"
-    far: 198.19.74.1:PORT as PORT: --container-port, bound to 0.0.0.0
+    far: 198.18.214.1:PORT as PORT: --container-port, bound to 0.0.0.0
       OWN:8080 not usable: not on a network of this plugin's container
-    near: 198.19.74.2:8080 as 8080: --container-port, its own address on network shared
+    near: 198.18.214.2:8080 as 8080: --container-port, its own address on network shared
     loopback: - as -: TCP port 8080 is bound to a loopback address of the engine's machine
     plugin: - as -: runs this plugin
     ");
