@@ -435,31 +435,17 @@ fn filters_of_a_task_are_name_label_and_id() {
 #[test]
 fn options_about_an_engine_are_rejected_in_a_task() {
     let metadata = TaskMetadata::of(task([]));
-    for (options, reason) in [
-        (
-            "--docker-host tcp://127.0.0.1:1",
-            "--docker-host cannot be used with the source ecs-task: it names a container engine",
-        ),
-        (
-            "--stats-source api",
-            "--stats-source cannot be used with the source ecs-task: stats come from the task metadata endpoint",
-        ),
+    let one_address = "the task metadata has one address for each container";
+    for (collector, option, value, reason) in [
+        ("docker", "--docker-host", "tcp://127.0.0.1:1", "it names a container engine"),
+        ("docker", "--stats-source", "api", "stats come from the task metadata endpoint"),
+        ("gostats", "--address", "direct", one_address),
+        ("gostats", "--network", "a", one_address),
+        ("gostats", "--enter-network", "", one_address),
     ] {
-        let output = metadata.agent().run(&format!("run docker --source ecs-task {options}")).exits(2);
-        assert_eq!(output.stderr, format!("mackerel-plugin-wasm: {reason}\n"));
-    }
-    for (options, reason) in [
-        (
-            "--address direct",
-            "--address cannot be used with the source ecs-task: the task metadata has one address for each container",
-        ),
-        (
-            "--network a",
-            "--network cannot be used with the source ecs-task: the task metadata has one address for each container",
-        ),
-    ] {
-        let output = metadata.agent().run(&format!("run gostats --source ecs-task {options}")).exits(2);
-        assert_eq!(output.stderr, format!("mackerel-plugin-wasm: {reason}\n"));
+        let output = metadata.agent().run(&format!("run {collector} --source ecs-task {option} {value}")).exits(2);
+        let expected = format!("mackerel-plugin-wasm: {option} cannot be used with the source ecs-task: {reason}\n");
+        assert_eq!(output.stderr, expected);
     }
 }
 
