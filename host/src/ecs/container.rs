@@ -119,11 +119,15 @@ pub struct ListedPort {
 }
 
 impl ListedPort {
-    /// Returns the port within the container, if it is one of TCP.
-    pub fn tcp(&self) -> Option<u16> {
+    /// Returns true for a port of TCP.
+    pub fn is_tcp(&self) -> bool {
         let protocol = self.protocol.0.as_deref().unwrap_or_default();
-        let port = u16::try_from(self.container_port.count()?).ok().filter(|port| *port > 0)?;
-        (protocol.is_empty() || protocol.eq_ignore_ascii_case("tcp")).then_some(port)
+        protocol.is_empty() || protocol.eq_ignore_ascii_case("tcp")
+    }
+
+    /// Returns the port within the container, or `None` if it cannot be read.
+    pub fn number(&self) -> Option<u16> {
+        u16::try_from(self.container_port.count()?).ok().filter(|port| *port > 0)
     }
 }
 
@@ -212,7 +216,7 @@ impl Entry {
             return Err((name, "no id"));
         }
         let network = network(self.networks.0.as_deref().unwrap_or_default());
-        let (ports, unreadable_port) = ports(self.ports.0.unwrap_or_default());
+        let (ports, unreadable_port) = ports(self.ports.0.as_deref().unwrap_or_default());
         let labels = self.labels.0.unwrap_or_default();
         let restarts = self.restart_count.count();
         // A restart by the restart policy counts as another start, whether or not the time changes.
@@ -271,15 +275,11 @@ fn network(networks: &[ListedNetwork]) -> Network {
 
 /// Returns the TCP ports within the container, and the first one that cannot be read. Each port is listed once for
 /// every address that it is bound to, with host ports that do not matter within the task.
-fn ports(listed: Vec<ListedPort>) -> (Vec<Port>, Option<Foreign>) {
+fn ports(listed: &[ListedPort]) -> (Vec<Port>, Option<Foreign>) {
     let mut ports: Vec<Port> = Vec::new();
     let mut unreadable = None;
-    for port in listed {
-        let protocol = port.protocol.0.unwrap_or_default();
-        if !protocol.is_empty() && !protocol.eq_ignore_ascii_case("tcp") {
-            continue;
-        }
-        match port.container_port.count().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0) {
+    for port in listed.iter().filter(|port| port.is_tcp()) {
+        match port.number() {
             Some(port) if ports.iter().any(|known| known.container_port == port) => {}
             Some(port) => ports.push(Port { container_port: port, binding: None }),
             None => unreadable = unreadable.or_else(|| Some(foreign("no ContainerPort"))),

@@ -2,7 +2,7 @@
 //! `host`, which the engine's list does not have.
 //!
 //! Follows amazon-ecs-agent: `/v1/tasks` lists all tasks of the container instance, with the mapped ports of the task
-//! definition where the engine has no bindings. Port mappings without a mapped port are not in it.
+//! definition where the engine has no bindings. Ports that an image only exposes are not in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -89,7 +89,7 @@ impl Instance {
 impl Listed {
     fn mapped(self) -> Option<(String, Mapped)> {
         let ports = self.ports.0.unwrap_or_default();
-        let ports = ports.iter().filter_map(ListedPort::tcp).collect();
+        let ports = ports.iter().filter(|port| port.is_tcp()).filter_map(ListedPort::number).collect();
         let networks = self.networks.0.unwrap_or_default();
         let addresses = networks.into_iter().flat_map(|network| network.ipv4_addresses.0.unwrap_or_default());
         let addresses = addresses.filter_map(|address| address.parse().ok()).collect();

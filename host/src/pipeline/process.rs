@@ -15,12 +15,13 @@ use crate::text::ranges;
 pub struct Processes {
     ids: Vec<String>,
     tree: OnceCell<Tree>,
+    are_visible: OnceCell<bool>,
 }
 
 impl Processes {
     /// Prepares to find the processes of the containers with these ids.
     pub fn new(ids: Vec<String>) -> Processes {
-        Processes { ids, tree: OnceCell::new() }
+        Processes { ids, ..Processes::default() }
     }
 
     /// Returns a process of a container; `None` if it has none, or this process does not see them.
@@ -30,7 +31,7 @@ impl Processes {
 
     /// Returns true if this process sees those of any container.
     pub fn are_visible(&self) -> bool {
-        self.ids.iter().any(|id| self.of(id).is_some())
+        *self.are_visible.get_or_init(|| self.ids.iter().any(|id| self.of(id).is_some()))
     }
 
     fn all(&self, id: &str) -> impl Iterator<Item = Process> {

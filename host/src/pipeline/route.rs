@@ -275,14 +275,13 @@ impl Reachability {
         if bindings.is_empty() {
             return container.is_on_ingress.then_some(Err(SkipReason::OnIngress));
         }
-        let here = |ip: IpAddr| ip.to_string();
         let reachable = bindings.into_iter().find_map(|(ip, port)| {
             let host = match &self.engine {
-                EngineHost::Local if ip == Ipv4Addr::UNSPECIFIED => here(Ipv4Addr::LOCALHOST.into()),
-                EngineHost::Local if ip == Ipv6Addr::UNSPECIFIED => here(Ipv6Addr::LOCALHOST.into()),
+                EngineHost::Local if ip == Ipv4Addr::UNSPECIFIED => Ipv4Addr::LOCALHOST.to_string(),
+                EngineHost::Local if ip == Ipv6Addr::UNSPECIFIED => Ipv6Addr::LOCALHOST.to_string(),
                 EngineHost::Remote(host) if ip.is_unspecified() => host.clone(),
                 EngineHost::Remote(_) if ip.is_loopback() => return None,
-                EngineHost::Local | EngineHost::Remote(_) => here(ip),
+                EngineHost::Local | EngineHost::Remote(_) => ip.to_string(),
             };
             let (own, namespace, reason) = (None, None, format!("bound to {ip}"));
             Some((Route { address: Address { host, port }, own, namespace, reason }, port))
