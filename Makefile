@@ -4,10 +4,10 @@ PREFIX ?= /usr/local
 PROGRAM := target/release/mackerel-plugin-wasm
 UNITS := -p mackerel-plugin-wasm-host -p mackerel-collector -p collector-docker -p collector-gostats -p collector-prometheus -p collector-redis
 
-.PHONY: help build demo fmt lint unit check test soak fuzz bench dist dist-test install clean tools
+.PHONY: help build demo fmt lint unit check test soak fuzz bench bench-guard dist dist-test install clean tools
 
 help: ## list the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 # xtask is built again beside the program, so that both want the same features of the crates that they share.
 build: tools ## build the program with its collectors: target/release/mackerel-plugin-wasm
@@ -50,6 +50,10 @@ fuzz: tools ## fuzz everything that parses untrusted bytes, FUZZ_SECONDS (60) pe
 bench: build ## measure time and memory beside the shell loop and a bare native program
 	cargo build --release -p scenarios
 	@scripts/bench.sh
+
+bench-guard: build ## fail if a run needs more memory than it did, beside a bare native program
+	cargo build --release -p scenarios
+	@scripts/bench-guard.sh
 
 dist: tools ## build the files of a release, for x86-64 and arm64: target/artifacts
 	@scripts/dist.sh

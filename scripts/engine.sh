@@ -3,7 +3,7 @@
 #
 #   start DIR  starts dockerd with all its files under DIR, and waits until it responds at unix://DIR/docker.sock
 #   stop DIR   ends that dockerd, and removes DIR and everything else that it created
-#   install    installs Debian's docker.io, podman, catatonit, runc, redis-server, docker-registry and shellcheck, if
+#   install    installs Debian's docker.io, podman, catatonit, runc, redis-server, docker-registry, shellcheck and time, if
 #              missing
 #
 # It can run beside another engine: it has its own bridge, in a range that RFC 2544 reserves for benchmarks, and does
@@ -98,6 +98,7 @@ install() {
   command -v redis-server >/dev/null || missing+=(redis-server)
   command -v docker-registry >/dev/null || missing+=(docker-registry)
   command -v shellcheck >/dev/null || missing+=(shellcheck)
+  [ -x /usr/bin/time ] || missing+=(time)
   [ ${#missing[@]} != 0 ] || return 0
   say "installing Debian's ${missing[*]}"
   DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null

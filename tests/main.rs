@@ -32,6 +32,7 @@ mod ecs_instance;
 mod ecs_task;
 mod engine_list;
 mod engines;
+mod labels;
 mod left_out;
 mod podman;
 mod ports;

@@ -20,6 +20,7 @@ use crate::commands::{
 use crate::diagnostics;
 use crate::error::Error;
 use crate::limits;
+use crate::options::labels;
 use crate::pipeline::protocol;
 use crate::sandbox::code::Builtin;
 use crate::sandbox::runtime;
@@ -177,7 +178,11 @@ pub enum Command {
 #[command(
     subcommand_required = true,
     subcommand_value_name = "COLLECTOR",
-    after_help = format!("Collectors: {}, an installed one, or the path of a .wasm file", BUILTIN_NAMES.join(", "))
+    after_help = format!(
+        "Collectors: {}, an installed one, the path of a .wasm file, or {}: those that labels of containers choose",
+        BUILTIN_NAMES.join(", "),
+        labels::NAME
+    )
 )]
 pub struct RunCommand {
     /// The collector and the words after it.

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::Write as _;
+use std::rc::Rc;
 
 use crate::limits;
 use crate::text::{escape, foreign};
@@ -15,7 +16,7 @@ pub fn print(line: &str) {
 /// The diagnostics of one run, printed at its end. Lines that differ in the target alone are folded into one.
 #[derive(Debug)]
 pub struct Diagnostics {
-    collector: String,
+    collector: Rc<str>,
     /// In order of occurrence.
     lines: Vec<Line>,
     failures: usize,
@@ -26,6 +27,8 @@ pub struct Diagnostics {
 /// One diagnostic.
 #[derive(Debug)]
 struct Line {
+    /// The collector.
+    collector: Rc<str>,
     /// The target, or `None` for the whole run.
     target: Option<String>,
     text: String,
@@ -33,16 +36,10 @@ struct Line {
     kind: String,
 }
 
-impl Line {
-    fn new(target: Option<String>, text: String) -> Line {
-        Line { target, kind: text.clone(), text }
-    }
-}
-
 impl Diagnostics {
     /// Starts the diagnostics of a run of `collector`.
     pub fn new(collector: &str) -> Diagnostics {
-        Diagnostics { collector: collector.to_owned(), lines: Vec::new(), failures: 0, points_to_explain: false }
+        Diagnostics { collector: collector.into(), lines: Vec::new(), failures: 0, points_to_explain: false }
     }
 
     /// Adds a last line that names `explain`. It is printed only if there is any other line.
@@ -54,7 +51,8 @@ impl Diagnostics {
     /// Adds a warning about one target.
     #[allow(clippy::needless_pass_by_value)] // so that texts and errors can be given as they come
     pub fn warn_target(&mut self, target: &(impl ToString + ?Sized), text: impl ToString) {
-        self.lines.push(Line::new(Some(target.to_string()), text.to_string()));
+        let text = text.to_string();
+        self.push(Some(target.to_string()), text.clone(), text);
     }
 
     /// Adds the reason for which a target has no metrics, and counts the failure.
@@ -66,13 +64,28 @@ impl Diagnostics {
     /// As [`fail_target`](Diagnostics::fail_target), for a reason that is folded with others of the same `kind`.
     pub fn fail_target_alike(&mut self, target: &(impl ToString + ?Sized), reason: &impl ToString, kind: String) {
         self.failures += 1;
-        self.lines.push(Line { target: Some(target.to_string()), text: reason.to_string(), kind });
+        self.push(Some(target.to_string()), reason.to_string(), kind);
     }
 
     /// Adds one line for several failed targets, and counts them.
     pub fn fail(&mut self, targets: usize, reason: impl ToString) {
         self.failures += targets;
         self.warn(reason);
+    }
+
+    /// Counts failures that have a line elsewhere.
+    pub fn count_failures(&mut self, targets: usize) {
+        self.failures += targets;
+    }
+
+    /// Adds the diagnostics of one of several collectors.
+    pub fn absorb(&mut self, other: Diagnostics) {
+        self.lines.extend(other.lines);
+        self.failures += other.failures;
+    }
+
+    fn push(&mut self, target: Option<String>, text: String, kind: String) {
+        self.lines.push(Line { collector: Rc::clone(&self.collector), target, text, kind });
     }
 
     /// The number of failed targets.
@@ -83,12 +96,13 @@ impl Diagnostics {
     /// Adds a warning about the whole run.
     #[allow(clippy::needless_pass_by_value)] // as above
     pub fn warn(&mut self, text: impl ToString) {
-        self.lines.push(Line::new(None, text.to_string()));
+        let text = text.to_string();
+        self.push(None, text.clone(), text);
     }
 
     /// Adds warnings about the whole run.
     pub fn warn_all(&mut self, texts: Vec<String>) {
-        self.lines.extend(texts.into_iter().map(|text| Line::new(None, text)));
+        texts.into_iter().for_each(|text| self.warn(text));
     }
 
     /// Turns an error that the run survives into a warning.
@@ -98,25 +112,25 @@ impl Diagnostics {
 
     /// Takes the warning off a result.
     pub fn with_warning<T>(&mut self, (result, warning): (T, Option<String>)) -> T {
-        self.lines.extend(warning.map(|text| Line::new(None, text)));
+        self.warn_all(warning.into_iter().collect());
         result
     }
 
     /// Formats all lines, folded and at most [`limits::DIAGNOSTICS`] of them.
     pub fn lines(&self) -> Vec<String> {
-        let mut targets_by_kind: HashMap<&str, usize> = HashMap::new();
-        for Line { target, kind, .. } in &self.lines {
-            *targets_by_kind.entry(kind).or_default() += usize::from(target.is_some());
+        let mut targets_by_kind: HashMap<(&str, &str), usize> = HashMap::new();
+        for Line { collector, target, kind, .. } in &self.lines {
+            *targets_by_kind.entry((collector, kind)).or_default() += usize::from(target.is_some());
         }
         let mut folded = HashSet::new();
         let collector = &self.collector;
-        let line = |Line { target, text, kind }: &'_ Line| {
-            let others = targets_by_kind[kind.as_str()].saturating_sub(1);
+        let line = |Line { collector, target, text, kind }: &'_ Line| {
+            let others = targets_by_kind[&(&**collector, kind.as_str())].saturating_sub(1);
             match target {
                 None => Some(format!("{collector}: {text}")),
                 Some(target) if others < limits::ALIKE => Some(format!("{collector}: {}: {text}", foreign(target))),
                 Some(target) => folded
-                    .insert(kind.clone())
+                    .insert((Rc::clone(collector), kind.clone()))
                     .then(|| format!("{collector}: {} and {others} others: {text}", foreign(target))),
             }
         };

@@ -14,11 +14,12 @@ use crate::moment::Moment;
 use crate::options::{Options, Subcommand};
 use crate::pipeline::collect::{self, Context, Outcome};
 use crate::pipeline::find::Found;
+use crate::pipeline::option_check::OptionCheck;
 use crate::pipeline::output::PostedGraph;
 use crate::pipeline::state::{State, StateError, StateFile};
 use crate::pipeline::unmatched;
 use crate::pipeline::witness::Witness;
-use crate::sandbox::Description;
+use crate::sandbox::{Description, Sandbox};
 use crate::session::Session;
 use crate::stop::Stop;
 use crate::store::component::Component;
@@ -61,8 +62,22 @@ impl Job {
         words: &[OsString],
     ) -> Result<(Job, Own), Error> {
         let name = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
-        let mut component = session.store.load(&name)?;
+        let component = session.store.load(&name)?;
         let description = component.describe().await?;
+        Job::of(component, description, session, subcommand, words).await
+    }
+
+    /// As [`Job::prepare`], of a component that is loaded and described.
+    ///
+    /// # Errors
+    /// If the options are wrong, or the collector rejects them.
+    pub async fn of<Own: Args>(
+        mut component: Component,
+        description: Description,
+        session: &Session,
+        subcommand: &Subcommand,
+        words: &[OsString],
+    ) -> Result<(Job, Own), Error> {
         let uses = component.collector.uses();
         let (options, own): (Options, Own) = Options::parse(subcommand, &session.reserved, words, &description, uses)?;
         session.watchdog.set_deadline(options.deadline);
@@ -107,11 +122,23 @@ impl Job {
     /// # Errors
     /// If the engine does not return a list of containers.
     pub async fn collect(&self, begun: Moment, last: &State, stop: &mut Stop) -> Result<Collected, Error> {
-        let collector = &self.component.collector;
         let find = self.options.discovery.find(self.description.scope, stop);
         let count = last.targets().min(limits::PREWARMED_SANDBOXES);
-        let (found, idle) = collector.prewarm(count, find).await;
-        let mut found = found?;
+        let (found, idle) = self.component.collector.prewarm(count, find).await;
+        Ok(self.collect_from(found?, idle, 1, begun, last, stop).await)
+    }
+
+    /// Collects from all targets, beside the other ones of `collectors`.
+    pub async fn collect_from(
+        &self,
+        mut found: Found,
+        idle: Vec<Sandbox>,
+        collectors: usize,
+        begun: Moment,
+        last: &State,
+        stop: &mut Stop,
+    ) -> Collected {
+        let collector = &self.component.collector;
         if collector.connects() {
             for target in &mut found.targets {
                 target.routes.leave_published();
@@ -122,12 +149,14 @@ impl Job {
         }
         let containers = found.targets.iter().filter_map(|target| target.container.as_ref());
         let allowed = self.options.settings.stats_source;
-        let (processes, listed) = (&found.processes, found.listed);
+        let (processes, listed) = (&*found.processes, found.listed);
         let witness = found.source.engine().map(|engine| Witness { engine, processes, listed });
         let context = Context {
             collector,
             settings: &self.options.settings,
+            collectors,
             options: self.options.collector.values(),
+            option_check: OptionCheck::new(collector, &self.definitions),
             definitions: &self.definitions,
             engine: found.source.engine(),
             stats: found.source.stats(allowed, containers),
@@ -139,6 +168,7 @@ impl Job {
             witness,
         };
         let outcomes = collect::all(&context, &found.targets, stop).await;
-        Ok(Collected { found, outcomes })
+        drop(context);
+        Collected { found, outcomes }
     }
 }

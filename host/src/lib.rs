@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`cli`] | all commands, and their dispatch |
 //! | [`commands`], [`authors`] | one file per subcommand, for operators and for authors of collectors |
-//! | [`job`], [`session`] | one command line, checked; the context that all commands of a process share |
+//! | [`jobs`], [`job`], [`session`] | the collectors of one command line; one collector, checked; the context of a process |
 //! | [`options`] | the command line about a collector, resolved |
 //! | [`pipeline`] | one run, in order: find, collect, name, rate, select, total, print |
 //! | [`store`] | the sources of collectors: built in, installed, a file, a registry |
@@ -45,6 +45,7 @@ mod env;
 mod error;
 mod file;
 mod job;
+mod jobs;
 mod kernel;
 mod limits;
 mod moment;

@@ -241,6 +241,18 @@ pub const TLS_READ: usize = 64 * 1024;
 /// Denied attempts of one sandbox that are named; others are counted.
 pub const DENIED_NAMED: usize = 3;
 
+/// Labels of one container that begin with the prefix of `run labels`. Sixteen endpoints with a dozen options each fit.
+pub const LABELS_OF_ONE: usize = 200;
+
+/// Endpoints that the labels of one container can declare. A pod of sidecars has a handful.
+pub const ENDPOINTS_OF_ONE: usize = 16;
+
+/// Characters of the name that labels declare, as the beginning of a target's name.
+pub const LABEL_NAME: usize = 64;
+
+/// Bytes of the value of a label that is read. It is a port, a path or a list of names.
+pub const LABEL_VALUE: usize = 1024;
+
 /// Characters of a target's name within a key. Docker does not limit the names of containers.
 pub const INSTANCE_LENGTH: usize = 128;
 

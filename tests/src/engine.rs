@@ -253,6 +253,11 @@ pub struct Group<'e> {
 }
 
 impl<'e> Group<'e> {
+    /// Returns the beginning of the names of its containers.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Returns the `--filter` that matches them.
     pub fn filter(&self) -> String {
         format!("label=scenario={}", self.name)
@@ -319,7 +324,12 @@ impl<'e> Group<'e> {
 
     /// Starts a Go app with Prometheus metrics on a dynamic port and waits until it responds.
     pub fn prometheus_app(&self, name: &str) -> Container<'e> {
-        let app = self.run(name, "--publish 8080", Program::PromApp, "-listen :8080");
+        self.prometheus_app_with(name, "")
+    }
+
+    /// As [`prometheus_app`](Self::prometheus_app), with further options of `docker run`.
+    pub fn prometheus_app_with(&self, name: &str, further: &str) -> Container<'e> {
+        let app = self.run(name, &format!("--publish 8080 {further}"), Program::PromApp, "-listen :8080");
         app.wait_until_responds("/served");
         app
     }
@@ -327,8 +337,13 @@ impl<'e> Group<'e> {
     /// Starts a Redis on a dynamic port, with further options, and waits until it responds. Reports it if there is
     /// none.
     pub fn redis(&self, name: &str, options: &str) -> Option<Container<'e>> {
+        self.redis_with(name, "", options)
+    }
+
+    /// As [`redis`](Self::redis), with further options of `docker run` too.
+    pub fn redis_with(&self, name: &str, further: &str, options: &str) -> Option<Container<'e>> {
         let options = format!("--port 8080 --protected-mode no --dir / {options}");
-        let redis = self.run_image(name, "--publish 8080", self.engine.redis_image()?, &options);
+        let redis = self.run_image(name, &format!("--publish 8080 {further}"), self.engine.redis_image()?, &options);
         wait::until(&format!("{} responds", redis.name), || {
             let mut stream = TcpStream::connect(redis.address()).ok()?;
             stream.write_all(b"PING\r\n").ok()?;

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use crate::contract;
 use crate::contract::wit;
+use crate::definition::RESERVED_NAME;
 use crate::error::Error;
 use crate::limits;
 use crate::store::BUILTIN_NAMES;
@@ -171,6 +172,9 @@ fn check(name: &str) -> Result<(), Error> {
     let is_word = name.bytes().all(legal) && name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.ends_with('-');
     if BUILTIN_NAMES.contains(&name) {
         return Err(Error::usage(format!("{name} is a built-in collector: choose another name")));
+    }
+    if name == RESERVED_NAME {
+        return Err(Error::usage(format!("{name} has another meaning for run: choose another name")));
     }
     if is_word && name.len() <= limits::PROJECT_NAME {
         return Ok(());

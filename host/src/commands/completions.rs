@@ -16,6 +16,7 @@ use super::run::NoOptions;
 use crate::authors::test::{self, TestOptions};
 use crate::error::Error;
 use crate::job::RUN;
+use crate::options::labels::{self, WithLabels};
 use crate::options::{Options, Subcommand};
 use crate::sandbox::{Description, Uses};
 use crate::session::Session;
@@ -82,13 +83,21 @@ fn with_collectors<Own: Args>(
     subcommand: &Subcommand,
     collectors: &[Collector],
 ) -> Result<clap::Command, Error> {
-    let of = |Collector { name, description, uses }: &Collector| {
-        let command = Options::command::<Own>(subcommand, &session.reserved, name, description, *uses)?;
+    let visible = |name: &'static str, command: clap::Command| {
         // The hidden ones are those that the collector does not take; others may conflict with them.
         let visible = command.get_arguments().filter(|arg| !arg.is_hide_set());
         let visible = visible.map(|arg| arg.clone().conflicts_with(Resettable::Reset));
-        Ok(clap::Command::new(*name).about(command.get_about().cloned().unwrap_or_default()).args(visible))
+        clap::Command::new(name).about(command.get_about().cloned().unwrap_or_default()).args(visible)
     };
-    let commands: Vec<clap::Command> = collectors.iter().map(of).collect::<Result<_, Error>>()?;
+    let reserved = &session.reserved;
+    let of = |Collector { name, description, uses }: &Collector| {
+        Ok(visible(name, Options::command::<Own>(subcommand, reserved, name, description, *uses)?))
+    };
+    let mut commands: Vec<clap::Command> = collectors.iter().map(of).collect::<Result<_, Error>>()?;
+    if subcommand.name != test::SUBCOMMAND.name {
+        let (name, description) = (labels::NAME, labels::description());
+        let command = Options::command::<WithLabels<Own>>(subcommand, reserved, name, &description, labels::USES)?;
+        commands.push(visible(name, command));
+    }
     Ok(cli.mut_subcommand(subcommand.name, |command| command.subcommands(commands)))
 }

@@ -16,10 +16,11 @@ use serde::Serialize;
 
 use crate::commands::dry_run::graphs_with_data;
 use crate::commands::role::Role;
-use crate::definition::bare;
+use crate::definition::{Prefix, bare};
 use crate::diagnostics::print;
 use crate::error::Error;
 use crate::job::Job;
+use crate::jobs::Jobs;
 use crate::limits;
 use crate::options::Subcommand;
 use crate::pipeline::output::{Of, PostedGraph};
@@ -116,20 +117,28 @@ struct Drawn<'a> {
 /// # Errors
 /// If the options are wrong, or the collector cannot be used.
 pub async fn dashboard(session: &Session, words: &[OsString]) -> Result<String, Error> {
-    let (job, further): (Job, DashboardOptions) = Job::prepare(session, &SUBCOMMAND, words).await?;
+    let (jobs, further): (Jobs, DashboardOptions) = Jobs::prepare(session, &SUBCOMMAND, words).await?;
     let DashboardOptions { role, urls, dashboard_id } = &further;
-    for line in job.diagnostics().lines() {
+    for line in jobs.diagnostics().lines() {
         print(&line);
     }
-    let graphs = graphs_with_data(&job).await;
-    if graphs.is_empty() && !job.graphs.is_empty() {
+    let mut graphs = Vec::with_capacity(jobs.all.len());
+    for job in &jobs.all {
+        graphs.push(graphs_with_data(job).await);
+    }
+    if graphs.iter().all(Vec::is_empty) && jobs.all.iter().any(|job| !job.graphs.is_empty()) {
         return Err(Error::usage("no graph has data with these options"));
     }
-    let sections = sections(&job, &graphs);
+    let sections: Vec<Section<'_>> =
+        jobs.all.iter().zip(&graphs).flat_map(|(job, graphs)| sections(job, graphs)).collect();
     if let Some(organization) = urls {
         return Ok(addresses(&sections, role, organization));
     }
-    let prefix = &job.options.output.prefix;
+    let prefix: Prefix = match jobs.labels {
+        // A word of letters.
+        Some(_) => jobs.name().parse().map_err(Error::usage)?,
+        None => jobs.shared().output.prefix.clone(),
+    };
     let (mut widgets, mut y) = (Vec::new(), 0);
     for section in &sections {
         section.widgets(role, &mut y, &mut widgets);

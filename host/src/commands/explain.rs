@@ -13,16 +13,20 @@ use crate::commands::table::Table;
 use crate::definition::bare;
 use crate::engine::Container;
 use crate::error::Error;
-use crate::job::{Job, RUN};
+use crate::job::{Collected, Job, RUN};
+use crate::jobs::Jobs;
 use crate::limits;
 use crate::moment::Moment;
 use crate::options::Subcommand;
 use crate::pipeline::collect::Outcome;
 use crate::pipeline::find::{Found, Skipped, Source};
+use crate::pipeline::label::join;
+use crate::pipeline::labelled::Faulty;
 use crate::pipeline::name::{self, InstanceName};
 use crate::pipeline::series;
+use crate::pipeline::skip_reason::SkipReason;
 use crate::pipeline::source::Selected;
-use crate::pipeline::state::State;
+use crate::pipeline::state::{State, StateFile};
 use crate::pipeline::target::Target;
 use crate::sandbox::MetricKind;
 use crate::session::Session;
@@ -91,6 +95,9 @@ impl ExplainedSource {
 /// The outcome of one container, or of a target without one.
 #[derive(Debug, Serialize)]
 struct Row {
+    /// The collector, if labels choose among several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    collector: Option<String>,
     container: Option<Known>,
     /// True if it is a target, or should be one.
     considered: bool,
@@ -147,57 +154,60 @@ impl From<&Container> for Known {
 /// # Errors
 /// As of [`Job::prepare`] and [`Job::collect`].
 pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, ExitCode), Error> {
-    let (job, FormatOptions { json }) = Job::prepare(session, &SUBCOMMAND, words).await?;
-    let mut stop = Stop::new(session.watchdog.started(), job.options.deadline)?;
+    let (jobs, FormatOptions { json }) = Jobs::prepare(session, &SUBCOMMAND, words).await?;
+    let mut stop = Stop::new(session.watchdog.started(), jobs.shared().deadline)?;
     let begun = Moment::now();
-    let mut diagnostics = job.diagnostics();
-    for note in job.options.settings.http.notes() {
-        diagnostics.warn(note);
+    let mut diagnostics = jobs.diagnostics();
+    let mut own = jobs.own_diagnostics();
+    let mut files: Vec<Option<StateFile>> = Vec::with_capacity(own.len());
+    let mut states: Vec<State> = Vec::with_capacity(own.len());
+    for (job, own) in jobs.all.iter().zip(&mut own) {
+        own.warn_all(job.options.settings.http.notes());
+        let file = own.ok(job.state_file());
+        states.push(file.as_ref().and_then(|file| own.ok(file.read(begun))).unwrap_or_default());
+        files.push(file);
     }
-    let state_file = diagnostics.ok(job.state_file());
-    let last = state_file.as_ref().and_then(|file| diagnostics.ok(file.read(begun))).unwrap_or_default();
-    let collected = job.collect(begun, &last, &mut stop).await?;
-    let found = &collected.found;
-    for warning in series::unmatched(&collected.outcomes) {
-        diagnostics.warn(warning);
+    let last: Vec<&State> = states.iter().collect();
+    let collected = jobs.collect(session, begun, &last, &mut stop).await?;
+    let mut rows: Vec<Row> = collected.faulty.iter().map(of_faulty).collect();
+    let mut unlabelled: Vec<Row> = Vec::new();
+    for ((((job, of), state), file), own) in jobs.all.iter().zip(&collected.of).zip(states).zip(&files).zip(&mut own) {
+        let Collected { found, outcomes } = of;
+        own.warn_all(series::unmatched(outcomes));
+        found.report_unreadable(own);
+        own.warn_all(job.unmatched(found, true).await);
+        let names = own.with_warning(names(job, found, state, begun));
+        if let (InstanceName::Slot(_), Some(file)) = (&job.options.instance_name, file) {
+            own.warn(format!("slots are those of the state file {} (MACKEREL_PLUGIN_WORKDIR)", file.path().display()));
+        }
+        let targets = found.targets.iter().zip(names).zip(outcomes);
+        rows.extend(targets.map(|((target, name), outcome)| of_target(&jobs, job, target, name, outcome)));
+        for one in &found.skipped {
+            // Of several collectors, those that a container does not choose need no row.
+            let rows = if jobs.labels.is_some() && !one.reason.is_failure() { &mut unlabelled } else { &mut rows };
+            rows.push(of_skipped(&jobs, job, found, one));
+        }
     }
-    found.report_unreadable(&mut diagnostics);
-    diagnostics.warn_all(job.unmatched(found, true).await);
-    let names = diagnostics.with_warning(names(&job, found, last, begun));
-    if let (InstanceName::Slot(_), Some(file)) = (&job.options.instance_name, &state_file) {
-        diagnostics
-            .warn(format!("slots are those of the state file {} (MACKEREL_PLUGIN_WORKDIR)", file.path().display()));
-    }
-
-    let mut rows: Vec<Row> = found
-        .targets
-        .iter()
-        .zip(names)
-        .zip(&collected.outcomes)
-        .map(|((target, name), outcome)| of_target(&job, target, name, outcome))
-        .collect();
-    let mut seen: HashSet<&str> =
-        found.targets.iter().filter_map(|target| Some(target.container.as_ref()?.id.as_str())).collect();
-    for one in &found.skipped {
-        seen.insert(&one.container.id);
-        rows.push(of_skipped(found, one));
-    }
-    let others = match &found.source {
-        Source::Engine(engine) => engine.unlisted(&job.options.discovery.filters).await.unwrap_or_else(|why| {
+    own.into_iter().for_each(|own| diagnostics.absorb(own));
+    let found = &collected.of[0].found;
+    let mut others = match &*found.source {
+        Source::Engine(engine) => engine.unlisted(&jobs.shared().discovery.filters).await.unwrap_or_else(|why| {
             diagnostics.warn(format!("containers that do not match are unknown: {why}"));
             Vec::new()
         }),
         Source::EcsTask(of) => of.unlisted.clone(),
         Source::Fixed => Vec::new(),
     };
-    for (container, why) in others.iter().filter(|(container, _)| !seen.contains(container.id.as_str())) {
-        rows.push(skipped(container, why.clone()));
+    let of_others = others.drain(..).map(|(container, why)| skipped(&container, why));
+    add_missing(&mut rows, unlabelled.into_iter().chain(of_others));
+    if jobs.labels.is_some() {
+        rows.sort_by_cached_key(|row| row.container.as_ref().map(|container| container.name.clone()));
     }
 
     let explanation = Explanation {
         command: RUN.command_line(&without_json(words)),
         engine: found.source.engine().map(|engine| engine.url().to_owned()),
-        source: ExplainedSource::new(&found.source, &job.options.discovery.source),
+        source: ExplainedSource::new(&found.source, &jobs.shared().discovery.source),
         notes: diagnostics.lines(),
         containers: rows,
     };
@@ -207,6 +217,24 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
         return Ok((serde_json::to_string_pretty(&explanation).unwrap_or_default() + "\n", code));
     }
     Ok((explanation.text(), code))
+}
+
+/// Adds the first row of each container that has none.
+fn add_missing(rows: &mut Vec<Row>, others: impl Iterator<Item = Row>) {
+    let id = |row: &Row| row.container.as_ref().map(|container| container.id.clone());
+    let mut seen: HashSet<Option<String>> = rows.iter().map(id).collect();
+    rows.extend(others.filter(|row| seen.insert(id(row))));
+}
+
+/// The collector of a row, if there are several.
+fn collector(jobs: &Jobs, job: &Job) -> Option<String> {
+    jobs.labels.is_some().then(|| job.component.name.clone())
+}
+
+fn of_faulty(Faulty { container, faults, .. }: &Faulty) -> Row {
+    let reason = join(faults);
+    let row = skipped(container, reason.clone());
+    Row { considered: true, collected: Some(false), error: Some(reason), ..row }
 }
 
 /// Names the targets as the next run would.
@@ -220,7 +248,7 @@ fn names(job: &Job, found: &Found, mut last: State, begun: Moment) -> (Vec<Strin
     }
 }
 
-fn of_target(job: &Job, target: &Target, name: String, outcome: &Outcome) -> Row {
+fn of_target(jobs: &Jobs, job: &Job, target: &Target, name: String, outcome: &Outcome) -> Row {
     let points = outcome.report.as_ref().map(|report| report.points.as_slice()).unwrap_or_default();
     let selection = &job.options.output.selection;
     let mut warnings = series::warnings(outcome);
@@ -233,6 +261,7 @@ fn of_target(job: &Job, target: &Target, name: String, outcome: &Outcome) -> Row
     }
     let kept: Vec<_> = points.iter().filter(|point| selection.keeps(&bare(&point.key))).collect();
     Row {
+        collector: collector(jobs, job),
         container: target.container.as_ref().map(Known::from),
         considered: true,
         port: target.container_port,
@@ -268,16 +297,28 @@ fn candidates(target: &Target, outcome: &Outcome) -> Vec<Candidate> {
     usable.chain(unused).collect()
 }
 
-fn of_skipped(found: &Found, Skipped { container, reason }: &Skipped) -> Row {
-    let row = skipped(container, found.reason(container, reason));
+fn of_skipped(jobs: &Jobs, job: &Job, found: &Found, Skipped { container, reason }: &Skipped) -> Row {
+    let why = match reason {
+        // It can choose another of several collectors.
+        SkipReason::NoLabel { key, .. } => format!("no label {key}"),
+        reason => found.reason(container, reason),
+    };
+    let row = skipped(container, why);
     if !reason.is_failure() {
         return row;
     }
-    Row { considered: true, collected: Some(false), error: Some(reason.to_string()), ..row }
+    Row {
+        collector: collector(jobs, job),
+        considered: true,
+        collected: Some(false),
+        error: Some(reason.to_string()),
+        ..row
+    }
 }
 
 fn skipped(container: &Container, why: String) -> Row {
     Row {
+        collector: None,
         container: Some(Known::from(container)),
         considered: false,
         port: None,
@@ -307,8 +348,11 @@ impl Explanation {
     }
 
     fn text(&self) -> String {
-        let mut table = Table::new(["CONTAINER", "PORT", "ADDRESS", "NAME", "OUTCOME", "TIME", "METRICS"])
-            .within(limits::TABLE_WIDTH, &[0, 3]);
+        let has_collectors = self.containers.iter().any(|row| row.collector.is_some());
+        let titles = ["CONTAINER", "PORT", "ADDRESS", "NAME", "OUTCOME", "TIME", "METRICS"];
+        let titles = has_collectors.then_some("COLLECTOR").into_iter().chain(titles);
+        let first = usize::from(has_collectors);
+        let mut table = Table::new(titles).within(limits::TABLE_WIDTH, &[first, first + 3]);
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         let mut notes: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for row in &self.containers {
@@ -329,6 +373,7 @@ impl Explanation {
             let about = if container == "-" { about } else { container.clone() };
             let error = row.error.iter().filter(|error| **error != row.why);
             notes.entry(about).or_default().extend(error.chain(&row.warnings).cloned());
+            let of_collector = has_collectors.then(|| or_dash(row.collector.clone()));
             let cells = [
                 container,
                 or_dash(row.port.map(|port| port.to_string())),
@@ -338,7 +383,7 @@ impl Explanation {
                 or_dash(time),
                 metrics,
             ];
-            table.row_with_note(cells, foreign(&row.why).to_string());
+            table.row_with_note(of_collector.into_iter().chain(cells), foreign(&row.why).to_string());
         }
         let mut text = match self.source.line() {
             Some(line) => format!("{}\n{line}\n\n", self.command),

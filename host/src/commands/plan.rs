@@ -12,11 +12,13 @@ use crate::commands::table::Table;
 use crate::definition::fits_pattern;
 use crate::ecs;
 use crate::error::Error;
-use crate::job::{Job, RUN};
+use crate::job::{Collected, Job, RUN};
+use crate::jobs::Jobs;
 use crate::limits;
 use crate::moment::Moment;
 use crate::options::Subcommand;
 use crate::pipeline::find::Source;
+use crate::pipeline::output::Value;
 use crate::pipeline::series::Series;
 use crate::pipeline::state::State;
 use crate::session::Session;
@@ -68,39 +70,74 @@ struct Host {
 /// # Errors
 /// As of [`Job::prepare`] and [`Job::collect`].
 pub async fn plan(session: &Session, words: &[OsString]) -> Result<(String, ExitCode), Error> {
-    let (job, FormatOptions { json }) = Job::prepare(session, &SUBCOMMAND, words).await?;
-    let mut stop = Stop::new(session.watchdog.started(), job.options.deadline)?;
-    let collected = job.collect(Moment::now(), &State::default(), &mut stop).await?;
-    let mut diagnostics = job.diagnostics();
-    collected.found.report_skipped(job.options.verbose, &mut diagnostics);
-    diagnostics.warn_all(job.unmatched(&collected.found, true).await);
-    let mut series = Series::of_outcomes(&collected.found.targets, collected.outcomes, &mut diagnostics);
-    diagnostics.print();
-    let failed = diagnostics.failures();
-
-    // Only the number of names matters. A counter has a value from the second run on, and is counted here at once.
-    for (number, series) in series.iter_mut().enumerate() {
-        series.name = Some(number.to_string());
+    let (jobs, FormatOptions { json }) = Jobs::prepare(session, &SUBCOMMAND, words).await?;
+    let mut stop = Stop::new(session.watchdog.started(), jobs.shared().deadline)?;
+    let none = State::default();
+    let last = vec![&none; jobs.all.len()];
+    let mut collected = jobs.collect(session, Moment::now(), &last, &mut stop).await?;
+    let mut diagnostics = jobs.diagnostics();
+    let mut own = jobs.own_diagnostics();
+    collected.report_faulty(&mut diagnostics, &mut own);
+    let hosts = hosts(&collected.of[0].found.source);
+    let mut counted = Vec::with_capacity(own.len());
+    for ((job, Collected { found, outcomes }), mut own) in jobs.all.iter().zip(&mut collected.of).zip(own) {
+        let (found, outcomes) = (&*found, std::mem::take(outcomes));
+        found.report_skipped(job.options.verbose, &mut own);
+        own.warn_all(job.unmatched(found, true).await);
+        let mut series = Series::of_outcomes(&found.targets, outcomes, &mut own);
+        // Only the number of names matters. A counter has a value from the second run on, and is counted here at once.
+        for (number, series) in series.iter_mut().enumerate() {
+            series.name = Some(number.to_string());
+        }
+        let failed = own.failures();
+        let values = job.options.output.values(&series, failed);
+        counted.push(Counted { job, series, failed, values });
+        diagnostics.absorb(own);
     }
-    let values = job.options.output.values(&series, failed);
-    let metrics = values.len();
-    let hosts = hosts(&collected.found.source);
+    diagnostics.print();
+
+    let metrics: usize = counted.iter().map(|of| of.values.len()).sum();
+    let targets: usize = counted.iter().map(|of| of.series.len()).sum();
+    let failed = diagnostics.failures();
     let host = |&(kind, limit): &(_, usize)| Host { kind, limit, over: metrics.saturating_sub(limit) };
     let plan = Plan {
         command: RUN.command_line(&without_json(words)),
-        targets: series.len(),
+        targets,
         failed,
         metrics,
-        graphs: rows(&job, values.iter().map(|value| value.key.as_str())),
+        graphs: counted.iter().flat_map(rows).collect(),
         hosts: hosts.iter().map(host).collect(),
-        suggestions: suggestions(&job, &series, failed, hosts),
+        suggestions: counted.iter().flat_map(|of| of.suggestions(&jobs, metrics, hosts)).collect(),
     };
-    let code = if series.is_empty() && failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    let code = if targets == 0 && failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     if json {
         // Strings and numbers: this cannot fail.
         return Ok((serde_json::to_string_pretty(&plan).unwrap_or_default() + "\n", code));
     }
     Ok((plan.text(), code))
+}
+
+/// The metrics of one collector.
+struct Counted<'a> {
+    job: &'a Job,
+    series: Vec<Series<'a>>,
+    failed: usize,
+    values: Vec<Value>,
+}
+
+impl Counted<'_> {
+    /// Suggests options for this collector, if a run posts `metrics` of all collectors together.
+    fn suggestions(&self, jobs: &Jobs, metrics: usize, hosts: &[(&'static str, usize)]) -> Vec<Suggestion> {
+        let others = metrics - self.values.len();
+        let hosts: Vec<(&str, usize)> =
+            hosts.iter().filter_map(|(kind, limit)| Some((*kind, limit.checked_sub(others)?))).collect();
+        let suggestions = suggestions(self.job, &self.series, self.failed, &hosts).into_iter();
+        let of_all = |Suggestion { options, metrics }| Suggestion {
+            options: jobs.options_of(self.job, &options),
+            metrics: metrics + others,
+        };
+        suggestions.map(of_all).collect()
+    }
 }
 
 /// Returns the kinds of host that the metrics can be of, with their limits. mackerel-container-agent makes a micro host
@@ -123,11 +160,11 @@ pub fn without_json(words: &[OsString]) -> Vec<OsString> {
 
 /// Counts keys by graph, in the order of the definitions. Keys without a definition come last, by the graph that
 /// Mackerel makes of them: everything before the last dot.
-fn rows<'a>(job: &Job, keys: impl Iterator<Item = &'a str>) -> Vec<Row> {
+fn rows(Counted { job, values, .. }: &Counted<'_>) -> Vec<Row> {
     let row = |key: &str, label: &str| Row { key: key.to_owned(), label: label.to_owned(), metrics: 0 };
     let mut rows: Vec<Row> = job.graphs.iter().map(|graph| row(&graph.key, &graph.label)).collect();
-    for key in keys {
-        let parent = key.rsplit_once('.').map_or(key, |(parent, _)| parent);
+    for Value { key, .. } in values {
+        let parent = key.rsplit_once('.').map_or(key.as_str(), |(parent, _)| parent);
         let place = rows.iter().position(|row| fits_pattern(&row.key.replacen('#', "*", 1), parent));
         let place = place.unwrap_or_else(|| {
             rows.push(row(parent, ""));

@@ -9,10 +9,12 @@ use crate::diagnostics::Diagnostics;
 use crate::env;
 use crate::error::Error;
 use crate::job::{Collected, Job, RUN};
+use crate::jobs::Jobs;
 use crate::moment::Moment;
 use crate::pipeline::ledger::Ledger;
 use crate::pipeline::protocol;
 use crate::pipeline::series::Series;
+use crate::pipeline::state::{State, StateFile};
 use crate::session::Session;
 use crate::stop::Stop;
 use crate::store::component::Origin;
@@ -27,44 +29,59 @@ pub struct NoOptions {}
 /// # Errors
 /// If nothing can be printed: usage, no engine, a collector that cannot run.
 pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Error> {
-    let (job, NoOptions {}) = Job::prepare(session, &RUN, words).await?;
-    let mut diagnostics = job.diagnostics().pointing_to_explain();
+    let (jobs, NoOptions {}) = Jobs::prepare(session, &RUN, words).await?;
+    let mut diagnostics = jobs.diagnostics().pointing_to_explain();
     if wants_definitions() {
-        protocol::print(&protocol::format_definitions(&job.graphs))?;
+        protocol::print(&protocol::format_definitions(&jobs.graphs()))?;
         diagnostics.print();
         return Ok(ExitCode::SUCCESS);
     }
 
-    let mut stop = Stop::new(session.watchdog.started(), job.options.deadline)?;
+    let mut stop = Stop::new(session.watchdog.started(), jobs.shared().deadline)?;
     let begun = Moment::now();
-    let state_file = diagnostics.ok(job.state_file());
-    let mut ledger = Ledger::open(state_file.as_ref(), begun, &mut diagnostics);
-    if ledger.is_first_run() {
-        advise_to_install(&job, session, &mut diagnostics);
+    let mut own = jobs.own_diagnostics();
+    let files: Vec<Option<StateFile>> =
+        jobs.all.iter().zip(&mut own).map(|(job, diagnostics)| diagnostics.ok(job.state_file())).collect();
+    let mut ledgers: Vec<Ledger<'_>> =
+        files.iter().zip(&mut own).map(|(file, diagnostics)| Ledger::open(file.as_ref(), begun, diagnostics)).collect();
+    for ((job, ledger), diagnostics) in jobs.all.iter().zip(&ledgers).zip(&mut own) {
+        if ledger.is_first_run() {
+            advise_to_install(job, session, diagnostics);
+        }
     }
-    let Collected { found, outcomes } = match job.collect(begun, ledger.last(), &mut stop).await {
+    let last: Vec<&State> = ledgers.iter().map(Ledger::last).collect();
+    let collected = match jobs.collect(session, begun, &last, &mut stop).await {
         Ok(collected) => collected,
         Err(error) => {
             // Alerts watch the number of failed targets.
             if let Error::Failed(_) = error {
-                let values = job.options.output.values_without_engine();
-                protocol::print(&protocol::format_values(&values, begun.epoch()))?;
+                let values = jobs.all.iter().flat_map(|job| job.options.output.values_without_engine());
+                protocol::print(&protocol::format_values(&values.collect::<Vec<_>>(), begun.epoch()))?;
             }
             return Err(error);
         }
     };
-    found.report_skipped(job.options.verbose, &mut diagnostics);
-    diagnostics.warn_all(job.unmatched(&found, false).await);
-    let mut series = Series::of_outcomes(&found.targets, outcomes, &mut diagnostics);
-    ledger.lock(&mut diagnostics).await;
-    ledger.name(&job.options.instance_name, &found, &mut series, &mut diagnostics);
-    ledger.rates(&mut series, &mut diagnostics);
-    let values = job.options.output.values(&series, diagnostics.failures());
+    collected.report_faulty(&mut diagnostics, &mut own);
+    let (mut values, mut has_series) = (Vec::new(), false);
+    for (((job, collected), ledger), diagnostics) in jobs.all.iter().zip(collected.of).zip(&mut ledgers).zip(&mut own) {
+        let Collected { found, outcomes } = collected;
+        found.report_skipped(job.options.verbose, diagnostics);
+        diagnostics.warn_all(job.unmatched(&found, false).await);
+        let mut series = Series::of_outcomes(&found.targets, outcomes, diagnostics);
+        ledger.lock(diagnostics).await;
+        ledger.name(&job.options.instance_name, &found, &mut series, diagnostics);
+        ledger.rates(&mut series, diagnostics);
+        values.extend(job.options.output.values(&series, diagnostics.failures()));
+        has_series |= !series.is_empty();
+    }
     protocol::print(&protocol::format_values(&values, begun.epoch()))?;
-    ledger.commit(&mut diagnostics);
+    for (ledger, diagnostics) in ledgers.into_iter().zip(&mut own) {
+        ledger.commit(diagnostics);
+    }
+    own.into_iter().for_each(|own| diagnostics.absorb(own));
     diagnostics.print();
 
-    let all_failed = series.is_empty() && diagnostics.failures() > 0;
+    let all_failed = !has_series && diagnostics.failures() > 0;
     Ok(if all_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

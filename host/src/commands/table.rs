@@ -15,7 +15,7 @@ pub struct Table {
 
 impl Table {
     /// Makes an empty table. It is as wide as its content, so that lines stay whole.
-    pub fn new<const COLUMNS: usize>(heading: [&str; COLUMNS]) -> Table {
+    pub fn new<'h>(heading: impl IntoIterator<Item = &'h str>) -> Table {
         let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(heading);
         for column in table.column_iter_mut() {
@@ -39,15 +39,15 @@ impl Table {
     }
 
     /// Adds a row. Text of third parties must be escaped.
-    pub fn row<const COLUMNS: usize>(&mut self, row: [String; COLUMNS]) {
-        let mut row = Row::from(row);
+    pub fn row(&mut self, row: impl IntoIterator<Item = String>) {
+        let mut row = Row::from(row.into_iter().collect::<Vec<String>>());
         row.max_height(1);
         self.rows.add_row(row);
         self.notes.push(None);
     }
 
     /// Adds a row with a text below it.
-    pub fn row_with_note<const COLUMNS: usize>(&mut self, row: [String; COLUMNS], note: String) {
+    pub fn row_with_note(&mut self, row: impl IntoIterator<Item = String>, note: String) {
         self.row(row);
         if let Some(last) = self.notes.last_mut() {
             *last = Some(note);

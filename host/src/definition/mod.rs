@@ -20,6 +20,9 @@ pub enum Error {
     /// The collector's name cannot be a file name and a part of metric names.
     #[error("name '{0}' contains characters other than a-z, 0-9 and -")]
     Name(Foreign),
+    /// The name stands for something else on the command line.
+    #[error("name '{RESERVED_NAME}' has another meaning: mackerel-plugin-wasm run {RESERVED_NAME}")]
+    ReservedName,
     /// An option's name cannot be a flag.
     #[error("option name '{0}' contains characters other than a-z, 0-9 and -, or begins with -")]
     OptionName(Foreign),
@@ -87,6 +90,9 @@ pub fn check(description: &Description) -> Result<(), Error> {
     if !is_legal(name) || name.trim_matches('-').is_empty() {
         return Err(Error::Name(foreign(name)));
     }
+    if name == RESERVED_NAME {
+        return Err(Error::ReservedName);
+    }
     at_most(version.chars().count(), limits::FOREIGN_TEXT, || "characters in the version".to_owned())?;
     at_most(summary.chars().count(), limits::FOREIGN_TEXT, || "characters in the summary".to_owned())?;
     at_most(options.len(), limits::OPTIONS, || "options".to_owned())?;
@@ -124,6 +130,9 @@ fn check_option(OptionSpec { name, help, kind, default }: &OptionSpec) -> Result
 fn at_most(count: usize, limit: usize, of: impl FnOnce() -> String) -> Result<(), Error> {
     if count <= limit { Ok(()) } else { Err(Error::TooMany { count, of: of(), limit }) }
 }
+
+/// The word in place of a collector's name that lets labels of containers choose collectors.
+pub const RESERVED_NAME: &str = "labels";
 
 /// Removes the component of the target's name: `memory.#.rss` becomes `memory.rss`.
 pub fn bare(key: &str) -> String {

@@ -27,6 +27,7 @@ impl Options {
                     container_port,
                     engine,
                     addresses: _,
+                    labels,
                 },
             settings: Settings { timeout: _, stats_source: _, tls_server_name: _, http: _ },
             output: Output { prefix, selection: Selection { select, exclude }, totals, each_target, targets_graph: _ },
@@ -46,6 +47,7 @@ impl Options {
         targets.extend(fixed.iter().map(|target| format!("target={target}")));
         targets.extend((source.kind == SourceKind::EcsTask).then(|| "source=ecs-task".to_owned()));
         targets.extend(engine.iter().map(|url| format!("docker-host={url}")));
+        targets.extend(labels.iter().map(|prefix| format!("labels={prefix}")));
         // Other formats name the same series anew; slots are kept in the state itself.
         if let InstanceName::Slot(label) = instance_name {
             targets.push(format!("slot={}", label.as_deref().unwrap_or_default()));

@@ -16,6 +16,7 @@ use crate::definition::{Definitions, Point};
 use crate::engine::{ContainerError, Engine};
 use crate::limits;
 use crate::moment::Moment;
+use crate::pipeline::option_check::OptionCheck;
 use crate::pipeline::route::Route;
 use crate::pipeline::state::State;
 use crate::pipeline::target::Target;
@@ -104,8 +105,12 @@ pub struct Context<'a> {
     pub collector: &'a Collector,
     /// How each target is collected.
     pub settings: &'a Settings,
-    /// The options that the collector gets.
+    /// The number of collectors that run beside each other, this one included.
+    pub collectors: usize,
+    /// The options that the collector gets, unless the labels of a target declare others.
     pub options: &'a [OptionValue],
+    /// The check of options that labels declare.
+    pub option_check: OptionCheck<'a>,
     /// The graphs that the collector declares.
     pub definitions: &'a Definitions,
     /// The engine of the targets' containers, if there is one.
@@ -135,7 +140,7 @@ pub async fn all(context: &Context<'_>, targets: &[Target], stop: &mut Stop) -> 
     let mut running = FuturesUnordered::new();
     let stopped = {
         let mut end = std::pin::pin!(stop.wait());
-        let files = usable_files();
+        let files = (usable_files() / context.collectors).max(1);
         loop {
             while running.len() < files
                 && let Some((index, (target, activity))) = waiting.next()
@@ -161,6 +166,14 @@ pub async fn all(context: &Context<'_>, targets: &[Target], stop: &mut Stop) -> 
 
 /// Collects from one target, within its timeout.
 pub async fn one(context: &Context<'_>, target: &Target, activity: &Activity) -> Outcome {
+    let of_labels = target.labelled.as_ref().and_then(|labelled| labelled.options.as_ref());
+    // Before it takes memory, for which the check could wait.
+    if let Some(options) = of_labels
+        && let Err(cause) = context.option_check.check(options).await
+    {
+        return Outcome::failed(cause.into(), Moment::now(), Usage::default(), Duration::ZERO);
+    }
+    let options = of_labels.map_or(context.options, |options| &options[..]);
     let place = Place::find(context, activity).await;
     let seen = Moment::now();
     let begin = Instant::now();
@@ -181,7 +194,7 @@ pub async fn one(context: &Context<'_>, target: &Target, activity: &Activity) ->
             };
             used.get_or_init(|| (sandbox.stderr(), sandbox.denied(), sandbox.usage()));
             let facts = facts(target, destination.as_ref().map(|destination| &destination.address));
-            sandbox.collect(destination, container, activity.clone(), &facts, context.options).await
+            sandbox.collect(destination, container, activity.clone(), &facts, options).await
         };
         let (report, unmatched, memory) =
             context.collector.bounded(calls).await.map_err(|exceeded| exceeded.in_state(activity.get()))??;

@@ -1,6 +1,7 @@
 //! Finding: from the operator's choice to a list of targets, and of containers that are not targets.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::address::Address;
@@ -11,13 +12,14 @@ use crate::kernel::interface::Bridges;
 use crate::kernel::own;
 use crate::moment::Moment;
 use crate::pipeline::infrastructure::{self, Infrastructure};
+use crate::pipeline::label::LabelPrefix;
 use crate::pipeline::process::Processes;
 use crate::pipeline::route::{AddressChoice, AddressOptions, Reachability};
 use crate::pipeline::shared_network::{self, Listed};
 use crate::pipeline::skip::Skip;
 use crate::pipeline::skip_reason::SkipReason;
 use crate::pipeline::source::{Selected, SourceKind};
-use crate::pipeline::target::{self, Target};
+use crate::pipeline::target::{self, Target, Wanted};
 use crate::pipeline::task::{self, TaskFilters};
 use crate::sandbox::Scope;
 use crate::sandbox::container::{State, StatsReader};
@@ -46,12 +48,14 @@ pub struct Discovery {
     pub engine: Option<String>,
     /// The choice of addresses.
     pub addresses: AddressOptions,
+    /// The beginning of the labels that choose the targets, if they do.
+    pub labels: Option<LabelPrefix>,
 }
 
 /// The targets of a run, and the containers that are not targets.
 pub struct Found {
     /// The source of the targets.
-    pub source: Source,
+    pub source: Rc<Source>,
     /// The targets, in the same order in every run.
     pub targets: Vec<Target>,
     /// The containers that were skipped, by name.
@@ -59,7 +63,7 @@ pub struct Found {
     /// The entries of the engine's list that cannot be read.
     pub unreadable: Unreadable,
     /// The processes of the containers, if they are on this machine.
-    pub processes: Processes,
+    pub processes: Rc<Processes>,
     /// The time at which the list was complete.
     pub listed: Moment,
 }
@@ -82,6 +86,14 @@ pub struct TaskSource {
     pub unlisted: Vec<(Container, String)>,
     /// The restarts and the health of all containers, by id.
     states: Arc<HashMap<String, State>>,
+}
+
+impl TaskSource {
+    /// A task with `containers`, of which `unlisted` do not match the filters.
+    pub fn new(task: Task, unlisted: Vec<(Container, String)>, containers: &[TaskContainer]) -> TaskSource {
+        let states = containers.iter().map(|one| (one.container.id.clone(), stats::task::state(one))).collect();
+        TaskSource { task, unlisted, states: Arc::new(states) }
+    }
 }
 
 /// A source that does not list its containers.
@@ -131,14 +143,28 @@ impl Source {
     }
 }
 
+/// An engine's containers, and their circumstances.
+pub struct EngineList {
+    /// The engine.
+    pub engine: Engine,
+    /// The containers.
+    pub containers: Vec<Container>,
+    /// The entries that cannot be read.
+    pub unreadable: Unreadable,
+    /// The time at which the list was complete.
+    pub listed: Moment,
+    /// The circumstances.
+    pub around: Surroundings,
+}
+
 /// The circumstances of the containers of an engine's list.
-struct Surroundings {
+pub struct Surroundings {
     /// The properties that decide which addresses can be reached.
-    reachability: Reachability,
+    pub reachability: Reachability,
     /// The owners of networks that are not in the list.
-    owners: Vec<Container>,
+    pub owners: Vec<Container>,
     /// The id of the container in which this program runs.
-    own: Option<String>,
+    pub own: Option<String>,
 }
 
 impl Surroundings {
@@ -160,7 +186,7 @@ async fn own_container(engine: &Engine, listed: &[Container]) -> Option<Containe
 
 /// Sorts targets by the names of their containers, so that the lines of one run are in the order of the last run's.
 /// Engines list by age.
-fn sort(targets: &mut [Target]) {
+pub fn sort(targets: &mut [Target]) {
     targets.sort_by_cached_key(|target| target.container.as_ref().map(|of| (of.name.clone(), of.id.clone())));
 }
 
@@ -194,6 +220,17 @@ impl Discovery {
     }
 
     async fn find_in_engine(&self, scope: Scope, stop: &mut Stop) -> Result<Found, FindError> {
+        let EngineList { engine, containers, unreadable, listed, around } = self.list(scope, stop).await?;
+        let (targets, skipped) = self.choose(scope, &containers, &around);
+        let processes = Rc::new(around.reachability.processes);
+        Ok(Found { processes, listed, ..Found::new(Source::Engine(engine), targets, skipped, unreadable) })
+    }
+
+    /// Lists the containers of the engine. Their circumstances are read if a collector of `scope` needs them.
+    ///
+    /// # Errors
+    /// If the engine does not return a list.
+    pub async fn list(&self, scope: Scope, stop: &mut Stop) -> Result<EngineList, FindError> {
         let list = Engine::list(&self.source.places, &self.filters, stop).await;
         let (engine, mut listing) = list.map_err(|error| match error {
             engine::Error::Connect { .. } if self.source.is_guess => FindError::NeitherEngineNorTask(error),
@@ -204,9 +241,8 @@ impl Discovery {
             Scope::Container => Surroundings::unknown(&engine),
             Scope::Endpoint => self.look_around(&engine, &mut listing.containers).await,
         };
-        let (targets, skipped) = self.choose(scope, &listing.containers, &around);
-        let processes = around.reachability.processes;
-        Ok(Found { processes, listed, ..Found::new(Source::Engine(engine), targets, skipped, listing.unreadable) })
+        let (containers, unreadable) = (listing.containers, listing.unreadable);
+        Ok(EngineList { engine, containers, unreadable, listed, around })
     }
 
     /// Reads the circumstances of `containers`, and adds the ports that only the ECS agent knows.
@@ -238,12 +274,13 @@ impl Discovery {
     fn choose(&self, scope: Scope, containers: &[Container], around: &Surroundings) -> (Vec<Target>, Vec<Skipped>) {
         let Surroundings { reachability, owners, own } = around;
         let listed = Listed::new(containers.iter().chain(owners));
+        let wanted = self.container_port.map(Wanted::by_option);
         let (mut targets, mut skipped) = (Vec::new(), Vec::new());
         for container in containers {
             let chosen = match self.left_out(container) {
                 Some(reason) => Err(reason),
                 None if own.as_ref() == Some(&container.id) => Err(SkipReason::OwnContainer),
-                None => target::choose(container, listed.owner(container), scope, self.container_port, reachability),
+                None => target::choose(container, listed.owner(container), scope, wanted, reachability),
             };
             match chosen {
                 Ok(target) => targets.push(target),
@@ -258,32 +295,31 @@ impl Discovery {
 
     async fn find_in_task(&self, scope: Scope, stop: &mut Stop) -> Result<Found, ecs::Error> {
         let (task, TaskListing { containers, unreadable }) = Task::list(stop).await?;
-        let states = containers.iter().map(|one| (one.container.id.clone(), stats::task::state(one))).collect();
         let (mut targets, mut skipped, mut unlisted) = (Vec::new(), Vec::new(), Vec::new());
-        for one in containers {
+        for one in &containers {
             if !self.task_filters.match_container(&one.container) {
-                unlisted.push((one.container, format!("does not match {}", engine::as_typed(&self.filters))));
+                unlisted.push((one.container.clone(), format!("does not match {}", engine::as_typed(&self.filters))));
                 continue;
             }
-            let chosen = match self.left_out_of_task(&one) {
+            let chosen = match self.left_out_of_task(one) {
                 Some(reason) => Err(reason),
-                None => task::choose(&one, scope, self.container_port),
+                None => task::choose(one, scope, self.container_port.map(Wanted::by_option)),
             };
             match chosen {
                 Ok(target) => targets.push(target),
-                Err(reason) => skipped.push(Skipped { container: one.container, reason }),
+                Err(reason) => skipped.push(Skipped { container: one.container.clone(), reason }),
             }
         }
         for (container, reason) in task::take_ambiguous(&mut targets) {
             skipped.push(Skipped { container, reason });
         }
         sort(&mut targets);
-        let source = Source::EcsTask(Box::new(TaskSource { task, states: Arc::new(states), unlisted }));
+        let source = Source::EcsTask(Box::new(TaskSource::new(task, unlisted, &containers)));
         Ok(Found::new(source, targets, skipped, unreadable))
     }
 
     /// Returns the reason for which a container of a task is left out, whatever its state and ports.
-    fn left_out_of_task(&self, one: &TaskContainer) -> Option<SkipReason> {
+    pub fn left_out_of_task(&self, one: &TaskContainer) -> Option<SkipReason> {
         if one.is_own {
             return Some(SkipReason::OwnContainer);
         }
@@ -300,7 +336,7 @@ impl Discovery {
     }
 
     /// Returns the reason for which a container is left out, whatever its state and ports.
-    fn left_out(&self, container: &Container) -> Option<SkipReason> {
+    pub fn left_out(&self, container: &Container) -> Option<SkipReason> {
         if let Some(skip) = self.skips.iter().find(|skip| skip.matches(container)) {
             return Some(SkipReason::Skipped(skip.to_string().into()));
         }
@@ -310,8 +346,14 @@ impl Discovery {
 
 impl Found {
     /// Containers whose processes are not visible here.
-    fn new(source: Source, targets: Vec<Target>, skipped: Vec<Skipped>, unreadable: Unreadable) -> Found {
-        Found { source, targets, skipped, unreadable, processes: Processes::default(), listed: Moment::now() }
+    pub fn new(
+        source: impl Into<Rc<Source>>,
+        targets: Vec<Target>,
+        skipped: Vec<Skipped>,
+        unreadable: Unreadable,
+    ) -> Found {
+        let (source, processes) = (source.into(), Rc::default());
+        Found { source, targets, skipped, unreadable, processes, listed: Moment::now() }
     }
 
     /// Counts the traffic of containers that share a network once. Only collectors that read stats need it.

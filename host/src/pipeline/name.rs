@@ -3,7 +3,7 @@
 //! Every name is legal, unique within the run, and the same from run to run while the same containers run beside each
 //! other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 
 use crate::ecs::TASK_LABEL;
@@ -114,12 +114,48 @@ impl Format {
     }
 }
 
+/// Returns the name of `target`, before it is made unique: the format's, after the name that its labels declare. It is
+/// empty if the format gives none.
+///
+/// Labels change no name of another container: the declared name is only a beginning, and the port in it is one that no
+/// other container can have, or stands before the container's id.
+fn bare(format: &Format, target: &Target) -> String {
+    let name = legal(&format.of(target), limits::INSTANCE_LENGTH);
+    let (Some(labelled), Some(container)) = (&target.labelled, &target.container) else { return name };
+    if name.is_empty() {
+        return name;
+    }
+    let name = match format {
+        Format::Port if !target.has_host_port() => format!("{name}_{}", short(&container.id, SHORT_ID)),
+        _ => name,
+    };
+    match &labelled.name {
+        // The first underscore ends it.
+        Some(beginning) => format!("{}_{name}", legal(beginning, limits::LABEL_NAME).replace('_', "-")),
+        None => name,
+    }
+}
+
+/// Adds the index of its labels to the name of each endpoint that has the name of another one of its container.
+fn part_endpoints(names: &mut [String], targets: &[Target]) {
+    let key = |place: usize, name: &str| Some((targets[place].container.as_ref()?.id.clone(), name.to_owned()));
+    let mut seen = HashSet::new();
+    for (place, name) in names.iter_mut().enumerate().filter(|(place, _)| targets[*place].labelled.is_some()) {
+        let index = targets[place].labelled.as_ref().and_then(|labelled| labelled.index);
+        if !seen.insert(key(place, name)) {
+            *name = format!("{name}_{}", index.unwrap_or_default());
+        }
+    }
+}
+
 /// Names all targets of a run, in their order, and returns a warning if the format does not make the names unique.
 ///
 /// Targets with equal names all get a suffix: the beginning of the container's id, or the address. None of them keeps
 /// the bare name, so that no series passes to another container when one of them goes away.
 pub fn assign(format: &Format, targets: &[Target]) -> (Vec<String>, Option<String>) {
-    let bare: Vec<String> = targets.iter().map(|target| legal(&format.of(target), limits::INSTANCE_LENGTH)).collect();
+    let mut bare: Vec<String> = targets.iter().map(|target| bare(format, target)).collect();
+    part_endpoints(&mut bare, targets);
+    let is_named_by_label = |place: usize| targets[place].labelled.as_ref().is_some_and(|of| of.name.is_some());
     let is_missing = matches!(format, Format::Label(_)) && bare.iter().all(String::is_empty);
     let mut names = bare.clone();
     let mut warning = None;
@@ -127,11 +163,17 @@ pub fn assign(format: &Format, targets: &[Target]) -> (Vec<String>, Option<Strin
     // clash.
     let whole = std::iter::repeat_n(WHOLE, targets.len());
     for length in SUFFIXES.into_iter().chain(whole) {
-        let mut count: HashMap<&str, usize> = HashMap::new();
-        for name in &names {
+        // A name that labels declare gives way to one that they do not.
+        let (mut count, mut count_of_others): (HashMap<&str, usize>, HashMap<&str, usize>) = Default::default();
+        for (place, name) in names.iter().enumerate() {
             *count.entry(name).or_default() += 1;
+            *count_of_others.entry(name).or_default() += usize::from(!is_named_by_label(place));
         }
-        let clashes: Vec<bool> = names.iter().map(|name| name.is_empty() || count[name.as_str()] > 1).collect();
+        let clashes = |(place, name): (usize, &String)| {
+            let count = if is_named_by_label(place) { &count } else { &count_of_others };
+            name.is_empty() || count[name.as_str()] > 1
+        };
+        let clashes: Vec<bool> = names.iter().enumerate().map(clashes).collect();
         let Some(first) = clashes.iter().position(|clash| *clash) else { break };
         // Fixed targets on one port of several hosts get their hosts' names; that needs no warning. A label that nobody
         // has gets one of its own.
@@ -189,6 +231,7 @@ mod tests {
     use super::*;
     use crate::address::Address;
     use crate::pipeline::route::Routes;
+    use crate::pipeline::target::Labelled;
 
     fn target(id: &str, name: &str, labels: &[(&str, &str)]) -> Target {
         let text = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
@@ -267,6 +310,49 @@ mod tests {
         let all = [fixed("a.b:80"), fixed("a_b:80")];
         let (names, _) = names("port", &all);
         assert!(names[0] != names[1] && names.iter().all(|name| crate::definition::is_component(name)));
+    }
+
+    /// An endpoint that the labels of a container declare. A published port is that of the host.
+    fn labelled(id: &str, name: Option<&str>, index: Option<u16>, port: u16, is_published: bool) -> Target {
+        let mut target = target(id, id, &[]);
+        target.routes = Routes::only(format!("127.0.0.1:{port}").parse().unwrap(), "");
+        let binding = is_published.then(|| ([0, 0, 0, 0].into(), port));
+        target.container.as_mut().unwrap().ports = vec![crate::engine::Port { container_port: 8080, binding }];
+        target.labelled = Some(Labelled { index, name: name.map(str::to_owned), options: None });
+        target
+    }
+
+    #[test]
+    fn a_name_of_labels_comes_before_the_port_and_unpublished_ports_before_the_id() {
+        let all = [
+            labelled("aaaaaaaa", Some("shop_api"), None, 32768, true),
+            labelled("bbbbbbbb", None, None, 32769, true),
+            labelled("cccccccc", Some("shop"), None, 8080, false),
+            labelled("dddddddd", None, None, 32768, false),
+        ];
+        let expected = ["shop-api_32768", "32769", "shop_8080_cccccc", "32768_dddddd"].map(str::to_owned).to_vec();
+        assert_eq!(names("port", &all), (expected, None));
+    }
+
+    #[test]
+    fn endpoints_of_one_container_with_equal_names_get_their_indices() {
+        let all = [
+            labelled("aaaaaaaa", None, None, 32768, true),
+            labelled("aaaaaaaa", None, Some(0), 32768, true),
+            labelled("aaaaaaaa", Some("x"), Some(1), 32768, true),
+        ];
+        assert_eq!(names("port", &all).0, ["32768", "32768_0", "x_32768"]);
+        assert_eq!(names("name", &all).0, ["aaaaaaaa", "aaaaaaaa_0", "x_aaaaaaaa"]);
+    }
+
+    #[test]
+    fn a_name_of_labels_gives_way_to_that_of_a_container() {
+        let hostile =
+            Target { container: target("b", "web", &[]).container, ..labelled("b", Some("api"), None, 1, true) };
+        let all = [target("a", "api_web", &[]), hostile];
+        let (names, warning) = names("name", &all);
+        assert_eq!(names, ["api_web", "api_web_b00000"]);
+        assert!(warning.is_some());
     }
 
     #[test]

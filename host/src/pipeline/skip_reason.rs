@@ -6,6 +6,14 @@ use crate::text::{Foreign, foreign, listed, ranges};
 /// The reason for which a container is not a target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SkipReason {
+    /// Its labels do not choose the collector.
+    #[error("no label {key}={collector}")]
+    NoLabel {
+        /// The key of the label.
+        key: String,
+        /// The collector.
+        collector: String,
+    },
     /// The operator leaves it out.
     #[error("matches --skip {0}")]
     Skipped(Foreign),

@@ -66,6 +66,8 @@ impl Slots {
         let mut is_new = false;
         let names = targets.iter().map(|target| {
             let value = label.and_then(|key| value_of(target.container.as_ref()?, key));
+            let name = target.labelled.as_ref().and_then(|labelled| labelled.name.as_deref());
+            let value = name.or(value);
             let group = value.map(|value| legal(value, limits::INSTANCE_LENGTH - NUMBER_LENGTH)).unwrap_or_default();
             let identity = target.identity();
             let kept = self.0.get(&identity).filter(|slot| slot.group == group).map(|slot| slot.number);

@@ -12,13 +12,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::address::Address;
 use crate::engine::{Container, Lifecycle};
 use crate::kernel::process::Process;
 use crate::pipeline::route::{Place, Reachability, Routes};
 use crate::pipeline::skip_reason::SkipReason;
-use crate::sandbox::Scope;
+use crate::sandbox::{OptionValue, Scope};
 use crate::text::{Foreign, foreign};
 
 /// The target of one sandbox.
@@ -38,6 +39,35 @@ pub struct Target {
     pub reason: String,
     /// The name of the container at which the traffic of its network is counted, if that is another one.
     pub network_counted_at: Option<String>,
+    /// The endpoint that the container's labels declare, or `None` if the operator chose the container.
+    pub labelled: Option<Labelled>,
+}
+
+/// An endpoint that labels declare.
+#[derive(Debug, Clone, Default)]
+pub struct Labelled {
+    /// The index in the keys of the labels.
+    pub index: Option<u16>,
+    /// The beginning of the name in metric names.
+    pub name: Option<String>,
+    /// The options of the collector, if they differ from the operator's.
+    pub options: Option<Arc<[OptionValue]>>,
+}
+
+/// A port that was chosen, and by which option or label.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The container's port.
+    pub port: u16,
+    /// The option or the label.
+    pub by: &'a str,
+}
+
+impl Wanted<'_> {
+    /// The port of `--container-port`.
+    pub fn by_option(port: u16) -> Wanted<'static> {
+        Wanted { port, by: "--container-port" }
+    }
 }
 
 impl Target {
@@ -78,12 +108,25 @@ impl Target {
 
     /// Returns the key of this target in the state. A container keeps it when it is restarted.
     pub fn identity(&self) -> String {
-        match (&self.container, self.container_port, self.address()) {
+        let identity = match (&self.container, self.container_port, self.address()) {
             (Some(container), Some(port), _) => format!("{}:{port}", container.id),
             (Some(container), None, _) => container.id.clone(),
             (None, _, Some(address)) => address.to_string(),
             (None, _, None) => String::new(),
+        };
+        match self.labelled.as_ref().and_then(|labelled| labelled.index) {
+            Some(index) => format!("{identity}:#{index}"),
+            None => identity,
         }
+    }
+
+    /// Returns true if its name port is one of the host, which no other container can have.
+    pub fn has_host_port(&self) -> bool {
+        self.container.as_ref().is_some_and(|container| {
+            let published = container.ports.iter().filter_map(|port| Some(port.binding?.1));
+            let is_published = published.into_iter().any(|port| Some(port) == self.routes.name_port);
+            container.network_of.is_none() && (container.host_network || is_published)
+        })
     }
 }
 
@@ -94,8 +137,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// Makes a target of `container`, which uses the network of `owner`, its own or another's. `wanted` is the port that
-/// the operator chose.
+/// Makes a target of `container`, which uses the network of `owner`, its own or another's.
 ///
 /// # Errors
 /// The reason for which the container is not a target.
@@ -103,7 +145,7 @@ pub fn choose(
     container: &Container,
     owner: Result<&Container, SkipReason>,
     scope: Scope,
-    wanted: Option<u16>,
+    wanted: Option<Wanted<'_>>,
     reachability: &Reachability,
 ) -> Result<Target, SkipReason> {
     match container.lifecycle {
@@ -121,7 +163,7 @@ pub fn choose(
     // Those of an ECS task, and of a Podman pod, are its containers' own.
     let with_ports = if container.ports.is_empty() { owner } else { container };
     let (port, port_reason) = match wanted {
-        Some(port) => (chosen_port(container, with_ports, port, reachability)?, "--container-port"),
+        Some(Wanted { port, by }) => (chosen_port(container, with_ports, port, reachability)?, by),
         None => (only_published_port(with_ports)?, "the only published port"),
     };
     let process = reachability.processes.of(&container.id);
@@ -211,6 +253,7 @@ mod tests {
             networks: NetworkPlace::Here,
             ..Reachability::published(engine.clone())
         };
+        let wanted = wanted.map(Wanted::by_option);
         match choose(container, Ok(container), Scope::Endpoint, wanted, &reachability) {
             Ok(target) => target.to_string(),
             Err(reason) if reason.is_failure() => format!("[! {reason}]"),

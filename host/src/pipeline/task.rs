@@ -18,7 +18,7 @@ use crate::engine::{Container, Lifecycle};
 use crate::pipeline::route::Routes;
 use crate::pipeline::skip::Skip;
 use crate::pipeline::skip_reason::SkipReason;
-use crate::pipeline::target::Target;
+use crate::pipeline::target::{Target, Wanted};
 use crate::sandbox::Scope;
 use crate::text::{Foreign, foreign};
 
@@ -90,11 +90,11 @@ pub fn without_match<'f>(filters: &'f [(String, String)], containers: &[&Contain
     if without.is_empty() && !matches(filters) { filters.iter().collect() } else { without }
 }
 
-/// Makes a target of a container. `wanted` is the port that the operator chose.
+/// Makes a target of a container.
 ///
 /// # Errors
 /// The reason for which the container is not a target.
-pub fn choose(one: &TaskContainer, scope: Scope, wanted: Option<u16>) -> Result<Target, SkipReason> {
+pub fn choose(one: &TaskContainer, scope: Scope, wanted: Option<Wanted<'_>>) -> Result<Target, SkipReason> {
     let container = &one.container;
     if container.lifecycle != Lifecycle::Running {
         return Err(SkipReason::NotRunning(Foreign::new(&container.status)));
@@ -112,7 +112,7 @@ pub fn choose(one: &TaskContainer, scope: Scope, wanted: Option<u16>) -> Result<
         (Network::Unknown, _) => return Err(SkipReason::NoAddress),
     };
     let (port, port_reason) = match wanted {
-        Some(port) => (port, "--container-port"),
+        Some(Wanted { port, by }) => (port, by),
         None => (only_port(container)?, "the only published port"),
     };
     let address = Address { host: ip.to_string(), port };

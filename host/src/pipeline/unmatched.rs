@@ -23,7 +23,7 @@ pub async fn warnings(
     let mut warnings = Vec::new();
     let filters = &discovery.filters;
     let checks_filters = is_empty || is_thorough && filters.len() > 1;
-    let without = match &found.source {
+    let without = match &*found.source {
         Source::Fixed => return Vec::new(),
         Source::Engine(engine) => {
             if is_empty || is_thorough {

@@ -122,6 +122,9 @@ pub enum Cause {
     /// The target's name cannot be a server name for TLS.
     #[error("'{0}' is not a valid server name for TLS (--tls-server-name)")]
     ServerName(Foreign),
+    /// The labels of its container declare options that it cannot have.
+    #[error("labels: {0}")]
+    Labels(Foreign),
     /// The response can be another container's.
     #[error("container was stopped, restarted or moved to another network since the engine listed it")]
     Replaced,

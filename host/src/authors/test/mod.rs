@@ -47,6 +47,7 @@ use crate::moment::Moment;
 use crate::options::{Options, Subcommand};
 use crate::pipeline::collect::{self, Context};
 use crate::pipeline::find::Found;
+use crate::pipeline::option_check::OptionCheck;
 use crate::pipeline::route::Routes;
 use crate::pipeline::state::State;
 use crate::pipeline::target::Target;
@@ -188,7 +189,9 @@ impl Trial<'_> {
         let context = Context {
             collector: &self.component.collector,
             settings: &self.options.settings,
+            collectors: 1,
             options: self.options.collector.values(),
+            option_check: OptionCheck::new(&self.component.collector, self.definitions),
             definitions: self.definitions,
             // Without state there is no need for start times.
             engine: None,

@@ -10,6 +10,7 @@ use super::plugin::Plugin;
 use super::secret::{Reference, reference, secret_from};
 use super::section::Section;
 use crate::error::Error;
+use crate::job::Job;
 use crate::store::component::{Component, Origin};
 use crate::text::foreign;
 
@@ -89,7 +90,7 @@ pub fn reject_yaml_breaks(arguments: &[String], file: &str) -> Result<(), Error>
 /// Returns the commands that install the collectors on the instance.
 fn install(sections: &[Section], program: &str) -> Result<String, Error> {
     let mut commands = BTreeSet::new();
-    for component in sections.iter().map(|section| &section.job.component) {
+    for Job { component, .. } in sections.iter().flat_map(|section| &section.jobs.all) {
         commands.extend(install_command(component, program, "the instance")?.map(|command| command + "\n"));
     }
     let commands: String = commands.into_iter().collect();
@@ -114,7 +115,7 @@ pub fn install_command(component: &Component, program: &str, machine: &str) -> R
 fn secrets(sections: &[Section], from: &[(PathBuf, Reference)]) -> Result<String, Error> {
     let mut secrets = String::new();
     let mut read: Vec<&PathBuf> = Vec::new();
-    for path in sections.iter().flat_map(|section| section.job.options.files()) {
+    for path in sections.iter().flat_map(|section| &section.jobs.all).flat_map(|job| job.options.files()) {
         if read.contains(&path) {
             continue;
         }

@@ -32,9 +32,11 @@ const CONFIG: &str = "/etc/mackerel-container-agent.yaml";
 pub fn sections(sections: &[Section], words: &[OsString]) -> Result<String, Error> {
     let (mut install, mut files, mut metrics) = (BTreeSet::new(), BTreeSet::new(), String::new());
     for section in sections {
-        check(&section.job)?;
-        install.extend(install_command(&section.job.component, PROGRAM, "the container")?);
-        files.extend(section.job.options.files().map(|path| foreign(&path.display().to_string()).to_string()));
+        for job in &section.jobs.all {
+            check(job)?;
+            install.extend(install_command(&job.component, PROGRAM, "the container")?);
+            files.extend(job.options.files().map(|path| foreign(&path.display().to_string()).to_string()));
+        }
         metrics.push_str(&metric(section)?);
     }
     let install: Vec<String> = install.into_iter().map(|command| format!("#   RUN {command}\n")).collect();
@@ -61,7 +63,7 @@ pub fn sections(sections: &[Section], words: &[OsString]) -> Result<String, Erro
          \x20 metrics:\n\
          {metrics}",
         SUBCOMMAND.command_line(words),
-        sections.first().map(|section| section.job.description.name.as_str()).unwrap_or_default(),
+        sections.first().map(|section| section.jobs.subject()).unwrap_or_default(),
     ))
 }
 
@@ -77,7 +79,8 @@ fn check(job: &Job) -> Result<(), Error> {
     let uses_engine = job.options.typed().iter().any(names_engine);
     if discovery.source.kind != SourceKind::Fixed && !uses_engine {
         TaskFilters::new(&discovery.filters).map_err(Error::usage)?;
-        if job.description.scope == Scope::Endpoint && discovery.container_port.is_none() {
+        let is_named = discovery.container_port.is_some() || discovery.labels.is_some();
+        if job.description.scope == Scope::Endpoint && !is_named {
             print("on Fargate, and in the network modes awsvpc and host, the port has to be named: --container-port");
         }
     }

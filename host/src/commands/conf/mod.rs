@@ -18,7 +18,7 @@ use self::flags::{ConfOptions, SUBCOMMAND, SectionOptions};
 use self::section::Section;
 use crate::diagnostics::print;
 use crate::error::Error;
-use crate::job::Job;
+use crate::jobs::Jobs;
 use crate::session::Session;
 use crate::text::foreign;
 
@@ -27,8 +27,8 @@ use crate::text::foreign;
 /// # Errors
 /// If the options are wrong, or the collector cannot be used here or on the instance.
 pub async fn conf(session: &Session, words: &[OsString]) -> Result<String, Error> {
-    let (job, own): (Job, ConfOptions) = Job::prepare(session, &SUBCOMMAND, words).await?;
-    let mut sections = vec![Section::new(job, own.first.section.clone(), words, own.elsewhere())?];
+    let (jobs, own): (Jobs, ConfOptions) = Jobs::prepare(session, &SUBCOMMAND, words).await?;
+    let mut sections = vec![Section::new(jobs, own.first.section.clone(), words, own.elsewhere())?];
     for command in &own.also {
         let words: Vec<OsString> = shlex::split(command)
             .filter(|words| !words.is_empty())
@@ -36,11 +36,11 @@ pub async fn conf(session: &Session, words: &[OsString]) -> Result<String, Error
             .into_iter()
             .map(OsString::from)
             .collect();
-        let (job, SectionOptions { section }) = Job::prepare(session, &SUBCOMMAND, &words).await?;
-        sections.push(Section::new(job, section, &words, own.elsewhere())?);
+        let (jobs, SectionOptions { section }) = Jobs::prepare(session, &SUBCOMMAND, &words).await?;
+        sections.push(Section::new(jobs, section, &words, own.elsewhere())?);
     }
     reject_equal_names(&sections)?;
-    for line in sections.iter().flat_map(|section| section.job.diagnostics().lines()) {
+    for line in sections.iter().flat_map(|section| section.jobs.diagnostics().lines()) {
         print(&line);
     }
     if own.container_agent {
@@ -48,7 +48,7 @@ pub async fn conf(session: &Session, words: &[OsString]) -> Result<String, Error
     }
     if own.cloud_init {
         // The instance has an engine of its own; trusted roots have to come there.
-        let variables: BTreeSet<&str> = sections.iter().flat_map(|section| section::variables(&section.job)).collect();
+        let variables: BTreeSet<&str> = sections.iter().flat_map(|section| section::variables(&section.jobs)).collect();
         for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter(|name| variables.contains(name)) {
             print(&format!("{name} of this shell is not carried over to the instance: use --tls-ca-file"));
         }
@@ -57,7 +57,7 @@ pub async fn conf(session: &Session, words: &[OsString]) -> Result<String, Error
     let program = env::current_exe().map_err(|error| Error::failed(format!("cannot find this program: {error}")))?;
     let texts: Vec<String> = sections
         .iter()
-        .map(|section| section.text(&program, section::environment(&section.job)?))
+        .map(|section| section.text(&program, section::environment(&section.jobs)?))
         .collect::<Result<_, Error>>()?;
     Ok(texts.join("\n"))
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::job::{Job, RUN};
+use crate::jobs::Jobs;
 use crate::limits;
 use crate::options::Typed;
 use crate::pipeline::source::SourceKind;
@@ -40,7 +41,7 @@ struct Plugin {
 /// A section: one command of the agent.
 pub struct Section {
     /// The checked command.
-    pub job: Job,
+    pub jobs: Jobs,
     /// The name of the section.
     pub name: String,
     /// The words after `run`.
@@ -53,15 +54,23 @@ impl Section {
     ///
     /// # Errors
     /// As of [`arguments`].
-    pub fn new(job: Job, name: Option<String>, words: &[OsString], elsewhere: Option<&str>) -> Result<Section, Error> {
-        let name = name.unwrap_or_else(|| job.options.output.prefix.to_string().replace('.', "_"));
-        let arguments = arguments(&job, words, elsewhere)?;
-        Ok(Section { job, name, arguments })
+    pub fn new(
+        jobs: Jobs,
+        name: Option<String>,
+        words: &[OsString],
+        elsewhere: Option<&str>,
+    ) -> Result<Section, Error> {
+        let name = name.unwrap_or_else(|| match jobs.labels {
+            Some(_) => jobs.subject().to_owned(),
+            None => jobs.shared().output.prefix.to_string().replace('.', "_"),
+        });
+        let arguments = arguments(&jobs, words, elsewhere)?;
+        Ok(Section { jobs, name, arguments })
     }
 
     /// Returns the timeout that an agent has to leave: a run ends itself before.
     pub fn timeout_seconds(&self) -> u64 {
-        (self.job.options.deadline + limits::DEADLINE_GRACE).as_secs() + 1
+        (self.jobs.shared().deadline + limits::DEADLINE_GRACE).as_secs() + 1
     }
 
     /// Formats the section with this program and these variables.
@@ -71,7 +80,7 @@ impl Section {
     pub fn text(&self, program: &Path, env: BTreeMap<&'static str, String>) -> Result<String, Error> {
         let mut command = vec![text(program.as_os_str().to_owned())?, RUN.name.to_owned()];
         command.extend(self.arguments.iter().cloned());
-        let longest = self.job.options.deadline + limits::DEADLINE_GRACE;
+        let longest = self.jobs.shared().deadline + limits::DEADLINE_GRACE;
         let timeout_seconds = (longest > limits::AGENT_TIMEOUT).then_some(self.timeout_seconds());
         let metrics = [(self.name.clone(), Plugin { command, timeout_seconds, env })].into();
         let section = toml::to_string(&Conf { plugin: Plugins { metrics } })
@@ -80,14 +89,14 @@ impl Section {
             "# Another section for {} needs its own --section and --metric-key-prefix: mackerel-agent reads one section of\n\
              # each name, and metrics of equal names overwrite each other.\n\
              {section}",
-            self.job.description.name
+            self.jobs.subject()
         ))
     }
 }
 
 /// Returns the words after `run`, as they hold in another folder: paths are absolute. The options of `conf` are left
 /// out. `elsewhere` is the option by which they are for another machine.
-fn arguments(job: &Job, words: &[OsString], elsewhere: Option<&str>) -> Result<Vec<String>, Error> {
+fn arguments(jobs: &Jobs, words: &[OsString], elsewhere: Option<&str>) -> Result<Vec<String>, Error> {
     let whole = |path: OsString| -> Result<String, Error> {
         let Some(option) = elsewhere else { return text(absolute(path)?) };
         let path = text(path)?;
@@ -98,7 +107,7 @@ fn arguments(job: &Job, words: &[OsString], elsewhere: Option<&str>) -> Result<V
             Err(Error::usage(format!("{path}: {option} needs an absolute path")))
         }
     };
-    if let Some(name) = job.options.http.secrets_in_arguments.first() {
+    if let Some(name) = jobs.all.iter().find_map(|job| job.options.http.secrets_in_arguments.first()) {
         return Err(Error::usage(format!(
             "conf would write the value of the header {} into the configuration: put the header into a file and use \
              --http-header-file",
@@ -106,9 +115,9 @@ fn arguments(job: &Job, words: &[OsString], elsewhere: Option<&str>) -> Result<V
         )));
     }
     let name = words.first().cloned().unwrap_or_default();
-    let is_local_file = matches!(job.component.origin, Origin::File(_)) && elsewhere.is_none();
+    let is_local_file = matches!(jobs.all[0].component.origin, Origin::File(_)) && elsewhere.is_none();
     let mut arguments = vec![if is_local_file { whole(name)? } else { text(name)? }];
-    for Typed { flag, value, is_file } in job.options.typed().iter().cloned() {
+    for Typed { flag, value, is_file } in jobs.typed() {
         arguments.push(format!("--{flag}"));
         match value {
             Some(path) if is_file => arguments.push(whole(path)?),
@@ -116,15 +125,25 @@ fn arguments(job: &Job, words: &[OsString], elsewhere: Option<&str>) -> Result<V
             None => {}
         }
     }
+    for (job, Typed { flag, value, is_file }) in jobs.typed_of_one() {
+        let name = format!("{}.{flag}", job.component.name);
+        arguments.push("--option".to_owned());
+        arguments.push(match value {
+            Some(path) if is_file => format!("{name}={}", whole(path)?),
+            Some(value) => format!("{name}={}", text(value)?),
+            None => name,
+        });
+    }
     Ok(arguments)
 }
 
 /// Returns the names of the environment variables that change this run.
-pub fn variables(job: &Job) -> Vec<&'static str> {
-    let discovery = &job.options.discovery;
+pub fn variables(jobs: &Jobs) -> Vec<&'static str> {
+    let discovery = &jobs.shared().discovery;
     let uses_engine = discovery.source.kind == SourceKind::Engine;
     let uses_tls_to_engine = uses_engine && ["DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"].iter().any(|name| is_set(name));
-    let uses_roots = job.component.collector.uses().http && *job.options.settings.http.trust.roots() == Roots::Machine;
+    let uses_roots =
+        |job: &Job| job.component.collector.uses().http && *job.options.settings.http.trust.roots() == Roots::Machine;
     let mut names = Vec::new();
     if uses_engine {
         names.extend(["DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"]);
@@ -132,10 +151,10 @@ pub fn variables(job: &Job) -> Vec<&'static str> {
             names.push("DOCKER_HOST");
         }
     }
-    if uses_roots || uses_tls_to_engine {
+    if jobs.all.iter().any(uses_roots) || uses_tls_to_engine {
         names.extend(["SSL_CERT_FILE", "SSL_CERT_DIR"]);
     }
-    if matches!(job.component.origin, Origin::Installed(_)) {
+    if jobs.all.iter().any(|job| matches!(job.component.origin, Origin::Installed(_))) {
         names.push(installed::FOLDER_VARIABLE);
     }
     names.retain(|name| is_set(name));
@@ -151,7 +170,7 @@ fn is_set(name: &str) -> bool {
 ///
 /// # Errors
 /// If a value is not UTF-8, as the configuration must be.
-pub fn environment(job: &Job) -> Result<BTreeMap<&'static str, String>, Error> {
+pub fn environment(jobs: &Jobs) -> Result<BTreeMap<&'static str, String>, Error> {
     let value = |name: &'static str| {
         let value = crate::env::variable_os(name).unwrap_or_default();
         let value = match name {
@@ -164,7 +183,7 @@ pub fn environment(job: &Job) -> Result<BTreeMap<&'static str, String>, Error> {
         };
         Ok((name, text(value)?))
     };
-    variables(job).into_iter().map(value).collect()
+    variables(jobs).into_iter().map(value).collect()
 }
 
 fn absolute(path: impl AsRef<Path>) -> Result<OsString, Error> {

@@ -1,0 +1,267 @@
+//! Jobs: the collectors of one command line. There is one, unless labels of containers choose among several.
+//!
+//! Several collectors share one list of containers, the deadline and the folder of states. Each has its own options,
+//! prefix, limits, totals and state: a fault of one costs no other.
+
+use std::ffi::OsString;
+
+use clap::Args;
+use futures_util::future::join_all;
+
+use crate::diagnostics::Diagnostics;
+use crate::error::Error;
+use crate::job::{Collected, Job};
+use crate::moment::Moment;
+use crate::options::labels::{self, LabelFlags, LabelsError, WithLabels};
+use crate::options::{Options, Subcommand, Typed, useless};
+use crate::pipeline::label::join;
+use crate::pipeline::labelled::{Allowed, Faulty, FoundByLabels};
+use crate::pipeline::output::PostedGraph;
+use crate::pipeline::state::State;
+use crate::sandbox::{Description, Scope};
+use crate::session::Session;
+use crate::stop::Stop;
+use crate::store::component::Component;
+
+/// The collectors of one command line, at least one.
+pub struct Jobs {
+    /// The collectors.
+    pub all: Vec<Job>,
+    /// The options about labels, if they choose the collectors.
+    pub labels: Option<LabelFlags>,
+    /// The flags that all collectors share, as typed.
+    typed: Vec<Typed>,
+    /// The collectors that cannot be used, with the reason.
+    unusable: Vec<String>,
+}
+
+/// The outcomes of a run.
+pub struct CollectedAll {
+    /// Those of each collector.
+    pub of: Vec<Collected>,
+    /// The containers with faults in their labels.
+    pub faulty: Vec<Faulty>,
+}
+
+/// A collector takes the options of its subcommand from the command line that it shares with others.
+#[derive(Debug, Args)]
+struct NoOptions {}
+
+impl Jobs {
+    /// Checks `words`, a collector's name or `labels`, and all options, as [`Job::prepare`].
+    ///
+    /// # Errors
+    /// If the options are wrong, or no collector can be used.
+    pub async fn prepare<Own: Args>(
+        session: &Session,
+        subcommand: &Subcommand,
+        words: &[OsString],
+    ) -> Result<(Jobs, Own), Error> {
+        if words.first().is_some_and(|word| word == labels::NAME) {
+            return Jobs::by_labels(session, subcommand, words).await;
+        }
+        let (job, own) = Job::prepare(session, subcommand, words).await?;
+        let typed = job.options.typed().to_vec();
+        Ok((Jobs { all: vec![job], labels: None, typed, unusable: Vec::new() }, own))
+    }
+
+    async fn by_labels<Own: Args>(
+        session: &Session,
+        subcommand: &Subcommand,
+        words: &[OsString],
+    ) -> Result<(Jobs, Own), Error> {
+        let reserved = &session.reserved;
+        let (options, WithLabels { own, labels }): (Options, WithLabels<Own>) =
+            Options::parse(subcommand, reserved, words, &labels::description(), labels::USES)?;
+        labels.check()?;
+        let (mut loaded, mut first_error, mut unusable) = (Vec::new(), None, Vec::new());
+        for name in labels.collectors() {
+            match load(session, name).await {
+                Ok(of) => loaded.push(of),
+                Err(error @ (Error::Usage(_) | Error::Clap(_))) => return Err(error),
+                // The others go on.
+                Err(error) => {
+                    unusable.push(error.to_string());
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        let useless: Vec<Vec<String>> = loaded
+            .iter()
+            .map(|(component, description)| useless(subcommand, description, component.collector.uses()))
+            .collect();
+        if let Some(flag) = options.typed().iter().find(|typed| useless.iter().all(|of| of.contains(&typed.flag)))
+            && !loaded.is_empty()
+        {
+            return Err(LabelsError::Useless(flag.flag.clone()).into());
+        }
+        let mut all: Vec<Job> = Vec::with_capacity(loaded.len());
+        for ((component, description), useless) in loaded.into_iter().zip(&useless) {
+            if description.scope == Scope::Endpoint && labels.every.contains(&component.name) {
+                return Err(LabelsError::NeedsPort(component.name).into());
+            }
+            let name = component.name.clone();
+            let words = labels.words(&name, options.typed(), useless);
+            let job = Job::of(component, description, session, subcommand, &words).await;
+            let mut job: Job = match job {
+                Ok((job, NoOptions {})) => job,
+                Err(error @ Error::Failed(_)) => {
+                    unusable.push(error.to_string());
+                    first_error.get_or_insert(error);
+                    continue;
+                }
+                Err(error) => return Err(with_hint(error, &name)),
+            };
+            job.options.discovery.labels = Some(labels.label_prefix.clone());
+            let prefix = &job.options.output.prefix;
+            if let Some(other) = all.iter().find(|other| other.options.output.prefix == *prefix) {
+                let (first, second) = (other.component.name.clone(), job.component.name);
+                return Err(LabelsError::SamePrefix { first, second, prefix: prefix.to_string() }.into());
+            }
+            all.push(job);
+        }
+        match first_error {
+            Some(error) if all.is_empty() => Err(error),
+            _ => Ok((Jobs { all, labels: Some(labels), typed: options.typed().to_vec(), unusable }, own)),
+        }
+    }
+
+    /// The options that all collectors share: those about containers, the deadline and the diagnostics.
+    pub fn shared(&self) -> &Options {
+        &self.all[0].options
+    }
+
+    /// The name on the command line.
+    pub fn name(&self) -> &str {
+        if self.labels.is_some() { labels::NAME } else { &self.all[0].component.name }
+    }
+
+    /// The name of the collector, or `labels`.
+    pub fn subject(&self) -> &str {
+        if self.labels.is_some() { labels::NAME } else { &self.all[0].description.name }
+    }
+
+    /// The flags as typed, without those of the subcommand and those for one of several collectors.
+    pub fn typed(&self) -> Vec<Typed> {
+        let of_labels = self.labels.iter().flat_map(LabelFlags::typed);
+        of_labels.chain(self.typed.iter().cloned()).collect()
+    }
+
+    /// The flags for one of several collectors.
+    pub fn typed_of_one(&self) -> Vec<(&Job, Typed)> {
+        let Some(labels) = &self.labels else { return Vec::new() };
+        let all = self.all.iter().flat_map(|job| job.options.typed().iter().map(move |typed| (job, typed.clone())));
+        all.filter(|(job, typed)| labels.has_option(&job.component.name, &typed.flag)).collect()
+    }
+
+    /// Starts the diagnostics with the warnings about the collectors themselves.
+    pub fn diagnostics(&self) -> Diagnostics {
+        let mut diagnostics = Diagnostics::new(self.name());
+        for reason in &self.unusable {
+            diagnostics.fail(1, reason);
+        }
+        for job in &self.all {
+            diagnostics.absorb(job.diagnostics());
+        }
+        diagnostics
+    }
+
+    /// Starts the diagnostics of each collector.
+    pub fn own_diagnostics(&self) -> Vec<Diagnostics> {
+        self.all.iter().map(|job| Diagnostics::new(&job.component.name)).collect()
+    }
+
+    /// Rewrites options of one collector, as typed in a shell, for the command line of all of them.
+    pub fn options_of(&self, job: &Job, options: &str) -> String {
+        if self.labels.is_none() {
+            return options.to_owned();
+        }
+        let mut rewritten: Vec<String> = Vec::new();
+        for word in shlex::split(options).unwrap_or_default() {
+            match (word.strip_prefix("--"), rewritten.last_mut()) {
+                (None, Some(option)) => {
+                    option.push('=');
+                    option.push_str(&word);
+                }
+                (name, _) => rewritten.push(format!("{}.{}", job.component.name, name.unwrap_or(&word))),
+            }
+        }
+        let words = rewritten.iter().flat_map(|option| ["--option", option]);
+        shlex::try_join(words).unwrap_or_default()
+    }
+
+    /// All graphs that Mackerel gets.
+    pub fn graphs(&self) -> Vec<PostedGraph> {
+        self.all.iter().flat_map(|job| job.graphs.iter().cloned()).collect()
+    }
+
+    /// Finds the targets and collects from all of them, for a run that began at `begun`. `last` are the states of the
+    /// collectors.
+    ///
+    /// # Errors
+    /// If the engine does not return a list of containers.
+    pub async fn collect(
+        &self,
+        session: &Session,
+        begun: Moment,
+        last: &[&State],
+        stop: &mut Stop,
+    ) -> Result<CollectedAll, Error> {
+        let Some(flags) = &self.labels else {
+            let collected = self.all[0].collect(begun, last[0], stop).await?;
+            return Ok(CollectedAll { of: vec![collected], faulty: Vec::new() });
+        };
+        let allowed: Vec<Allowed<'_>> = self.all.iter().map(|job| allowed(job, flags)).collect();
+        let found = self.shared().discovery.find_by_labels(&flags.label_prefix, &allowed, stop).await;
+        let FoundByLabels { found, faulty } = found?;
+        let count = self.all.len();
+        let each = self.all.iter().zip(found).zip(last).map(async |((job, found), last)| {
+            let mut stop = Stop::new(session.watchdog.started(), job.options.deadline)?;
+            Ok(job.collect_from(found, Vec::new(), count, begun, last, &mut stop).await)
+        });
+        let of = join_all(each).await.into_iter().collect::<Result<_, Error>>()?;
+        Ok(CollectedAll { of, faulty })
+    }
+}
+
+impl CollectedAll {
+    /// Adds one line for each container with faults in its labels to `diagnostics`, and counts the endpoints that they
+    /// cost in those of each collector.
+    pub fn report_faulty(&self, diagnostics: &mut Diagnostics, own: &mut [Diagnostics]) {
+        for Faulty { container, faults, collectors } in &self.faulty {
+            match collectors[..] {
+                [] => diagnostics.fail_target(&container.name, join(faults)),
+                _ => diagnostics.warn_target(&container.name, join(faults)),
+            }
+            collectors.iter().for_each(|of| own[*of].count_failures(1));
+        }
+    }
+}
+
+/// Adds the way in which an option of one collector is typed.
+fn with_hint(error: Error, collector: &str) -> Error {
+    match error {
+        Error::Usage(source) => Error::usage(format!("{source}; with labels: --option {collector}.NAME=VALUE")),
+        error => error,
+    }
+}
+
+async fn load(session: &Session, name: &str) -> Result<(Component, Description), Error> {
+    let component = session.store.load(name)?;
+    let description = component.describe().await?;
+    Ok((component, description))
+}
+
+fn allowed<'a>(job: &'a Job, flags: &'a LabelFlags) -> Allowed<'a> {
+    let Job { component, description, options, .. } = job;
+    let with_endpoint = move |endpoint: &_| {
+        labels::with_endpoint(&flags.label_prefix, endpoint, description, &options.collector, options.typed())
+    };
+    Allowed {
+        name: &component.name,
+        scope: description.scope,
+        by_labels: flags.allow.contains(&component.name),
+        is_for_all: flags.every.contains(&component.name),
+        options: Box::new(with_endpoint),
+    }
+}
