@@ -35,10 +35,16 @@ pub fn description() -> Description {
 /// The options of `run labels` beside the host's.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Labels")]
-#[group(id = "collectors", required = true, multiple = true, args = ["allow", "every"])]
+#[group(skip)]
 pub struct LabelFlags {
     /// The collectors that labels may choose, such as gostats,redis
-    #[arg(long, value_name = "COLLECTORS", value_delimiter = ',', value_parser = parse_name)]
+    #[arg(
+        long,
+        value_name = "COLLECTORS",
+        value_delimiter = ',',
+        value_parser = parse_name,
+        required_unless_present = "every"
+    )]
     pub allow: Vec<String>,
 
     /// Collectors of whole containers that run for all containers, such as docker
