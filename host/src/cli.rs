@@ -18,6 +18,7 @@ use crate::commands::{
     completions, conf, dashboard, explain, inspect, install, list, plan, push, remove, run, upgrade,
 };
 use crate::diagnostics;
+use crate::drop_in;
 use crate::error::Error;
 use crate::limits;
 use crate::pipeline::protocol;
@@ -194,13 +195,15 @@ pub enum CollectorAndRest {
 }
 
 /// Runs the whole program: reads `arguments`, the first of which is the program's name, and returns the exit status.
-/// `builtins` are the embedded collectors, `go` the files that are generated for collectors in Go.
+/// Called by the name of a Go plugin, it reads that plugin's flags. `builtins` are the embedded collectors, `go` the
+/// files that are generated for collectors in Go.
 pub fn main(
     arguments: impl IntoIterator<Item = OsString>,
     builtins: &'static [Builtin],
     go: &'static [new::File],
 ) -> ExitCode {
-    execute(arguments, builtins, go).unwrap_or_else(|error| {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    execute(&arguments, builtins, go).unwrap_or_else(|error| {
         match &error {
             Error::Clap(text) => {
                 let _ = text.print();
@@ -211,20 +214,32 @@ pub fn main(
     })
 }
 
-fn execute(
-    arguments: impl IntoIterator<Item = OsString>,
-    builtins: &'static [Builtin],
-    go: &'static [new::File],
-) -> Result<ExitCode, Error> {
-    let cli = Cli::try_parse_from(arguments)?;
-    let Some(command) = cli.command else { return print(Ok(version::text(cli.verbose))) };
+fn execute(arguments: &[OsString], builtins: &'static [Builtin], go: &'static [new::File]) -> Result<ExitCode, Error> {
+    let (command, drop_in) = match drop_in::call(arguments).transpose()? {
+        None => {
+            let cli = Cli::try_parse_from(arguments)?;
+            let Some(command) = cli.command else { return print(Ok(version::text(cli.verbose))) };
+            (command, None)
+        }
+        Some(drop_in::Call::Run(words, output)) => {
+            (Command::Run(RunCommand { collector: CollectorAndRest::Words(words) }), Some(output))
+        }
+        Some(drop_in::Call::Help(text)) => {
+            diagnostics::print_text(&text);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(drop_in::Call::Nothing(reason)) => {
+            diagnostics::print(&reason);
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     let watchdog = Arc::new(Watchdog::new());
     let engine = runtime::engine(None)
         .map_err(|error| Error::failed(format!("WebAssembly is not supported on this machine: {error:#}")))?;
     let watch = Arc::clone(&watchdog);
     runtime::start_clock(&engine, move || watch.check())
         .map_err(|error| Error::failed(format!("cannot start a thread: {error}")))?;
-    let session = Session { store: Store::new(engine, builtins), watchdog, reserved: reserved_options() };
+    let session = Session { store: Store::new(engine, builtins), watchdog, reserved: reserved_options(), drop_in };
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -12,6 +12,11 @@ pub fn print(line: &str) {
     let _ = writeln!(std::io::stderr(), "mackerel-plugin-wasm: {}", escape(line));
 }
 
+/// Prints a text of this program with several lines, such as a help text.
+pub fn print_text(text: &str) {
+    let _ = write!(std::io::stderr(), "{text}");
+}
+
 /// The diagnostics of one run, printed at its end. Lines that differ in the target alone are folded into one.
 #[derive(Debug)]
 pub struct Diagnostics {
@@ -19,8 +24,8 @@ pub struct Diagnostics {
     /// In order of occurrence.
     lines: Vec<Line>,
     failures: usize,
-    /// True if a last line names `explain`.
-    points_to_explain: bool,
+    /// The command that a last line names.
+    details: Option<String>,
 }
 
 /// One diagnostic.
@@ -31,24 +36,26 @@ struct Line {
     text: String,
     /// The text without what differs from target to target. Lines with the same kind are folded.
     kind: String,
+    /// True if it is the reason for which a target has no metrics.
+    is_failure: bool,
 }
 
 impl Line {
     fn new(target: Option<String>, text: String) -> Line {
-        Line { target, kind: text.clone(), text }
+        Line { target, kind: text.clone(), text, is_failure: false }
     }
 }
 
 impl Diagnostics {
     /// Starts the diagnostics of a run of `collector`.
     pub fn new(collector: &str) -> Diagnostics {
-        Diagnostics { collector: collector.to_owned(), lines: Vec::new(), failures: 0, points_to_explain: false }
+        Diagnostics { collector: collector.to_owned(), lines: Vec::new(), failures: 0, details: None }
     }
 
-    /// Adds a last line that names `explain`. It is printed only if there is any other line.
+    /// Adds a last line that names the command for details. It is printed only if there is any other line.
     #[must_use]
-    pub fn pointing_to_explain(self) -> Diagnostics {
-        Diagnostics { points_to_explain: true, ..self }
+    pub fn pointing_to(self, command: String) -> Diagnostics {
+        Diagnostics { details: Some(command), ..self }
     }
 
     /// Adds a warning about one target.
@@ -58,21 +65,23 @@ impl Diagnostics {
     }
 
     /// Adds the reason for which a target has no metrics, and counts the failure.
+    #[allow(clippy::needless_pass_by_value)] // as above
     pub fn fail_target(&mut self, target: &(impl ToString + ?Sized), reason: impl ToString) {
         self.failures += 1;
-        self.warn_target(target, reason);
+        self.lines.push(Line { is_failure: true, ..Line::new(Some(target.to_string()), reason.to_string()) });
     }
 
     /// As [`fail_target`](Diagnostics::fail_target), for a reason that is folded with others of the same `kind`.
     pub fn fail_target_alike(&mut self, target: &(impl ToString + ?Sized), reason: &impl ToString, kind: String) {
         self.failures += 1;
-        self.lines.push(Line { target: Some(target.to_string()), text: reason.to_string(), kind });
+        self.lines.push(Line { target: Some(target.to_string()), text: reason.to_string(), kind, is_failure: true });
     }
 
     /// Adds one line for several failed targets, and counts them.
+    #[allow(clippy::needless_pass_by_value)] // as above
     pub fn fail(&mut self, targets: usize, reason: impl ToString) {
         self.failures += targets;
-        self.warn(reason);
+        self.lines.push(Line { is_failure: true, ..Line::new(None, reason.to_string()) });
     }
 
     /// The number of failed targets.
@@ -104,32 +113,41 @@ impl Diagnostics {
 
     /// Formats all lines, folded and at most [`limits::DIAGNOSTICS`] of them.
     pub fn lines(&self) -> Vec<String> {
+        let collector = &self.collector;
+        let mut lines: Vec<String> =
+            self.folded(|_| true).into_iter().map(|line| format!("{collector}: {line}")).collect();
+        if let Some(command) = self.details.as_ref().filter(|_| !lines.is_empty()) {
+            lines.push(format!("{collector}: for details: {command}"));
+        }
+        lines
+    }
+
+    /// Formats the failures alone, without the collector's name.
+    pub fn failed(&self) -> Vec<String> {
+        self.folded(|line| line.is_failure)
+    }
+
+    fn folded(&self, wanted: impl Fn(&Line) -> bool) -> Vec<String> {
         let mut targets_by_kind: HashMap<&str, usize> = HashMap::new();
-        for Line { target, kind, .. } in &self.lines {
+        for Line { target, kind, .. } in self.lines.iter().filter(|line| wanted(line)) {
             *targets_by_kind.entry(kind).or_default() += usize::from(target.is_some());
         }
         let mut folded = HashSet::new();
-        let collector = &self.collector;
-        let line = |Line { target, text, kind }: &'_ Line| {
+        let line = |Line { target, text, kind, .. }: &'_ Line| {
             let others = targets_by_kind[kind.as_str()].saturating_sub(1);
             match target {
-                None => Some(format!("{collector}: {text}")),
-                Some(target) if others < limits::ALIKE => Some(format!("{collector}: {}: {text}", foreign(target))),
-                Some(target) => folded
-                    .insert(kind.clone())
-                    .then(|| format!("{collector}: {} and {others} others: {text}", foreign(target))),
+                None => Some(text.clone()),
+                Some(target) if others < limits::ALIKE => Some(format!("{}: {text}", foreign(target))),
+                Some(target) => {
+                    folded.insert(kind.clone()).then(|| format!("{} and {others} others: {text}", foreign(target)))
+                }
             }
         };
-        let mut lines: Vec<String> = self.lines.iter().filter_map(line).collect();
+        let mut lines: Vec<String> = self.lines.iter().filter(|line| wanted(line)).filter_map(line).collect();
         let more = lines.len().saturating_sub(limits::DIAGNOSTICS);
         if more > 0 {
             lines.truncate(limits::DIAGNOSTICS);
-            lines.push(format!("{collector}: and {more} more lines"));
-        }
-        if self.points_to_explain && !lines.is_empty() {
-            lines.push(format!(
-                "{collector}: for details: mackerel-plugin-wasm explain {collector}, with the same options"
-            ));
+            lines.push(format!("and {more} more lines"));
         }
         lines
     }

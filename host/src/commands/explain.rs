@@ -102,7 +102,7 @@ struct Row {
     addresses: Vec<Candidate>,
     /// The reason for which it was skipped, or for this port and address.
     why: String,
-    /// Its name in metric names.
+    /// Its name in metric names, if they have one.
     name: Option<String>,
     /// True if it has metrics; `None` if it is not a target.
     collected: Option<bool>,
@@ -154,7 +154,7 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
     for note in job.options.settings.http.notes() {
         diagnostics.warn(note);
     }
-    let state_file = diagnostics.ok(job.state_file());
+    let state_file = diagnostics.ok(job.state_file(None));
     let last = state_file.as_ref().and_then(|file| diagnostics.ok(file.read(begun))).unwrap_or_default();
     let collected = job.collect(begun, &last, &mut stop).await?;
     let found = &collected.found;
@@ -239,7 +239,7 @@ fn of_target(job: &Job, target: &Target, name: String, outcome: &Outcome) -> Row
         address: target.routes.usable.get(outcome.route).map(|route| route.address.to_string()),
         addresses: candidates(target, outcome),
         why: target.reason_at(outcome.route),
-        name: Some(name),
+        name: (!name.is_empty()).then_some(name),
         collected: Some(outcome.report.is_ok()),
         error: outcome.report.as_ref().err().map(ToString::to_string),
         warnings,

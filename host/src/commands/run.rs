@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::job::{Collected, Job, RUN};
 use crate::moment::Moment;
 use crate::pipeline::ledger::Ledger;
+use crate::pipeline::output::Value;
 use crate::pipeline::protocol;
 use crate::pipeline::series::Series;
 use crate::session::Session;
@@ -28,7 +29,9 @@ pub struct NoOptions {}
 /// If nothing can be printed: usage, no engine, a collector that cannot run.
 pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Error> {
     let (job, NoOptions {}) = Job::prepare(session, &RUN, words).await?;
-    let mut diagnostics = job.diagnostics().pointing_to_explain();
+    let drop_in = session.drop_in.as_ref();
+    let explain = drop_in.map_or_else(|| explain(&job), |drop_in| drop_in.explain.clone());
+    let mut diagnostics = job.diagnostics().pointing_to(explain);
     if wants_definitions() {
         protocol::print(&protocol::format_definitions(&job.graphs))?;
         diagnostics.print();
@@ -37,7 +40,11 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
 
     let mut stop = Stop::new(session.watchdog.started(), job.options.deadline)?;
     let begun = Moment::now();
-    let state_file = diagnostics.ok(job.state_file());
+    let format = |values: &[Value]| {
+        protocol::format_values_by(drop_in.map_or(protocol::exact, |drop_in| drop_in.number), values, begun.epoch())
+    };
+    let state_folder = drop_in.and_then(|drop_in| drop_in.state.as_deref());
+    let state_file = diagnostics.ok(job.state_file(state_folder));
     let mut ledger = Ledger::open(state_file.as_ref(), begun, &mut diagnostics);
     if ledger.is_first_run() {
         advise_to_install(&job, session, &mut diagnostics);
@@ -48,7 +55,7 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
             // Alerts watch the number of failed targets.
             if let Error::Failed(_) = error {
                 let values = job.options.output.values_without_engine();
-                protocol::print(&protocol::format_values(&values, begun.epoch()))?;
+                protocol::print(&format(&values))?;
             }
             return Err(error);
         }
@@ -60,12 +67,17 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
     ledger.name(&job.options.instance_name, &found, &mut series, &mut diagnostics);
     ledger.rates(&mut series, &mut diagnostics);
     let values = job.options.output.values(&series, diagnostics.failures());
-    protocol::print(&protocol::format_values(&values, begun.epoch()))?;
+    protocol::print(&format(&values))?;
     ledger.commit(&mut diagnostics);
     diagnostics.print();
 
     let all_failed = series.is_empty() && diagnostics.failures() > 0;
     Ok(if all_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Returns the command that explains a run, for its diagnostics.
+fn explain(job: &Job) -> String {
+    format!("mackerel-plugin-wasm explain {}, with the same options", job.component.name)
 }
 
 /// Advises to install a component that was just compiled from a file. On the first run only: mackerel-agent logs stderr
@@ -81,6 +93,6 @@ fn advise_to_install(job: &Job, session: &Session, diagnostics: &mut Diagnostics
 }
 
 /// Returns true if mackerel-agent asks for graph definitions. For values it sets the variable to an empty string.
-fn wants_definitions() -> bool {
+pub fn wants_definitions() -> bool {
     env::variable_os("MACKEREL_AGENT_PLUGIN_META").is_some()
 }

@@ -131,6 +131,9 @@ pub enum Error {
         "--target cannot be used with this --instance-name: a fixed target has no container; use --instance-name port"
     )]
     FixedTargetName,
+    /// Targets that would all have the same metric names.
+    #[error("--instance-name none needs exactly one --target: metrics of several targets would have the same names")]
+    SameNames,
     /// The file of a secret cannot be read.
     #[error(transparent)]
     Secret(#[from] file::Error),
@@ -254,7 +257,11 @@ impl Options {
             (_, Scope::Endpoint) => InstanceName::Given(Format::Port),
             (_, Scope::Container) => InstanceName::Given(Format::NameId),
         });
-        if !flags.targets.is_empty() && instance_name != InstanceName::Given(Format::Port) {
+        let has_name = instance_name != InstanceName::Given(Format::Absent);
+        if !has_name && flags.targets.len() != 1 {
+            return Err(Error::SameNames);
+        }
+        if !flags.targets.is_empty() && has_name && instance_name != InstanceName::Given(Format::Port) {
             return Err(Error::FixedTargetName);
         }
         if description.scope == Scope::Container && instance_name == InstanceName::Given(Format::Port) {
@@ -286,6 +293,7 @@ impl Options {
                 totals: totals.into_iter().collect(),
                 each_target: !flags.total_only,
                 targets_graph: flags.targets_graph,
+                has_names: has_name,
             },
             instance_name,
             bounds: Bounds { memory: flags.memory_limit, total_memory: flags.total_memory, cpu: flags.cpu_limit },
@@ -440,6 +448,7 @@ mod tests {
             collector: "redis".to_owned(),
             prefix: "redis".to_owned(),
             component: None,
+            posts_metrics: true,
             targets: vec!["filter=name=a".to_owned()],
             readings: vec!["option=section=all".to_owned()],
             output: Vec::new(),

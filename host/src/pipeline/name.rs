@@ -40,6 +40,8 @@ pub enum Format {
     ImageName,
     /// The value of a label.
     Label(String),
+    /// No name: the only target, whose metrics have no such component.
+    Absent,
 }
 
 impl FromStr for InstanceName {
@@ -55,6 +57,7 @@ impl FromStr for InstanceName {
             "image" => Format::Image,
             "image_id" => Format::ImageId,
             "image_name" => Format::ImageName,
+            "none" => Format::Absent,
             "slot" => return Ok(InstanceName::Slot(None)),
             _ => match (ecs_label(text).or(key("label:")), key("slot:").and_then(|name| ecs_label(&name))) {
                 (Some(key), _) => Format::Label(key),
@@ -64,8 +67,8 @@ impl FromStr for InstanceName {
                         return Ok(InstanceName::Slot(Some(key)));
                     }
                     return Err(Expected(
-                        "port, name, name_id, id, image, image_id, image_name, ecs-container, ecs-family, ecs-task, \
-                         label:KEY, slot, slot:label:KEY, slot:ecs-container, slot:ecs-family or slot:ecs-task",
+                        "port, name, name_id, id, image, image_id, image_name, none, ecs-container, ecs-family, \
+                         ecs-task, label:KEY, slot, slot:label:KEY, slot:ecs-container, slot:ecs-family or slot:ecs-task",
                     ));
                 }
             },
@@ -101,6 +104,7 @@ impl Format {
     /// Returns the name of `target`, before it is made legal. It is empty if the target has none of this kind.
     fn of(&self, target: &Target) -> String {
         match (self, &target.container) {
+            (Format::Absent, _) => String::new(),
             (Format::Port, _) => target.routes.name_port.map(|port| port.to_string()).unwrap_or_default(),
             (_, None) => String::new(),
             (Format::Name, Some(container)) => container.name.clone(),
@@ -119,6 +123,9 @@ impl Format {
 /// Targets with equal names all get a suffix: the beginning of the container's id, or the address. None of them keeps
 /// the bare name, so that no series passes to another container when one of them goes away.
 pub fn assign(format: &Format, targets: &[Target]) -> (Vec<String>, Option<String>) {
+    if *format == Format::Absent {
+        return (vec![String::new(); targets.len()], None);
+    }
     let bare: Vec<String> = targets.iter().map(|target| legal(&format.of(target), limits::INSTANCE_LENGTH)).collect();
     let is_missing = matches!(format, Format::Label(_)) && bare.iter().all(String::is_empty);
     let mut names = bare.clone();
