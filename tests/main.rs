@@ -53,6 +53,7 @@ mod prometheus;
 mod redis;
 
 // Commands for operators
+mod check;
 mod conf;
 mod dashboards;
 mod explain;

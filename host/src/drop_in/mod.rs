@@ -31,9 +31,6 @@ struct Plugin {
     number: fn(&Value) -> String,
 }
 
-/// The plugins, by the names that the program can be called by.
-const PLUGINS: [Plugin; 3] = [gostats::PLUGIN, docker::PLUGIN, redis::PLUGIN];
-
 /// The words after `run`.
 struct Words {
     all: Vec<String>,
@@ -58,10 +55,18 @@ pub enum Call {
 /// # Errors
 /// If the plugin rejects the command line, or its flags have no counterpart.
 pub fn call(arguments: &[OsString]) -> Option<Result<Call, Error>> {
-    let (program, words) = arguments.split_first()?;
-    let name = Path::new(program).file_name()?;
-    let plugin = PLUGINS.iter().find(|plugin| name == plugin.name)?;
-    Some(plugin.call(words))
+    Some(plugin(arguments)?.call(&arguments[1..]))
+}
+
+/// Returns true if the program was called by the name of a plugin.
+pub fn is_called(arguments: &[OsString]) -> bool {
+    plugin(arguments).is_some()
+}
+
+fn plugin(arguments: &[OsString]) -> Option<&'static Plugin> {
+    static PLUGINS: [Plugin; 3] = [gostats::PLUGIN, docker::PLUGIN, redis::PLUGIN];
+    let name = Path::new(arguments.first()?).file_name()?;
+    PLUGINS.iter().find(|plugin| name == plugin.name)
 }
 
 impl Plugin {

@@ -124,7 +124,7 @@ pub struct StateFile {
     folder: Folder,
     name: FileName,
     path: PathBuf,
-    /// The prefix of its command's metrics; `None` if it posts none.
+    /// The prefix of its command's metrics; `None` if it posts none, and so never takes over another state.
     prefix: Option<String>,
 }
 
@@ -268,6 +268,9 @@ impl StateFile {
     /// Replaces the slots and counters of `state`, whose command starts at `begun`, by those of a similar command that
     /// ran later.
     fn take_over(&self, mut state: State, begun: Moment) -> State {
+        if self.prefix.is_none() {
+            return state;
+        }
         let files = state_folder::files(&self.folder, |name| self.name.shares_targets_with(name));
         let newest = |belongs: &dyn Fn(&Entry) -> bool| {
             let newest = files.iter().filter(|file| belongs(file)).max_by_key(|file| file.modified);
