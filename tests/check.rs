@@ -1,5 +1,6 @@
 //! `check`: the exit status and the line of a check plugin of mackerel-agent.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -177,7 +178,7 @@ fn command_line_that_cannot_be_used_is_unknown() {
         &["check", "redis", "--target", "127.0.0.1:1", "--password-file", "/nonexistent/\u{1b}file\n"],
     ] {
         let output = agent.run_words(words).exits(UNKNOWN).without_diagnostics();
-        lines += &format!("{}\n    {}", words.join(" ").escape_debug(), line(&output));
+        let _ = write!(lines, "{}\n    {}", words.join(" ").escape_debug(), line(&output));
     }
     insta::assert_snapshot!(lines);
     let help = agent.run("check gostats --help").exits(0).without_diagnostics();

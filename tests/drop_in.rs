@@ -2,6 +2,7 @@
 //! run beside it.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Command;
@@ -19,7 +20,7 @@ use scenarios::{mask, stats, wait};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// A folder with links to the program, by the names of the Go plugins.
 struct Links(TempDir);
@@ -190,7 +191,7 @@ fn flags_that_the_go_plugins_reject_are_rejected_with_their_exit_status() {
         if let Some(original) = Original::of(name) {
             assert_eq!(original.run("", flags).status.code(), Some(code), "mackerel-plugin-{name} {flags}");
         }
-        text += &format!("mackerel-plugin-{name} {flags}: {code}\n{}\n", output.stderr);
+        let _ = writeln!(text, "mackerel-plugin-{name} {flags}: {code}\n{}", output.stderr);
     }
     insta::assert_snapshot!(text);
 }
@@ -210,7 +211,7 @@ fn flags_without_a_counterpart_are_named() {
     ] {
         let output = links.agent(name).run(flags).exits(code);
         assert_eq!(output.stdout, "", "{output}");
-        text += &format!("mackerel-plugin-{name} {flags}\n{}\n", output.stderr);
+        let _ = writeln!(text, "mackerel-plugin-{name} {flags}\n{}", output.stderr);
     }
     insta::assert_snapshot!(text);
 }
@@ -291,8 +292,8 @@ fn values_are_those_of_mackerel_plugin_docker_line_by_line() {
     let _ = agent.run(&flags).exits(0);
     agent.let_pass(MINUTE);
     is_later.store(true, Ordering::Relaxed);
-    let lines: Vec<String> = printed(agent.run(&flags)).into_iter().collect();
-    insta::assert_snapshot!(lines.join("\n"));
+    let second: Vec<String> = printed(agent.run(&flags)).into_iter().collect();
+    insta::assert_snapshot!(second.join("\n"));
 }
 
 #[test]
@@ -410,7 +411,8 @@ fn values_are_those_of_mackerel_plugin_redis() {
         let (ours, theirs) = (masked(&ours), masked(&theirs));
         assert_eq!(ours, theirs, "{flags}");
         for line in ours {
-            text += &format!("{line}\n");
+            text += &line;
+            text.push('\n');
         }
         text
     };

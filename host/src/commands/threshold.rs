@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn value_is_read_in_the_unit_of_the_graph() {
         for (text, limit) in [
-            ("memory.sys>512MiB", 536_870_912.0),
+            ("memory.sys>512MiB", 536_870_912.0_f64),
             ("memory.sys>1kB", 1000.0),
             ("memory.sys>1e3", 1000.0),
             ("lag.*>1m", 60.0),

@@ -104,9 +104,8 @@ impl Format {
     /// Returns the name of `target`, before it is made legal. It is empty if the target has none of this kind.
     fn of(&self, target: &Target) -> String {
         match (self, &target.container) {
-            (Format::Absent, _) => String::new(),
             (Format::Port, _) => target.routes.name_port.map(|port| port.to_string()).unwrap_or_default(),
-            (_, None) => String::new(),
+            (Format::Absent, _) | (_, None) => String::new(),
             (Format::Name, Some(container)) => container.name.clone(),
             (Format::NameId, Some(container)) => format!("{}_{}", container.name, short(&container.id, SHORT_ID)),
             (Format::Id, Some(container)) => container.id.clone(),

@@ -178,10 +178,13 @@ impl Output {
         if self.each_target {
             for one in series {
                 let Some(name) = &one.name else { continue };
-                let key = |point: &Point| match self.has_names {
-                    // A key has '#' once, and no name has it.
-                    true => format!("{}.{}", self.prefix, point.key.replacen('#', name, 1)),
-                    false => self.key_without_name(&bare(&point.key)),
+                let key = |point: &Point| {
+                    if self.has_names {
+                        // A key has '#' once, and no name has it.
+                        format!("{}.{}", self.prefix, point.key.replacen('#', name, 1))
+                    } else {
+                        self.key_without_name(&bare(&point.key))
+                    }
                 };
                 let kept = one.points.iter().filter(keeps);
                 values.extend(kept.map(|point| Value { key: key(point), value: point.value }));
@@ -256,7 +259,7 @@ fn unnumbered(key: &str, metric: Metric) -> Metric {
         label.push_str(before);
         match number.parse::<usize>() {
             Ok(number) if number == removed => {}
-            Ok(number) if number > removed => label.push_str(&format!("%{}", number - 1)),
+            Ok(number) if number > removed => label.extend(["%", (number - 1).to_string().as_str()]),
             _ => label.extend(["%", number]),
         }
         rest = after;
