@@ -9,7 +9,7 @@ use scenarios::skip;
 use tempfile::TempDir;
 
 /// The commands that take a collector.
-const OF_COLLECTORS: [&str; 6] = ["run", "test", "plan", "explain", "conf", "dashboard"];
+const OF_COLLECTORS: [&str; 7] = ["run", "test", "plan", "explain", "check", "conf", "dashboard"];
 
 /// Returns stdout of a command that succeeds.
 fn text(arguments: &str) -> String {

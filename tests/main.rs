@@ -10,6 +10,7 @@ mod workflows;
 // The command line and its texts
 mod completions;
 mod definitions;
+mod drop_in;
 mod names;
 mod rates;
 mod readme;
@@ -53,6 +54,7 @@ mod prometheus;
 mod redis;
 
 // Commands for operators
+mod check;
 mod conf;
 mod dashboards;
 mod explain;

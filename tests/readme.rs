@@ -96,7 +96,7 @@ fn commands_without_containers_work_as_written() {
         assert!(output.stdout.len() > 100, "{file}: {output}");
         worked += 1;
     }
-    assert_eq!(worked, 3);
+    assert_eq!(worked, 4);
 }
 
 #[test]

@@ -15,9 +15,10 @@ use clap_complete::Shell;
 use crate::authors::new::{self, Language};
 use crate::authors::{componentize, test};
 use crate::commands::{
-    completions, conf, dashboard, explain, inspect, install, list, plan, push, remove, run, upgrade,
+    check, completions, conf, dashboard, explain, inspect, install, list, plan, push, remove, run, upgrade,
 };
 use crate::diagnostics;
+use crate::drop_in;
 use crate::error::Error;
 use crate::limits;
 use crate::options::labels;
@@ -81,6 +82,12 @@ pub enum Command {
     /// lists them.
     #[command(override_usage = "mackerel-plugin-wasm explain COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
     Explain(RunCommand),
+    /// Check all targets, as a check plugin of mackerel-agent
+    ///
+    /// Prints one line; the exit status is 0 (OK), 1 (WARNING), 2 (CRITICAL) or 3 (UNKNOWN). A target that fails is
+    /// CRITICAL. Takes the options of `run` that are not about printed metrics; `check COLLECTOR --help` lists them.
+    #[command(override_usage = "mackerel-plugin-wasm check COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
+    Check(RunCommand),
     /// Print the section of mackerel-agent.conf for a run, or a whole cloud-config
     ///
     /// Takes the options of `run`; `conf COLLECTOR --help` lists them.
@@ -199,13 +206,21 @@ pub enum CollectorAndRest {
 }
 
 /// Runs the whole program: reads `arguments`, the first of which is the program's name, and returns the exit status.
-/// `builtins` are the embedded collectors, `go` the files that are generated for collectors in Go.
+/// Called by the name of a Go plugin, it reads that plugin's flags. `builtins` are the embedded collectors, `go` the
+/// files that are generated for collectors in Go.
 pub fn main(
     arguments: impl IntoIterator<Item = OsString>,
     builtins: &'static [Builtin],
     go: &'static [new::File],
 ) -> ExitCode {
-    execute(arguments, builtins, go).unwrap_or_else(|error| {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let is_check = check::is_called(&arguments) && !drop_in::is_called(&arguments);
+    execute(&arguments, builtins, go).unwrap_or_else(|error| {
+        // To mackerel-agent, the exit status of any other error would be a result.
+        if let Some(line) = is_check.then(|| check::error_line(&arguments, &error)).flatten() {
+            let _ = protocol::print(&line);
+            return ExitCode::from(check::UNKNOWN);
+        }
         match &error {
             Error::Clap(text) => {
                 let _ = text.print();
@@ -216,20 +231,32 @@ pub fn main(
     })
 }
 
-fn execute(
-    arguments: impl IntoIterator<Item = OsString>,
-    builtins: &'static [Builtin],
-    go: &'static [new::File],
-) -> Result<ExitCode, Error> {
-    let cli = Cli::try_parse_from(arguments)?;
-    let Some(command) = cli.command else { return print(Ok(version::text(cli.verbose))) };
-    let watchdog = Arc::new(Watchdog::new());
+fn execute(arguments: &[OsString], builtins: &'static [Builtin], go: &'static [new::File]) -> Result<ExitCode, Error> {
+    let (command, drop_in) = match drop_in::call(arguments).transpose()? {
+        None => {
+            let cli = Cli::try_parse_from(arguments)?;
+            let Some(command) = cli.command else { return print(Ok(version::text(cli.verbose))) };
+            (command, None)
+        }
+        Some(drop_in::Call::Run(words, output)) => {
+            (Command::Run(RunCommand { collector: CollectorAndRest::Words(words) }), Some(output))
+        }
+        Some(drop_in::Call::Help(text)) => {
+            diagnostics::print_text(&text);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(drop_in::Call::Nothing(reason)) => {
+            diagnostics::print(&reason);
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    let watchdog = Arc::new(Watchdog::new(if matches!(command, Command::Check(_)) { check::UNKNOWN } else { 1 }));
     let engine = runtime::engine(None)
         .map_err(|error| Error::failed(format!("WebAssembly is not supported on this machine: {error:#}")))?;
     let watch = Arc::clone(&watchdog);
     runtime::start_clock(&engine, move || watch.check())
         .map_err(|error| Error::failed(format!("cannot start a thread: {error}")))?;
-    let session = Session { store: Store::new(engine, builtins), watchdog, reserved: reserved_options() };
+    let session = Session { store: Store::new(engine, builtins), watchdog, reserved: reserved_options(), drop_in };
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -251,6 +278,7 @@ async fn dispatch(command: Command, session: &Session, go: &'static [new::File])
         Command::Explain(RunCommand { collector: Words(words) }) => {
             report(Box::pin(explain::explain(session, &words)).await)
         }
+        Command::Check(RunCommand { collector: Words(words) }) => Box::pin(check::check(session, &words)).await,
         Command::Conf(RunCommand { collector: Words(words) }) => print(Box::pin(conf::conf(session, &words)).await),
         Command::Dashboard(RunCommand { collector: Words(words) }) => {
             print(Box::pin(dashboard::dashboard(session, &words)).await)
@@ -295,13 +323,14 @@ fn report(result: Result<(String, ExitCode), Error>) -> Result<ExitCode, Error> 
 
 /// Options of single commands that came after the contract 0.1.0, whose collectors can have them too. They cannot be
 /// used with those commands.
-const LATER: [&str; 2] = ["also", "container-agent"];
+const LATER: [&str; 7] = ["also", "container-agent", "check", "warning", "critical", "max-failed", "allow-none"];
 
 /// Collects the names of all options that only some commands have.
 fn reserved_options() -> BTreeSet<String> {
     let commands = [
         test::TestOptions::augment_args(clap::Command::new("")),
         plan::FormatOptions::augment_args(clap::Command::new("")),
+        check::CheckOptions::augment_args(clap::Command::new("")),
         conf::flags::ConfOptions::augment_args(clap::Command::new("")),
         dashboard::DashboardOptions::augment_args(clap::Command::new("")),
     ];

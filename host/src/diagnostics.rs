@@ -13,6 +13,11 @@ pub fn print(line: &str) {
     let _ = writeln!(std::io::stderr(), "mackerel-plugin-wasm: {}", escape(line));
 }
 
+/// Prints a text of this program with several lines, such as a help text.
+pub fn print_text(text: &str) {
+    let _ = write!(std::io::stderr(), "{text}");
+}
+
 /// The diagnostics of one run, printed at its end. Lines that differ in the target alone are folded into one.
 #[derive(Debug)]
 pub struct Diagnostics {
@@ -20,8 +25,8 @@ pub struct Diagnostics {
     /// In order of occurrence.
     lines: Vec<Line>,
     failures: usize,
-    /// True if a last line names `explain`.
-    points_to_explain: bool,
+    /// The command that a last line names.
+    details: Option<String>,
 }
 
 /// One diagnostic.
@@ -34,43 +39,49 @@ struct Line {
     text: String,
     /// The text without what differs from target to target. Lines with the same kind are folded.
     kind: String,
+    /// True if it is the reason for which a target has no metrics.
+    is_failure: bool,
 }
 
 impl Diagnostics {
     /// Starts the diagnostics of a run of `collector`.
     pub fn new(collector: &str) -> Diagnostics {
-        Diagnostics { collector: collector.into(), lines: Vec::new(), failures: 0, points_to_explain: false }
+        Diagnostics { collector: collector.into(), lines: Vec::new(), failures: 0, details: None }
     }
 
-    /// Adds a last line that names `explain`. It is printed only if there is any other line.
+    /// Adds a last line that names the command for details. It is printed only if there is any other line.
     #[must_use]
-    pub fn pointing_to_explain(self) -> Diagnostics {
-        Diagnostics { points_to_explain: true, ..self }
+    pub fn pointing_to(self, command: String) -> Diagnostics {
+        Diagnostics { details: Some(command), ..self }
     }
 
     /// Adds a warning about one target.
     #[allow(clippy::needless_pass_by_value)] // so that texts and errors can be given as they come
     pub fn warn_target(&mut self, target: &(impl ToString + ?Sized), text: impl ToString) {
         let text = text.to_string();
-        self.push(Some(target.to_string()), text.clone(), text);
+        self.push(Some(target.to_string()), text.clone(), text, false);
     }
 
     /// Adds the reason for which a target has no metrics, and counts the failure.
+    #[allow(clippy::needless_pass_by_value)] // as above
     pub fn fail_target(&mut self, target: &(impl ToString + ?Sized), reason: impl ToString) {
         self.failures += 1;
-        self.warn_target(target, reason);
+        let text = reason.to_string();
+        self.push(Some(target.to_string()), text.clone(), text, true);
     }
 
     /// As [`fail_target`](Diagnostics::fail_target), for a reason that is folded with others of the same `kind`.
     pub fn fail_target_alike(&mut self, target: &(impl ToString + ?Sized), reason: &impl ToString, kind: String) {
         self.failures += 1;
-        self.push(Some(target.to_string()), reason.to_string(), kind);
+        self.push(Some(target.to_string()), reason.to_string(), kind, true);
     }
 
     /// Adds one line for several failed targets, and counts them.
+    #[allow(clippy::needless_pass_by_value)] // as above
     pub fn fail(&mut self, targets: usize, reason: impl ToString) {
         self.failures += targets;
-        self.warn(reason);
+        let text = reason.to_string();
+        self.push(None, text.clone(), text, true);
     }
 
     /// Counts failures that have a line elsewhere.
@@ -84,8 +95,8 @@ impl Diagnostics {
         self.failures += other.failures;
     }
 
-    fn push(&mut self, target: Option<String>, text: String, kind: String) {
-        self.lines.push(Line { collector: Rc::clone(&self.collector), target, text, kind });
+    fn push(&mut self, target: Option<String>, text: String, kind: String, is_failure: bool) {
+        self.lines.push(Line { collector: Rc::clone(&self.collector), target, text, kind, is_failure });
     }
 
     /// The number of failed targets.
@@ -97,7 +108,7 @@ impl Diagnostics {
     #[allow(clippy::needless_pass_by_value)] // as above
     pub fn warn(&mut self, text: impl ToString) {
         let text = text.to_string();
-        self.push(None, text.clone(), text);
+        self.push(None, text.clone(), text, false);
     }
 
     /// Adds warnings about the whole run.
@@ -118,32 +129,41 @@ impl Diagnostics {
 
     /// Formats all lines, folded and at most [`limits::DIAGNOSTICS`] of them.
     pub fn lines(&self) -> Vec<String> {
+        let mut lines = self.folded(true, |_| true);
+        if let Some(command) = self.details.as_ref().filter(|_| !lines.is_empty()) {
+            lines.push(format!("{}: for details: {command}", self.collector));
+        }
+        lines
+    }
+
+    /// Formats the failures alone, without the collector's name.
+    pub fn failed(&self) -> Vec<String> {
+        self.folded(false, |line| line.is_failure)
+    }
+
+    fn folded(&self, names_collector: bool, wanted: impl Fn(&Line) -> bool) -> Vec<String> {
         let mut targets_by_kind: HashMap<(&str, &str), usize> = HashMap::new();
-        for Line { collector, target, kind, .. } in &self.lines {
+        for Line { collector, target, kind, .. } in self.lines.iter().filter(|line| wanted(line)) {
             *targets_by_kind.entry((collector, kind)).or_default() += usize::from(target.is_some());
         }
         let mut folded = HashSet::new();
-        let collector = &self.collector;
-        let line = |Line { collector, target, text, kind }: &'_ Line| {
+        let line = |Line { collector, target, text, kind, .. }: &'_ Line| {
             let others = targets_by_kind[&(&**collector, kind.as_str())].saturating_sub(1);
-            match target {
-                None => Some(format!("{collector}: {text}")),
-                Some(target) if others < limits::ALIKE => Some(format!("{collector}: {}: {text}", foreign(target))),
+            let line = match target {
+                None => Some(text.clone()),
+                Some(target) if others < limits::ALIKE => Some(format!("{}: {text}", foreign(target))),
                 Some(target) => folded
                     .insert((Rc::clone(collector), kind.clone()))
-                    .then(|| format!("{collector}: {} and {others} others: {text}", foreign(target))),
-            }
+                    .then(|| format!("{} and {others} others: {text}", foreign(target))),
+            };
+            line.map(|line| if names_collector { format!("{collector}: {line}") } else { line })
         };
-        let mut lines: Vec<String> = self.lines.iter().filter_map(line).collect();
+        let mut lines: Vec<String> = self.lines.iter().filter(|line| wanted(line)).filter_map(line).collect();
         let more = lines.len().saturating_sub(limits::DIAGNOSTICS);
         if more > 0 {
             lines.truncate(limits::DIAGNOSTICS);
-            lines.push(format!("{collector}: and {more} more lines"));
-        }
-        if self.points_to_explain && !lines.is_empty() {
-            lines.push(format!(
-                "{collector}: for details: mackerel-plugin-wasm explain {collector}, with the same options"
-            ));
+            let of = if names_collector { format!("{}: ", self.collector) } else { String::new() };
+            lines.push(format!("{of}and {more} more lines"));
         }
         lines
     }

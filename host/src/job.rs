@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
+use std::path::Path;
 
 use clap::Args;
 
@@ -14,6 +15,7 @@ use crate::moment::Moment;
 use crate::options::{Options, Subcommand};
 use crate::pipeline::collect::{self, Context, Outcome};
 use crate::pipeline::find::Found;
+use crate::pipeline::identity::Identity;
 use crate::pipeline::option_check::OptionCheck;
 use crate::pipeline::output::PostedGraph;
 use crate::pipeline::state::{State, StateError, StateFile};
@@ -108,12 +110,17 @@ impl Job {
         unmatched::warnings(&self.options.discovery, &self.options.instance_name, found, is_thorough).await
     }
 
-    /// Opens the state file of this command line.
+    /// Returns the key of the state of this command line, for `run`.
+    pub fn identity(&self) -> Identity {
+        self.options.identity(&self.description.name, self.component.identity())
+    }
+
+    /// Opens the state file of this command line, in the folder `named` if there is one.
     ///
     /// # Errors
     /// As of [`StateFile::open`].
-    pub fn state_file(&self) -> Result<StateFile, StateError> {
-        StateFile::open(&self.options.identity(&self.description.name, self.component.identity()))
+    pub fn state_file(&self, named: Option<&Path>) -> Result<StateFile, StateError> {
+        StateFile::open(&self.identity(), named)
     }
 
     /// Finds the targets and collects from all of them, for a run that began at `begun`. Sandboxes are prewarmed while

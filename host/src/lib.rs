@@ -7,6 +7,7 @@
 //! | | |
 //! |---|---|
 //! | [`cli`] | all commands, and their dispatch |
+//! | [`drop_in`] | the names and flags of Go plugins, as the words of `run` |
 //! | [`commands`], [`authors`] | one file per subcommand, for operators and for authors of collectors |
 //! | [`jobs`], [`job`], [`session`] | the collectors of one command line; one collector, checked; the context of a process |
 //! | [`options`] | the command line about a collector, resolved |
@@ -39,6 +40,7 @@ mod commands;
 mod contract;
 mod definition;
 mod diagnostics;
+mod drop_in;
 mod ecs;
 mod engine;
 mod env;

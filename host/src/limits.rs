@@ -374,6 +374,9 @@ pub const SUGGESTED_OPTIONS: usize = 10;
 /// further hosts.
 pub static METRICS_OF_HOST: [(&str, usize); 2] = [("standard", 200), ("micro", 30)];
 
+/// Characters of the text of a check, which Mackerel limits (<https://mackerel.io/docs/entry/custom-checks>).
+pub const CHECK_MESSAGE: usize = 1024;
+
 /// mackerel-agent's default timeout of a plugin.
 pub const AGENT_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -3,8 +3,10 @@
 //! It stands below the commands and not in `cli`, which knows every command: otherwise the two would form a circle.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::pipeline::output::Value;
 use crate::stop::Watchdog;
 use crate::store::Store;
 
@@ -17,4 +19,16 @@ pub struct Session {
     /// The names of options that only some commands have. No collector may declare one of them, so that one command
     /// line works for `run`, `explain`, `plan` and the others.
     pub reserved: BTreeSet<String>,
+    /// The output of another plugin, if the program was called by its name.
+    pub drop_in: Option<DropIn>,
+}
+
+/// The output of another plugin, as far as no option of `run` has it.
+pub struct DropIn {
+    /// The folder of its state, instead of the one of all commands.
+    pub state: Option<PathBuf>,
+    /// Formats a value as the plugin does.
+    pub number: fn(&Value) -> String,
+    /// The command line that explains a run.
+    pub explain: String,
 }

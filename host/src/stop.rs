@@ -54,13 +54,15 @@ impl Stop {
 pub struct Watchdog {
     started: Instant,
     end: Mutex<Instant>,
+    /// The exit status if a run hangs.
+    status: u8,
 }
 
 impl Watchdog {
-    /// Starts now, with the default deadline until another one is set.
-    pub fn new() -> Watchdog {
+    /// Starts now, with the default deadline until another one is set. A run that hangs ends with this exit status.
+    pub fn new(status: u8) -> Watchdog {
         let started = Instant::now();
-        Watchdog { started, end: Mutex::new(started + limits::RUN_DEADLINE + limits::DEADLINE_GRACE) }
+        Watchdog { started, end: Mutex::new(started + limits::RUN_DEADLINE + limits::DEADLINE_GRACE), status }
     }
 
     /// The start of the run.
@@ -79,7 +81,7 @@ impl Watchdog {
             print_in_time(
                 "ended: the run hung beyond its deadline, in a disk, a pipe without a reader, or the compilation of a component",
             );
-            std::process::exit(1);
+            std::process::exit(self.status.into());
         }
     }
 }
@@ -93,11 +95,5 @@ fn print_in_time(line: &'static str) {
     };
     if thread::Builder::new().spawn(print).is_ok() {
         let _ = is_done.recv_timeout(limits::LAST_WORD);
-    }
-}
-
-impl Default for Watchdog {
-    fn default() -> Self {
-        Watchdog::new()
     }
 }

@@ -11,6 +11,7 @@
 //! - Components: [`project`] builds what `new` writes, [`third_party`] changes a built-in, [`registry`] is a real
 //!   registry, [`fake_registry`] one with chosen replies.
 //! - Expectations: [`stats`] has the metrics of gostats, [`mask`] hides what changes from run to run.
+//! - Peers: [`original`] builds and runs the Go plugins.
 //! - Tools: [`go`] builds the Go programs, [`server`] and [`http`] serve connections and requests, [`port`] finds free
 //!   ports, [`disk`] can be full, [`wait`] waits, [`load`] keeps heavy work apart from measurements, [`skip`] checks
 //!   preconditions.
@@ -29,6 +30,7 @@ pub mod line_server;
 pub mod load;
 pub mod local;
 pub mod mask;
+pub mod original;
 pub mod podman;
 pub mod port;
 pub mod project;

@@ -1,4 +1,4 @@
-//! The part of Redis' protocol that `AUTH` and `INFO` use.
+//! The part of Redis' protocol that `AUTH`, `INFO` and `CONFIG GET` use.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Take, Write};
@@ -48,18 +48,38 @@ impl Connection {
     /// # Errors
     /// If the connection closes early, or if the reply is invalid or exceeds [`LIMIT`].
     pub(crate) fn send(&mut self, words: &[&str]) -> Result<Reply, CollectError> {
+        self.write(words);
+        let line = self.line()?;
+        self.reply(&line)
+    }
+
+    /// Sends a command whose reply is a list of a name and a value, such as `CONFIG GET maxmemory`, and waits for the
+    /// value.
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub(crate) fn send_for_value(&mut self, words: &[&str]) -> Result<Reply, CollectError> {
+        self.write(words);
+        let mut line = self.line()?;
+        if line == "*2" {
+            line = self.line()?;
+            self.reply(&line)?;
+            line = self.line()?;
+        }
+        self.reply(&line)
+    }
+
+    fn write(&mut self, words: &[&str]) {
         let mut command = format!("*{}\r\n", words.len());
         for word in words {
             let _ = write!(command, "${}\r\n{word}\r\n", word.len());
         }
         // A server that closes the connection may have sent its reason before, so a failed write does not end the call.
         let _ = self.replies.get_mut().get_mut().write_all(command.as_bytes());
-        self.reply()
     }
 
-    /// Reads a reply.
-    fn reply(&mut self) -> Result<Reply, CollectError> {
-        let line = self.line()?;
+    /// Reads the rest of a reply, which begins with `line`.
+    fn reply(&mut self, line: &str) -> Result<Reply, CollectError> {
         match line.split_at_checked(1) {
             Some(("+", text)) => Ok(Reply::Text(text.to_owned())),
             Some(("-", message)) => Ok(Reply::Error(message.to_owned())),

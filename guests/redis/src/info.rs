@@ -17,27 +17,49 @@ const OTHER_SERVERS: [&str; 3] = ["garnet_version", "kvrocks_version", "pika_ver
 const MONITORED: [&str; 4] =
     ["connected_clients", "rejected_connections", "total_commands_processed", "total_connections_received"];
 
+/// The source of the server's limits of memory and clients.
+#[derive(Debug, Clone, Copy)]
+pub enum Limits {
+    /// `INFO`. A percentage without a limit is omitted.
+    Reported,
+    /// The configuration, and `INFO` if it has none. The percentage of memory without a limit is 0.
+    Configured {
+        /// `maxmemory`, in bytes; 0 is no limit.
+        memory: Option<f64>,
+        /// `maxclients`.
+        clients: Option<f64>,
+    },
+}
+
 /// Parses the replies to `INFO` and to `CLUSTER INFO`, which is empty without a cluster. Fields that the server lacks,
 /// or whose value is not a number, are omitted.
 ///
 /// # Errors
 /// If there is no known field with a number.
-pub fn read(info: &str, cluster: &str) -> Result<Report, CollectError> {
+pub fn read(info: &str, cluster: &str, limits: Limits) -> Result<Report, CollectError> {
     let lines = info.lines().chain(cluster.lines()).filter_map(|line| line.split_once(':'));
     let mut fields = Fields(lines.map(|(name, value)| (name, value.trim_ascii())).collect());
     if fields.0.get("monitor_task") == Some(&"disabled") {
         fields.0.retain(|name, _| !MONITORED.contains(name));
     }
+    let (is_configured, max_memory, max_clients) = match limits {
+        Limits::Reported => (false, None, None),
+        Limits::Configured { memory, clients } => (true, memory, clients),
+    };
     let mut report = Report::of_table(GRAPHS, |metric| {
         Ok(match metric.name {
             "keys" => sum_of_databases(info, &fields, "keys"),
             "expires" => sum_of_databases(info, &fields, "expires"),
             "expired" => fields.number("expired_keys"),
-            "percentage_of_memory" => share(fields.number("used_memory"), fields.number("maxmemory")),
+            "percentage_of_memory" => {
+                let limit = max_memory.or_else(|| fields.number("maxmemory"));
+                let unlimited = (is_configured && limit == Some(0.0)).then_some(0.0);
+                share(fields.number("used_memory"), limit).or(unlimited)
+            }
             "percentage_of_clients" => {
                 // Dragonfly's name has an underscore.
-                let limit = fields.number("maxclients").or_else(|| fields.number("max_clients"));
-                share(fields.number("connected_clients"), limit)
+                let reported = || fields.number("maxclients").or_else(|| fields.number("max_clients"));
+                share(fields.number("connected_clients"), max_clients.or_else(reported))
             }
             "cluster_state" => fields.0.get("cluster_state").map(|state| f64::from(u8::from(*state == "ok"))),
             // Replicas are reported below.
@@ -113,7 +135,7 @@ fn part(value: &str, what: &str) -> Option<f64> {
 }
 
 /// Parses a number. None of the fields can be negative: that means that the server does not know it.
-fn number(text: &str) -> Option<f64> {
+pub(crate) fn number(text: &str) -> Option<f64> {
     text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)
 }
 
@@ -155,7 +177,11 @@ db12:keys=5,expires=0,avg_ttl=0,subexpiry=0\r
 ";
 
     fn samples(info: &str, cluster: &str) -> Vec<String> {
-        let report = read(info, cluster).unwrap();
+        samples_with(info, cluster, Limits::Reported)
+    }
+
+    fn samples_with(info: &str, cluster: &str, limits: Limits) -> Vec<String> {
+        let report = read(info, cluster, limits).unwrap();
         let mut samples: Vec<_> = report
             .samples
             .iter()
@@ -191,6 +217,23 @@ db12:keys=5,expires=0,avg_ttl=0,subexpiry=0\r
         let expected = ["#.keys.expires 0", "#.keys.keys 0", "#.memory.used_memory 5", "#.uptime.uptime_in_seconds 1"];
         assert_eq!(samples("uptime_in_seconds:1\nused_memory:5\nmaxmemory:0\n# Keyspace\n", ""), expected);
         assert_eq!(samples("uptime_in_seconds:1", ""), ["#.uptime.uptime_in_seconds 1"]);
+    }
+
+    #[test]
+    fn limits_of_the_configuration_come_first_and_no_limit_of_memory_is_zero() {
+        let of = |info: &str, memory, clients| samples_with(info, "", Limits::Configured { memory, clients });
+        let info = "used_memory:5\nmaxmemory:50\nconnected_clients:1\nmaxclients:10\n";
+        let capacity = |samples: Vec<String>| -> Vec<String> {
+            samples.into_iter().filter_map(|sample| Some(sample.strip_prefix("#.capacity.")?.to_owned())).collect()
+        };
+        let both = |clients: &str, memory: &str| {
+            [format!("percentage_of_clients {clients}"), format!("percentage_of_memory {memory}")]
+        };
+        assert_eq!(capacity(of(info, Some(20.0), Some(4.0))), both("25", "25"));
+        assert_eq!(capacity(of(info, Some(0.0), Some(4.0))), both("25", "0"));
+        assert_eq!(capacity(of(info, None, None)), both("10", "10"));
+        assert_eq!(capacity(of("used_memory:5\nmaxmemory:0", None, None)), ["percentage_of_memory 0"]);
+        assert_eq!(capacity(of("used_memory:5", None, None)), [""; 0]);
     }
 
     #[test]
@@ -256,7 +299,7 @@ db12:keys=5,expires=0,avg_ttl=0,subexpiry=0\r
     fn another_text_is_an_error() {
         for info in ["", "PONG", "uptime_in_seconds:\r\n", "uptime_in_seconds:NaN", "used_memory:1M"] {
             let error = CollectError::unexpected("a reply to INFO without any known field");
-            assert_eq!(read(info, ""), Err(error), "{info}");
+            assert_eq!(read(info, "", Limits::Reported), Err(error), "{info}");
         }
     }
 }

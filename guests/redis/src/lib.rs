@@ -7,7 +7,7 @@ mod info;
 use mackerel_collector::{CollectError, Collector, Graph, GraphRow, OptionSpec, Options, Report, Target, TlsError};
 
 use connection::{Connection, Reply};
-pub use info::read;
+pub use info::{Limits, read};
 
 /// The collector.
 pub struct Redis;
@@ -19,6 +19,11 @@ impl Collector for Redis {
         OptionSpec::secret("password", "The password for AUTH"),
         OptionSpec::text("username", "The ACL user for AUTH; the default user if it is not given"),
         OptionSpec::flag("tls", "Connect over TLS"),
+        OptionSpec::text(
+            "config-command",
+            "Read the limits of memory and clients by this command, such as CONFIG; without a limit of memory its \
+             percentage is 0 then, as in mackerel-plugin-redis",
+        ),
     ];
     const GRAPHS: &[GraphRow] = graphs::GRAPHS;
 
@@ -37,7 +42,14 @@ impl Collector for Redis {
         let info = text("INFO", connection.send(&["INFO"])?)?;
         let is_cluster = info.lines().any(|line| line == "cluster_enabled:1");
         let cluster = if is_cluster { cluster_info(&mut connection) } else { String::new() };
-        read(&info, &cluster)
+        let limits = match options.find("config-command") {
+            Some(command) => Limits::Configured {
+                memory: configured(&mut connection, command, "maxmemory"),
+                clients: configured(&mut connection, command, "maxclients"),
+            },
+            None => Limits::Reported,
+        };
+        read(&info, &cluster, limits)
     }
 }
 
@@ -97,13 +109,26 @@ fn cluster_info(connection: &mut Connection) -> String {
     let command = ["CLUSTER", "INFO"];
     let reply = connection.send(&command).and_then(|reply| text(&command.join(" "), reply));
     reply.unwrap_or_else(|error| {
-        let why = match error {
-            CollectError::Other(why) | CollectError::Unexpected(why) => why,
-            other => format!("{other:?}"),
-        };
-        eprintln!("no metrics of the cluster: {why}");
+        eprintln!("no metrics of the cluster: {}", reason(error));
         String::new()
     })
+}
+
+/// Returns a limit of the server's configuration, or `None` and a note for the operator: `INFO` can have it too, and the
+/// other metrics do not need it.
+fn configured(connection: &mut Connection, command: &str, name: &str) -> Option<f64> {
+    let words = [command, "GET", name];
+    let reply = connection.send_for_value(&words).and_then(|reply| text(&words.join(" "), reply));
+    let value = reply.and_then(|value| info::number(&value).ok_or_else(|| format!("{name} is not a number").into()));
+    value.map_err(|error| eprintln!("{name} is that of INFO, if it has one: {}", reason(error))).ok()
+}
+
+/// Returns the text of an error that costs only a part of the metrics.
+fn reason(error: CollectError) -> String {
+    match error {
+        CollectError::Other(why) | CollectError::Unexpected(why) => why,
+        other => format!("{other:?}"),
+    }
 }
 
 /// Returns the text of a reply.

@@ -8,6 +8,7 @@ use clap::Args;
 use clap::builder::Resettable;
 use clap_complete::Shell;
 
+use super::check::{self, CheckOptions};
 use super::conf::flags::{self as conf, ConfOptions};
 use super::dashboard::{self, DashboardOptions};
 use super::explain;
@@ -73,6 +74,7 @@ async fn complete(session: &Session, cli: clap::Command) -> Result<clap::Command
     cli = with_collectors::<TestOptions>(cli, session, &test::SUBCOMMAND, &collectors)?;
     cli = with_collectors::<FormatOptions>(cli, session, &plan::SUBCOMMAND, &collectors)?;
     cli = with_collectors::<FormatOptions>(cli, session, &explain::SUBCOMMAND, &collectors)?;
+    cli = with_collectors::<CheckOptions>(cli, session, &check::SUBCOMMAND, &collectors)?;
     cli = with_collectors::<ConfOptions>(cli, session, &conf::SUBCOMMAND, &collectors)?;
     with_collectors::<DashboardOptions>(cli, session, &dashboard::SUBCOMMAND, &collectors)
 }

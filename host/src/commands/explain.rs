@@ -109,7 +109,7 @@ struct Row {
     addresses: Vec<Candidate>,
     /// The reason for which it was skipped, or for this port and address.
     why: String,
-    /// Its name in metric names.
+    /// Its name in metric names, if they have one.
     name: Option<String>,
     /// True if it has metrics; `None` if it is not a target.
     collected: Option<bool>,
@@ -163,7 +163,7 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
     let mut states: Vec<State> = Vec::with_capacity(own.len());
     for (job, own) in jobs.all.iter().zip(&mut own) {
         own.warn_all(job.options.settings.http.notes());
-        let file = own.ok(job.state_file());
+        let file = own.ok(job.state_file(None));
         states.push(file.as_ref().and_then(|file| own.ok(file.read(begun))).unwrap_or_default());
         files.push(file);
     }
@@ -268,7 +268,7 @@ fn of_target(jobs: &Jobs, job: &Job, target: &Target, name: String, outcome: &Ou
         address: target.routes.usable.get(outcome.route).map(|route| route.address.to_string()),
         addresses: candidates(target, outcome),
         why: target.reason_at(outcome.route),
-        name: Some(name),
+        name: (!name.is_empty()).then_some(name),
         collected: Some(outcome.report.is_ok()),
         error: outcome.report.as_ref().err().map(ToString::to_string),
         warnings,

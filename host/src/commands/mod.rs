@@ -1,5 +1,6 @@
 //! Commands for operators: one file per subcommand.
 
+pub mod check;
 pub mod completions;
 pub mod conf;
 pub mod dashboard;
@@ -15,4 +16,5 @@ pub mod role;
 pub mod run;
 pub mod suggestion;
 pub mod table;
+pub mod threshold;
 pub mod upgrade;

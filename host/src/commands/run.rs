@@ -12,6 +12,7 @@ use crate::job::{Collected, Job, RUN};
 use crate::jobs::Jobs;
 use crate::moment::Moment;
 use crate::pipeline::ledger::Ledger;
+use crate::pipeline::output::Value;
 use crate::pipeline::protocol;
 use crate::pipeline::series::Series;
 use crate::pipeline::state::{State, StateFile};
@@ -30,7 +31,9 @@ pub struct NoOptions {}
 /// If nothing can be printed: usage, no engine, a collector that cannot run.
 pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Error> {
     let (jobs, NoOptions {}) = Jobs::prepare(session, &RUN, words).await?;
-    let mut diagnostics = jobs.diagnostics().pointing_to_explain();
+    let drop_in = session.drop_in.as_ref();
+    let explain = drop_in.map_or_else(|| explain(jobs.name()), |drop_in| drop_in.explain.clone());
+    let mut diagnostics = jobs.diagnostics().pointing_to(explain);
     if wants_definitions() {
         protocol::print(&protocol::format_definitions(&jobs.graphs()))?;
         diagnostics.print();
@@ -39,9 +42,13 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
 
     let mut stop = Stop::new(session.watchdog.started(), jobs.shared().deadline)?;
     let begun = Moment::now();
+    let format = |values: &[Value]| {
+        protocol::format_values_by(drop_in.map_or(protocol::exact, |drop_in| drop_in.number), values, begun.epoch())
+    };
+    let folder = drop_in.and_then(|drop_in| drop_in.state.as_deref());
     let mut own = jobs.own_diagnostics();
     let files: Vec<Option<StateFile>> =
-        jobs.all.iter().zip(&mut own).map(|(job, diagnostics)| diagnostics.ok(job.state_file())).collect();
+        jobs.all.iter().zip(&mut own).map(|(job, diagnostics)| diagnostics.ok(job.state_file(folder))).collect();
     let mut ledgers: Vec<Ledger<'_>> =
         files.iter().zip(&mut own).map(|(file, diagnostics)| Ledger::open(file.as_ref(), begun, diagnostics)).collect();
     for ((job, ledger), diagnostics) in jobs.all.iter().zip(&ledgers).zip(&mut own) {
@@ -56,7 +63,7 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
             // Alerts watch the number of failed targets.
             if let Error::Failed(_) = error {
                 let values = jobs.all.iter().flat_map(|job| job.options.output.values_without_engine());
-                protocol::print(&protocol::format_values(&values.collect::<Vec<_>>(), begun.epoch()))?;
+                protocol::print(&format(&values.collect::<Vec<_>>()))?;
             }
             return Err(error);
         }
@@ -74,7 +81,7 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
         values.extend(job.options.output.values(&series, diagnostics.failures()));
         has_series |= !series.is_empty();
     }
-    protocol::print(&protocol::format_values(&values, begun.epoch()))?;
+    protocol::print(&format(&values))?;
     for (ledger, diagnostics) in ledgers.into_iter().zip(&mut own) {
         ledger.commit(diagnostics);
     }
@@ -83,6 +90,11 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
 
     let all_failed = !has_series && diagnostics.failures() > 0;
     Ok(if all_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Returns the command that explains a run, for its diagnostics.
+fn explain(name: &str) -> String {
+    format!("mackerel-plugin-wasm explain {name}, with the same options")
 }
 
 /// Advises to install a component that was just compiled from a file. On the first run only: mackerel-agent logs stderr
@@ -98,6 +110,6 @@ fn advise_to_install(job: &Job, session: &Session, diagnostics: &mut Diagnostics
 }
 
 /// Returns true if mackerel-agent asks for graph definitions. For values it sets the variable to an empty string.
-fn wants_definitions() -> bool {
+pub fn wants_definitions() -> bool {
     env::variable_os("MACKEREL_AGENT_PLUGIN_META").is_some()
 }

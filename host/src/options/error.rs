@@ -47,6 +47,9 @@ pub enum Error {
         "--target cannot be used with this --instance-name: a fixed target has no container; use --instance-name port"
     )]
     FixedTargetName,
+    /// Targets that would all have the same metric names.
+    #[error("--instance-name none needs exactly one --target: metrics of several targets would have the same names")]
+    SameNames,
     /// The file of a secret cannot be read.
     #[error(transparent)]
     Secret(#[from] file::Error),

@@ -90,9 +90,9 @@ pub(super) struct HostFlags {
     pub(super) metric_key_prefix: Option<Prefix>,
 
     /// The name of a target in metric names: port, name, name_id, id, image, image_id, image_name, ecs-container,
-    /// ecs-family, ecs-task, label:KEY, or slot: the lowest free number, kept while the container exists;
-    /// slot:label:KEY, slot:ecs-family and so on number each value separately [default: port; name_id for collectors of
-    /// whole containers; name in an ECS task]
+    /// ecs-family, ecs-task, label:KEY, none (for one fixed target), or slot: the lowest free number, kept while the
+    /// container exists; slot:label:KEY, slot:ecs-family and so on number each value separately [default: port; name_id
+    /// for collectors of whole containers; name in an ECS task]
     #[arg(long, value_name = "FORMAT", help_heading = "Names")]
     pub(super) instance_name: Option<InstanceName>,
 

@@ -186,7 +186,11 @@ impl Options {
             (_, Scope::Endpoint) => InstanceName::Given(Format::Port),
             (_, Scope::Container) => InstanceName::Given(Format::NameId),
         });
-        if !flags.targets.is_empty() && instance_name != InstanceName::Given(Format::Port) {
+        let has_name = instance_name != InstanceName::Given(Format::Absent);
+        if !has_name && flags.targets.len() != 1 {
+            return Err(Error::SameNames);
+        }
+        if !flags.targets.is_empty() && has_name && instance_name != InstanceName::Given(Format::Port) {
             return Err(Error::FixedTargetName);
         }
         if description.scope == Scope::Container && instance_name == InstanceName::Given(Format::Port) {
@@ -219,6 +223,7 @@ impl Options {
                 totals: totals.into_iter().collect(),
                 each_target: !flags.total_only,
                 targets_graph: flags.targets_graph,
+                has_names: has_name,
             },
             instance_name,
             bounds: Bounds { memory: flags.memory_limit, total_memory: flags.total_memory, cpu: flags.cpu_limit },
@@ -383,6 +388,7 @@ mod tests {
             collector: "redis".to_owned(),
             prefix: "redis".to_owned(),
             component: None,
+            posts_metrics: true,
             targets: vec!["filter=name=a".to_owned()],
             readings: vec!["option=section=all".to_owned()],
             output: Vec::new(),

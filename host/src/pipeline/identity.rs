@@ -24,6 +24,8 @@ pub struct Identity {
     /// The collector's name or file on the command line, unless it is built in: a component that takes a built-in's
     /// name does not get its counters.
     pub component: Option<String>,
+    /// False for a command that posts no metrics: no other command has its names or counters.
+    pub posts_metrics: bool,
     /// The options that change the targets or their slots.
     pub targets: Vec<String>,
     /// The options of the collector: two of them can read different counters from one target.
@@ -49,9 +51,10 @@ pub const EXTENSION: &str = ".json";
 impl Identity {
     /// Returns the name of the command's state file.
     pub fn file_name(&self) -> FileName {
-        let Identity { collector, prefix, component, targets, readings, output } = self;
-        let metrics: Vec<String> =
+        let Identity { collector, prefix, component, posts_metrics, targets, readings, output } = self;
+        let mut metrics: Vec<String> =
             [collector, prefix].into_iter().chain(component).map(|text| format!("metrics={text}")).collect();
+        metrics.extend((!posts_metrics).then(|| "no metrics".to_owned()));
         // The file system limits names, and the collector's is hashed too.
         let mut whole = format!("{}-", &collector[..collector.len().min(limits::PROJECT_NAME)]);
         let mut hash = Sha256::new();
@@ -101,6 +104,7 @@ mod tests {
             collector: "gostats".to_owned(),
             prefix: "gostats".to_owned(),
             component: None,
+            posts_metrics: true,
             targets: vec!["filter=name=a".to_owned()],
             readings: vec!["option=path=/stats".to_owned()],
             output: vec!["select=gc.*".to_owned()],
@@ -127,6 +131,7 @@ mod tests {
         assert_eq!(of(&|other| other.readings = changed("option=path=/")), [true, true, false, false]);
         assert_eq!(of(&|other| other.targets = changed("filter=name=b")), [true, false, false, false]);
         assert_eq!(of(&|other| other.prefix = "web".to_owned()), [false; 4]);
+        assert_eq!(of(&|other| other.posts_metrics = false), [false; 4]);
         assert_eq!(of(&|other| other.component = Some("gostats".to_owned())), [false; 4]);
     }
 

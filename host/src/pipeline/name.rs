@@ -40,6 +40,8 @@ pub enum Format {
     ImageName,
     /// The value of a label.
     Label(String),
+    /// No name: the only target, whose metrics have no such component.
+    Absent,
 }
 
 impl FromStr for InstanceName {
@@ -55,6 +57,7 @@ impl FromStr for InstanceName {
             "image" => Format::Image,
             "image_id" => Format::ImageId,
             "image_name" => Format::ImageName,
+            "none" => Format::Absent,
             "slot" => return Ok(InstanceName::Slot(None)),
             _ => match (ecs_label(text).or(key("label:")), key("slot:").and_then(|name| ecs_label(&name))) {
                 (Some(key), _) => Format::Label(key),
@@ -64,8 +67,8 @@ impl FromStr for InstanceName {
                         return Ok(InstanceName::Slot(Some(key)));
                     }
                     return Err(Expected(
-                        "port, name, name_id, id, image, image_id, image_name, ecs-container, ecs-family, ecs-task, \
-                         label:KEY, slot, slot:label:KEY, slot:ecs-container, slot:ecs-family or slot:ecs-task",
+                        "port, name, name_id, id, image, image_id, image_name, none, ecs-container, ecs-family, \
+                         ecs-task, label:KEY, slot, slot:label:KEY, slot:ecs-container, slot:ecs-family or slot:ecs-task",
                     ));
                 }
             },
@@ -102,7 +105,7 @@ impl Format {
     fn of(&self, target: &Target) -> String {
         match (self, &target.container) {
             (Format::Port, _) => target.routes.name_port.map(|port| port.to_string()).unwrap_or_default(),
-            (_, None) => String::new(),
+            (Format::Absent, _) | (_, None) => String::new(),
             (Format::Name, Some(container)) => container.name.clone(),
             (Format::NameId, Some(container)) => format!("{}_{}", container.name, short(&container.id, SHORT_ID)),
             (Format::Id, Some(container)) => container.id.clone(),
@@ -153,6 +156,9 @@ fn part_endpoints(names: &mut [String], targets: &[Target]) {
 /// Targets with equal names all get a suffix: the beginning of the container's id, or the address. None of them keeps
 /// the bare name, so that no series passes to another container when one of them goes away.
 pub fn assign(format: &Format, targets: &[Target]) -> (Vec<String>, Option<String>) {
+    if *format == Format::Absent {
+        return (vec![String::new(); targets.len()], None);
+    }
     let mut bare: Vec<String> = targets.iter().map(|target| bare(format, target)).collect();
     part_endpoints(&mut bare, targets);
     let is_named_by_label = |place: usize| targets[place].labelled.as_ref().is_some_and(|of| of.name.is_some());

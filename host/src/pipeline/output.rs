@@ -8,7 +8,8 @@
 //! | totals (`--total`) | `PREFIX_TOTAL.GRAPH.METRIC`, without the `#` | `gostats_sum.memory.memory_sys` |
 //! | counts of targets (`--targets-graph`) | `PREFIX_targets.METRIC` | `gostats_targets.failed` |
 //!
-//! The latter two have no wildcard, so Mackerel offers them as role graphs. A metric that is declared as `*` has no
+//! With `--instance-name none`, the only target's keys have no component for its name: `gostats.memory.memory_sys`.
+//! These and the latter two have no wildcard, so Mackerel offers them as role graphs. A metric that is declared as `*` has no
 //! definition as a total: Mackerel makes a graph of its values.
 
 use std::collections::{BTreeMap, HashSet};
@@ -32,6 +33,8 @@ pub struct Output {
     pub each_target: bool,
     /// True to print the numbers of collected and failed targets.
     pub targets_graph: bool,
+    /// True if keys have a component for the target's name.
+    pub has_names: bool,
 }
 
 /// A graph, as Mackerel gets it.
@@ -66,6 +69,16 @@ pub enum OutputError {
     /// The patterns select nothing.
     #[error(transparent)]
     Selection(#[from] SelectionError),
+    /// Two graphs would have one key without the target's name.
+    #[error("two graphs would both be '{key}' without the target's name: --exclude one of {first} and {second}")]
+    SameGraph {
+        /// The key.
+        key: String,
+        /// The key of the first graph, with the target's name.
+        first: String,
+        /// The key of the second graph.
+        second: String,
+    },
     /// The totals of two graphs would have one key.
     #[error("the totals of two graphs would both be '{key}': --exclude one of {first} and {second}")]
     SameTotal {
@@ -117,7 +130,6 @@ impl Output {
             let name = |metric: &Metric| bare(&format!("{}.{}", graph.key, metric.name));
             let defined = graph.metrics.iter().filter(|metric| self.selection.defines(&name(metric)));
             let metrics: Vec<Metric> = defined.cloned().collect();
-            let (key, label) = Definitions::title(graph, &self.prefix);
             if metrics.is_empty() {
                 continue;
             }
@@ -138,7 +150,22 @@ impl Output {
                 });
             }
             if self.each_target {
-                graphs.push(PostedGraph { of: Of::EachTarget(place), key, label, unit: graph.unit, metrics });
+                let of = Of::EachTarget(place);
+                let (key, label, metrics) = if self.has_names {
+                    let (key, label) = Definitions::title(graph, &self.prefix);
+                    (key, label, metrics)
+                } else {
+                    let key = self.key_without_name(&bare(&graph.key));
+                    let metrics = metrics.into_iter().map(|metric| unnumbered(&graph.key, metric)).collect();
+                    (key, format!("{} {}", self.prefix.title(), graph.label), metrics)
+                };
+                if let Some(PostedGraph { of: Of::EachTarget(other), key, .. }) =
+                    graphs.iter().find(|other| other.key == key && matches!(other.of, Of::EachTarget(_)))
+                {
+                    let (first, second) = (definitions.graphs()[*other].key.clone(), graph.key.clone());
+                    return Err(OutputError::SameGraph { key: key.clone(), first, second });
+                }
+                graphs.push(PostedGraph { of, key, label, unit: graph.unit, metrics });
             }
         }
         Ok(graphs)
@@ -151,8 +178,14 @@ impl Output {
         if self.each_target {
             for one in series {
                 let Some(name) = &one.name else { continue };
-                // A key has '#' once, and no name has it.
-                let key = |point: &Point| format!("{}.{}", self.prefix, point.key.replacen('#', name, 1));
+                let key = |point: &Point| {
+                    if self.has_names {
+                        // A key has '#' once, and no name has it.
+                        format!("{}.{}", self.prefix, point.key.replacen('#', name, 1))
+                    } else {
+                        self.key_without_name(&bare(&point.key))
+                    }
+                };
                 let kept = one.points.iter().filter(keeps);
                 values.extend(kept.map(|point| Value { key: key(point), value: point.value }));
             }
@@ -202,11 +235,37 @@ impl Output {
         }
     }
 
+    /// Returns the key of the only target's graph or metric. `name` is its key without its `#`, which can be empty.
+    fn key_without_name(&self, name: &str) -> String {
+        let dot = if name.is_empty() { "" } else { "." };
+        format!("{}{dot}{name}", self.prefix)
+    }
+
     /// Returns the key of a total. `name` is the graph's key without its `#`, which can be empty.
     fn total_key(&self, total: Total, name: &str) -> String {
         let dot = if name.is_empty() { "" } else { "." };
         format!("{}_{}{dot}{name}", self.prefix, total.word())
     }
+}
+
+/// Renumbers the wildcards in the label of a metric, because the `#` of its graph's key is removed: `%2` becomes `%1`.
+fn unnumbered(key: &str, metric: Metric) -> Metric {
+    let removed = key.split('.').take_while(|part| *part != "#").filter(|part| *part == "*").count() + 1;
+    let mut label = String::with_capacity(metric.label.len());
+    let mut rest = metric.label.as_str();
+    while let Some((before, after)) = rest.split_once('%') {
+        let end = after.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, after) = after.split_at(end);
+        label.push_str(before);
+        match number.parse::<usize>() {
+            Ok(number) if number == removed => {}
+            Ok(number) if number > removed => label.extend(["%", (number - 1).to_string().as_str()]),
+            _ => label.extend(["%", number]),
+        }
+        rest = after;
+    }
+    label.push_str(rest);
+    Metric { label, ..metric }
 }
 
 #[cfg(test)]
@@ -238,6 +297,7 @@ mod tests {
             totals: vec![Total::Sum],
             each_target: false,
             targets_graph: false,
+            has_names: true,
         }
     }
 
@@ -261,6 +321,30 @@ mod tests {
         let defined = defined.iter().map(|graph| (graph.key.as_str(), graph.defined().count()));
         let expected = [("web_sum", 1), ("web_sum.some", 1), ("web_sum.all", 0), ("web_sum.x.*", 0)];
         assert_eq!(defined.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn graphs_of_the_only_target_have_no_wildcard_for_its_name() {
+        let only = Output { totals: Vec::new(), each_target: true, has_names: false, ..sums() };
+        let graphs = only.graphs(&definitions(&[("#", &["a"]), ("#.lag", &["*"]), ("io.*.#", &["b"])])).unwrap();
+        let graphs = graphs.iter().map(|graph| (graph.key.as_str(), graph.label.as_str()));
+        assert_eq!(
+            graphs.collect::<Vec<_>>(),
+            [("web", "Web Load"), ("web.lag", "Web Load"), ("web.io.*", "Web Load")]
+        );
+        let error = only.graphs(&definitions(&[("#.load", &["a"]), ("load.#", &["b"])])).unwrap_err();
+        let expected =
+            "two graphs would both be 'web.load' without the target's name: --exclude one of #.load and load.#";
+        assert_eq!(error.to_string(), expected);
+        for (key, label, expected) in [
+            ("#.lag", "%2 of %1", "%1 of "),
+            ("io.*.#", "%1 and %3, 50% of %", "%1 and %2, 50% of %"),
+            ("#", "100%", "100%"),
+        ] {
+            let metric =
+                Metric { name: "*".to_owned(), label: label.to_owned(), stacked: false, kind: MetricKind::Gauge };
+            assert_eq!(unnumbered(key, metric).label, expected);
+        }
     }
 
     #[test]

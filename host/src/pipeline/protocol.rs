@@ -13,12 +13,22 @@ use crate::sandbox::{Metric, Unit};
 /// Formats one `KEY<TAB>VALUE<TAB>EPOCH` line for each value. `time` is in seconds since 1970. No value has an
 /// exponent, and none is rounded.
 pub fn format_values(values: &[Value], time: u64) -> String {
+    format_values_by(exact, values, time)
+}
+
+/// As [`format_values`], but `number` formats the values.
+pub fn format_values_by(number: fn(&Value) -> String, values: &[Value], time: u64) -> String {
     let mut lines = String::with_capacity(values.len() * 64);
-    for Value { key, value } in values {
-        // Adding zero makes -0 a plain 0.
-        let _ = writeln!(lines, "{key}\t{}\t{time}", value + 0.0);
+    for value in values {
+        let _ = writeln!(lines, "{}\t{}\t{time}", value.key, number(value));
     }
     lines
+}
+
+/// Formats a value in full.
+pub fn exact(value: &Value) -> String {
+    // Adding zero makes -0 a plain 0.
+    (value.value + 0.0).to_string()
 }
 
 /// Formats the graph definitions. A graph without a metric that can be defined is left out: Mackerel creates it from

@@ -35,12 +35,12 @@ impl fmt::Display for Pattern {
 
 impl Pattern {
     /// Returns true if the pattern matches `name`, in which `*` is an ordinary character.
-    fn covers(&self, name: &str) -> bool {
+    pub fn covers(&self, name: &str) -> bool {
         have_common(self.0.as_bytes(), name.as_bytes(), false)
     }
 
     /// Returns true if the pattern matches a name that `declared` covers.
-    fn meets(&self, declared: &str) -> bool {
+    pub fn meets(&self, declared: &str) -> bool {
         have_common(self.0.as_bytes(), declared.as_bytes(), true)
     }
 }
@@ -143,7 +143,7 @@ impl Selection {
 }
 
 /// Lists the declared metrics. Only `inspect` has all of many.
-fn available(names: &[String]) -> String {
+pub fn available(names: &[String]) -> String {
     let hint = if names.len() > limits::LISTED { " (inspect lists all)" } else { "" };
     listed(names) + hint
 }

@@ -1,7 +1,7 @@
 //! State: counters and slots, kept on disk between two runs.
 //!
-//! One JSON file for each collector and set of options, in a [private folder](crate::private_dir) below
-//! `MACKEREL_PLUGIN_WORKDIR` or the folder for temporary files.
+//! One JSON file for each collector and set of options, in a [private folder](crate::private_dir): a named one, or one
+//! below `MACKEREL_PLUGIN_WORKDIR` or the folder for temporary files.
 //!
 //! A file is replaced in one step under a lock, so a reader sees the state of one run or of the next, and overlapping
 //! runs write one after the other. It is not synced to disk: a power cut costs one rate.
@@ -124,17 +124,20 @@ pub struct StateFile {
     folder: Folder,
     name: FileName,
     path: PathBuf,
-    prefix: String,
+    /// The prefix of its command's metrics; `None` if it posts none, and so never takes over another state.
+    prefix: Option<String>,
 }
 
 /// A state that cannot be kept. The run prints what it can without it.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The folder cannot be used.
-    #[error("no counters: the state folder {} {source}{}", path.display(), fix(source))]
+    #[error("no counters: the state folder {} {source}{}", path.display(), fix(source, *is_named))]
     Folder {
         /// The folder.
         path: PathBuf,
+        /// True if the command names it.
+        is_named: bool,
         /// The fault.
         source: FolderError,
     },
@@ -168,8 +171,9 @@ pub enum StateError {
 }
 
 /// Returns the fix if a folder cannot be created.
-fn fix(error: &FolderError) -> &'static str {
+fn fix(error: &FolderError, is_named: bool) -> &'static str {
     match error {
+        FolderError::Create(_) if is_named => "",
         FolderError::Create(error) if error.kind() != ErrorKind::StorageFull => {
             ": set MACKEREL_PLUGIN_WORKDIR to a writable folder"
         }
@@ -209,23 +213,30 @@ pub struct Locked<'a> {
     _lock: File,
 }
 
+/// Returns the path of the folder of all commands of this user.
+fn user_folder() -> PathBuf {
+    let base = env::variable_os("MACKEREL_PLUGIN_WORKDIR");
+    let base = base.map_or_else(std::env::temp_dir, PathBuf::from);
+    base.join(format!("mackerel-plugin-wasm-{}", rustix::process::geteuid().as_raw()))
+}
+
 impl StateFile {
-    /// Opens the private folder of this user, and creates it if it is missing.
+    /// Opens the private folder `named`, or that of this user, and creates it if it is missing.
     ///
     /// # Errors
     /// If the folder does not belong to this user alone.
-    pub fn open(identity: &Identity) -> Result<StateFile, StateError> {
-        let base = env::variable_os("MACKEREL_PLUGIN_WORKDIR");
-        let base = base.map_or_else(std::env::temp_dir, PathBuf::from);
-        let path = base.join(format!("mackerel-plugin-wasm-{}", rustix::process::geteuid().as_raw()));
-        let folder = Folder::make(&path).map_err(|source| StateError::Folder { path: path.clone(), source })?;
+    pub fn open(identity: &Identity, named: Option<&Path>) -> Result<StateFile, StateError> {
+        let is_named = named.is_some();
+        let path = named.map_or_else(user_folder, Path::to_owned);
+        let folder =
+            Folder::make(&path).map_err(|source| StateError::Folder { path: path.clone(), is_named, source })?;
         let name = identity.file_name();
         let path = path.join(name.as_str());
         // Anything else with the file's name is replaced after a warning; a folder cannot be replaced.
         if folder.stat(name.as_str()).is_some_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir()) {
             return Err(StateError::IsFolder(path));
         }
-        Ok(StateFile { folder, name, path, prefix: identity.prefix.clone() })
+        Ok(StateFile { folder, name, path, prefix: identity.posts_metrics.then(|| identity.prefix.clone()) })
     }
 
     /// The path of the file.
@@ -257,6 +268,9 @@ impl StateFile {
     /// Replaces the slots and counters of `state`, whose command starts at `begun`, by those of a similar command that
     /// ran later.
     fn take_over(&self, mut state: State, begun: Moment) -> State {
+        if self.prefix.is_none() {
+            return state;
+        }
         let files = state_folder::files(&self.folder, |name| self.name.shares_targets_with(name));
         let newest = |belongs: &dyn Fn(&Entry) -> bool| {
             let newest = files.iter().filter(|file| belongs(file)).max_by_key(|file| file.modified);
@@ -319,6 +333,7 @@ impl Locked<'_> {
     /// finds the other.
     pub fn neighbour(&self, now: Moment) -> Option<Neighbour> {
         let StateFile { folder, name, prefix, .. } = self.file;
+        let prefix = prefix.as_ref()?;
         let is_other = |other: &str| name.shares_metrics_with(other) && !name.shares_targets_with(other);
         let others = state_folder::files(folder, is_other);
         others.iter().any(|other| is_recent(other.modified, now)).then(|| Neighbour { prefix: prefix.clone() })

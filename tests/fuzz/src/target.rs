@@ -67,7 +67,7 @@ pub fn prometheus(bytes: &[u8]) {
 /// The response of Redis to `INFO`: only numbers are printed, and replicas with any name.
 pub fn redis(bytes: &[u8]) {
     let text = text(bytes);
-    let report = match redis::read(&text, &text) {
+    let report = match redis::read(&text, &text, redis::Limits::Reported) {
         Ok(report) => report,
         Err(error) => return assert_told(error),
     };

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::commands::check::CheckOptions;
 use crate::commands::role::Role;
 use crate::limits;
 use crate::options::Subcommand;
@@ -34,6 +35,14 @@ pub struct ConfOptions {
     /// A further section: a collector and its options, as 'docker --graphs cpu,memory'; repeatable
     #[arg(long, value_name = "COMMAND", help_heading = "Output")]
     pub also: Vec<String>,
+
+    /// Print the section of a check: the command is check instead of run
+    #[arg(long, help_heading = "Check", conflicts_with_all = ["also", "container_agent", "cloud_init"])]
+    pub check: bool,
+
+    /// The options of the check.
+    #[command(flatten)]
+    pub of_check: CheckOptions,
 
     /// Print the section of mackerel-container-agent's YAML, and the lines of its Dockerfile
     #[arg(long, help_heading = "Output", conflicts_with = "cloud_init")]

@@ -16,6 +16,7 @@ use std::ffi::OsString;
 
 use self::flags::{ConfOptions, SUBCOMMAND, SectionOptions};
 use self::section::Section;
+use crate::commands::check;
 use crate::diagnostics::print;
 use crate::error::Error;
 use crate::jobs::Jobs;
@@ -28,7 +29,15 @@ use crate::text::foreign;
 /// If the options are wrong, or the collector cannot be used here or on the instance.
 pub async fn conf(session: &Session, words: &[OsString]) -> Result<String, Error> {
     let (jobs, own): (Jobs, ConfOptions) = Jobs::prepare(session, &SUBCOMMAND, words).await?;
-    let mut sections = vec![Section::new(jobs, own.first.section.clone(), words, own.elsewhere())?];
+    let mut section = Section::new(jobs, own.first.section.clone(), words, own.elsewhere())?;
+    let of_check = own.of_check.words();
+    if own.check {
+        section.make_check(of_check);
+        check::validate(session, &section.arguments).await?;
+    } else if let Some(option) = of_check.first() {
+        return Err(Error::usage(format!("{option} needs --check")));
+    }
+    let mut sections = vec![section];
     for command in &own.also {
         let words: Vec<OsString> = shlex::split(command)
             .filter(|words| !words.is_empty())

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::commands::check;
 use crate::error::Error;
 use crate::job::{Job, RUN};
 use crate::jobs::Jobs;
@@ -21,12 +22,8 @@ use crate::text::foreign;
 /// The part of mackerel-agent.conf that is printed.
 #[derive(Serialize)]
 struct Conf {
-    plugin: Plugins,
-}
-
-#[derive(Serialize)]
-struct Plugins {
-    metrics: BTreeMap<String, Plugin>,
+    /// Plugins by their kind and name.
+    plugin: BTreeMap<&'static str, BTreeMap<String, Plugin>>,
 }
 
 #[derive(Serialize)]
@@ -44,8 +41,9 @@ pub struct Section {
     pub jobs: Jobs,
     /// The name of the section.
     pub name: String,
-    /// The words after `run`.
+    /// The words after `run` or `check`.
     pub arguments: Vec<String>,
+    is_check: bool,
 }
 
 impl Section {
@@ -65,7 +63,13 @@ impl Section {
             None => jobs.shared().output.prefix.to_string().replace('.', "_"),
         });
         let arguments = arguments(&jobs, words, elsewhere)?;
-        Ok(Section { jobs, name, arguments })
+        Ok(Section { jobs, name, arguments, is_check: false })
+    }
+
+    /// Makes it the section of a check with these options.
+    pub fn make_check(&mut self, options: Vec<String>) {
+        self.is_check = true;
+        self.arguments.extend(options);
     }
 
     /// Returns the timeout that an agent has to leave: a run ends itself before.
@@ -78,13 +82,20 @@ impl Section {
     /// # Errors
     /// If the program's path is not UTF-8.
     pub fn text(&self, program: &Path, env: BTreeMap<&'static str, String>) -> Result<String, Error> {
-        let mut command = vec![text(program.as_os_str().to_owned())?, RUN.name.to_owned()];
+        let (kind, subcommand) = if self.is_check { ("checks", check::SUBCOMMAND.name) } else { ("metrics", RUN.name) };
+        let mut command = vec![text(program.as_os_str().to_owned())?, subcommand.to_owned()];
         command.extend(self.arguments.iter().cloned());
         let longest = self.jobs.shared().deadline + limits::DEADLINE_GRACE;
         let timeout_seconds = (longest > limits::AGENT_TIMEOUT).then_some(self.timeout_seconds());
-        let metrics = [(self.name.clone(), Plugin { command, timeout_seconds, env })].into();
-        let section = toml::to_string(&Conf { plugin: Plugins { metrics } })
+        let plugin = [(self.name.clone(), Plugin { command, timeout_seconds, env })].into();
+        let section = toml::to_string(&Conf { plugin: [(kind, plugin)].into() })
             .map_err(|error| Error::failed(format!("cannot write TOML: {error}")))?;
+        if self.is_check {
+            return Ok(format!(
+                "# Another check by {} needs its own --section: mackerel-agent reads one check of each name.\n{section}",
+                self.jobs.subject()
+            ));
+        }
         Ok(format!(
             "# Another section for {} needs its own --section and --metric-key-prefix: mackerel-agent reads one section of\n\
              # each name, and metrics of equal names overwrite each other.\n\
