@@ -1,9 +1,10 @@
 //! The harness of the scenarios: everything around the program when it runs for real.
 //!
 //! - [`agent`] runs the program as mackerel-agent does, and parses its output.
-//! - Engines: [`engine`] is a real Docker engine with real Go programs in containers, [`podman`] a real Podman,
-//!   [`fake_engine`] an engine with chosen replies. [`proxy`] stands in front of a real engine, so that a scenario can
-//!   act at the right moment. [`task_metadata`] is the metadata endpoint of an ECS task.
+//! - Engines: [`engine`] is a real Docker engine with real Go programs in containers, [`namespaced_engine`] one without
+//!   docker-proxy, [`podman`] a real Podman, [`rootless_podman`] one of a user, [`fake_engine`] an engine with chosen
+//!   replies. [`proxy`] stands in front of a real engine, so that a scenario can act at the right moment.
+//!   [`task_metadata`] is the metadata endpoint of an ECS task.
 //! - Containers: [`fleet`] has chosen stats, [`watch`] compares stats before and after some work, [`cgroup`] has files
 //!   in place of the kernel's cgroups, [`soak`] starts and stops many.
 //! - Targets without containers: [`stub_target`] serves values for gostats, [`local`] runs a Go program,
@@ -29,11 +30,13 @@ pub mod line_server;
 pub mod load;
 pub mod local;
 pub mod mask;
+pub mod namespaced_engine;
 pub mod podman;
 pub mod port;
 pub mod project;
 pub mod proxy;
 pub mod registry;
+pub mod rootless_podman;
 pub mod server;
 pub mod skip;
 pub mod soak;
