@@ -8,6 +8,7 @@ mod fleet;
 mod workflows;
 
 // The command line and its texts
+mod budget;
 mod completions;
 mod definitions;
 mod names;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::commands::plan::{FormatOptions, without_json};
+use crate::commands::plan::{FormatOptions, names, without_json};
+use crate::commands::suggestion;
 use crate::commands::table::Table;
 use crate::definition::bare;
 use crate::engine::Container;
@@ -16,13 +17,13 @@ use crate::error::Error;
 use crate::job::{Job, RUN};
 use crate::limits;
 use crate::moment::Moment;
-use crate::options::Subcommand;
+use crate::options::{Options, Subcommand};
+use crate::pipeline::budget::Budget;
 use crate::pipeline::collect::Outcome;
 use crate::pipeline::find::{Found, Skipped, Source};
-use crate::pipeline::name::{self, InstanceName};
-use crate::pipeline::series;
+use crate::pipeline::name::InstanceName;
+use crate::pipeline::series::{self, Series};
 use crate::pipeline::source::Selected;
-use crate::pipeline::state::State;
 use crate::pipeline::target::Target;
 use crate::sandbox::MetricKind;
 use crate::session::Session;
@@ -106,6 +107,8 @@ struct Row {
     name: Option<String>,
     /// True if it has metrics; `None` if it is not a target.
     collected: Option<bool>,
+    /// True if `--max-metrics` leaves it out.
+    left_out: bool,
     /// The reason for which it has none.
     error: Option<String>,
     /// Other diagnostics about it.
@@ -155,7 +158,7 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
         diagnostics.warn(note);
     }
     let state_file = diagnostics.ok(job.state_file());
-    let last = state_file.as_ref().and_then(|file| diagnostics.ok(file.read(begun))).unwrap_or_default();
+    let mut last = state_file.as_ref().and_then(|file| diagnostics.ok(file.read(begun))).unwrap_or_default();
     let collected = job.collect(begun, &last, &mut stop).await?;
     let found = &collected.found;
     for warning in series::unmatched(&collected.outcomes) {
@@ -163,7 +166,12 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
     }
     found.report_unreadable(&mut diagnostics);
     diagnostics.warn_all(job.unmatched(found, true).await);
-    let names = diagnostics.with_warning(names(&job, found, last, begun));
+    let names = diagnostics.with_warning(names(&job, found, &mut last, begun));
+    let series = series_of(&found.targets, &collected.outcomes, &names);
+    let Options { output, instance_name, .. } = &job.options;
+    let budget = Budget::new(output, instance_name, &series, &last.within, found);
+    let failed = collected.outcomes.len() - series.len();
+    diagnostics.warn_all(budget.cut.iter().map(|cut| suggestion::message(&job, &series, failed, cut)).collect());
     if let (InstanceName::Slot(_), Some(file)) = (&job.options.instance_name, &state_file) {
         diagnostics
             .warn(format!("slots are those of the state file {} (MACKEREL_PLUGIN_WORKDIR)", file.path().display()));
@@ -174,7 +182,15 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
         .iter()
         .zip(names)
         .zip(&collected.outcomes)
-        .map(|((target, name), outcome)| of_target(&job, target, name, outcome))
+        .enumerate()
+        .map(|(position, ((target, name), outcome))| {
+            let row = of_target(&job, target, name, outcome);
+            if budget.left_out.contains(&position) {
+                Row { left_out: true, metrics: 0, counters: 0, ..row }
+            } else {
+                row
+            }
+        })
         .collect();
     let mut seen: HashSet<&str> =
         found.targets.iter().filter_map(|target| Some(target.container.as_ref()?.id.as_str())).collect();
@@ -209,15 +225,14 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
     Ok((explanation.text(), code))
 }
 
-/// Names the targets as the next run would.
-fn names(job: &Job, found: &Found, mut last: State, begun: Moment) -> (Vec<String>, Option<String>) {
-    match &job.options.instance_name {
-        InstanceName::Slot(label) => {
-            let names = last.slots.assign(label.as_deref(), &found.targets, &found.listed_ids(), begun, Moment::now());
-            (names.0, None)
-        }
-        InstanceName::Given(format) => name::assign(format, &found.targets),
-    }
+/// Returns the points of the targets that were collected, before their counters are rates.
+fn series_of<'t>(targets: &'t [Target], outcomes: &[Outcome], names: &[String]) -> Vec<Series<'t>> {
+    let all = targets.iter().zip(outcomes).zip(names).enumerate();
+    all.filter_map(|(position, ((target, outcome), name))| {
+        let points = outcome.report.as_ref().ok()?.points.clone();
+        Some(Series { position, target, name: Some(name.clone()), points, reading: None })
+    })
+    .collect()
 }
 
 fn of_target(job: &Job, target: &Target, name: String, outcome: &Outcome) -> Row {
@@ -241,6 +256,7 @@ fn of_target(job: &Job, target: &Target, name: String, outcome: &Outcome) -> Row
         why: target.reason_at(outcome.route),
         name: Some(name),
         collected: Some(outcome.report.is_ok()),
+        left_out: false,
         error: outcome.report.as_ref().err().map(ToString::to_string),
         warnings,
         milliseconds: Some(milliseconds(outcome.took)),
@@ -286,6 +302,7 @@ fn skipped(container: &Container, why: String) -> Row {
         why,
         name: None,
         collected: None,
+        left_out: false,
         error: None,
         warnings: Vec::new(),
         milliseconds: None,
@@ -315,6 +332,7 @@ impl Explanation {
             let container =
                 row.container.as_ref().map_or_else(|| "-".to_owned(), |container| foreign(&container.name).to_string());
             let outcome = match row.collected {
+                Some(true) if row.left_out => "left out",
                 Some(true) => "collected",
                 Some(false) => "failed",
                 None => "skipped",

@@ -15,10 +15,12 @@ use crate::error::Error;
 use crate::job::{Job, RUN};
 use crate::limits;
 use crate::moment::Moment;
-use crate::options::Subcommand;
-use crate::pipeline::find::Source;
+use crate::options::{Options, Subcommand};
+use crate::pipeline::budget::{Budget, Cut};
+use crate::pipeline::find::{Found, Source};
+use crate::pipeline::name::{self, InstanceName};
 use crate::pipeline::series::Series;
-use crate::pipeline::state::State;
+use crate::pipeline::state::{State, Within};
 use crate::session::Session;
 use crate::stop::Stop;
 use crate::text::foreign;
@@ -42,6 +44,10 @@ struct Plan {
     targets: usize,
     failed: usize,
     metrics: usize,
+    /// The metrics without `--max-metrics`.
+    wanted: usize,
+    /// The description of the part that `--max-metrics` leaves out.
+    left_out: Option<String>,
     graphs: Vec<Row>,
     hosts: Vec<Host>,
     suggestions: Vec<Suggestion>,
@@ -70,7 +76,8 @@ struct Host {
 pub async fn plan(session: &Session, words: &[OsString]) -> Result<(String, ExitCode), Error> {
     let (job, FormatOptions { json }) = Job::prepare(session, &SUBCOMMAND, words).await?;
     let mut stop = Stop::new(session.watchdog.started(), job.options.deadline)?;
-    let collected = job.collect(Moment::now(), &State::default(), &mut stop).await?;
+    let begun = Moment::now();
+    let collected = job.collect(begun, &State::default(), &mut stop).await?;
     let mut diagnostics = job.diagnostics();
     collected.found.report_skipped(job.options.verbose, &mut diagnostics);
     diagnostics.warn_all(job.unmatched(&collected.found, true).await);
@@ -78,22 +85,32 @@ pub async fn plan(session: &Session, words: &[OsString]) -> Result<(String, Exit
     diagnostics.print();
     let failed = diagnostics.failures();
 
-    // Only the number of names matters. A counter has a value from the second run on, and is counted here at once.
-    for (number, series) in series.iter_mut().enumerate() {
-        series.name = Some(number.to_string());
+    // A counter has a value from the second run on, and is counted here at once.
+    let (names, _) = names(&job, &collected.found, &mut State::default(), begun);
+    for series in &mut series {
+        series.name = Some(names[series.position].clone());
     }
-    let values = job.options.output.values(&series, failed);
+    let Options { output, instance_name, .. } = &job.options;
+    let wanted = output.values(&series, failed).len();
+    let budget = Budget::new(output, instance_name, &series, &Within::new(), &collected.found);
+    let mut within = series.clone();
+    budget.apply(&mut within);
+    let values = budget.output.values(&within, failed);
     let metrics = values.len();
     let hosts = hosts(&collected.found.source);
+    let exceeded = hosts.iter().copied().filter(|(_, limit)| metrics > *limit);
+    let exceeded: Vec<(&str, usize)> = exceeded.chain(budget.cut.iter().map(|cut| ("", cut.limit))).collect();
     let host = |&(kind, limit): &(_, usize)| Host { kind, limit, over: metrics.saturating_sub(limit) };
     let plan = Plan {
         command: RUN.command_line(&without_json(words)),
         targets: series.len(),
         failed,
         metrics,
+        wanted,
+        left_out: budget.cut.as_ref().map(Cut::to_string),
         graphs: rows(&job, values.iter().map(|value| value.key.as_str())),
         hosts: hosts.iter().map(host).collect(),
-        suggestions: suggestions(&job, &series, failed, hosts),
+        suggestions: suggestions(&job, &series, failed, &exceeded),
     };
     let code = if series.is_empty() && failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     if json {
@@ -101,6 +118,17 @@ pub async fn plan(session: &Session, words: &[OsString]) -> Result<(String, Exit
         return Ok((serde_json::to_string_pretty(&plan).unwrap_or_default() + "\n", code));
     }
     Ok((plan.text(), code))
+}
+
+/// Names the targets as the next run after `last` would, which gets their slots.
+pub fn names(job: &Job, found: &Found, last: &mut State, begun: Moment) -> (Vec<String>, Option<String>) {
+    match &job.options.instance_name {
+        InstanceName::Slot(label) => {
+            let names = last.slots.assign(label.as_deref(), &found.targets, &found.listed_ids(), begun, Moment::now());
+            (names.0, None)
+        }
+        InstanceName::Given(format) => name::assign(format, &found.targets),
+    }
 }
 
 /// Returns the kinds of host that the metrics can be of, with their limits. mackerel-container-agent makes a micro host
@@ -149,11 +177,12 @@ impl Plan {
         let failed = if self.failed > 0 { format!(", {} failed and not counted", self.failed) } else { String::new() };
         table.row(["total".to_owned(), format!("{targets}{failed}"), self.metrics.to_string()]);
         let mut text = format!("{table}\n");
+        text.extend(self.left_out.iter().flat_map(|cut| [cut, "\n"]));
         for Host { kind, limit, over } in &self.hosts {
             let verdict = if *over > 0 { format!("{over} over") } else { format!("{} left", limit - self.metrics) };
             let _ = writeln!(text, "{kind} host: {limit} metrics, {verdict}");
         }
-        if self.hosts.iter().any(|host| host.over > 0) {
+        if self.left_out.is_some() || self.hosts.iter().any(|host| host.over > 0) {
             text.push_str("\nOptions that reduce the number:\n");
             let mut table = Table::new(["METRICS", "OPTIONS"]);
             for Suggestion { options, metrics } in &self.suggestions {

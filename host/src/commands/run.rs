@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::commands::suggestion;
 use crate::diagnostics::Diagnostics;
 use crate::env;
 use crate::error::Error;
@@ -58,8 +59,13 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
     let mut series = Series::of_outcomes(&found.targets, outcomes, &mut diagnostics);
     ledger.lock(&mut diagnostics).await;
     ledger.name(&job.options.instance_name, &found, &mut series, &mut diagnostics);
+    let budget = ledger.budget(&job.options.output, &job.options.instance_name, &found, &series);
+    if let Some(cut) = &budget.cut {
+        diagnostics.warn(suggestion::message(&job, &series, diagnostics.failures(), cut));
+    }
+    budget.apply(&mut series);
     ledger.rates(&mut series, &mut diagnostics);
-    let values = job.options.output.values(&series, diagnostics.failures());
+    let values = budget.output.values(&series, diagnostics.failures());
     protocol::print(&protocol::format_values(&values, begun.epoch()))?;
     ledger.commit(&mut diagnostics);
     diagnostics.print();

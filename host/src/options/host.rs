@@ -3,6 +3,7 @@
 // The doc comments of flags are their help texts, not Markdown. A flag without a value is a bool.
 #![allow(clippy::doc_markdown, clippy::struct_excessive_bools)]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -15,8 +16,9 @@ use crate::address::Address;
 use crate::definition::Prefix;
 use crate::limits;
 use crate::pipeline::name::InstanceName;
+use crate::pipeline::output::Output;
 use crate::pipeline::route::{AddressChoice, AddressOptions};
-use crate::pipeline::select::Pattern;
+use crate::pipeline::select::{Pattern, Selection};
 use crate::pipeline::skip::Skip;
 use crate::pipeline::source::SourceChoice;
 use crate::pipeline::total::Total;
@@ -123,6 +125,11 @@ pub(super) struct HostFlags {
     #[arg(long, help_heading = "Output")]
     pub(super) targets_graph: bool,
 
+    /// The largest number of metrics of a run: totals first, then whole targets by slot or name; the others are left
+    /// out with a message
+    #[arg(long, value_name = "NUMBER", value_parser = parse_number, help_heading = "Output")]
+    pub(super) max_metrics: Option<usize>,
+
     /// The timeout of one target: `500ms`, `10s`; a bare number is seconds
     #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = format_time(limits::TARGET_TIMEOUT), help_heading = "Limits")]
     pub(super) timeout: Duration,
@@ -155,6 +162,19 @@ impl HostFlags {
         AddressOptions { choice, network: self.network.clone(), enters: self.enter_network }
     }
 
+    /// Returns the options of the output. Totals have a fixed order, each once.
+    pub(super) fn output(&self, prefix: Prefix) -> Output {
+        let totals: BTreeSet<Total> = self.totals.iter().copied().collect();
+        Output {
+            prefix,
+            selection: Selection { select: self.selects.clone(), exclude: self.excludes.clone() },
+            totals: totals.into_iter().collect(),
+            each_target: !self.total_only,
+            targets_graph: self.targets_graph,
+            max_metrics: self.max_metrics,
+        }
+    }
+
     /// Returns a typed flag about a container engine, and why it does nothing for the source `ecs-task`.
     pub(super) fn about_engine(&self) -> Option<(&'static str, &'static str)> {
         let one_address = "the task metadata has one address for each container";
@@ -171,6 +191,10 @@ impl HostFlags {
 
 fn format_time(time: Duration) -> String {
     humantime::format_duration(time).to_string()
+}
+
+fn parse_number(text: &str) -> Result<usize, Expected> {
+    text.parse().ok().filter(|number| *number > 0).ok_or(Expected("a whole number above zero"))
 }
 
 fn parse_filter(text: &str) -> Result<(String, String), Expected> {

@@ -29,7 +29,16 @@ impl Options {
                     addresses: _,
                 },
             settings: Settings { timeout: _, stats_source: _, tls_server_name: _, http: _ },
-            output: Output { prefix, selection: Selection { select, exclude }, totals, each_target, targets_graph: _ },
+            // With another budget, slots and counters go on.
+            output:
+                Output {
+                    prefix,
+                    selection: Selection { select, exclude },
+                    totals,
+                    each_target,
+                    targets_graph: _,
+                    max_metrics: _,
+                },
             instance_name,
             bounds: _,
             deadline: _,

@@ -52,8 +52,14 @@ pub fn report(bytes: &[u8]) {
         Ok(definitions) => definitions,
         Err(why) => return assert_diagnostic("graphs", &Cause::Contract(foreign(&why.to_string())).to_string()),
     };
-    let each =
-        Output { prefix, selection: Selection::default(), totals: Vec::new(), each_target: true, targets_graph: false };
+    let each = Output {
+        prefix,
+        selection: Selection::default(),
+        totals: Vec::new(),
+        each_target: true,
+        targets_graph: false,
+        max_metrics: None,
+    };
     let graphs = each.graphs(&definitions).expect("nothing is chosen");
     assert_definitions(&format_definitions(&graphs), definitions.graphs().len(), 1);
     let totals = vec![Total::Sum, Total::Avg, Total::Max, Total::Min];
