@@ -57,6 +57,7 @@ mod conf;
 mod dashboards;
 mod explain;
 mod plan;
+mod watch;
 
 // Collectors of third parties
 mod components;

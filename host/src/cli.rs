@@ -15,7 +15,7 @@ use clap_complete::Shell;
 use crate::authors::new::{self, Language};
 use crate::authors::{componentize, test};
 use crate::commands::{
-    completions, conf, dashboard, explain, inspect, install, list, plan, push, remove, run, upgrade,
+    completions, conf, dashboard, explain, inspect, install, list, plan, push, remove, run, upgrade, watch,
 };
 use crate::diagnostics;
 use crate::error::Error;
@@ -80,6 +80,12 @@ pub enum Command {
     /// lists them.
     #[command(override_usage = "mackerel-plugin-wasm explain COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
     Explain(RunCommand),
+    /// Show a live table of all targets, with rates and failures; q quits
+    ///
+    /// Collects again and again, and keeps counters in memory alone. Takes the options of `run`; `watch COLLECTOR
+    /// --help` lists them.
+    #[command(override_usage = "mackerel-plugin-wasm watch COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
+    Watch(RunCommand),
     /// Print the section of mackerel-agent.conf for a run, or a whole cloud-config
     ///
     /// Takes the options of `run`; `conf COLLECTOR --help` lists them.
@@ -246,6 +252,7 @@ async fn dispatch(command: Command, session: &Session, go: &'static [new::File])
         Command::Explain(RunCommand { collector: Words(words) }) => {
             report(Box::pin(explain::explain(session, &words)).await)
         }
+        Command::Watch(RunCommand { collector: Words(words) }) => Box::pin(watch::watch(session, &words)).await,
         Command::Conf(RunCommand { collector: Words(words) }) => print(Box::pin(conf::conf(session, &words)).await),
         Command::Dashboard(RunCommand { collector: Words(words) }) => {
             print(Box::pin(dashboard::dashboard(session, &words)).await)
@@ -290,7 +297,7 @@ fn report(result: Result<(String, ExitCode), Error>) -> Result<ExitCode, Error> 
 
 /// Options of single commands that came after the contract 0.1.0, whose collectors can have them too. They cannot be
 /// used with those commands.
-const LATER: [&str; 2] = ["also", "container-agent"];
+const LATER: [&str; 4] = ["also", "container-agent", "interval", "once"];
 
 /// Collects the names of all options that only some commands have.
 fn reserved_options() -> BTreeSet<String> {
@@ -299,6 +306,7 @@ fn reserved_options() -> BTreeSet<String> {
         plan::FormatOptions::augment_args(clap::Command::new("")),
         conf::flags::ConfOptions::augment_args(clap::Command::new("")),
         dashboard::DashboardOptions::augment_args(clap::Command::new("")),
+        watch::WatchOptions::augment_args(clap::Command::new("")),
     ];
     let names = |command: &clap::Command| -> Vec<String> {
         command.get_arguments().filter_map(Arg::get_long).map(str::to_owned).collect()

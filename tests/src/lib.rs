@@ -13,8 +13,8 @@
 //!   registry, [`fake_registry`] one with chosen replies.
 //! - Expectations: [`stats`] has the metrics of gostats, [`mask`] hides what changes from run to run.
 //! - Tools: [`go`] builds the Go programs, [`server`] and [`http`] serve connections and requests, [`port`] finds free
-//!   ports, [`disk`] can be full, [`wait`] waits, [`load`] keeps heavy work apart from measurements, [`skip`] checks
-//!   preconditions.
+//!   ports, [`disk`] can be full, [`terminal`] shows pages, [`wait`] waits, [`load`] keeps heavy work apart from
+//!   measurements, [`skip`] checks preconditions.
 
 pub mod agent;
 pub mod attack;
@@ -43,6 +43,7 @@ pub mod soak;
 pub mod stats;
 pub mod stub_target;
 pub mod task_metadata;
+pub mod terminal;
 pub mod third_party;
 pub mod wait;
 pub mod watch;

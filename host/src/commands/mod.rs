@@ -13,6 +13,8 @@ pub mod push;
 pub mod remove;
 pub mod role;
 pub mod run;
+pub mod screen;
 pub mod suggestion;
 pub mod table;
 pub mod upgrade;
+pub mod watch;

@@ -204,7 +204,11 @@ fn parse_filter(text: &str) -> Result<(String, String), Expected> {
     }
 }
 
-fn parse_time(text: &str) -> Result<Duration, String> {
+/// Parses a time such as `500ms`, or a number of seconds.
+///
+/// # Errors
+/// If it is not one, or zero, or too long.
+pub fn parse_time(text: &str) -> Result<Duration, String> {
     let time = match text.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?,
         Err(_) => {

@@ -24,6 +24,7 @@ use clap::{Arg, ArgMatches, Args, FromArgMatches};
 
 pub use self::collector::CollectorOptions;
 use self::host::HostFlags;
+pub use self::host::parse_time;
 use self::http::{HttpError, HttpOptions};
 pub use self::typed::Typed;
 use crate::definition::PrefixError;

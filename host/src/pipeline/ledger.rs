@@ -29,6 +29,17 @@ impl<'f> Ledger<'f> {
         Ledger { file, locked: None, state, begun }
     }
 
+    /// Goes on from a state that is not in a file.
+    pub fn in_memory(state: State, begun: Moment) -> Ledger<'f> {
+        Ledger { file: None, locked: None, state, begun }
+    }
+
+    /// Returns the state for the next run, which is not in a file.
+    pub fn into_state(mut self) -> State {
+        self.state.forget_old(self.begun);
+        self.state
+    }
+
     /// The state of the last run.
     pub fn last(&self) -> &State {
         &self.state
