@@ -1,5 +1,6 @@
 //! Scenarios on a real Podman, whose version of Docker's API differs in details.
 
+use std::fmt::Write as _;
 use std::process::Command;
 use std::time::Duration;
 
@@ -218,10 +219,10 @@ fn addresses(agent: &Agent, words: &str, apps: &[Container]) -> String {
         let name = text(&row["container"]["name"]);
         let [address, series, why] = [&row["address"], &row["name"], &row["why"]].map(text);
         let (_, name) = name.rsplit_once('-').expect("the name of a group in front");
-        lines.push_str(&format!("{name}: {address} as {series}: {why}\n"));
+        let _ = writeln!(lines, "{name}: {address} as {series}: {why}");
         for other in row["addresses"].as_array().into_iter().flatten().filter(|other| other["outcome"] != "used") {
             let [address, outcome, reason] = [&other["address"], &other["outcome"], &other["reason"]].map(text);
-            lines.push_str(&format!("  {address} {outcome}: {reason}\n"));
+            let _ = writeln!(lines, "  {address} {outcome}: {reason}");
         }
     }
     let ports = apps.iter().map(|app| app.address().port().to_string());

@@ -177,21 +177,7 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
             .warn(format!("slots are those of the state file {} (MACKEREL_PLUGIN_WORKDIR)", file.path().display()));
     }
 
-    let mut rows: Vec<Row> = found
-        .targets
-        .iter()
-        .zip(names)
-        .zip(&collected.outcomes)
-        .enumerate()
-        .map(|(position, ((target, name), outcome))| {
-            let row = of_target(&job, target, name, outcome);
-            if budget.left_out.contains(&position) {
-                Row { left_out: true, metrics: 0, counters: 0, ..row }
-            } else {
-                row
-            }
-        })
-        .collect();
+    let mut rows = of_targets(&job, found, names, &collected.outcomes, &budget);
     let mut seen: HashSet<&str> =
         found.targets.iter().filter_map(|target| Some(target.container.as_ref()?.id.as_str())).collect();
     for one in &found.skipped {
@@ -223,6 +209,15 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
         return Ok((serde_json::to_string_pretty(&explanation).unwrap_or_default() + "\n", code));
     }
     Ok((explanation.text(), code))
+}
+
+fn of_targets(job: &Job, found: &Found, names: Vec<String>, outcomes: &[Outcome], budget: &Budget) -> Vec<Row> {
+    let targets = found.targets.iter().zip(names).zip(outcomes).enumerate();
+    let row = |(position, ((target, name), outcome))| {
+        let row = of_target(job, target, name, outcome);
+        if budget.left_out.contains(&position) { Row { left_out: true, metrics: 0, counters: 0, ..row } } else { row }
+    };
+    targets.map(row).collect()
 }
 
 /// Returns the points of the targets that were collected, before their counters are rates.

@@ -1,6 +1,6 @@
 //! The screen: a terminal that shows whole pages, its keys, and its restoration, whatever ends the program.
 
-use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::io::{self, IsTerminal as _, Read as _, Stdout, Write as _};
 use std::panic;
 use std::thread;
 
@@ -19,6 +19,7 @@ const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 
 /// A terminal in raw mode. Drop it to restore the terminal.
 pub struct Screen {
+    output: Stdout,
     before: Termios,
 }
 
@@ -107,8 +108,8 @@ impl Screen {
             hook(panic);
         }));
         tcsetattr(io::stdin(), OptionalActions::Flush, &raw).map_err(failed)?;
-        let screen = Screen { before };
-        write(ENTER);
+        let screen = Screen { output: io::stdout(), before };
+        write(&screen.output, ENTER);
         let (sender, keys) = unbounded_channel();
         // It ends with the process: a read from a terminal cannot be interrupted.
         thread::Builder::new()
@@ -128,16 +129,16 @@ impl Screen {
 
     /// Returns the numbers of columns and rows.
     pub fn size(&self) -> (usize, usize) {
-        let size = tcgetwinsize(io::stdout()).map(|size| (usize::from(size.ws_col), usize::from(size.ws_row)));
+        let size = tcgetwinsize(&self.output).map(|size| (usize::from(size.ws_col), usize::from(size.ws_row)));
         // Some serial lines report no size.
         size.ok().filter(|(columns, rows)| *columns > 0 && *rows > 0).unwrap_or((80, 24))
     }
 
-    /// Shows a page, in one write: nothing flickers over a slow connection.
+    /// Shows a page of as many lines as the screen has, in one write: nothing flickers over a slow connection.
     pub fn draw(&self, lines: &[String]) {
         // Erased before it is written: the cursor stays on the last column of a full line.
         let lines: Vec<String> = lines.iter().map(|line| format!("\x1b[2K{line}")).collect();
-        write(&format!("\x1b[H{}\x1b[J", lines.join("\r\n")));
+        write(&self.output, &format!("\x1b[H{}", lines.join("\r\n")));
     }
 }
 
@@ -151,13 +152,13 @@ impl Drop for Screen {
 }
 
 fn restore(before: &Termios) {
-    write(LEAVE);
+    write(&io::stdout(), LEAVE);
     let _ = tcsetattr(io::stdin(), OptionalActions::Flush, before);
 }
 
 /// A terminal that is gone ends the program by a signal, or by the end of its input.
-fn write(text: &str) {
-    let mut stdout = io::stdout().lock();
+fn write(output: &Stdout, text: &str) {
+    let mut stdout = output.lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 

@@ -4,6 +4,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use bytesize::ByteSize;
 use clap::Args;
 
 use crate::commands::plan::names;
-use crate::commands::screen::{Event, Key, Screen, Style, has_colours};
+use crate::commands::screen::{Event, Events, Key, Screen, Style, has_colours};
 use crate::commands::suggestion;
 use crate::definition::{Point, bare};
 use crate::error::Error;
@@ -26,7 +27,7 @@ use crate::pipeline::total::Total;
 use crate::sandbox::Unit;
 use crate::session::Session;
 use crate::stop::Stop;
-use crate::text::{escape, milliseconds, plural};
+use crate::text::{escape, milliseconds};
 
 /// `watch` takes all options of `run`.
 pub const SUBCOMMAND: Subcommand = Subcommand::new("watch");
@@ -52,47 +53,56 @@ pub async fn watch(session: &Session, words: &[OsString]) -> Result<ExitCode, Er
     let (job, WatchOptions { interval, once }) = Job::prepare(session, &SUBCOMMAND, words).await?;
     let command = SUBCOMMAND.command_line(words);
     if once {
-        let (view, _) = View::collect(&job, State::default()).await?;
-        let page = view.page(&command, None, &Choice::default(), None);
-        protocol::print(&text(&page).join("\n"))?;
-        protocol::print("\n")?;
+        let view = View::collect(&job, State::default()).await.0?;
+        let page = view.page(&command, None, &mut Choice::default(), None);
+        protocol::print(&format!("{}\n", text(&page).join("\n")))?;
         return Ok(if view.all_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
     }
     let (screen, mut events) = Screen::open()?;
-    let mut choice = Choice::default();
-    let (mut view, mut state) = (View::default(), State::default());
+    let mut live = Live { screen, command, interval, choice: Choice::default(), view: View::default() };
+    let mut state = State::default();
+    live.draw();
     loop {
         let begun = Instant::now();
         session.watchdog.set_deadline(session.watchdog.started().elapsed() + interval + job.options.deadline);
-        let draw = |choice: &Choice, view: &View| {
-            let page = view.page(&command, Some(interval), choice, Some(screen.size()));
-            screen.draw(&text(&page));
-        };
-        if view.took.is_none() {
-            draw(&choice, &view);
+        let Some((view, next)) = live.wait(Box::pin(View::collect(&job, state)), &mut events).await else { break };
+        state = next;
+        live.view = view.unwrap_or_else(|error| View::failed(&error));
+        live.draw();
+        if live.wait(tokio::time::sleep_until((begun + interval).into()), &mut events).await.is_none() {
+            break;
         }
-        let collect = View::collect(&job, state);
-        tokio::pin!(collect);
-        let result = loop {
-            tokio::select! {
-                result = &mut collect => break result,
-                event = events.next() => match choice.handle(event, &view) {
-                    true => draw(&choice, &view),
-                    false => return Ok(ExitCode::SUCCESS),
-                },
-            }
-        };
-        (view, state) = result.unwrap_or_else(|error| (View::failed(&error), State::default()));
-        draw(&choice, &view);
-        let due = tokio::time::sleep_until((begun + interval).into());
-        tokio::pin!(due);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The table on a screen.
+struct Live {
+    screen: Screen,
+    command: String,
+    interval: Duration,
+    choice: Choice,
+    view: View,
+}
+
+impl Live {
+    fn draw(&mut self) {
+        let page = self.view.page(&self.command, Some(self.interval), &mut self.choice, Some(self.screen.size()));
+        self.screen.draw(&text(&page));
+    }
+
+    /// Waits for `work`, and handles events meanwhile. Returns `None` if one of them ends the command.
+    async fn wait<T>(&mut self, work: impl Future<Output = T>, events: &mut Events) -> Option<T> {
+        tokio::pin!(work);
         loop {
             tokio::select! {
-                () = &mut due => break,
-                event = events.next() => match choice.handle(event, &view) {
-                    true => draw(&choice, &view),
-                    false => return Ok(ExitCode::SUCCESS),
-                },
+                result = &mut work => return Some(result),
+                event = events.next() => {
+                    if !self.choice.handle(event, &self.view) {
+                        return None;
+                    }
+                    self.draw();
+                }
             }
         }
     }
@@ -140,7 +150,7 @@ struct View {
     /// The totals, in the order of their options.
     totals: Vec<Row>,
     rows: Vec<Row>,
-    targets: usize,
+    collected: usize,
     failed: usize,
     skipped: usize,
     /// The diagnostics of a run, failures included.
@@ -166,13 +176,19 @@ struct Row {
 }
 
 impl View {
-    /// Collects from all targets. `state` is that of the last collection.
-    async fn collect(job: &Job, mut state: State) -> Result<(View, State), Error> {
+    /// Collects from all targets. `state` is that of the last collection, and is returned for the next.
+    async fn collect(job: &Job, mut state: State) -> (Result<View, Error>, State) {
         let begun = Moment::now();
         let start = Instant::now();
-        let mut stop = Stop::new(start, job.options.deadline)?;
+        let collected = match Stop::new(start, job.options.deadline) {
+            Ok(mut stop) => job.collect(begun, &state, &mut stop).await,
+            Err(error) => Err(error),
+        };
+        let Collected { found, outcomes } = match collected {
+            Ok(collected) => collected,
+            Err(error) => return (Err(error), state),
+        };
         let mut diagnostics = job.diagnostics();
-        let Collected { found, outcomes } = job.collect(begun, &state, &mut stop).await?;
         found.report_skipped(job.options.verbose, &mut diagnostics);
         diagnostics.warn_all(job.unmatched(&found, false).await);
         let names = diagnostics.with_warning(names(job, &found, &mut state, begun));
@@ -205,13 +221,13 @@ impl View {
             columns: columns(job, kept()),
             totals: budget.output.totals.iter().map(total).collect(),
             rows: rows.collect(),
-            targets: found.targets.len(),
+            collected: series.len(),
             failed: diagnostics.failures(),
-            skipped: found.skipped.len(),
+            skipped: found.skipped.iter().filter(|skipped| !skipped.reason.is_failure()).count(),
             notes: diagnostics.lines(),
             took: Some(start.elapsed()),
         };
-        Ok((view, ledger.into_state()))
+        (Ok(view), ledger.into_state())
     }
 
     /// A collection without targets: the engine does not respond.
@@ -221,15 +237,15 @@ impl View {
 
     /// Returns true if `run` would fail.
     fn all_failed(&self) -> bool {
-        self.targets == 0 && self.failed > 0 || self.targets > 0 && self.failed >= self.targets
+        self.collected == 0 && self.failed > 0
     }
 
-    /// Returns the lines of a page of this size, or all lines without a size.
+    /// Returns the lines of a page of this size, or all lines without a size. Moves the choice back to rows that exist.
     fn page(
         &self,
         command: &str,
         interval: Option<Duration>,
-        choice: &Choice,
+        choice: &mut Choice,
         size: Option<(usize, usize)>,
     ) -> Vec<(Style, String)> {
         let (width, height) = size.unwrap_or((usize::MAX, usize::MAX));
@@ -241,7 +257,8 @@ impl View {
         let space = height.saturating_sub(page.len() + notes.len() + 4 + self.totals.len());
         let mut rows: Vec<&Row> = self.rows.iter().collect();
         rows.sort_by(|a, b| order(a, b, choice));
-        let first = choice.row.min(rows.len().saturating_sub(space));
+        choice.row = choice.row.min(rows.len().saturating_sub(space));
+        let first = choice.row;
         let shown: Vec<&Row> = self.totals.iter().chain(rows.iter().skip(first).take(space).copied()).collect();
         page.push((Style::Plain, String::new()));
         if !shown.is_empty() {
@@ -265,11 +282,11 @@ impl View {
 
     fn summary(&self, interval: Option<Duration>) -> String {
         let Some(took) = self.took else { return "collecting".to_owned() };
-        let mut parts = vec![plural(self.targets, "target")];
+        let mut parts = vec![format!("{} collected", self.collected)];
         parts.extend((self.failed > 0).then(|| format!("{} failed", self.failed)));
         parts.extend((self.skipped > 0).then(|| format!("{} skipped", self.skipped)));
-        parts.push(format!("collected in {}", milliseconds(took)));
         parts.extend(interval.map(|interval| format!("every {}", humantime::format_duration(interval))));
+        parts.push(format!("took {}", milliseconds(took)));
         parts.join(", ")
     }
 
@@ -294,7 +311,7 @@ impl View {
             }
             left -= needed;
             for (line, cell) in lines.iter_mut().zip(&cells) {
-                line.push_str(&format!("{cell:>needed$}"));
+                let _ = write!(line, "{cell:>needed$}");
             }
         }
         let style = |place| if place == 0 { Style::Bold } else { Style::Plain };

@@ -38,16 +38,22 @@ pub struct Budget {
 pub struct Cut {
     /// The largest number of metrics.
     pub limit: usize,
-    /// The number of metrics without that limit.
+    /// The number of metrics of this run without that limit.
     pub wanted: usize,
+    /// The number of metrics that are reserved for targets without any in this run.
+    pub reserved: usize,
     /// The totals and targets that are left out.
     pub parts: String,
 }
 
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Cut { limit, wanted, parts } = self;
-        write!(f, "--max-metrics {limit} leaves out {parts}: without it there are {wanted} metrics")
+        let Cut { limit, wanted, reserved, parts } = self;
+        write!(f, "--max-metrics {limit} leaves out {parts}: without it there are {wanted} metrics")?;
+        if *reserved > 0 {
+            write!(f, ", and {reserved} are reserved for containers that fail or are paused")?;
+        }
+        Ok(())
     }
 }
 
@@ -55,20 +61,25 @@ impl fmt::Display for Cut {
 struct Rest {
     left: usize,
     wanted: usize,
+    reserved: usize,
 }
 
 impl Rest {
     /// Takes `count` metrics if so many are left.
     fn take(&mut self, count: usize) -> bool {
         self.wanted += count;
-        self.reserve(count)
+        let is_within = count <= self.left;
+        self.left -= if is_within { count } else { 0 };
+        is_within
     }
 
-    /// Takes `count` metrics that this run does not post.
+    /// Takes `count` metrics that this run does not post, if so many are left.
     fn reserve(&mut self, count: usize) -> bool {
-        let rest = self.left.checked_sub(count);
-        self.left = rest.unwrap_or(self.left);
-        rest.is_some()
+        let is_within = count <= self.left;
+        let reserved = if is_within { count } else { 0 };
+        self.left -= reserved;
+        self.reserved += reserved;
+        is_within
     }
 }
 
@@ -78,7 +89,7 @@ impl Budget {
     pub fn new(output: &Output, format: &InstanceName, series: &[Series<'_>], last: &Within, found: &Found) -> Budget {
         let mut budget = Budget { output: output.clone(), within: Within::new(), left_out: HashSet::new(), cut: None };
         let Some(limit) = output.max_metrics else { return budget };
-        let mut rest = Rest { left: limit, wanted: 0 };
+        let mut rest = Rest { left: limit, wanted: 0, reserved: 0 };
         budget.output.targets_graph = output.targets_graph && rest.take(TARGETS_METRICS);
         let points = series.iter().flat_map(|one| output.kept(one));
         let of_total = points.map(|point| (point.order, &point.key)).collect::<BTreeSet<_>>().len();
@@ -108,16 +119,15 @@ impl Budget {
                 left_out.push(name(one.target));
             }
         }
-        budget.cut = (rest.wanted > limit).then(|| {
-            let mut parts = Vec::new();
-            parts.extend((output.targets_graph && !budget.output.targets_graph).then(|| "--targets-graph".to_owned()));
-            let totals = output.totals.iter().filter(|total| !budget.output.totals.contains(total));
-            parts.extend(totals.map(|total| format!("--total {}", total.word())));
-            if !left_out.is_empty() {
-                parts.push(format!("{} of {} ({})", left_out.len(), plural(targets, "target"), listed(&left_out)));
-            }
-            Cut { limit, wanted: rest.wanted, parts: joined(&parts, ", ") }
-        });
+        let mut parts = Vec::new();
+        parts.extend((output.targets_graph && !budget.output.targets_graph).then(|| "--targets-graph".to_owned()));
+        let totals = output.totals.iter().filter(|total| !budget.output.totals.contains(total));
+        parts.extend(totals.map(|total| format!("--total {}", total.word())));
+        if !left_out.is_empty() {
+            parts.push(format!("{} of {} ({})", left_out.len(), plural(targets, "target"), listed(&left_out)));
+        }
+        let Rest { wanted, reserved, .. } = rest;
+        budget.cut = (!parts.is_empty()).then(|| Cut { limit, wanted, reserved, parts: joined(&parts, ", ") });
         budget
     }
 
