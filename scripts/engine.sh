@@ -3,8 +3,8 @@
 #
 #   start DIR  starts dockerd with all its files under DIR, and waits until it responds at unix://DIR/docker.sock
 #   stop DIR   ends that dockerd, and removes DIR and everything else that it created
-#   install    installs Debian's docker.io, podman, catatonit, runc, redis-server, docker-registry, shellcheck and time, if
-#              missing
+#   install    installs Debian's docker.io, podman, catatonit, uidmap, slirp4netns, runc, redis-server, docker-registry,
+#              tmux, shellcheck and time, if missing
 #
 # It can run beside another engine: it has its own bridge, in a range that RFC 2544 reserves for benchmarks, and does
 # not change the firewall or the routing. Its containers therefore reach nothing outside, and their published ports
@@ -93,10 +93,14 @@ install() {
   command -v dockerd >/dev/null || missing+=(docker.io iproute2)
   command -v podman >/dev/null || missing+=(podman containernetworking-plugins)
   command -v catatonit >/dev/null || missing+=(catatonit)
+  # Podman of a user without privileges needs both.
+  command -v newuidmap >/dev/null || missing+=(uidmap)
+  command -v slirp4netns >/dev/null || missing+=(slirp4netns)
   # Podman needs it on machines with cgroups v1, which crun refuses.
   command -v runc >/dev/null || missing+=(runc)
   command -v redis-server >/dev/null || missing+=(redis-server)
   command -v docker-registry >/dev/null || missing+=(docker-registry)
+  command -v tmux >/dev/null || missing+=(tmux)
   command -v shellcheck >/dev/null || missing+=(shellcheck)
   [ -x /usr/bin/time ] || missing+=(time)
   [ ${#missing[@]} != 0 ] || return 0

@@ -1,15 +1,21 @@
 //! The address at which a container is reached: its own, or the published one.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use scenarios::agent::{Agent, Output, program};
 use scenarios::engine::{Container, Engine, Group};
+use scenarios::fake_engine::{FakeEngine, container};
+use scenarios::namespaced_engine::NamespacedEngine;
 use scenarios::proxy::{EngineProxy, Passing};
-use scenarios::{port, skip, stats};
-use serde_json::Value;
+use scenarios::server::Server;
+use scenarios::{port, skip, stats, wait};
+use serde_json::{Value, json};
 
 fn run(engine: &Engine, group: &Group, options: &str) -> Output {
     Agent::with_engine(engine).run(&format!("run gostats --path /stats --filter {} {options}", group.filter()))
@@ -235,6 +241,55 @@ fn macvlan_cannot_be_reached() {
 }
 
 #[test]
+fn network_whose_bridge_has_no_address_here_cannot_be_reached() {
+    let Some(engine) = Engine::find_local() else { return };
+    let group = engine.group();
+    let network = group.network("isolated", "--subnet 198.18.212.0/24");
+    let app = group.app_at("app", &format!("--network {network}"), ":8080");
+    // As current engines do for networks with the gateway mode `isolated`. Packets would leave this machine, so nothing
+    // may be sent: the port is not published, and docker-proxy is not there.
+    let id = app.inspect("{{range .NetworkSettings.Networks}}{{.NetworkID}}{{end}}");
+    let flushed = Command::new("ip").args(["address", "flush", "dev", &format!("br-{}", &id[..12])]).status();
+    assert!(flushed.is_ok_and(|status| status.success()), "the address of the bridge of {network} is removed");
+    insta::assert_snapshot!(explained(engine, &group, "--container-port 8080"), @"app: - as -: TCP port 8080 is not published; own address 198.18.212.2:8080: its gateway is not a bridge of this machine (try --address direct)");
+}
+
+#[test]
+fn engine_without_a_socket_here_is_reached_at_published_ports() {
+    let Some(engine) = Engine::find_local() else { return };
+    let group = engine.group();
+    let app = group.app("app");
+    // Any port of this machine can be forwarded to another one.
+    let Some(socket) = engine.socket().map(Path::to_owned) else { return };
+    let listener = port::listen();
+    let host = format!("tcp://127.0.0.1:{}", listener.local_addr().expect("a bound listener has an address").port());
+    let _forward = Server::start(listener, move |stream| drop(forward(&stream, &socket)));
+    let agent = || Agent::with_docker_host(&host);
+    let words = format!("run gostats --path /stats --filter {}", group.filter());
+    for options in ["", "--address direct"] {
+        assert_collected(&agent().run(&format!("{words} {options}")).exits(0).without_diagnostics(), &[&app]);
+    }
+    insta::assert_snapshot!(explained_by(&agent(), &group, ""), @"
+    app: 127.0.0.1:PORT as PORT: the only published port, bound to 0.0.0.0
+      OWN:8080 not usable: the engine has no socket on this machine (try --address direct)
+    ");
+    insta::assert_snapshot!(explained_by(&agent(), &group, "--address direct"), @"
+    app: OWN:8080 as PORT: the only published port, its own address on network bridge
+      127.0.0.1:PORT not usable: --address direct
+    ");
+}
+
+/// Passes one connection on to a Unix socket.
+fn forward(mut client: &TcpStream, socket: &Path) -> std::io::Result<()> {
+    let mut engine = &UnixStream::connect(socket)?;
+    thread::scope(|scope| {
+        scope.spawn(|| std::io::copy(&mut &*engine, &mut &*client).and_then(|_| client.shutdown(Shutdown::Write)));
+        std::io::copy(&mut client, &mut engine)?;
+        engine.shutdown(Shutdown::Write)
+    })
+}
+
+#[test]
 fn blocked_own_address_is_replaced_by_the_published_one() {
     let Some(engine) = Engine::find_local() else { return };
     let group = engine.group();
@@ -270,6 +325,89 @@ fn blocked_own_address_is_replaced_by_the_published_one() {
             insta::assert_snapshot!(stderr, @"mackerel-plugin-wasm: gostats: app (OWN:8080): connection timed out after 500ms (--timeout)");
         }
     }
+}
+
+#[test]
+fn ports_that_the_firewall_alone_forwards_are_reached_at_both_addresses() {
+    let Some(engine) = NamespacedEngine::without_proxy() else { return };
+    let group = engine.group();
+    let app = group.app_at("app", "--publish 8080", ":8080");
+    let words = format!("run gostats --path /stats --filter {}", group.filter());
+    for options in ["", "--address direct", "--address published"] {
+        let output = engine.agent().run(&format!("{words} {options}")).exits(0).without_diagnostics();
+        engine.within(|| assert_collected(&output, &[&app]));
+    }
+    // docker-proxy would accept a connection to a dead port, and reset it.
+    let _dead = group.app_at("dead", "--publish 127.0.0.1::8080", ":9999");
+    let agent = engine.agent();
+    insta::assert_snapshot!(explained_by(&agent, &group, ""), @"
+    app: OWN:8080 as PORT: the only published port, its own address on network bridge
+      127.0.0.1:PORT not needed: bound to 0.0.0.0
+    dead: OWN:8080 as PORT: the only published port, its own address on network bridge
+      127.0.0.1:PORT not needed: bound to 127.0.0.1
+      note: connection failed: Connection refused (os error 111); the container listens on 9999: try --container-port 9999
+    ");
+    insta::assert_snapshot!(explained_by(&agent, &group, "--address direct"), @"
+    app: OWN:8080 as PORT: the only published port, its own address on network bridge
+      127.0.0.1:PORT not usable: --address direct
+    dead: OWN:8080 as PORT: the only published port, its own address on network bridge
+      127.0.0.1:PORT not usable: --address direct
+      note: connection failed: Connection refused (os error 111); the container listens on 9999: try --container-port 9999
+    ");
+    insta::assert_snapshot!(explained_by(&agent, &group, "--address published"), @"
+    app: 127.0.0.1:PORT as PORT: the only published port, bound to 0.0.0.0
+      OWN:8080 not usable: --address published
+    dead: 127.0.0.1:PORT as PORT: the only published port, bound to 127.0.0.1
+      OWN:8080 not usable: --address published
+      note: connection failed: Connection refused (os error 111); the container listens on 9999: try --container-port 9999
+    ");
+}
+
+#[test]
+fn ipv6_address_is_used_if_the_ipv4_one_is_blocked_or_missing() {
+    let Some(engine) = Engine::find_local() else { return };
+    if !skip::has_ipv6("containers with IPv6") {
+        return;
+    }
+    let group = engine.group();
+    let network = group.network("six", "--ipv6 --subnet fd00:198:18:213::/64 --subnet 198.18.213.0/24");
+    let app = group.app_at("app", &format!("--network {network} --publish 8080"), ":8080");
+    let six = IpAddr::from([0xfd00, 0x198, 0x18, 0x213, 0, 0, 0, 2]);
+    // The kernel looks for duplicates of a new address first.
+    wait::until("the app is reached over IPv6", || TcpStream::connect(SocketAddr::new(six, 8080)).ok());
+    let agent =
+        || Agent::with_engine(engine).with_launcher(&["setpriv", &format!("--regid={GROUP}"), "--clear-groups"]);
+    insta::assert_snapshot!(explained_by(&agent(), &group, ""), @"
+    app: 198.18.213.2:8080 as PORT: the only published port, its own address on network six
+      [fd00:198:18:213::2]:8080 not needed: its own address on network six
+      127.0.0.1:PORT not needed: bound to 0.0.0.0
+    ");
+    let Some(blocked) = Blocked::new(app.own_address(&network).expect("an address"), "REJECT") else { return };
+    let words = format!("run gostats --path /stats --filter {}", group.filter());
+    for options in ["", "--address direct"] {
+        let output = agent().run(&format!("{words} {options}")).exits(0).without_diagnostics();
+        assert_collected(&output, &[&app]);
+    }
+    insta::assert_snapshot!(explained_by(&agent(), &group, ""), @"
+    app: [fd00:198:18:213::2]:8080 as PORT: the only published port, its own address on network six
+      198.18.213.2:8080 unreachable: its own address on network six
+      127.0.0.1:PORT not needed: bound to 0.0.0.0
+      note: its own address 198.18.213.2:8080: Connection refused (os error 111); used [fd00:198:18:213::2]:8080
+    ");
+    drop(blocked);
+    // Current engines have networks without IPv4. This one does not, so only its list is replaced.
+    let mut listed = container(app.name(), "0.0.0.0", 1);
+    listed["Id"] = json!(app.id());
+    listed["Ports"] = json!([]);
+    listed["NetworkSettings"]["Networks"] = json!({"six": {
+        "Gateway": "", "IPAddress": "", "IPPrefixLen": 0,
+        "IPv6Gateway": "fd00:198:18:213::1", "GlobalIPv6Address": six, "GlobalIPv6PrefixLen": 64,
+    }});
+    let fake = FakeEngine::with_containers(vec![listed]);
+    let agent = Agent::with_docker_host(&fake.host());
+    insta::assert_snapshot!(explained_by(&agent, &group, "--container-port 8080"), @"app: [fd00:198:18:213::2]:8080 as 8080: --container-port, its own address on network six");
+    let output = agent.run(&format!("{words} --container-port 8080")).exits(0).without_diagnostics();
+    assert_eq!(output.metrics().instances(), ["8080"], "{output}");
 }
 
 /// The third bytes of subnets, one for each network.

@@ -184,11 +184,17 @@ fn task_is_reached_on_the_bridge_of_the_ecs_agent() {
     let options = format!("--network host {}", labels("hosted"));
     let hosted = group.app_at("hosted", &options, &format!("127.0.0.1:{port}"));
     let Some(_agent) = introspection(&app, &vpc, (&hosted, port)) else { return };
-    let explained = explained(&agent, &group, &vpc, "--instance-name ecs-task --skip name=hosted");
-    insta::assert_snapshot!(explained, @"
+    insta::assert_snapshot!(explained(&agent, &group, &vpc, "--instance-name ecs-task --skip name=hosted"), @"
     api: BRIDGE:8080 as 0123456789abcdef0123456789abcdef: the only published port, in the network of pause, its own address on a bridge of this machine
       INTERFACE:8080: the address of its task's network interface
     hosted: - as -: matches --skip name=hosted
+    pause: - as -: pause container, not an application (--include-infrastructure)
+    ");
+    // Only the agent knows the port of a task on the host network, too.
+    let of_hosted = explained(&agent, &group, &vpc, "--instance-name ecs-container --skip name=api");
+    insta::assert_snapshot!(of_hosted.replace(&port.to_string(), "PORT"), @"
+    hosted: 127.0.0.1:PORT as hosted: the only published port, on the host network
+    api: - as -: matches --skip name=api
     pause: - as -: pause container, not an application (--include-infrastructure)
     ");
     for (format, name) in [("ecs-container", "api"), ("slot:ecs-container", "api_1"), ("slot:ecs-family", "shop_1")] {

@@ -171,6 +171,20 @@ fn containers_on_fargate_need_one_request() {
       runs this plugin
     ");
     assert_eq!(metadata.requests(), ["/task"]);
+    // Platform version 1.3.0 lists the pause container.
+    let metadata = TaskMetadata::of(fargate_task([fargate("agent"), fargate("api"), pause()]));
+    insta::assert_snapshot!(explained(&metadata, &format!("gostats --container-port {}", app.port()), &app, 0), @"
+    mackerel-plugin-wasm run gostats --container-port PORT --source ecs-task
+    in the ECS task shop:3, by the metadata at ENDPOINT (--source ecs-task)
+
+    CONTAINER  PORT  ADDRESS  NAME  OUTCOME  TIME  METRICS
+    api  PORT  127.0.0.1:PORT  api  collected  TIME  15 (6 counters)
+      --container-port, in the task's network
+    agent  -  -  -  skipped  -  -
+      runs this plugin
+    ~internal~ecs~pause  -  -  -  skipped  -  -
+      pause container, not an application (--include-infrastructure)
+    ");
 }
 
 #[test]

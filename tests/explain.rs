@@ -144,12 +144,12 @@ fn every_container_is_listed_with_its_outcome_and_reason() {
         reported.extend([&short(container), ": ", &group.mask(&masked(&mask::ports(&row.to_string()))), "\n"]);
     }
     insta::assert_snapshot!(reported, @r#"
-    normal: {"address":"OWN:8080","addresses":[{"address":"OWN:8080","outcome":"used","reason":"its own address on network bridge"},{"address":"127.0.0.1:PORT","outcome":"not needed","reason":"bound to 0.0.0.0"}],"collected":true,"considered":true,"counters":6,"error":null,"metrics":15,"milliseconds":true,"name":"PORT","port":8080,"warnings":[],"why":"the only published port, its own address on network bridge"}
-    several: {"address":null,"addresses":[],"collected":false,"considered":true,"counters":0,"error":"publishes several ports (8080, 9090): choose one, such as --container-port 8080","metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"publishes several ports (8080, 9090): choose one, such as --container-port 8080"}
-    portless: {"address":null,"addresses":[],"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"publishes no TCP port; the container listens on 8080: try --container-port 8080"}
-    other: {"address":null,"addresses":[],"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"does not match --filter label=scenario=GROUP --filter label=tier=front"}
-    stopped: {"address":null,"addresses":[],"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"not running (Exited TIME)"}
-    paused: {"address":null,"addresses":[],"collected":null,"considered":false,"counters":0,"error":null,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"not running (Up TIME (Paused))"}
+    normal: {"address":"OWN:8080","addresses":[{"address":"OWN:8080","outcome":"used","reason":"its own address on network bridge"},{"address":"127.0.0.1:PORT","outcome":"not needed","reason":"bound to 0.0.0.0"}],"collected":true,"considered":true,"counters":6,"error":null,"left_out":false,"metrics":15,"milliseconds":true,"name":"PORT","port":8080,"warnings":[],"why":"the only published port, its own address on network bridge"}
+    several: {"address":null,"addresses":[],"collected":false,"considered":true,"counters":0,"error":"publishes several ports (8080, 9090): choose one, such as --container-port 8080","left_out":false,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"publishes several ports (8080, 9090): choose one, such as --container-port 8080"}
+    portless: {"address":null,"addresses":[],"collected":null,"considered":false,"counters":0,"error":null,"left_out":false,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"publishes no TCP port; the container listens on 8080: try --container-port 8080"}
+    other: {"address":null,"addresses":[],"collected":null,"considered":false,"counters":0,"error":null,"left_out":false,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"does not match --filter label=scenario=GROUP --filter label=tier=front"}
+    stopped: {"address":null,"addresses":[],"collected":null,"considered":false,"counters":0,"error":null,"left_out":false,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"not running (Exited TIME)"}
+    paused: {"address":null,"addresses":[],"collected":null,"considered":false,"counters":0,"error":null,"left_out":false,"metrics":0,"milliseconds":false,"name":null,"port":null,"warnings":[],"why":"not running (Up TIME (Paused))"}
     "#);
     assert_eq!(agent.state_files(), Vec::<PathBuf>::new(), "state was written");
 }
@@ -319,9 +319,9 @@ fn fixed_targets_are_shown_with_their_result() {
         reported.extend([&masked(&row.to_string()), "\n"]);
     }
     insta::assert_snapshot!(reported, @r#"
-    {"address":"127.0.0.1:FAILING","addresses":[{"address":"127.0.0.1:FAILING","outcome":"used","reason":"--target"}],"collected":false,"considered":true,"container":null,"counters":0,"error":"HTTP 500 Internal Server Error instead of 200 OK: {\"time\":1700000000000000000,\"goroutine_num\":12,\"cgo_call_num\":1,\"memory_alloc\":1,\"memory_sys\":1,\"memory_stack\":1,\"memory…","metrics":0,"milliseconds":true,"name":"FAILING","port":null,"warnings":[],"why":"--target"}
-    {"address":"127.0.0.2:GOOD","addresses":[{"address":"127.0.0.2:GOOD","outcome":"used","reason":"--target"}],"collected":true,"considered":true,"container":null,"counters":6,"error":null,"metrics":15,"milliseconds":true,"name":"GOOD","port":null,"warnings":[],"why":"--target"}
-    {"address":"127.0.0.3:1","addresses":[{"address":"127.0.0.3:1","outcome":"used","reason":"--target"}],"collected":false,"considered":true,"container":null,"counters":0,"error":"connection failed: Connection refused (os error 111)","metrics":0,"milliseconds":true,"name":"1","port":null,"warnings":[],"why":"--target"}
+    {"address":"127.0.0.1:FAILING","addresses":[{"address":"127.0.0.1:FAILING","outcome":"used","reason":"--target"}],"collected":false,"considered":true,"container":null,"counters":0,"error":"HTTP 500 Internal Server Error instead of 200 OK: {\"time\":1700000000000000000,\"goroutine_num\":12,\"cgo_call_num\":1,\"memory_alloc\":1,\"memory_sys\":1,\"memory_stack\":1,\"memory…","left_out":false,"metrics":0,"milliseconds":true,"name":"FAILING","port":null,"warnings":[],"why":"--target"}
+    {"address":"127.0.0.2:GOOD","addresses":[{"address":"127.0.0.2:GOOD","outcome":"used","reason":"--target"}],"collected":true,"considered":true,"container":null,"counters":6,"error":null,"left_out":false,"metrics":15,"milliseconds":true,"name":"GOOD","port":null,"warnings":[],"why":"--target"}
+    {"address":"127.0.0.3:1","addresses":[{"address":"127.0.0.3:1","outcome":"used","reason":"--target"}],"collected":false,"considered":true,"container":null,"counters":0,"error":"connection failed: Connection refused (os error 111)","left_out":false,"metrics":0,"milliseconds":true,"name":"1","port":null,"warnings":[],"why":"--target"}
     "#);
     assert_eq!(agent.state_files(), Vec::<PathBuf>::new(), "state was written");
 }

@@ -8,6 +8,7 @@ mod fleet;
 mod workflows;
 
 // The command line and its texts
+mod budget;
 mod completions;
 mod definitions;
 mod drop_in;
@@ -59,6 +60,7 @@ mod conf;
 mod dashboards;
 mod explain;
 mod plan;
+mod watch;
 
 // Collectors of third parties
 mod components;

@@ -1,11 +1,15 @@
 //! Scenarios on a real Podman, whose version of Docker's API differs in details.
 
+use std::fmt::Write as _;
+use std::process::Command;
 use std::time::Duration;
 
 use scenarios::agent::Agent;
+use scenarios::engine::Container;
 use scenarios::podman::Podman;
+use scenarios::rootless_podman::RootlessPodman;
 use scenarios::watch::{Around, Look, PERCENT, Watch, wait_while_it_works};
-use scenarios::{skip, wait};
+use scenarios::{mask, skip, stats, wait};
 use serde_json::{Value, json};
 
 const MEBIBYTE: f64 = 1_048_576.0;
@@ -120,6 +124,110 @@ fn port_of_a_pod_is_one_target() {
     POD-web: --container-port, its own address on network NETWORK
     infra: pause container, not an application (--include-infrastructure)
     ");
+}
+
+#[test]
+fn containers_of_a_rootless_engine_are_reached_at_published_ports_alone() {
+    let Some(podman) = RootlessPodman::start() else { return };
+    let group = podman.group();
+    // Own addresses of the first kind look like those of an engine of root, and all of the second kind are equal.
+    let apps = [group.app("bridge"), group.app_with("slirp", "--network slirp4netns --publish 8080")];
+    let _unpublished = group.app_at("unpublished", "", ":8080");
+    // The engine is named to root, and found by the user.
+    let socket = podman.runtime_folder().join("podman/podman.sock").display().to_string();
+    for (agent, reason) in
+        [(Agent::with_engine(&podman), "DOCKER_HOST".to_owned()), (podman.agent_of_user(), format!("{socket} exists"))]
+    {
+        let output = agent.run(&format!("run gostats --path /stats --filter {}", group.filter()));
+        let metrics = output.exits(0).without_diagnostics().metrics();
+        for app in &apps {
+            stats::assert_same(&metrics.of(&app.key()), &stats::gauges(&app.last_served()));
+        }
+        assert_eq!(metrics.instances().len(), apps.len());
+        let words = format!("explain gostats --path /stats --filter {}", group.filter());
+        let text = agent.run(&format!("{words} --container-port 8080")).exits(0).stdout;
+        assert_eq!(text.lines().nth(1), Some(&*format!("on the container engine at unix://{socket} ({reason})")));
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(addresses(&agent, &words, &apps), @"
+            bridge: 127.0.0.1:PORT as PORT: the only published port, bound to 0.0.0.0
+              10.88.0.N:8080 not usable: on a network of a rootless engine
+            slirp: 127.0.0.1:PORT as PORT: the only published port, bound to 0.0.0.0
+            unpublished: - as -: publishes no TCP port
+            ");
+            insta::assert_snapshot!(addresses(&agent, &format!("{words} --container-port 8080"), &apps), @"
+            bridge: 127.0.0.1:PORT as PORT: --container-port, bound to 0.0.0.0
+              10.88.0.N:8080 not usable: on a network of a rootless engine
+            slirp: 127.0.0.1:PORT as PORT: --container-port, bound to 0.0.0.0
+            unpublished: - as -: has no TCP port 8080
+            ");
+            insta::assert_snapshot!(addresses(&agent, &format!("{words} --address direct"), &apps), @"
+            bridge: - as -: no usable address: 10.88.0.N:8080: on a network of a rootless engine, 127.0.0.1:PORT: --address direct
+            slirp: - as -: no usable address: 127.0.0.1:PORT: --address direct
+            unpublished: - as -: publishes no TCP port
+            ");
+        }
+    }
+}
+
+#[test]
+fn network_of_a_rootless_engine_is_not_taken_for_one_of_root_with_the_same_addresses() {
+    let Some(podman) = RootlessPodman::start() else { return };
+    let group = podman.group();
+    let network = group.network("same", "--subnet 198.18.211.0/24");
+    // The gateway of the container's network is an address of this bridge, too.
+    let _bridge = Bridge::new("198.18.211.1/24");
+    let app = group.app_with("app", &format!("--network {network} --publish 8080"));
+    let words = format!("explain gostats --path /stats --filter {}", group.filter());
+    let lines = addresses(&Agent::with_engine(&podman), &words, &[app]).replace(&network, "NETWORK");
+    insta::assert_snapshot!(lines, @"
+    app: 127.0.0.1:PORT as PORT: the only published port, bound to 0.0.0.0
+      198.18.211.2:8080 not usable: on a network of a rootless engine
+    ");
+}
+
+/// A bridge of this machine, until it is dropped.
+struct Bridge(String);
+
+impl Bridge {
+    fn new(address: &str) -> Bridge {
+        let bridge = Bridge(format!("mpwsame{}", std::process::id() % 100_000));
+        bridge.ip(&["link", "add", &bridge.0, "type", "bridge"]);
+        bridge.ip(&["address", "add", address, "dev", &bridge.0]);
+        bridge.ip(&["link", "set", &bridge.0, "up"]);
+        bridge
+    }
+
+    fn ip(&self, words: &[&str]) {
+        let output = Command::new("ip").args(words).output().expect("ip can be started");
+        assert!(output.status.success(), "ip {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        self.ip(&["link", "delete", &self.0]);
+    }
+}
+
+/// Returns the lines of an explanation, with the addresses that are not used. Host ports are replaced by `PORT`.
+fn addresses(agent: &Agent, words: &str, apps: &[Container]) -> String {
+    let output = agent.run(&format!("{words} --json"));
+    let explanation: Value = serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"));
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let mut lines = String::new();
+    for row in explanation["containers"].as_array().expect("a list") {
+        let name = text(&row["container"]["name"]);
+        let [address, series, why] = [&row["address"], &row["name"], &row["why"]].map(text);
+        let (_, name) = name.rsplit_once('-').expect("the name of a group in front");
+        let _ = writeln!(lines, "{name}: {address} as {series}: {why}");
+        for other in row["addresses"].as_array().into_iter().flatten().filter(|other| other["outcome"] != "used") {
+            let [address, outcome, reason] = [&other["address"], &other["outcome"], &other["reason"]].map(text);
+            let _ = writeln!(lines, "  {address} {outcome}: {reason}");
+        }
+    }
+    let ports = apps.iter().map(|app| app.address().port().to_string());
+    let lines = ports.fold(lines, |lines, port| lines.replace(&port, "PORT"));
+    mask::digits(&lines, "10.88.0.", "N")
 }
 
 /// Returns the explanation of a run.

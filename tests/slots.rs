@@ -29,14 +29,14 @@ const RUNS_KEPT: usize = 3;
 const HUGE: u64 = 1 << 40;
 
 /// An agent with runs at chosen times, in seconds from now on.
-struct Times {
+pub struct Times {
     host: String,
     folder: TempDir,
 }
 
 impl Times {
     /// An agent on this host. Reports it if this user cannot change the time since the machine's start.
-    fn on(host: &str) -> Option<Self> {
+    pub fn on(host: &str) -> Option<Self> {
         let mut probe = Command::new("unshare");
         probe.args(["--time", "--boottime", "1", "true"]).stdout(Stdio::null()).stderr(Stdio::null());
         if !probe.status().is_ok_and(|status| status.success()) {
@@ -47,7 +47,7 @@ impl Times {
     }
 
     /// Returns the agent at this time.
-    fn after(&self, seconds: usize) -> Agent {
+    pub fn after(&self, seconds: usize) -> Agent {
         let launcher = ["unshare", "--time", "--boottime", &seconds.to_string(), "--"];
         Agent::with_docker_host(&self.host).with_workdir(self.folder.path().to_owned()).with_launcher(&launcher)
     }

@@ -37,7 +37,7 @@ fn unknown_option_is_one_line_with_a_similar_one() {
     run gostats -x
         mackerel-plugin-wasm: unknown option -x; mackerel-plugin-wasm run gostats --help lists all options
     run gostats --metric go_*
-        mackerel-plugin-wasm: unknown option --metric (did you mean --metric-key-prefix?); mackerel-plugin-wasm run gostats --help lists all options
+        mackerel-plugin-wasm: unknown option --metric (did you mean --max-metrics?); mackerel-plugin-wasm run gostats --help lists all options
     run redis --password secret
         mackerel-plugin-wasm: unknown option --password (did you mean --password-file?); mackerel-plugin-wasm run redis --help lists all options
     plan gostats --josn

@@ -15,7 +15,7 @@ use clap_complete::Shell;
 use crate::authors::new::{self, Language};
 use crate::authors::{componentize, test};
 use crate::commands::{
-    check, completions, conf, dashboard, explain, inspect, install, list, plan, push, remove, run, upgrade,
+    check, completions, conf, dashboard, explain, inspect, install, list, plan, push, remove, run, upgrade, watch,
 };
 use crate::diagnostics;
 use crate::drop_in;
@@ -88,6 +88,12 @@ pub enum Command {
     /// CRITICAL. Takes the options of `run` that are not about printed metrics; `check COLLECTOR --help` lists them.
     #[command(override_usage = "mackerel-plugin-wasm check COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
     Check(RunCommand),
+    /// Show a live table of all targets, with rates and failures; q quits
+    ///
+    /// Collects again and again, and keeps counters in memory alone. Takes the options of `run`; `watch COLLECTOR
+    /// --help` lists them.
+    #[command(override_usage = "mackerel-plugin-wasm watch COLLECTOR [OPTIONS]", disable_help_subcommand = true)]
+    Watch(RunCommand),
     /// Print the section of mackerel-agent.conf for a run, or a whole cloud-config
     ///
     /// Takes the options of `run`; `conf COLLECTOR --help` lists them.
@@ -279,6 +285,7 @@ async fn dispatch(command: Command, session: &Session, go: &'static [new::File])
             report(Box::pin(explain::explain(session, &words)).await)
         }
         Command::Check(RunCommand { collector: Words(words) }) => Box::pin(check::check(session, &words)).await,
+        Command::Watch(RunCommand { collector: Words(words) }) => Box::pin(watch::watch(session, &words)).await,
         Command::Conf(RunCommand { collector: Words(words) }) => print(Box::pin(conf::conf(session, &words)).await),
         Command::Dashboard(RunCommand { collector: Words(words) }) => {
             print(Box::pin(dashboard::dashboard(session, &words)).await)
@@ -323,7 +330,8 @@ fn report(result: Result<(String, ExitCode), Error>) -> Result<ExitCode, Error> 
 
 /// Options of single commands that came after the contract 0.1.0, whose collectors can have them too. They cannot be
 /// used with those commands.
-const LATER: [&str; 7] = ["also", "container-agent", "check", "warning", "critical", "max-failed", "allow-none"];
+const LATER: [&str; 9] =
+    ["also", "container-agent", "check", "warning", "critical", "max-failed", "allow-none", "interval", "once"];
 
 /// Collects the names of all options that only some commands have.
 fn reserved_options() -> BTreeSet<String> {
@@ -333,6 +341,7 @@ fn reserved_options() -> BTreeSet<String> {
         check::CheckOptions::augment_args(clap::Command::new("")),
         conf::flags::ConfOptions::augment_args(clap::Command::new("")),
         dashboard::DashboardOptions::augment_args(clap::Command::new("")),
+        watch::WatchOptions::augment_args(clap::Command::new("")),
     ];
     let names = |command: &clap::Command| -> Vec<String> {
         command.get_arguments().filter_map(Arg::get_long).map(str::to_owned).collect()

@@ -11,7 +11,7 @@
 //! | [`commands`], [`authors`] | one file per subcommand, for operators and for authors of collectors |
 //! | [`jobs`], [`job`], [`session`] | the collectors of one command line; one collector, checked; the context of a process |
 //! | [`options`] | the command line about a collector, resolved |
-//! | [`pipeline`] | one run, in order: find, collect, name, rate, select, total, print |
+//! | [`pipeline`] | one run, in order: find, collect, name, budget, rate, select, total, print |
 //! | [`store`] | the sources of collectors: built in, installed, a file, a registry |
 //! | [`stats`] | container stats, from control groups, from the engine or from the ECS task |
 //! | [`ecs`] | the task of Amazon ECS in which the program runs |

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::commands::plan::{FormatOptions, without_json};
+use crate::commands::plan::{FormatOptions, names, without_json};
+use crate::commands::suggestion;
 use crate::commands::table::Table;
 use crate::definition::bare;
 use crate::engine::Container;
@@ -17,13 +18,14 @@ use crate::job::{Collected, Job, RUN};
 use crate::jobs::Jobs;
 use crate::limits;
 use crate::moment::Moment;
-use crate::options::Subcommand;
+use crate::options::{Options, Subcommand};
+use crate::pipeline::budget::Budget;
 use crate::pipeline::collect::Outcome;
 use crate::pipeline::find::{Found, Skipped, Source};
 use crate::pipeline::label::join;
 use crate::pipeline::labelled::Faulty;
-use crate::pipeline::name::{self, InstanceName};
-use crate::pipeline::series;
+use crate::pipeline::name::InstanceName;
+use crate::pipeline::series::{self, Series};
 use crate::pipeline::skip_reason::SkipReason;
 use crate::pipeline::source::Selected;
 use crate::pipeline::state::{State, StateFile};
@@ -113,6 +115,8 @@ struct Row {
     name: Option<String>,
     /// True if it has metrics; `None` if it is not a target.
     collected: Option<bool>,
+    /// True if `--max-metrics` leaves it out.
+    left_out: bool,
     /// The reason for which it has none.
     error: Option<String>,
     /// Other diagnostics about it.
@@ -171,17 +175,23 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
     let collected = jobs.collect(session, begun, &last, &mut stop).await?;
     let mut rows: Vec<Row> = collected.faulty.iter().map(of_faulty).collect();
     let mut unlabelled: Vec<Row> = Vec::new();
-    for ((((job, of), state), file), own) in jobs.all.iter().zip(&collected.of).zip(states).zip(&files).zip(&mut own) {
+    for ((((job, of), mut state), file), own) in
+        jobs.all.iter().zip(&collected.of).zip(states).zip(&files).zip(&mut own)
+    {
         let Collected { found, outcomes } = of;
         own.warn_all(series::unmatched(outcomes));
         found.report_unreadable(own);
         own.warn_all(job.unmatched(found, true).await);
-        let names = own.with_warning(names(job, found, state, begun));
+        let names = own.with_warning(names(job, found, &mut state, begun));
+        let series = series_of(&found.targets, outcomes, &names);
+        let Options { output, instance_name, .. } = &job.options;
+        let budget = Budget::new(output, instance_name, &series, &state.within, found);
+        let failed = outcomes.len() - series.len();
+        own.warn_all(budget.cut.iter().map(|cut| suggestion::message(job, &series, failed, cut)).collect());
         if let (InstanceName::Slot(_), Some(file)) = (&job.options.instance_name, file) {
             own.warn(format!("slots are those of the state file {} (MACKEREL_PLUGIN_WORKDIR)", file.path().display()));
         }
-        let targets = found.targets.iter().zip(names).zip(outcomes);
-        rows.extend(targets.map(|((target, name), outcome)| of_target(&jobs, job, target, name, outcome)));
+        rows.extend(of_targets(&jobs, job, of, names, &budget));
         for one in &found.skipped {
             // Of several collectors, those that a container does not choose need no row.
             let rows = if jobs.labels.is_some() && !one.reason.is_failure() { &mut unlabelled } else { &mut rows };
@@ -237,15 +247,29 @@ fn of_faulty(Faulty { container, faults, .. }: &Faulty) -> Row {
     Row { considered: true, collected: Some(false), error: Some(reason), ..row }
 }
 
-/// Names the targets as the next run would.
-fn names(job: &Job, found: &Found, mut last: State, begun: Moment) -> (Vec<String>, Option<String>) {
-    match &job.options.instance_name {
-        InstanceName::Slot(label) => {
-            let names = last.slots.assign(label.as_deref(), &found.targets, &found.listed_ids(), begun, Moment::now());
-            (names.0, None)
-        }
-        InstanceName::Given(format) => name::assign(format, &found.targets),
-    }
+fn of_targets(
+    jobs: &Jobs,
+    job: &Job,
+    Collected { found, outcomes }: &Collected,
+    names: Vec<String>,
+    budget: &Budget,
+) -> Vec<Row> {
+    let targets = found.targets.iter().zip(names).zip(outcomes).enumerate();
+    let row = |(position, ((target, name), outcome))| {
+        let row = of_target(jobs, job, target, name, outcome);
+        if budget.left_out.contains(&position) { Row { left_out: true, metrics: 0, counters: 0, ..row } } else { row }
+    };
+    targets.map(row).collect()
+}
+
+/// Returns the points of the targets that were collected, before their counters are rates.
+fn series_of<'t>(targets: &'t [Target], outcomes: &[Outcome], names: &[String]) -> Vec<Series<'t>> {
+    let all = targets.iter().zip(outcomes).zip(names).enumerate();
+    all.filter_map(|(position, ((target, outcome), name))| {
+        let points = outcome.report.as_ref().ok()?.points.clone();
+        Some(Series { position, target, name: Some(name.clone()), points, reading: None })
+    })
+    .collect()
 }
 
 fn of_target(jobs: &Jobs, job: &Job, target: &Target, name: String, outcome: &Outcome) -> Row {
@@ -270,6 +294,7 @@ fn of_target(jobs: &Jobs, job: &Job, target: &Target, name: String, outcome: &Ou
         why: target.reason_at(outcome.route),
         name: (!name.is_empty()).then_some(name),
         collected: Some(outcome.report.is_ok()),
+        left_out: false,
         error: outcome.report.as_ref().err().map(ToString::to_string),
         warnings,
         milliseconds: Some(milliseconds(outcome.took)),
@@ -327,6 +352,7 @@ fn skipped(container: &Container, why: String) -> Row {
         why,
         name: None,
         collected: None,
+        left_out: false,
         error: None,
         warnings: Vec::new(),
         milliseconds: None,
@@ -359,6 +385,7 @@ impl Explanation {
             let container =
                 row.container.as_ref().map_or_else(|| "-".to_owned(), |container| foreign(&container.name).to_string());
             let outcome = match row.collected {
+                Some(true) if row.left_out => "left out",
                 Some(true) => "collected",
                 Some(false) => "failed",
                 None => "skipped",

@@ -16,11 +16,13 @@ use crate::job::{Collected, Job, RUN};
 use crate::jobs::Jobs;
 use crate::limits;
 use crate::moment::Moment;
-use crate::options::Subcommand;
-use crate::pipeline::find::Source;
+use crate::options::{Options, Subcommand};
+use crate::pipeline::budget::{Budget, Cut};
+use crate::pipeline::find::{Found, Source};
+use crate::pipeline::name::{self, InstanceName};
 use crate::pipeline::output::Value;
 use crate::pipeline::series::Series;
-use crate::pipeline::state::State;
+use crate::pipeline::state::{State, Within};
 use crate::session::Session;
 use crate::stop::Stop;
 use crate::text::foreign;
@@ -44,6 +46,10 @@ struct Plan {
     targets: usize,
     failed: usize,
     metrics: usize,
+    /// The metrics without `--max-metrics`.
+    wanted: usize,
+    /// The description of the part that `--max-metrics` leaves out.
+    left_out: Option<String>,
     graphs: Vec<Row>,
     hosts: Vec<Host>,
     suggestions: Vec<Suggestion>,
@@ -72,9 +78,10 @@ struct Host {
 pub async fn plan(session: &Session, words: &[OsString]) -> Result<(String, ExitCode), Error> {
     let (jobs, FormatOptions { json }) = Jobs::prepare(session, &SUBCOMMAND, words).await?;
     let mut stop = Stop::new(session.watchdog.started(), jobs.shared().deadline)?;
+    let begun = Moment::now();
     let none = State::default();
     let last = vec![&none; jobs.all.len()];
-    let mut collected = jobs.collect(session, Moment::now(), &last, &mut stop).await?;
+    let mut collected = jobs.collect(session, begun, &last, &mut stop).await?;
     let mut diagnostics = jobs.diagnostics();
     let mut own = jobs.own_diagnostics();
     collected.report_faulty(&mut diagnostics, &mut own);
@@ -84,14 +91,8 @@ pub async fn plan(session: &Session, words: &[OsString]) -> Result<(String, Exit
         let (found, outcomes) = (&*found, std::mem::take(outcomes));
         found.report_skipped(job.options.verbose, &mut own);
         own.warn_all(job.unmatched(found, true).await);
-        let mut series = Series::of_outcomes(&found.targets, outcomes, &mut own);
-        // Only the number of names matters. A counter has a value from the second run on, and is counted here at once.
-        for (number, series) in series.iter_mut().enumerate() {
-            series.name = Some(number.to_string());
-        }
-        let failed = own.failures();
-        let values = job.options.output.values(&series, failed);
-        counted.push(Counted { job, series, failed, values });
+        let series = Series::of_outcomes(&found.targets, outcomes, &mut own);
+        counted.push(Counted::new(job, found, series, own.failures(), begun));
         diagnostics.absorb(own);
     }
     diagnostics.print();
@@ -99,12 +100,15 @@ pub async fn plan(session: &Session, words: &[OsString]) -> Result<(String, Exit
     let metrics: usize = counted.iter().map(|of| of.values.len()).sum();
     let targets: usize = counted.iter().map(|of| of.series.len()).sum();
     let failed = diagnostics.failures();
+    let cuts: Vec<String> = counted.iter().filter_map(|of| of.cut.as_ref()).map(Cut::to_string).collect();
     let host = |&(kind, limit): &(_, usize)| Host { kind, limit, over: metrics.saturating_sub(limit) };
     let plan = Plan {
         command: RUN.command_line(&without_json(words)),
         targets,
         failed,
         metrics,
+        wanted: counted.iter().map(|of| of.wanted).sum(),
+        left_out: (!cuts.is_empty()).then(|| cuts.join("; ")),
         graphs: counted.iter().flat_map(rows).collect(),
         hosts: hosts.iter().map(host).collect(),
         suggestions: counted.iter().flat_map(|of| of.suggestions(&jobs, metrics, hosts)).collect(),
@@ -122,21 +126,51 @@ struct Counted<'a> {
     job: &'a Job,
     series: Vec<Series<'a>>,
     failed: usize,
+    /// The number of metrics without `--max-metrics`.
+    wanted: usize,
+    cut: Option<Cut>,
     values: Vec<Value>,
 }
 
-impl Counted<'_> {
+impl<'a> Counted<'a> {
+    fn new(job: &'a Job, found: &'a Found, mut series: Vec<Series<'a>>, failed: usize, begun: Moment) -> Counted<'a> {
+        // A counter has a value from the second run on, and is counted here at once.
+        let (names, _) = names(job, found, &mut State::default(), begun);
+        for series in &mut series {
+            series.name = Some(names[series.position].clone());
+        }
+        let Options { output, instance_name, .. } = &job.options;
+        let wanted = output.values(&series, failed).len();
+        let budget = Budget::new(output, instance_name, &series, &Within::new(), found);
+        let mut within = series.clone();
+        budget.apply(&mut within);
+        let values = budget.output.values(&within, failed);
+        Counted { job, series, failed, wanted, cut: budget.cut, values }
+    }
+
     /// Suggests options for this collector, if a run posts `metrics` of all collectors together.
     fn suggestions(&self, jobs: &Jobs, metrics: usize, hosts: &[(&'static str, usize)]) -> Vec<Suggestion> {
         let others = metrics - self.values.len();
-        let hosts: Vec<(&str, usize)> =
-            hosts.iter().filter_map(|(kind, limit)| Some((*kind, limit.checked_sub(others)?))).collect();
-        let suggestions = suggestions(self.job, &self.series, self.failed, &hosts).into_iter();
+        let exceeded = hosts.iter().filter(|(_, limit)| metrics > *limit);
+        let exceeded = exceeded.filter_map(|(kind, limit)| Some((*kind, limit.checked_sub(others)?)));
+        let exceeded: Vec<(&str, usize)> = exceeded.chain(self.cut.iter().map(|cut| ("", cut.limit))).collect();
+        let suggestions = suggestions(self.job, &self.series, self.failed, &exceeded).into_iter();
         let of_all = |Suggestion { options, metrics }| Suggestion {
             options: jobs.options_of(self.job, &options),
             metrics: metrics + others,
         };
         suggestions.map(of_all).collect()
+    }
+}
+
+/// Names the targets as the next run after `last` would, which gets their slots.
+pub fn names(job: &Job, found: &Found, last: &mut State, begun: Moment) -> (Vec<String>, Option<String>) {
+    match &job.options.instance_name {
+        InstanceName::Slot(label) => {
+            let names = last.slots.assign(label.as_deref(), &found.targets, &found.listed_ids(), begun, Moment::now());
+            (names.0, None)
+        }
+        InstanceName::Given(format) => name::assign(format, &found.targets),
     }
 }
 
@@ -186,11 +220,12 @@ impl Plan {
         let failed = if self.failed > 0 { format!(", {} failed and not counted", self.failed) } else { String::new() };
         table.row(["total".to_owned(), format!("{targets}{failed}"), self.metrics.to_string()]);
         let mut text = format!("{table}\n");
+        text.extend(self.left_out.iter().flat_map(|cut| [cut, "\n"]));
         for Host { kind, limit, over } in &self.hosts {
             let verdict = if *over > 0 { format!("{over} over") } else { format!("{} left", limit - self.metrics) };
             let _ = writeln!(text, "{kind} host: {limit} metrics, {verdict}");
         }
-        if self.hosts.iter().any(|host| host.over > 0) {
+        if self.left_out.is_some() || self.hosts.iter().any(|host| host.over > 0) {
             text.push_str("\nOptions that reduce the number:\n");
             let mut table = Table::new(["METRICS", "OPTIONS"]);
             for Suggestion { options, metrics } in &self.suggestions {

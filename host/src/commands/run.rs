@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::commands::suggestion;
 use crate::diagnostics::Diagnostics;
 use crate::env;
 use crate::error::Error;
@@ -77,8 +78,13 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
         let mut series = Series::of_outcomes(&found.targets, outcomes, diagnostics);
         ledger.lock(diagnostics).await;
         ledger.name(&job.options.instance_name, &found, &mut series, diagnostics);
+        let budget = ledger.budget(&job.options.output, &job.options.instance_name, &found, &series);
+        if let Some(cut) = &budget.cut {
+            diagnostics.warn(suggestion::message(job, &series, diagnostics.failures(), cut));
+        }
+        budget.apply(&mut series);
         ledger.rates(&mut series, diagnostics);
-        values.extend(job.options.output.values(&series, diagnostics.failures()));
+        values.extend(budget.output.values(&series, diagnostics.failures()));
         has_series |= !series.is_empty();
     }
     protocol::print(&format(&values))?;

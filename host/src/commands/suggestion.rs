@@ -8,7 +8,8 @@ use serde::Serialize;
 use crate::definition::bare;
 use crate::job::Job;
 use crate::limits;
-use crate::pipeline::output::Output;
+use crate::pipeline::budget::Cut;
+use crate::pipeline::output::{Output, TARGETS_METRICS};
 use crate::pipeline::select::{Pattern, Selection};
 use crate::pipeline::series::Series;
 use crate::pipeline::total::Total;
@@ -22,6 +23,16 @@ pub struct Suggestion {
     pub metrics: usize,
 }
 
+/// Describes what `--max-metrics` leaves out of `series`, with the options that keep the most metrics within the limit.
+pub fn message(job: &Job, series: &[Series<'_>], failed: usize, cut: &Cut) -> String {
+    let suggestions = suggestions(job, series, failed, &[("", cut.limit)]);
+    let advice = match suggestions.iter().max_by_key(|suggestion| suggestion.metrics) {
+        Some(Suggestion { options, metrics }) => format!("within the limit: {options} ({metrics} metrics)"),
+        None => "for the number of each graph: mackerel-plugin-wasm plan".to_owned(),
+    };
+    format!("{cut}; {advice}")
+}
+
 /// Suggests options that bring a host below a limit: totals instead of single targets, and fewer metrics. `failed` is
 /// the number of targets without metrics, and `hosts` has the limits.
 pub fn suggestions(job: &Job, series: &[Series<'_>], failed: usize, hosts: &[(&str, usize)]) -> Vec<Suggestion> {
@@ -32,7 +43,7 @@ pub fn suggestions(job: &Job, series: &[Series<'_>], failed: usize, hosts: &[(&s
     let exceeded: Vec<usize> = exceeded.collect();
     let counts: Vec<Count> = counts(job, series);
     let proposals = totals(output).into_iter().chain(exceeded.iter().filter_map(|limit| {
-        let own = if output.targets_graph { limit.saturating_sub(TARGETS_GRAPH) } else { *limit };
+        let own = if output.targets_graph { limit.saturating_sub(TARGETS_METRICS) } else { *limit };
         exclusions(output, &counts, own)
     }));
     let mut suggestions: Vec<Suggestion> = Vec::new();
@@ -48,9 +59,6 @@ pub fn suggestions(job: &Job, series: &[Series<'_>], failed: usize, hosts: &[(&s
     }
     suggestions
 }
-
-/// The metrics of `--targets-graph`.
-const TARGETS_GRAPH: usize = 2;
 
 /// Returns totals instead of single targets, in addition to the totals that are already printed.
 fn totals(output: &Output) -> Vec<(String, Output)> {

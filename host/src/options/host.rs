@@ -3,6 +3,7 @@
 // The doc comments of flags are their help texts, not Markdown. A flag without a value is a bool.
 #![allow(clippy::doc_markdown, clippy::struct_excessive_bools)]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -14,9 +15,10 @@ use super::size::{format_size, parse_size};
 use crate::address::Address;
 use crate::definition::Prefix;
 use crate::limits;
-use crate::pipeline::name::InstanceName;
+use crate::pipeline::name::{Format, InstanceName};
+use crate::pipeline::output::Output;
 use crate::pipeline::route::{AddressChoice, AddressOptions};
-use crate::pipeline::select::Pattern;
+use crate::pipeline::select::{Pattern, Selection};
 use crate::pipeline::skip::Skip;
 use crate::pipeline::source::SourceChoice;
 use crate::pipeline::total::Total;
@@ -123,6 +125,11 @@ pub(super) struct HostFlags {
     #[arg(long, help_heading = "Output")]
     pub(super) targets_graph: bool,
 
+    /// The largest number of metrics of a run: totals first, then whole targets by slot or name; the others are left
+    /// out with a message
+    #[arg(long, value_name = "NUMBER", value_parser = parse_number, help_heading = "Output")]
+    pub(super) max_metrics: Option<usize>,
+
     /// The timeout of one target: `500ms`, `10s`; a bare number is seconds
     #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = format_time(limits::TARGET_TIMEOUT), help_heading = "Limits")]
     pub(super) timeout: Duration,
@@ -155,6 +162,20 @@ impl HostFlags {
         AddressOptions { choice, network: self.network.clone(), enters: self.enter_network }
     }
 
+    /// Returns the options of the output. Totals have a fixed order, each once.
+    pub(super) fn output(&self, prefix: Prefix) -> Output {
+        let totals: BTreeSet<Total> = self.totals.iter().copied().collect();
+        Output {
+            prefix,
+            selection: Selection { select: self.selects.clone(), exclude: self.excludes.clone() },
+            totals: totals.into_iter().collect(),
+            each_target: !self.total_only,
+            targets_graph: self.targets_graph,
+            has_names: self.instance_name != Some(InstanceName::Given(Format::Absent)),
+            max_metrics: self.max_metrics,
+        }
+    }
+
     /// Returns a typed flag about a container engine, and why it does nothing for the source `ecs-task`.
     pub(super) fn about_engine(&self) -> Option<(&'static str, &'static str)> {
         let one_address = "the task metadata has one address for each container";
@@ -173,6 +194,10 @@ fn format_time(time: Duration) -> String {
     humantime::format_duration(time).to_string()
 }
 
+fn parse_number(text: &str) -> Result<usize, Expected> {
+    text.parse().ok().filter(|number| *number > 0).ok_or(Expected("a whole number above zero"))
+}
+
 fn parse_filter(text: &str) -> Result<(String, String), Expected> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
@@ -180,7 +205,11 @@ fn parse_filter(text: &str) -> Result<(String, String), Expected> {
     }
 }
 
-fn parse_time(text: &str) -> Result<Duration, String> {
+/// Parses a time such as `500ms`, or a number of seconds.
+///
+/// # Errors
+/// If it is not one, or zero, or too long.
+pub fn parse_time(text: &str) -> Result<Duration, String> {
     let time = match text.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?,
         Err(_) => {

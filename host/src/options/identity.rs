@@ -30,6 +30,7 @@ impl Options {
                     labels,
                 },
             settings: Settings { timeout: _, stats_source: _, tls_server_name: _, http: _ },
+            // With another budget, slots and counters go on.
             output:
                 Output {
                     prefix,
@@ -38,6 +39,7 @@ impl Options {
                     each_target,
                     targets_graph: _,
                     has_names: _,
+                    max_metrics: _,
                 },
             instance_name,
             bounds: _,

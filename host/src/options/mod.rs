@@ -27,16 +27,15 @@ use clap::{Arg, ArgMatches, Args, FromArgMatches};
 pub use self::collector::CollectorOptions;
 pub use self::error::Error;
 use self::host::HostFlags;
+pub use self::host::parse_time;
 use self::http::HttpOptions;
 pub use self::typed::Typed;
 use crate::pipeline::collect::Settings;
 use crate::pipeline::find::Discovery;
 use crate::pipeline::name::{Format, InstanceName};
 use crate::pipeline::output::Output;
-use crate::pipeline::select::Selection;
 use crate::pipeline::source::{Selected, SourceKind};
 use crate::pipeline::task::TaskFilters;
-use crate::pipeline::total::Total;
 use crate::sandbox::{Bounds, Description, Scope, Uses};
 use crate::text::{escape, foreign};
 
@@ -166,10 +165,11 @@ impl Options {
         typed: Vec<Typed>,
     ) -> Result<Options, Error> {
         let (about_engine, addresses) = (flags.about_engine(), flags.addresses());
-        let prefix = match flags.metric_key_prefix {
-            Some(prefix) => prefix,
+        let prefix = match &flags.metric_key_prefix {
+            Some(prefix) => prefix.clone(),
             None => description.name.parse().map_err(Error::Prefix)?,
         };
+        let output = flags.output(prefix);
         let source =
             Selected::new(flags.source.unwrap_or_default(), !flags.targets.is_empty(), flags.docker_host.as_deref());
         let mut task_filters = TaskFilters::default();
@@ -197,8 +197,8 @@ impl Options {
             let (flag, with) = ("instance-name port".to_owned(), foreign(name));
             return Err(Error::Unused { flag, with, reason: WHOLE_CONTAINERS });
         }
-        let totals: BTreeSet<Total> = flags.totals.into_iter().collect();
         Ok(Options {
+            output,
             discovery: Discovery {
                 source,
                 fixed: flags.targets,
@@ -216,14 +216,6 @@ impl Options {
                 stats_source: flags.stats_source.unwrap_or_default(),
                 tls_server_name: flags.tls_server_name,
                 http: Arc::clone(&http.settings),
-            },
-            output: Output {
-                prefix,
-                selection: Selection { select: flags.selects, exclude: flags.excludes },
-                totals: totals.into_iter().collect(),
-                each_target: !flags.total_only,
-                targets_graph: flags.targets_graph,
-                has_names: has_name,
             },
             instance_name,
             bounds: Bounds { memory: flags.memory_limit, total_memory: flags.total_memory, cpu: flags.cpu_limit },
@@ -265,6 +257,7 @@ fn unused(subcommand: &Subcommand, description: &Description, uses: Uses) -> Vec
     }
     if description.name == labels::NAME {
         unused.extend(["targets", "container_port"].map(|option| (option, "labels choose the containers and ports")));
+        unused.push(("max_metrics", "it limits one collector: use --option COLLECTOR.max-metrics=NUMBER"));
     }
     if !uses.http {
         unused.extend(http::IDS.map(|option| (option, "it does not send HTTP requests")));

@@ -397,6 +397,12 @@ impl Found {
         targets.chain(skipped).chain(source.unlisted.iter().map(|(container, _)| container)).collect()
     }
 
+    /// The identities of all targets, and the ids of all listed containers.
+    pub fn identities(&self) -> HashSet<String> {
+        let listed = self.listed_ids().into_iter().map(str::to_owned);
+        listed.chain(self.targets.iter().map(Target::identity)).collect()
+    }
+
     /// The ids of all listed containers.
     pub fn listed_ids(&self) -> HashSet<&str> {
         let targets = self.targets.iter().filter_map(|target| target.container.as_ref());

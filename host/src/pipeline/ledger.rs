@@ -1,4 +1,5 @@
-//! The ledger: what this run takes over from the last one and leaves to the next, counters and slots.
+//! The ledger: what this run takes over from the last one and leaves to the next: counters, slots, and the targets
+//! within the budget.
 //!
 //! The state is read twice: without the lock before collecting, because the engine's work is planned with it, and again
 //! under the lock, because another run can have written it meanwhile. A run that cannot lock uses what it read first,
@@ -6,8 +7,10 @@
 
 use crate::diagnostics::Diagnostics;
 use crate::moment::Moment;
+use crate::pipeline::budget::Budget;
 use crate::pipeline::find::Found;
 use crate::pipeline::name::{self, InstanceName};
+use crate::pipeline::output::Output;
 use crate::pipeline::series::Series;
 use crate::pipeline::state::{Locked, Remembered, State, StateFile};
 
@@ -24,6 +27,17 @@ impl<'f> Ledger<'f> {
     pub fn open(file: Option<&'f StateFile>, begun: Moment, diagnostics: &mut Diagnostics) -> Ledger<'f> {
         let state = file.and_then(|file| diagnostics.ok(file.read(begun))).unwrap_or_default();
         Ledger { file, locked: None, state, begun }
+    }
+
+    /// Goes on from a state that is not in a file.
+    pub fn in_memory(state: State, begun: Moment) -> Ledger<'f> {
+        Ledger { file: None, locked: None, state, begun }
+    }
+
+    /// Returns the state for the next run, which is not in a file.
+    pub fn into_state(mut self) -> State {
+        self.state.forget_old(self.begun);
+        self.state
     }
 
     /// The state of the last run.
@@ -76,6 +90,13 @@ impl<'f> Ledger<'f> {
             diagnostics.warn("no metrics of single targets: slots need the state file (--instance-name slot)");
         }
         names
+    }
+
+    /// Decides what is posted of `series` by `output`, and remembers it for the next run.
+    pub fn budget(&mut self, output: &Output, format: &InstanceName, found: &Found, series: &[Series<'_>]) -> Budget {
+        let budget = Budget::new(output, format, series, &self.state.within, found);
+        self.state.within.clone_from(&budget.within);
+        budget
     }
 
     /// Turns counters into rates since the last run, and remembers them for the next.

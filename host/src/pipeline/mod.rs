@@ -2,8 +2,9 @@
 //!
 //! [`source`] → [`find`] ([`target`], [`route`], [`task`], [`shared_network`], [`unmatched`]) → [`collect`] (one
 //! sandbox per target, concurrently; [`witness`]) → [`series`] → [`ledger`] ([`name`], [`slot`], [`rate`], [`state`]) →
-//! [`output`] ([`select`], [`total`]) → [`protocol`]
+//! [`budget`] → [`output`] ([`select`], [`total`]) → [`protocol`]
 
+pub mod budget;
 pub mod collect;
 pub mod find;
 pub mod identity;

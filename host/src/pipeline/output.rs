@@ -35,7 +35,12 @@ pub struct Output {
     pub targets_graph: bool,
     /// True if keys have a component for the target's name.
     pub has_names: bool,
+    /// The largest number of metrics of a run, or `None` if there is no limit (see [`budget`](super::budget)).
+    pub max_metrics: Option<usize>,
 }
+
+/// The metrics of the graph of the numbers of targets.
+pub const TARGETS_METRICS: usize = 2;
 
 /// A graph, as Mackerel gets it.
 #[derive(Debug, Clone, PartialEq)]
@@ -173,7 +178,6 @@ impl Output {
 
     /// Returns the values: of each target, the totals, and the numbers of targets.
     pub fn values(&self, series: &[Series<'_>], failed: usize) -> Vec<Value> {
-        let keeps = |point: &&Point| self.selection.is_empty() || self.selection.keeps(&bare(&point.key));
         let mut values = Vec::new();
         if self.each_target {
             for one in series {
@@ -186,13 +190,12 @@ impl Output {
                         self.key_without_name(&bare(&point.key))
                     }
                 };
-                let kept = one.points.iter().filter(keeps);
-                values.extend(kept.map(|point| Value { key: key(point), value: point.value }));
+                values.extend(self.kept(one).map(|point| Value { key: key(point), value: point.value }));
             }
         }
         if !self.totals.is_empty() {
             let mut all: BTreeMap<((usize, usize), &str), Vec<f64>> = BTreeMap::new();
-            for point in series.iter().flat_map(|one| &one.points).filter(keeps) {
+            for point in series.iter().flat_map(|one| self.kept(one)) {
                 all.entry((point.order, &point.key)).or_default().push(point.value);
             }
             for total in &self.totals {
@@ -213,9 +216,19 @@ impl Output {
         values
     }
 
+    /// Returns the points of a target that are selected.
+    pub fn kept<'s>(&self, series: &'s Series<'_>) -> impl Iterator<Item = &'s Point> {
+        let keeps = |point: &&Point| self.selection.is_empty() || self.selection.keeps(&bare(&point.key));
+        series.points.iter().filter(keeps)
+    }
+
     /// Returns the values of a run without a list of containers: the whole of it counts as one failed target.
     pub fn values_without_engine(&self) -> Vec<Value> {
-        self.values(&[], 1)
+        let mut values = self.values(&[], 1);
+        if self.max_metrics.is_some_and(|max| max < values.len()) {
+            values.clear();
+        }
+        values
     }
 
     /// Returns the graph of the numbers of targets. They are lines: an alert looks at one of them.
@@ -298,6 +311,7 @@ mod tests {
             each_target: false,
             targets_graph: false,
             has_names: true,
+            max_metrics: None,
         }
     }
 

@@ -13,7 +13,7 @@ use crate::sandbox::notes::Unmatched;
 use crate::text::Foreign;
 
 /// The points of one target.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Series<'a> {
     /// The position of the target among all targets of the run.
     pub position: usize,

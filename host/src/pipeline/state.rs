@@ -8,7 +8,8 @@
 //!
 //! A command whose options were changed is a new command without a state. So its first run, like one after a break,
 //! takes over from the [newest state](crate::pipeline::state_folder) of a similar command:
-//! - Slots, if the targets and their names are the same. Both commands can keep them: each container has its slot.
+//! - Slots, and the targets within a budget, if the targets and their names are the same. Both commands can keep them:
+//!   each container has its slot.
 //! - Counters, if the collector's options are the same too. A rate since the other command's last run is a true one,
 //!   because start time, clock and source are compared as always. But two commands that run beside each other keep
 //!   counters of their own: started at the same time, one would print rates of a few milliseconds. So no counters are
@@ -46,6 +47,9 @@ pub struct State {
     /// The slots of targets, if they are named by slot.
     #[serde(default, skip_serializing_if = "Slots::is_empty")]
     pub slots: Slots,
+    /// The targets within the budget, if there is one.
+    #[serde(default, skip_serializing_if = "Within::is_empty")]
+    pub within: Within,
     /// True if a run had counters of an earlier one.
     #[serde(default)]
     pub has_rates: bool,
@@ -56,10 +60,13 @@ pub struct State {
 
 impl Default for State {
     fn default() -> State {
-        let (targets, slots) = (BTreeMap::new(), Slots::default());
-        State { format: FORMAT, targets, slots, has_rates: false, file: None }
+        let (targets, slots, within) = (BTreeMap::new(), Slots::default(), Within::new());
+        State { format: FORMAT, targets, slots, within, has_rates: false, file: None }
     }
 }
+
+/// The targets within a [budget](crate::pipeline::budget), by identity, with their numbers of metrics.
+pub type Within = BTreeMap<String, usize>;
 
 /// The state of one target.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -280,6 +287,7 @@ impl StateFile {
         };
         if let Some((_, other)) = newest(&|_| true) {
             state.slots = other.slots;
+            state.within = other.within;
         }
         let has_same_readings = |file: &Entry| self.name.shares_readings_with(&file.name);
         if let Some((file, other)) = newest(&has_same_readings)

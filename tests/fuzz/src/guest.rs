@@ -59,6 +59,7 @@ pub fn report(bytes: &[u8]) {
         each_target: true,
         targets_graph: false,
         has_names: true,
+        max_metrics: None,
     };
     let graphs = each.graphs(&definitions).expect("nothing is chosen");
     assert_definitions(&format_definitions(&graphs), definitions.graphs().len(), 1);

@@ -71,6 +71,7 @@ pub const SUBCOMMAND: Subcommand = Subcommand {
         ("totals", ALL_METRICS),
         ("total_only", ALL_METRICS),
         ("targets_graph", ALL_METRICS),
+        ("max_metrics", ALL_METRICS),
     ],
     reads_secrets: true,
 };
