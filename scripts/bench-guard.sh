@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# bench-guard.sh: fails if a run needs more memory than it did, beside a bare native program (tests/src/bin/bare.rs) that
-# does the same job. Page faults and peak memory hardly depend on how busy a machine is, times do. `make bench-guard`
-# runs it, on processes that it starts itself, on loopback.
+# bench-guard.sh: fails if a run needs more memory than it did, beside a bare native program (tests/src/bin/bare.rs)
+# that does the same job. Page faults and peak memory hardly depend on how busy a machine is, times do.
+# `make bench-guard` runs it, on processes that it starts itself, on loopback.
 #
 # The known ratios are in bench-guard.tsv. After a change that is worth its memory: scripts/bench-guard.sh keep
 # shellcheck source=scripts/lib.sh
@@ -30,7 +30,7 @@ main() {
   fi
 }
 
-# Prints two lines for $1 targets: the number of targets, the measure, and the plugin's value divided by the bare program's.
+# Prints two lines for $1 targets: their number, the measure, and the plugin's value divided by the bare program's.
 ratios() {
   local some=("${TARGETS[@]:0:$1}") measure
   local options="--path /stats ${some[*]/#/--target }"

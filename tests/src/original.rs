@@ -18,8 +18,8 @@ pub struct Original {
 }
 
 impl Original {
-    /// Builds the plugin `mackerel-plugin-NAME`, whose version is in `tests/originals/go.mod`. Reports it if it cannot be
-    /// built, such as without a network.
+    /// Builds the plugin `mackerel-plugin-NAME`, whose version is in `tests/originals/go.mod`. Reports it if it cannot
+    /// be built, such as without a network.
     ///
     /// # Panics
     ///

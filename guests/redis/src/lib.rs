@@ -114,8 +114,8 @@ fn cluster_info(connection: &mut Connection) -> String {
     })
 }
 
-/// Returns a limit of the server's configuration, or `None` and a note for the operator: `INFO` can have it too, and the
-/// other metrics do not need it.
+/// Returns a limit of the server's configuration, or `None` and a note for the operator: `INFO` can have it too, and
+/// the other metrics do not need it.
 fn configured(connection: &mut Connection, command: &str, name: &str) -> Option<f64> {
     let words = [command, "GET", name];
     let reply = connection.send_for_value(&words).and_then(|reply| text(&words.join(" "), reply));

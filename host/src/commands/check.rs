@@ -277,8 +277,8 @@ impl Verdict {
         }
     }
 
-    /// Formats the line: the weightiest results first, and as many as mackerel-agent takes. Results that are OK are only
-    /// of interest if all of them are.
+    /// Formats the line: the weightiest results first, and as many as mackerel-agent takes. Results that are OK are
+    /// only of interest if all of them are.
     fn line(&self, name: &str) -> String {
         let status = self.status();
         let mut parts: Vec<&(Status, String)> =

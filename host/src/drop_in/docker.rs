@@ -1,7 +1,7 @@
 //! mackerel-plugin-docker.
 
 use super::go_flags::{Flag, Kind, Values};
-use super::{Plugin, Words, decimals};
+use super::plugin::{Plugin, Words, decimals};
 use crate::error::Error;
 use crate::pipeline::output::Value;
 use crate::pipeline::protocol;

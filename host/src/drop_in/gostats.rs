@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::go_flags::{Flag, Kind, Values};
-use super::{Plugin, Words, whole_or_decimals};
+use super::plugin::{Plugin, Words, whole_or_decimals};
 use crate::error::Error;
 use crate::text::foreign;
 

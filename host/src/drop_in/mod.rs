@@ -7,38 +7,17 @@
 mod docker;
 mod go_flags;
 mod gostats;
+mod plugin;
 mod redis;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use self::go_flags::{Fault, Flag, Values};
+use self::go_flags::{Fault, Values};
+use self::plugin::{Plugin, Words};
 use crate::commands::{explain, run};
-use crate::definition::{Prefix, PrefixError};
 use crate::error::Error;
-use crate::pipeline::output::Value;
-use crate::pipeline::protocol;
 use crate::session::DropIn;
-use crate::text::foreign;
-
-/// A Go plugin.
-struct Plugin {
-    /// The name of its executable.
-    name: &'static str,
-    flags: &'static [Flag],
-    /// Turns its flags into the words after `run`.
-    words: fn(&Values) -> Result<Words, Error>,
-    number: fn(&Value) -> String,
-}
-
-/// The words after `run`.
-struct Words {
-    all: Vec<String>,
-    /// The path of a secret, which only this process can read.
-    password_file: Option<String>,
-    /// The reason for which there are definitions, but no values.
-    no_values: Option<&'static str>,
-}
 
 /// A call by the name of a plugin.
 pub enum Call {
@@ -98,51 +77,11 @@ impl Plugin {
     }
 }
 
-impl Words {
-    fn new(words: &[&str]) -> Words {
-        Words { all: words.iter().map(|word| (*word).to_owned()).collect(), password_file: None, no_values: None }
-    }
-
-    fn push(&mut self, words: &[&str]) {
-        self.all.extend(words.iter().map(|word| (*word).to_owned()));
-    }
-
-    /// Adds the prefix of the keys, to which the plugin adds no name of a target. With `#` at its end it is only of use
-    /// for definitions, which are those of all targets.
-    fn push_prefix(&mut self, prefix: &str) -> Result<(), Error> {
-        let (own, is_pattern) = prefix.strip_suffix(".#").map_or((prefix, false), |own| (own, true));
-        if let Err(fault) = own.parse::<Prefix>() {
-            let fault = match fault {
-                PrefixError::Wildcard => "a wildcard is only supported as .# at the end".to_owned(),
-                PrefixError::Form => fault.to_string(),
-            };
-            return Err(Error::failed(format!("-metric-key-prefix={}: {fault}", foreign(prefix))));
-        }
-        self.push(&["--metric-key-prefix", own]);
-        if is_pattern {
-            self.no_values = Some("-metric-key-prefix with a wildcard has definitions, but no values");
-        } else {
-            self.push(&["--instance-name", "none"]);
-        }
-        Ok(())
-    }
-}
-
-/// Formats a value with six decimals, or in full if they are all 0.
-fn decimals(Value { value, .. }: &Value) -> String {
-    let text = format!("{:.6}", value + 0.0);
-    let is_lost = *value != 0.0 && text.bytes().all(|b| b"-.0".contains(&b));
-    if is_lost { (value + 0.0).to_string() } else { text }
-}
-
-/// Formats a whole value without decimals, and another one as [`decimals`].
-fn whole_or_decimals(value: &Value) -> String {
-    if value.value.fract() == 0.0 { protocol::exact(value) } else { decimals(value) }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::plugin::{decimals, whole_or_decimals};
     use super::*;
+    use crate::pipeline::output::Value;
 
     fn words(line: &str) -> Result<String, String> {
         let arguments: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();

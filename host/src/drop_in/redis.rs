@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::go_flags::{Flag, Kind, Values};
-use super::{Plugin, Words, decimals};
+use super::plugin::{Plugin, Words, decimals};
 use crate::address::Address;
 use crate::env;
 use crate::error::Error;

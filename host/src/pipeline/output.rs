@@ -9,8 +9,8 @@
 //! | counts of targets (`--targets-graph`) | `PREFIX_targets.METRIC` | `gostats_targets.failed` |
 //!
 //! With `--instance-name none`, the only target's keys have no component for its name: `gostats.memory.memory_sys`.
-//! These and the latter two have no wildcard, so Mackerel offers them as role graphs. A metric that is declared as `*` has no
-//! definition as a total: Mackerel makes a graph of its values.
+//! These and the latter two have no wildcard, so Mackerel offers them as role graphs. A metric that is declared as `*`
+//! has no definition as a total: Mackerel makes a graph of its values.
 
 use std::collections::{BTreeMap, HashSet};
 
