@@ -188,8 +188,9 @@ fn container_within_the_budget_keeps_its_place_while_it_exists() {
         assert_eq!(names(&mut containers), ["c"], "{format}: nothing takes the place of a paused container");
         containers.places[0].is_paused = false;
         assert_eq!(names(&mut containers), ["b", "c"], "{format}");
-        // It is gone. Another one starts, whose name comes first.
+        // It is gone. Two others start, whose names come first.
         containers.replace(0, "a");
+        containers.replace(3, "aa");
         let names = names(&mut containers);
         assert!(names.contains(&"c".to_owned()) && names.len() == 2, "{format}: {names:?}");
     }

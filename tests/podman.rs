@@ -191,22 +191,23 @@ struct Bridge(String);
 impl Bridge {
     fn new(address: &str) -> Bridge {
         let bridge = Bridge(format!("mpwsame{}", std::process::id() % 100_000));
-        bridge.ip(&["link", "add", &bridge.0, "type", "bridge"]);
-        bridge.ip(&["address", "add", address, "dev", &bridge.0]);
-        bridge.ip(&["link", "set", &bridge.0, "up"]);
+        ip(&["link", "add", &bridge.0, "type", "bridge"]);
+        ip(&["address", "add", address, "dev", &bridge.0]);
+        ip(&["link", "set", &bridge.0, "up"]);
         bridge
-    }
-
-    fn ip(&self, words: &[&str]) {
-        let output = Command::new("ip").args(words).output().expect("ip can be started");
-        assert!(output.status.success(), "ip {words:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
 
 impl Drop for Bridge {
     fn drop(&mut self) {
-        self.ip(&["link", "delete", &self.0]);
+        ip(&["link", "delete", &self.0]);
     }
+}
+
+/// Runs `ip`, of the package iproute2.
+fn ip(words: &[&str]) {
+    let output = Command::new("ip").args(words).output().expect("ip can be started");
+    assert!(output.status.success(), "ip {words:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Returns the lines of an explanation, with the addresses that are not used. Host ports are replaced by `PORT`.

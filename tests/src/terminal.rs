@@ -1,14 +1,16 @@
 //! A real terminal without a window: a session of tmux, on a server of its own.
 
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tempfile::TempDir;
 
 use crate::agent::program;
 use crate::{skip, wait};
 
 /// A terminal in which a shell runs. Drop it to end both.
 pub struct Terminal {
-    server: String,
+    /// The folder of the server's socket.
+    folder: TempDir,
 }
 
 impl Terminal {
@@ -18,12 +20,10 @@ impl Terminal {
     ///
     /// If it does not start.
     pub fn start(columns: usize, rows: usize, variables: &[(&str, &str)]) -> Option<Self> {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
         if !skip::has_commands(&["tmux"], "commands in a terminal") {
             return None;
         }
-        let server = format!("scenario-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let terminal = Self { server };
+        let terminal = Self { folder: TempDir::new().expect("a temporary folder") };
         let (columns, rows) = (columns.to_string(), rows.to_string());
         let mut command = terminal.command();
         command.args(["-f", "/dev/null", "new-session", "-d", "-x", &columns, "-y", &rows]);
@@ -39,7 +39,7 @@ impl Terminal {
 
     fn command(&self) -> Command {
         let mut command = Command::new("tmux");
-        command.args(["-L", &self.server]);
+        command.arg("-S").arg(self.folder.path().join("socket"));
         command
     }
 
