@@ -1,6 +1,7 @@
 //! `run labels`: labels of containers choose collectors, as the operator allows them.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,7 +19,8 @@ const PREFIX: &str = "mackerel-plugin-wasm";
 
 /// Formats labels as options of `docker run`.
 fn labels(of: &[(&str, &str)]) -> String {
-    of.iter().map(|(key, value)| format!(" --label {PREFIX}.{key}={value}")).collect()
+    let options: Vec<String> = of.iter().map(|(key, value)| format!(" --label {PREFIX}.{key}={value}")).collect();
+    options.concat()
 }
 
 /// Returns a container of the fake engine with these labels beside its own.
@@ -181,7 +183,7 @@ fn hostile_labels_change_nothing_outside_of_their_container() {
         let failed = output.metrics().of("gostats_targets").get("failed").copied();
         assert_eq!(values(&output), alone, "{what}: {output}");
         assert!(output.stderr.lines().count() <= 2 && output.stderr.len() < 1_000, "{what}: {output}");
-        told.push_str(&format!("{what} ({failed:?} failed)\n{}\n", output.stderr));
+        let _ = writeln!(told, "{what} ({failed:?} failed)\n{}", output.stderr);
     }
     insta::assert_snapshot!("stderr_of_hostile_labels", told.replace(&text, "PORT"));
 }
@@ -218,7 +220,7 @@ fn options_of_labels_that_change_the_graphs_cost_their_container_alone() {
     }
     let engine = FakeEngine::with_containers(containers);
     let agent = Agent::with_docker_host(&engine.host());
-    agent.run(&format!("install {}", component("evil"))).exits(0);
+    let _ = agent.run(&format!("install {}", component("evil"))).exits(0);
     let output = agent.run("run labels --allow evil").exits(0);
     assert_eq!(output.metrics().instances(), [app.port().to_string()], "{output}");
     insta::assert_snapshot!("stderr_of_changed_graphs", mask::ports(&output.stderr));
@@ -294,7 +296,7 @@ fn a_collector_that_cannot_be_used_costs_no_other() {
     let Some(app) = Local::start(Program::App, &[]) else { return };
     let engine = FakeEngine::with_containers(vec![labelled("api", app.port(), &GOSTATS)]);
     let agent = Agent::with_docker_host(&engine.host());
-    agent.run(&format!("install {}", component("evil"))).exits(0);
+    let _ = agent.run(&format!("install {}", component("evil"))).exits(0);
     let output = agent.run("run labels --allow gostats,evil --option evil.attack=graphs_panic").exits(0);
     assert_eq!(output.metrics().instances(), [app.port().to_string()], "{output}");
     insta::assert_snapshot!("stderr_of_a_collector_that_cannot_be_used", output.stderr);

@@ -113,7 +113,9 @@ impl Diagnostics {
 
     /// Adds warnings about the whole run.
     pub fn warn_all(&mut self, texts: Vec<String>) {
-        texts.into_iter().for_each(|text| self.warn(text));
+        for text in texts {
+            self.warn(text);
+        }
     }
 
     /// Turns an error that the run survives into a warning.

@@ -233,7 +233,9 @@ impl CollectedAll {
                 [] => diagnostics.fail_target(&container.name, join(faults)),
                 _ => diagnostics.warn_target(&container.name, join(faults)),
             }
-            collectors.iter().for_each(|of| own[*of].count_failures(1));
+            for of in collectors {
+                own[*of].count_failures(1);
+            }
         }
     }
 }

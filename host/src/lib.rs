@@ -80,6 +80,7 @@ pub mod internals {
     pub use crate::kernel::tree::{Version, container_of};
     pub use crate::moment::Moment;
     pub use crate::options::{Options, Subcommand};
+    pub use crate::pipeline::label::LabelPrefix;
     pub use crate::pipeline::name::{Format, InstanceName, assign as assign_names};
     pub use crate::pipeline::output::{Output, Value};
     pub use crate::pipeline::protocol::{format_definitions, format_values};
@@ -89,7 +90,7 @@ pub mod internals {
     pub use crate::pipeline::series::Series;
     pub use crate::pipeline::skip_reason::SkipReason;
     pub use crate::pipeline::state::{Remembered, State};
-    pub use crate::pipeline::target::{Target, choose as choose_target};
+    pub use crate::pipeline::target::{Target, Wanted, choose as choose_target};
     pub use crate::pipeline::task::choose as choose_task_target;
     pub use crate::pipeline::total::Total;
     pub use crate::sandbox::container::{Parts, Stats};

@@ -198,7 +198,9 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
             rows.push(of_skipped(&jobs, job, found, one));
         }
     }
-    own.into_iter().for_each(|own| diagnostics.absorb(own));
+    for own in own {
+        diagnostics.absorb(own);
+    }
     let found = &collected.of[0].found;
     let mut others = match &*found.source {
         Source::Engine(engine) => engine.unlisted(&jobs.shared().discovery.filters).await.unwrap_or_else(|why| {

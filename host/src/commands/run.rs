@@ -91,7 +91,9 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
     for (ledger, diagnostics) in ledgers.into_iter().zip(&mut own) {
         ledger.commit(diagnostics);
     }
-    own.into_iter().for_each(|own| diagnostics.absorb(own));
+    for own in own {
+        diagnostics.absorb(own);
+    }
     diagnostics.print();
 
     let all_failed = !has_series && diagnostics.failures() > 0;

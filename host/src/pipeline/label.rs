@@ -62,7 +62,7 @@ pub struct Declared {
     /// The faults.
     pub faults: Vec<Fault>,
     /// The collectors of the endpoints that faults cost, as far as they are named.
-    pub faulty: Vec<String>,
+    pub faulty_collectors: Vec<String>,
 }
 
 /// A label that cannot be used.
@@ -116,13 +116,13 @@ impl LabelPrefix {
                 continue;
             };
             let new = || (Endpoint { index, ..Endpoint::default() }, false);
-            let (endpoint, is_faulty) = groups.entry(index).or_insert_with(new);
+            let (endpoint, has_fault) = groups.entry(index).or_insert_with(new);
             if let Err(reason) = endpoint.set(key, value) {
                 faults.push(Fault::new(label, reason));
-                *is_faulty = true;
+                *has_fault = true;
             }
         }
-        let (faulty, good): (Vec<_>, Vec<_>) = groups.into_values().partition(|(_, is_faulty)| *is_faulty);
+        let (bad, good): (Vec<_>, Vec<_>) = groups.into_values().partition(|(_, has_fault)| *has_fault);
         let mut endpoints: Vec<Endpoint> = good.into_iter().map(|(endpoint, _)| endpoint).collect();
         for endpoint in endpoints.extract_if(.., |endpoint| endpoint.collector.is_empty()) {
             faults.push(Fault::new(&self.key(endpoint.index, COLLECTOR), "missing"));
@@ -132,8 +132,8 @@ impl LabelPrefix {
             faults.push(Fault::new(&self.0, reason));
             endpoints.clear();
         }
-        let faulty = faulty.into_iter().map(|(endpoint, _)| endpoint.collector).collect();
-        Declared { endpoints, faults, faulty }
+        let faulty_collectors = bad.into_iter().map(|(endpoint, _)| endpoint.collector).collect();
+        Declared { endpoints, faults, faulty_collectors }
     }
 }
 

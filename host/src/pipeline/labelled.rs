@@ -25,6 +25,9 @@ use crate::text::{foreign, listed, ranges};
 /// The options of a collector with those of an endpoint; `None` if they are the operator's.
 pub type EndpointOptions = Option<Arc<[OptionValue]>>;
 
+/// Checks the options of an endpoint.
+type OptionsOf<'a> = Box<dyn Fn(&Endpoint) -> Result<EndpointOptions, Fault> + 'a>;
+
 /// A collector that labels can choose.
 pub struct Allowed<'a> {
     /// The name.
@@ -36,7 +39,7 @@ pub struct Allowed<'a> {
     /// True if all containers are targets, without labels.
     pub is_for_all: bool,
     /// Checks the options of an endpoint.
-    pub options: Box<dyn Fn(&Endpoint) -> Result<EndpointOptions, Fault> + 'a>,
+    pub options: OptionsOf<'a>,
 }
 
 /// The targets of several collectors.
@@ -166,9 +169,9 @@ impl<'a> Finder<'a> {
             self.of.iter_mut().for_each(|(_, of)| of.push(skipped(reason.clone())));
             return;
         }
-        let Declared { endpoints, mut faults, faulty } = self.prefix.endpoints(&container.labels);
+        let Declared { endpoints, mut faults, faulty_collectors } = self.prefix.endpoints(&container.labels);
         let position = |name: &str| self.allowed.iter().position(|of| of.by_labels && of.name == name);
-        let mut failed: Vec<usize> = faulty.iter().filter_map(|name| position(name)).collect();
+        let mut failed: Vec<usize> = faulty_collectors.iter().filter_map(|name| position(name)).collect();
         let mut is_chosen = vec![false; self.allowed.len()];
         for endpoint in endpoints {
             let Some(position) = position(&endpoint.collector) else {

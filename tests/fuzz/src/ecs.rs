@@ -1,6 +1,6 @@
 //! The metadata of an ECS task: anything that speaks HTTP can be at its address.
 
-use mackerel_plugin_wasm::internals::{Scope, Target, TaskContainer, choose_task_target, parse_task};
+use mackerel_plugin_wasm::internals::{Scope, Target, TaskContainer, Wanted, choose_task_target, parse_task};
 
 use crate::engine::assert_distinct;
 use crate::rules::assert_diagnostic;
@@ -24,7 +24,7 @@ pub fn task(bytes: &[u8]) {
 fn targets(containers: &[TaskContainer], scope: Scope, wanted: Option<u16>) -> Vec<Target> {
     let mut targets = Vec::new();
     for one in containers {
-        match choose_task_target(one, scope, wanted) {
+        match choose_task_target(one, scope, wanted.map(Wanted::by_option)) {
             Ok(target) => targets.push(target),
             Err(reason) => assert_diagnostic(&one.container.name, &reason.to_string()),
         }

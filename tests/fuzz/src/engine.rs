@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use mackerel_plugin_wasm::internals::{
-    Cause, CollectError, Container, EngineHost, EngineSample, Inspection, InstanceName, Parts, Reachability, Scope,
-    Stats, Target, assign_names, choose_target, empty_stats, parse_containers, parse_state, parse_stats,
+    Cause, CollectError, Container, EngineHost, EngineSample, Inspection, InstanceName, LabelPrefix, Parts,
+    Reachability, Scope, Stats, Target, Wanted, assign_names, choose_target, empty_stats, parse_containers,
+    parse_state, parse_stats,
 };
 use serde_json::Value;
 
@@ -23,6 +24,7 @@ pub fn list(bytes: &[u8]) {
     for container in &containers {
         let longest = Duration::from_secs(u64::MAX);
         assert!(container.up_at_least().is_none_or(|time| time <= longest));
+        assert_declarations(container);
     }
     for engine in [EngineHost::Local, EngineHost::Remote("engine.example".to_owned())] {
         for wanted in [None, Some(80)] {
@@ -43,12 +45,29 @@ fn targets(containers: &[Container], scope: Scope, wanted: Option<u16>, engine: 
     let mut targets = Vec::new();
     for container in containers {
         let reachability = Reachability::published(engine.clone());
-        match choose_target(container, Ok(container), scope, wanted, &reachability) {
+        match choose_target(container, Ok(container), scope, wanted.map(Wanted::by_option), &reachability) {
             Ok(target) => targets.push(target),
             Err(reason) => assert_diagnostic(&container.name, &reason.to_string()),
         }
     }
     targets
+}
+
+/// Reads the labels of a container as declarations of endpoints, with the beginning of each key as the prefix. Asserts
+/// that the endpoints are few and have ports and collectors, and that all faults are valid lines.
+fn assert_declarations(container: &Container) {
+    let beginnings = container.labels.keys().filter_map(|key| key.split('.').next()?.parse::<LabelPrefix>().ok());
+    for prefix in beginnings {
+        let declared = prefix.endpoints(&container.labels);
+        assert!(declared.endpoints.len() <= 16);
+        for endpoint in &declared.endpoints {
+            assert!(!endpoint.collector.is_empty() && endpoint.port != Some(0), "{endpoint:?}");
+            assert_diagnostic(&container.name, &endpoint.describe(&prefix));
+        }
+        for fault in &declared.faults {
+            assert_diagnostic(&container.name, &fault.to_string());
+        }
+    }
 }
 
 /// Asserts that all targets have distinct names in every format, and distinct identities in the state.
