@@ -54,12 +54,13 @@ impl Minutes {
         assert!(self.has_rates(&output), "{output}");
     }
 
-    /// Returns whether the counters are printed. Asserts that they are right.
+    /// Returns whether the counters are printed. Asserts that they are right, up to the milliseconds by which a killed
+    /// run's request can come before this run's: the target's clock stands still until the first response.
     #[track_caller]
     fn has_rates(&self, output: &Output) -> bool {
         let printed = output.metrics().of(&self.stub_target.key());
         let rates: Vec<_> = stats::COUNTERS.iter().filter_map(|counter| printed.get(*counter)).collect();
-        assert!(rates.iter().all(|rate| (**rate - 7.0).abs() < 1e-9), "{output}");
+        assert!(rates.iter().all(|rate| (**rate - 7.0).abs() < 0.05), "{output}");
         assert_eq!(printed.len(), stats::GAUGES.len() + rates.len(), "{output}");
         rates.len() == stats::COUNTERS.len()
     }
