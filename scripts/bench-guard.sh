@@ -16,7 +16,7 @@ main() {
   BARE=$PWD/target/release/bare
   if [ ! -x "$PLUGIN" ] || [ ! -x "$BARE" ]; then die "$PLUGIN or $BARE is not built: make bench-guard"; fi
   [ -x /usr/bin/time ] || die "GNU time is missing: sudo apt-get install time"
-  export MACKEREL_AGENT_PLUGIN_META='' MACKEREL_PLUGIN_WORKDIR=$WORK
+  export MACKEREL_AGENT_PLUGIN_META=''
   APP_OPTIONS=(-idle)
   build_app
   start_process 1000
@@ -34,6 +34,9 @@ main() {
 ratios() {
   local some=("${TARGETS[@]:0:$1}") measure
   local options="--path /stats ${some[*]/#/--target }"
+  # Other numbers of targets are other commands, which would warn about each other.
+  export MACKEREL_PLUGIN_WORKDIR=$WORK/$1
+  mkdir "$MACKEREL_PLUGIN_WORKDIR"
   # The first run makes the state.
   sample "$PLUGIN run gostats $options" > /dev/null
   sample "$PLUGIN run gostats $options" > "$WORK/ours"
@@ -66,7 +69,7 @@ compare() {
     NR == FNR { known[$1, $2] = $3; next }
     {
       grown = $3 > known[$1, $2] * (1 + margin / 100)
-      printf "%4s targets, %-6s of the bare program: %.2f times, known %.2f%s\n", $1, $2, $3, known[$1, $2], grown ? "  GREW" : ""
+      printf "%4s targets: %-6s %.2f times that of the bare program, known %.2f%s\n", $1, $2, $3, known[$1, $2], grown ? "  GREW" : ""
       failed = failed || grown
     }
     END { exit failed }' "$KNOWN" "$WORK/ratios" ||
