@@ -53,6 +53,8 @@ struct Listed {
 struct ListedNetwork {
     #[serde(rename = "IPv4Addresses")]
     ipv4_addresses: LenientList<String>,
+    #[serde(rename = "IPv6Addresses")]
+    ipv6_addresses: LenientList<String>,
 }
 
 impl Instance {
@@ -91,8 +93,33 @@ impl Listed {
         let ports = self.ports.0.unwrap_or_default();
         let ports = ports.iter().filter(|port| port.is_tcp()).filter_map(ListedPort::number).collect();
         let networks = self.networks.0.unwrap_or_default();
-        let addresses = networks.into_iter().flat_map(|network| network.ipv4_addresses.0.unwrap_or_default());
+        // A task in a subnet with IPv6 alone has no others.
+        let addresses = networks.into_iter().flat_map(|network| [network.ipv4_addresses, network.ipv6_addresses]);
+        let addresses = addresses.flat_map(|addresses| addresses.0.unwrap_or_default());
         let addresses = addresses.filter_map(|address| address.parse().ok()).collect();
         Some((self.docker_id.0?, Mapped { ports, addresses }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_without_ipv4_has_its_ports_at_its_ipv6_address() {
+        for (addresses, expected) in [
+            (r#""IPv4Addresses":["10.0.2.106"],"IPv6Addresses":["2001:db8::106"]"#, "10.0.2.106"),
+            (r#""IPv6Addresses":["2001:db8::106"]"#, "2001:db8::106"),
+            (r#""IPv4Addresses":[""],"IPv6Addresses":["2001:db8::106"]"#, "2001:db8::106"),
+        ] {
+            let listed = format!(
+                r#"{{"DockerId":"a","Ports":[{{"ContainerPort":80,"Protocol":"tcp"}}],"Networks":[{{{addresses}}}]}}"#
+            );
+            let mapped = serde_json::from_str::<Listed>(&listed).unwrap().mapped().unwrap();
+            let mut container = Container { id: "a".to_owned(), ..Container::default() };
+            Instance([mapped].into()).add_ports(&mut container);
+            let binding = Some((expected.parse().unwrap(), 80));
+            assert_eq!(container.ports, [Port { container_port: 80, binding }], "{addresses}");
+        }
     }
 }
