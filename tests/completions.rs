@@ -9,7 +9,7 @@ use scenarios::skip;
 use tempfile::TempDir;
 
 /// The commands that take a collector.
-const OF_COLLECTORS: [&str; 7] = ["run", "test", "plan", "explain", "check", "conf", "dashboard"];
+const OF_COLLECTORS: [&str; 8] = ["run", "test", "plan", "explain", "check", "watch", "conf", "dashboard"];
 
 /// Returns stdout of a command that succeeds.
 fn text(arguments: &str) -> String {
@@ -28,13 +28,13 @@ fn expected() -> Vec<(String, BTreeSet<String>)> {
     let collectors: Vec<&str> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(collectors.len(), 4, "{list}");
     let mut expected = Vec::new();
-    for command in OF_COLLECTORS {
-        for collector in &collectors {
-            let words = format!("{command} {collector}");
-            let options = options(&text(&format!("{words} --help")));
-            assert!(options.len() > 10, "{words}: {options:?}");
-            expected.push((words, options));
-        }
+    let with_labels = ["run", "plan", "explain", "conf", "dashboard"].map(|command| (command, "labels"));
+    let with_collector = OF_COLLECTORS.iter().flat_map(|command| collectors.iter().map(|of| (*command, *of)));
+    for (command, collector) in with_collector.chain(with_labels) {
+        let words = format!("{command} {collector}");
+        let options = options(&text(&format!("{words} --help")));
+        assert!(options.len() > 10, "{words}: {options:?}");
+        expected.push((words, options));
     }
     expected
 }

@@ -3,13 +3,12 @@
 // The doc comments of options are their help texts, not Markdown.
 #![allow(clippy::doc_markdown)]
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Arg, Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::authors::new::{self, Language};
@@ -262,7 +261,7 @@ fn execute(arguments: &[OsString], builtins: &'static [Builtin], go: &'static [n
     let watch = Arc::clone(&watchdog);
     runtime::start_clock(&engine, move || watch.check())
         .map_err(|error| Error::failed(format!("cannot start a thread: {error}")))?;
-    let session = Session { store: Store::new(engine, builtins), watchdog, reserved: reserved_options(), drop_in };
+    let session = Session { store: Store::new(engine, builtins), watchdog, reserved: RESERVED.into(), drop_in };
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -328,23 +327,49 @@ fn report(result: Result<(String, ExitCode), Error>) -> Result<ExitCode, Error> 
     Ok(code)
 }
 
-/// Options of single commands that came after the contract 0.1.0, whose collectors can have them too. They cannot be
-/// used with those commands.
-const LATER: [&str; 9] =
-    ["also", "container-agent", "check", "warning", "critical", "max-failed", "allow-none", "interval", "once"];
+/// The names of options that only some commands have. Constant, because every run needs them. Those that came after the
+/// contract 0.1.0 are not among them: its collectors can have them too, and cannot be used with those commands.
+const RESERVED: [&str; 13] = [
+    "api-key-from",
+    "cloud-init",
+    "dashboard-id",
+    "ecs-cluster",
+    "json",
+    "plugin-from",
+    "plugin-sums",
+    "record",
+    "replay",
+    "role",
+    "secret-from",
+    "section",
+    "urls",
+];
 
-/// Collects the names of all options that only some commands have.
-fn reserved_options() -> BTreeSet<String> {
-    let commands = [
-        test::TestOptions::augment_args(clap::Command::new("")),
-        plan::FormatOptions::augment_args(clap::Command::new("")),
-        check::CheckOptions::augment_args(clap::Command::new("")),
-        conf::flags::ConfOptions::augment_args(clap::Command::new("")),
-        dashboard::DashboardOptions::augment_args(clap::Command::new("")),
-        watch::WatchOptions::augment_args(clap::Command::new("")),
-    ];
-    let names = |command: &clap::Command| -> Vec<String> {
-        command.get_arguments().filter_map(Arg::get_long).map(str::to_owned).collect()
-    };
-    commands.iter().flat_map(names).filter(|name| !LATER.contains(&name.as_str())).collect()
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::{Arg, Args as _};
+
+    use super::*;
+    use crate::commands::plan::FormatOptions;
+
+    /// Those that came after the contract 0.1.0.
+    const LATER: [&str; 9] =
+        ["also", "container-agent", "check", "warning", "critical", "max-failed", "allow-none", "interval", "once"];
+
+    #[test]
+    fn options_of_single_commands_are_reserved() {
+        let commands = [
+            test::TestOptions::augment_args(clap::Command::new("")),
+            FormatOptions::augment_args(clap::Command::new("")),
+            check::CheckOptions::augment_args(clap::Command::new("")),
+            conf::flags::ConfOptions::augment_args(clap::Command::new("")),
+            dashboard::DashboardOptions::augment_args(clap::Command::new("")),
+            watch::WatchOptions::augment_args(clap::Command::new("")),
+        ];
+        let names = commands.iter().flat_map(clap::Command::get_arguments).filter_map(Arg::get_long);
+        let names: BTreeSet<&str> = names.collect();
+        assert_eq!(names, RESERVED.into_iter().chain(LATER).collect());
+    }
 }

@@ -18,7 +18,7 @@ pub struct Session {
     pub watchdog: Arc<Watchdog>,
     /// The names of options that only some commands have. No collector may declare one of them, so that one command
     /// line works for `run`, `explain`, `plan` and the others.
-    pub reserved: BTreeSet<String>,
+    pub reserved: BTreeSet<&'static str>,
     /// The output of another plugin, if the program was called by its name.
     pub drop_in: Option<DropIn>,
 }

@@ -14,6 +14,7 @@ use super::dashboard::{self, DashboardOptions};
 use super::explain;
 use super::plan::{self, FormatOptions};
 use super::run::NoOptions;
+use super::watch::{self, WatchOptions};
 use crate::authors::test::{self, TestOptions};
 use crate::error::Error;
 use crate::job::RUN;
@@ -75,9 +76,14 @@ async fn complete(session: &Session, cli: clap::Command) -> Result<clap::Command
     cli = with_collectors::<FormatOptions>(cli, session, &plan::SUBCOMMAND, &collectors)?;
     cli = with_collectors::<FormatOptions>(cli, session, &explain::SUBCOMMAND, &collectors)?;
     cli = with_collectors::<CheckOptions>(cli, session, &check::SUBCOMMAND, &collectors)?;
+    cli = with_collectors::<WatchOptions>(cli, session, &watch::SUBCOMMAND, &collectors)?;
     cli = with_collectors::<ConfOptions>(cli, session, &conf::SUBCOMMAND, &collectors)?;
     with_collectors::<DashboardOptions>(cli, session, &dashboard::SUBCOMMAND, &collectors)
 }
+
+/// The commands that take `labels` in place of a collector.
+const TAKE_LABELS: [&str; 5] =
+    [RUN.name, plan::SUBCOMMAND.name, explain::SUBCOMMAND.name, conf::SUBCOMMAND.name, dashboard::SUBCOMMAND.name];
 
 fn with_collectors<Own: Args>(
     cli: clap::Command,
@@ -96,7 +102,7 @@ fn with_collectors<Own: Args>(
         Ok(visible(name, Options::command::<Own>(subcommand, reserved, name, description, *uses)?))
     };
     let mut commands: Vec<clap::Command> = collectors.iter().map(of).collect::<Result<_, Error>>()?;
-    if subcommand.name != test::SUBCOMMAND.name {
+    if TAKE_LABELS.contains(&subcommand.name) {
         let (name, description) = (labels::NAME, labels::description());
         let command = Options::command::<WithLabels<Own>>(subcommand, reserved, name, &description, labels::USES)?;
         commands.push(visible(name, command));

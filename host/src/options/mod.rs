@@ -100,7 +100,7 @@ impl Options {
     /// If the command line cannot be used, or the collector describes options that cannot be.
     pub fn parse<Own: Args>(
         subcommand: &Subcommand,
-        reserved: &BTreeSet<String>,
+        reserved: &BTreeSet<&str>,
         words: &[OsString],
         description: &Description,
         uses: Uses,
@@ -128,7 +128,7 @@ impl Options {
     /// If the collector declares an option that is not free.
     pub fn command<Own: Args>(
         subcommand: &Subcommand,
-        reserved: &BTreeSet<String>,
+        reserved: &BTreeSet<&str>,
         name: &str,
         description: &Description,
         uses: Uses,
@@ -142,7 +142,7 @@ impl Options {
         for spec in &description.options {
             let is_taken = |name: &String| {
                 let is_of_host = command.get_arguments().any(|arg| arg.get_long() == Some(name));
-                is_of_host || reserved.contains(name) || matches!(name.as_str(), "help" | "version")
+                is_of_host || reserved.contains(name.as_str()) || matches!(name.as_str(), "help" | "version")
             };
             if collector::claimed_names(spec).iter().any(is_taken) {
                 return Err(Error::ReservedOption { collector: foreign(name), option: foreign(&spec.name) });
