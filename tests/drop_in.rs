@@ -385,7 +385,7 @@ fn values_are_those_of_mackerel_plugin_redis() {
         let address = redis.address();
         format!("-host={} -port {}", address.ip(), address.port())
     };
-    // What another connection or a moment changes.
+    // These values change with each connection, or from moment to moment.
     let changes = [
         ".memory.",
         ".uptime.",

@@ -30,6 +30,20 @@ use crate::text::foreign;
 /// The subcommand `run`, which takes all options. Other commands print its command line too.
 pub const RUN: Subcommand = Subcommand::new("run");
 
+/// A subcommand without options of its own.
+#[derive(Debug, Args)]
+pub struct NoOptions {}
+
+/// Loads a collector, and calls `describe`.
+///
+/// # Errors
+/// If there is no such collector, or it cannot be used.
+pub async fn load(session: &Session, name: &str) -> Result<(Component, Description), Error> {
+    let component = session.store.load(name)?;
+    let description = component.describe().await?;
+    Ok((component, description))
+}
+
 /// A command line about a collector, checked.
 pub struct Job {
     /// The collector.
@@ -64,8 +78,7 @@ impl Job {
         words: &[OsString],
     ) -> Result<(Job, Own), Error> {
         let name = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
-        let component = session.store.load(&name)?;
-        let description = component.describe().await?;
+        let (component, description) = load(session, &name).await?;
         Job::of(component, description, session, subcommand, words).await
     }
 

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 
 use crate::diagnostics::Diagnostics;
 use crate::error::Error;
-use crate::job::{Collected, Job};
+use crate::job::{Collected, Job, NoOptions, load};
 use crate::moment::Moment;
 use crate::options::labels::{self, LabelFlags, LabelsError, WithLabels};
 use crate::options::{Options, Subcommand, Typed, useless};
@@ -18,10 +18,9 @@ use crate::pipeline::label::join;
 use crate::pipeline::labelled::{Allowed, Faulty, FoundByLabels};
 use crate::pipeline::output::PostedGraph;
 use crate::pipeline::state::State;
-use crate::sandbox::{Description, Scope};
+use crate::sandbox::Scope;
 use crate::session::Session;
 use crate::stop::Stop;
-use crate::store::component::Component;
 
 /// The collectors of one command line, at least one.
 pub struct Jobs {
@@ -29,10 +28,10 @@ pub struct Jobs {
     pub all: Vec<Job>,
     /// The options about labels, if they choose the collectors.
     pub labels: Option<LabelFlags>,
-    /// The flags that all collectors share, as typed.
+    /// The flags that all collectors share, as typed, if there are several.
     typed: Vec<Typed>,
-    /// The collectors that cannot be used, with the reason.
-    unusable: Vec<String>,
+    /// The reasons for which collectors cannot be used.
+    unusable: Vec<Error>,
 }
 
 /// The outcomes of a run.
@@ -42,10 +41,6 @@ pub struct CollectedAll {
     /// The containers with faults in their labels.
     pub faulty: Vec<Faulty>,
 }
-
-/// A collector takes the options of its subcommand from the command line that it shares with others.
-#[derive(Debug, Args)]
-struct NoOptions {}
 
 impl Jobs {
     /// Checks `words`, a collector's name or `labels`, and all options, as [`Job::prepare`].
@@ -61,8 +56,7 @@ impl Jobs {
             return Jobs::by_labels(session, subcommand, words).await;
         }
         let (job, own) = Job::prepare(session, subcommand, words).await?;
-        let typed = job.options.typed().to_vec();
-        Ok((Jobs { all: vec![job], labels: None, typed, unusable: Vec::new() }, own))
+        Ok((Jobs { all: vec![job], labels: None, typed: Vec::new(), unusable: Vec::new() }, own))
     }
 
     async fn by_labels<Own: Args>(
@@ -74,17 +68,9 @@ impl Jobs {
         let (options, WithLabels { own, labels }): (Options, WithLabels<Own>) =
             Options::parse(subcommand, reserved, words, &labels::description(), labels::USES)?;
         labels.check()?;
-        let (mut loaded, mut first_error, mut unusable) = (Vec::new(), None, Vec::new());
+        let (mut loaded, mut unusable) = (Vec::new(), Vec::new());
         for name in labels.collectors() {
-            match load(session, name).await {
-                Ok(of) => loaded.push(of),
-                Err(error @ (Error::Usage(_) | Error::Clap(_))) => return Err(error),
-                // The others go on.
-                Err(error) => {
-                    unusable.push(error.to_string());
-                    first_error.get_or_insert(error);
-                }
-            }
+            loaded.extend(if_usable(load(session, name).await, &mut unusable)?);
         }
         let useless: Vec<Vec<String>> = loaded
             .iter()
@@ -103,15 +89,8 @@ impl Jobs {
             let name = component.name.clone();
             let words = labels.words(&name, options.typed(), useless);
             let job = Job::of(component, description, session, subcommand, &words).await;
-            let mut job: Job = match job {
-                Ok((job, NoOptions {})) => job,
-                Err(error @ Error::Failed(_)) => {
-                    unusable.push(error.to_string());
-                    first_error.get_or_insert(error);
-                    continue;
-                }
-                Err(error) => return Err(with_hint(error, &name)),
-            };
+            let job = if_usable(job, &mut unusable).map_err(|error| with_hint(error, &name))?;
+            let Some((mut job, NoOptions {})) = job else { continue };
             job.options.discovery.labels = Some(labels.label_prefix.clone());
             let prefix = &job.options.output.prefix;
             if let Some(other) = all.iter().find(|other| other.options.output.prefix == *prefix) {
@@ -120,10 +99,10 @@ impl Jobs {
             }
             all.push(job);
         }
-        match first_error {
-            Some(error) if all.is_empty() => Err(error),
-            _ => Ok((Jobs { all, labels: Some(labels), typed: options.typed().to_vec(), unusable }, own)),
+        if all.is_empty() && !unusable.is_empty() {
+            return Err(unusable.swap_remove(0));
         }
+        Ok((Jobs { all, labels: Some(labels), typed: options.typed().to_vec(), unusable }, own))
     }
 
     /// The options that all collectors share: those about containers, the deadline and the diagnostics.
@@ -143,8 +122,10 @@ impl Jobs {
 
     /// The flags as typed, without those of the subcommand and those for one of several collectors.
     pub fn typed(&self) -> Vec<Typed> {
-        let of_labels = self.labels.iter().flat_map(LabelFlags::typed);
-        of_labels.chain(self.typed.iter().cloned()).collect()
+        match &self.labels {
+            Some(labels) => labels.typed().into_iter().chain(self.typed.iter().cloned()).collect(),
+            None => self.shared().typed().to_vec(),
+        }
     }
 
     /// The flags for one of several collectors.
@@ -248,10 +229,15 @@ fn with_hint(error: Error, collector: &str) -> Error {
     }
 }
 
-async fn load(session: &Session, name: &str) -> Result<(Component, Description), Error> {
-    let component = session.store.load(name)?;
-    let description = component.describe().await?;
-    Ok((component, description))
+/// Takes a collector that failed out of the way of the others.
+fn if_usable<T>(result: Result<T, Error>, unusable: &mut Vec<Error>) -> Result<Option<T>, Error> {
+    match result {
+        Err(error @ Error::Failed(_)) => {
+            unusable.push(error);
+            Ok(None)
+        }
+        result => result.map(Some),
+    }
 }
 
 fn allowed<'a>(job: &'a Job, flags: &'a LabelFlags) -> Allowed<'a> {

@@ -24,7 +24,7 @@ pub enum Limits {
     Reported,
     /// The configuration, and `INFO` if it has none. The percentage of memory without a limit is 0.
     Configured {
-        /// `maxmemory`, in bytes; 0 is no limit.
+        /// `maxmemory`, in bytes; 0 means no limit.
         memory: Option<f64>,
         /// `maxclients`.
         clients: Option<f64>,

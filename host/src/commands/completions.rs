@@ -13,11 +13,10 @@ use super::conf::flags::{self as conf, ConfOptions};
 use super::dashboard::{self, DashboardOptions};
 use super::explain;
 use super::plan::{self, FormatOptions};
-use super::run::NoOptions;
 use super::watch::{self, WatchOptions};
 use crate::authors::test::{self, TestOptions};
 use crate::error::Error;
-use crate::job::RUN;
+use crate::job::{NoOptions, RUN, load};
 use crate::options::labels::{self, WithLabels};
 use crate::options::{Options, Subcommand};
 use crate::sandbox::{Description, Uses};
@@ -67,8 +66,8 @@ async fn complete(session: &Session, cli: clap::Command) -> Result<clap::Command
         .subcommands(cli.get_subcommands().filter(|command| !command.is_hide_set()).cloned());
     let mut collectors = Vec::new();
     for builtin in session.store.builtins() {
-        let component = session.store.load(builtin.name)?;
-        let (description, uses) = (component.describe().await?, component.collector.uses());
+        let (component, description) = load(session, builtin.name).await?;
+        let uses = component.collector.uses();
         collectors.push(Collector { name: builtin.name, description, uses });
     }
     cli = with_collectors::<NoOptions>(cli, session, &RUN, &collectors)?;

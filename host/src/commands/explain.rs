@@ -202,7 +202,7 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
         diagnostics.absorb(own);
     }
     let found = &collected.of[0].found;
-    let mut others = match &*found.source {
+    let others = match &*found.source {
         Source::Engine(engine) => engine.unlisted(&jobs.shared().discovery.filters).await.unwrap_or_else(|why| {
             diagnostics.warn(format!("containers that do not match are unknown: {why}"));
             Vec::new()
@@ -210,7 +210,7 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
         Source::EcsTask(of) => of.unlisted.clone(),
         Source::Fixed => Vec::new(),
     };
-    let of_others = others.drain(..).map(|(container, why)| skipped(&container, why));
+    let of_others = others.into_iter().map(|(container, why)| skipped(&container, why));
     add_missing(&mut rows, unlabelled.into_iter().chain(of_others));
     if jobs.labels.is_some() {
         rows.sort_by_cached_key(|row| row.container.as_ref().map(|container| container.name.clone()));

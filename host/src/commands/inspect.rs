@@ -4,11 +4,10 @@ use std::fmt::Write as _;
 
 use bytesize::ByteSize;
 
-use crate::commands::run::NoOptions;
 use crate::definition::{Definitions, Prefix};
 use crate::diagnostics::print;
 use crate::error::Error;
-use crate::job::RUN;
+use crate::job::{NoOptions, RUN};
 use crate::limits;
 use crate::options::Options;
 use crate::pipeline::protocol;

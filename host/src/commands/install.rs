@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 use oci_spec::distribution::Reference;
 
-use crate::commands::run::NoOptions;
 use crate::error::Error;
-use crate::job::RUN;
+use crate::job::{NoOptions, RUN};
 use crate::limits;
 use crate::options::Options;
 use crate::sandbox::{Collector, Description};

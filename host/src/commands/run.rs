@@ -3,13 +3,11 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Args;
-
 use crate::commands::suggestion;
 use crate::diagnostics::Diagnostics;
 use crate::env;
 use crate::error::Error;
-use crate::job::{Collected, Job, RUN};
+use crate::job::{Collected, Job, NoOptions, RUN};
 use crate::jobs::Jobs;
 use crate::moment::Moment;
 use crate::pipeline::ledger::Ledger;
@@ -21,10 +19,6 @@ use crate::session::Session;
 use crate::stop::Stop;
 use crate::store::component::Origin;
 use crate::text::{foreign, milliseconds};
-
-/// `run` has no options of its own.
-#[derive(Debug, Args)]
-pub struct NoOptions {}
 
 /// Runs a collector once over all its targets. `words` is the collector's name and all options.
 ///
@@ -78,13 +72,9 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
         let mut series = Series::of_outcomes(&found.targets, outcomes, diagnostics);
         ledger.lock(diagnostics).await;
         ledger.name(&job.options.instance_name, &found, &mut series, diagnostics);
-        let budget = ledger.budget(&job.options.output, &job.options.instance_name, &found, &series);
-        if let Some(cut) = &budget.cut {
-            diagnostics.warn(suggestion::message(job, &series, diagnostics.failures(), cut));
-        }
-        budget.apply(&mut series);
+        let output = suggestion::within_budget(job, ledger, &found, &mut series, diagnostics);
         ledger.rates(&mut series, diagnostics);
-        values.extend(budget.output.values(&series, diagnostics.failures()));
+        values.extend(output.values(&series, diagnostics.failures()));
         has_series |= !series.is_empty();
     }
     protocol::print(&format(&values))?;

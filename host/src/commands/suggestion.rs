@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::definition::bare;
+use crate::diagnostics::Diagnostics;
 use crate::job::Job;
 use crate::limits;
 use crate::pipeline::budget::Cut;
+use crate::pipeline::find::Found;
+use crate::pipeline::ledger::Ledger;
 use crate::pipeline::output::{Output, TARGETS_METRICS};
 use crate::pipeline::select::{Pattern, Selection};
 use crate::pipeline::series::Series;
@@ -31,6 +34,23 @@ pub fn message(job: &Job, series: &[Series<'_>], failed: usize, cut: &Cut) -> St
         None => "for the number of each graph: mackerel-plugin-wasm plan".to_owned(),
     };
     format!("{cut}; {advice}")
+}
+
+/// Takes the names of the targets beyond the budget of a run from `series`, with a warning, and returns the output
+/// without the totals beyond it.
+pub fn within_budget(
+    job: &Job,
+    ledger: &mut Ledger<'_>,
+    found: &Found,
+    series: &mut [Series<'_>],
+    diagnostics: &mut Diagnostics,
+) -> Output {
+    let budget = ledger.budget(&job.options.output, &job.options.instance_name, found, series);
+    if let Some(cut) = &budget.cut {
+        diagnostics.warn(message(job, series, diagnostics.failures(), cut));
+    }
+    budget.apply(series);
+    budget.output
 }
 
 /// Suggests options that bring a host below a limit: totals instead of single targets, and fewer metrics. `failed` is

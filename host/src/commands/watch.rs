@@ -198,11 +198,7 @@ impl View {
         }
         let mut ledger = Ledger::in_memory(state, begun);
         let output = &job.options.output;
-        let budget = ledger.budget(output, &job.options.instance_name, &found, &series);
-        if let Some(cut) = &budget.cut {
-            diagnostics.warn(suggestion::message(job, &series, diagnostics.failures(), cut));
-        }
-        budget.apply(&mut series);
+        let posted = suggestion::within_budget(job, &mut ledger, &found, &mut series, &mut diagnostics);
         ledger.rates(&mut series, &mut diagnostics);
         let kept = || series.iter().flat_map(|one| output.kept(one));
         let values =
@@ -219,7 +215,7 @@ impl View {
         };
         let view = View {
             columns: columns(job, kept()),
-            totals: budget.output.totals.iter().map(total).collect(),
+            totals: posted.totals.iter().map(total).collect(),
             rows: rows.collect(),
             collected: series.len(),
             failed: diagnostics.failures(),

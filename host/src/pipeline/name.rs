@@ -170,14 +170,15 @@ pub fn assign(format: &Format, targets: &[Target]) -> (Vec<String>, Option<Strin
     let whole = std::iter::repeat_n(WHOLE, targets.len());
     for length in SUFFIXES.into_iter().chain(whole) {
         // A name that labels declare gives way to one that they do not.
-        let (mut count, mut count_of_others): (HashMap<&str, usize>, HashMap<&str, usize>) = Default::default();
+        let mut counts: HashMap<&str, (usize, usize)> = HashMap::new();
         for (place, name) in names.iter().enumerate() {
-            *count.entry(name).or_default() += 1;
-            *count_of_others.entry(name).or_default() += usize::from(!is_named_by_label(place));
+            let (all, others) = counts.entry(name).or_default();
+            *all += 1;
+            *others += usize::from(!is_named_by_label(place));
         }
         let clashes = |(place, name): (usize, &String)| {
-            let count = if is_named_by_label(place) { &count } else { &count_of_others };
-            name.is_empty() || count[name.as_str()] > 1
+            let (all, others) = counts[name.as_str()];
+            name.is_empty() || (if is_named_by_label(place) { all } else { others }) > 1
         };
         let clashes: Vec<bool> = names.iter().enumerate().map(clashes).collect();
         let Some(first) = clashes.iter().position(|clash| *clash) else { break };
