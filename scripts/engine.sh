@@ -23,7 +23,9 @@ start() {
   [ ! -e "$dir/pid" ] || die "an engine already exists in $dir"
   subnet=$(free_subnet)
   bridge=mpw-${subnet//./-}
-  ip link add "$bridge" type bridge
+  # Without an address of its own, a bridge has that of one of its ports, and a new one when containers come and go.
+  # Running containers then send responses to the old one for some seconds.
+  ip link add "$bridge" address "$(printf '02:42:%02x:%02x:%02x:01' ${subnet//./ })" type bridge
   echo "$bridge" > "$dir/bridge"
   ip address add "$subnet.1/24" dev "$bridge"
   ip link set "$bridge" up

@@ -35,9 +35,10 @@ impl Vpc {
     fn new() -> Option<Vpc> {
         let vpc = Vpc { number: NUMBER.fetch_add(1, Ordering::Relaxed) };
         let bridge = vpc.bridge();
-        let made = ip(&format!("link add {bridge} type bridge"))
-            .and_then(|()| ip(&format!("address add 198.18.200.{}/28 dev {bridge}", 16 * vpc.number)))
-            .and_then(|()| ip(&format!("link set {bridge} up")));
+        let made =
+            ip(&format!("link add {bridge} address 02:42:c6:12:c8:{number:02x} type bridge", number = vpc.number))
+                .and_then(|()| ip(&format!("address add 198.18.200.{}/28 dev {bridge}", 16 * vpc.number)))
+                .and_then(|()| ip(&format!("link set {bridge} up")));
         match made {
             Ok(()) => Some(vpc),
             Err(cause) => {
