@@ -23,7 +23,7 @@ use crate::limits;
 use crate::options::labels;
 use crate::pipeline::protocol;
 use crate::sandbox::code::Builtin;
-use crate::sandbox::runtime;
+use crate::sandbox::runtime::Runtime;
 use crate::session::Session;
 use crate::stop::Watchdog;
 use crate::store::registry::options::RegistryOptions;
@@ -256,12 +256,15 @@ fn execute(arguments: &[OsString], builtins: &'static [Builtin], go: &'static [n
         }
     };
     let watchdog = Arc::new(Watchdog::new(if matches!(command, Command::Check(_)) { check::UNKNOWN } else { 1 }));
-    let engine = runtime::engine(None)
+    // Compilation is done in a process with a limited address space.
+    let runtime = if matches!(command, Command::CompileFromStdin) { Runtime::on_demand() } else { Runtime::pooled() };
+    let runtime = runtime
         .map_err(|error| Error::failed(format!("WebAssembly is not supported on this machine: {error:#}")))?;
     let watch = Arc::clone(&watchdog);
-    runtime::start_clock(&engine, move || watch.check())
+    runtime
+        .start_clock(move || watch.check())
         .map_err(|error| Error::failed(format!("cannot start a thread: {error}")))?;
-    let session = Session { store: Store::new(engine, builtins), watchdog, reserved: RESERVED.into(), drop_in };
+    let session = Session { store: Store::new(runtime, builtins), watchdog, reserved: RESERVED.into(), drop_in };
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -307,7 +310,7 @@ async fn dispatch(command: Command, session: &Session, go: &'static [new::File])
         Command::ManPages { folder } => print(completions::man_pages(session, Cli::command(), &folder).await),
         Command::CompileFromStdin => {
             watchdog.set_deadline(limits::SHIPPING_DEADLINE);
-            Ok(compile::compile_from_stdin(&store.engine))
+            Ok(compile::compile_from_stdin(store.runtime.engine()))
         }
         Command::New { name, lang, dir } => print(new::create(&name, lang, &dir, go)),
         Command::Componentize { module, output } => print(componentize::componentize(&module, output.as_deref())),

@@ -62,7 +62,7 @@ pub async fn install(session: &Session, source: &str, options: &RegistryOptions)
     let pin = pin(source);
     let locked = session.store.installed().lock()?;
     let before = locked.pin(name);
-    locked.write(pin.clone(), &bytes, &component.collector, &session.store.engine)?;
+    locked.write(pin.clone(), &bytes, &component.collector, &session.store.runtime)?;
 
     let mut text = String::new();
     let from = before.map(|before| {
@@ -93,7 +93,7 @@ pub async fn install(session: &Session, source: &str, options: &RegistryOptions)
 pub async fn check(session: &Session, bytes: Vec<u8>, source: &str) -> Result<Checked, Error> {
     let begin = Instant::now();
     let name = foreign(source);
-    let collector = compile(&session.store.engine, &bytes, limits::INSTALL_COMPILE_TIMEOUT);
+    let collector = compile(&session.store.runtime, &bytes, limits::INSTALL_COMPILE_TIMEOUT);
     let collector: Collector = collector.map_err(|why| Error::failed(format!("{name}: {why}")))?;
     let compiled_in = begin.elapsed();
     let (size, digest) = (bytes.len() as u64, digest(&bytes));

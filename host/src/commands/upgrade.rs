@@ -27,7 +27,7 @@ pub fn upgrade(session: &Session) -> Result<ExitCode, Error> {
     }
     let mut status = ExitCode::SUCCESS;
     for name in names {
-        match installed.load(&session.store.engine, &name, limits::INSTALL_COMPILE_TIMEOUT) {
+        match installed.load(&session.store.runtime, &name, limits::INSTALL_COMPILE_TIMEOUT) {
             Ok(Some(Loaded { not_kept: None, compiled_in, .. })) => {
                 let what = match compiled_in {
                     Some(time) => format!("compiled in {}", milliseconds(time)),

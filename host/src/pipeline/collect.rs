@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::time::MissedTickBehavior;
 
 use crate::address::Address;
 use crate::definition::dropped::Dropped;
@@ -20,6 +21,7 @@ use crate::pipeline::option_check::OptionCheck;
 use crate::pipeline::route::Route;
 use crate::pipeline::state::State;
 use crate::pipeline::target::Target;
+use crate::pipeline::window::{Progress, Window};
 use crate::pipeline::witness::Witness;
 use crate::sandbox::activity::{Activity, Waiting};
 use crate::sandbox::container::{Container, Source, StatsReader};
@@ -136,23 +138,34 @@ pub struct Context<'a> {
 pub async fn all(context: &Context<'_>, targets: &[Target], stop: &mut Stop) -> Vec<Outcome> {
     let activities: Vec<Activity> = targets.iter().map(|_| Activity::new(Waiting::Start)).collect();
     let mut outcomes: BTreeMap<usize, Outcome> = BTreeMap::new();
-    let mut waiting = targets.iter().zip(&activities).enumerate();
+    let mut waiting = targets.iter().zip(&activities).enumerate().peekable();
+    let (mut window, progress) = (Window::new(), Progress::new(Instant::now()));
     let mut running = FuturesUnordered::new();
     let stopped = {
         let mut end = std::pin::pin!(stop.wait());
+        let mut step = tokio::time::interval(limits::WINDOW_STEP);
+        step.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let files = (usable_files() / context.collectors).max(1);
         loop {
             while running.len() < files
+                && window.has_room(Instant::now())
                 && let Some((index, (target, activity))) = waiting.next()
             {
-                running.push(async move { (index, one(context, target, activity).await) });
+                window.start(index, Instant::now());
+                running.push(progress.of(async move { (index, one(context, target, activity).await) }));
             }
             tokio::select! {
+                // Progress comes before the judgement that there is none.
+                biased;
+                reason = &mut end => break Some(reason),
                 finished = running.next() => match finished {
-                    Some((index, outcome)) => { outcomes.insert(index, outcome); }
+                    Some((index, outcome)) => {
+                        window.end(index);
+                        outcomes.insert(index, outcome);
+                    }
                     None => break None,
                 },
-                reason = &mut end => break Some(reason),
+                _ = step.tick(), if waiting.peek().is_some() => window.step(Instant::now(), &progress),
             }
         }
     };

@@ -32,4 +32,5 @@ pub mod target;
 pub mod task;
 pub mod total;
 pub mod unmatched;
+pub mod window;
 pub mod witness;

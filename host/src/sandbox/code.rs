@@ -16,6 +16,7 @@ use rustix::fs::Stat;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::runtime::Runtime;
 use crate::file::FileError;
 use crate::private_dir::{Stamp, check_owner, stamp};
 
@@ -53,20 +54,41 @@ impl OwnCode {
     }
 }
 
-/// Loads a built-in's code. wasmtime checks the version and the settings that it was compiled with.
-pub(super) fn load(engine: &Engine, builtin: &Builtin) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes were written by `Engine::precompile_component` and embedded when this program was built; they
-    // are `&'static` and immutable.
-    unsafe { Component::deserialize(engine, builtin.code) }
+/// The code of a collector.
+#[derive(Debug)]
+pub enum Code {
+    /// Part of the program.
+    Builtin(&'static Builtin),
+    /// A file.
+    Own(OwnCode),
 }
 
-/// Maps a file's code, so that only the used pages are read. wasmtime checks it as in [`load`].
-pub(super) fn map(engine: &Engine, OwnCode(file): &OwnCode) -> wasmtime::Result<Component> {
-    // The file that was checked, even if its name belongs to another file by now.
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    // SAFETY: the bytes are those of `Component::serialize`: the file's stamp is the one that it had when this program
-    // had written and synced it, and every change of its bytes, also through a descriptor opened before, changes the
-    // stamp. Nobody changes them while they are mapped: folder and file are closed to all other users, and this program
-    // never writes into a file that has its name, but replaces it.
-    unsafe { Component::deserialize_file(engine, path) }
+impl Code {
+    /// Loads the code on the engine with a pool, or on the other one if the component does not fit into the pool.
+    pub(super) fn load(&self, runtime: &Runtime) -> wasmtime::Result<Component> {
+        // The second error is that of the code.
+        self.load_on(runtime.engine()).or_else(|_| self.load_on(runtime.spare()?))
+    }
+
+    /// Loads the code on `engine`. wasmtime checks the version and the settings that it was compiled with.
+    pub(super) fn load_on(&self, engine: &Engine) -> wasmtime::Result<Component> {
+        match self {
+            Code::Builtin(builtin) => {
+                // SAFETY: the bytes were written by `Engine::precompile_component` and embedded when this program was
+                // built; they are `&'static` and immutable.
+                unsafe { Component::deserialize(engine, builtin.code) }
+            }
+            // It is mapped, so that only the used pages are read.
+            Code::Own(OwnCode(file)) => {
+                // The file that was checked, even if its name belongs to another file by now.
+                let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+                // SAFETY: the bytes are those of `Component::serialize`: the file's stamp is the one that it had when
+                // this program had written and synced it, and every change of its bytes, also through a descriptor
+                // opened before, changes the stamp. Nobody changes them while they are mapped: folder and file are
+                // closed to all other users, and this program never writes into a file that has its name, but replaces
+                // it.
+                unsafe { Component::deserialize_file(engine, path) }
+            }
+        }
+    }
 }

@@ -51,18 +51,19 @@ pub mod usage;
 mod wasi_http;
 mod wire;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
-use wasmtime::{Engine, Result, Store};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Result, Store};
 use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi_http::WasiHttpCtx;
 
 use self::activity::{Activity, Waiting};
-use self::code::{Builtin, OwnCode};
+use self::code::Code;
 use self::container::Container;
 use self::cpu::Gate;
 use self::denied::Denied;
@@ -73,6 +74,7 @@ use self::guest::Guest;
 use self::memory::{Memory, Pool};
 use self::network::Network;
 use self::notes::Unmatched;
+use self::runtime::Runtime;
 use self::stderr::Stderr;
 use self::usage::Usage;
 use self::wire::{Plugin, PluginPre};
@@ -88,8 +90,12 @@ pub use self::wire::mackerel::collector::types::{
 
 /// A collector, ready to be called. Every call runs in a sandbox of its own.
 pub struct Collector {
-    plugin: PluginPre<Guest>,
+    runtime: Arc<Runtime>,
+    code: Code,
     component: Component,
+    plugin: PluginPre<Guest>,
+    /// The same on the engine without a pool, for sandboxes that find no free slot.
+    spare: OnceCell<PluginPre<Guest>>,
     imports: Vec<String>,
     bounds: Bounds,
     pool: Pool,
@@ -134,37 +140,32 @@ pub struct Sandbox {
 }
 
 impl Collector {
-    /// Loads a collector that is part of the program.
-    ///
-    /// # Errors
-    /// If the code is not of this program's wasmtime; a rebuild fixes that.
-    pub fn builtin(engine: &Engine, builtin: &Builtin) -> Result<Collector> {
-        Collector::new(code::load(engine, builtin)?)
-    }
-
-    /// Maps a collector that was compiled before, from a file that no other user could write.
+    /// Loads a collector.
     ///
     /// # Errors
     /// If the code is not of this program's wasmtime, or not for this machine.
-    pub fn mapped(engine: &Engine, code: &OwnCode) -> Result<Collector> {
-        Collector::new(code::map(engine, code)?)
+    pub fn load(runtime: &Arc<Runtime>, code: Code) -> Result<Collector> {
+        let component = code.load(runtime)?;
+        let imports = imports_of(&component);
+        Collector::new(runtime, code, component, imports)
     }
 
-    /// Maps a collector that was just compiled.
+    /// Loads a collector that was just compiled.
     ///
     /// # Errors
     /// If it is not a collector.
-    pub fn compiled(engine: &Engine, code: &OwnCode) -> Result<Collector, contract::Error> {
+    pub fn compiled(runtime: &Arc<Runtime>, code: Code) -> Result<Collector, contract::Error> {
         let invalid = |error: wasmtime::Error| contract::Error::Invalid(Foreign::new(&format!("{error:#}")));
-        let component = code::map(engine, code).map_err(invalid)?;
+        let component = code.load(runtime).map_err(invalid)?;
         let imports = imports_of(&component);
-        Collector::new(component).map_err(|error| match contract::unsupported(&imports)[..] {
-            [] => invalid(error),
-            ref names => contract::Error::UnsupportedImports(Foreign::new(&listed(names))),
+        let unsupported = Foreign::new(&listed(&contract::unsupported(&imports)));
+        Collector::new(runtime, code, component, imports).map_err(|error| match unsupported.is_empty() {
+            true => invalid(error),
+            false => contract::Error::UnsupportedImports(unsupported),
         })
     }
 
-    /// Serializes the compiled form, for [`OwnCode`].
+    /// Serializes the compiled form, for [`OwnCode`](code::OwnCode).
     ///
     /// # Errors
     /// If there is no memory for it.
@@ -172,20 +173,14 @@ impl Collector {
         self.component.serialize()
     }
 
-    fn new(component: Component) -> Result<Collector> {
-        let mut linker = Linker::new(component.engine());
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        sockets::link(&mut linker)?;
-        // Most collectors do not use it, and linking it takes 0.3 of the 5 ms of a run.
-        let imports = imports_of(&component);
-        if imports.iter().any(|import| import.starts_with("wasi:http/")) {
-            wasi_http::link(&mut linker)?;
-        }
-        Plugin::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
-        let plugin = PluginPre::new(linker.instantiate_pre(&component)?)?;
+    fn new(runtime: &Arc<Runtime>, code: Code, component: Component, imports: Vec<String>) -> Result<Collector> {
+        let plugin = link(&component, &imports)?;
         let bounds = Bounds::default();
         Ok(Collector {
+            runtime: Arc::clone(runtime),
+            code,
             plugin,
+            spare: OnceCell::new(),
             component,
             imports,
             bounds,
@@ -310,14 +305,37 @@ impl Collector {
             container: None,
             unmatched: Vec::new(),
         };
-        let mut store = Store::new(self.plugin.engine(), guest);
+        let mut store = self.store(self.plugin.engine(), guest);
+        let plugin = match self.plugin.instantiate_async(&mut store).await {
+            Err(error) if error.is::<PoolConcurrencyLimitError>() => {
+                // It has not been started: its stack comes first.
+                let spare = self.spare().map_err(|error| Cause::of(&error))?;
+                store = self.store(spare.engine(), store.into_data());
+                spare.instantiate_async(&mut store).await
+            }
+            result => result,
+        };
+        let plugin = plugin.map_err(|trap| Cause::of(&trap))?;
+        self.start.set(store.data().memory.bytes());
+        Ok(Sandbox { store, plugin })
+    }
+
+    fn store(&self, engine: &Engine, guest: Guest) -> Store<Guest> {
+        let mut store = Store::new(engine, guest);
         store.limiter_async(|guest| &mut guest.memory);
         store.set_max_component_handles(limits::SANDBOX_RESOURCES);
         store.set_hostcall_fuel(limits::HANDED_OVER);
         store.epoch_deadline_async_yield_and_update(1);
-        let plugin = self.plugin.instantiate_async(&mut store).await.map_err(|trap| Cause::of(&trap))?;
-        self.start.set(store.data().memory.bytes());
-        Ok(Sandbox { store, plugin })
+        store
+    }
+
+    fn spare(&self) -> Result<&PluginPre<Guest>> {
+        if let Some(spare) = self.spare.get() {
+            return Ok(spare);
+        }
+        let component = self.code.load_on(self.runtime.spare()?)?;
+        let spare = link(&component, &self.imports)?;
+        Ok(self.spare.get_or_init(|| spare))
     }
 
     /// Makes up to `count` idle sandboxes while `work` waits. The time that the engine takes for its list is enough for
@@ -339,6 +357,19 @@ impl Collector {
             }
         }
     }
+}
+
+/// Links a component with the host's functions.
+fn link(component: &Component, imports: &[String]) -> Result<PluginPre<Guest>> {
+    let mut linker = Linker::new(component.engine());
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    sockets::link(&mut linker)?;
+    // Most collectors do not use it, and linking it takes 0.3 of the 5 ms of a run.
+    if imports.iter().any(|import| import.starts_with("wasi:http/")) {
+        wasi_http::link(&mut linker)?;
+    }
+    Plugin::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+    PluginPre::new(linker.instantiate_pre(component)?)
 }
 
 /// Returns the interfaces from which a component imports more than types, sorted.

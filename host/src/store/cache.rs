@@ -6,14 +6,15 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use wasmtime::Engine;
 
 use crate::error::Source;
 use crate::file::read_bounded;
 use crate::limits;
 use crate::private_dir::{Folder, check_owner};
 use crate::sandbox::Collector;
+use crate::sandbox::runtime::Runtime;
 use crate::store::compiled::{self, Code};
 use crate::store::installed::Locked;
 
@@ -26,22 +27,22 @@ pub struct Cache {
 
 impl Cache {
     /// Loads the compiled form of the component with this digest; `None` in any doubt.
-    pub fn find(&self, engine: &Engine, digest: &str) -> Option<Collector> {
+    pub fn find(&self, runtime: &Arc<Runtime>, digest: &str) -> Option<Collector> {
         let folder = Folder::open(self.path.as_deref()?).ok()??;
         let (file, stat) = folder.find(&record_name(digest)).ok()??;
         check_owner(&stat).ok()?;
         let code: Code = serde_json::from_slice(&read_bounded(file, limits::PIN_SIZE).ok()?).ok()?;
-        compiled::find(engine, &folder, digest, Some(&code)).ok()
+        compiled::find(runtime, &folder, digest, Some(&code)).ok()
     }
 
     /// Keeps the compiled form of a component, and removes those that were not compiled for longest.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn keep(&self, _lock: &Locked, engine: &Engine, digest: &str, collector: &Collector) -> Result<(), Source> {
+    pub fn keep(&self, _lock: &Locked, runtime: &Runtime, digest: &str, collector: &Collector) -> Result<(), Source> {
         let Some(path) = &self.path else { return Ok(()) };
         let folder = Folder::make(path)?;
-        let code = compiled::write(engine, &folder, digest, collector)?;
+        let code = compiled::write(runtime, &folder, digest, collector)?;
         folder.replace(&record_name(digest), &serde_json::to_vec(&code)?, true)?;
         sweep(&folder)?;
         Ok(())

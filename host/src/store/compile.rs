@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,8 @@ use wasmtime::Engine;
 use crate::contract;
 use crate::limits;
 use crate::sandbox::Collector;
-use crate::sandbox::code::OwnCode;
+use crate::sandbox::code::{Code, OwnCode};
+use crate::sandbox::runtime::Runtime;
 use crate::text::{Foreign, foreign};
 
 /// The hidden command, which only this module calls.
@@ -57,10 +59,10 @@ pub enum CompileError {
 ///
 /// # Errors
 /// If it is not a collector, or takes too long or too much memory.
-pub fn compile(engine: &Engine, bytes: &[u8], timeout: Duration) -> Result<Collector, CompileError> {
+pub fn compile(runtime: &Arc<Runtime>, bytes: &[u8], timeout: Duration) -> Result<Collector, CompileError> {
     contract::check(bytes)?;
     let code = code_of(bytes, timeout)?;
-    Ok(Collector::compiled(engine, &code)?)
+    Ok(Collector::compiled(runtime, Code::Own(code))?)
 }
 
 fn code_of(bytes: &[u8], timeout: Duration) -> Result<OwnCode, CompileError> {

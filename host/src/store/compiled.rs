@@ -5,14 +5,15 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use wasmtime::Engine;
 
 use crate::file::FileError;
 use crate::private_dir::{Folder, Stamp, stamp};
 use crate::sandbox::Collector;
-use crate::sandbox::code::OwnCode;
+use crate::sandbox::code::{Code as NativeCode, OwnCode};
+use crate::sandbox::runtime::Runtime;
 use crate::text::{Foreign, foreign};
 use crate::version;
 
@@ -49,10 +50,10 @@ pub enum CodeFault {
 }
 
 /// Returns the hash of everything that compiled code depends on besides the component.
-pub fn compatibility(engine: &Engine) -> String {
+pub fn compatibility(runtime: &Runtime) -> String {
     // This hasher may change with Rust; then components are compiled again.
     let mut hasher = DefaultHasher::new();
-    engine.precompile_compatibility_hash().hash(&mut hasher);
+    runtime.engine().precompile_compatibility_hash().hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 
@@ -65,22 +66,27 @@ pub fn file_name(digest: &str, compatibility: &str) -> String {
 ///
 /// # Errors
 /// If it cannot be used.
-pub fn find(engine: &Engine, folder: &Folder, digest: &str, code: Option<&Code>) -> Result<Collector, CodeFault> {
+pub fn find(
+    runtime: &Arc<Runtime>,
+    folder: &Folder,
+    digest: &str,
+    code: Option<&Code>,
+) -> Result<Collector, CodeFault> {
     let code = code.ok_or(CodeFault::Missing)?;
-    if code.compatibility != compatibility(engine) {
+    if code.compatibility != compatibility(runtime) {
         return Err(CodeFault::Incompatible);
     }
     let (file, stat) = folder.find(&file_name(digest, &code.compatibility))?.ok_or(CodeFault::Missing)?;
     let code = OwnCode::unchanged(file, &stat, &code.file)?.ok_or(CodeFault::Changed)?;
-    Collector::mapped(engine, &code).map_err(|error| CodeFault::Load(foreign(&format!("{error:#}"))))
+    Collector::load(runtime, NativeCode::Own(code)).map_err(|error| CodeFault::Load(foreign(&format!("{error:#}"))))
 }
 
 /// Writes the compiled form of a component, and returns its record. The folder must be locked.
 ///
 /// # Errors
 /// The system's error.
-pub fn write(engine: &Engine, folder: &Folder, digest: &str, collector: &Collector) -> io::Result<Code> {
-    let compatibility = compatibility(engine);
+pub fn write(runtime: &Runtime, folder: &Folder, digest: &str, collector: &Collector) -> io::Result<Code> {
+    let compatibility = compatibility(runtime);
     let code = collector.code().map_err(io::Error::other)?;
     let file = stamp(&folder.replace(&file_name(digest, &compatibility), &code, true)?);
     Ok(Code { compatibility, file, compiler: version::compiler() })

@@ -14,12 +14,12 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use rustix::fs::Stat;
-use wasmtime::Engine;
 
 use crate::env;
 use crate::error::Source;
@@ -27,6 +27,7 @@ use crate::file::{FileError, read_bounded};
 use crate::limits;
 use crate::private_dir::{Folder, FolderError, LockError, check_owner, lock_within, stamp};
 use crate::sandbox::Collector;
+use crate::sandbox::runtime::Runtime;
 use crate::store::compile::{CompileError, compile};
 use crate::store::compiled::{self, CodeFault};
 use crate::store::component::{Component, Origin, read_component};
@@ -113,11 +114,11 @@ impl Installed {
     ///
     /// # Errors
     /// If it has changed since it was installed, or cannot be compiled any more.
-    pub fn load(&self, engine: &Engine, name: &str, timeout: Duration) -> Result<Option<Loaded>, InstalledError> {
+    pub fn load(&self, runtime: &Arc<Runtime>, name: &str, timeout: Duration) -> Result<Option<Loaded>, InstalledError> {
         let Some((folder, path)) = self.open()? else { return Ok(None) };
         let Some(mut pin) = find_pin(&folder, path, name)? else { return Ok(None) };
         loop {
-            let result = self.load_pinned(engine, &folder, path, pin.clone(), timeout);
+            let result = self.load_pinned(runtime, &folder, path, pin.clone(), timeout);
             if result.is_ok() {
                 return result.map(Some);
             }
@@ -131,14 +132,14 @@ impl Installed {
 
     fn load_pinned(
         &self,
-        engine: &Engine,
+        runtime: &Arc<Runtime>,
         folder: &Folder,
         path: &Path,
         mut pin: Pin,
         timeout: Duration,
     ) -> Result<Loaded, InstalledError> {
         let is_unchanged = is_unchanged(folder, &pin);
-        let code = compiled::find(engine, folder, &pin.digest, pin.code.as_ref());
+        let code = compiled::find(runtime, folder, &pin.digest, pin.code.as_ref());
         let code = match code {
             Ok(collector) if is_unchanged => return Ok(Loaded::current(pin, collector)),
             code => code,
@@ -155,7 +156,7 @@ impl Installed {
             Err(fault) => fault,
         };
         let begin = Instant::now();
-        let collector = match compile(engine, &bytes, timeout) {
+        let collector = match compile(runtime, &bytes, timeout) {
             Ok(collector) => collector,
             Err(CompileError::Timeout(timeout)) => {
                 return Err(InstalledError::Slow { name: pin.name, fault, timeout });
@@ -165,11 +166,11 @@ impl Installed {
         let compiled_in = Some(begin.elapsed());
         let mut keep = || -> Result<(), Source> {
             let locked = self.lock()?;
-            pin.code = Some(compiled::write(engine, &locked.folder, &pin.digest, &collector)?);
+            pin.code = Some(compiled::write(runtime, &locked.folder, &pin.digest, &collector)?);
             Ok(locked.repin(&pin)?)
         };
         let not_kept = keep().err().map(|error| error.to_string());
-        let file = path.join(compiled::file_name(&pin.digest, &compiled::compatibility(engine)));
+        let file = path.join(compiled::file_name(&pin.digest, &compiled::compatibility(runtime)));
         let mut loaded = Loaded { compiled_in, not_kept, ..Loaded::current(pin, collector) };
         let warnings = &mut loaded.component.warnings;
         // Code of another version of this program is replaced without a warning.
@@ -237,11 +238,11 @@ impl Locked {
         mut pin: Pin,
         bytes: &[u8],
         collector: &Collector,
-        engine: &Engine,
+        runtime: &Arc<Runtime>,
     ) -> Result<(), InstalledError> {
         let mut write = || -> std::io::Result<()> {
             pin.component = stamp(&self.folder.replace(&pin.component_name(), bytes, true)?);
-            pin.code = Some(compiled::write(engine, &self.folder, &pin.digest, collector)?);
+            pin.code = Some(compiled::write(runtime, &self.folder, &pin.digest, collector)?);
             self.folder.replace(&format!("{}.json", pin.name), &pin.bytes(), true)?;
             Ok(())
         };

@@ -10,9 +10,9 @@ pub mod pin;
 pub mod registry;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wasmtime::Engine;
 
 use self::cache::Cache;
 use self::compile::{CompileError, compile};
@@ -21,7 +21,8 @@ use self::digest::digest;
 use self::installed::{Installed, InstalledError};
 use crate::limits;
 use crate::sandbox::Collector;
-use crate::sandbox::code::Builtin;
+use crate::sandbox::code::{Builtin, Code};
+use crate::sandbox::runtime::Runtime;
 use crate::text::{Foreign, foreign, listed};
 
 /// The names of the built-in collectors: each is a folder of `guests/`. xtask builds and embeds them.
@@ -29,8 +30,8 @@ pub const BUILTIN_NAMES: &[&str] = &["docker", "gostats", "prometheus", "redis"]
 
 /// All collectors that can be run.
 pub struct Store {
-    /// Compiles and loads components.
-    pub engine: Engine,
+    /// Loads components.
+    pub runtime: Arc<Runtime>,
     builtins: &'static [Builtin],
     installed: Installed,
 }
@@ -91,8 +92,8 @@ fn advice(path: &Path, error: &CompileError) -> String {
 
 impl Store {
     /// Makes a store of these built-in collectors and those that this user installed.
-    pub fn new(engine: Engine, builtins: &'static [Builtin]) -> Store {
-        Store { engine, builtins, installed: Installed::of_this_user() }
+    pub fn new(runtime: Arc<Runtime>, builtins: &'static [Builtin]) -> Store {
+        Store { runtime, builtins, installed: Installed::of_this_user() }
     }
 
     /// The built-in collectors, by name.
@@ -131,7 +132,7 @@ impl Store {
         if path.extension().is_some_and(|extension| extension == "wasm") {
             return self.load_file(path, name, compiler);
         }
-        if let Some(loaded) = self.installed.load(&self.engine, name, compiler.timeout())? {
+        if let Some(loaded) = self.installed.load(&self.runtime, name, compiler.timeout())? {
             return Ok(loaded.component);
         }
         let mut names: Vec<String> = self.builtins.iter().map(|builtin| builtin.name.to_owned()).collect();
@@ -140,7 +141,7 @@ impl Store {
     }
 
     fn load_builtin(&self, builtin: &'static Builtin) -> Result<Component, Error> {
-        let collector = Collector::builtin(&self.engine, builtin)
+        let collector = Collector::load(&self.runtime, Code::Builtin(builtin))
             .map_err(|error| Error::Builtin { name: builtin.name, reason: format!("{error:#}") })?;
         Ok(Component {
             name: builtin.name.to_owned(),
@@ -156,7 +157,7 @@ impl Store {
         let bytes = read(path)?;
         let (size, digest) = (bytes.len() as u64, digest(&bytes));
         let begin = Instant::now();
-        let kept = compiler.cache().and_then(|cache| cache.find(&self.engine, &digest));
+        let kept = compiler.cache().and_then(|cache| cache.find(&self.runtime, &digest));
         let (collector, warnings) = kept.map_or_else(
             || self.compile_file(path, &bytes, &digest, compiler),
             |collector| Ok((collector, Vec::new())),
@@ -173,10 +174,10 @@ impl Store {
         digest: &str,
         compiler: &Compiler,
     ) -> Result<(Collector, Vec<String>), Error> {
-        let collector = compile(&self.engine, bytes, compiler.timeout())
+        let collector = compile(&self.runtime, bytes, compiler.timeout())
             .map_err(|source| Error::Compile { path: path.to_owned(), source })?;
         let keep = |cache: &Cache| -> Result<(), crate::error::Source> {
-            cache.keep(&self.installed.lock()?, &self.engine, digest, &collector)
+            cache.keep(&self.installed.lock()?, &self.runtime, digest, &collector)
         };
         let fault = compiler.cache().and_then(|cache| keep(cache).err());
         let warning = fault.map(|fault| format!("compiled every time: its compiled form cannot be kept: {fault}"));
