@@ -1,6 +1,7 @@
 //! A hostile or broken collector: what it can see, the line that the operator reads, and a good target in the same run
 //! that loses nothing. Each attack is a function of the same name in `guests/evil`.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -230,6 +231,25 @@ fn notes_without_end() {
         assert!(line.starts_with(&begin) && line.ends_with("…' matches nothing on the target; hint"), "{line}");
         assert!(line.chars().count() < 400, "{line}");
     }
+}
+
+// Memory that is reused.
+
+#[test]
+fn leftovers() {
+    let _load = load::timed();
+    // Most of a hundred sandboxes have the memory of others that ended.
+    let number = AtomicU64::new(0);
+    let target = StubTarget::serving_with(move || json!({"goroutine_num": number.fetch_add(1, Ordering::Relaxed)}));
+    let targets = targets((1..=100).map(|host| format!("127.0.0.{host}:{}", target.port())));
+    let output = Agent::without_engine().run(&format!("run {} --attack leftovers {targets}", component("evil")));
+    let masked = mask::digits(&mask::digits(&lines(&output.exits(1)), "127.0.0.", "N"), "127.0.0.N:", "PORT");
+    let mut reported: Vec<&str> = masked.lines().collect();
+    reported.sort_unstable();
+    insta::assert_snapshot!(reported.join("\n"), @"
+    mackerel-plugin-wasm: evil.wasm: 127.0.0.N:PORT and 49 others: 0 marks and 0 words in new pages, then its own marks
+    mackerel-plugin-wasm: evil.wasm: 127.0.0.N:PORT and 49 others: collector failed: wasm trap: out of bounds memory access
+    ");
 }
 
 // Samples.
@@ -813,6 +833,24 @@ fn a_late_response_is_read_before_spinning_sandboxes_get_another_turn() {
         good.target(),
     ));
     assert_eq!(output.exits(0).metrics().count(), 1);
+}
+
+#[test]
+fn six_hundred_spinning_sandboxes_do_not_affect_others() {
+    let _load = load::timed();
+    let evil = StubTarget::serving(json!({}));
+    let good = GoodTarget::many(5);
+    let addresses = (0..600).map(|number| format!("127.0.{}.{}:{}", number / 200, number % 200 + 1, evil.port()));
+    let output = Agent::without_engine().run(&format!(
+        "run {} --attack spin --at {} {} {}",
+        component("evil"),
+        evil.port(),
+        targets(addresses),
+        targets(good.iter().map(GoodTarget::target)),
+    ));
+    let output = output.exits(0);
+    good.iter().for_each(|good| good.assert_complete(&output));
+    assert_eq!(output.metrics().instances().len(), good.len(), "{output}");
 }
 
 #[test]

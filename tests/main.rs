@@ -5,6 +5,7 @@
 // Releases
 mod artifacts;
 mod fleet;
+mod window;
 mod workflows;
 
 // The command line and its texts

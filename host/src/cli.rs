@@ -258,8 +258,8 @@ fn execute(arguments: &[OsString], builtins: &'static [Builtin], go: &'static [n
     let watchdog = Arc::new(Watchdog::new(if matches!(command, Command::Check(_)) { check::UNKNOWN } else { 1 }));
     // Compilation is done in a process with a limited address space.
     let runtime = if matches!(command, Command::CompileFromStdin) { Runtime::on_demand() } else { Runtime::pooled() };
-    let runtime = runtime
-        .map_err(|error| Error::failed(format!("WebAssembly is not supported on this machine: {error:#}")))?;
+    let runtime =
+        runtime.map_err(|error| Error::failed(format!("WebAssembly is not supported on this machine: {error:#}")))?;
     let watch = Arc::clone(&watchdog);
     runtime
         .start_clock(move || watch.check())

@@ -224,9 +224,12 @@ pub const CGROUP_FILE: ByteSize = ByteSize::kib(256);
 /// takes some microseconds.
 pub const EPOCH: Duration = Duration::from_millis(1);
 
-/// Memory of a sandbox that [`SANDBOX_BASE`] covers. A collector in Rust or C starts with 1,088 KiB, most of it a stack
-/// that it never touches, and the kernel only provides touched pages. The rest is for a short response.
-pub const SANDBOX_SHARE: ByteSize = ByteSize::kib(1152);
+/// Memory at the start of a sandbox that [`SANDBOX_BASE`] covers. A collector in Rust or C starts with up to 1,088 KiB,
+/// most of it a stack that it never touches, and the kernel only provides touched pages.
+pub const SANDBOX_START: ByteSize = ByteSize::kib(1088);
+
+/// Memory that a sandbox takes later and that [`SANDBOX_BASE`] covers too: for a short response.
+pub const SANDBOX_GROWTH: ByteSize = ByteSize::kib(64);
 
 /// Sandboxes that can use the last quarter of the total memory at the same time: more than one, so that a slow target
 /// does not hold up the others, and few, so that a response of 4 MiB and its copies in the guest fit in for each.

@@ -29,7 +29,7 @@ fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("tests") => {
             let packages: Vec<String> = TEST_GUESTS.iter().map(|name| (*name).to_owned()).collect();
-            build_guests(&root, &packages, TEST_GUESTS, &collectors)?;
+            build_guests(&root, &packages, TEST_GUESTS, &[], &collectors)?;
             build_text_components(&root, &collectors.join("evil"))
         }
         Some("dependencies") => {
@@ -44,15 +44,19 @@ fn main() -> Result<()> {
         }
         triple => {
             let packages: Vec<String> = BUILTIN_NAMES.iter().map(|name| format!("collector-{name}")).collect();
-            build_guests(&root, &packages, BUILTIN_NAMES, &collectors)?;
+            build_guests(&root, &packages, BUILTIN_NAMES, BUILTIN_FLAGS, &collectors)?;
             compile_builtins(&collectors, triple)?;
             write_go_files(&root, &collectors)
         }
     }
 }
 
+/// The stack of the built-in collectors, instead of 1 MiB. It lies at the lowest addresses, and the smaller a memory is,
+/// the less of it must be reset for the next sandbox.
+const BUILTIN_FLAGS: &[&str] = &["-Clink-arg=-zstack-size=131072"];
+
 /// Builds guests with the toolchain that `scripts/wasm-toolchain.sh` set up, and copies their components.
-fn build_guests(root: &Path, packages: &[String], names: &[&str], collectors: &Path) -> Result<()> {
+fn build_guests(root: &Path, packages: &[String], names: &[&str], flags: &[&str], collectors: &Path) -> Result<()> {
     let cargo = root.join(".wasm-toolchain/guest-cargo");
     ensure!(cargo.exists(), "{} is missing: run scripts/wasm-toolchain.sh first, or `make build`", cargo.display());
     let mut command = Command::new(&cargo);
@@ -61,7 +65,8 @@ fn build_guests(root: &Path, packages: &[String], names: &[&str], collectors: &P
     let home = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let cargo_home = home("CARGO_HOME").or_else(|| Some(home("HOME")?.join(".cargo"))).unwrap_or_default();
     let remap = [(root.to_owned(), "/build"), (cargo_home.join("registry/src"), "/crates")];
-    let flags = remap.map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
+    let remap = remap.map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
+    let flags: Vec<&str> = remap.iter().map(String::as_str).chain(flags.iter().copied()).collect();
     command.arg("--config").arg(format!("build.rustflags={flags:?}"));
     command.args(packages.iter().flat_map(|package| ["-p", package]));
     let status = command.status().with_context(|| format!("cannot run {}", cargo.display()))?;

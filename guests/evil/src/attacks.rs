@@ -26,6 +26,8 @@ macro_rules! with_attacks_in_collect {
             invalid_requests_without_end
             tls_connections_without_end
             notes_without_end
+            // Memory that is reused.
+            leftovers
             // Ends without a report.
             panic_with_text
             abort

@@ -10,8 +10,8 @@
 //! | common | three quarters | all sandboxes |
 //! | rest | a quarter | the few that have a turn |
 //!
-//! The first [`SANDBOX_SHARE`](limits::SANDBOX_SHARE) of a sandbox count as [`SANDBOX_BASE`](limits::SANDBOX_BASE),
-//! because most of it is never touched. A sandbox that has not started waits for its base. One that needs more when the
+//! The first [`SANDBOX_START`](limits::SANDBOX_START) that a sandbox starts with, with a little growth, count as
+//! [`SANDBOX_BASE`](limits::SANDBOX_BASE), because most of it is never touched. A sandbox that has not started waits for its base. One that needs more when the
 //! common part is used up waits for a turn, and keeps the turn until it ends. With a turn it does not wait again, but
 //! fails if the rest is used up too: holders that wait for each other would wait until their timeouts. A sandbox that
 //! waits for its target holds what has arrived, and nothing in advance.
@@ -87,6 +87,8 @@ pub struct Memory {
     limit: ByteSize,
     pool: Pool,
     bytes: u64,
+    /// The part of `bytes` that the base covers.
+    covered: u64,
     /// The part of `bytes` that the host holds for the last response.
     response: u64,
     /// The units of the common part that it holds.
@@ -106,7 +108,20 @@ impl Memory {
     pub fn new(limit: ByteSize, pool: Pool, activity: Activity) -> Memory {
         let usage = Usage::default();
         let (taken, taken_from_rest, turn) = (0, 0, None);
-        Memory { limit, pool, bytes: 0, response: 0, taken, taken_from_rest, turn, table_elements: 0, usage, activity }
+        let covered = limits::SANDBOX_START.as_u64() + limits::SANDBOX_GROWTH.as_u64();
+        Memory {
+            limit,
+            pool,
+            bytes: 0,
+            covered,
+            response: 0,
+            taken,
+            taken_from_rest,
+            turn,
+            table_elements: 0,
+            usage,
+            activity,
+        }
     }
 
     /// Takes the base and `bytes`, so that a sandbox can start with them without waiting.
@@ -119,6 +134,11 @@ impl Memory {
         Ok(())
     }
 
+    /// Notes that the sandbox has started, with the memory that it has reserved by now.
+    pub fn started(&mut self) {
+        self.covered = self.bytes.min(limits::SANDBOX_START.as_u64()) + limits::SANDBOX_GROWTH.as_u64();
+    }
+
     /// Reserves `more` bytes. Waits if it holds nothing yet, or until it gets a turn.
     ///
     /// # Errors
@@ -128,7 +148,7 @@ impl Memory {
         if bytes > self.limit.as_u64() {
             return Err(Exceeded::Memory(self.limit));
         }
-        let wanted = price(bytes).saturating_sub(u64::from(self.taken) + u64::from(self.taken_from_rest));
+        let wanted = self.price(bytes).saturating_sub(u64::from(self.taken) + u64::from(self.taken_from_rest));
         if wanted > 0 {
             let wanted = u32::try_from(wanted).map_err(|_| Exceeded::TotalMemory(self.pool.size))?;
             let waiting = self.activity.get();
@@ -170,7 +190,7 @@ impl Memory {
             return false;
         }
         // No other waits for a base, or for what only the common part has.
-        let holds_base_at_most = u64::from(self.taken) <= price(0);
+        let holds_base_at_most = u64::from(self.taken) <= self.price(0);
         if wanted <= common.units && (self.taken == 0 || holds_base_at_most && wanted > rest.units) {
             let is_taken = common.take(wanted).await;
             self.taken += if is_taken { wanted } else { 0 };
@@ -230,6 +250,11 @@ impl Memory {
         (self.taken, self.bytes) = (kept, bytes);
     }
 
+    /// Returns the units that `bytes` take from the pool.
+    fn price(&self, bytes: u64) -> u64 {
+        (limits::SANDBOX_BASE.as_u64() + bytes.saturating_sub(self.covered)).div_ceil(UNIT)
+    }
+
     /// The reserved bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
@@ -240,12 +265,6 @@ impl Drop for Memory {
     fn drop(&mut self) {
         self.keep(0);
     }
-}
-
-/// Returns the units that a sandbox of `bytes` takes from the pool.
-fn price(bytes: u64) -> u64 {
-    let beyond = bytes.saturating_sub(limits::SANDBOX_SHARE.as_u64());
-    (limits::SANDBOX_BASE.as_u64() + beyond).div_ceil(UNIT)
 }
 
 #[async_trait]
@@ -286,7 +305,7 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     fn share() -> usize {
-        usize::try_from(limits::SANDBOX_SHARE.as_u64()).unwrap()
+        usize::try_from((limits::SANDBOX_START + limits::SANDBOX_GROWTH).as_u64()).unwrap()
     }
 
     fn memory(limit: ByteSize, pool: &Pool) -> Memory {
@@ -330,6 +349,18 @@ mod tests {
         assert_eq!(now(late.admit(MIB as u64)), None);
         started.pop();
         assert_eq!(now(late.admit(MIB as u64)), Some(Ok(())));
+    }
+
+    #[test]
+    fn growth_counts_however_small_the_start_was() {
+        let pool = Pool::new(ByteSize::mib(16));
+        let mut memory = memory(ByteSize::mib(64), &pool);
+        assert_eq!(now(memory.reserve(200 * 1024)), Some(Ok(())));
+        memory.started();
+        assert_eq!(now(memory.reserve(64 * 1024)), Some(Ok(())));
+        let base = pool.common.free_units();
+        assert_eq!(now(memory.reserve(MIB)), Some(Ok(())));
+        assert_eq!(base - pool.common.free_units(), 1024);
     }
 
     #[test]

@@ -316,7 +316,9 @@ impl Collector {
             result => result,
         };
         let plugin = plugin.map_err(|trap| Cause::of(&trap))?;
-        self.start.set(store.data().memory.bytes());
+        let memory = &mut store.data_mut().memory;
+        memory.started();
+        self.start.set(memory.bytes());
         Ok(Sandbox { store, plugin })
     }
 

@@ -8,7 +8,6 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-
 use crate::error::Source;
 use crate::file::read_bounded;
 use crate::limits;

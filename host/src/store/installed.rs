@@ -114,7 +114,12 @@ impl Installed {
     ///
     /// # Errors
     /// If it has changed since it was installed, or cannot be compiled any more.
-    pub fn load(&self, runtime: &Arc<Runtime>, name: &str, timeout: Duration) -> Result<Option<Loaded>, InstalledError> {
+    pub fn load(
+        &self,
+        runtime: &Arc<Runtime>,
+        name: &str,
+        timeout: Duration,
+    ) -> Result<Option<Loaded>, InstalledError> {
         let Some((folder, path)) = self.open()? else { return Ok(None) };
         let Some(mut pin) = find_pin(&folder, path, name)? else { return Ok(None) };
         loop {

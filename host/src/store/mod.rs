@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-
 use self::cache::Cache;
 use self::compile::{CompileError, compile};
 use self::component::{Component, Origin, ReadError, read};
