@@ -29,7 +29,7 @@ impl Runtime {
     /// If wasmtime does not support this machine.
     pub fn pooled() -> wasmtime::Result<Arc<Runtime>> {
         let mut config = config();
-        config.allocation_strategy(pool());
+        config.allocation_strategy(pool()).async_stack_zeroing(true);
         match Engine::new(&config) {
             Ok(first) => Ok(Arc::new(Runtime { first, is_pooled: true, spare: OnceLock::new() })),
             Err(_) => Runtime::on_demand(),
@@ -128,6 +128,7 @@ fn pool() -> PoolingAllocationConfig {
         // As many addresses as code without bounds checks needs in any case.
         .max_memory_size(4 << 30)
         .table_elements(limits::SANDBOX_TABLE_ELEMENTS)
+        .async_stack_keep_resident(limits::POOL_STACK_RESIDENT)
         .linear_memory_keep_resident(limits::POOL_RESIDENT)
         .table_keep_resident(limits::POOL_RESIDENT)
         .pagemap_scan(Enabled::Auto);
