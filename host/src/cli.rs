@@ -4,6 +4,7 @@
 #![allow(clippy::doc_markdown)]
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -256,8 +257,7 @@ fn execute(arguments: &[OsString], builtins: &'static [Builtin], go: &'static [n
         }
     };
     let watchdog = Arc::new(Watchdog::new(if matches!(command, Command::Check(_)) { check::UNKNOWN } else { 1 }));
-    // Compilation is done in a process with a limited address space.
-    let runtime = if matches!(command, Command::CompileFromStdin) { Runtime::on_demand() } else { Runtime::pooled() };
+    let runtime = if has_many_sandboxes(&command) { Runtime::pooled() } else { Runtime::on_demand() };
     let runtime =
         runtime.map_err(|error| Error::failed(format!("WebAssembly is not supported on this machine: {error:#}")))?;
     let watch = Arc::clone(&watchdog);
@@ -273,6 +273,15 @@ fn execute(arguments: &[OsString], builtins: &'static [Builtin], go: &'static [n
     // A name lookup that hangs must not delay the exit.
     tokio.shutdown_background();
     result
+}
+
+/// Returns true if a command makes so many sandboxes that they reuse memory: a run, unless the operator names so few
+/// targets that all are collected at the same time.
+fn has_many_sandboxes(command: &Command) -> bool {
+    let Command::Run(RunCommand { collector: CollectorAndRest::Words(words) }) = command else { return false };
+    let is_target = |word: &&OsString| word.as_bytes() == b"--target" || word.as_bytes().starts_with(b"--target=");
+    let targets = words.iter().filter(is_target).count();
+    !run::wants_definitions() && !(1..=limits::WINDOW).contains(&targets)
 }
 
 async fn dispatch(command: Command, session: &Session, go: &'static [new::File]) -> Result<ExitCode, Error> {
