@@ -162,5 +162,5 @@ fn unusable_policy_refuses_every_install() {
 
 fn unusable(path: &Path, fault: &str) -> String {
     let path = path.display();
-    format!("mackerel-plugin-wasm: nothing is installed: the policy of signatures {path}: {fault}\n")
+    format!("mackerel-plugin-wasm: nothing is installed: the policy of signatures cannot be used: {path}: {fault}\n")
 }

@@ -62,7 +62,7 @@ struct Entry {
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
     /// The policy, or a key of it, cannot be used.
-    #[error("nothing is installed: the policy of signatures {}: {fault}", path.display())]
+    #[error("nothing is installed: the policy of signatures cannot be used: {}: {fault}", path.display())]
     Unusable {
         /// The file of the policy, or of a key.
         path: PathBuf,

@@ -46,7 +46,7 @@ pub enum SignatureError {
         place: String,
     },
     /// No signature is by a required key.
-    #[error("not signed by {keys}, as {by} requires: {} by another key, or altered", plural(*count, "signature"))]
+    #[error("not signed by {keys}, as {by} requires: {}, by another key or for other content", plural(*count, "signature"))]
     Invalid {
         /// The required keys.
         keys: String,
@@ -66,7 +66,7 @@ pub enum SignatureError {
         wanted: String,
     },
     /// The signed text is not that of a signature of cosign.
-    #[error("the signature by {0} is not one of a container image: an attestation, or of another program")]
+    #[error("the text signed by {0} is not that of cosign sign: an attestation, or text of another program")]
     OtherType(Signer),
     /// A signature cannot be read.
     #[error("invalid signature in {place}: {reason}")]
