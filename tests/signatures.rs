@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::slice;
 
 use scenarios::cosign::{ANNOTATION, payload, put_bundle, put_signatures, statement, tag};
 use scenarios::http;
@@ -40,7 +41,7 @@ fn pushed_signature_is_of_the_digest_and_is_shown() {
 
     // The second signature by a key changes nothing; one by another key is added.
     assert_eq!(push(&signing.ops), pushed);
-    assert_eq!(layers(), [layer.clone()]);
+    assert_eq!(layers(), slice::from_ref(layer));
     let _ = push(&signing.eve);
     assert_eq!(layers().len(), 2);
     assert_eq!(layers()[0], *layer);
@@ -106,7 +107,7 @@ fn component_without_a_valid_signature_is_refused_and_the_store_is_as_before() {
         base64(&bytes)
     };
     let altered_payload = payload(&digest).to_string().replace("\"creator\":\"cosign\"", "\"creator\":\"eve\"");
-    let cases: [(&str, Vec<(Vec<u8>, String)>); 9] = [
+    let cases = [
         ("no layers", Vec::new()),
         ("another key", vec![eves.clone()]),
         ("another digest", vec![eves, sign(&payload(&others))]),
@@ -129,7 +130,7 @@ fn component_without_a_valid_signature_is_refused_and_the_store_is_as_before() {
     assert!(!signing.path("store").exists());
     insta::assert_snapshot!(without_store);
 
-    put_signatures(&registry, "team/strange", &digest, &[good.clone()]);
+    put_signatures(&registry, "team/strange", &digest, slice::from_ref(&good));
     let _ = signing.install(&reference, Some(&signing.ops)).exits(0).without_diagnostics();
     put_signatures(&registry, "team/strange", &digest, &[]);
     let with_store = refusals();

@@ -15,8 +15,8 @@ use crate::text::{foreign, milliseconds};
 /// Compiles all installed collectors whose compiled form is not of this program, and prints a line for each.
 ///
 /// # Errors
-/// If the folder of installed collectors or the policy of signatures cannot be used. A collector that fails is a line on stderr, and the exit
-/// status is 1, also for one without a signature that the policy requires.
+/// If the folder of installed collectors or the policy of signatures cannot be used. A collector that fails, or has no
+/// signature that the policy requires, is a line on stderr, and the exit status is 1.
 pub fn upgrade(session: &Session) -> Result<ExitCode, Error> {
     let installed = session.store.installed();
     let names = installed.names()?;

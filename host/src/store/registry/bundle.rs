@@ -106,13 +106,13 @@ pub async fn fetch(client: &mut Client<'_>, digest: &str) -> Result<Vec<Signatur
     let mut signatures = Vec::new();
     for (count, referrer) in manifests.into_iter().filter(can_be_bundle).enumerate() {
         if count == limits::SIGNATURES {
-            return Err(unreadable(format!("more than {} bundles (fixed limit)", limits::SIGNATURES)));
+            return Err(unreadable(&format!("more than {} bundles (fixed limit)", limits::SIGNATURES)));
         }
         let manifest = client.manifest(&checked(referrer.digest)?).await?;
         let Manifest { layers } = serde_json::from_slice(&manifest).map_err(|_| Fault::Manifest)?;
         let Some(layer) = layers.into_iter().find(|layer| layer.media_type.starts_with(BUNDLE)) else { continue };
         let bundle = client.blob("bundle", &checked(layer.digest)?, limits::REGISTRY_RESPONSE.as_u64()).await?;
-        let bundle: Bundle = serde_json::from_slice(&bundle).map_err(|error| unreadable(error.to_string()))?;
+        let bundle: Bundle = serde_json::from_slice(&bundle).map_err(|error| unreadable(&error.to_string()))?;
         // One without an envelope is of a file.
         signatures.extend(bundle.envelope.as_ref().and_then(signature));
     }
@@ -147,6 +147,6 @@ fn checked(digest: String) -> Result<String, Fault> {
     if is_digest(&digest) { Ok(digest) } else { Err(Fault::ManifestDigest(foreign(&digest))) }
 }
 
-fn unreadable(reason: String) -> Fault {
-    SignatureError::Unreadable { place: "a bundle".to_owned(), reason: foreign(&reason) }.into()
+fn unreadable(reason: &str) -> Fault {
+    SignatureError::Unreadable { place: "a bundle".to_owned(), reason: foreign(reason) }.into()
 }
