@@ -244,7 +244,6 @@ mod tests {
             ("registry-1.docker.io/a", "docker.io/a/b"),
             ("docker.io/library", "docker.io/a"),
             ("localhost:5000", "localhost:5000/a"),
-            ("[::1]:5000", "[::1]:5000/a"),
         ] {
             assert!(covers(from, reference), "{from} {reference}");
         }
