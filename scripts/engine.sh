@@ -4,7 +4,7 @@
 #   start DIR  starts dockerd with all its files under DIR, and waits until it responds at unix://DIR/docker.sock
 #   stop DIR   ends that dockerd, and removes DIR and everything else that it created
 #   install    installs Debian's docker.io, podman, catatonit, uidmap, slirp4netns, runc, redis-server, docker-registry,
-#              tmux, shellcheck and time, if missing
+#              openssl, tmux, shellcheck and time, if missing
 #
 # It can run beside another engine: it has its own bridge, in a range that RFC 2544 reserves for benchmarks, and does
 # not change the firewall or the routing. Its containers therefore reach nothing outside, and their published ports
@@ -102,6 +102,7 @@ install() {
   command -v runc >/dev/null || missing+=(runc)
   command -v redis-server >/dev/null || missing+=(redis-server)
   command -v docker-registry >/dev/null || missing+=(docker-registry)
+  command -v openssl >/dev/null || missing+=(openssl)
   command -v tmux >/dev/null || missing+=(tmux)
   command -v shellcheck >/dev/null || missing+=(shellcheck)
   [ -x /usr/bin/time ] || missing+=(time)

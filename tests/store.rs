@@ -166,7 +166,7 @@ fn list_and_inspect_show_installed_collectors() {
     let by = format!("compiled  by mackerel-plugin-wasm {}, wasmtime ", env!("CARGO_PKG_VERSION"));
     assert!(compiled.starts_with(&by) && compiled.contains("-unknown-linux-"), "{compiled}");
     let rest = |text: &str| {
-        let of_one = ["origin", "digest", "compiled"];
+        let of_one = ["origin", "signed", "digest", "compiled"];
         let lines = text.lines().filter(|line| !of_one.iter().any(|start| line.starts_with(start)));
         lines.collect::<Vec<_>>().join("\n").replace("strange", "gostats").replace("Strange", "Gostats")
     };

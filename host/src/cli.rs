@@ -147,8 +147,13 @@ pub enum Command {
         source: Option<String>,
 
         /// Compile all installed collectors for this version of the program, after an upgrade
-        #[arg(long, conflicts_with_all = ["source", "ca_file", "plain_http"])]
+        #[arg(long, conflicts_with_all = ["source", "verify_key", "ca_file", "plain_http"])]
         all: bool,
+
+        /// Require a cosign signature by the key in this file, a PEM public key (ECDSA P-256). That of a file is
+        /// FILE.wasm.sig
+        #[arg(long, value_name = "FILE")]
+        verify_key: Option<PathBuf>,
 
         /// The options about registries.
         #[command(flatten)]
@@ -165,6 +170,10 @@ pub enum Command {
         file: PathBuf,
         /// oci://REGISTRY/REPOSITORY:TAG
         reference: String,
+
+        /// Sign it as cosign does, with the key in this file, a PEM private key without a password (ECDSA P-256)
+        #[arg(long, value_name = "FILE")]
+        sign_key: Option<PathBuf>,
 
         /// The options about registries.
         #[command(flatten)]
@@ -303,17 +312,17 @@ async fn dispatch(command: Command, session: &Session, go: &'static [new::File])
         }
         Command::List => print(list::list(store).await),
         Command::Inspect { collector } => print(inspect::inspect(session, &collector).await),
-        Command::Install { source, registry, .. } => match source {
+        Command::Install { source, verify_key, registry, .. } => match source {
             Some(source) => {
                 watchdog.set_deadline(limits::SHIPPING_DEADLINE);
-                print(install::install(session, &source, &registry).await)
+                print(install::install(session, &source, verify_key.as_deref(), &registry).await)
             }
             None => upgrade::upgrade(session),
         },
         Command::Remove { name } => print(remove::remove(store, &name)),
-        Command::Push { file, reference, registry } => {
+        Command::Push { file, reference, sign_key, registry } => {
             watchdog.set_deadline(limits::SHIPPING_DEADLINE);
-            print(push::push(session, &file, &reference, &registry).await)
+            print(push::push(session, &file, &reference, sign_key.as_deref(), &registry).await)
         }
         Command::Completions { shell } => print(completions::completions(session, Cli::command(), shell).await),
         Command::ManPages { folder } => print(completions::man_pages(session, Cli::command(), &folder).await),

@@ -302,6 +302,12 @@ pub const RELEASE_SUMS: ByteSize = ByteSize::kib(64);
 /// The file of a secret. A long token has some kB.
 pub const SECRET_FILE: ByteSize = ByteSize::kib(64);
 
+/// A key or a signature of cosign, or a policy of signatures. A key has 200 bytes, a rule of a policy about as many.
+pub const KEY_FILE: ByteSize = ByteSize::kib(64);
+
+/// Signatures of one component in a registry. Each is one request.
+pub const SIGNATURES: usize = 32;
+
 /// A file of certificates or a key. All roots of a Linux distribution together take some 300 kB.
 pub const CERTIFICATE_FILE: ByteSize = ByteSize::mib(4);
 

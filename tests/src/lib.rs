@@ -10,7 +10,8 @@
 //! - Targets without containers: [`stub_target`] serves values for gostats, [`local`] runs a Go program,
 //!   [`line_server`] has a protocol of lines, [`witness`] records all traffic. [`attack`] runs the evil collector.
 //! - Components: [`project`] builds what `new` writes, [`third_party`] changes a built-in, [`registry`] is a real
-//!   registry, [`fake_registry`] one with chosen replies.
+//!   registry, [`fake_registry`] one with chosen replies; [`cosign`] and [`openssl`] sign, [`signing`]
+//!   has keys.
 //! - Expectations: [`stats`] has the metrics of gostats, [`mask`] hides what changes from run to run.
 //! - Peers: [`original`] builds and runs the Go plugins.
 //! - Tools: [`go`] builds the Go programs, [`server`] and [`http`] serve connections and requests, [`port`] finds free
@@ -20,6 +21,7 @@
 pub mod agent;
 pub mod attack;
 pub mod cgroup;
+pub mod cosign;
 pub mod disk;
 pub mod engine;
 pub mod fake_engine;
@@ -32,6 +34,7 @@ pub mod load;
 pub mod local;
 pub mod mask;
 pub mod namespaced_engine;
+pub mod openssl;
 pub mod original;
 pub mod podman;
 pub mod port;
@@ -40,6 +43,7 @@ pub mod proxy;
 pub mod registry;
 pub mod rootless_podman;
 pub mod server;
+pub mod signing;
 pub mod skip;
 pub mod soak;
 pub mod stats;

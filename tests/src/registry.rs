@@ -1,14 +1,16 @@
 //! A real registry: Debian's docker-registry on a port of its own, with a temporary folder.
 
 use std::fs;
-use std::io::{self, BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::skip;
+use crate::third_party::sha256;
 
 /// The user and password of a registry with a login.
 pub const LOGIN: (&str, &str) = ("ali", "open sesame");
@@ -75,6 +77,47 @@ impl Registry {
     /// Returns its address, as references contain it.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Uploads a blob as other tools do, and returns its digest.
+    ///
+    /// # Panics
+    ///
+    /// If the registry does not accept it.
+    pub fn put_blob(&self, repository: &str, bytes: &[u8]) -> String {
+        let digest = format!("sha256:{}", sha256(bytes));
+        let response = self.send(&format!("POST /v2/{repository}/blobs/uploads/"), "", b"");
+        let location = response.lines().find_map(|line| line.strip_prefix("Location: ")).expect("a Location").trim();
+        let request = format!("PUT {location}&digest={digest}");
+        let response = self.send(&request, "application/octet-stream", bytes);
+        assert!(response.starts_with("HTTP/1.1 201 "), "{request}: {response}");
+        digest
+    }
+
+    /// Uploads a manifest as other tools do, and returns its digest.
+    ///
+    /// # Panics
+    ///
+    /// If the registry does not accept it.
+    pub fn put_manifest(&self, repository: &str, tag: &str, manifest: &Value) -> String {
+        let bytes = manifest.to_string();
+        let kind = manifest["mediaType"].as_str().expect("a media type");
+        let response = self.send(&format!("PUT /v2/{repository}/manifests/{tag}"), kind, bytes.as_bytes());
+        assert!(response.starts_with("HTTP/1.1 201 "), "{tag}: {response}");
+        format!("sha256:{}", sha256(bytes.as_bytes()))
+    }
+
+    fn send(&self, request: &str, kind: &str, body: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.address).expect("a connection");
+        let head = format!(
+            "{request} HTTP/1.1\r\nHost: {}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            self.address,
+            body.len()
+        );
+        stream.write_all(&[head.as_bytes(), body].concat()).expect("a request");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).expect("a response");
+        response
     }
 }
 

@@ -53,6 +53,8 @@ pub async fn inspect(session: &Session, name: &str) -> Result<String, Error> {
     let _ = writeln!(text, "origin    {origin}, {}", ByteSize::b(component.size).display().iec());
     let _ = writeln!(text, "digest    sha256:{}", component.digest);
     if let Origin::Installed(pin) = &component.origin {
+        let signed = pin.signed.as_ref().map(|signer| format!("by {signer}"));
+        let _ = writeln!(text, "signed    {}", signed.as_deref().unwrap_or("no signature was required"));
         let compiler = pin.code.as_ref().map(|code| code.compiler.as_str()).filter(|compiler| !compiler.is_empty());
         let _ = writeln!(text, "compiled  by {}", foreign(compiler.unwrap_or("an unknown version of this program")));
     }

@@ -16,9 +16,11 @@ use crate::session::Session;
 use crate::store::compile::compile;
 use crate::store::component::{CallError, Component, Origin, read};
 use crate::store::digest::digest;
+use crate::store::key::{PublicKey, Signer};
 use crate::store::pin::Pin;
-use crate::store::registry;
 use crate::store::registry::options::RegistryOptions;
+use crate::store::registry::{self, Pulled};
+use crate::store::signature::Required;
 use crate::text::foreign;
 use crate::text::milliseconds;
 
@@ -34,18 +36,38 @@ pub struct Checked {
     pub compiled_in: Duration,
 }
 
+/// The option that requires a signature.
+const VERIFY_KEY: &str = "--verify-key";
+
 /// Installs or replaces the collector in a file or a registry, and describes it.
 ///
 /// # Errors
-/// If it cannot be fetched, is not a collector, or breaks the contract. An installed one is kept then.
-pub async fn install(session: &Session, source: &str, options: &RegistryOptions) -> Result<String, Error> {
-    let (bytes, source) = match Source::of(source)? {
+/// If it cannot be fetched, lacks a signature by the key in the file `key` or by one of the policy, is not a collector,
+/// or breaks the contract. An installed one is kept then.
+pub async fn install(
+    session: &Session,
+    source: &str,
+    key: Option<&Path>,
+    options: &RegistryOptions,
+) -> Result<String, Error> {
+    let source = Source::of(source)?;
+    let key = key.map(|path| PublicKey::read(VERIFY_KEY, path)).transpose()?;
+    let by_policy = session.store.installed().policy()?.required(source.reference());
+    let by_option = key.map(|key| Required::by_option(VERIFY_KEY, key));
+    let required: Vec<Required> = by_option.into_iter().chain(by_policy).collect();
+    let Pulled { bytes, source, signer } = match source {
         Source::File(path) => {
             options.check(None).map_err(Error::usage)?;
+            let bytes = read(&path)?;
+            let signers = required.iter().map(|required| required.check_file(&path, &bytes));
+            let signers: Vec<Signer> = signers
+                .collect::<Result<_, _>>()
+                .map_err(|error| Error::failed(format!("{}: {error}", path.display())))?;
             // The path must be valid from every folder.
-            (read(&path)?, std::path::absolute(&path).unwrap_or(path).display().to_string())
+            let source = std::path::absolute(&path).unwrap_or(path).display().to_string();
+            Pulled { bytes, source, signer: signers.into_iter().next() }
         }
-        Source::Registry(reference) => registry::pull(&reference, options).await?,
+        Source::Registry(reference) => registry::pull(&reference, options, &required).await?,
     };
     let Checked { component, description, bytes, compiled_in } = check(session, bytes, &source).await?;
     let Description { name, version, summary, .. } = &description;
@@ -59,7 +81,8 @@ pub async fn install(session: &Session, source: &str, options: &RegistryOptions)
         let (name, version, summary) = (name.clone(), version.clone(), summary.clone());
         Pin::new(name, version, summary, source, component.digest.clone(), component.size)
     };
-    let pin = pin(source);
+    let mut pin = pin(source);
+    pin.signed = signer;
     let locked = session.store.installed().lock()?;
     let before = locked.pin(name);
     locked.write(pin.clone(), &bytes, &component.collector, &session.store.runtime)?;
@@ -74,6 +97,9 @@ pub async fn install(session: &Session, source: &str, options: &RegistryOptions)
     let _ = writeln!(text, "installed {name} {}{}", foreign(version), from.unwrap_or_default());
     let _ = writeln!(text, "collects  {}", foreign(summary));
     let _ = writeln!(text, "origin    {}, {}", foreign(&pin.source), ByteSize::b(pin.size).display().iec());
+    if let Some(signer) = &pin.signed {
+        let _ = writeln!(text, "signed    by {signer}");
+    }
     let _ = writeln!(text, "digest    sha256:{}", pin.digest);
     let _ = writeln!(text, "compiled  in {}", milliseconds(compiled_in));
     let mut heading = "imports ";
@@ -118,6 +144,14 @@ enum Source {
 }
 
 impl Source {
+    /// The reference; `None` of a file.
+    fn reference(&self) -> Option<&Reference> {
+        match self {
+            Source::File(_) => None,
+            Source::Registry(reference) => Some(reference),
+        }
+    }
+
     /// Returns the source that a text means: a reference if it says so or is not a file, else a file.
     fn of(text: &str) -> Result<Source, Error> {
         let path = Path::new(text);

@@ -15,11 +15,14 @@ pub async fn list(store: &Store) -> Result<String, Error> {
     for builtin in store.builtins() {
         let component = store.load(builtin.name)?;
         let Description { name, version, summary, .. } = component.describe().await?;
-        rows.push(row(&name, &version, &summary, "built in"));
+        rows.push(row(&name, &version, &summary, "built in", ""));
     }
     for name in store.installed().names()? {
         match store.installed().pin(&name) {
-            Ok(Some(Pin { name, version, summary, source, .. })) => rows.push(row(&name, &version, &summary, &source)),
+            Ok(Some(Pin { name, version, summary, source, signed, .. })) => {
+                let signed = signed.map(|signer| format!(", signed by {signer}")).unwrap_or_default();
+                rows.push(row(&name, &version, &summary, &source, &signed));
+            }
             // It was removed just now.
             Ok(None) => {}
             Err(error) => {
@@ -34,6 +37,7 @@ pub async fn list(store: &Store) -> Result<String, Error> {
     Ok(rows.iter().map(line).collect())
 }
 
-fn row(name: &str, version: &str, summary: &str, origin: &str) -> [String; 3] {
-    [foreign(name).to_string(), foreign(version).to_string(), format!("{} ({})", foreign(summary), foreign(origin))]
+fn row(name: &str, version: &str, summary: &str, origin: &str, signed: &str) -> [String; 3] {
+    let rest = format!("{} ({}{signed})", foreign(summary), foreign(origin));
+    [foreign(name).to_string(), foreign(version).to_string(), rest]
 }

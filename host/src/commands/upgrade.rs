@@ -15,8 +15,8 @@ use crate::text::{foreign, milliseconds};
 /// Compiles all installed collectors whose compiled form is not of this program, and prints a line for each.
 ///
 /// # Errors
-/// If the folder of installed collectors cannot be used. A collector that fails is a line on stderr, and the exit
-/// status is 1.
+/// If the folder of installed collectors or the policy of signatures cannot be used. A collector that fails, or has no
+/// signature that the policy requires, is a line on stderr, and the exit status is 1.
 pub fn upgrade(session: &Session) -> Result<ExitCode, Error> {
     let installed = session.store.installed();
     let names = installed.names()?;
@@ -26,7 +26,15 @@ pub fn upgrade(session: &Session) -> Result<ExitCode, Error> {
         protocol::print("no collectors are installed\n")?;
     }
     let mut status = ExitCode::SUCCESS;
+    let policy = installed.policy()?;
     for name in names {
+        // A record that cannot be read is an error below.
+        let pin = installed.pin(&name).ok().flatten();
+        if let Some(error) = pin.and_then(|pin| policy.check(&pin).err()) {
+            diagnostics::print(&error.to_string());
+            status = ExitCode::FAILURE;
+            continue;
+        }
         match installed.load(&session.store.runtime, &name, limits::INSTALL_COMPILE_TIMEOUT) {
             Ok(Some(Loaded { not_kept: None, compiled_in, .. })) => {
                 let what = match compiled_in {

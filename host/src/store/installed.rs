@@ -33,6 +33,7 @@ use crate::store::compiled::{self, CodeFault};
 use crate::store::component::{Component, Origin, read_component};
 use crate::store::digest::digest;
 use crate::store::pin::{Pin, PinError};
+use crate::store::policy::{Policy, PolicyError};
 use crate::text::{Foreign, foreign, is_word};
 
 /// The installed collectors of this user.
@@ -94,6 +95,15 @@ impl Installed {
         let Some((folder, path)) = self.open()? else { return Ok(Vec::new()) };
         let names = folder.names().map_err(|error| unusable(path, FolderError::Open(error)))?;
         Ok(names.iter().filter_map(|name| name.strip_suffix(".json")).map(str::to_owned).collect())
+    }
+
+    /// Returns the policy of signatures.
+    ///
+    /// # Errors
+    /// If it cannot be used.
+    pub fn policy(&self) -> Result<Policy, InstalledError> {
+        let Some((folder, path)) = self.open()? else { return Ok(Policy::default()) };
+        Ok(Policy::read(&folder, path)?)
     }
 
     /// Returns the pin of a collector and checks its component; `None` if it is not installed.
@@ -357,6 +367,9 @@ pub enum InstalledError {
         /// The time.
         timeout: Duration,
     },
+    /// The policy of signatures cannot be used.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// Nothing was installed.
     #[error("not installed: cannot write to {}: {source}", path.display())]
     Write {

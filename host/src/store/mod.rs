@@ -6,8 +6,11 @@ pub mod compiled;
 pub mod component;
 pub mod digest;
 pub mod installed;
+pub mod key;
 pub mod pin;
+pub mod policy;
 pub mod registry;
+pub mod signature;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::private_dir::Stamp;
 use crate::store::compiled::Code;
+use crate::store::key::Signer;
 use crate::text::{Foreign, foreign};
 
 /// The version of the file format. Files of other versions are rejected.
@@ -23,6 +24,9 @@ pub struct Pin {
     pub summary: String,
     /// The source: a registry reference with the manifest's digest, or a file's path.
     pub source: String,
+    /// The signer; `None` if no signature was required.
+    #[serde(default)]
+    pub signed: Option<Signer>,
     /// The component's SHA-256 in hexadecimal.
     pub digest: String,
     /// The component's size in bytes.
@@ -53,7 +57,8 @@ pub enum PinError {
 impl Pin {
     /// Makes a pin before its files are written.
     pub fn new(name: String, version: String, summary: String, source: String, digest: String, size: u64) -> Pin {
-        Pin { format: FORMAT, name, version, summary, source, digest, size, component: Stamp::default(), code: None }
+        let (signed, component, code) = (None, Stamp::default(), None);
+        Pin { format: FORMAT, name, version, summary, source, signed, digest, size, component, code }
     }
 
     /// Parses the pin of the collector `name`.

@@ -17,7 +17,7 @@ use crate::text::foreign;
 pub const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 
-/// The media type of a component's manifest.
+/// The media type of a manifest that is pushed.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// The media type of a component's configuration.

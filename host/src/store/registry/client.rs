@@ -103,14 +103,24 @@ impl Client<'_> {
         if wanted.contains(':') { checked(bytes, "manifest", wanted) } else { Ok(bytes) }
     }
 
-    /// Fetches a blob of at most `size` bytes: a component.
+    /// Fetches the index of the manifests that refer to the one with this digest.
+    ///
+    /// # Errors
+    /// If it cannot be fetched. Older registries do not have it.
+    pub async fn referrers(&mut self, digest: &str) -> Result<Vec<u8>, Fault> {
+        let request = self.http.get(self.url(&format!("referrers/{digest}"))?).header(ACCEPT, MANIFESTS);
+        let response = self.send(request).await?;
+        body(self.successful(response).await?, "index", limits::REGISTRY_RESPONSE.as_u64()).await
+    }
+
+    /// Fetches a blob of at most `size` bytes. Errors name it `part`.
     ///
     /// # Errors
     /// If it cannot be fetched, or has another digest.
-    pub async fn blob(&mut self, digest: &str, size: u64) -> Result<Vec<u8>, Fault> {
+    pub async fn blob(&mut self, part: &'static str, digest: &str, size: u64) -> Result<Vec<u8>, Fault> {
         let request = self.http.get(self.url(&format!("blobs/{digest}"))?);
         let response = self.send(request).await?;
-        checked(body(self.successful(response).await?, "component", size).await?, "component", digest)
+        checked(body(self.successful(response).await?, part, size).await?, part, digest)
     }
 
     /// Uploads a blob, unless the repository has it.
@@ -134,12 +144,11 @@ impl Client<'_> {
         self.put(location, "application/octet-stream", bytes).await
     }
 
-    /// Uploads a component's manifest under the tag of the reference.
+    /// Uploads a manifest under a tag.
     ///
     /// # Errors
     /// If the registry does not accept it.
-    pub async fn push_manifest(&mut self, bytes: Vec<u8>) -> Result<(), Fault> {
-        let tag = self.reference.tag().unwrap_or("latest");
+    pub async fn push_manifest(&mut self, tag: &str, bytes: Vec<u8>) -> Result<(), Fault> {
         self.put(self.url(&format!("manifests/{tag}"))?, MANIFEST, bytes).await
     }
 

@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 use reqwest::StatusCode;
 
 use crate::file;
+use crate::store::signature::SignatureError;
 use crate::text::Foreign;
 
 /// The fault of a transfer. The text follows the reference.
@@ -180,6 +181,9 @@ pub enum Fault {
         /// Their types.
         types: Foreign,
     },
+    /// A required signature is missing or wrong.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
     /// The component is too large.
     #[error("component exceeds {:.0} (fixed limit)", .0.display().iec())]
     Size(ByteSize),

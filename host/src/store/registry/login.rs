@@ -188,7 +188,7 @@ fn place(key: &str) -> String {
 }
 
 /// Returns one name for all hosts of Docker Hub.
-fn host(host: &str) -> &str {
+pub fn host(host: &str) -> &str {
     if is_hub(host) { HUB_HOSTS[0] } else { host }
 }
 

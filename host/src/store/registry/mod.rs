@@ -4,10 +4,12 @@
 //! certificates are those of docker and podman. Proxies of the environment are used.
 
 pub mod artifact;
+pub mod bundle;
 pub mod client;
 pub mod fault;
 pub mod login;
 pub mod options;
+pub mod signature;
 pub mod trust;
 
 use oci_spec::distribution::{ParseError, Reference};
@@ -19,6 +21,8 @@ use self::options::{OptionError, RegistryOptions};
 use crate::limits;
 use crate::sandbox::Description;
 use crate::store::digest::is_digest;
+use crate::store::key::{PrivateKey, Signer};
+use crate::store::signature::{Required, Signature, SignatureError};
 use crate::text::{Foreign, foreign};
 
 /// The scheme of a reference.
@@ -77,31 +81,42 @@ pub fn parse(text: &str) -> Result<Reference, Error> {
     Ok(reference)
 }
 
-/// Fetches a component. Returns its bytes, and the reference with the digest of its manifest, which the bytes were
-/// checked against.
+/// A component that was fetched.
+pub struct Pulled {
+    /// The component.
+    pub bytes: Vec<u8>,
+    /// The reference with the digest of its manifest, which the bytes were checked against.
+    pub source: String,
+    /// The signer; `None` if no signature was required.
+    pub signer: Option<Signer>,
+}
+
+/// Fetches a component with the required signatures.
 ///
 /// # Errors
-/// If it cannot be fetched, or differs from the digests of the reference or the manifest.
-pub async fn pull(reference: &Reference, options: &RegistryOptions) -> Result<(Vec<u8>, String), Error> {
+/// If it cannot be fetched, differs from the digests of the reference or the manifest, or lacks a signature.
+pub async fn pull(reference: &Reference, options: &RegistryOptions, required: &[Required]) -> Result<Pulled, Error> {
     options.check(Some(reference.registry()))?;
     let work = async {
         let mut client = Client::of(reference, Access::Pull, options).await?;
         let wanted = reference.digest().or(reference.tag()).unwrap_or("latest");
         let manifest = client.manifest(wanted).await?;
+        let pinned = of_manifest(&manifest);
+        let signer = signer(&mut client, &pinned, required).await?;
         let content = match Content::parse(&manifest)? {
             Content::Manifest(digest) => Content::parse(&client.manifest(&digest).await?)?,
             component @ Content::Component { .. } => component,
         };
         let Content::Component { digest, size } = content else { return Err(Fault::Index) };
-        let bytes = client.blob(&digest, size).await?;
+        let bytes = client.blob("component", &digest, size).await?;
         let whole = reference.whole();
         let without_digest = whole.split_once('@').map_or(whole.as_str(), |(tagged, _)| tagged);
-        Ok((bytes, format!("{SCHEME}{without_digest}@{}", of_manifest(&manifest))))
+        Ok(Pulled { bytes, source: format!("{SCHEME}{without_digest}@{pinned}"), signer })
     };
     within_timeout(reference, work).await
 }
 
-/// Pushes a component, and returns the digest of its manifest.
+/// Pushes a component, signed if there is a key, and returns the digest of its manifest.
 ///
 /// # Errors
 /// If the registry does not accept it.
@@ -110,6 +125,7 @@ pub async fn push(
     options: &RegistryOptions,
     component: Vec<u8>,
     description: &Description,
+    key: Option<&PrivateKey>,
 ) -> Result<String, Error> {
     options.check(Some(reference.registry()))?;
     let work = async {
@@ -118,10 +134,33 @@ pub async fn push(
         client.push_blob(component).await?;
         client.push_blob(config).await?;
         let digest = of_manifest(&manifest);
-        client.push_manifest(manifest).await?;
+        if let Some(key) = key {
+            // Before the tag leads to it: nobody must find it unsigned.
+            signature::sign(&mut client, reference, &digest, key).await?;
+        }
+        client.push_manifest(reference.tag().unwrap_or("latest"), manifest).await?;
         Ok(digest)
     };
     within_timeout(reference, work).await
+}
+
+/// Returns the signer of the manifest with this digest, by the first of all required signatures; `None` if none is
+/// required.
+async fn signer(client: &mut Client<'_>, digest: &str, required: &[Required]) -> Result<Option<Signer>, Fault> {
+    let Some(first) = required.first() else { return Ok(None) };
+    let signers = |signatures: &[Signature]| -> Result<Vec<Signer>, SignatureError> {
+        required.iter().map(|required| required.signer(digest, signatures)).collect()
+    };
+    let mut signatures = signature::fetch(client, digest).await?;
+    if signers(&signatures).is_err() {
+        signatures.extend(bundle::fetch(client, digest).await?);
+    }
+    if signatures.is_empty() {
+        let tag = signature::tag(digest);
+        let place = format!("tag {tag} and no bundle of cosign 3 for it: sign it with push --sign-key or cosign sign");
+        return Err(first.missing(place).into());
+    }
+    Ok(signers(&signatures)?.into_iter().next())
 }
 
 /// Runs a transfer within its timeout.
