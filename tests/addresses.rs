@@ -328,6 +328,28 @@ fn blocked_own_address_is_replaced_by_the_published_one() {
 }
 
 #[test]
+fn published_port_is_used_if_other_users_processes_are_hidden() {
+    let Some(engine) = Engine::find_local() else { return };
+    if !skip::has_commands(&["mount", "setpriv", "unshare"], "processes that are hidden") {
+        return;
+    }
+    let group = engine.group();
+    let app = group.app("app");
+    // Without capabilities, and outside of the group that sees all, the container's processes are those of another user.
+    let hide = format!(
+        "mount -t proc -o hidepid=2 proc /proc && \
+         exec setpriv --regid={GROUP} --clear-groups --bounding-set=-all --inh-caps=-all \"$@\""
+    );
+    let agent = || Agent::with_engine(engine).with_launcher(&["unshare", "--mount", "sh", "-c", &hide, "sh"]);
+    let words = format!("run gostats --path /stats --filter {}", group.filter());
+    assert_collected(&agent().run(&words).exits(0).without_diagnostics(), &[&app]);
+    insta::assert_snapshot!(explained_by(&agent(), &group, ""), @"
+    app: 127.0.0.1:PORT as PORT: the only published port, bound to 0.0.0.0
+      OWN:8080 not usable: its processes are not visible here
+    ");
+}
+
+#[test]
 fn ports_that_the_firewall_alone_forwards_are_reached_at_both_addresses() {
     let Some(engine) = NamespacedEngine::without_proxy() else { return };
     let group = engine.group();

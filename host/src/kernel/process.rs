@@ -18,6 +18,12 @@ use crate::limits;
 pub struct Process(pub i32);
 
 impl Process {
+    /// Returns true if this process can read its files. `/proc` can be mounted so that it hides those of other users
+    /// (`hidepid`).
+    pub fn is_visible(self) -> bool {
+        fs::symlink_metadata(format!("/proc/{}/stat", self.0)).is_ok()
+    }
+
     /// Returns the latest time at which the process was started, in nanoseconds since the machine was; `None` if it has
     /// ended. The kernel reports it in ticks, of 10 ms.
     pub fn started(self) -> Option<u64> {
@@ -185,13 +191,13 @@ mod tests {
     #[test]
     fn this_process_is_known() {
         let process = Process(i32::try_from(std::process::id()).unwrap());
-        assert!(process.started().is_some());
+        assert!(process.started().is_some() && process.is_visible());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let listening = process.listening().unwrap();
         assert!(listening.is_only_loopback(port));
         assert!(process.has_socket(&listening.sockets(port)) && !process.has_socket(&[0]));
-        assert_eq!(Process(-1).started(), None);
+        assert!(Process(-1).started().is_none() && !Process(-1).is_visible());
         assert_eq!(Process(-1).listening(), None);
     }
 }

@@ -24,9 +24,10 @@ impl Processes {
         Processes { ids, ..Processes::default() }
     }
 
-    /// Returns a process of a container; `None` if it has none, or this process does not see them.
+    /// Returns a process of a container; `None` if it has none, or this process does not see them. Control groups list
+    /// processes that `/proc` hides from other users.
     pub fn of(&self, id: &str) -> Option<Process> {
-        self.all(id).next()
+        self.all(id).find(|process| process.is_visible())
     }
 
     /// Returns true if this process sees those of any container.
