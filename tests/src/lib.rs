@@ -11,6 +11,8 @@
 //!   [`line_server`] has a protocol of lines, [`witness`] records all traffic. [`attack`] runs the evil collector.
 //! - Components: [`project`] builds what `new` writes, [`third_party`] changes a built-in, [`registry`] is a real
 //!   registry, [`fake_registry`] one with chosen replies.
+//! - Labelled metrics: [`otlp`] is the real receiver of the OpenTelemetry Collector, [`fake_otlp`] one with chosen
+//!   replies.
 //! - Expectations: [`stats`] has the metrics of gostats, [`mask`] hides what changes from run to run.
 //! - Peers: [`original`] builds and runs the Go plugins.
 //! - Tools: [`go`] builds the Go programs, [`server`] and [`http`] serve connections and requests, [`port`] finds free
@@ -23,6 +25,7 @@ pub mod cgroup;
 pub mod disk;
 pub mod engine;
 pub mod fake_engine;
+pub mod fake_otlp;
 pub mod fake_registry;
 pub mod fleet;
 pub mod go;
@@ -33,6 +36,7 @@ pub mod local;
 pub mod mask;
 pub mod namespaced_engine;
 pub mod original;
+pub mod otlp;
 pub mod podman;
 pub mod port;
 pub mod project;
