@@ -14,6 +14,7 @@ mod completions;
 mod definitions;
 mod drop_in;
 mod names;
+mod otlp;
 mod rates;
 mod readme;
 mod sections;

@@ -157,7 +157,7 @@ fn metrics_that_cannot_be_printed_are_one_line_with_the_fix() {
 }
 
 /// A target that serves a page. Drop it to end it.
-struct Page {
+pub struct Page {
     port: u16,
     _server: Server,
 }
@@ -177,12 +177,12 @@ impl Page {
     }
 
     /// Serves a page of text.
-    fn of(text: impl Into<Vec<u8>>) -> Self {
+    pub fn of(text: impl Into<Vec<u8>>) -> Self {
         let text = text.into();
         Self::responding(move |_| [b"HTTP/1.0 200 OK\r\n\r\n", &text[..]].concat())
     }
 
-    fn target(&self) -> String {
+    pub fn target(&self) -> String {
         format!("--target 127.0.0.1:{}", self.port)
     }
 }

@@ -11,6 +11,7 @@
 //! | [`commands`], [`authors`] | one file per subcommand, for operators and for authors of collectors |
 //! | [`jobs`], [`job`], [`session`] | the collectors of one command line; one collector, checked; the context of a process |
 //! | [`options`] | the command line about a collector, resolved |
+//! | [`otlp`] | the export of labelled metrics by OTLP |
 //! | [`pipeline`] | one run, in order: find, collect, name, budget, rate, select, total, print |
 //! | [`store`] | the sources of collectors: built in, installed, a file, a registry |
 //! | [`stats`] | container stats, from control groups, from the engine or from the ECS task |
@@ -53,6 +54,7 @@ mod limits;
 mod moment;
 mod mutex;
 mod options;
+mod otlp;
 mod pipeline;
 mod private_dir;
 mod sandbox;
@@ -80,6 +82,7 @@ pub mod internals {
     pub use crate::kernel::tree::{Version, container_of};
     pub use crate::moment::Moment;
     pub use crate::options::{Options, Subcommand};
+    pub use crate::otlp::{parse_response as parse_otlp_response, retry_after as parse_otlp_retry};
     pub use crate::pipeline::label::LabelPrefix;
     pub use crate::pipeline::name::{Format, InstanceName, assign as assign_names};
     pub use crate::pipeline::output::{Output, Value};

@@ -325,6 +325,32 @@ pub const DIAGNOSTICS: usize = 100;
 /// Waiting for another run that writes the same state: milliseconds, unless that run hangs.
 pub const STATE_LOCK: Duration = Duration::from_secs(2);
 
+/// A request of an export, before compression. Mackerel accepts some 3.5 MB, and servers of gRPC 4 MiB unless told
+/// otherwise.
+pub const OTLP_REQUEST: usize = 3_000_000;
+
+/// Values of one target in one part of an export. A value with the longest names takes less than 1.5 kB, so that a part
+/// fits into a request.
+pub const OTLP_VALUES: usize = 1_500;
+
+/// Characters of the value of an attribute, such as a label of a container. Backends cut longer ones, or reject them.
+pub const OTLP_ATTRIBUTE: usize = 1_024;
+
+/// The response to an export. It is empty, or has one message.
+pub const OTLP_RESPONSE: ByteSize = ByteSize::kib(64);
+
+/// The header fields of the response to an export.
+pub const OTLP_HEAD: u32 = 16 * 1024;
+
+/// One request of an export with its retry, unless `OTEL_EXPORTER_OTLP_TIMEOUT` is set: the default of OpenTelemetry.
+pub const OTLP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The time before a request of an export is repeated, if the server names none.
+pub const OTLP_RETRY: Duration = Duration::from_secs(1);
+
+/// The time that an export has in any case, also if collecting took the whole deadline. The grace period leaves it.
+pub const OTLP_LEAST: Duration = Duration::from_secs(2);
+
 /// A state file. Ten thousand targets take about 5 MB.
 pub const STATE_SIZE: ByteSize = ByteSize::mib(16);
 

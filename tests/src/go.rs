@@ -13,6 +13,8 @@ pub enum Program {
     App,
     /// `tests/faults`: a server that misbehaves in one way.
     Faults,
+    /// `tests/otelreceiver`: the OTLP receiver of the OpenTelemetry Collector, which writes everything to a file.
+    OtelReceiver,
     /// `tests/promapp`: an ordinary Go service with its metrics under `/metrics`, in Prometheus' form.
     PromApp,
     /// `tests/tlsfront`: TLS in front of something that speaks plainly.
@@ -27,6 +29,7 @@ impl Program {
         match self {
             Self::App => "app",
             Self::Faults => "faults",
+            Self::OtelReceiver => "otelreceiver",
             Self::PromApp => "promapp",
             Self::TlsFront => "tlsfront",
             Self::Work => "work",
@@ -48,7 +51,7 @@ impl Program {
 }
 
 fn build(program: Program, path: &Path) {
-    static BUILT: [OnceLock<()>; 5] = [const { OnceLock::new() }; 5];
+    static BUILT: [OnceLock<()>; 6] = [const { OnceLock::new() }; 6];
     BUILT[program as usize].get_or_init(|| {
         let output = Command::new("go")
             .args(["build", "-trimpath", "-o"])

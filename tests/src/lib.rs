@@ -12,6 +12,9 @@
 //! - Components: [`project`] builds what `new` writes, [`third_party`] changes a built-in, [`registry`] is a real
 //!   registry, [`fake_registry`] one with chosen replies; [`cosign`] and [`openssl`] sign, [`signing`]
 //!   has keys.
+//!   registry, [`fake_registry`] one with chosen replies.
+//! - Labelled metrics: [`otlp`] is the real receiver of the OpenTelemetry Collector, [`fake_otlp`] one with chosen
+//!   replies.
 //! - Expectations: [`stats`] has the metrics of gostats, [`mask`] hides what changes from run to run.
 //! - Peers: [`original`] builds and runs the Go plugins.
 //! - Tools: [`go`] builds the Go programs, [`server`] and [`http`] serve connections and requests, [`port`] finds free
@@ -25,6 +28,7 @@ pub mod cosign;
 pub mod disk;
 pub mod engine;
 pub mod fake_engine;
+pub mod fake_otlp;
 pub mod fake_registry;
 pub mod fleet;
 pub mod go;
@@ -36,6 +40,7 @@ pub mod mask;
 pub mod namespaced_engine;
 pub mod openssl;
 pub mod original;
+pub mod otlp;
 pub mod podman;
 pub mod port;
 pub mod project;

@@ -11,6 +11,7 @@ use clap::Args;
 use rustls::pki_types::ServerName;
 
 use super::http::HttpFlags;
+use super::otlp::OtlpFlags;
 use super::size::{format_size, parse_size};
 use crate::address::Address;
 use crate::definition::Prefix;
@@ -129,6 +130,9 @@ pub(super) struct HostFlags {
     /// out with a message
     #[arg(long, value_name = "NUMBER", value_parser = parse_number, help_heading = "Output")]
     pub(super) max_metrics: Option<usize>,
+
+    #[command(flatten)]
+    pub(super) otlp: OtlpFlags,
 
     /// The timeout of one target: `500ms`, `10s`; a bare number is seconds
     #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = format_time(limits::TARGET_TIMEOUT), help_heading = "Limits")]

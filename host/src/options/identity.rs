@@ -46,6 +46,8 @@ impl Options {
             deadline: _,
             verbose: _,
             http: HttpOptions { settings: _, files: _, identity: http, secrets_in_arguments: _ },
+            // The same values, sent to another place.
+            otlp: _,
             collector: options,
             typed: _,
         } = self;

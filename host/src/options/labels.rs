@@ -142,7 +142,7 @@ impl From<LabelsError> for crate::error::Error {
 }
 
 /// The options that one list of containers and one run have: they are the same for all collectors.
-const SHARED: [&str; 11] = [
+const SHARED: [&str; 14] = [
     "filter",
     "skip",
     "include-infrastructure",
@@ -154,6 +154,9 @@ const SHARED: [&str; 11] = [
     "source",
     "docker-host",
     "deadline",
+    "otlp",
+    "otlp-also",
+    "otlp-api-key-file",
 ];
 
 /// The option whose value stands before the name of each collector.

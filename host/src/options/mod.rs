@@ -11,6 +11,7 @@ mod host;
 mod http;
 mod identity;
 pub mod labels;
+mod otlp;
 mod size;
 mod typed;
 
@@ -30,6 +31,7 @@ use self::host::HostFlags;
 pub use self::host::parse_time;
 use self::http::HttpOptions;
 pub use self::typed::Typed;
+use crate::otlp::OtlpOptions;
 use crate::pipeline::collect::Settings;
 use crate::pipeline::find::Discovery;
 use crate::pipeline::name::{Format, InstanceName};
@@ -85,6 +87,8 @@ pub struct Options {
     pub verbose: bool,
     /// The options about HTTP requests.
     pub http: HttpOptions,
+    /// The options about labelled metrics, or `None` if they are not sent.
+    pub otlp: Option<OtlpOptions>,
     /// The options of the collector.
     pub collector: CollectorOptions,
     typed: Vec<Typed>,
@@ -222,6 +226,7 @@ impl Options {
             deadline: flags.deadline,
             verbose: flags.verbose,
             http,
+            otlp: flags.otlp.resolve(),
             collector,
             typed,
         })
@@ -229,7 +234,8 @@ impl Options {
 
     /// The files that the run reads.
     pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        self.collector.secret_files().chain(&self.http.files)
+        let key = self.otlp.as_ref().and_then(|otlp| otlp.api_key_file.as_ref());
+        self.collector.secret_files().chain(&self.http.files).chain(key)
     }
 
     /// The flags in the order in which they were typed, without those of the subcommand itself.
@@ -269,6 +275,7 @@ fn unused(subcommand: &Subcommand, description: &Description, uses: Uses) -> Vec
         unused.push(("stats_source", "it does not read container stats"));
     }
     unused.extend(subcommand.unused);
+    unused.extend(otlp::unused(subcommand.name));
     unused
 }
 
@@ -282,7 +289,8 @@ fn reject_unused(
     let is_typed = |option: &str| matches.value_source(option) == Some(ValueSource::CommandLine);
     let Some((option, reason)) = unused.iter().find(|(option, _)| is_typed(option)) else { return Ok(()) };
     let flag = command.get_arguments().find(|arg| arg.get_id() == option).and_then(Arg::get_long).unwrap_or(option);
-    let is_of_subcommand = subcommand.unused.iter().any(|(unused, _)| unused == option);
+    let of_subcommand = subcommand.unused.iter().copied().chain(otlp::unused(subcommand.name));
+    let is_of_subcommand = of_subcommand.into_iter().any(|(unused, _)| unused == *option);
     let with = foreign(if is_of_subcommand { subcommand.name } else { name });
     Err(Error::Unused { flag: flag.to_owned(), with, reason })
 }

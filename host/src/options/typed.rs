@@ -6,7 +6,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args};
 
 use super::collector::CollectorOptions;
-use super::http;
+use super::{http, otlp};
 
 /// A flag as it was typed, without those of the subcommand itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub fn typed<Own: Args>(command: &clap::Command, matches: &ArgMatches, collector
     for arg in command.get_arguments().filter(is_typed).filter(|arg| !is_own(arg)) {
         let (id, flag) = (arg.get_id().as_str(), arg.get_long().unwrap_or_default());
         let takes_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
-        let is_file = collector.is_secret_file(flag) || http::is_file(flag);
+        let is_file = collector.is_secret_file(flag) || http::is_file(flag) || otlp::is_file(flag);
         let of = |value| Typed { flag: flag.to_owned(), value, is_file };
         let places = matches.indices_of(id).into_iter().flatten();
         if takes_value {
@@ -38,7 +38,9 @@ pub fn typed<Own: Args>(command: &clap::Command, matches: &ArgMatches, collector
             for values in occurrences {
                 let values: Vec<&OsStr> = values.collect();
                 let place = values.iter().filter_map(|_| places.next()).next_back().unwrap_or_default();
-                typed.push((place, of(Some(values.join(OsStr::new(","))))));
+                // One that can do without a value has no place then, and comes first.
+                let value = (!values.is_empty()).then(|| values.join(OsStr::new(",")));
+                typed.push((place, of(value)));
             }
         } else {
             typed.extend(places.map(|place| (place, of(None))));

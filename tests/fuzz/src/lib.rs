@@ -12,6 +12,7 @@ pub mod ecs;
 pub mod engine;
 pub mod guest;
 pub mod kernel;
+pub mod otlp;
 pub mod rules;
 pub mod state;
 pub mod store;
@@ -35,6 +36,7 @@ pub const KINDS: &[Kind] = &[
     Kind { name: "cgroup-files", check: kernel::cgroup_files },
     Kind { name: "cgroup-folder", check: kernel::cgroup_folder },
     Kind { name: "net-dev", check: kernel::net_dev },
+    Kind { name: "otlp-response", check: otlp::response },
     Kind { name: "state", check: state::state },
     Kind { name: "pin", check: store::pin },
     Kind { name: "component", check: store::component },

@@ -204,6 +204,7 @@ kinds! {
     cgroup_folder_belongs_to_a_container_only_by_id: "cgroup-folder", changed_words;
     network_traffic_is_summed_or_omitted: "net-dev", changed_words;
     state_is_read_completely_or_rejected: "state", changed_json;
+    otlp_response_is_a_message_or_one_line: "otlp-response", changed_bytes;
     pin_refers_to_its_own_files_or_is_rejected: "pin", changed_json;
     file_is_a_component_or_one_line: "component", changed_bytes;
     gostats_body_is_reported_unchanged_or_rejected: "gostats", changed_json;

@@ -20,6 +20,7 @@ use crate::commands::check;
 use crate::diagnostics::print;
 use crate::error::Error;
 use crate::jobs::Jobs;
+use crate::otlp::endpoint::{KEY_FILE, SECRET_VARIABLES};
 use crate::session::Session;
 use crate::text::foreign;
 
@@ -51,6 +52,17 @@ pub async fn conf(session: &Session, words: &[OsString]) -> Result<String, Error
     reject_equal_names(&sections)?;
     for line in sections.iter().flat_map(|section| section.jobs.diagnostics().lines()) {
         print(&line);
+    }
+    if sections.iter().any(|section| section.jobs.shared().otlp.is_some()) {
+        for name in SECRET_VARIABLES.into_iter().filter(|name| crate::env::variable_os(name).is_some()) {
+            print(&format!("{name} of this shell is not written, because it can be secret: use {KEY_FILE}"));
+        }
+    }
+    if let Some(option) = own.elsewhere() {
+        let variables: BTreeSet<&str> = sections.iter().flat_map(|section| section::variables(&section.jobs)).collect();
+        for name in variables.into_iter().filter(|name| name.starts_with("OTEL_")) {
+            print(&format!("{name} of this shell is not carried over ({option}): set it there"));
+        }
     }
     if own.container_agent {
         return container_agent::sections(&sections, words);

@@ -13,6 +13,7 @@ use crate::job::{Job, RUN};
 use crate::jobs::Jobs;
 use crate::limits;
 use crate::options::Typed;
+use crate::otlp::endpoint::{CERTIFICATE_VARIABLES, ENDPOINT_VARIABLES, OTHER_VARIABLES};
 use crate::pipeline::source::SourceKind;
 use crate::sandbox::trust::Roots;
 use crate::store::component::Origin;
@@ -162,7 +163,14 @@ pub fn variables(jobs: &Jobs) -> Vec<&'static str> {
             names.push("DOCKER_HOST");
         }
     }
-    if jobs.all.iter().any(uses_roots) || uses_tls_to_engine {
+    let otlp = jobs.shared().otlp.as_ref();
+    if let Some(otlp) = otlp {
+        if otlp.endpoint.is_none() {
+            names.extend(ENDPOINT_VARIABLES);
+        }
+        names.extend(CERTIFICATE_VARIABLES.into_iter().chain(OTHER_VARIABLES));
+    }
+    if jobs.all.iter().any(uses_roots) || uses_tls_to_engine || otlp.is_some() {
         names.extend(["SSL_CERT_FILE", "SSL_CERT_DIR"]);
     }
     if jobs.all.iter().any(|job| matches!(job.component.origin, Origin::Installed(_))) {
@@ -186,6 +194,7 @@ pub fn environment(jobs: &Jobs) -> Result<BTreeMap<&'static str, String>, Error>
         let value = crate::env::variable_os(name).unwrap_or_default();
         let value = match name {
             "DOCKER_CERT_PATH" | "SSL_CERT_FILE" | installed::FOLDER_VARIABLE => absolute(&value)?,
+            name if CERTIFICATE_VARIABLES.contains(&name) => absolute(&value)?,
             "SSL_CERT_DIR" => {
                 let folders: Vec<OsString> = env::split_paths(&value).map(absolute).collect::<Result<_, _>>()?;
                 folders.join(OsStr::new(":"))
