@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"time"
 
@@ -105,6 +106,39 @@ func (everything) Collect(target collector.Target, options collector.Options) (*
 		found("body", float64(len(body)))
 		found("status", float64(response.StatusCode))
 		found("type", float64(len(response.Header.Get("Content-Type"))))
+	case "connect":
+		conn, err := target.Connect()
+		if err != nil {
+			return nil, err
+		}
+		// Longer than one write of wasi:sockets takes.
+		if _, err := fmt.Fprintf(conn, "GET /say?%s HTTP/1.0\r\n\r\n", strings.Repeat("x", 5000)); err != nil {
+			return nil, err
+		}
+		response, err := io.ReadAll(conn)
+		if err != nil {
+			return nil, err
+		}
+		_, body, _ := strings.Cut(string(response), "\r\n\r\n")
+		found("body", float64(len(body)))
+		// A second connection, which is not closed.
+		if _, err := target.Connect(); err != nil {
+			return nil, err
+		}
+		runtime.GC()
+		return report, conn.Close()
+	case "closed":
+		conn, err := target.Connect()
+		if err != nil {
+			return nil, err
+		}
+		conn.Close()
+		_, err = conn.Write([]byte("hello"))
+		return nil, err
+	case "refused":
+		target.Port = 1
+		_, err := target.Connect()
+		return nil, err
 	case "elsewhere":
 		_, err := client.Get("http://192.0.2.1/queue")
 		return nil, err

@@ -85,6 +85,7 @@ impl Language {
                 "collector/internal/current/current.go",
                 "collector/native.go",
                 "collector/sandbox_wasip1.go",
+                "collector/tcp_wasip1.go",
                 "collector/transport/transport.go",
                 "go.mod",
                 "main.go",
