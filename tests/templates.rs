@@ -427,6 +427,7 @@ fn go_package_covers_the_whole_contract() {
     assert_eq!(stats.keys().collect::<Vec<_>>(), ["processes", "restarts", "rss"], "only the requested stats");
     assert!(stats["rss"] > 100_000.0 && stats["processes"] >= 1.0, "{stats:?}");
     assert_eq!(found("--do connect"), values(&[("body", 5000.0)]));
+    assert_eq!(found("--do garbage"), values(&[("bytes", 495_000.0)]));
     assert_eq!(found("--do client"), values(&[("body", 5000.0), ("status", 200.0), ("type", 25.0)]));
 
     let faults =

@@ -48,6 +48,9 @@ func (everything) Graphs(collector.Options) ([]collector.Graph, error) {
 	return graphs, nil
 }
 
+// Not on the stack.
+var garbage []byte
+
 func (everything) Collect(target collector.Target, options collector.Options) (*collector.Report, error) {
 	report := &collector.Report{}
 	found := func(metric string, value float64) { report.Add("found.#", metric, value) }
@@ -127,6 +130,18 @@ func (everything) Collect(target collector.Target, options collector.Options) (*
 		}
 		runtime.GC()
 		return report, conn.Close()
+	case "garbage":
+		// Go collects garbage from 4 MiB on, by default. The responses exceed that, while the host passes one.
+		garbage = make([]byte, 3_600_000)
+		path, bytes := "/say?"+strings.Repeat("x", 5000), 0
+		for number := 0; number < 99; number++ {
+			body, err := collector.Get(path)
+			if err != nil {
+				return nil, err
+			}
+			bytes += len(body)
+		}
+		found("bytes", float64(bytes))
 	case "closed":
 		conn, err := target.Connect()
 		if err != nil {

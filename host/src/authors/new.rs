@@ -78,6 +78,7 @@ impl Language {
                 "collector/container.go",
                 "collector/container_wasip1.go",
                 "collector/error.go",
+                "collector/garbage_wasip1.go",
                 "collector/go.mod",
                 "collector/http.go",
                 "collector/http_wasip1.go",

@@ -21,6 +21,7 @@ func (target Target) Connect() (io.ReadWriteCloser, error) {
 	if target.Port == 0 {
 		return nil, errors.New("cannot connect: the target is a container and has no address")
 	}
+	beforeRequest()
 	network := wasi_sockets_instance_network.InstanceNetwork()
 	defer network.Drop()
 	// A name can have several addresses. A numeric address resolves to itself.
@@ -111,6 +112,7 @@ func (conn *connection) Read(buffer []byte) (int, error) {
 	if len(buffer) == 0 {
 		return 0, nil
 	}
+	beforeRequest()
 	for {
 		read := conn.input.BlockingRead(uint64(len(buffer)))
 		if read.IsErr() {
