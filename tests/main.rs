@@ -63,6 +63,7 @@ mod plan;
 mod watch;
 
 // Collectors of third parties
+mod catalogue;
 mod components;
 mod contract;
 mod libraries;

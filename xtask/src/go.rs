@@ -1,7 +1,7 @@
 //! Generates the Go bindings of the contract from `wit/`, for the project that `new --lang go` writes. The repository
 //! has no generated code, and an author who writes a collector in Go needs no generator.
 //!
-//! Go's own network does not work in WebAssembly, so there are bindings of `wasi:sockets` too, from the WIT files inside
+//! Go's own network does not work in WebAssembly, so there are bindings of `wasi:sockets` too, from the WIT files in
 //! wasmtime-wasi's crate. The contract allows every collector to import them, but its world does not list them.
 //!
 //! The bindings call a runtime package that ships inside the generator's crate, with a licence file of its own. Go's

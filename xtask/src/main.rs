@@ -35,10 +35,11 @@ fn main() -> Result<()> {
         }
         Some("dependencies") => {
             let arguments: Vec<String> = std::env::args().skip(2).collect();
-            let [sbom, licences, time] = &arguments[..] else {
-                bail!("usage: xtask dependencies SBOM LICENCES TIME");
-            };
-            dependencies::write(&root, Path::new(sbom), Path::new(licences), time)
+            match &arguments[..] {
+                [sbom, licences, time] => dependencies::write(&root, Path::new(sbom), Path::new(licences), time),
+                [licences] => dependencies::write_collectors(&root, Path::new(licences)),
+                _ => bail!("usage: xtask dependencies [SBOM] LICENCES [TIME]"),
+            }
         }
         Some(word) if !word.contains("-linux-") => {
             bail!("unknown task '{word}'; expected 'tests', 'dependencies', a target triple or nothing")
