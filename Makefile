@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 PROGRAM := target/release/mackerel-plugin-wasm
 UNITS := -p mackerel-plugin-wasm-host -p mackerel-collector -p collector-docker -p collector-gostats -p collector-prometheus -p collector-redis
 
-.PHONY: help build demo fmt lint unit check test soak fuzz bench bench-guard dist dist-test install clean tools
+.PHONY: help build collectors demo fmt lint unit check test soak fuzz bench bench-guard dist dist-test install clean tools
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -16,15 +16,20 @@ build: tools ## build the program with its collectors: target/release/mackerel-p
 	target/release/xtask
 	cargo build --release -p xtask -p mackerel-plugin-wasm
 
+collectors: build ## build the ready-made collectors: target/collectors-dist
+	@scripts/collectors.sh
+
 demo: build ## show the main job on three containers (without Docker: on local processes)
 	@scripts/demo.sh
 
 fmt: ## format the code
 	cargo fmt --all
+	cargo fmt --manifest-path collectors/Cargo.toml --all
 
 lint: ## check format and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	scripts/collectors.sh check
 
 unit: ## run the unit tests of the host, the SDK and the collectors; needs no engine and no WebAssembly
 	cargo test --lib $(UNITS)
@@ -36,8 +41,9 @@ check: tools lint ## check format, lints, documentation, layout, prose, spelling
 	scripts/tools.sh
 	target/tools/bin/typos
 	target/tools/bin/cargo-deny check licenses bans sources
+	target/tools/bin/cargo-deny --manifest-path collectors/Cargo.toml check licenses bans sources
 
-test: build ## run all tests, on a Docker engine if there is one
+test: build collectors ## run all tests, on a Docker engine if there is one
 	target/release/xtask tests
 	@scripts/test.sh
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # dist.sh [build]: builds the files of a release for x86-64 and arm64 on an x86-64 machine, into target/artifacts: zip
-# archives for mkr, deb and rpm packages, container images, and the lists of dependencies and sums. `make dist` calls
-# it. With `build` it stops after the two programs.
+# archives for mkr, deb and rpm packages, container images, the ready-made collectors, and the lists of dependencies and
+# sums. `make dist` calls it. With `build` it stops after the two programs.
 #
 # The programs are static (musl). The same commit should give the same bytes in every folder. Nothing is
 # installed outside of target/, except the two targets of rustup. It needs rustup, Python with pip, Go and git.
@@ -38,6 +38,7 @@ main() {
   rm -rf "$OUT"
   mkdir -p "$OUT"
   documents
+  collectors
   for triple in "${TRIPLES[@]}"; do package "$triple"; done
   cd "$OUT"
   sha256sum -- * > "$TOOLS/sums"
@@ -114,6 +115,21 @@ documents() {
   "$native" completions fish > "$documents/completion.fish"
   target/release/xtask dependencies "$OUT/$NAME.cdx.json" "$OUT/THIRD-PARTY-LICENSES.txt" \
     "$(date --utc --date "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)"
+}
+
+# Builds the ready-made collectors, which are the same for all architectures.
+collectors() {
+  PLUGIN=$PWD/$(program "$(uname -m)-unknown-linux-musl") CI=true scripts/collectors.sh >&2
+  install -m 644 target/collectors-dist/*.wasm "$OUT/"
+  local licences=$OUT/COLLECTORS-LICENSES.txt python go
+  python=$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
+  go=$(go env GOROOT)
+  target/release/xtask dependencies "$licences"
+  local part
+  for part in "Go:$go/LICENSE" "wit-bindgen:target/collectors/go/internal/wit/LICENSE" "CPython:$python/LICENSE.txt"; do
+    printf '\n%s\n%s\n\n' "$(printf '=%.0s' {1..80})" "${part%%:*}" >> "$licences"
+    cat "${part#*:}" >> "$licences"
+  done
 }
 
 # Makes all packages of the triple $1.

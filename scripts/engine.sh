@@ -3,8 +3,9 @@
 #
 #   start DIR  starts dockerd with all its files under DIR, and waits until it responds at unix://DIR/docker.sock
 #   stop DIR   ends that dockerd, and removes DIR and everything else that it created
-#   install    installs Debian's docker.io, podman, catatonit, uidmap, slirp4netns, runc, redis-server, docker-registry,
-#              openssl, tmux, shellcheck and time, if missing
+#   install    installs Debian's docker.io, podman, catatonit, uidmap, slirp4netns, runc, docker-registry, openssl,
+#              tmux, shellcheck and time, and the servers redis-server, nginx-light, memcached, php-fpm, postgresql and
+#              uwsgi-core, if missing. It starts no server
 #
 # It can run beside another engine: it has its own bridge, in a range that RFC 2544 reserves for benchmarks, and does
 # not change the firewall or the routing. Its containers therefore reach nothing outside, and their published ports
@@ -101,6 +102,11 @@ install() {
   # Podman needs it on machines with cgroups v1, which crun refuses.
   command -v runc >/dev/null || missing+=(runc)
   command -v redis-server >/dev/null || missing+=(redis-server)
+  command -v nginx >/dev/null || missing+=(nginx-light)
+  command -v memcached >/dev/null || missing+=(memcached)
+  compgen -c php-fpm >/dev/null || missing+=(php-fpm)
+  command -v uwsgi-core >/dev/null || missing+=(uwsgi-core)
+  command -v psql >/dev/null || missing+=(postgresql)
   command -v docker-registry >/dev/null || missing+=(docker-registry)
   command -v openssl >/dev/null || missing+=(openssl)
   command -v tmux >/dev/null || missing+=(tmux)
@@ -108,7 +114,12 @@ install() {
   [ -x /usr/bin/time ] || missing+=(time)
   [ ${#missing[@]} != 0 ] || return 0
   say "installing Debian's ${missing[*]}"
-  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+  # Debian's packages start their servers, unless a policy forbids it.
+  local policy=/usr/sbin/policy-rc.d failed=0
+  if [ -e $policy ]; then policy=; else printf '#!/bin/sh\nexit 101\n' > $policy; chmod 755 $policy; fi
+  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null || failed=1
+  [ -z "$policy" ] || rm $policy
+  return $failed
 }
 
 case ${1:-} in

@@ -65,6 +65,7 @@ mod plan;
 mod watch;
 
 // Collectors of third parties
+mod catalogue;
 mod components;
 mod contract;
 mod libraries;

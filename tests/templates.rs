@@ -426,13 +426,16 @@ fn go_package_covers_the_whole_contract() {
     let stats = found("--do stats");
     assert_eq!(stats.keys().collect::<Vec<_>>(), ["processes", "restarts", "rss"], "only the requested stats");
     assert!(stats["rss"] > 100_000.0 && stats["processes"] >= 1.0, "{stats:?}");
+    assert_eq!(found("--do connect"), values(&[("body", 5000.0)]));
+    assert_eq!(found("--do garbage"), values(&[("bytes", 495_000.0)]));
     assert_eq!(found("--do client"), values(&[("body", 5000.0), ("status", 200.0), ("type", 25.0)]));
 
     let faults =
-        ["elsewhere", "post", "header", "tls", "status", "unexpected", "other", "empty", "panic"].map(|what| {
-            let stderr = group.mask(&run(&format!("--do {what}")).exits(1).stderr);
-            stderr.replace(&app.address().to_string(), "ADDRESS")
-        });
+        ["closed", "refused", "elsewhere", "post", "header", "tls", "status", "unexpected", "other", "empty", "panic"]
+            .map(|what| {
+                let stderr = group.mask(&run(&format!("--do {what}")).exits(1).stderr);
+                stderr.replace(&app.address().to_string(), "ADDRESS")
+            });
     insta::assert_snapshot!("faults_everything", faults.concat());
     let definitions = agent.definitions("run everything").exits(0).without_diagnostics();
     insta::assert_snapshot!("definitions_everything", definitions.stdout);

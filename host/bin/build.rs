@@ -1,5 +1,5 @@
 //! Tells `main.rs` where xtask left the built-in collectors, compiled to native code, and the files that it generated
-//! for Go.
+//! for Go and for modules.
 
 use std::path::Path;
 
@@ -7,7 +7,11 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(builtins)");
     let collectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/collectors");
     let arch = std::env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
-    let lists = [("BUILTINS", collectors.join(arch).join("builtins.rs")), ("GO_FILES", collectors.join("go.rs"))];
+    let lists = [
+        ("BUILTINS", collectors.join(arch).join("builtins.rs")),
+        ("GO_FILES", collectors.join("go.rs")),
+        ("MODULE_TYPES", collectors.join("module.types")),
+    ];
     for (_, list) in &lists {
         println!("cargo::rerun-if-changed={}", list.display());
     }

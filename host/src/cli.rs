@@ -13,7 +13,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::authors::new::{self, Language};
-use crate::authors::{componentize, test};
+use crate::authors::{Generated, componentize, test};
 use crate::commands::{
     check, completions, conf, dashboard, explain, inspect, install, list, plan, push, remove, run, upgrade, watch,
 };
@@ -221,16 +221,15 @@ pub enum CollectorAndRest {
 }
 
 /// Runs the whole program: reads `arguments`, the first of which is the program's name, and returns the exit status.
-/// Called by the name of a Go plugin, it reads that plugin's flags. `builtins` are the embedded collectors, `go` the
-/// files that are generated for collectors in Go.
+/// Called by the name of a Go plugin, it reads that plugin's flags. `builtins` are the embedded collectors.
 pub fn main(
     arguments: impl IntoIterator<Item = OsString>,
     builtins: &'static [Builtin],
-    go: &'static [new::File],
+    generated: Generated,
 ) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let is_check = check::is_called(&arguments) && !drop_in::is_called(&arguments);
-    execute(&arguments, builtins, go).unwrap_or_else(|error| {
+    execute(&arguments, builtins, generated).unwrap_or_else(|error| {
         // To mackerel-agent, the exit status of any other error would be a result.
         if let Some(line) = is_check.then(|| check::error_line(&arguments, &error)).flatten() {
             let _ = protocol::print(&line);
@@ -246,7 +245,7 @@ pub fn main(
     })
 }
 
-fn execute(arguments: &[OsString], builtins: &'static [Builtin], go: &'static [new::File]) -> Result<ExitCode, Error> {
+fn execute(arguments: &[OsString], builtins: &'static [Builtin], generated: Generated) -> Result<ExitCode, Error> {
     let (command, drop_in) = match drop_in::call(arguments).transpose()? {
         None => {
             let cli = Cli::try_parse_from(arguments)?;
@@ -278,7 +277,7 @@ fn execute(arguments: &[OsString], builtins: &'static [Builtin], go: &'static [n
         .enable_all()
         .build()
         .map_err(|error| Error::failed(format!("cannot start: {error}")))?;
-    let result = tokio.block_on(dispatch(command, &session, go));
+    let result = tokio.block_on(dispatch(command, &session, generated));
     // A name lookup that hangs must not delay the exit.
     tokio.shutdown_background();
     result
@@ -293,7 +292,7 @@ fn has_many_sandboxes(command: &Command) -> bool {
     !run::wants_definitions() && !(1..=limits::WINDOW).contains(&targets)
 }
 
-async fn dispatch(command: Command, session: &Session, go: &'static [new::File]) -> Result<ExitCode, Error> {
+async fn dispatch(command: Command, session: &Session, generated: Generated) -> Result<ExitCode, Error> {
     use CollectorAndRest::Words;
     let Session { store, watchdog, .. } = session;
     match command {
@@ -330,8 +329,10 @@ async fn dispatch(command: Command, session: &Session, go: &'static [new::File])
             watchdog.set_deadline(limits::SHIPPING_DEADLINE);
             Ok(compile::compile_from_stdin(store.runtime.engine()))
         }
-        Command::New { name, lang, dir } => print(new::create(&name, lang, &dir, go)),
-        Command::Componentize { module, output } => print(componentize::componentize(&module, output.as_deref())),
+        Command::New { name, lang, dir } => print(new::create(&name, lang, &dir, generated.go)),
+        Command::Componentize { module, output } => {
+            print(componentize::componentize(&module, output.as_deref(), generated.types))
+        }
     }
 }
 

@@ -66,6 +66,7 @@ mod text;
 mod tls;
 mod version;
 
+pub use crate::authors::Generated;
 pub use crate::cli::main;
 pub use crate::sandbox::code::Builtin;
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"time"
 
@@ -46,6 +47,9 @@ func (everything) Graphs(collector.Options) ([]collector.Graph, error) {
 	}
 	return graphs, nil
 }
+
+// Not on the stack.
+var garbage []byte
 
 func (everything) Collect(target collector.Target, options collector.Options) (*collector.Report, error) {
 	report := &collector.Report{}
@@ -105,6 +109,51 @@ func (everything) Collect(target collector.Target, options collector.Options) (*
 		found("body", float64(len(body)))
 		found("status", float64(response.StatusCode))
 		found("type", float64(len(response.Header.Get("Content-Type"))))
+	case "connect":
+		conn, err := target.Connect()
+		if err != nil {
+			return nil, err
+		}
+		// Longer than one write of wasi:sockets takes.
+		if _, err := fmt.Fprintf(conn, "GET /say?%s HTTP/1.0\r\n\r\n", strings.Repeat("x", 5000)); err != nil {
+			return nil, err
+		}
+		response, err := io.ReadAll(conn)
+		if err != nil {
+			return nil, err
+		}
+		_, body, _ := strings.Cut(string(response), "\r\n\r\n")
+		found("body", float64(len(body)))
+		// A second connection, which is not closed.
+		if _, err := target.Connect(); err != nil {
+			return nil, err
+		}
+		runtime.GC()
+		return report, conn.Close()
+	case "garbage":
+		// Go collects garbage from 4 MiB on, by default. The responses exceed that, while the host passes one.
+		garbage = make([]byte, 3_600_000)
+		path, bytes := "/say?"+strings.Repeat("x", 5000), 0
+		for number := 0; number < 99; number++ {
+			body, err := collector.Get(path)
+			if err != nil {
+				return nil, err
+			}
+			bytes += len(body)
+		}
+		found("bytes", float64(bytes))
+	case "closed":
+		conn, err := target.Connect()
+		if err != nil {
+			return nil, err
+		}
+		conn.Close()
+		_, err = conn.Write([]byte("hello"))
+		return nil, err
+	case "refused":
+		target.Port = 1
+		_, err := target.Connect()
+		return nil, err
 	case "elsewhere":
 		_, err := client.Get("http://192.0.2.1/queue")
 		return nil, err

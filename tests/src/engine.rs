@@ -213,7 +213,7 @@ impl Engine {
     }
 
     /// Creates an image of these files below `folder`, unless it exists. Symbolic links are followed.
-    fn import(&self, image: &str, changes: &[String], folder: &Path, files: &[&str]) {
+    pub(crate) fn import(&self, image: &str, changes: &[String], folder: &Path, files: &[&str]) {
         if self.try_docker(&["image", "inspect", image]).is_ok() {
             return;
         }
@@ -227,20 +227,11 @@ impl Engine {
         assert!(output.status.success(), "docker import: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Returns the image of this machine's redis-server with its libraries. Reports it if there is none.
+    /// Returns the image of this machine's redis-server. Reports it if there is none.
     fn redis_image(&self) -> Option<String> {
-        let linked = redis_server()?;
-        // A line is NAME => PATH (ADDRESS), or PATH (ADDRESS).
-        let paths = linked.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
-        let files: Vec<&str> = ["/usr/bin/redis-server"].into_iter().chain(paths).collect();
-        let mut hasher = DefaultHasher::new();
-        for file in &files {
-            fs::read(file).expect("a file of redis-server").hash(&mut hasher);
-        }
-        let image = format!("scenarios-redis:{:016x}", hasher.finish());
-        let files: Vec<&str> = files.iter().map(|file| file.trim_start_matches('/')).collect();
-        self.import(&image, &[r#"ENTRYPOINT ["/usr/bin/redis-server"]"#.to_owned()], Path::new("/"), &files);
-        Some(image)
+        let untested = "the collector redis with a real Redis";
+        let has_client = skip::has_commands(&["redis-cli"], untested);
+        has_client.then(|| self.image_of_executable("/usr/bin/redis-server", untested)).flatten()
     }
 }
 
@@ -253,6 +244,10 @@ pub struct Group<'e> {
 }
 
 impl<'e> Group<'e> {
+    pub(crate) fn engine(&self) -> &'e Engine {
+        self.engine
+    }
+
     /// Returns the beginning of the names of its containers.
     pub fn name(&self) -> &str {
         &self.name
@@ -430,7 +425,7 @@ impl<'e> Group<'e> {
         self.run_image(name, options, self.engine.image(program, Check::None), arguments)
     }
 
-    fn run_image(&self, name: &str, options: &str, image: String, arguments: &str) -> Container<'e> {
+    pub(crate) fn run_image(&self, name: &str, options: &str, image: String, arguments: &str) -> Container<'e> {
         let label = self.filter().replacen("label=", "--label=", 1);
         let name = format!("{}-{name}", self.name);
         let mut command = vec!["run", "--detach", &label, "--name", &name];
@@ -578,6 +573,20 @@ impl Container<'_> {
         self.engine.docker(&["stats", "--no-stream", "--format", format, &self.id])
     }
 
+    pub(crate) fn docker(&self, arguments: &[&str]) -> String {
+        self.engine.docker(arguments)
+    }
+
+    /// Returns its log, stdout and stderr.
+    ///
+    /// # Panics
+    ///
+    /// If there is no docker command.
+    pub fn log(&self) -> String {
+        let output = self.engine.command().args(["logs", &self.id]).output().expect("docker can be started");
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat()
+    }
+
     /// Runs a command within it, and returns its stdout.
     pub fn exec(&self, command: &str) -> String {
         let mut words = vec!["exec", &self.id];
@@ -685,24 +694,6 @@ impl Container<'_> {
     fn wait_until_responds(&self, path: &str) {
         wait::until(&format!("{} responds", self.name), || http::get(self.address(), path).ok());
     }
-}
-
-/// Returns the libraries that Debian's redis-server is linked to, as `ldd` lists them. Reports it if there is no Redis.
-fn redis_server() -> Option<&'static str> {
-    static LINKED: OnceLock<Option<String>> = OnceLock::new();
-    let find = || {
-        let untested = "the collector redis with a real Redis";
-        if !skip::has_commands(&["redis-cli", "ldd"], untested) {
-            return None;
-        }
-        let ldd = Command::new("ldd").arg("/usr/bin/redis-server").output().expect("ldd can be started");
-        if !ldd.status.success() {
-            skip::notice("no /usr/bin/redis-server", untested);
-            return None;
-        }
-        Some(String::from_utf8_lossy(&ldd.stdout).into_owned())
-    };
-    LINKED.get_or_init(find).as_deref()
 }
 
 /// The CPU time of a container since its start, from the kernel. Times are in seconds.

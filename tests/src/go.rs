@@ -67,7 +67,11 @@ fn build(program: Program, path: &Path) {
 }
 
 /// Returns cargo's target folder, which contains the running test.
-pub(crate) fn target() -> PathBuf {
+///
+/// # Panics
+///
+/// If the test does not run in it.
+pub fn target() -> PathBuf {
     let test = std::env::current_exe().expect("a running program has a path");
     let target = test.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
     target.expect("a test runs inside cargo's target folder").to_owned()

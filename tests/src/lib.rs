@@ -5,8 +5,9 @@
 //!   docker-proxy, [`podman`] a real Podman, [`rootless_podman`] one of a user, [`fake_engine`] an engine with chosen
 //!   replies. [`proxy`] stands in front of a real engine, so that a scenario can act at the right moment.
 //!   [`task_metadata`] is the metadata endpoint of an ECS task.
-//! - Containers: [`fleet`] has chosen stats, [`watch`] compares stats before and after some work, [`cgroup`] has files
-//!   in place of the kernel's cgroups, [`soak`] starts and stops many.
+//! - Containers: [`debian`] runs servers of this machine's packages, [`fleet`] has chosen stats, [`watch`] compares
+//!   stats before and after some work, [`cgroup`] has files in place of the kernel's cgroups, [`soak`] starts and stops
+//!   many.
 //! - Targets without containers: [`stub_target`] serves values for gostats, [`local`] runs a Go program,
 //!   [`line_server`] has a protocol of lines, [`witness`] records all traffic. [`attack`] runs the evil collector.
 //! - Components: [`project`] builds what `new` writes, [`third_party`] changes a built-in, [`registry`] is a real
@@ -25,6 +26,7 @@ pub mod agent;
 pub mod attack;
 pub mod cgroup;
 pub mod cosign;
+pub mod debian;
 pub mod disk;
 pub mod engine;
 pub mod fake_engine;

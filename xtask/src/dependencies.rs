@@ -23,6 +23,14 @@ musl (MIT, Copyright 2005-2020 Rich Felker, et al.). The container image also co
 authorities (MPL-2.0).
 ";
 
+/// The beginning of the list of licences of the ready-made collectors.
+const COLLECTORS_HEADER: &str = "\
+The ready-made collectors are licensed under MIT or Apache-2.0, at your option. Those in Rust contain the libraries below,
+Rust's standard library (MIT OR Apache-2.0) and wasi-libc (MIT OR Apache-2.0). Those in Go contain Go's standard library
+(BSD-3-Clause) and runtime packages of wit-bindgen (Apache-2.0 WITH LLVM-exception). Those in Python contain CPython
+(PSF-2.0), componentize-py (Apache-2.0 WITH LLVM-exception) and wasi-libc.
+";
+
 /// A library that is part of the program.
 struct Package {
     name: String,
@@ -39,19 +47,27 @@ struct Package {
 /// Writes the list of dependencies (`CycloneDX`) to `sbom` and their licences to `licences`. `time` is the time of the
 /// commit, so that the same commit gives the same files.
 pub(crate) fn write(root: &Path, sbom: &Path, licences: &Path, time: &str) -> Result<()> {
-    let packages = packages(root)?;
+    let packages = packages(root, TARGETS)?;
     ensure!(packages.len() > 100, "only {} dependencies: cargo metadata has another form", packages.len());
     fs::write(sbom, format!("{:#}\n", bom(&packages, time)))?;
-    fs::write(licences, licence_texts(&packages)?)?;
+    fs::write(licences, licence_texts(HEADER, &packages)?)?;
     println!("{} dependencies", packages.len());
     Ok(())
 }
 
-/// Returns the libraries of the program by package URL, without those that only build scripts and tests use.
-fn packages(root: &Path) -> Result<BTreeMap<String, Package>> {
+/// Writes the licences of the ready-made collectors in Rust to `licences`.
+pub(crate) fn write_collectors(root: &Path, licences: &Path) -> Result<()> {
+    let packages = packages(&root.join("collectors"), &["wasm32-wasip2"])?;
+    ensure!(packages.len() > 5, "only {} dependencies: cargo metadata has another form", packages.len());
+    Ok(fs::write(licences, licence_texts(COLLECTORS_HEADER, &packages)?)?)
+}
+
+/// Returns the libraries of the program or of the ready-made collectors by package URL, without those that only build
+/// scripts and tests use.
+fn packages(root: &Path, targets: &[&str]) -> Result<BTreeMap<String, Package>> {
     let lock = fs::read_to_string(root.join("Cargo.lock"))?;
     let mut found = BTreeMap::new();
-    for target in TARGETS {
+    for target in targets {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.current_dir(root).args(["metadata", "--format-version=1", "--locked", "--filter-platform", target]);
         let output = command.output().context("cannot run cargo metadata")?;
@@ -62,7 +78,7 @@ fn packages(root: &Path) -> Result<BTreeMap<String, Package>> {
     Ok(found)
 }
 
-/// Adds the dependencies of the program, or of the built-in collectors, to `found`.
+/// Adds the dependencies of the program, or of collectors, to `found`.
 fn collect(metadata: &Value, of_guests: bool, lock: &str, found: &mut BTreeMap<String, Package>) -> Result<()> {
     let items = |value: &'_ Value| value.as_array().cloned().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -72,7 +88,7 @@ fn collect(metadata: &Value, of_guests: bool, lock: &str, found: &mut BTreeMap<S
         items(&metadata["resolve"]["nodes"]).into_iter().map(|node| (text(&node["id"]), node)).collect();
     let is_root = |package: &Value| {
         let name = text(&package["name"]);
-        if of_guests { name.starts_with("collector-") } else { name == "mackerel-plugin-wasm" }
+        if of_guests { is_collector(package) } else { name == "mackerel-plugin-wasm" }
     };
     let mut left: Vec<String> = all.iter().filter(|(_, package)| is_root(package)).map(|(id, _)| id.clone()).collect();
     let mut seen: BTreeSet<String> = left.iter().cloned().collect();
@@ -109,6 +125,11 @@ fn collect(metadata: &Value, of_guests: bool, lock: &str, found: &mut BTreeMap<S
         entry.uses.extend(uses);
     }
     Ok(())
+}
+
+/// Returns true for a built-in or a ready-made collector. Those of tests are not listed.
+fn is_collector(package: &Value) -> bool {
+    package["description"].as_str().is_some_and(|text| text.starts_with("Collector for "))
 }
 
 /// Returns the package URL, which identifies a crate and its version.
@@ -153,8 +174,8 @@ fn bom(packages: &BTreeMap<String, Package>, time: &str) -> Value {
 }
 
 /// Lists the libraries with their licences, and every text once.
-fn licence_texts(packages: &BTreeMap<String, Package>) -> Result<String> {
-    let mut list = format!("{HEADER}\n");
+fn licence_texts(header: &str, packages: &BTreeMap<String, Package>) -> Result<String> {
+    let mut list = format!("{header}\n");
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
     // The packages of this repository have the licence of the program.
     for package in packages.values().filter(|package| !package.checksum.is_empty()) {

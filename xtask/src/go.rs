@@ -1,6 +1,9 @@
 //! Generates the Go bindings of the contract from `wit/`, for the project that `new --lang go` writes. The repository
 //! has no generated code, and an author who writes a collector in Go needs no generator.
 //!
+//! Go's own network does not work in WebAssembly, so there are bindings of `wasi:sockets` too, from the WIT files in
+//! wasmtime-wasi's crate. The contract allows every collector to import them, but its world does not list them.
+//!
 //! The bindings call a runtime package that ships inside the generator's crate, with a licence file of its own. Go's
 //! module proxy does not have it, so it is copied into the project.
 
@@ -12,7 +15,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use wit_bindgen_core::Files;
 use wit_bindgen_go::Opts;
-use wit_parser::Resolve;
+use wit_component::{StringEncoding, embed_component_metadata};
+use wit_parser::{Resolve, WorldId};
 
 /// The Go module of a project's folder `collector`, as `host/templates/go` names it.
 const MODULE: &str = "mackerel/collector";
@@ -44,10 +48,40 @@ pub(crate) fn files(root: &Path) -> Result<Vec<(String, String)>> {
     Ok(files)
 }
 
-fn bindings(root: &Path) -> Result<Vec<(String, String)>> {
+/// Returns the types of everything that a collector may import and export: a custom section, which `componentize`
+/// appends to modules that carry none.
+///
+/// # Errors
+/// If the contract cannot be read.
+pub(crate) fn types(root: &Path) -> Result<Vec<u8>> {
+    let (resolve, world) = world(root)?;
+    let mut section = Vec::new();
+    embed_component_metadata(&mut section, &resolve, world, StringEncoding::UTF8)?;
+    Ok(section)
+}
+
+/// Returns the world of the contract, with TCP.
+fn world(root: &Path) -> Result<(Resolve, WorldId)> {
     let mut resolve = Resolve::default();
-    let (package, _) = resolve.push_dir(root.join("wit"))?;
-    let world = resolve.select_world(&[package], Some("plugin"))?;
+    resolve.push_dir(source_of("wasmtime-wasi", root)?.join("src/p2/wit"))?;
+    resolve.push_dir(root.join("wit"))?;
+    let version = |of: &str| {
+        let mut names = resolve.packages.iter().map(|(_, package)| package.name.to_string());
+        names.find_map(|name| Some(name.strip_prefix(of)?.to_owned())).with_context(|| format!("no package {of}"))
+    };
+    let (contract, sockets) = (version("mackerel:collector@")?, version("wasi:sockets@")?);
+    let imports = ["instance-network", "ip-name-lookup", "tcp", "tcp-create-socket"];
+    let imports = imports.map(|name| format!("  import wasi:sockets/{name}@{sockets};\n")).concat();
+    let text = format!(
+        "package mackerel:module;\nworld module {{\n  include mackerel:collector/plugin@{contract};\n{imports}}}\n"
+    );
+    let package = resolve.push_source("module.wit", &text)?;
+    let world = resolve.select_world(&[package], Some("module"))?;
+    Ok((resolve, world))
+}
+
+fn bindings(root: &Path) -> Result<Vec<(String, String)>> {
+    let (mut resolve, world) = world(root)?;
     let options = Opts { pkg_name: Some(format!("{MODULE}/{BINDINGS}")), ..Opts::default() };
     let mut files = Files::default();
     options.build().generate(&mut resolve, world, &mut files)?;

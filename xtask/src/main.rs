@@ -2,9 +2,10 @@
 //! host, so that the binary can embed them.
 //!
 //! - `xtask [TRIPLE]` writes `target/collectors/NAME.wasm` of each built-in collector and its code for that target, or
-//!   for this machine, `ARCH/NAME.code`; and `ARCH/builtins.rs` and `go.rs`, which the binary includes.
+//!   for this machine, `ARCH/NAME.code`; and `ARCH/builtins.rs`, `go.rs` and `module.types`, which the binary includes.
 //! - `xtask tests` writes the collectors that only tests run: `NAME.wasm`, and `evil/NAME.wasm` from hand-written text.
-//! - `xtask dependencies SBOM LICENCES TIME` writes the lists of dependencies of a release.
+//! - `xtask dependencies SBOM LICENCES TIME` writes the lists of dependencies of a release, and `xtask dependencies
+//!   LICENCES` the licences of the ready-made collectors in Rust.
 //!
 //! A file that would not change is not touched, so that cargo builds nothing again.
 
@@ -34,10 +35,11 @@ fn main() -> Result<()> {
         }
         Some("dependencies") => {
             let arguments: Vec<String> = std::env::args().skip(2).collect();
-            let [sbom, licences, time] = &arguments[..] else {
-                bail!("usage: xtask dependencies SBOM LICENCES TIME");
-            };
-            dependencies::write(&root, Path::new(sbom), Path::new(licences), time)
+            match &arguments[..] {
+                [sbom, licences, time] => dependencies::write(&root, Path::new(sbom), Path::new(licences), time),
+                [licences] => dependencies::write_collectors(&root, Path::new(licences)),
+                _ => bail!("usage: xtask dependencies [SBOM] LICENCES [TIME]"),
+            }
         }
         Some(word) if !word.contains("-linux-") => {
             bail!("unknown task '{word}'; expected 'tests', 'dependencies', a target triple or nothing")
@@ -106,7 +108,7 @@ fn compile_builtins(collectors: &Path, triple: Option<&str>) -> Result<()> {
     write_if_changed(&folder.join("builtins.rs"), list.as_bytes())
 }
 
-/// Generates the files of a collector in Go, and lists them for the binary.
+/// Generates the files of a collector in Go, lists them for the binary, and writes the types for `componentize`.
 fn write_go_files(root: &Path, collectors: &Path) -> Result<()> {
     let mut list = String::from("&[\n");
     for (path, text) in go::files(root)? {
@@ -117,7 +119,8 @@ fn write_go_files(root: &Path, collectors: &Path) -> Result<()> {
             writeln!(list, "    ({:?}, include_str!({:?})),", format!("collector/{path}"), file.display().to_string());
     }
     list.push_str("]\n");
-    write_if_changed(&collectors.join("go.rs"), list.as_bytes())
+    write_if_changed(&collectors.join("go.rs"), list.as_bytes())?;
+    write_if_changed(&collectors.join("module.types"), &go::types(root)?)
 }
 
 /// Builds the components that are written by hand as text.

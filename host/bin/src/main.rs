@@ -5,7 +5,7 @@
 
 use std::process::ExitCode;
 
-use mackerel_plugin_wasm::Builtin;
+use mackerel_plugin_wasm::{Builtin, Generated};
 
 /// musl's allocator asks the kernel for each larger block, and a run has many. Without huge pages: to clear one takes
 /// longer than `--version`.
@@ -20,12 +20,12 @@ static BUILTINS: &[Builtin] = include!(env!("BUILTINS"));
 #[cfg(not(builtins))]
 static BUILTINS: &[Builtin] = &[];
 
-/// Written by xtask: the files that are generated from the contract for collectors in Go.
+/// Written by xtask from the contract.
 #[cfg(builtins)]
-static GO: &[(&str, &str)] = include!(env!("GO_FILES"));
+static GENERATED: Generated = Generated { go: include!(env!("GO_FILES")), types: include_bytes!(env!("MODULE_TYPES")) };
 #[cfg(not(builtins))]
-static GO: &[(&str, &str)] = &[];
+static GENERATED: Generated = Generated { go: &[], types: &[] };
 
 fn main() -> ExitCode {
-    mackerel_plugin_wasm::main(std::env::args_os(), BUILTINS, GO)
+    mackerel_plugin_wasm::main(std::env::args_os(), BUILTINS, GENERATED)
 }

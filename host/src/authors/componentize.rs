@@ -1,8 +1,8 @@
 //! `componentize`: converts a core WebAssembly module to a component, for compilers that only build modules, such as
 //! Go's.
 //!
-//! A module names its imports and exports without their types. The contract has the types, so it is embedded if the
-//! module does not carry it. WASI preview 1 is adapted to that of components.
+//! A module names its imports and exports without their types. The contract has the types, and the binary brings them
+//! for modules that do not carry them, with those of `wasi:sockets`. WASI preview 1 is adapted to that of components.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write as _};
@@ -12,7 +12,7 @@ use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
 };
 use wasmparser::{Encoding, Parser, Payload};
-use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_component::ComponentEncoder;
 use wit_parser::WorldItem;
 
 use crate::contract::wit::{self, WitError};
@@ -32,9 +32,6 @@ pub enum Error {
     /// The file is a component.
     #[error("already a component: it can be run as it is")]
     Component,
-    /// The contract cannot be embedded.
-    #[error("cannot embed the contract: {0}")]
-    Embed(Foreign),
     /// The embedded contract is wrong: a fault of the program.
     #[error(transparent)]
     Wit(#[from] WitError),
@@ -49,17 +46,18 @@ pub enum Error {
     Write(io::Error),
 }
 
-/// Reads the module, and writes the component beside it or to `output`.
+/// Reads the module, and writes the component beside it or to `output`. `types` is the custom section for a module that
+/// carries none.
 ///
 /// # Errors
 /// If the file is not the module of a collector, or the component cannot be written.
-pub fn componentize(module: &Path, output: Option<&Path>) -> Result<String, crate::error::Error> {
+pub fn componentize(module: &Path, output: Option<&Path>, types: &[u8]) -> Result<String, crate::error::Error> {
     let output = output.map_or_else(|| module.with_extension("component.wasm"), Path::to_owned);
     let named = |path: &Path| {
         let path = path.display().to_string();
         move |error: Error| crate::error::Error::failed(format!("{path}: {error}"))
     };
-    let component = read(module).and_then(encode).map_err(named(module))?;
+    let component = read(module).and_then(|module| encode(module, types)).map_err(named(module))?;
     write(&output, &component).map_err(Error::Write).map_err(named(&output))?;
     Ok(format!("{}: {} bytes\n", output.display(), component.len()))
 }
@@ -80,12 +78,11 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Encodes a module as a component.
-fn encode(mut module: Vec<u8>) -> Result<Vec<u8>, Error> {
+fn encode(mut module: Vec<u8>, types: &[u8]) -> Result<Vec<u8>, Error> {
     let outline = Outline::read(&module)?;
     let (resolve, world) = wit::resolve()?;
     if !outline.has_contract {
-        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
-            .map_err(|error| Error::Embed(foreign(&format!("{error:#}"))))?;
+        module.extend_from_slice(types);
     }
     let encoded = ComponentEncoder::default().validate(true).module(&module).and_then(|encoder| {
         encoder.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER)?.encode()

@@ -18,7 +18,7 @@ const WIDTH: usize = 120;
 pub(crate) fn check(root: &Path) -> Vec<String> {
     let mut faults = Vec::new();
     let (mut questions, mut all) = (Vec::new(), 0);
-    for (folder, extension) in [("host/src", "rs"), ("guests/sdk", "rs"), ("wit", "wit")] {
+    for (folder, extension) in [("host/src", "rs"), ("guests/sdk", "rs"), ("collectors", "rs"), ("wit", "wit")] {
         for path in files(&root.join(folder), extension) {
             let text = fs::read_to_string(&path).unwrap_or_default();
             for (number, line) in (1..).zip(text.lines()) {
@@ -40,9 +40,15 @@ pub(crate) fn check(root: &Path) -> Vec<String> {
         ));
         faults.extend(questions);
     }
-    for (folder, extension) in
-        [("host", "rs"), ("guests", "rs"), ("tests", "rs"), ("xtask", "rs"), ("wit", "wit"), ("scripts", "sh")]
-    {
+    for (folder, extension) in [
+        ("host", "rs"),
+        ("guests", "rs"),
+        ("collectors", "rs"),
+        ("tests", "rs"),
+        ("xtask", "rs"),
+        ("wit", "wit"),
+        ("scripts", "sh"),
+    ] {
         for path in files(&root.join(folder), extension) {
             let text = fs::read_to_string(&path).unwrap_or_default();
             for (number, line) in (1..).zip(text.lines()) {

@@ -10,6 +10,7 @@ import (
 // ReadStats reads the current resource use of the target's container. It fails if there is no container or no source of
 // stats.
 func ReadStats(parts Parts) (*Stats, error) {
+	beforeRequest()
 	result := binding.Stats(binding.Parts(parts))
 	if result.IsErr() {
 		return nil, containerError{result.Err()}
@@ -34,6 +35,7 @@ func ReadStats(parts Parts) (*Stats, error) {
 // ReadState reads the restarts and the health of the target's container. It costs the engine a request, and fails if
 // there is no container or the engine does not respond.
 func ReadState() (*State, error) {
+	beforeRequest()
 	result := binding.State()
 	if result.IsErr() {
 		return nil, containerError{result.Err()}

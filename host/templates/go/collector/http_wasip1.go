@@ -18,6 +18,7 @@ func Do(request Request) (*Response, error) {
 	for _, field := range request.Header {
 		wire.Headers = append(wire.Headers, witTypes.Tuple2[string, string]{F0: text(field.Name), F1: text(field.Value)})
 	}
+	beforeRequest()
 	result := binding.Get(wire)
 	if result.IsErr() {
 		return nil, httpError{result.Err()}

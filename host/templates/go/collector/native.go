@@ -2,7 +2,10 @@
 
 package collector
 
-import "errors"
+import (
+	"errors"
+	"io"
+)
 
 // Register exports a collector from the component. Call it in an init function of the package main. Outside of the
 // sandbox, as in tests, it does nothing.
@@ -12,6 +15,13 @@ func Register(Collector) {}
 // request is invalid, the connection fails, or the response is incomplete or too large. It has no timeout of its own:
 // the host ends Collect instead.
 func Do(Request) (*Response, error) {
+	return nil, errOutside
+}
+
+// Connect opens a TCP connection to the target, for protocols other than HTTP. Reads and writes have no timeout of their
+// own: the host ends Collect instead. A connection counts as a request, of which one call may make 100. It fails if the
+// connection fails, or if the target is a container and has no address.
+func (target Target) Connect() (io.ReadWriteCloser, error) {
 	return nil, errOutside
 }
 
