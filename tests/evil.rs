@@ -849,7 +849,9 @@ fn six_hundred_spinning_sandboxes_do_not_affect_others() {
         targets(good.iter().map(GoodTarget::target)),
     ));
     let output = output.exits(0);
-    good.iter().for_each(|good| good.assert_complete(&output));
+    for good in &good {
+        good.assert_complete(&output);
+    }
     assert_eq!(output.metrics().instances().len(), good.len(), "{output}");
 }
 

@@ -10,7 +10,6 @@ use crate::engine::{Engine, EngineHost};
 use crate::env;
 use crate::error::Error;
 use crate::job::{Collected, Job, NoOptions, RUN};
-
 use crate::jobs::Jobs;
 use crate::limits;
 use crate::moment::Moment;

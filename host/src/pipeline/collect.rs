@@ -143,8 +143,8 @@ pub async fn all(context: &Context<'_>, targets: &[Target], stop: &mut Stop) -> 
     let mut running = FuturesUnordered::new();
     let stopped = {
         let mut end = std::pin::pin!(stop.wait());
-        let mut step = tokio::time::interval(limits::WINDOW_STEP);
-        step.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = tokio::time::interval(limits::WINDOW_STEP);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let files = (usable_files() / context.collectors).max(1);
         loop {
             while running.len() < files
@@ -165,7 +165,7 @@ pub async fn all(context: &Context<'_>, targets: &[Target], stop: &mut Stop) -> 
                     }
                     None => break None,
                 },
-                _ = step.tick(), if waiting.peek().is_some() => window.step(Instant::now(), &progress),
+                _ = ticks.tick(), if waiting.peek().is_some() => window.step(Instant::now(), &progress),
             }
         }
     };
