@@ -283,8 +283,8 @@ fn execute(arguments: &[OsString], builtins: &'static [Builtin], generated: Gene
     result
 }
 
-/// Returns true if a command makes so many sandboxes that they reuse memory: a run, unless the operator names so few
-/// targets that all are collected at the same time.
+/// Returns true for a command that can have more targets than a window: only its sandboxes reuse memory, and making the
+/// pool takes time.
 fn has_many_sandboxes(command: &Command) -> bool {
     let Command::Run(RunCommand { collector: CollectorAndRest::Words(words) }) = command else { return false };
     let is_target = |word: &&OsString| word.as_bytes() == b"--target" || word.as_bytes().starts_with(b"--target=");

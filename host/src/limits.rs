@@ -325,8 +325,7 @@ pub const DIAGNOSTICS: usize = 100;
 /// Waiting for another run that writes the same state: milliseconds, unless that run hangs.
 pub const STATE_LOCK: Duration = Duration::from_secs(2);
 
-/// A request of an export, before compression. Mackerel accepts some 3.5 MB, and servers of gRPC 4 MiB unless told
-/// otherwise.
+/// A request of an export, before compression. Mackerel accepts some 3.5 MB, and servers of gRPC 4 MiB by default.
 pub const OTLP_REQUEST: usize = 3_000_000;
 
 /// Values of one target in one part of an export. A value with the longest names takes less than 1.5 kB, so that a part
@@ -345,10 +344,10 @@ pub const OTLP_HEAD: u32 = 16 * 1024;
 /// One request of an export with its retry, unless `OTEL_EXPORTER_OTLP_TIMEOUT` is set: the default of OpenTelemetry.
 pub const OTLP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The time before a request of an export is repeated, if the server names none.
+/// The delay before a request of an export is repeated, if the server names no time.
 pub const OTLP_RETRY: Duration = Duration::from_secs(1);
 
-/// The time that an export has in any case, also if collecting took the whole deadline. The grace period leaves it.
+/// The shortest time limit of an export, if collecting took the whole deadline. It fits into the grace period.
 pub const OTLP_LEAST: Duration = Duration::from_secs(2);
 
 /// A state file. Ten thousand targets take about 5 MB.
@@ -385,12 +384,12 @@ pub const WINDOW: usize = 16;
 /// millisecond.
 pub const WINDOW_STEP: Duration = Duration::from_millis(2);
 
-/// Time after which a running target does not count any more, for slow ones beside fast ones. Where all are slow, the
-/// window has doubled before.
+/// Time after which a running target does not count any more, so that slow targets do not fill the window of fast ones.
+/// If all are slow, the window has doubled before.
 pub const WINDOW_PATIENCE: Duration = Duration::from_millis(25);
 
-/// Sandboxes that reuse memory at the same time. To make a slot costs more than a microsecond, and with more than these,
-/// most of which wait for a response, a run is no faster.
+/// Sandboxes that reuse memory at the same time. Making a slot takes more than a microsecond, and more slots make a run
+/// no faster, because most sandboxes wait for a response.
 pub const POOL_SLOTS: u32 = 24;
 
 /// Memories of a sandbox that reuses them. Collectors in Rust, Go, Python and JavaScript have one.

@@ -1,4 +1,4 @@
-//! An attack that looks for what earlier sandboxes left in memory that is reused.
+//! An attack that searches reused memory for the data of earlier sandboxes.
 #![allow(unsafe_code)]
 
 use std::hint::black_box;
@@ -8,13 +8,13 @@ use crate::{Outcome, honest, saw};
 /// The size of a page of linear memory.
 const PAGE: usize = 65_536;
 
-/// The pages that it adds and fills.
+/// The number of pages that the attack adds and fills.
 const PAGES: usize = 8;
 
-/// A mark, as it is left in memory.
+/// The word that the attack leaves in memory.
 const MARK: u64 = 0x6c65_6674_206f_7665;
 
-/// A mark differs from what looks for it, which is in memory too.
+/// Disguises the mark in the search itself, whose operands can be in memory too.
 const DISGUISE: u64 = u64::MAX;
 
 #[cfg(target_arch = "wasm32")]
@@ -45,7 +45,7 @@ fn word(address: usize) -> u64 {
 
 /// Counts the words of memory that satisfy a condition.
 fn count(pages: std::ops::Range<usize>, is_counted: impl Fn(u64) -> bool) -> usize {
-    // The address 0 is not one for Rust.
+    // Rust does not allow reads at the address 0.
     let words = (pages.start * PAGE).max(8)..pages.end * PAGE;
     words.step_by(8).filter(|address| is_counted(word(*address))).count()
 }
@@ -72,8 +72,8 @@ fn mark_stack(depth: usize) -> u64 {
     if depth == 0 { frame[0] } else { mark_stack(depth - 1).wrapping_add(frame[1]) }
 }
 
-/// If the target reports an odd number, looks for marks of an earlier sandbox, and leaves some; otherwise reads beyond
-/// the end of memory, where an earlier sandbox had some.
+/// If the target reports an odd number, searches for marks of an earlier sandbox and leaves its own; otherwise reads
+/// beyond the end of memory, where an earlier sandbox left marks.
 pub(crate) fn leftovers() -> Outcome {
     let number = honest::stats()?["goroutine_num"].as_u64().unwrap_or_default();
     if number.is_multiple_of(2) {

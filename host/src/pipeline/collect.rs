@@ -155,7 +155,7 @@ pub async fn all(context: &Context<'_>, targets: &[Target], stop: &mut Stop) -> 
                 running.push(progress.of(async move { (index, one(context, target, activity).await) }));
             }
             tokio::select! {
-                // Progress comes before the judgement that there is none.
+                // Targets first, so that their progress is recorded before the window looks for it.
                 biased;
                 reason = &mut end => break Some(reason),
                 finished = running.next() => match finished {

@@ -1,8 +1,8 @@
 //! The window: the number of targets that are collected at the same time.
 //!
 //! Most targets respond within a millisecond. While only some are collected, few sandboxes are alive, and the next ones
-//! reuse their memory. Slow targets must not hold up others: the window doubles while nothing happens, and a target that
-//! runs for long does not count any more.
+//! reuse their memory. Slow targets must not hold up others: the window doubles while no target makes progress, until
+//! one ends, and a target that has run for [`WINDOW_PATIENCE`](limits::WINDOW_PATIENCE) does not count any more.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ pub struct Window {
     limit: usize,
 }
 
-/// The time at which any of the targets went on.
+/// The time of the last progress of any target.
 #[derive(Debug)]
 pub struct Progress(Cell<Instant>);
 
@@ -41,7 +41,7 @@ impl Window {
         self.running.insert(number, now);
     }
 
-    /// Removes a target.
+    /// Removes a target, and resets the window to its first size.
     pub fn end(&mut self, number: usize) {
         self.running.remove(&number);
         self.limit = limits::WINDOW;
@@ -61,7 +61,7 @@ impl Progress {
         Progress(Cell::new(now))
     }
 
-    /// Notes when `work` goes on.
+    /// Does `work`, and records the time whenever it makes progress.
     pub async fn of<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         poll_fn(|context| {

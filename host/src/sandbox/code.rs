@@ -64,9 +64,9 @@ pub enum Code {
 }
 
 impl Code {
-    /// Loads the code on the engine with a pool, or on the other one if the component does not fit into the pool.
+    /// Loads the code on the pooled engine, or on the engine without a pool if the component does not fit into a slot.
     pub(super) fn load(&self, runtime: &Runtime) -> wasmtime::Result<Component> {
-        // The second error is that of the code.
+        // If both fail, the component itself is at fault, and the first error can be about the pool.
         self.load_on(runtime.engine()).or_else(|_| self.load_on(runtime.spare()?))
     }
 

@@ -308,7 +308,7 @@ impl Collector {
         let mut store = self.store(self.plugin.engine(), guest);
         let plugin = match self.plugin.instantiate_async(&mut store).await {
             Err(error) if error.is::<PoolConcurrencyLimitError>() => {
-                // It has not been started: its stack comes first.
+                // No code has run yet, because wasmtime allocates the stack first: starting again is safe.
                 let spare = self.spare().map_err(|error| Cause::of(&error))?;
                 store = self.store(spare.engine(), store.into_data());
                 spare.instantiate_async(&mut store).await

@@ -1,11 +1,11 @@
 //! The WebAssembly engines: one set of settings for the host and for xtask, which compiles the built-in collectors.
 //!
-//! wasmtime rejects code that was compiled with other settings, so there is only this one function for them.
+//! wasmtime rejects code that was compiled with other settings, so only the function `config` sets them.
 //!
-//! A run starts many sandboxes one after the other. Those of the pooled engine take over the stack, memory and tables
-//! of sandboxes that have ended, which wasmtime resets before: a third of a run's CPU time would be page faults
-//! otherwise. The pool has few slots, because making one costs time too. The sandboxes beyond, and components that do
-//! not fit into a slot, are those of the other engine, which maps fresh memory for each.
+//! A run starts many sandboxes one after the other. On the pooled engine they reuse the stacks, memories and tables of
+//! ended sandboxes, which wasmtime resets before: otherwise a third of a run's CPU time would be page faults. The pool
+//! has few slots, because making one takes time too. Sandboxes without a free slot, and components that do not fit into
+//! one, run on the engine without a pool, which maps fresh memory for each.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -23,7 +23,7 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Makes the pooled engine, or the other one if this process may not reserve the addresses of a pool.
+    /// Makes the pooled engine, or one without a pool if this process may not reserve a pool's addresses.
     ///
     /// # Errors
     /// If wasmtime does not support this machine.
@@ -112,8 +112,8 @@ fn config() -> Config {
     config
 }
 
-/// The pool. A sandbox of it is bounded as every other one, by [`memory`](super::memory); here stand the sizes of the
-/// slots.
+/// The pool: the number and sizes of its slots. Its sandboxes have the same limits as all others, those of
+/// [`memory`](super::memory).
 fn pool() -> PoolingAllocationConfig {
     let (slots, instances) = (limits::POOL_SLOTS, limits::SANDBOX_INSTANCES as u32);
     let mut pool = PoolingAllocationConfig::new();
@@ -125,7 +125,7 @@ fn pool() -> PoolingAllocationConfig {
         .total_core_instances(slots * instances)
         .max_core_instances_per_component(instances)
         .total_component_instances(slots)
-        // As many addresses as code without bounds checks needs in any case.
+        // Code without bounds checks needs these addresses, with and without a pool.
         .max_memory_size(4 << 30)
         .table_elements(limits::SANDBOX_TABLE_ELEMENTS)
         .async_stack_keep_resident(limits::POOL_STACK_RESIDENT)

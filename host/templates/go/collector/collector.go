@@ -5,9 +5,9 @@
 // The contract between them is in the project's folder wit.
 //
 // A collector can reach only its target: over HTTP with [Get] or [Do], or with an http.Client and the package
-// transport, and over TCP with [Target.Connect]. [ReadStats] and [ReadState] report on the target's container. There are
-// no files, no environment variables, and no other addresses. The host makes every call in a fresh instance, so variables do not keep their
-// values between calls.
+// transport, and over TCP with [Target.Connect]. [ReadStats] and [ReadState] report on the target's container. There
+// are no files, no environment variables, and no other addresses. The host makes every call in a fresh instance, so
+// variables do not keep their values between calls.
 package collector
 
 import "time"

@@ -18,9 +18,9 @@ func Do(Request) (*Response, error) {
 	return nil, errOutside
 }
 
-// Connect opens a TCP connection to the target, for protocols other than HTTP. Reads and writes have no timeout of their
-// own: the host ends Collect instead. A connection counts as a request, of which one call may make 100. It fails if the
-// connection fails, or if the target is a container and has no address.
+// Connect opens a TCP connection to the target, for protocols other than HTTP. Reads and writes have no timeout of
+// their own: the host ends Collect at its timeout. A connection counts as a request; a call may make 100 requests. It
+// fails if the connection fails, or if the target is a container and has no address.
 func (target Target) Connect() (io.ReadWriteCloser, error) {
 	return nil, errOutside
 }

@@ -14,9 +14,9 @@ import (
 	"mackerel/collector/internal/bindings/wasi_sockets_tcp_create_socket"
 )
 
-// Connect opens a TCP connection to the target, for protocols other than HTTP. Reads and writes have no timeout of their
-// own: the host ends Collect instead. A connection counts as a request, of which one call may make 100. It fails if the
-// connection fails, or if the target is a container and has no address.
+// Connect opens a TCP connection to the target, for protocols other than HTTP. Reads and writes have no timeout of
+// their own: the host ends Collect at its timeout. A connection counts as a request; a call may make 100 requests. It
+// fails if the connection fails, or if the target is a container and has no address.
 func (target Target) Connect() (io.ReadWriteCloser, error) {
 	if target.Port == 0 {
 		return nil, errors.New("cannot connect: the target is a container and has no address")
@@ -95,8 +95,8 @@ type connection struct {
 	output *wasi_io_streams.OutputStream
 }
 
-// open has the connections that were not closed. Garbage collection would drop their parts in any order, which the host
-// answers by ending the call.
+// open has the connections that were not closed. Garbage collection would drop their parts in any order, and the host
+// ends the call if the socket is dropped before its streams.
 var open = map[*connection]struct{}{}
 
 // chunk is the largest number of bytes that one call of blocking-write-and-flush takes.
