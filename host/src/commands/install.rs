@@ -144,7 +144,7 @@ enum Source {
 }
 
 impl Source {
-    /// The reference; `None` of a file.
+    /// The reference; `None` for a file.
     fn reference(&self) -> Option<&Reference> {
         match self {
             Source::File(_) => None,

@@ -36,7 +36,7 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
     let otlp = jobs.shared().otlp.as_ref();
     let prints = otlp.is_none_or(|otlp| otlp.also);
     if wants_definitions() {
-        // Without values there is nothing to define.
+        // No printed values, no graphs for them.
         let graphs = if prints { jobs.graphs() } else { Vec::new() };
         protocol::print(&protocol::format_definitions(&graphs))?;
         diagnostics.print();
@@ -135,7 +135,7 @@ async fn send(export: Option<Export>, session: &Session, jobs: &Jobs) -> Result<
     Ok(())
 }
 
-/// Sends the values of a run without targets, which has failed in any case.
+/// Sends the values of a run that failed before it had targets. A failed export is only printed.
 async fn send_alone(mut export: Option<Export>, values: &[Value], session: &Session, jobs: &Jobs) {
     if let Some(export) = &mut export {
         export.add_values(&jobs.graphs(), values);

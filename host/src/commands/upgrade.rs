@@ -16,7 +16,7 @@ use crate::text::{foreign, milliseconds};
 ///
 /// # Errors
 /// If the folder of installed collectors or the policy of signatures cannot be used. A collector that fails, or has no
-/// signature that the policy requires, is a line on stderr, and the exit status is 1.
+/// signature that the policy requires, is reported on stderr, and the exit status is 1.
 pub fn upgrade(session: &Session) -> Result<ExitCode, Error> {
     let installed = session.store.installed();
     let names = installed.names()?;

@@ -38,7 +38,7 @@ pub fn typed<Own: Args>(command: &clap::Command, matches: &ArgMatches, collector
             for values in occurrences {
                 let values: Vec<&OsStr> = values.collect();
                 let place = values.iter().filter_map(|_| places.next()).next_back().unwrap_or_default();
-                // One that can do without a value has no place then, and comes first.
+                // An option with an optional value has no place if the value is missing, and then comes first.
                 let value = (!values.is_empty()).then(|| values.join(OsStr::new(",")));
                 typed.push((place, of(value)));
             }

@@ -31,7 +31,7 @@ pub struct Endpoint {
 /// The option with the file of the API key.
 pub const KEY_FILE: &str = "--otlp-api-key-file";
 
-/// The variable with the API key, as in Mackerel's own programs. Only Mackerel gets it.
+/// The variable with the API key, as in Mackerel's own programs. It is only sent to Mackerel.
 const KEY_VARIABLE: &str = "MACKEREL_APIKEY";
 
 /// The header with the API key (<https://mackerel.io/docs/entry/howto/labeled-metrics/post-metrics>).
@@ -97,7 +97,7 @@ pub struct Settings {
 /// Settings that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// A variable has a value of another form.
+    /// A variable has a malformed value.
     #[error("{variable} '{value}': {expected}")]
     Value {
         /// The variable.
@@ -107,7 +107,7 @@ pub enum SettingsError {
         /// The expected form.
         expected: Expected,
     },
-    /// A variable with secrets has a value of another form.
+    /// A variable or file with secrets has a malformed value, which the error omits.
     #[error("{variable}: {expected}")]
     Secret {
         /// The variable, or the option with the file.
@@ -118,7 +118,7 @@ pub enum SettingsError {
     /// The file of the API key cannot be read.
     #[error(transparent)]
     File(#[from] file::Error),
-    /// Mackerel accepts nothing without a key.
+    /// There is no API key for Mackerel's endpoint, which requires one.
     #[error("no API key for {MACKEREL}: use {KEY_FILE}, {KEY_VARIABLE} or OTEL_EXPORTER_OTLP_HEADERS")]
     NoKey,
 }
@@ -248,7 +248,7 @@ fn headers(text: &str) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     for (name, value) in pairs(text)? {
         let name: HeaderName = name.parse().ok()?;
-        // Those of the protocol itself.
+        // The call sets these itself.
         let is_of_grpc = matches!(name.as_str(), "content-type" | "host") || name.as_str().starts_with("grpc-");
         if is_of_grpc || is_connection_header(&name) {
             return None;

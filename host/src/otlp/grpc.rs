@@ -1,7 +1,7 @@
 //! One gRPC call over HTTP/2 (<https://grpc.io/docs/what-is-grpc/core-concepts>): a request of one message, and a
 //! response of at most one.
 //!
-//! hyper sends it, so that the response is bounded and each failure has words of its own.
+//! It uses hyper directly, so that the response is limited and each failure has its own message.
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
@@ -55,7 +55,7 @@ pub enum CallError {
     /// The trusted roots cannot be read.
     #[error(transparent)]
     File(#[from] file::Error),
-    /// The file of certificates is not one.
+    /// The file of certificates is not PEM.
     #[error("{CERTIFICATE} {}: expected certificates in PEM: {source}", path.display())]
     Certificates {
         /// The file.
@@ -89,7 +89,7 @@ pub enum CallError {
     /// The response is too large.
     #[error("response exceeds {:.0}", .0.display().iec())]
     TooLarge(ByteSize),
-    /// The response is not the message that it should be.
+    /// The response is not the expected message.
     #[error("invalid response: {0}")]
     Invalid(&'static str),
 }
@@ -160,7 +160,7 @@ fn words_of_tls(error: &io::Error) -> String {
 }
 
 impl CallError {
-    /// Returns the time after which another attempt makes sense, or `None` if none does, as OTLP specifies it
+    /// Returns the delay before a retry, or `None` if a retry cannot help, as OTLP specifies it
     /// (<https://opentelemetry.io/docs/specs/otlp/#failures>).
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -168,7 +168,7 @@ impl CallError {
                 "CANCELLED" | "DEADLINE_EXCEEDED" | "ABORTED" | "OUT_OF_RANGE" | "UNAVAILABLE" | "DATA_LOSS" => {
                     Some(retry_after.unwrap_or(limits::OTLP_RETRY))
                 }
-                // Only if the server names a time: otherwise the quota is not one of time.
+                // Without a time from the server, waiting does not free the quota.
                 "RESOURCE_EXHAUSTED" => *retry_after,
                 _ => None,
             },
@@ -182,10 +182,10 @@ impl CallError {
 /// Connects to an endpoint.
 pub async fn connect(settings: &Settings) -> Result<Connection, CallError> {
     let Endpoint { address, has_tls } = &settings.endpoint;
-    // Made first: an unusable file of certificates is not worth a connection.
+    // First, so that an unusable file of certificates fails without a connection.
     let tls = if *has_tls { Some((tls_config(settings)?, server_name(&address.host)?)) } else { None };
     let stream = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(CallError::Connect)?;
-    // Frames are small, and each is waited for.
+    // Small frames must not be delayed, because the server waits for each.
     stream.set_nodelay(true).map_err(CallError::Connect)?;
     let Some((config, name)) = tls else { return handshake(stream).await };
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(CallError::Tls)?;
@@ -251,7 +251,7 @@ pub fn frame(message: &impl Message, is_compressed: bool) -> Bytes {
 const HEADER: usize = 5;
 
 fn compressed(bytes: &[u8]) -> Vec<u8> {
-    // The fastest level: names and attributes repeat, and even that leaves a twentieth.
+    // Names and attributes repeat, so even the fastest level compresses to a twentieth.
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     // Writing to memory cannot fail.
     let _ = encoder.write_all(bytes);

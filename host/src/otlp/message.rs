@@ -42,7 +42,7 @@ pub fn of_target(
     time: u64,
 ) -> Vec<ResourceMetrics> {
     let start = series.reading.as_ref().and_then(|reading| nanoseconds(reading.start.as_deref()?));
-    // A container that was started during the run is not older than its values.
+    // The start must not be later than the values, even if the container was started during the run.
     let start = start.unwrap_or_default().min(time);
     let points: Vec<&Point> = output.kept(series).collect();
     let parts = points.chunks(limits::OTLP_VALUES);

@@ -163,7 +163,7 @@ impl Export {
     }
 }
 
-/// Sends a request, and once more if that makes sense before `end`.
+/// Sends a request, and repeats it once if it can succeed then and there is time before `end`.
 async fn send_one(
     settings: &Settings,
     connection: &mut Option<Connection>,
@@ -176,11 +176,11 @@ async fn send_one(
         Err(error) => error,
     };
     match error.retry_after() {
-        // The server can name any time.
+        // The server's time can be too long, or overflow.
         Some(delay) if Instant::now().checked_add(delay).is_some_and(|at| at < end) => sleep(delay).await,
         _ => return Err(error),
     }
-    // The old one can be the cause.
+    // The old connection can be the cause.
     *connection = None;
     attempt(settings, connection, frame).await
 }

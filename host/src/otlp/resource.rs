@@ -19,7 +19,7 @@ use crate::pipeline::series::Series;
 pub struct Common {
     /// The name of this machine.
     pub host_name: String,
-    /// Attributes that replace all others of their names.
+    /// Attributes that replace others of the same name.
     pub given: BTreeMap<String, String>,
 }
 
@@ -50,7 +50,7 @@ impl Common {
     pub fn of_target(&self, labels: &LabelChoice<'_>, engine: &EngineHost, series: &Series<'_>) -> Resource {
         let target = series.target;
         let mut attributes = BTreeMap::new();
-        // The name in metric names, without which slots would be lost.
+        // Nothing else has the slot.
         attributes.extend(
             series.name.clone().filter(|name| !name.is_empty()).map(|name| ("instance".to_owned(), text(&name))),
         );
@@ -121,7 +121,7 @@ fn port(port: u16) -> (String, Value) {
     ("server.port".to_owned(), Value::IntValue(port.into()))
 }
 
-/// Returns true if an address is one of this machine in any case.
+/// Returns true for an address that is this machine's on every machine: `localhost` or a loopback address.
 fn is_here(address: &Address) -> bool {
     let ip: Option<IpAddr> = address.host.parse().ok();
     ip.map_or(address.host == "localhost", |ip| ip.is_loopback())
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
     use crate::pipeline::target::Target;
 
-    /// Formats the attributes of a container's target, without those that each has.
+    /// Formats the attributes of a container's target, without those that every container has.
     fn shown(labels: &[(&str, &str)], choice: &LabelChoice<'_>, given: &[(&str, &str)]) -> Vec<String> {
         let owned = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()

@@ -125,7 +125,7 @@ impl PublicKey {
         Ok(PublicKey { signer, point: point.to_owned() })
     }
 
-    /// Returns true if `signature`, an ASN.1 DER one, is of this message by this key.
+    /// Returns true if `signature` (ASN.1 DER) is this key's signature of the message.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &self.point).verify(message, signature).is_ok()
     }
@@ -147,7 +147,7 @@ impl PrivateKey {
     }
 
     fn parse(name: &str, pem: &[u8]) -> Result<PrivateKey, KeyFault> {
-        // A section of openssl or of cosign, or a header of one.
+        // The PEM labels of openssl and cosign, or a header of openssl.
         if String::from_utf8_lossy(pem).contains("ENCRYPTED") {
             return Err(KeyFault::Encrypted);
         }

@@ -2,7 +2,7 @@
 //!
 //! An operator writes it by hand: the file `policy` in the folder of installed collectors, with the public keys beside
 //! it. The folder is private, and no symbolic link in it is followed. If anything about the policy is wrong, nothing is
-//! installed: a rule that is not understood must not count as none.
+//! installed: a rule that this program cannot parse must not be ignored.
 
 use std::path::{Path, PathBuf};
 
@@ -214,7 +214,7 @@ fn place_of_rule(from: &str) -> Option<String> {
     if from == ALL {
         return Some(String::new());
     }
-    // Two components: Docker Hub inserts another one before a single one.
+    // Two components, because Docker Hub puts `library/` before a single one.
     let below = registry::parse(&format!("{from}/x/x")).ok()?;
     Some(place(&below).strip_suffix("x/x/")?.to_owned())
 }

@@ -1,7 +1,7 @@
 //! Signatures: the proof that the owner of a key approved a component.
 //!
-//! One of a file is in the file `FILE.sig`, as `cosign sign-blob` writes it; [`registry`](crate::store::registry) reads
-//! those of an artifact.
+//! The signature of a file is in `FILE.sig`, as `cosign sign-blob` writes it; [`registry`](crate::store::registry)
+//! reads the signatures of an artifact.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -23,14 +23,14 @@ pub struct Required {
     pub by: String,
 }
 
-/// A signature of an artifact, and the text that it is of.
+/// A signature of an artifact, and the signed text.
 #[derive(Debug)]
 pub struct Signature {
     /// The text.
     pub message: Vec<u8>,
     /// The signature: ASN.1 DER.
     pub der: Vec<u8>,
-    /// The digests of the manifests that the text is about; empty if it is of another type.
+    /// The digests of the signed manifests; empty if the text is of another type.
     pub digests: Vec<String>,
 }
 
@@ -65,7 +65,7 @@ pub enum SignatureError {
         /// The digest of the manifest.
         wanted: String,
     },
-    /// The signed text is not that of a signature of cosign.
+    /// The signed text is not in a format of cosign.
     #[error("the text signed by {0} is not that of cosign sign: an attestation, or text of another program")]
     OtherType(Signer),
     /// A signature cannot be read.

@@ -113,7 +113,7 @@ pub async fn fetch(client: &mut Client<'_>, digest: &str) -> Result<Vec<Signatur
         let Some(layer) = layers.into_iter().find(|layer| layer.media_type.starts_with(BUNDLE)) else { continue };
         let bundle = client.blob("bundle", &checked(layer.digest)?, limits::REGISTRY_RESPONSE.as_u64()).await?;
         let bundle: Bundle = serde_json::from_slice(&bundle).map_err(|error| unreadable(&error.to_string()))?;
-        // One without an envelope is of a file.
+        // A bundle without an envelope signs a file.
         signatures.extend(bundle.envelope.as_ref().and_then(signature));
     }
     Ok(signatures)

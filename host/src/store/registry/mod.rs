@@ -135,7 +135,7 @@ pub async fn push(
         client.push_blob(config).await?;
         let digest = of_manifest(&manifest);
         if let Some(key) = key {
-            // Before the tag leads to it: nobody must find it unsigned.
+            // Before the manifest has its tag, so that nobody fetches it unsigned.
             signature::sign(&mut client, reference, &digest, key).await?;
         }
         client.push_manifest(reference.tag().unwrap_or("latest"), manifest).await?;

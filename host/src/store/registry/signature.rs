@@ -136,7 +136,7 @@ async fn fetch_listed(client: &mut Client<'_>, tag: &str, manifest: &Value) -> R
     Ok(signatures)
 }
 
-/// Returns the digest that a signed text is about; none if it is of another type.
+/// Returns the digest in a signed text; `None` if the text is of another type.
 fn digests(payload: &[u8]) -> Vec<String> {
     match serde_json::from_slice(payload) {
         Ok(Payload { critical: Critical { image, kind } }) if kind == TYPE => vec![image.digest],
