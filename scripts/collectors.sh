@@ -2,9 +2,9 @@
 # collectors.sh [check]: builds the ready-made collectors of collectors/ and runs their own tests. The components are
 # target/collectors-dist/NAME.wasm. `make collectors` calls it. With `check`, it only checks formats and lints.
 #
-# Those in Go and Python are built as their authors do: beside the files that `mackerel-plugin-wasm new` writes, by the
-# commands of their README. One whose files are the same as in the last build is not built again. One whose tools are
-# missing is left out, unless CI is set.
+# Collectors in Go and Python are built as their authors do: beside the files that `mackerel-plugin-wasm new` writes, by
+# the commands of their README. A collector is skipped if its files are the same as in the last build, or its tools are
+# missing and CI is not set.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

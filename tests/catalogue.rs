@@ -211,7 +211,7 @@ fn nginx_is_read_by_its_status_page() {
         }
     });
     runs.assert_names("nginx", &[], &["requests"]);
-    // Those of the collector itself.
+    // The collector's own connection.
     let gauges =
         [("connections.connections", 1.0), ("queue.reading", 0.0), ("queue.writing", 1.0), ("queue.waiting", 0.0)];
     runs.assert_gauges(&gauges);
@@ -335,7 +335,7 @@ fn postgres<'e>(group: &Group<'e>, folder: &Path) -> Option<Container<'e>> {
         skip::notice("no /usr/lib/postgresql/VERSION/bin/initdb", untested);
         return None;
     };
-    // It refuses to run as root.
+    // PostgreSQL refuses to run as root.
     chown(folder, Some(NOBODY), Some(NOBODY)).expect("our own folder");
     fs::write(folder.join("password"), PASSWORD).expect("a file");
     chown(folder.join("password"), Some(NOBODY), Some(NOBODY)).expect("our own file");

@@ -327,7 +327,7 @@ fn run_that_sends_goes_on_with_the_state_of_one_that_prints() {
     let _ = agent.run(&format!("{command} --otlp {}", server.endpoint())).exits(0).without_diagnostics();
     minute_later(2, 11);
     let printed = agent.run(&command).exits(0).without_diagnostics().metrics().of(&target.key());
-    // Since the run that sent. Since the one before it would be 2.
+    // The growth since the run that sent its values. Since the run before, it would be 2 per minute.
     assert_eq!(format!("{:.0}", printed["gc.gc_num"]), "3");
     assert_eq!((printed.len(), agent.state_files().len()), (stats::GAUGES.len() + stats::COUNTERS.len(), 1));
 }

@@ -64,7 +64,7 @@ fn install_all_names_collectors_without_the_signature_that_the_policy_requires()
     assert_eq!(output.stdout, "another is compiled for this version already\n");
     assert_eq!(signing.store(), before);
     let unsigned = signing.mask(&output.stderr);
-    // What is installed still runs: a new policy stops no metrics.
+    // The installed collector still runs: a new policy stops no metrics.
     let _ = signing.agent.definitions("run strange").exits(0).without_diagnostics();
 
     let _ = signing.push("strange.wasm", &reference, Some(&signing.ops));
@@ -140,7 +140,7 @@ fn unusable_policy_refuses_every_install() {
         lines.push(refused());
         fs::remove_dir(path).expect("our own folder");
         rustix::fs::mknodat(rustix::fs::CWD, path, FileType::Fifo, Mode::RUSR, 0).expect("a pipe");
-        // Not `refused`, which would read it.
+        // Without `refused`, which reads all files of the store and would wait for the pipe.
         let output = signing.agent.run(&format!("install {file}")).exits(1);
         lines.push(signing.mask(&output.stderr));
         fs::remove_file(path).expect("our own pipe");

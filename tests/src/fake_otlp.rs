@@ -28,7 +28,7 @@ pub enum Reply {
     Status(u32, &'static str, &'static str),
     /// Success, with this message of `rejected` values.
     Partial(i64, &'static str),
-    /// Success, with a body of this size that announces as much.
+    /// Success, with a message of this size.
     Large(u32),
     /// This status of HTTP, without gRPC.
     Http(u16),
@@ -66,7 +66,7 @@ impl FakeOtlp {
                 let (counted, seen, reply) = (Arc::clone(&counted), Arc::clone(&seen), Arc::clone(&reply));
                 async move {
                     let (head, body) = request.into_parts();
-                    // A whole request was sent, or it does not count.
+                    // A request that ends early does not count.
                     let Ok(_) = body.collect().await else { return future::pending().await };
                     seen.lock().expect("a lock").push(head.headers);
                     match response(&reply(counted.fetch_add(1, Ordering::SeqCst))) {

@@ -17,7 +17,7 @@ use crate::{mask, skip};
 pub struct Signing {
     /// Runs the program with a store of its own.
     pub agent: Agent,
-    /// All files. `store` is the store.
+    /// The folder of all files, with the store in `store`.
     pub folder: TempDir,
     /// The key of the operator.
     pub ops: KeyPair,

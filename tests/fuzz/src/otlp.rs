@@ -4,7 +4,7 @@ use mackerel_plugin_wasm::internals::{parse_otlp_response, parse_otlp_retry};
 
 use crate::rules::assert_diagnostic;
 
-/// The body of a response, and the details of a status. What cannot be read is described on one line.
+/// Parses the body of a response, and the details of a status. An error is one line.
 pub fn response(bytes: &[u8]) {
     if let Err(error) = parse_otlp_response(bytes) {
         assert_diagnostic("endpoint", &error.to_string());
