@@ -335,8 +335,8 @@ fn published_port_is_used_if_other_users_processes_are_hidden() {
     }
     let group = engine.group();
     let app = group.app("app");
-    // Without capabilities, and outside of the group that sees all processes, the container's processes are hidden: they
-    // belong to another user.
+    // Without capabilities, and outside of the group that sees all processes, the container's processes are hidden,
+    // because they belong to another user.
     let hide = format!(
         "mount -t proc -o hidepid=2 proc /proc && \
          exec setpriv --regid={GROUP} --clear-groups --bounding-set=-all --inh-caps=-all \"$@\""

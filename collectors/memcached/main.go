@@ -111,7 +111,7 @@ func read(conn io.ReadWriter, notes io.Writer) (*collector.Report, error) {
 	if total, ok := values["total_items"]; ok {
 		values["new_items"] = total
 	}
-	// The other metrics do not need it.
+	// Its failure costs one metric only.
 	if items, err := client.stats("stats items"); err != nil {
 		fmt.Fprintf(notes, "no metric nonzero_evictions: %v\n", err)
 	} else if evictions, ok := nonzeroEvictions(items); ok {

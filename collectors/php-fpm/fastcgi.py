@@ -7,7 +7,7 @@ BEGIN_REQUEST, END_REQUEST, PARAMS, STDIN, STDOUT, STDERR = 1, 3, 4, 5, 6, 7
 RESPONDER = 1
 HEADER = struct.Struct(">BBHHBx")
 
-# A status page has 500 bytes; with ?full, it has that for every process.
+# The largest response. A status page has 500 bytes; with ?full, as many for every process.
 LIMIT = 4 << 20
 
 

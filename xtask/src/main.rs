@@ -53,8 +53,8 @@ fn main() -> Result<()> {
     }
 }
 
-/// The stack of the built-in collectors, instead of 1 MiB. It lies at the lowest addresses, and less of a smaller memory
-/// must be reset for the next sandbox.
+/// The stack of the built-in collectors, instead of 1 MiB. It lies at the lowest addresses, and less of a smaller
+/// memory must be reset for the next sandbox.
 const BUILTIN_FLAGS: &[&str] = &["-Clink-arg=-zstack-size=131072"];
 
 /// Builds guests with the toolchain that `scripts/wasm-toolchain.sh` set up, and copies their components.

@@ -88,12 +88,12 @@ impl<S: Read + Write> Connection<S> {
                     scram.update(body.data()).map_err(|_| "invalid response: SASL")?;
                     self.send(|buffer| frontend::sasl_response(scram.message(), buffer))?;
                 }
-                // Proves that the server knows the password too.
+                // The proof that the server knows the password too.
                 Message::AuthenticationSaslFinal(body) => {
                     let scram = scram.as_mut().ok_or("invalid response: SASL ends before it began")?;
                     scram.finish(body.data()).map_err(|_| "the server does not know the password")?;
                 }
-                // Another server could read it.
+                // A false server could read the password.
                 Message::AuthenticationCleartextPassword => {
                     return Err("unsupported authentication: the password in clear text; use scram-sha-256".into());
                 }
@@ -127,7 +127,7 @@ impl<S: Read + Write> Connection<S> {
     /// Waits for a message.
     fn receive(&mut self) -> io::Result<Message> {
         loop {
-            // An HTTP server answers in text, whose first letter is the type of a message, and the next ones a length.
+            // Detects other servers: text, such as a response by HTTP, would announce an enormous length.
             if let Some(length) =
                 self.received.get(1..5).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes)
                 && length as usize > LIMIT

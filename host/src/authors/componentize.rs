@@ -1,8 +1,8 @@
 //! `componentize`: converts a core WebAssembly module to a component, for compilers that only build modules, such as
 //! Go's.
 //!
-//! A module names its imports and exports without their types. The contract has the types, and the binary brings them
-//! for modules that do not carry them, with those of `wasi:sockets`. WASI preview 1 is adapted to that of components.
+//! A module names its imports and exports without their types. The binary contains the types of the contract and of
+//! `wasi:sockets`, for modules that do not carry them. Imports of WASI preview 1 are adapted to WASI 0.2.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write as _};

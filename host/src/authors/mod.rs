@@ -4,7 +4,7 @@ pub mod componentize;
 pub mod new;
 pub mod test;
 
-/// The files that xtask generates from the contract, for authors. The binary brings them.
+/// The files for authors that xtask generates from the contract. The binary embeds them.
 #[derive(Debug, Clone, Copy)]
 pub struct Generated {
     /// The files of a collector in Go: paths and texts.

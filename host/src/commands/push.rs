@@ -15,7 +15,7 @@ use crate::text::foreign;
 /// Pushes the collector in a file, signed if there is a key, and returns the command that installs it.
 ///
 /// # Errors
-/// If it is not a collector, breaks the contract, the key cannot be used, or the registry does not accept it.
+/// If it is not a collector or breaks the contract, the key cannot be used, or the registry does not accept it.
 pub async fn push(
     session: &Session,
     file: &Path,

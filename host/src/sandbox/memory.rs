@@ -12,10 +12,10 @@
 //!
 //! The first [`SANDBOX_START`](limits::SANDBOX_START) that a sandbox starts with, and
 //! [`SANDBOX_GROWTH`](limits::SANDBOX_GROWTH), count as [`SANDBOX_BASE`](limits::SANDBOX_BASE), because most of it is
-//! never touched. A sandbox that has not started waits for its base. One that needs more when the common part is used up
-//! waits for a turn, and keeps the turn until it ends. With a turn it does not wait again, but fails if the rest is used
-//! up too: holders that wait for each other would wait until their timeouts. A sandbox that waits for its target holds
-//! the data that has arrived, and nothing in advance.
+//! never touched. A sandbox that has not started waits for its base. One that needs more when the common part is used
+//! up waits for a turn, and keeps the turn until it ends. With a turn it does not wait again, but fails if the rest is
+//! used up too: holders that wait for each other would wait until their timeouts. A sandbox that waits for its target
+//! holds the data that has arrived, and nothing in advance.
 
 use std::sync::Arc;
 
