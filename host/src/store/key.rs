@@ -147,7 +147,7 @@ impl PrivateKey {
     }
 
     fn parse(name: &str, pem: &[u8]) -> Result<PrivateKey, KeyFault> {
-        // The PEM labels of openssl and cosign, or a header of openssl.
+        // A PEM label of openssl or cosign, or a PEM header of openssl.
         if String::from_utf8_lossy(pem).contains("ENCRYPTED") {
             return Err(KeyFault::Encrypted);
         }
