@@ -150,8 +150,8 @@ pub enum Command {
         #[arg(long, conflicts_with_all = ["source", "verify_key", "ca_file", "plain_http"])]
         all: bool,
 
-        /// Require a cosign signature by the key in this file, a PEM public key (ECDSA P-256). That of a file is
-        /// FILE.wasm.sig
+        /// Require a cosign signature by the key in this file, a PEM public key (ECDSA P-256). The signature of a
+        /// file is in FILE.wasm.sig
         #[arg(long, value_name = "FILE")]
         verify_key: Option<PathBuf>,
 

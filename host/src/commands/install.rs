@@ -65,7 +65,7 @@ pub async fn install(
                 .map_err(|error| Error::failed(format!("{}: {error}", path.display())))?;
             // The path must be valid from every folder.
             let source = std::path::absolute(&path).unwrap_or(path).display().to_string();
-            Pulled { bytes, source, signer: signers.into_iter().next() }
+            Pulled { bytes, source, signer: signers.into_iter().next_back() }
         }
         Source::Registry(reference) => registry::pull(&reference, options, &required).await?,
     };

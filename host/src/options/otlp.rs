@@ -34,7 +34,7 @@ pub(super) struct OtlpFlags {
     #[arg(long = "otlp-label", value_name = "KEY", requires = "otlp")]
     otlp_labels: Vec<String>,
 
-    /// The label with the attribute service.name [default: the ECS family, else com.docker.compose.service]
+    /// The label that becomes the attribute service.name [default: the ECS family, else com.docker.compose.service]
     #[arg(long, value_name = "KEY", requires = "otlp")]
     otlp_service_label: Option<String>,
 }

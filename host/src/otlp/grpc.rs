@@ -331,7 +331,7 @@ pub fn message<R: Message + Default>(bytes: &[u8]) -> Result<R, CallError> {
     let [is_compressed, length @ ..] = header else { return Err(CallError::Invalid("incomplete")) };
     let length = length.iter().fold(0, |length: usize, byte| length << 8 | usize::from(*byte));
     if length != message.len() {
-        return Err(CallError::Invalid("not one whole message"));
+        return Err(CallError::Invalid("truncated, or more than one message"));
     }
     // Go's server responds in the encoding of the request.
     let message = if *is_compressed == 0 { message } else { &decompressed(message)? };

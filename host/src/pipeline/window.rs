@@ -50,7 +50,7 @@ impl Window {
     /// Doubles the window if all targets wait. It is called every [`WINDOW_STEP`](limits::WINDOW_STEP).
     pub fn step(&mut self, now: Instant, progress: &Progress) {
         if now.saturating_duration_since(progress.0.get()) >= limits::WINDOW_STEP {
-            self.limit *= 2;
+            self.limit = self.limit.saturating_mul(2);
         }
     }
 }

@@ -144,7 +144,7 @@ pub async fn push(
     within_timeout(reference, work).await
 }
 
-/// Returns the signer of the manifest with this digest, by the first of all required signatures; `None` if none is
+/// Returns the signer of the manifest with this digest, by the last of all required signatures; `None` if none is
 /// required.
 async fn signer(client: &mut Client<'_>, digest: &str, required: &[Required]) -> Result<Option<Signer>, Fault> {
     let Some(first) = required.first() else { return Ok(None) };
@@ -160,7 +160,7 @@ async fn signer(client: &mut Client<'_>, digest: &str, required: &[Required]) ->
         let place = format!("tag {tag} and no bundle of cosign 3 for it: sign it with push --sign-key or cosign sign");
         return Err(first.missing(place).into());
     }
-    Ok(signers(&signatures)?.into_iter().next())
+    Ok(signers(&signatures)?.into_iter().next_back())
 }
 
 /// Runs a transfer within its timeout.
