@@ -158,10 +158,10 @@ impl Collector {
         let invalid = |error: wasmtime::Error| contract::Error::Invalid(Foreign::new(&format!("{error:#}")));
         let component = code.load(runtime).map_err(invalid)?;
         let imports = imports_of(&component);
-        let unsupported = Foreign::new(&listed(&contract::unsupported(&imports)));
-        Collector::new(runtime, code, component, imports).map_err(|error| match unsupported.is_empty() {
-            true => invalid(error),
-            false => contract::Error::UnsupportedImports(unsupported),
+        let unsupported: Vec<String> = contract::unsupported(&imports).into_iter().map(str::to_owned).collect();
+        Collector::new(runtime, code, component, imports).map_err(|error| match unsupported[..] {
+            [] => invalid(error),
+            ref names => contract::Error::UnsupportedImports(Foreign::new(&listed(names))),
         })
     }
 
