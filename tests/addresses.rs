@@ -339,7 +339,7 @@ fn published_port_is_used_if_other_users_processes_are_hidden() {
     // because they belong to another user.
     let hide = format!(
         "mount -t proc -o hidepid=2 proc /proc && \
-         exec setpriv --regid={GROUP} --clear-groups --bounding-set=-all --inh-caps=-all \"$@\""
+         exec setpriv --regid={GROUP} --clear-groups --bounding-set=-all \"$@\""
     );
     let agent = || Agent::with_engine(engine).with_launcher(&["unshare", "--mount", "sh", "-c", &hide, "sh"]);
     let words = format!("run gostats --path /stats --filter {}", group.filter());

@@ -1,7 +1,7 @@
 //! The flags about labelled metrics.
 
 // The doc comments of flags are their help texts, not Markdown.
-#![allow(clippy::doc_markdown, clippy::option_option)]
+#![allow(clippy::doc_markdown, clippy::option_option, rustdoc::bare_urls)]
 
 use std::path::PathBuf;
 

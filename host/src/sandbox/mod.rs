@@ -305,12 +305,12 @@ impl Collector {
             container: None,
             unmatched: Vec::new(),
         };
-        let mut store = self.store(self.plugin.engine(), guest);
+        let mut store = store_on(self.plugin.engine(), guest);
         let plugin = match self.plugin.instantiate_async(&mut store).await {
             Err(error) if error.is::<PoolConcurrencyLimitError>() => {
                 // No code has run yet, because wasmtime allocates the stack first: starting again is safe.
                 let spare = self.spare().map_err(|error| Cause::of(&error))?;
-                store = self.store(spare.engine(), store.into_data());
+                store = store_on(spare.engine(), store.into_data());
                 spare.instantiate_async(&mut store).await
             }
             result => result,
@@ -320,15 +320,6 @@ impl Collector {
         memory.started();
         self.start.set(memory.bytes());
         Ok(Sandbox { store, plugin })
-    }
-
-    fn store(&self, engine: &Engine, guest: Guest) -> Store<Guest> {
-        let mut store = Store::new(engine, guest);
-        store.limiter_async(|guest| &mut guest.memory);
-        store.set_max_component_handles(limits::SANDBOX_RESOURCES);
-        store.set_hostcall_fuel(limits::HANDED_OVER);
-        store.epoch_deadline_async_yield_and_update(1);
-        store
     }
 
     fn spare(&self) -> Result<&PluginPre<Guest>> {
@@ -359,6 +350,16 @@ impl Collector {
             }
         }
     }
+}
+
+/// Makes a store with the limits of a sandbox.
+fn store_on(engine: &Engine, guest: Guest) -> Store<Guest> {
+    let mut store = Store::new(engine, guest);
+    store.limiter_async(|guest| &mut guest.memory);
+    store.set_max_component_handles(limits::SANDBOX_RESOURCES);
+    store.set_hostcall_fuel(limits::HANDED_OVER);
+    store.epoch_deadline_async_yield_and_update(1);
+    store
 }
 
 /// Links a component with the host's functions.

@@ -115,7 +115,8 @@ fn config() -> Config {
 /// The pool: the number and sizes of its slots. Its sandboxes have the same limits as all others, those of
 /// [`memory`](super::memory).
 fn pool() -> PoolingAllocationConfig {
-    let (slots, instances) = (limits::POOL_SLOTS, limits::SANDBOX_INSTANCES as u32);
+    let slots = limits::POOL_SLOTS;
+    let instances = u32::try_from(limits::SANDBOX_INSTANCES).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_stacks(slots)
         .total_memories(slots * limits::POOL_MEMORIES)
