@@ -398,6 +398,10 @@ pub const POOL_MEMORIES: u32 = 1;
 /// Tables of a sandbox that reuses them.
 pub const POOL_TABLES: u32 = 4;
 
+/// Elements of each of these tables. A collector in Rust has some hundreds. All tables of the pool together are smaller
+/// than a huge page, which the kernel would provide as a whole on systems that have them always.
+pub const POOL_TABLE_ELEMENTS: usize = 2000;
+
 /// Memory of an ended sandbox that stays mapped for the next. A collector in Rust touches 100 KiB.
 pub const POOL_RESIDENT: usize = 256 * 1024;
 

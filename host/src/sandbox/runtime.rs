@@ -128,7 +128,7 @@ fn pool() -> PoolingAllocationConfig {
         .total_component_instances(slots)
         // Code without bounds checks needs these addresses, with and without a pool.
         .max_memory_size(4 << 30)
-        .table_elements(limits::SANDBOX_TABLE_ELEMENTS)
+        .table_elements(limits::POOL_TABLE_ELEMENTS)
         .async_stack_keep_resident(limits::POOL_STACK_RESIDENT)
         .linear_memory_keep_resident(limits::POOL_RESIDENT)
         .table_keep_resident(limits::POOL_RESIDENT)
