@@ -265,6 +265,9 @@ fn execute(arguments: &[OsString], builtins: &'static [Builtin], generated: Gene
         }
     };
     let watchdog = Arc::new(Watchdog::new(if matches!(command, Command::Check(_)) { check::UNKNOWN } else { 1 }));
+    // Where the kernel provides huge pages unasked, as Debian's does, each sandbox's stack would take 2 MiB instead of
+    // some pages. An older kernel than 3.15 has no such call.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let runtime = if has_many_sandboxes(&command) { Runtime::pooled() } else { Runtime::on_demand() };
     let runtime =
         runtime.map_err(|error| Error::failed(format!("WebAssembly is not supported on this machine: {error:#}")))?;
