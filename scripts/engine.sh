@@ -106,7 +106,7 @@ install() {
   command -v memcached >/dev/null || missing+=(memcached)
   compgen -c php-fpm >/dev/null || missing+=(php-fpm)
   command -v uwsgi-core >/dev/null || missing+=(uwsgi-core)
-  command -v psql >/dev/null || missing+=(postgresql)
+  compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
   command -v docker-registry >/dev/null || missing+=(docker-registry)
   command -v openssl >/dev/null || missing+=(openssl)
   command -v tmux >/dev/null || missing+=(tmux)
