@@ -26,6 +26,7 @@ start() {
   bridge=mpw-${subnet//./-}
   # Without an address of its own, a bridge has that of one of its ports, and a new one when containers come and go.
   # Running containers then send responses to the old one for some seconds.
+  # shellcheck disable=SC2086 # words: the numbers of the subnet
   ip link add "$bridge" address "$(printf '02:42:%02x:%02x:%02x:01' ${subnet//./ })" type bridge
   echo "$bridge" > "$dir/bridge"
   ip address add "$subnet.1/24" dev "$bridge"
