@@ -102,7 +102,7 @@ fn signal_at_any_moment_leaves_whole_lines_and_a_valid_state() {
         assert_undisturbed(&agent, &command, &programs);
         let mut ends = [0; 3];
         // Again from the start, and longer, if other work on the machine hid a moment, or programs start slowly.
-        for (attempt, milliseconds) in [70, 70, 140, 280, 560].into_iter().flat_map(|end| 0..end).enumerate() {
+        for (attempt, milliseconds) in [70, 70, 70, 70, 140, 280, 560].into_iter().flat_map(|end| 0..end).enumerate() {
             if attempt >= 70 && ends.iter().all(|times| *times > 0) {
                 break;
             }
