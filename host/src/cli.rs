@@ -265,8 +265,8 @@ fn execute(arguments: &[OsString], builtins: &'static [Builtin], generated: Gene
         }
     };
     let watchdog = Arc::new(Watchdog::new(if matches!(command, Command::Check(_)) { check::UNKNOWN } else { 1 }));
-    // Where the kernel provides huge pages unasked, as Debian's does, each sandbox's stack would take 2 MiB instead of
-    // some pages. An older kernel than 3.15 has no such call.
+    // Some systems, such as Debian, back all memory with huge pages: the stack of each sandbox would take 2 MiB instead
+    // of some pages. Kernels before 3.15 do not have this call.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     let runtime = if has_many_sandboxes(&command) { Runtime::pooled() } else { Runtime::on_demand() };
     let runtime =

@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use crate::address::Address;
-use crate::ecs::TASK_LABEL;
+use crate::ecs::{FAMILY_LABEL, TASK_LABEL};
 use crate::engine::{Container, EngineHost};
 use crate::limits;
 use crate::pipeline::series::Series;
@@ -35,8 +35,6 @@ pub struct LabelChoice<'a> {
 /// The labels that name the service if there is no `--otlp-service-label`: the family of ECS, and the service of Docker
 /// Compose.
 const SERVICE_LABELS: [&str; 2] = [FAMILY_LABEL, "com.docker.compose.service"];
-
-const FAMILY_LABEL: &str = "com.amazonaws.ecs.task-definition-family";
 
 /// The labels of ECS that are attributes as they are.
 const ECS_LABELS: [(&str, &str); 3] = [

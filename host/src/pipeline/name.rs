@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 
-use crate::ecs::TASK_LABEL;
+use crate::ecs::{FAMILY_LABEL, TASK_LABEL};
 use crate::engine::Container;
 use crate::limits;
 use crate::pipeline::target::Target;
@@ -84,7 +84,7 @@ const TASK_ID: &str = "com.amazonaws.ecs.task-id";
 fn ecs_label(name: &str) -> Option<String> {
     let label = match name {
         "ecs-container" => "com.amazonaws.ecs.container-name",
-        "ecs-family" => "com.amazonaws.ecs.task-definition-family",
+        "ecs-family" => FAMILY_LABEL,
         "ecs-task" => TASK_ID,
         _ => return None,
     };
