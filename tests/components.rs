@@ -288,6 +288,15 @@ fn describe_traps() {
 }
 
 #[test]
+fn leftovers_in_tables() {
+    // Most of a hundred sandboxes have the tables of others that ended.
+    let target = StubTarget::serving(json!({}));
+    let targets = targets((1..=100).map(|host| format!("127.0.0.{host}:{}", target.port())));
+    let output = Agent::without_engine().run(&format!("run {} {targets}", component("evil/leftovers_in_tables")));
+    assert_eq!(output.exits(0).without_diagnostics().metrics().instances().len(), 100);
+}
+
+#[test]
 fn options_without_end() {
     insta::assert_snapshot!(rejection("options_without_end"), @"mackerel-plugin-wasm: evil.wasm: describe: collector failed: list pointer/length out of bounds of memory");
 }

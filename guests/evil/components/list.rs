@@ -31,6 +31,7 @@ macro_rules! with_components {
             inside describe_takes_memory
             inside describe_traps
             inside escapes_in_the_description
+            inside leftovers_in_tables
             inside options_without_end
             inside post_return_spins
             inside post_return_traps
