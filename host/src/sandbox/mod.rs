@@ -48,6 +48,7 @@ mod tls;
 pub mod trust;
 mod turns;
 pub mod usage;
+mod wasi;
 mod wasi_http;
 mod wire;
 
@@ -365,8 +366,7 @@ fn store_on(engine: &Engine, guest: Guest) -> Store<Guest> {
 /// Links a component with the host's functions.
 fn link(component: &Component, imports: &[String]) -> Result<PluginPre<Guest>> {
     let mut linker = Linker::new(component.engine());
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    sockets::link(&mut linker)?;
+    wasi::link(&mut linker, imports)?;
     // Most collectors do not use it, and linking it takes 0.3 of the 5 ms of a run.
     if imports.iter().any(|import| import.starts_with("wasi:http/")) {
         wasi_http::link(&mut linker)?;
