@@ -68,7 +68,7 @@ mod version;
 
 pub use crate::authors::Generated;
 pub use crate::cli::main;
-pub use crate::sandbox::code::Builtin;
+pub use crate::sandbox::code::{Aligned, Builtin};
 
 /// Internals that xtask, the fuzz crate and the scenarios use. They are not an API: any release may change them.
 pub mod internals {

@@ -91,7 +91,7 @@ fn compile_builtins(collectors: &Path, triple: Option<&str>) -> Result<()> {
     let arch = triple.split('-').next().unwrap_or_default();
     let folder = collectors.join(arch);
     fs::create_dir_all(&folder)?;
-    let mut list = String::from("&[\n");
+    let mut list = String::from("[\n");
     for name in BUILTIN_NAMES {
         let component = fs::read(collectors.join(format!("{name}.wasm")))?;
         let code = engine.precompile_component(&component).map_err(anyhow::Error::from).context(*name)?;
@@ -100,7 +100,9 @@ fn compile_builtins(collectors: &Path, triple: Option<&str>) -> Result<()> {
         let (digest, size, path) = (digest(&component), component.len(), code_file.display().to_string());
         let _ = writeln!(
             list,
-            "    Builtin {{ name: {name:?}, digest: {digest:?}, size: {size}, code: include_bytes!({path:?}) }},"
+            "    Builtin {{ name: {name:?}, digest: {digest:?}, size: {size}, code: {{\n        \
+                     static CODE: Aligned<{{ include_bytes!({path:?}).len() }}> = Aligned(*include_bytes!({path:?}));\n        \
+                     &CODE.0\n    }}, is_loaded: AtomicBool::new(false) }},"
         );
         println!("{name}: {size} bytes, compiled {} bytes for {arch}", code.len());
     }

@@ -6,6 +6,11 @@
 use std::process::ExitCode;
 
 use mackerel_plugin_wasm::{Builtin, Generated};
+#[cfg(builtins)]
+use {
+    mackerel_plugin_wasm::{Aligned, internals::BUILTIN_NAMES},
+    std::sync::atomic::AtomicBool,
+};
 
 /// musl's allocator asks the kernel for each larger block, and a run has many. Without huge pages: to clear one takes
 /// longer than `--version`.
@@ -16,9 +21,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Written by xtask: one entry for each name in `BUILTIN_NAMES`.
 #[cfg(builtins)]
 #[allow(clippy::unreadable_literal)]
-static BUILTINS: &[Builtin] = include!(env!("BUILTINS"));
+static BUILTINS: [Builtin; BUILTIN_NAMES.len()] = include!(env!("BUILTINS"));
 #[cfg(not(builtins))]
-static BUILTINS: &[Builtin] = &[];
+static BUILTINS: [Builtin; 0] = [];
 
 /// Written by xtask from the contract.
 #[cfg(builtins)]
@@ -27,5 +32,5 @@ static GENERATED: Generated = Generated { go: include!(env!("GO_FILES")), types:
 static GENERATED: Generated = Generated { go: &[], types: &[] };
 
 fn main() -> ExitCode {
-    mackerel_plugin_wasm::main(std::env::args_os(), BUILTINS, GENERATED)
+    mackerel_plugin_wasm::main(std::env::args_os(), &BUILTINS, GENERATED)
 }

@@ -3,7 +3,8 @@
 //! wasmtime runs this code with the host's own rights, and checks little more than the version that compiled it. So
 //! code has two sources only:
 //!
-//! - a [`Builtin`], whose bytes are part of this executable: whoever can change them can change the program too;
+//! - a [`Builtin`], whose bytes are part of this executable: whoever can change them can change the program too. It is
+//!   run where it is, without a copy: that would be a quarter of a run's page faults;
 //! - an [`OwnCode`], a file that this program wrote into a folder that only its user can read and write, and that is
 //!   unchanged by its stamp, or a file in memory that this program's own process has just compiled. Only that user can
 //!   change it, who can change the program too.
@@ -11,10 +12,13 @@
 
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::Stat;
-use wasmtime::Engine;
+use rustix::mm::{MprotectFlags, mprotect};
 use wasmtime::component::Component;
+use wasmtime::{CustomCodeMemory, Engine};
 
 use super::runtime::Runtime;
 use crate::file::FileError;
@@ -29,9 +33,17 @@ pub struct Builtin {
     pub digest: &'static str,
     /// The component's size in bytes.
     pub size: u64,
-    /// The component, compiled by xtask with [`runtime`](super::runtime::engine)'s settings.
+    /// The component, compiled by xtask with [`runtime`](super::runtime::engine)'s settings; the bytes of an [`Aligned`].
     pub code: &'static [u8],
+    /// True once it was loaded. wasmtime knows code by its address, so further engines get a copy.
+    pub is_loaded: AtomicBool,
 }
+
+/// Compiled code in pages of its own, so that they can be made executable. Pages have up to 64 KiB on arm64.
+#[derive(Debug)]
+#[cfg_attr(target_arch = "x86_64", repr(C, align(4096)))]
+#[cfg_attr(not(target_arch = "x86_64"), repr(C, align(65536)))]
+pub struct Aligned<const N: usize>(pub [u8; N]);
 
 /// A file of compiled code that this program wrote.
 #[derive(Debug)]
@@ -74,9 +86,16 @@ impl Code {
     pub(super) fn load_on(&self, engine: &Engine) -> wasmtime::Result<Component> {
         match self {
             Code::Builtin(builtin) => {
+                let is_first = !builtin.is_loaded.swap(true, Ordering::Relaxed);
                 // SAFETY: the bytes were written by `Engine::precompile_component` and embedded when this program was
                 // built; they are `&'static` and immutable.
-                unsafe { Component::deserialize(engine, builtin.code) }
+                unsafe {
+                    if is_first {
+                        Component::deserialize_raw(engine, NonNull::from(builtin.code))
+                    } else {
+                        Component::deserialize(engine, builtin.code)
+                    }
+                }
             }
             // It is mapped, so that only the used pages are read.
             Code::Own(OwnCode(file)) => {
@@ -90,5 +109,27 @@ impl Code {
                 unsafe { Component::deserialize_file(engine, path) }
             }
         }
+    }
+}
+
+/// Makes code executable, also that of a [`Builtin`], for which wasmtime has no mapping of its own.
+pub(super) struct Pages;
+
+impl CustomCodeMemory for Pages {
+    fn required_alignment(&self) -> usize {
+        rustix::param::page_size()
+    }
+
+    fn publish_executable(&self, ptr: *const u8, len: usize) -> wasmtime::Result<()> {
+        // SAFETY: whole pages of code, which wasmtime passes. Nothing writes to them: those of a built-in are constants,
+        // all others belong to wasmtime. Constants in the last page of a built-in stay readable.
+        unsafe { mprotect(ptr.cast_mut().cast(), len, MprotectFlags::READ | MprotectFlags::EXEC)? };
+        Ok(())
+    }
+
+    fn unpublish_executable(&self, ptr: *const u8, len: usize) -> wasmtime::Result<()> {
+        // SAFETY: as above. wasmtime runs none of the code any more, and does not write to it either.
+        unsafe { mprotect(ptr.cast_mut().cast(), len, MprotectFlags::READ)? };
+        Ok(())
     }
 }

@@ -13,6 +13,7 @@ use std::thread;
 
 use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
 
+use super::code::Pages;
 use crate::limits;
 
 /// The engines of a process.
@@ -109,6 +110,7 @@ fn config() -> Config {
     config.wasm_backtrace_max_frames(None);
     config.generate_address_map(false);
     config.native_unwind_info(false);
+    config.with_custom_code_memory(Some(Arc::new(Pages)));
     config
 }
 
