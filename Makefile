@@ -53,9 +53,9 @@ soak: build ## run 500 times over 60 containers, some of which come and go
 fuzz: tools ## fuzz everything that parses untrusted bytes, FUZZ_SECONDS (60) per kind
 	@scripts/fuzz.sh
 
-bench: build ## measure time and memory beside the shell loop and a bare native program
+bench: build ## measure time and memory beside the replaced programs; ROW=… for one row of scripts/bench.sh
 	cargo build --release -p scenarios
-	@scripts/bench.sh
+	@scripts/bench.sh $(ROW)
 
 bench-guard: build ## fail if a run needs more memory than it did, beside a bare native program
 	cargo build --release -p scenarios

@@ -1,71 +1,142 @@
 #!/usr/bin/env bash
-# bench.sh: compares the time and memory of a run with the programs that the plugin replaces (the shell loop and
-# mackerel-plugin-docker) and with a bare native program that only lists and fetches, or reads (tests/src/bin/bare.rs).
-# It measures whole processes, one after the other, on the same targets. `make bench` runs it. It takes some minutes,
-# and connects only to containers and processes that it starts itself, on loopback.
+# bench.sh [ROW]: compares the time and memory of a run with the programs that the plugin replaces (mackerel-plugin-gostats
+# in a shell loop, and mackerel-plugin-docker) and with a bare native program that only lists and fetches, or reads
+# (tests/src/bin/bare.rs). It runs whole processes, alternately, on the same targets. `make bench` calls it, and
+# `make bench ROW=…` for one row of ROWS. It takes some minutes, and connects only to containers and processes that it
+# starts itself, on loopback.
 #
-# The loop calls mackerel-plugin-gostats if it is on PATH, as in real use, or else curl, which does less. Without
-# mackerel-plugin-docker, that comparison is omitted.
+# It measures $PLUGIN, or else the program of `make build`. The replaced programs are those on PATH, or else those that
+# the tests built.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-ROUNDS=5
+# Their order is that of the table in docs/reference.md. Those with containers come last.
+ROWS=(one installed further thousand five-thousand parts containers cgroups)
 
 main() {
+  local rows=("$@") row
+  [ $# -gt 0 ] || rows=("${ROWS[@]}")
+  for row in "${rows[@]}"; do
+    [[ " ${ROWS[*]} " = *" $row "* ]] || die "unknown row '$row'; expected: ${ROWS[*]}"
+  done
   BARE=$PWD/target/release/bare
+  say "Program: $PLUGIN, $(stat -c %s "$PLUGIN" || true) bytes"
   if [ ! -x "$PLUGIN" ] || [ ! -x "$BARE" ]; then die "$PLUGIN is not built: make build"; fi
   have go || die "Go is missing; the targets are Go programs."
-  if ! have hyperfine || [ ! -x /usr/bin/time ]; then die "hyperfine or GNU time is missing: sudo apt-get install hyperfine time"; fi
-  # A thousand simultaneous connections, with both ends on this machine.
-  ulimit -n 4096
-  if have mackerel-plugin-gostats; then
-    tool=gostats
-    one="mackerel-plugin-gostats -port \$PORT -path=/stats -metric-key-prefix=gostats.\$PORT"
-  else
-    say "mackerel-plugin-gostats is not on PATH; using curl instead."
-    tool=curl
-    one="curl -s http://localhost:\$PORT/stats"
-  fi
-  export MACKEREL_AGENT_PLUGIN_META='' MACKEREL_PLUGIN_WORKDIR=$WORK
-
-  # A hundred busy apps would dominate the measured time.
+  if ! have python3 || [ ! -x /usr/bin/time ]; then die "Python or GNU time is missing: sudo apt-get install python3 time"; fi
+  # Thousands of simultaneous connections, with both ends on this machine.
+  ulimit -n 6000
+  PATH=$PATH:$PWD/target/scenarios/originals
+  have mackerel-plugin-gostats || die "mackerel-plugin-gostats is missing: install it, or run make test"
+  # As an installation does: pages of a file that a linker wrote are smaller, which costs a third more CPU time.
+  install "$PLUGIN" "$WORK/mackerel-plugin-wasm"
+  PLUGIN=$WORK/mackerel-plugin-wasm
+  export MACKEREL_AGENT_PLUGIN_META='' MACKEREL_PLUGIN_WORKDIR=$WORK/state
+  mkdir "$WORK/state"
+  # Busy apps would dominate the measured time.
   APP_OPTIONS=(-idle)
   build_app
-  if find_docker; then
-    start_containers api-{1..10}
-    containers 10 50
-    start_containers api-{11..100}
-    containers 100 50
-    usage 100 50 10
-    remove_containers
-  else
-    say "  Skipping the cases with containers."
-  fi
-  start_process 1000
-  targets 1 200
-  installed 200
-  targets 100 20
-  targets 1000 10
-  table
+  say "Load average: $(cut -d ' ' -f 1-3 /proc/loadavg)"
+  for row in "${rows[@]}"; do "$row"; done
 }
 
-# Measures gostats on all $1 running containers, $2 times.
+sample() { python3 scripts/sample.py "$@"; }
+
+# Prints options for the first $1 ports of local processes. Starts processes if there are fewer.
+targets() {
+  [ ${#TARGETS[@]} -ge "$1" ] || start_process $(($1 - ${#TARGETS[@]}))
+  OPTIONS="--path /stats ${TARGETS[*]:0:$1}"
+  OPTIONS=${OPTIONS// 127/ --target 127}
+}
+
+one() {
+  targets 1
+  sample "1 local target" 200 "ours=$PLUGIN run gostats $OPTIONS" \
+    "mackerel_plugin_gostats=mackerel-plugin-gostats -port ${TARGETS[0]#*:} -path=/stats" "bare=$BARE $OPTIONS" \
+    --goal "wall by mackerel-plugin-gostats'" "ours.wall / mackerel_plugin_gostats.wall" 0.65 \
+    --goal "CPU by mackerel-plugin-gostats'" "ours.cpu / mackerel_plugin_gostats.cpu" 0.60
+}
+
+# The CPU time of one more target, beside the bare program's.
+further() {
+  targets 100
+  local hundred=$OPTIONS
+  targets 1000
+  sample "100 and 1,000 local targets" 20 "ours_100=$PLUGIN run gostats $hundred" "bare_100=$BARE $hundred" \
+    "ours_1000=$PLUGIN run gostats $OPTIONS" "bare_1000=$BARE $OPTIONS" \
+    --goal "CPU of a further target, in us, without the bare program's" \
+    "(ours_1000.cpu - ours_100.cpu - bare_1000.cpu + bare_100.cpu) / 0.9" 80
+}
+
+thousand() {
+  targets 1000
+  sample "1,000 local targets" 20 "ours=$PLUGIN run gostats $OPTIONS" "bare=$BARE $OPTIONS" \
+    --goal "CPU by the bare program's" "ours.cpu / bare.cpu" 1.60 --goal "peak in MiB" "ours.peak" 30
+}
+
+five-thousand() {
+  targets 1000
+  local thousand=$OPTIONS
+  targets 5000
+  sample "1,000 and 5,000 local targets" 5 "ours_1000=$PLUGIN run gostats $thousand" "ours_5000=$PLUGIN run gostats $OPTIONS" \
+    --goal "CPU by that of 1,000" "ours_5000.cpu / ours_1000.cpu" 5.50
+}
+
+# The built-in gostats, and components of files: the same code, and one in Python of 20 MB, built as its author does.
+# All read the same server, whose files are responses.
+installed() {
+  local project=$WORK/queue-py python files=$WORK/files port
+  mkdir "$files"
+  targets 1
+  curl -sf "${TARGETS[0]}/stats" > "$files/stats"
+  echo '{"queue": {"waiting": 3, "done": 120}}' > "$files/queue"
+  (cd "$files" && exec python3 -u -m http.server --bind 127.0.0.1 0 > "$WORK/port" 2>/dev/null) &
+  PROCESSES+=($!)
+  wait_for "the server listens" grep -q port "$WORK/port"
+  port=$(sed 's/.* port \([0-9]*\) .*/\1/' "$WORK/port")
+  export MACKEREL_PLUGIN_WASM_STORE=$WORK/store
+  LC_ALL=C sed "s/gostats/regular/" target/collectors/gostats.wasm > "$WORK/regular.wasm"
+  (cd "$WORK" && "$PLUGIN" new queue-py --lang python)
+  (cd "$project" && python3 -m venv .venv && .venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt)
+  python="$project/queue-py.wasm"
+  (cd "$project" && .venv/bin/componentize-py -d wit -w plugin componentize app -o "$python")
+  "$PLUGIN" install "$WORK/regular.wasm"
+  "$PLUGIN" install "$python"
+  sample "1 local target, installed collectors" 100 "built_in=$PLUGIN run gostats --path /stats --target 127.0.0.1:$port" \
+    "in_Rust=$PLUGIN run regular --path /stats --target 127.0.0.1:$port" \
+    "in_Python=$PLUGIN run queue-py --path /queue --target 127.0.0.1:$port" \
+    --goal "more wall than built in, in Rust, ms" "in_Rust.wall - built_in.wall" 1 \
+    --goal "more wall than built in, in Python, ms" "in_Python.wall - built_in.wall" 4
+}
+
+parts() {
+  echo
+  echo "Parts of a run"
+  cargo bench --quiet -p mackerel-plugin-wasm-host --bench parts
+}
+
+# Starts containers of the app, unless a row before has done it. Fails without an engine.
+apps() {
+  [ -z "${APPS:-}" ] || return 0
+  find_docker || return 1
+  start_containers api-{1..100}
+  APPS="--filter label=$LABEL"
+}
+
 containers() {
-  local filter="--filter label=$LABEL"
+  apps || { say "  Skipping the row with containers."; return; }
   cat > "$WORK/loop.sh" <<END
-for PORT in \$(docker ps --format='{{.Ports}}' $filter | cut -f1 -d- | cut -f2 -d:); do
-  $one
+for PORT in \$(docker ps --format='{{.Ports}}' $APPS | cut -f1 -d- | cut -f2 -d:); do
+  mackerel-plugin-gostats -port \$PORT -path=/stats -metric-key-prefix=gostats.\$PORT
 done
 END
-  local ours="$PLUGIN run gostats --path /stats $filter"
-  commands=(
-    [ours]="$ours" [published]="$ours --address published" [loop]="sh $WORK/loop.sh" [bare]="$BARE --path /stats $filter"
-  )
-  measure "$1 containers" "$1" "$2" ours published loop bare
-  local name
-  for name in ours published; do
-    printf '%s containers\tproxies of %s\t%s\n' "$1" "$name" "$(proxies "${commands[$name]}")" >> "$WORK/proxies"
-  done
+  local ours="$PLUGIN run gostats --path /stats $APPS"
+  sample "100 containers, gostats" 20 "ours=$ours" "ours_published=$ours --address published" "loop=sh $WORK/loop.sh" \
+    "bare_published=$BARE --path /stats $APPS" "bare=$BARE --direct --path /stats $APPS" \
+    --goal "wall by the shell loop's" "ours.wall / loop.wall" 0.11 \
+    --goal "wall by the bare program's" "ours.wall / bare.wall" 1.25 \
+    --goal "wall by that of published ports" "ours.wall / ours_published.wall" 0.70 --goal "peak in MiB" "ours.peak" 22
+  echo "  CPU of the engine's proxies per run: $(proxies "$ours") ms, by published ports $(proxies "$ours --address published") ms, goal 0"
 }
 
 # Prints the CPU time of the engine's proxies for one run of the command $1, in milliseconds, by the ticks of 20 runs.
@@ -89,154 +160,19 @@ proxy_ticks() {
   echo "$sum"
 }
 
-# Measures gostats on the first $1 ports of the local process, $2 times. The shell loop is left out for a thousand
-# ports, because it would take minutes.
-targets() {
-  local some=("${TARGETS[@]:0:$1}") label="$1 local targets" names=(ours loop bare)
-  commands=([ours]="$PLUGIN run gostats --path /stats ${some[*]/#/--target }" [bare]="$BARE --path /stats ${some[*]/#/--target }")
-  if [ "$1" = 1 ]; then
-    label="1 local target"
-    commands[loop]=${one//\$PORT/${TARGETS[0]#*:}}
-  elif [ "$1" = 100 ]; then
-    printf 'for PORT in %s; do\n  %s\ndone\n' "${some[*]#*:}" "$one" > "$WORK/loop.sh"
-    commands[loop]="sh $WORK/loop.sh"
-  else
-    names=(ours bare)
-  fi
-  measure "$label" "$1" "$2" "${names[@]}"
-}
-
-# Measures gostats on one port, $1 times: built in, installed, and installed with a size of 20 MB.
-installed() {
-  local name options="--path /stats --target ${TARGETS[0]}"
-  export MACKEREL_PLUGIN_WASM_STORE=$WORK/store
-  # The same code under two other names of the same length; `pad` adds an unused section to one of them.
-  for name in regular padding; do
-    LC_ALL=C sed "s/gostats/$name/" target/collectors/gostats.wasm > "$WORK/$name.wasm"
-  done
-  pad "$WORK/padding.wasm" 20000000
-  for name in regular padding; do
-    "$PLUGIN" install "$WORK/$name.wasm" > "$WORK/installed" || die "installing $WORK/$name.wasm failed"
-  done
-  commands=([ours]="$PLUGIN run gostats $options" [regular]="$PLUGIN run regular $options" [padding]="$PLUGIN run padding $options")
-  measure "1 target, installed" 1 "$1" ours regular padding
-}
-
-# Appends a custom section to the component $1, so that its size becomes $2 bytes.
-pad() {
-  local size octets='' shift
-  # The length field takes four bytes, and the name, `pad`, four more.
-  size=$(($2 - $(stat -c %s "$1") - 5))
-  for shift in 0 7 14 21; do
-    octets+=$(printf '\\x%02x' $(((size >> shift & 127) | (shift < 21 ? 128 : 0))))
-  done
-  # shellcheck disable=SC2059 # the format is the bytes
-  { printf "\\0$octets\\3pad"; head -c $((size - 4)) /dev/zero; } >> "$1"
-}
-
-# Measures docker on all $1 running containers: from cgroups (control groups) $2 times, through the engine $3 times.
-usage() {
-  local filter="--filter label=$LABEL" id folder names=(ours)
+# From cgroups (control groups), and through the engine's API.
+cgroups() {
+  apps || { say "  Skipping the row with containers."; return; }
+  local id folder
   id=$(docker ps --quiet --no-trunc --filter "label=$LABEL" | head -n 1)
   folder=$(find /sys/fs/cgroup/cpuacct/ /sys/fs/cgroup/ -maxdepth 5 -type d -name "*$id*" -printf '%P\n' 2>/dev/null | head -n 1)
   [ -n "$folder" ] || die "no cgroup found for container $id"
-  commands=(
-    [ours]="$PLUGIN run docker --stats-source cgroup $filter"
-    [bare]="$BARE --cgroup ${folder/$id/ID} $filter"
-  )
-  measure "$1, cgroups" "$1" "$2" ours bare
-  if have mackerel-plugin-docker; then
-    names=(ours plugin)
-  else
-    say "mackerel-plugin-docker is not on PATH; skipping it."
-  fi
-  commands=([ours]="$PLUGIN run docker --stats-source api $filter" [plugin]="mackerel-plugin-docker -host $DOCKER_HOST")
-  measure "$1, engine's API" "$1" "$3" "${names[@]}"
+  sample "100 containers, docker from cgroups" 20 "ours=$PLUGIN run docker --stats-source cgroup $APPS" \
+    "bare=$BARE --cgroup ${folder/$id/ID} $APPS" --goal "wall by the bare program's" "ours.wall / bare.wall" 1.50
+  have mackerel-plugin-docker || { say "mackerel-plugin-docker is missing; skipping it."; return; }
+  sample "100 containers, docker through the engine's API" 5 "ours=$PLUGIN run docker --stats-source api $APPS" \
+    "mackerel_plugin_docker=mackerel-plugin-docker -host $DOCKER_HOST" \
+    --goal "wall by mackerel-plugin-docker's" "ours.wall / mackerel_plugin_docker.wall" 1.00
 }
 
-# Measures the case $1 with $2 targets: $3 runs of each program named in the further arguments, with its command in
-# `commands`. Adds one line per program to $WORK/results: case, program, seconds, CPU seconds, peak memory in KiB.
-declare -A commands
-measure() {
-  local label=$1 count=$2 runs=$3 names=("${@:4}") name
-  say "Measuring on $label: ${names[*]}, $runs runs of each"
-
-  local seen
-  ${commands[ours]} > /dev/null
-  seen=$(${commands[ours]} | grep -oE '^(gostats|docker\.memory)\.[^.]+' | sort -u | wc -l)
-  [ "$seen" = "$count" ] || die "$label: metrics of $seen targets instead of $count"
-  [ -z "${commands[bare]:-}" ] || [[ $(${commands[bare]}) = "$count bodies"* ]] || die "$label: the bare program does not reach all $count targets"
-
-  local arguments=() round
-  for name in "${names[@]}"; do arguments+=(--command-name "$name" "${commands[$name]}"); done
-  # In rounds, because the speed of a machine changes from minute to minute.
-  : > "$WORK/rounds"
-  for ((round = 0; round < ROUNDS; round++)); do
-    hyperfine --shell none --style none --warmup 1 --runs $((runs / ROUNDS)) --export-csv "$WORK/times" "${arguments[@]}" \
-      > "$WORK/hyperfine" 2>&1 || die "$(cat "$WORK/hyperfine")"
-    cat "$WORK/times" >> "$WORK/rounds"
-  done
-  for name in "${names[@]}"; do
-    # shellcheck disable=SC2086 # a command with its arguments
-    /usr/bin/time -f %M -o "$WORK/peak" ${commands[$name]} > /dev/null 2>&1
-    # shellcheck disable=SC2016 # columns, for awk
-    printf '%s\t%s\t%s\t%s\t%s\n' "$label" "$name" "$(middle "$name" '$4')" "$(middle "$name" '$5 + $6')" "$(cat "$WORK/peak")" \
-      >> "$WORK/results"
-  done
-}
-
-# Prints the median over all rounds of $2, an expression of hyperfine's columns, for the program $1.
-middle() {
-  awk -F , -v name="$1" "\$1 == name {print $2}" "$WORK/rounds" | sort -g | awk '{value[NR] = $1} END {print value[int((NR + 1) / 2)]}'
-}
-
-# Prints the plugin beside the other programs. A goal that is missed does not change the exit status.
-table() {
-  say
-  say "WALL is the median of the medians of $ROUNDS rounds, CPU the median of their means. A ratio is the plugin's value divided by"
-  say "the other program's; a goal is its upper limit."
-  say
-  awk -F '\t' -v tool="$tool" '
-    function ms(seconds) { return sprintf("%.1f ms", seconds * 1000) }
-    function row(program, who, goal) {
-      printf "%-22s %-23s %10s %10s %9s", label, program, ms(wall[on, who]), ms(cpu[on, who]), sprintf("%.1f MiB", peak[on, who] / 1024)
-      if (who == "ours") printf "%15s", ""
-      else printf "%8.2f%7.2f", wall[on, "ours"] / wall[on, who], cpu[on, "ours"] / cpu[on, who]
-      print goal ? "   " goal : ""
-      label = ""
-    }
-    $1 != cases[count] { cases[++count] = $1 }
-    { wall[$1, $2] = $3; cpu[$1, $2] = $4; peak[$1, $2] = $5 }
-    END {
-      printf "%-22s %-23s %10s %10s %9s%8s%7s   %s\n", "", "", "WALL", "CPU", "PEAK", "WALL", "CPU", "GOAL"
-      for (i = 1; i <= count; i++) {
-        label = on = cases[i]; all = on == "100 containers"; one = on == "1 local target"
-        groups = on ~ /cgroups/; engine = on ~ /API/
-        row("mackerel-plugin-wasm", "ours", all || groups ? "peak 25 MiB" : engine ? "wall 1.3 s, peak 25 MiB" : "")
-        if ((on, "published") in wall) row("by published ports", "published", all ? "wall 0.70" : "")
-        if ((on, "loop") in wall) row((one ? "" : "shell loop, ") tool, "loop", all ? "wall 0.17, CPU 0.10" : one ? "wall 1.50" : "")
-        if ((on, "plugin") in wall) row("mackerel-plugin-docker", "plugin", "")
-        if ((on, "regular") in wall) { row("installed, 0.1 MB", "regular", ""); row("installed, 20 MB", "padding", "") }
-        if ((on, "bare") in wall) row("bare native program", "bare", all ? "wall 1.15" : groups ? "wall 1.30" : "")
-      }
-      printf "\n1000 local targets take %.1f times the wall time and %.1f times the CPU time of 100 (goal: at most 12).\n",
-        wall[on, "ours"] / wall["100 local targets", "ours"], cpu[on, "ours"] / cpu["100 local targets", "ours"]
-      further = (cpu[on, "ours"] - cpu["100 local targets", "ours"]) / 900 * 1e6
-      bare = (cpu[on, "bare"] - cpu["100 local targets", "bare"]) / 900 * 1e6
-      printf "One more local target takes %.0f us of CPU time, and %.0f us in the bare program: the sandbox and the checks of the\n" \
-        "response take %.0f us (goal: at most 100 us).\n", further, bare, further - bare
-      on = "1 target, installed"
-      printf "An installed collector takes %.2f ms more than a built-in one, and one of 20 MB %.2f ms (goal: at most 1 ms).\n",
-        (wall[on, "regular"] - wall[on, "ours"]) * 1000, (wall[on, "padding"] - wall[on, "ours"]) * 1000
-      ours = wall["100, cgroups", "ours"]; plugin = wall["100, engine\047s API", "plugin"]
-      if (plugin) printf "mackerel-plugin-docker takes %.0f times the wall time of cgroups (goal: at least 30).\n", plugin / ours
-    }' "$WORK/results"
-  [ ! -e "$WORK/proxies" ] || awk -F '\t' '
-    { cpu[$1, $2] = $3; all[$1] }
-    END {
-      for (of in all) printf "%s: the engine\047s proxies take %s ms of CPU time per run, and %s ms by published ports (goal: 0).\n",
-        of, cpu[of, "proxies of ours"], cpu[of, "proxies of published"]
-    }' "$WORK/proxies"
-}
-
-main
+main "$@"

@@ -4,12 +4,15 @@
 //!
 //! ```text
 //! bare --path /stats --filter KEY=VALUE
+//! bare --path /stats --direct --filter KEY=VALUE
 //! bare --path /stats --target HOST:PORT --target …
 //! bare --cgroup CONTAINERS --filter KEY=VALUE
 //! ```
 //!
 //! CONTAINERS is the path of the cgroups below the root of each tree, such as `docker/ID` or
 //! `system.slice/docker-ID.scope`.
+//!
+//! It connects to published ports, or with `--direct` to the containers' own addresses.
 //!
 //! The engine is that of `DOCKER_HOST`. There is no sandbox, limit, name, rate or state.
 
@@ -31,11 +34,15 @@ use tokio::net::TcpStream;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let mut path = String::new();
-    let mut cgroup = None;
+    let (mut cgroup, mut is_direct) = (None, false);
     let mut filters: HashMap<String, Vec<String>> = HashMap::new();
     let mut targets = Vec::new();
     let mut args = std::env::args().skip(1);
     while let Some(option) = args.next() {
+        if option == "--direct" {
+            is_direct = true;
+            continue;
+        }
         let value = args.next().with_context(|| format!("{option} needs a value"))?;
         match option.as_str() {
             "--path" => path = value,
@@ -56,6 +63,7 @@ async fn main() -> Result<()> {
         return Ok(());
     }
     if targets.is_empty() {
+        let endpoint = if is_direct { own_endpoint } else { published_endpoint };
         targets = list(&filters).await?.iter().filter_map(endpoint).collect();
     }
     let bodies = try_join_all(targets.into_iter().map(|target| get(target, &path))).await?;
@@ -101,7 +109,7 @@ fn connect(minor_version: usize) -> Result<Docker> {
 }
 
 /// Returns the first published TCP port.
-fn endpoint(container: &ContainerSummary) -> Option<SocketAddr> {
+fn published_endpoint(container: &ContainerSummary) -> Option<SocketAddr> {
     container.ports.iter().flatten().find_map(|port| {
         let ip = match port.ip.as_deref()? {
             "0.0.0.0" => "127.0.0.1",
@@ -111,6 +119,14 @@ fn endpoint(container: &ContainerSummary) -> Option<SocketAddr> {
         let address = SocketAddr::new(ip.parse().ok()?, port.public_port?);
         (port.typ == Some(PortSummaryTypeEnum::TCP)).then_some(address)
     })
+}
+
+/// Returns the first TCP port at the address in the first network.
+fn own_endpoint(container: &ContainerSummary) -> Option<SocketAddr> {
+    let networks = container.network_settings.as_ref()?.networks.as_ref()?;
+    let ip = networks.values().find_map(|network| network.ip_address.as_ref()?.parse().ok())?;
+    let port = container.ports.iter().flatten().find(|port| port.typ == Some(PortSummaryTypeEnum::TCP))?;
+    Some(SocketAddr::new(ip, port.private_port))
 }
 
 async fn get(target: SocketAddr, path: &str) -> Result<Bytes> {
