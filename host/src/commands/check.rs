@@ -149,7 +149,7 @@ pub async fn check(session: &Session, words: &[OsString]) -> Result<ExitCode, Er
     let mut ledger = Ledger::open(state_file.as_ref(), begun, &mut diagnostics);
     let Collected { found, outcomes } = job.collect(begun, ledger.last(), &mut stop).await?;
     found.report_skipped(job.options.verbose, &mut diagnostics);
-    let unmatched = job.unmatched(&found, true).await;
+    let unmatched = job.unmatched_alone(&found, true).await;
     let mut series = Series::of_outcomes(&found.targets, outcomes, &mut diagnostics);
     let failed = diagnostics.failures();
     verdict.count(series.len(), failed, &own, &unmatched, diagnostics.failed());

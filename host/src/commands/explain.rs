@@ -173,6 +173,7 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
     }
     let last: Vec<&State> = states.iter().collect();
     let collected = jobs.collect(session, begun, &last, &mut stop).await?;
+    diagnostics.warn_all(collected.unmatched(&jobs, true).await);
     let mut rows: Vec<Row> = collected.faulty.iter().map(of_faulty).collect();
     let mut unlabelled: Vec<Row> = Vec::new();
     for ((((job, of), mut state), file), own) in
@@ -180,8 +181,8 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
     {
         let Collected { found, outcomes } = of;
         own.warn_all(series::unmatched(outcomes));
-        found.report_unreadable(own);
-        own.warn_all(job.unmatched(found, true).await);
+        found.report_unlisted(own);
+        own.warn_all(job.unmatched(found, true));
         let names = own.with_warning(names(job, found, &mut state, begun));
         let series = series_of(&found.targets, outcomes, &names);
         let Options { output, instance_name, .. } = &job.options;

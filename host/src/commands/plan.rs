@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::commands::suggestion::{Suggestion, suggestions};
 use crate::commands::table::Table;
 use crate::definition::fits_pattern;
+use crate::diagnostics::Diagnostics;
 use crate::ecs;
 use crate::error::Error;
 use crate::job::{Collected, Job, RUN};
@@ -83,14 +84,14 @@ pub async fn plan(session: &Session, words: &[OsString]) -> Result<(String, Exit
     let last = vec![&none; jobs.all.len()];
     let mut collected = jobs.collect(session, begun, &last, &mut stop).await?;
     let mut diagnostics = jobs.diagnostics();
-    let mut own = jobs.own_diagnostics();
-    collected.report_faulty(&mut diagnostics, &mut own);
+    diagnostics.warn_all(collected.unmatched(&jobs, true).await);
+    collected.report_faulty(&mut diagnostics);
     let hosts = hosts(&collected.of[0].found.source);
-    let mut counted = Vec::with_capacity(own.len());
-    for ((job, Collected { found, outcomes }), mut own) in jobs.all.iter().zip(&mut collected.of).zip(own) {
-        let (found, outcomes) = (&*found, std::mem::take(outcomes));
+    let mut counted = Vec::with_capacity(jobs.all.len());
+    for (job, Collected { found, outcomes }) in jobs.all.iter().zip(&mut collected.of) {
+        let (found, outcomes, mut own) = (&*found, std::mem::take(outcomes), Diagnostics::new(&job.component.name));
         found.report_skipped(job.options.verbose, &mut own);
-        own.warn_all(job.unmatched(found, true).await);
+        own.warn_all(job.unmatched(found, true));
         let series = Series::of_outcomes(&found.targets, outcomes, &mut own);
         counted.push(Counted::new(job, found, series, own.failures(), begun));
         diagnostics.absorb(own);

@@ -74,7 +74,8 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
             return Err(error);
         }
     };
-    collected.report_faulty(&mut diagnostics, &mut own);
+    diagnostics.warn_all(collected.unmatched(&jobs, false).await);
+    collected.report_faulty(&mut diagnostics);
     let (mut values, mut has_series) = (Vec::new(), false);
     for (((job, collected), ledger), diagnostics) in jobs.all.iter().zip(collected.of).zip(&mut ledgers).zip(&mut own) {
         let (more, some) = evaluate(job, collected, ledger, export.as_mut(), diagnostics).await;
@@ -106,7 +107,7 @@ async fn evaluate(
 ) -> (Vec<Value>, bool) {
     let Collected { found, outcomes } = collected;
     found.report_skipped(job.options.verbose, diagnostics);
-    diagnostics.warn_all(job.unmatched(&found, false).await);
+    diagnostics.warn_all(job.unmatched(&found, false));
     let mut series = Series::of_outcomes(&found.targets, outcomes, diagnostics);
     ledger.lock(diagnostics).await;
     ledger.name(&job.options.instance_name, &found, &mut series, diagnostics);

@@ -190,7 +190,7 @@ impl View {
         };
         let mut diagnostics = job.diagnostics();
         found.report_skipped(job.options.verbose, &mut diagnostics);
-        diagnostics.warn_all(job.unmatched(&found, false).await);
+        diagnostics.warn_all(job.unmatched_alone(&found, false).await);
         let names = diagnostics.with_warning(names(job, &found, &mut state, begun));
         let mut series = Series::of_outcomes(&found.targets, outcomes, &mut diagnostics);
         for one in &mut series {
