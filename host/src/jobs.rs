@@ -149,11 +149,6 @@ impl Jobs {
         diagnostics
     }
 
-    /// Starts the diagnostics of each collector.
-    pub fn own_diagnostics(&self) -> Vec<Diagnostics> {
-        self.all.iter().map(|job| Diagnostics::new(&job.component.name)).collect()
-    }
-
     /// Rewrites options of one collector, as typed in a shell, for the command line of all of them.
     pub fn options_of(&self, job: &Job, options: &str) -> String {
         if self.labels.is_none() {

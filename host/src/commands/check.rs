@@ -146,7 +146,7 @@ pub async fn check(session: &Session, words: &[OsString]) -> Result<ExitCode, Er
         verdict.push(Status::Unknown, error.to_string());
         None
     });
-    let mut ledger = Ledger::open(state_file.as_ref(), begun, &mut diagnostics);
+    let mut ledger = Ledger::open(state_file, begun, &mut diagnostics);
     let Collected { found, outcomes } = job.collect(begun, ledger.last(), &mut stop).await?;
     found.report_skipped(job.options.verbose, &mut diagnostics);
     let unmatched = job.unmatched_alone(&found, true).await;
