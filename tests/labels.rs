@@ -289,6 +289,24 @@ fn command_lines_that_cannot_be_used_are_told_with_the_option() {
 }
 
 #[test]
+fn commands_about_one_collector_name_those_that_take_labels() {
+    let agent = Agent::without_engine();
+    let error = "'labels' stands for several collectors, and this command takes one: docker, gostats, prometheus, \
+                 redis; run, plan, explain, conf and dashboard take 'labels'\n";
+    for command in ["test", "watch --once", "inspect"] {
+        let (command, options) = command.split_once(' ').unwrap_or((command, ""));
+        let output = agent.run(&format!("{command} labels {options}")).exits(2);
+        assert_eq!(output.stderr, format!("mackerel-plugin-wasm: {error}"), "{output}");
+    }
+    assert_eq!(agent.run("check labels").exits(3).stdout, format!("labels UNKNOWN: {error}"));
+    for command in ["run", "plan", "explain", "conf", "dashboard --role a:b"] {
+        let (command, options) = command.split_once(' ').unwrap_or((command, ""));
+        let output = agent.run(&format!("{command} labels --allow gostats {options}"));
+        assert!(!output.stderr.contains("stands for"), "{output}");
+    }
+}
+
+#[test]
 fn plan_and_conf_and_dashboard_take_labels() {
     let (Some(app), Some(other)) = (Local::start(Program::App, &[]), Local::start(Program::PromApp, &[])) else {
         return;
