@@ -57,7 +57,7 @@ pub async fn watch(session: &Session, words: &[OsString]) -> Result<ExitCode, Er
         protocol::print(&format!("{}\n", text(&page).join("\n")))?;
         return Ok(if view.all_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
     }
-    let (screen, mut events) = Screen::open()?;
+    let (screen, mut events) = Screen::open(&session.watchdog)?;
     let mut live = Live { screen, command, interval, choice: Choice::default(), view: View::default() };
     let mut state = State::default();
     live.draw();
