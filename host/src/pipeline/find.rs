@@ -233,7 +233,7 @@ impl Discovery {
     /// # Errors
     /// If the engine does not return a list.
     pub async fn list(&self, scope: Scope, stop: &mut Stop) -> Result<EngineList, FindError> {
-        let list = Engine::list(&self.source.places, &self.filters, stop).await;
+        let list = Engine::list(&self.source.endpoints, &self.filters, stop).await;
         let (engine, mut listing) = list.map_err(|error| match error {
             engine::Error::Connect { .. } if self.source.is_guess => FindError::NeitherEngineNorTask(error),
             error => FindError::Engine(error),
