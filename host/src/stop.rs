@@ -81,8 +81,8 @@ impl Watchdog {
         *lock(&self.end) = self.started + deadline + limits::DEADLINE_GRACE;
     }
 
-    /// Sets a step that comes before the end of a process that hangs, on a thread of its own: the restoration of the
-    /// terminal. A lock that the run can hold would hang it too.
+    /// Sets a step that precedes the end of a process that hangs, such as the restoration of the terminal. It runs on a
+    /// thread of its own, and must not wait for a lock that the run can hold.
     pub fn set_last_step(&self, step: impl FnOnce() + Send + 'static) {
         *lock(&self.last_step) = Some(Box::new(step));
     }

@@ -19,7 +19,7 @@ const URL: &str = "http://127.0.0.1:51678";
 /// The label with the ARN of a container's task, which only the ECS agent can set.
 pub const TASK_LABEL: &str = "com.amazonaws.ecs.task-arn";
 
-/// The label with the name of a container in its task definition, or the name that ECS gave to a container of its own.
+/// The label of a container with its name in the task definition, or the name that ECS gave it.
 pub const NAME_LABEL: &str = "com.amazonaws.ecs.container-name";
 
 /// The label of a container with the family of its task definition.

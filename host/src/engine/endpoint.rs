@@ -1,5 +1,5 @@
-//! The endpoint of the engine: the URL that the operator names, the one that docker's own client uses, or a socket on this
-//! machine.
+//! The endpoint of the engine: the URL that the operator names, the one that docker's own client uses, or a socket on
+//! this machine.
 //!
 //! | in this order | endpoint |
 //! |---|---|

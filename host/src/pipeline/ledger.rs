@@ -99,8 +99,8 @@ impl Ledger {
         names
     }
 
-    /// Names all targets, in their order, and returns a warning if the format does not make the names unique. Slots are
-    /// those that the next run will assign; they need no lock, because they are not written.
+    /// Names all targets as the next run will, in their order, and returns a warning if the format does not make the
+    /// names unique. Slots need no lock here, because they are not written.
     pub fn foresee_names(&mut self, format: &InstanceName, found: &Found) -> (Vec<String>, Option<String>) {
         match format {
             InstanceName::Slot(label) => (assign_slots(&mut self.state, label.as_deref(), found, self.begun).0, None),

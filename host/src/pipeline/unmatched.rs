@@ -10,9 +10,9 @@ use crate::pipeline::skip_reason::SkipReason;
 use crate::pipeline::task::without_match;
 use crate::text::{foreign, listed, plural, ranges};
 
-/// Returns the lines about a list of containers, which all collectors of a run share: one about the filters that match
-/// none, and others if the list can be the wrong one. `found` has the list as each collector sees it, and `faulty` the
-/// containers with faults in their labels.
+/// Returns the lines about the list of containers, which all collectors of a run share: the filters that match nothing,
+/// a docker context that is not followed, and an own container that is unknown. `found` are the containers by
+/// collector, and `faulty` those with faults in their labels.
 ///
 /// A run sends further requests only if nothing is listed, and warns only about a name that exists nowhere. With
 /// `is_thorough`, for people, each of several filters is checked.

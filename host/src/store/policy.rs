@@ -92,7 +92,7 @@ pub enum PolicyFault {
     #[error(transparent)]
     File(#[from] FileError),
     /// Another user can write it.
-    #[error("other users can write it: take their permission away (chmod go-w)")]
+    #[error("other users can write it: remove their permission (chmod go-w)")]
     Writable,
     /// It is not the JSON of a policy.
     #[error("invalid: {0}")]
