@@ -254,7 +254,7 @@ fn a_thousand_options() {
 
 #[test]
 fn an_option_of_the_host() {
-    insta::assert_snapshot!(rejection("an_option_of_the_host"), @"mackerel-plugin-wasm: collector evil.wasm declares --target, which is an option of the host: report this to the collector's author");
+    insta::assert_snapshot!(rejection("an_option_of_the_host"), @"mackerel-plugin-wasm: collector evil.wasm declares --target, which is an option of the host: rename it in the collector, or use a version of mackerel-plugin-wasm without that option");
 }
 
 #[test]

@@ -119,3 +119,17 @@ fn component_of_version_0_1_0_runs_unchanged() {
     let rate = ("old.memory_mallocs".to_owned(), 100.0);
     assert_eq!(values(&run), gauges.into_iter().chain([rate]).collect::<Values>());
 }
+
+#[test]
+fn option_that_only_some_commands_have_costs_a_collector_those_commands_alone() {
+    // `--also` of `conf` is newer than the contract 0.1.0, whose collectors can have an option of this name.
+    let stub_target = StubTarget::serving(json!({"memory_alloc": 7, "memory_mallocs": 100, "more": 2.5}));
+    let agent = Agent::without_engine();
+    let _ = agent.run(&format!("install {}", component("old"))).exits(0);
+    let options = format!("old --target {} --also more", stub_target.target());
+    for command in ["run", "plan", "explain"] {
+        let _ = agent.run(&format!("{command} {options}")).exits(0);
+    }
+    let conf = agent.run(&format!("conf {options}")).exits(1);
+    insta::assert_snapshot!(conf.stderr, @"mackerel-plugin-wasm: collector old declares --also, which is an option of the host: rename it in the collector, or use a version of mackerel-plugin-wasm without that option");
+}

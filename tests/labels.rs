@@ -124,17 +124,23 @@ fn definitions_are_those_of_all_allowed_collectors_without_any_container() {
     assert!(prefixed.iter().all(|key| key.starts_with("web.gostats.")), "{prefixed:?}");
 }
 
-#[test]
-fn several_collectors_need_one_list_of_containers() {
-    let Some(app) = Local::start(Program::App, &[]) else { return };
+/// Starts an engine with these containers that counts the requests for lists.
+fn counting(containers: Vec<Value>) -> (FakeEngine, Arc<AtomicUsize>) {
     let lists = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&lists);
-    let containers =
-        vec![labelled("api", app.port(), &GOSTATS), labelled("cache", app.port(), &[("collector", "redis")])];
     let engine = FakeEngine::replying(move |path| {
         counted.fetch_add(usize::from(path.contains("/containers/json")), Ordering::Relaxed);
         default_reply(&containers, path)
     });
+    (engine, lists)
+}
+
+#[test]
+fn several_collectors_need_one_list_of_containers() {
+    let Some(app) = Local::start(Program::App, &[]) else { return };
+    let containers =
+        vec![labelled("api", app.port(), &GOSTATS), labelled("cache", app.port(), &[("collector", "redis")])];
+    let (engine, lists) = counting(containers);
     let agent = Agent::with_docker_host(&engine.host());
     let output = agent.run("run labels --allow gostats,redis --every docker").exits(0);
     assert_eq!(lists.load(Ordering::Relaxed), 1, "{output}");
@@ -144,6 +150,32 @@ fn several_collectors_need_one_list_of_containers() {
         let prefix = format!("docker.memory.{name}_");
         assert!(metrics.keys().iter().any(|key| key.starts_with(&prefix)), "no {prefix}: {output}");
     }
+}
+
+#[test]
+fn filter_that_matches_nothing_is_one_line_and_one_request_for_all_collectors() {
+    let (engine, lists) = counting(Vec::new());
+    let agent = Agent::with_docker_host(&engine.host());
+    for command in ["run", "plan", "explain"] {
+        lists.store(0, Ordering::Relaxed);
+        let output = agent.run(&format!("{command} labels --allow gostats,redis --filter name=no-such-name")).exits(0);
+        let named = "labels: no container matches --filter name=no-such-name\n";
+        let text = format!("{}{}", output.stdout, output.stderr);
+        assert_eq!(text.matches(named).count(), 1, "{output}");
+        assert_eq!(text.matches("no container matches").count(), 1, "{output}");
+        // The list, and whether a stopped container matches. `explain` lists those that do not match too.
+        let expected = if command == "explain" { 4 } else { 2 };
+        assert_eq!(lists.load(Ordering::Relaxed), expected, "{output}");
+    }
+}
+
+#[test]
+fn filter_matches_a_container_whose_labels_are_wrong() {
+    let wrong = labelled("wrong", 1, &[("collector", "gostats"), ("port", "eighty")]);
+    let (engine, lists) = counting(vec![wrong]);
+    let agent = Agent::with_docker_host(&engine.host());
+    let output = agent.run("run labels --allow gostats --filter name=wrong").exits(1);
+    assert_eq!(lists.load(Ordering::Relaxed), 1, "{output}");
 }
 
 #[test]
@@ -254,6 +286,24 @@ fn command_lines_that_cannot_be_used_are_told_with_the_option() {
     .map(|options| format!("{options}\n{}", agent.run(&format!("run labels {options}")).exits(2).stderr))
     .collect();
     insta::assert_snapshot!("errors_of_command_lines", errors.join("\n"));
+}
+
+#[test]
+fn commands_about_one_collector_name_those_that_take_labels() {
+    let agent = Agent::without_engine();
+    let error = "'labels' stands for several collectors, and this command takes one: docker, gostats, prometheus, \
+                 redis; run, plan, explain, conf and dashboard take 'labels'\n";
+    for command in ["test", "watch --once", "inspect"] {
+        let (command, options) = command.split_once(' ').unwrap_or((command, ""));
+        let output = agent.run(&format!("{command} labels {options}")).exits(2);
+        assert_eq!(output.stderr, format!("mackerel-plugin-wasm: {error}"), "{output}");
+    }
+    assert_eq!(agent.run("check labels").exits(3).stdout, format!("labels UNKNOWN: {error}"));
+    for command in ["run", "plan", "explain", "conf", "dashboard --role a:b"] {
+        let (command, options) = command.split_once(' ').unwrap_or((command, ""));
+        let output = agent.run(&format!("{command} labels --allow gostats {options}"));
+        assert!(!output.stderr.contains("stands for"), "{output}");
+    }
 }
 
 #[test]

@@ -75,6 +75,33 @@ fn install_all_names_collectors_without_the_signature_that_the_policy_requires()
 }
 
 #[test]
+fn list_and_check_name_a_collector_that_the_policy_does_not_allow_any_more() {
+    let Some(signing) = Signing::new() else { return };
+    let of_file = |name: &str| signing.file(&format!("{name}.wasm"), &named(name)).display().to_string();
+    let _ = signing.install(&of_file("another"), None).exits(0).without_diagnostics();
+    signing.policy(&[("*", &["ops.pub"])]);
+    signing.file("strange.wasm.sig", signing.ops.sign(&named("strange")).as_bytes());
+    let _ = signing.install(&of_file("strange"), None).exits(0).without_diagnostics();
+    let stderr = |command: &str, code: i32| signing.mask(&signing.agent.run(command).exits(code).stderr);
+    let list = stderr("list", 0);
+    assert_eq!(stderr("check another --target 127.0.0.1:1", 2).lines().next(), list.lines().next());
+    assert!(!stderr("check strange --target 127.0.0.1:1", 2).contains("policy"));
+    signing.in_store("policy", "");
+    let unusable = stderr("list", 0);
+    assert!(stderr("check strange --target 127.0.0.1:1", 2).contains("policy"));
+    insta::assert_snapshot!(list + &unusable);
+}
+
+#[test]
+fn unusable_policy_is_reported_before_an_empty_folder() {
+    let Some(signing) = Signing::new() else { return };
+    signing.in_store("policy", "");
+    signing.refused("install --all");
+    signing.policy(&[]);
+    assert_eq!(signing.agent.run("install --all").exits(0).stdout, "no collectors are installed\n");
+}
+
+#[test]
 fn unusable_policy_refuses_every_install() {
     let Some(signing) = Signing::new() else { return };
     let file = signing.path("strange.wasm").display().to_string();
@@ -162,5 +189,7 @@ fn unusable_policy_refuses_every_install() {
 
 fn unusable(path: &Path, fault: &str) -> String {
     let path = path.display();
-    format!("mackerel-plugin-wasm: nothing is installed: the policy of signatures cannot be used: {path}: {fault}\n")
+    format!(
+        "mackerel-plugin-wasm: no collector can be installed: the policy of signatures cannot be used: {path}: {fault}\n"
+    )
 }

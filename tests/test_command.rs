@@ -886,7 +886,7 @@ fn contract_violations_in_describe_are_found() {
     the_same_option_twice
         error: describe: collector violated the contract: option 'path' is declared twice
     an_option_of_the_host
-        mackerel-plugin-wasm: collector FILE declares --target, which is an option of the host: report this to the collector's author
+        mackerel-plugin-wasm: collector FILE declares --target, which is an option of the host: rename it in the collector, or use a version of mackerel-plugin-wasm without that option
     a_thousand_options
         error: describe: collector violated the contract: 1000 options, limit 100
     ");

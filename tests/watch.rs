@@ -86,6 +86,35 @@ fn keys_sort_and_move_the_table() {
     terminal.wait_for("goroutine_num");
 }
 
+/// Returns the line with the exit status, between two equal lines of `stty -g`.
+#[track_caller]
+fn status_on_restored(page: &str) -> &str {
+    let settings: Vec<&str> = page.lines().filter(|line| line.contains(':') && !line.contains(' ')).collect();
+    assert!(matches!(settings[..], [before, after] if before == after), "{page}");
+    assert!(!page.contains("NAME"), "{page}");
+    page.lines().find(|line| line.starts_with("status ")).unwrap_or_default()
+}
+
+#[test]
+fn terminal_is_restored_if_the_watchdog_ends_the_command() {
+    let shop = Shop::new();
+    let Some(terminal) = shop.terminal(120, 24, &[]) else { return };
+    terminal.line(&format!("clear; stty -g; {GAUGES} --interval 10ms --deadline 1s; echo status $?; stty -g"));
+    terminal.wait_for("every 10ms");
+    let device = terminal.device();
+    // Its pages fill the buffer of the terminal, and writing the next one hangs.
+    let stopped = terminal.stop_reading();
+    wait::until("the settings from before", || {
+        let settings = Command::new("stty").args(["-F", &device, "-a"]).output().expect("stty can be started");
+        String::from_utf8_lossy(&settings.stdout).contains(" icanon").then_some(())
+    });
+    drop(stopped);
+    let is_restored = |page: &str| page.contains("status ") && page.trim_end().ends_with('$');
+    let page = terminal.wait_until("the page from before", is_restored);
+    assert_eq!(status_on_restored(&page), "status 1", "{page}");
+    assert!(page.contains("the run hung beyond its deadline"), "{page}");
+}
+
 #[test]
 fn terminal_is_restored_at_the_end() {
     let shop = Shop::new();
@@ -109,11 +138,7 @@ fn terminal_is_restored_at_the_end() {
         let page = terminal.wait_until(&format!("the page from before, after {end}"), |page| {
             page.contains("status ") && page.trim_end().ends_with('$')
         });
-        let settings: Vec<&str> = page.lines().filter(|line| line.contains(':') && !line.contains(' ')).collect();
-        assert!(matches!(settings[..], [before, after] if before == after), "{end}: {page}");
-        assert!(!page.contains("NAME"), "{end}: {page}");
-        let status = page.lines().find(|line| line.starts_with("status ")).unwrap_or_default();
-        let _ = writeln!(expected, "{end}: {status}");
+        let _ = writeln!(expected, "{end}: {}", status_on_restored(&page));
     }
     insta::assert_snapshot!(expected, @"
     q: status 0

@@ -118,9 +118,16 @@ impl Job {
         diagnostics
     }
 
-    /// Returns one line for each option that matches nothing, as of [`unmatched::warnings`].
-    pub async fn unmatched(&self, found: &Found, is_thorough: bool) -> Vec<String> {
-        unmatched::warnings(&self.options.discovery, &self.options.instance_name, found, is_thorough).await
+    /// Returns one line for each option that matches no target of this collector (see [`unmatched::of_collector`]).
+    pub fn unmatched(&self, found: &Found, is_thorough: bool) -> Vec<String> {
+        unmatched::of_collector(&self.options.discovery, &self.options.instance_name, found, is_thorough)
+    }
+
+    /// As [`Job::unmatched`], if this is the only collector of the list.
+    pub async fn unmatched_alone(&self, found: &Found, is_thorough: bool) -> Vec<String> {
+        let mut lines = unmatched::of_list(&self.options.discovery, &[found], &[], is_thorough).await;
+        lines.extend(self.unmatched(found, is_thorough));
+        lines
     }
 
     /// Returns the key of the state of this command line, for `run`.

@@ -14,10 +14,12 @@ use crate::job::{Collected, Job, NoOptions, load};
 use crate::moment::Moment;
 use crate::options::labels::{self, LabelFlags, LabelsError, WithLabels};
 use crate::options::{Options, Subcommand, Typed, useless};
+use crate::pipeline::find::Found;
 use crate::pipeline::label::join;
 use crate::pipeline::labelled::{Allowed, Faulty, FoundByLabels};
 use crate::pipeline::output::PostedGraph;
 use crate::pipeline::state::State;
+use crate::pipeline::unmatched;
 use crate::sandbox::Scope;
 use crate::session::Session;
 use crate::stop::Stop;
@@ -147,11 +149,6 @@ impl Jobs {
         diagnostics
     }
 
-    /// Starts the diagnostics of each collector.
-    pub fn own_diagnostics(&self) -> Vec<Diagnostics> {
-        self.all.iter().map(|job| Diagnostics::new(&job.component.name)).collect()
-    }
-
     /// Rewrites options of one collector, as typed in a shell, for the command line of all of them.
     pub fn options_of(&self, job: &Job, options: &str) -> String {
         if self.labels.is_none() {
@@ -206,16 +203,19 @@ impl Jobs {
 }
 
 impl CollectedAll {
-    /// Adds one line for each container with faults in its labels to `diagnostics`, and counts the endpoints that they
-    /// cost in those of each collector.
-    pub fn report_faulty(&self, diagnostics: &mut Diagnostics, own: &mut [Diagnostics]) {
+    /// Returns the lines about the list of containers, which all collectors share (see [`unmatched::of_list`]).
+    pub async fn unmatched(&self, jobs: &Jobs, is_thorough: bool) -> Vec<String> {
+        let found: Vec<&Found> = self.of.iter().map(|collected| &collected.found).collect();
+        unmatched::of_list(&jobs.shared().discovery, &found, &self.faulty, is_thorough).await
+    }
+
+    /// Adds one line for each container with faults in its labels.
+    pub fn report_faulty(&self, diagnostics: &mut Diagnostics) {
         for Faulty { container, faults, collectors } in &self.faulty {
             match collectors[..] {
+                // A failure of no collector.
                 [] => diagnostics.fail_target(&container.name, join(faults)),
                 _ => diagnostics.warn_target(&container.name, join(faults)),
-            }
-            for of in collectors {
-                own[*of].count_failures(1);
             }
         }
     }

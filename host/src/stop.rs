@@ -56,13 +56,19 @@ pub struct Watchdog {
     end: Mutex<Instant>,
     /// The exit status if a run hangs.
     status: u8,
+    /// The step before the end, if there is one.
+    last_step: Mutex<Option<LastStep>>,
 }
+
+/// A step before the end of the process.
+type LastStep = Box<dyn FnOnce() + Send>;
 
 impl Watchdog {
     /// Starts now, with the default deadline until another one is set. A run that hangs ends with this exit status.
     pub fn new(status: u8) -> Watchdog {
         let started = Instant::now();
-        Watchdog { started, end: Mutex::new(started + limits::RUN_DEADLINE + limits::DEADLINE_GRACE), status }
+        let end = Mutex::new(started + limits::RUN_DEADLINE + limits::DEADLINE_GRACE);
+        Watchdog { started, end, status, last_step: Mutex::new(None) }
     }
 
     /// The start of the run.
@@ -75,10 +81,17 @@ impl Watchdog {
         *lock(&self.end) = self.started + deadline + limits::DEADLINE_GRACE;
     }
 
+    /// Sets a step that precedes the end of a process that hangs, such as the restoration of the terminal. It runs on a
+    /// thread of its own, and must not wait for a lock that the run can hold.
+    pub fn set_last_step(&self, step: impl FnOnce() + Send + 'static) {
+        *lock(&self.last_step) = Some(Box::new(step));
+    }
+
     /// Ends the process if it is late.
     pub fn check(&self) {
         if Instant::now() > *lock(&self.end) {
-            print_in_time(
+            end_in_time(
+                lock(&self.last_step).take(),
                 "ended: the run hung beyond its deadline, in a disk, a pipe without a reader, or the compilation of a component",
             );
             std::process::exit(self.status.into());
@@ -86,14 +99,17 @@ impl Watchdog {
     }
 }
 
-/// Prints a last line to a stderr that can itself be the pipe without a reader.
-fn print_in_time(line: &'static str) {
+/// Takes the last step and prints a last line. Both can hang as the run does: in a terminal or a pipe without a reader.
+fn end_in_time(step: Option<LastStep>, line: &'static str) {
     let (done, is_done) = mpsc::channel();
-    let print = move || {
+    let end = move || {
+        if let Some(step) = step {
+            step();
+        }
         diagnostics::print(line);
         let _ = done.send(());
     };
-    if thread::Builder::new().spawn(print).is_ok() {
+    if thread::Builder::new().spawn(end).is_ok() {
         let _ = is_done.recv_timeout(limits::LAST_WORD);
     }
 }

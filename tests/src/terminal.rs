@@ -2,6 +2,7 @@
 
 use std::process::{Command, Output};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::agent::program;
@@ -58,6 +59,31 @@ impl Terminal {
         self.run(&["send-keys", name]);
     }
 
+    /// Returns the path of its device.
+    ///
+    /// # Panics
+    ///
+    /// If tmux does not report it.
+    pub fn device(&self) -> String {
+        self.variable("pane_tty")
+    }
+
+    /// Stops reading what programs write to it, until the result is dropped.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
+    pub fn stop_reading(&self) -> Stopped {
+        let server = self.variable("pid").parse().ok().and_then(Pid::from_raw).expect("the pid of the server");
+        kill_process(server, Signal::STOP).expect("it runs");
+        Stopped { server }
+    }
+
+    fn variable(&self, name: &str) -> String {
+        let output = self.run(&["display-message", "-p", &format!("#{{{name}}}")]);
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
     /// Changes its size.
     pub fn resize(&self, columns: usize, rows: usize) {
         self.run(&["resize-window", "-x", &columns.to_string(), "-y", &rows.to_string()]);
@@ -89,6 +115,17 @@ impl Terminal {
     /// After 20 s.
     pub fn wait_until(&self, what: &str, has: impl Fn(&str) -> bool) -> String {
         wait::until(what, || Some(self.page()).filter(|page| has(page)))
+    }
+}
+
+/// A terminal that is not read.
+pub struct Stopped {
+    server: Pid,
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill_process(self.server, Signal::CONT);
     }
 }
 

@@ -27,6 +27,7 @@ use crate::pipeline::series::Series;
 use crate::pipeline::state::StateFile;
 use crate::session::Session;
 use crate::stop::Stop;
+use crate::store::component::Origin;
 use crate::text::{escape, foreign, plural};
 
 const NO_METRICS: &str = "it prints no metrics";
@@ -138,6 +139,10 @@ pub async fn check(session: &Session, words: &[OsString]) -> Result<ExitCode, Er
     let mut stop = Stop::new(session.watchdog.started(), job.options.deadline)?;
     let begun = Moment::now();
     let mut diagnostics = job.diagnostics();
+    if let Origin::Installed(pin) = &job.component.origin {
+        let policy = diagnostics.ok(session.store.installed().policy());
+        diagnostics.ok(policy.map_or(Ok(()), |policy| policy.check(pin)));
+    }
     let needs_rates = bounds.iter().any(|(_, bound)| bound.has_counters);
     let mut verdict = Verdict::default();
     let state_file = needs_rates.then(|| StateFile::open(&own.identity(&job), None)).transpose();
@@ -146,10 +151,10 @@ pub async fn check(session: &Session, words: &[OsString]) -> Result<ExitCode, Er
         verdict.push(Status::Unknown, error.to_string());
         None
     });
-    let mut ledger = Ledger::open(state_file.as_ref(), begun, &mut diagnostics);
+    let mut ledger = Ledger::open(state_file, begun, &mut diagnostics);
     let Collected { found, outcomes } = job.collect(begun, ledger.last(), &mut stop).await?;
     found.report_skipped(job.options.verbose, &mut diagnostics);
-    let unmatched = job.unmatched(&found, true).await;
+    let unmatched = job.unmatched_alone(&found, true).await;
     let mut series = Series::of_outcomes(&found.targets, outcomes, &mut diagnostics);
     let failed = diagnostics.failures();
     verdict.count(series.len(), failed, &own, &unmatched, diagnostics.failed());

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::commands::plan::{FormatOptions, names, without_json};
+use crate::commands::plan::{FormatOptions, without_json};
+use crate::commands::run::Part;
 use crate::commands::suggestion;
 use crate::commands::table::Table;
 use crate::definition::bare;
@@ -28,7 +29,7 @@ use crate::pipeline::name::InstanceName;
 use crate::pipeline::series::{self, Series};
 use crate::pipeline::skip_reason::SkipReason;
 use crate::pipeline::source::Selected;
-use crate::pipeline::state::{State, StateFile};
+use crate::pipeline::state::State;
 use crate::pipeline::target::Target;
 use crate::sandbox::MetricKind;
 use crate::session::Session;
@@ -162,34 +163,26 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
     let mut stop = Stop::new(session.watchdog.started(), jobs.shared().deadline)?;
     let begun = Moment::now();
     let mut diagnostics = jobs.diagnostics();
-    let mut own = jobs.own_diagnostics();
-    let mut files: Vec<Option<StateFile>> = Vec::with_capacity(own.len());
-    let mut states: Vec<State> = Vec::with_capacity(own.len());
-    for (job, own) in jobs.all.iter().zip(&mut own) {
-        own.warn_all(job.options.settings.http.notes());
-        let file = own.ok(job.state_file(None));
-        states.push(file.as_ref().and_then(|file| own.ok(file.read(begun))).unwrap_or_default());
-        files.push(file);
-    }
-    let last: Vec<&State> = states.iter().collect();
+    let parts: Vec<Part<'_>> = jobs.all.iter().map(|job| Part::open(job, None, begun)).collect();
+    let last: Vec<&State> = parts.iter().map(|part| part.ledger.last()).collect();
     let collected = jobs.collect(session, begun, &last, &mut stop).await?;
+    diagnostics.warn_all(collected.unmatched(&jobs, true).await);
     let mut rows: Vec<Row> = collected.faulty.iter().map(of_faulty).collect();
     let mut unlabelled: Vec<Row> = Vec::new();
-    for ((((job, of), mut state), file), own) in
-        jobs.all.iter().zip(&collected.of).zip(states).zip(&files).zip(&mut own)
-    {
+    for (Part { job, mut ledger, diagnostics: mut own, .. }, of) in parts.into_iter().zip(&collected.of) {
         let Collected { found, outcomes } = of;
+        own.warn_all(job.options.settings.http.notes());
         own.warn_all(series::unmatched(outcomes));
-        found.report_unreadable(own);
-        own.warn_all(job.unmatched(found, true).await);
-        let names = own.with_warning(names(job, found, &mut state, begun));
-        let series = series_of(&found.targets, outcomes, &names);
+        found.report_unlisted(&mut own);
+        own.warn_all(job.unmatched(found, true));
         let Options { output, instance_name, .. } = &job.options;
-        let budget = Budget::new(output, instance_name, &series, &state.within, found);
+        let names = own.with_warning(ledger.foresee_names(instance_name, found));
+        let series = series_of(&found.targets, outcomes, &names);
+        let budget = ledger.budget(output, instance_name, found, &series);
         let failed = outcomes.len() - series.len();
         own.warn_all(budget.cut.iter().map(|cut| suggestion::message(job, &series, failed, cut)).collect());
-        if let (InstanceName::Slot(_), Some(file)) = (&job.options.instance_name, file) {
-            own.warn(format!("slots are those of the state file {} (MACKEREL_PLUGIN_WORKDIR)", file.path().display()));
+        if let (InstanceName::Slot(_), Some(path)) = (instance_name, ledger.path()) {
+            own.warn(format!("slots are those of the state file {} (MACKEREL_PLUGIN_WORKDIR)", path.display()));
         }
         rows.extend(of_targets(&jobs, job, of, names, &budget));
         for one in &found.skipped {
@@ -197,8 +190,6 @@ pub async fn explain(session: &Session, words: &[OsString]) -> Result<(String, E
             let rows = if jobs.labels.is_some() && !one.reason.is_failure() { &mut unlabelled } else { &mut rows };
             rows.push(of_skipped(&jobs, job, found, one));
         }
-    }
-    for own in own {
         diagnostics.absorb(own);
     }
     let found = &collected.of[0].found;

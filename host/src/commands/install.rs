@@ -16,13 +16,12 @@ use crate::session::Session;
 use crate::store::compile::compile;
 use crate::store::component::{CallError, Component, Origin, read};
 use crate::store::digest::digest;
-use crate::store::key::{PublicKey, Signer};
+use crate::store::key::PublicKey;
 use crate::store::pin::Pin;
 use crate::store::registry::options::RegistryOptions;
 use crate::store::registry::{self, Pulled};
-use crate::store::signature::Required;
-use crate::text::foreign;
-use crate::text::milliseconds;
+use crate::store::signature::{Required, last_signer};
+use crate::text::{foreign, milliseconds};
 
 /// A component that is not installed yet, checked without a target.
 pub struct Checked {
@@ -59,13 +58,11 @@ pub async fn install(
         Source::File(path) => {
             options.check(None).map_err(Error::usage)?;
             let bytes = read(&path)?;
-            let signers = required.iter().map(|required| required.check_file(&path, &bytes));
-            let signers: Vec<Signer> = signers
-                .collect::<Result<_, _>>()
+            let signer = last_signer(&required, |required| required.check_file(&path, &bytes))
                 .map_err(|error| Error::failed(format!("{}: {error}", path.display())))?;
             // The path must be valid from every folder.
             let source = std::path::absolute(&path).unwrap_or(path).display().to_string();
-            Pulled { bytes, source, signer: signers.into_iter().next_back() }
+            Pulled { bytes, source, signer }
         }
         Source::Registry(reference) => registry::pull(&reference, options, &required).await?,
     };

@@ -1,12 +1,14 @@
 //! `list`: the built-in and installed collectors.
 
+use crate::diagnostics::print;
 use crate::error::Error;
 use crate::sandbox::Description;
 use crate::store::Store;
 use crate::store::pin::Pin;
 use crate::text::{escape, foreign};
 
-/// Lists all collectors, a line each: name, version, summary, source. A broken one has a line with the reason.
+/// Lists all collectors, a line each: name, version, summary, source. A broken one has a line with the reason. An
+/// installed one without a signature that the policy requires now is also named on stderr.
 ///
 /// # Errors
 /// If a built-in cannot be loaded, or the folder of installed ones cannot be used.
@@ -17,9 +19,17 @@ pub async fn list(store: &Store) -> Result<String, Error> {
         let Description { name, version, summary, .. } = component.describe().await?;
         rows.push(row(&name, &version, &summary, "built in", ""));
     }
+    let policy = store.installed().policy();
+    if let Err(error) = &policy {
+        print(&error.to_string());
+    }
     for name in store.installed().names()? {
         match store.installed().pin(&name) {
-            Ok(Some(Pin { name, version, summary, source, signed, .. })) => {
+            Ok(Some(pin)) => {
+                if let Some(error) = policy.as_ref().ok().and_then(|policy| policy.check(&pin).err()) {
+                    print(&format!("{}: {error}", foreign(&name)));
+                }
+                let Pin { name, version, summary, source, signed, .. } = pin;
                 let signed = signed.map(|signer| format!(", signed by {signer}")).unwrap_or_default();
                 rows.push(row(&name, &version, &summary, &source, &signed));
             }

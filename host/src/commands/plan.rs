@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::commands::suggestion::{Suggestion, suggestions};
 use crate::commands::table::Table;
 use crate::definition::fits_pattern;
+use crate::diagnostics::Diagnostics;
 use crate::ecs;
 use crate::error::Error;
 use crate::job::{Collected, Job, RUN};
@@ -19,7 +20,7 @@ use crate::moment::Moment;
 use crate::options::{Options, Subcommand};
 use crate::pipeline::budget::{Budget, Cut};
 use crate::pipeline::find::{Found, Source};
-use crate::pipeline::name::{self, InstanceName};
+use crate::pipeline::ledger::Ledger;
 use crate::pipeline::output::Value;
 use crate::pipeline::series::Series;
 use crate::pipeline::state::{State, Within};
@@ -83,14 +84,14 @@ pub async fn plan(session: &Session, words: &[OsString]) -> Result<(String, Exit
     let last = vec![&none; jobs.all.len()];
     let mut collected = jobs.collect(session, begun, &last, &mut stop).await?;
     let mut diagnostics = jobs.diagnostics();
-    let mut own = jobs.own_diagnostics();
-    collected.report_faulty(&mut diagnostics, &mut own);
+    diagnostics.warn_all(collected.unmatched(&jobs, true).await);
+    collected.report_faulty(&mut diagnostics);
     let hosts = hosts(&collected.of[0].found.source);
-    let mut counted = Vec::with_capacity(own.len());
-    for ((job, Collected { found, outcomes }), mut own) in jobs.all.iter().zip(&mut collected.of).zip(own) {
-        let (found, outcomes) = (&*found, std::mem::take(outcomes));
+    let mut counted = Vec::with_capacity(jobs.all.len());
+    for (job, Collected { found, outcomes }) in jobs.all.iter().zip(&mut collected.of) {
+        let (found, outcomes, mut own) = (&*found, std::mem::take(outcomes), Diagnostics::new(&job.component.name));
         found.report_skipped(job.options.verbose, &mut own);
-        own.warn_all(job.unmatched(found, true).await);
+        own.warn_all(job.unmatched(found, true));
         let series = Series::of_outcomes(&found.targets, outcomes, &mut own);
         counted.push(Counted::new(job, found, series, own.failures(), begun));
         diagnostics.absorb(own);
@@ -135,11 +136,11 @@ struct Counted<'a> {
 impl<'a> Counted<'a> {
     fn new(job: &'a Job, found: &'a Found, mut series: Vec<Series<'a>>, failed: usize, begun: Moment) -> Counted<'a> {
         // A counter has a value from the second run on, and is counted here at once.
-        let (names, _) = names(job, found, &mut State::default(), begun);
+        let Options { output, instance_name, .. } = &job.options;
+        let (names, _) = Ledger::in_memory(State::default(), begun).foresee_names(instance_name, found);
         for series in &mut series {
             series.name = Some(names[series.position].clone());
         }
-        let Options { output, instance_name, .. } = &job.options;
         let wanted = output.values(&series, failed).len();
         let budget = Budget::new(output, instance_name, &series, &Within::new(), found);
         let mut within = series.clone();
@@ -160,17 +161,6 @@ impl<'a> Counted<'a> {
             metrics: metrics + others,
         };
         suggestions.map(of_all).collect()
-    }
-}
-
-/// Names the targets as the next run after `last` would, which gets their slots.
-pub fn names(job: &Job, found: &Found, last: &mut State, begun: Moment) -> (Vec<String>, Option<String>) {
-    match &job.options.instance_name {
-        InstanceName::Slot(label) => {
-            let names = last.slots.assign(label.as_deref(), &found.targets, &found.listed_ids(), begun, Moment::now());
-            (names.0, None)
-        }
-        InstanceName::Given(format) => name::assign(format, &found.targets),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `run`: the command that mackerel-agent calls once a minute.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -15,10 +16,10 @@ use crate::limits;
 use crate::moment::Moment;
 use crate::otlp::Export;
 use crate::pipeline::ledger::Ledger;
-use crate::pipeline::output::{Output, Value};
+use crate::pipeline::output::Value;
 use crate::pipeline::protocol;
 use crate::pipeline::series::Series;
-use crate::pipeline::state::{State, StateFile};
+use crate::pipeline::state::State;
 use crate::session::Session;
 use crate::stop::Stop;
 use crate::store::component::Origin;
@@ -30,14 +31,10 @@ use crate::text::{foreign, milliseconds};
 /// If nothing can be printed: usage, no engine, a collector that cannot run.
 pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Error> {
     let (jobs, NoOptions {}) = Jobs::prepare(session, &RUN, words).await?;
-    let drop_in = session.drop_in.as_ref();
-    let explain = drop_in.map_or_else(|| explain(jobs.name()), |drop_in| drop_in.explain.clone());
-    let mut diagnostics = jobs.diagnostics().pointing_to(explain);
-    let otlp = jobs.shared().otlp.as_ref();
-    let prints = otlp.is_none_or(|otlp| otlp.also);
+    let mut diagnostics = jobs.diagnostics().pointing_to(explain(session, &jobs));
     if wants_definitions() {
         // No printed values, no graphs for them.
-        let graphs = if prints { jobs.graphs() } else { Vec::new() };
+        let graphs = if prints(&jobs) { jobs.graphs() } else { Vec::new() };
         protocol::print(&protocol::format_definitions(&graphs))?;
         diagnostics.print();
         return Ok(ExitCode::SUCCESS);
@@ -45,82 +42,132 @@ pub async fn run(session: &Session, words: &[OsString]) -> Result<ExitCode, Erro
 
     let mut stop = Stop::new(session.watchdog.started(), jobs.shared().deadline)?;
     let begun = Moment::now();
-    let mut export = otlp.map(|otlp| Export::new(otlp, begun)).transpose()?;
-    let format = |values: &[Value]| {
-        protocol::format_values_by(drop_in.map_or(protocol::exact, |drop_in| drop_in.number), values, begun.epoch())
-    };
-    let folder = drop_in.and_then(|drop_in| drop_in.state.as_deref());
-    let mut own = jobs.own_diagnostics();
-    let files: Vec<Option<StateFile>> =
-        jobs.all.iter().zip(&mut own).map(|(job, diagnostics)| diagnostics.ok(job.state_file(folder))).collect();
-    let mut ledgers: Vec<Ledger<'_>> =
-        files.iter().zip(&mut own).map(|(file, diagnostics)| Ledger::open(file.as_ref(), begun, diagnostics)).collect();
-    for ((job, ledger), diagnostics) in jobs.all.iter().zip(&ledgers).zip(&mut own) {
-        if ledger.is_first_run() {
-            advise_to_install(job, session, diagnostics);
-        }
+    let mut export = jobs.shared().otlp.as_ref().map(|otlp| Export::new(otlp, begun)).transpose()?;
+    let folder = session.drop_in.as_ref().and_then(|drop_in| drop_in.state.as_deref());
+    let mut parts: Vec<Part<'_>> = jobs.all.iter().map(|job| Part::open(job, folder, begun)).collect();
+    for part in &mut parts {
+        part.advise_to_install(session);
     }
-    let last: Vec<&State> = ledgers.iter().map(Ledger::last).collect();
+    let last: Vec<&State> = parts.iter().map(|part| part.ledger.last()).collect();
     let collected = match jobs.collect(session, begun, &last, &mut stop).await {
         Ok(collected) => collected,
         Err(error) => {
-            // Alerts watch the number of failed targets.
-            if let Error::Failed(_) = error {
-                let values = jobs.all.iter().flat_map(|job| job.options.output.values_without_engine());
-                let values: Vec<Value> = values.collect();
-                protocol::print(&format(if prints { &values } else { &[] }))?;
-                Box::pin(send_alone(export, &values, session, &jobs)).await;
+            if matches!(error, Error::Failed(_)) {
+                Box::pin(post_failure(session, &jobs, begun, export)).await?;
             }
             return Err(error);
         }
     };
-    collected.report_faulty(&mut diagnostics, &mut own);
-    let (mut values, mut has_series) = (Vec::new(), false);
-    for (((job, collected), ledger), diagnostics) in jobs.all.iter().zip(collected.of).zip(&mut ledgers).zip(&mut own) {
-        let (more, some) = evaluate(job, collected, ledger, export.as_mut(), diagnostics).await;
-        values.extend(more);
-        has_series |= some;
+    diagnostics.warn_all(collected.unmatched(&jobs, false).await);
+    collected.report_faulty(&mut diagnostics);
+    let mut values = Vec::new();
+    for (part, collected) in parts.iter_mut().zip(collected.of) {
+        values.extend(part.evaluate(collected, export.as_mut()).await);
     }
-    protocol::print(&format(if prints { &values } else { &[] }))?;
-    for (ledger, diagnostics) in ledgers.into_iter().zip(&mut own) {
-        ledger.commit(diagnostics);
-    }
-    for own in own {
-        diagnostics.absorb(own);
+    print(&values, session, &jobs, begun)?;
+    let with_metrics: usize = parts.iter().map(|part| part.with_metrics).sum();
+    for part in parts {
+        diagnostics.absorb(part.commit());
     }
     diagnostics.print();
     // Last, so that neither the printed values nor the state depend on it.
     Box::pin(send(export, session, &jobs)).await?;
 
-    let all_failed = !has_series && diagnostics.failures() > 0;
+    let all_failed = with_metrics == 0 && diagnostics.failures() > 0;
     Ok(if all_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Turns the outcomes of one collector into values, and adds them to the export. Returns true if any target has some.
-async fn evaluate(
-    job: &Job,
-    collected: Collected,
-    ledger: &mut Ledger<'_>,
-    mut export: Option<&mut Export>,
-    diagnostics: &mut Diagnostics,
-) -> (Vec<Value>, bool) {
-    let Collected { found, outcomes } = collected;
-    found.report_skipped(job.options.verbose, diagnostics);
-    diagnostics.warn_all(job.unmatched(&found, false).await);
-    let mut series = Series::of_outcomes(&found.targets, outcomes, diagnostics);
-    ledger.lock(diagnostics).await;
-    ledger.name(&job.options.instance_name, &found, &mut series, diagnostics);
-    let output = suggestion::within_budget(job, ledger, &found, &mut series, diagnostics);
-    if let (Some(export), Some(otlp)) = (&mut export, &job.options.otlp) {
-        let engine = found.source.engine().map_or(EngineHost::Local, Engine::host);
-        export.add_targets(otlp, &output, &job.definitions, &engine, &series);
+/// The part of one collector in a run.
+pub struct Part<'j> {
+    /// The collector and its options.
+    pub job: &'j Job,
+    /// The state of the last run, which becomes that of this one.
+    pub ledger: Ledger,
+    /// The diagnostics of this collector.
+    pub diagnostics: Diagnostics,
+    /// The number of targets with metrics.
+    with_metrics: usize,
+}
+
+impl<'j> Part<'j> {
+    /// Reads the state of the last run, in the folder `named` if there is one, for a run that began at `begun`.
+    pub fn open(job: &'j Job, named: Option<&Path>, begun: Moment) -> Part<'j> {
+        let mut diagnostics = Diagnostics::new(&job.component.name);
+        let file = diagnostics.ok(job.state_file(named));
+        let ledger = Ledger::open(file, begun, &mut diagnostics);
+        Part { job, ledger, diagnostics, with_metrics: 0 }
     }
-    ledger.rates(&mut series, diagnostics);
-    if let Some(export) = export {
-        let of_all = Output { each_target: false, ..output.clone() };
-        export.add_values(&job.graphs, &of_all.values(&series, diagnostics.failures()));
+
+    /// Advises to install a component that was just compiled from a file. On the first run only: mackerel-agent logs
+    /// stderr every minute.
+    fn advise_to_install(&mut self, session: &Session) {
+        let Origin::File(time) = self.job.component.origin else { return };
+        let is_builtin = session.store.builtins().iter().any(|builtin| builtin.name == self.job.description.name);
+        if self.ledger.is_first_run() && !is_builtin {
+            let (time, file) = (milliseconds(time), foreign(&self.job.component.name));
+            self.diagnostics.warn(format!(
+                "compiling took {time} and is repeated on every run; to avoid that: mackerel-plugin-wasm install {file}"
+            ));
+        }
     }
-    (output.values(&series, diagnostics.failures()), !series.is_empty())
+
+    /// Turns the outcomes into values, and adds them to the export.
+    async fn evaluate(&mut self, collected: Collected, mut export: Option<&mut Export>) -> Vec<Value> {
+        let Part { job, ledger, diagnostics, with_metrics } = self;
+        let Collected { found, outcomes } = collected;
+        found.report_skipped(job.options.verbose, diagnostics);
+        diagnostics.warn_all(job.unmatched(&found, false));
+        let mut series = Series::of_outcomes(&found.targets, outcomes, diagnostics);
+        *with_metrics = series.len();
+        ledger.lock(diagnostics).await;
+        ledger.name(&job.options.instance_name, &found, &mut series, diagnostics);
+        let output = suggestion::within_budget(job, ledger, &found, &mut series, diagnostics);
+        if let (Some(export), Some(otlp)) = (&mut export, &job.options.otlp) {
+            let engine = found.source.engine().map_or(EngineHost::Local, Engine::host);
+            export.add_targets(otlp, &output, &job.definitions, &engine, &series);
+        }
+        ledger.rates(&mut series, diagnostics);
+        let of_all = output.values_of_all(&series, diagnostics.failures());
+        if let Some(export) = export {
+            export.add_values(&job.graphs, &of_all);
+        }
+        let mut values = output.values_of_targets(&series);
+        values.extend(of_all);
+        values
+    }
+
+    /// Writes the state, and returns the diagnostics.
+    fn commit(mut self) -> Diagnostics {
+        self.ledger.commit(&mut self.diagnostics);
+        self.diagnostics
+    }
+}
+
+/// Returns true unless the values are only exported.
+fn prints(jobs: &Jobs) -> bool {
+    jobs.shared().otlp.as_ref().is_none_or(|otlp| otlp.also)
+}
+
+/// Prints the values of a run that began at `begun`, unless they are only exported.
+fn print(values: &[Value], session: &Session, jobs: &Jobs, begun: Moment) -> Result<(), Error> {
+    let number = session.drop_in.as_ref().map_or(protocol::exact as fn(&Value) -> String, |drop_in| drop_in.number);
+    let values = if prints(jobs) { values } else { &[] };
+    Ok(protocol::print(&protocol::format_values_by(number, values, begun.epoch()))?)
+}
+
+/// Posts the numbers of targets of a run that failed before it had any, because alerts watch them. A failed export is
+/// only printed.
+async fn post_failure(session: &Session, jobs: &Jobs, begun: Moment, mut export: Option<Export>) -> Result<(), Error> {
+    let values = jobs.all.iter().flat_map(|job| job.options.output.values_without_engine());
+    let values: Vec<Value> = values.collect();
+    print(&values, session, jobs, begun)?;
+    if let Some(export) = &mut export {
+        export.add_values(&jobs.graphs(), &values);
+    }
+    if let Err(error) = send(export, session, jobs).await {
+        diagnostics::print(&error.to_string());
+    }
+    Ok(())
 }
 
 /// Sends an export until the deadline of the run, and prints the server's warnings.
@@ -135,30 +182,11 @@ async fn send(export: Option<Export>, session: &Session, jobs: &Jobs) -> Result<
     Ok(())
 }
 
-/// Sends the values of a run that failed before it had targets. A failed export is only printed.
-async fn send_alone(mut export: Option<Export>, values: &[Value], session: &Session, jobs: &Jobs) {
-    if let Some(export) = &mut export {
-        export.add_values(&jobs.graphs(), values);
-    }
-    if let Err(error) = send(export, session, jobs).await {
-        diagnostics::print(&error.to_string());
-    }
-}
-
-/// Returns the command that explains a run, for its diagnostics.
-fn explain(name: &str) -> String {
-    format!("mackerel-plugin-wasm explain {name}, with the same options")
-}
-
-/// Advises to install a component that was just compiled from a file. On the first run only: mackerel-agent logs stderr
-/// every minute.
-fn advise_to_install(job: &Job, session: &Session, diagnostics: &mut Diagnostics) {
-    let Origin::File(time) = job.component.origin else { return };
-    if !session.store.builtins().iter().any(|builtin| builtin.name == job.description.name) {
-        let (time, file) = (milliseconds(time), foreign(&job.component.name));
-        diagnostics.warn(format!(
-            "compiling took {time} and is repeated on every run; to avoid that: mackerel-plugin-wasm install {file}"
-        ));
+/// Returns the command that explains this run, for its diagnostics.
+fn explain(session: &Session, jobs: &Jobs) -> String {
+    match &session.drop_in {
+        Some(drop_in) => drop_in.explain.clone(),
+        None => format!("mackerel-plugin-wasm explain {}, with the same options", jobs.name()),
     }
 }
 

@@ -4,12 +4,13 @@ use std::io::{self, IsTerminal as _, Read as _, Stdout, Write as _};
 use std::panic;
 use std::thread;
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::env;
 use crate::error::Error;
+use crate::stop::Watchdog;
 
 /// Saves the page and the cursor, hides the cursor, and does not break lines at the right edge.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
@@ -86,11 +87,12 @@ pub fn has_colours() -> bool {
 }
 
 impl Screen {
-    /// Takes over the terminal of stdin and stdout. A panic restores it before its message is printed.
+    /// Takes over the terminal of stdin and stdout. A panic and the watchdog restore it before their messages are
+    /// printed.
     ///
     /// # Errors
     /// If there is none, or signals cannot be handled.
-    pub fn open() -> Result<(Screen, Events), Error> {
+    pub fn open(watchdog: &Watchdog) -> Result<(Screen, Events), Error> {
         if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
             return Err(Error::usage("watch needs a terminal: for one table, add --once"));
         }
@@ -107,6 +109,8 @@ impl Screen {
             restore(&for_panic);
             hook(panic);
         }));
+        let for_watchdog = before.clone();
+        watchdog.set_last_step(move || restore(&for_watchdog));
         tcsetattr(io::stdin(), OptionalActions::Flush, &raw).map_err(failed)?;
         let screen = Screen { output: io::stdout(), before };
         write(&screen.output, ENTER);
@@ -151,9 +155,12 @@ impl Drop for Screen {
     }
 }
 
+/// Restores the terminal, and discards keys that were not handled. The program can hang while it writes to a terminal
+/// that is not read: so nothing here locks stdout, and the settings come first and do not wait for what is written.
 fn restore(before: &Termios) {
-    write(&io::stdout(), LEAVE);
-    let _ = tcsetattr(io::stdin(), OptionalActions::Flush, before);
+    let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
+    let _ = tcflush(io::stdin(), QueueSelector::IFlush);
+    let _ = rustix::io::write(io::stdout(), LEAVE.as_bytes());
 }
 
 /// A terminal that is gone ends the program by a signal, or by the end of its input.

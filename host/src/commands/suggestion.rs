@@ -40,7 +40,7 @@ pub fn message(job: &Job, series: &[Series<'_>], failed: usize, cut: &Cut) -> St
 /// without the totals beyond it.
 pub fn within_budget(
     job: &Job,
-    ledger: &mut Ledger<'_>,
+    ledger: &mut Ledger,
     found: &Found,
     series: &mut [Series<'_>],
     diagnostics: &mut Diagnostics,

@@ -19,6 +19,7 @@ use crate::text::{foreign, milliseconds};
 /// signature that the policy requires, is reported on stderr, and the exit status is 1.
 pub fn upgrade(session: &Session) -> Result<ExitCode, Error> {
     let installed = session.store.installed();
+    let policy = installed.policy()?;
     let names = installed.names()?;
     let each = limits::INSTALL_COMPILE_TIMEOUT + limits::STORE_LOCK;
     session.watchdog.set_deadline(each * u32::try_from(names.len()).unwrap_or(u32::MAX));
@@ -26,12 +27,11 @@ pub fn upgrade(session: &Session) -> Result<ExitCode, Error> {
         protocol::print("no collectors are installed\n")?;
     }
     let mut status = ExitCode::SUCCESS;
-    let policy = installed.policy()?;
     for name in names {
         // A record that cannot be read is an error below.
         let pin = installed.pin(&name).ok().flatten();
         if let Some(error) = pin.and_then(|pin| policy.check(&pin).err()) {
-            diagnostics::print(&error.to_string());
+            diagnostics::print(&format!("{}: {error}", foreign(&name)));
             status = ExitCode::FAILURE;
             continue;
         }

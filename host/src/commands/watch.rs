@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 use clap::Args;
 
-use crate::commands::plan::names;
 use crate::commands::screen::{Event, Events, Key, Screen, Style, has_colours};
 use crate::commands::suggestion;
 use crate::definition::{Point, bare};
@@ -58,7 +57,7 @@ pub async fn watch(session: &Session, words: &[OsString]) -> Result<ExitCode, Er
         protocol::print(&format!("{}\n", text(&page).join("\n")))?;
         return Ok(if view.all_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
     }
-    let (screen, mut events) = Screen::open()?;
+    let (screen, mut events) = Screen::open(&session.watchdog)?;
     let mut live = Live { screen, command, interval, choice: Choice::default(), view: View::default() };
     let mut state = State::default();
     live.draw();
@@ -177,7 +176,7 @@ struct Row {
 
 impl View {
     /// Collects from all targets. `state` is that of the last collection, and is returned for the next.
-    async fn collect(job: &Job, mut state: State) -> (Result<View, Error>, State) {
+    async fn collect(job: &Job, state: State) -> (Result<View, Error>, State) {
         let begun = Moment::now();
         let start = Instant::now();
         let collected = match Stop::new(start, job.options.deadline) {
@@ -190,31 +189,27 @@ impl View {
         };
         let mut diagnostics = job.diagnostics();
         found.report_skipped(job.options.verbose, &mut diagnostics);
-        diagnostics.warn_all(job.unmatched(&found, false).await);
-        let names = diagnostics.with_warning(names(job, &found, &mut state, begun));
+        diagnostics.warn_all(job.unmatched_alone(&found, false).await);
+        let mut ledger = Ledger::in_memory(state, begun);
+        let names = diagnostics.with_warning(ledger.foresee_names(&job.options.instance_name, &found));
         let mut series = Series::of_outcomes(&found.targets, outcomes, &mut diagnostics);
         for one in &mut series {
             one.name = Some(names[one.position].clone());
         }
-        let mut ledger = Ledger::in_memory(state, begun);
         let output = &job.options.output;
         let posted = suggestion::within_budget(job, &mut ledger, &found, &mut series, &mut diagnostics);
         ledger.rates(&mut series, &mut diagnostics);
-        let kept = || series.iter().flat_map(|one| output.kept(one));
-        let values =
-            |points: &mut dyn Iterator<Item = &Point>| points.map(|point| (bare(&point.key), point.value)).collect();
+        let values = |one| output.kept(one).map(|point| (bare(&point.key), point.value)).collect();
         let rows = series.iter().filter(|_| output.each_target);
-        let rows = rows.filter_map(|one| Some(Row { name: one.name.clone()?, values: values(&mut output.kept(one)) }));
+        let rows = rows.filter_map(|one| Some(Row { name: one.name.clone()?, values: values(one) }));
+        let totals = posted.totals(&series);
         let total = |total: &Total| {
-            let mut all: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-            for point in kept() {
-                all.entry(bare(&point.key)).or_default().push(point.value);
-            }
-            let values = all.into_iter().filter_map(|(metric, values)| Some((metric, total.of(&values)?))).collect();
+            let values = totals.iter().filter(|(of, ..)| of == total);
+            let values = values.map(|(_, metric, value)| (metric.clone(), *value)).collect();
             Row { name: format!("({})", total.word()), values }
         };
         let view = View {
-            columns: columns(job, kept()),
+            columns: columns(job, series.iter().flat_map(|one| output.kept(one))),
             totals: posted.totals.iter().map(total).collect(),
             rows: rows.collect(),
             collected: series.len(),

@@ -19,6 +19,9 @@ const URL: &str = "http://127.0.0.1:51678";
 /// The label with the ARN of a container's task, which only the ECS agent can set.
 pub const TASK_LABEL: &str = "com.amazonaws.ecs.task-arn";
 
+/// The label of a container with its name in the task definition, or the name that ECS gave it.
+pub const NAME_LABEL: &str = "com.amazonaws.ecs.container-name";
+
 /// The label of a container with the family of its task definition.
 pub const FAMILY_LABEL: &str = "com.amazonaws.ecs.task-definition-family";
 

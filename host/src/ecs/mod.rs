@@ -20,7 +20,7 @@ use futures_util::future::{BoxFuture, Shared};
 use self::client::{Client, RequestError};
 pub use self::container::{HealthCheck, Kind, Network, TaskContainer, parse_task};
 use self::container::{Own, TaskResponse};
-pub use self::instance::{FAMILY_LABEL, Instance, TASK_LABEL};
+pub use self::instance::{FAMILY_LABEL, Instance, NAME_LABEL, TASK_LABEL};
 use crate::engine::{Lenient, Sample, Unreadable};
 use crate::env;
 use crate::stop::Stop;

@@ -25,17 +25,17 @@ use crate::text::{Expected, Foreign, foreign, root_cause};
 
 /// The way to an engine. Each request opens a connection of its own.
 pub struct Connection {
-    place: Place,
+    transport: Transport,
     /// The `Host` header.
     host: HeaderValue,
-    /// Places for large responses.
+    /// Permits for large responses.
     large: Semaphore,
 }
 
-/// The body of a response. One of the places for large ones is free again when it is dropped.
+/// The body of a response. The permit for a large one is free again when it is dropped.
 pub struct Body<'a> {
     bytes: Vec<u8>,
-    place: Option<SemaphorePermit<'a>>,
+    permit: Option<SemaphorePermit<'a>>,
 }
 
 impl Deref for Body<'_> {
@@ -46,9 +46,9 @@ impl Deref for Body<'_> {
     }
 }
 
-enum Place {
+enum Transport {
     Socket(PathBuf),
-    Port(Address, Option<Tls>),
+    Tcp(Address, Option<Tls>),
 }
 
 /// A request without a successful response.
@@ -103,7 +103,7 @@ impl Connection {
         let uses_tls = match scheme {
             "unix" => {
                 let host = HeaderValue::from_static("localhost");
-                return Ok(Connection::to(Place::Socket(rest.into()), host));
+                return Ok(Connection::to(Transport::Socket(rest.into()), host));
             }
             "tcp" => certificates.is_some() || tls::is_enabled(),
             "http" => false,
@@ -116,11 +116,11 @@ impl Connection {
             authority.parse().or_else(|_| with_port().parse()).map_err(|_: Expected| UrlError::Form)?;
         let host = HeaderValue::try_from(address.to_string()).map_err(|_| UrlError::Form)?;
         let tls = uses_tls.then(|| Tls::new(&address.host, certificates)).transpose()?;
-        Ok(Connection::to(Place::Port(address, tls), host))
+        Ok(Connection::to(Transport::Tcp(address, tls), host))
     }
 
-    fn to(place: Place, host: HeaderValue) -> Connection {
-        Connection { place, host, large: Semaphore::new(limits::ENGINE_LARGE_AT_ONCE) }
+    fn to(transport: Transport, host: HeaderValue) -> Connection {
+        Connection { transport, host, large: Semaphore::new(limits::ENGINE_LARGE_AT_ONCE) }
     }
 
     /// Sends a GET request, and returns the body of a successful response.
@@ -151,9 +151,9 @@ impl Connection {
     }
 
     async fn connect(&self) -> Result<Box<dyn Stream>, RequestError> {
-        Ok(match &self.place {
-            Place::Socket(path) => Box::new(UnixStream::connect(path).await.map_err(RequestError::Connect)?),
-            Place::Port(Address { host, port }, tls) => {
+        Ok(match &self.transport {
+            Transport::Socket(path) => Box::new(UnixStream::connect(path).await.map_err(RequestError::Connect)?),
+            Transport::Tcp(Address { host, port }, tls) => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(RequestError::Connect)?;
                 match tls {
                     Some(tls) => Box::new(tls.connect(stream).await.map_err(RequestError::Connect)?),
@@ -167,7 +167,7 @@ impl Connection {
     /// until few others are read.
     async fn read(&self, body: Incoming, limit: ByteSize) -> Result<Body<'_>, RequestError> {
         let mut body = pin!(body);
-        let mut all = Body { bytes: Vec::new(), place: None };
+        let mut all = Body { bytes: Vec::new(), permit: None };
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| RequestError::Truncated(root_cause(&error).into()))?;
             let piece = frame.into_data().unwrap_or_default();
@@ -175,9 +175,9 @@ impl Connection {
             if size > limit.as_u64() {
                 return Err(RequestError::TooLarge(limit));
             }
-            if size > limits::ENGINE_LARGE.as_u64() && all.place.is_none() {
+            if size > limits::ENGINE_LARGE.as_u64() && all.permit.is_none() {
                 // It is never closed, so this waits.
-                all.place = self.large.acquire().await.ok();
+                all.permit = self.large.acquire().await.ok();
             }
             all.bytes.extend_from_slice(&piece);
         }

@@ -7,9 +7,9 @@
 mod connection;
 mod container;
 mod context;
+mod endpoint;
 mod lenient;
 mod list;
-mod place;
 mod response;
 mod tls;
 
@@ -27,10 +27,10 @@ use serde::de::DeserializeOwned;
 use self::connection::{Connection, RequestError, UrlError};
 pub use self::container::{Container, Lifecycle, Network, Port};
 use self::context::IgnoredContext;
+pub use self::endpoint::{EngineEndpoint, expected};
 pub use self::lenient::{Count, Lenient, LenientList, Text};
 use self::list::ListError;
 pub use self::list::{Listing, Unreadable, is_id, parse_list};
-pub use self::place::{Place, expected};
 pub use self::response::{
     BlockIoSample, CpuUsage, DeviceSample, Inspection, InterfaceSample, MemorySample, ProcessSample, Sample,
     ThrottlingSample,
@@ -195,26 +195,26 @@ pub enum NetworkPlace {
 /// A container engine.
 #[derive(Clone)]
 pub struct Engine {
-    place: Place,
+    endpoint: EngineEndpoint,
     connection: Arc<Connection>,
 }
 
 impl Engine {
-    /// Lists the containers that match `filters`, from the first of `places` with a connection.
+    /// Lists the containers that match `filters`, from the first of `endpoints` with a connection.
     ///
     /// # Errors
-    /// If the engine does not return a list before the run has to stop. It is the error of the first place, if there is
-    /// no connection to any.
+    /// If the engine does not return a list before the run has to stop. It is the error of the first endpoint, if
+    /// there is no connection to any.
     pub async fn list(
-        places: &[Place],
+        endpoints: &[EngineEndpoint],
         filters: &[(String, String)],
         stop: &mut Stop,
     ) -> Result<(Engine, Listing), Error> {
-        let default = [Place::default_socket()];
+        let default = [EngineEndpoint::default_socket()];
         let mut first = None;
-        for place in if places.is_empty() { &default } else { places } {
-            match Engine::list_at(place, filters, stop).await {
-                Err(error @ (Error::Connect { .. } | Error::Permission(_))) if place.is_found => {
+        for endpoint in if endpoints.is_empty() { &default } else { endpoints } {
+            match Engine::list_at(endpoint, filters, stop).await {
+                Err(error @ (Error::Connect { .. } | Error::Permission(_))) if endpoint.is_found => {
                     first.get_or_insert(error);
                 }
                 result => return result,
@@ -223,13 +223,18 @@ impl Engine {
         first.map_or_else(|| Err(Error::Url(Foreign::default())), Err)
     }
 
-    async fn list_at(place: &Place, filters: &[(String, String)], stop: &mut Stop) -> Result<(Engine, Listing), Error> {
-        let url = foreign(&place.url);
-        let connection = Connection::new(&place.url, place.certificates.as_deref()).map_err(|error| match error {
-            UrlError::Form => Error::Url(url.clone()),
-            UrlError::Tls(source) => Error::Tls { url: url.clone(), source },
-        })?;
-        let engine = Engine { connection: Arc::new(connection), place: place.clone() };
+    async fn list_at(
+        endpoint: &EngineEndpoint,
+        filters: &[(String, String)],
+        stop: &mut Stop,
+    ) -> Result<(Engine, Listing), Error> {
+        let url = foreign(&endpoint.url);
+        let connection =
+            Connection::new(&endpoint.url, endpoint.certificates.as_deref()).map_err(|error| match error {
+                UrlError::Form => Error::Url(url.clone()),
+                UrlError::Tls(source) => Error::Tls { url: url.clone(), source },
+            })?;
+        let engine = Engine { connection: Arc::new(connection), endpoint: endpoint.clone() };
         let listing = tokio::select! {
             list = engine.containers(filters, false) => list.map_err(|error| engine.list_error(error))?,
             stop = stop.wait() => return Err(Error::Stopped { url, stop }),
@@ -312,22 +317,22 @@ impl Engine {
 
     /// Reads the docker context that is not followed. An engine that was named is the right one.
     pub fn ignored_context(&self) -> Option<IgnoredContext> {
-        place::ignored_context(&self.place)
+        endpoint::ignored_context(&self.endpoint)
     }
 
     /// The engine's URL.
     pub fn url(&self) -> &str {
-        &self.place.url
+        &self.endpoint.url
     }
 
     /// The reason for which this engine is used, for `explain`.
     pub fn reason(&self) -> &str {
-        &self.place.reason
+        &self.endpoint.reason
     }
 
     /// Returns the machine with this engine's published ports.
     pub fn host(&self) -> EngineHost {
-        let Some((_, rest)) = self.place.url.split_once("://").filter(|(scheme, _)| *scheme != "unix") else {
+        let Some((_, rest)) = self.endpoint.url.split_once("://").filter(|(scheme, _)| *scheme != "unix") else {
             return EngineHost::Local;
         };
         let authority = rest.split('/').next().unwrap_or_default();
@@ -341,7 +346,7 @@ impl Engine {
 
     /// Returns the place of this engine's networks.
     pub fn networks(&self) -> NetworkPlace {
-        let Some(path) = self.place.url.strip_prefix("unix://") else { return NetworkPlace::Unknown };
+        let Some(path) = self.endpoint.url.strip_prefix("unix://") else { return NetworkPlace::Unknown };
         match fs::metadata(path) {
             Ok(socket) if socket.uid() == 0 => NetworkPlace::Here,
             Ok(_) => NetworkPlace::Rootless,
@@ -389,12 +394,12 @@ impl Engine {
 
     fn late(&self) -> Error {
         let reason = format!("timed out after {}", humantime::format_duration(limits::ENGINE_INSPECT));
-        Error::NoResponse { url: foreign(&self.place.url), reason: reason.into() }
+        Error::NoResponse { url: foreign(&self.endpoint.url), reason: reason.into() }
     }
 
     /// Describes a request for the list that failed.
     fn list_error(&self, error: RequestError) -> Error {
-        let url = foreign(&self.place.url);
+        let url = foreign(&self.endpoint.url);
         match error {
             RequestError::Connect(error) if error.kind() == ErrorKind::PermissionDenied => Error::Permission(url),
             RequestError::Connect(error) => {
@@ -434,7 +439,8 @@ mod tests {
     fn an_engine_is_local_by_its_socket_or_a_loopback_address() {
         let host = |url: &str| {
             let connection = Arc::new(Connection::new("tcp://127.0.0.1:1", None).unwrap());
-            Engine { place: Place { url: url.to_owned(), ..Place::default_socket() }, connection }.host()
+            Engine { endpoint: EngineEndpoint { url: url.to_owned(), ..EngineEndpoint::default_socket() }, connection }
+                .host()
         };
         for url in [
             "unix:///var/run/docker.sock",

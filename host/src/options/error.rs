@@ -24,7 +24,8 @@ pub enum Error {
     },
     /// The collector declares an option with the name of one of the host's.
     #[error(
-        "collector {collector} declares --{option}, which is an option of the host: report this to the collector's author"
+        "collector {collector} declares --{option}, which is an option of the host: rename it in the collector, or use a \
+         version of mackerel-plugin-wasm without that option"
     )]
     ReservedOption {
         /// The collector's name on the command line.

@@ -187,7 +187,7 @@ pub async fn one(context: &Context<'_>, target: &Target, activity: &Activity) ->
         return Outcome::failed(cause.into(), Moment::now(), Usage::default(), Duration::ZERO);
     }
     let options = of_labels.map_or(context.options, |options| &options[..]);
-    let place = Place::find(context, activity).await;
+    let reservation = Reservation::make(context, activity).await;
     let seen = Moment::now();
     let begin = Instant::now();
     let timeout = context.settings.timeout;
@@ -201,9 +201,9 @@ pub async fn one(context: &Context<'_>, target: &Target, activity: &Activity) ->
         let destination = bind(context, target, activity, &remark, &tried).await?;
         activity.set(Waiting::Collector);
         let calls = async {
-            let sandbox = match place {
-                Place::Idle(sandbox) => sandbox,
-                Place::Admitted(memory) => context.collector.sandbox(memory).await?,
+            let sandbox = match reservation {
+                Reservation::Idle(sandbox) => sandbox,
+                Reservation::Memory(memory) => context.collector.sandbox(memory).await?,
             };
             used.get_or_init(|| (sandbox.stderr(), sandbox.denied(), sandbox.usage()));
             let facts = facts(target, destination.as_ref().map(|destination| &destination.address));
@@ -253,21 +253,21 @@ fn hints(context: &Context<'_>, target: &Target, cause: &Cause, unreachable: &[S
     unreachable.iter().cloned().chain(witness.suggestion(target)).collect()
 }
 
-/// The place of a target in the memory of the run.
-enum Place {
+/// A part of the run's memory, which a target needs to start.
+enum Reservation {
     /// A sandbox that was made before its target was known.
     Idle(Sandbox),
     /// The memory that a sandbox starts with.
-    Admitted(Memory),
+    Memory(Memory),
 }
 
-impl Place {
-    /// Waits for a place. The target has not started, so this is not part of its timeout.
-    async fn find(context: &Context<'_>, activity: &Activity) -> Place {
+impl Reservation {
+    /// Waits for memory. The target has not started, so this is not part of its timeout.
+    async fn make(context: &Context<'_>, activity: &Activity) -> Reservation {
         let idle = context.idle.borrow_mut().pop();
         match idle {
-            Some(sandbox) => Place::Idle(sandbox),
-            None => Place::Admitted(context.collector.admit(activity.clone()).await),
+            Some(sandbox) => Reservation::Idle(sandbox),
+            None => Reservation::Memory(context.collector.admit(activity.clone()).await),
         }
     }
 }

@@ -62,6 +62,8 @@ pub struct Found {
     pub skipped: Vec<Skipped>,
     /// The entries of the engine's list that cannot be read.
     pub unreadable: Unreadable,
+    /// The number of endpoints that faults in labels cost.
+    pub faulty: usize,
     /// The processes of the containers, if they are on this machine.
     pub processes: Rc<Processes>,
     /// The time at which the list was complete.
@@ -231,7 +233,7 @@ impl Discovery {
     /// # Errors
     /// If the engine does not return a list.
     pub async fn list(&self, scope: Scope, stop: &mut Stop) -> Result<EngineList, FindError> {
-        let list = Engine::list(&self.source.places, &self.filters, stop).await;
+        let list = Engine::list(&self.source.endpoints, &self.filters, stop).await;
         let (engine, mut listing) = list.map_err(|error| match error {
             engine::Error::Connect { .. } if self.source.is_guess => FindError::NeitherEngineNorTask(error),
             error => FindError::Engine(error),
@@ -353,7 +355,7 @@ impl Found {
         unreadable: Unreadable,
     ) -> Found {
         let (source, processes) = (source.into(), Rc::default());
-        Found { source, targets, skipped, unreadable, processes, listed: Moment::now() }
+        Found { source, targets, skipped, unreadable, faulty: 0, processes, listed: Moment::now() }
     }
 
     /// Counts the traffic of containers that share a network once. Only collectors that read stats need it.
@@ -364,7 +366,7 @@ impl Found {
 
     /// Adds a failure for each container that should be a target and, if `verbose`, a line for each other skipped one.
     pub fn report_skipped(&self, verbose: bool, diagnostics: &mut Diagnostics) {
-        self.report_unreadable(diagnostics);
+        self.report_unlisted(diagnostics);
         for Skipped { container, reason } in &self.skipped {
             if reason.is_failure() {
                 diagnostics.fail_target(&container.name, reason);
@@ -383,18 +385,19 @@ impl Found {
         }
     }
 
-    /// Adds one line for all entries that cannot be read. Each is a failure, because it could be a target.
-    pub fn report_unreadable(&self, diagnostics: &mut Diagnostics) {
+    /// Adds one line for all entries that cannot be read. Each is a failure, because it could be a target. Endpoints
+    /// with faults in their labels are failures too, and have their lines elsewhere.
+    pub fn report_unlisted(&self, diagnostics: &mut Diagnostics) {
+        diagnostics.count_failures(self.faulty);
         if self.unreadable.count > 0 {
             diagnostics.fail(self.unreadable.count, &self.unreadable);
         }
     }
 
-    /// Returns all containers of the task.
-    pub fn in_task<'a>(&'a self, source: &'a TaskSource) -> Vec<&'a Container> {
+    /// The listed containers, without those that cannot be read.
+    pub fn containers(&self) -> impl Iterator<Item = &Container> {
         let targets = self.targets.iter().filter_map(|target| target.container.as_ref());
-        let skipped = self.skipped.iter().map(|skipped| &skipped.container);
-        targets.chain(skipped).chain(source.unlisted.iter().map(|(container, _)| container)).collect()
+        targets.chain(self.skipped.iter().map(|skipped| &skipped.container))
     }
 
     /// The identities of all targets, and the ids of all listed containers.
@@ -405,8 +408,6 @@ impl Found {
 
     /// The ids of all listed containers.
     pub fn listed_ids(&self) -> HashSet<&str> {
-        let targets = self.targets.iter().filter_map(|target| target.container.as_ref());
-        let skipped = self.skipped.iter().map(|skipped| &skipped.container);
-        targets.chain(skipped).map(|container| container.id.as_str()).collect()
+        self.containers().map(|container| container.id.as_str()).collect()
     }
 }

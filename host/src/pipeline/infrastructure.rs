@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::ecs::{NAME_LABEL, TASK_LABEL};
 use crate::engine::Container;
 
 /// The kind of an orchestrator's container.
@@ -38,10 +39,10 @@ impl fmt::Display for Infrastructure {
 pub fn kind_of(container: &Container) -> Option<Infrastructure> {
     let image = image_name(&container.image);
     let label = |key: &str| container.labels.get(key).map(String::as_str).unwrap_or_default();
-    let ecs_name = label("com.amazonaws.ecs.container-name");
+    let ecs_name = label(NAME_LABEL);
     if image == "ecs-service-connect-agent"
         || ecs_name.starts_with("ecs-service-connect-")
-        || label("com.amazonaws.ecs.task-arn").contains("/service-connect-relay-")
+        || label(TASK_LABEL).contains("/service-connect-relay-")
     {
         return Some(Infrastructure::ServiceConnect);
     }
@@ -83,23 +84,20 @@ mod tests {
         kind_of(&Container { name: name.to_owned(), image: image.to_owned(), labels, ..Container::default() })
     }
 
-    const ECS_NAME: &str = "com.amazonaws.ecs.container-name";
-    const ECS_TASK: &str = "com.amazonaws.ecs.task-arn";
-
     #[test]
     fn orchestrators_containers_are_known_by_label_image_and_name() {
         use Infrastructure::{EcsAgent, EcsVolume, Pause, ServiceConnect};
         let relay = "arn:::::/service-connect-relay-1";
         for (name, image, labels, expected) in [
             ("ecs-shop-3-internalecspause-7e9e", "amazon/amazon-ecs-pause:0.1.0", vec![], Pause),
-            ("ecs-shop-3-x", "own/pause-copy", vec![(ECS_NAME, "~internal~ecs~pause")], Pause),
-            ("ecs-shop-3-x", "own", vec![(ECS_NAME, "~internal~ecs~pause-api")], Pause),
-            ("ecs-shop-3-x", "own", vec![(ECS_NAME, "~internal~ecs~pause~namespace")], Pause),
-            ("ecs-shop-3-x", "own", vec![(ECS_NAME, "~internal~ecs-emptyvolume-source")], EcsVolume),
+            ("ecs-shop-3-x", "own/pause-copy", vec![(NAME_LABEL, "~internal~ecs~pause")], Pause),
+            ("ecs-shop-3-x", "own", vec![(NAME_LABEL, "~internal~ecs~pause-api")], Pause),
+            ("ecs-shop-3-x", "own", vec![(NAME_LABEL, "~internal~ecs~pause~namespace")], Pause),
+            ("ecs-shop-3-x", "own", vec![(NAME_LABEL, "~internal~ecs-emptyvolume-source")], EcsVolume),
             ("ecs-agent", "amazon/amazon-ecs-agent:latest", vec![], EcsAgent),
             ("a", "public.ecr.aws/x/ecs-service-connect-agent:interface-v1", vec![], ServiceConnect),
-            ("a", "own", vec![(ECS_NAME, "ecs-service-connect-AbCd")], ServiceConnect),
-            ("a", "own", vec![(ECS_TASK, relay)], ServiceConnect),
+            ("a", "own", vec![(NAME_LABEL, "ecs-service-connect-AbCd")], ServiceConnect),
+            ("a", "own", vec![(TASK_LABEL, relay)], ServiceConnect),
             ("k8s_POD_api-1_default_0_0", "sha256:0123", vec![], Pause),
             ("a", "registry.k8s.io/pause:3.9", vec![], Pause),
             ("a", "602401143452.dkr.ecr.eu-west-1.amazonaws.com:443/eks/pause@sha256:0123", vec![], Pause),
@@ -117,9 +115,9 @@ mod tests {
             ("ecs-agent", "shop/agent", vec![]),
             ("web-infra", "", vec![]),
             ("0123456789ab-infra", "shop/infra", vec![]),
-            ("api", "shop/api", vec![(ECS_NAME, "api"), (ECS_TASK, "arn:aws:ecs:eu-west-1:1:task/shop/0123")]),
-            ("envoy", "public.ecr.aws/appmesh/aws-appmesh-envoy:v1", vec![(ECS_NAME, "envoy")]),
-            ("log_router", "amazon/aws-for-fluent-bit:stable", vec![(ECS_NAME, "log_router")]),
+            ("api", "shop/api", vec![(NAME_LABEL, "api"), (TASK_LABEL, "arn:aws:ecs:eu-west-1:1:task/shop/0123")]),
+            ("envoy", "public.ecr.aws/appmesh/aws-appmesh-envoy:v1", vec![(NAME_LABEL, "envoy")]),
+            ("log_router", "amazon/aws-for-fluent-bit:stable", vec![(NAME_LABEL, "log_router")]),
         ] {
             assert_eq!(kind(name, image, &labels), None, "{name} {image} {labels:?}");
         }

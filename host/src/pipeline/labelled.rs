@@ -250,12 +250,15 @@ impl<'a> Finder<'a> {
     /// Sorts the targets. Entries that cannot be read are told once.
     fn finish(self, source: &Rc<Source>, unreadable: Unreadable) -> FoundByLabels {
         let mut unreadable = Some(unreadable);
-        let found = self.of.into_iter().map(|(mut targets, mut skipped)| {
+        let faulty = self.faulty;
+        let found = self.of.into_iter().enumerate().map(|(position, (mut targets, mut skipped))| {
             sort(&mut targets);
             skipped.sort_by(|a, b| a.container.name.cmp(&b.container.name));
-            Found::new(Rc::clone(source), targets, skipped, unreadable.take().unwrap_or_default())
+            let of_collector = faulty.iter().flat_map(|one| &one.collectors).filter(|of| **of == position);
+            let unreadable = unreadable.take().unwrap_or_default();
+            Found { faulty: of_collector.count(), ..Found::new(Rc::clone(source), targets, skipped, unreadable) }
         });
-        FoundByLabels { found: found.collect(), faulty: self.faulty }
+        FoundByLabels { found: found.collect(), faulty }
     }
 }
 

@@ -5,6 +5,8 @@
 //! under the lock, because another run can have written it meanwhile. A run that cannot lock uses what it read first,
 //! and writes nothing.
 
+use std::path::Path;
+
 use crate::diagnostics::Diagnostics;
 use crate::moment::Moment;
 use crate::pipeline::budget::Budget;
@@ -15,22 +17,23 @@ use crate::pipeline::series::Series;
 use crate::pipeline::state::{Locked, Remembered, State, StateFile};
 
 /// The state between two runs, as one run uses it.
-pub struct Ledger<'f> {
-    file: Option<&'f StateFile>,
-    locked: Option<Locked<'f>>,
+pub struct Ledger {
+    /// The file, until it is locked.
+    file: Option<StateFile>,
+    locked: Option<Locked>,
     state: State,
     begun: Moment,
 }
 
-impl<'f> Ledger<'f> {
+impl Ledger {
     /// Reads the state of the last run, for a run that began at `begun`. Without a file the run has no counters.
-    pub fn open(file: Option<&'f StateFile>, begun: Moment, diagnostics: &mut Diagnostics) -> Ledger<'f> {
-        let state = file.and_then(|file| diagnostics.ok(file.read(begun))).unwrap_or_default();
+    pub fn open(file: Option<StateFile>, begun: Moment, diagnostics: &mut Diagnostics) -> Ledger {
+        let state = file.as_ref().and_then(|file| diagnostics.ok(file.read(begun))).unwrap_or_default();
         Ledger { file, locked: None, state, begun }
     }
 
     /// Goes on from a state that is not in a file.
-    pub fn in_memory(state: State, begun: Moment) -> Ledger<'f> {
+    pub fn in_memory(state: State, begun: Moment) -> Ledger {
         Ledger { file: None, locked: None, state, begun }
     }
 
@@ -45,6 +48,11 @@ impl<'f> Ledger<'f> {
         &self.state
     }
 
+    /// The path of the state file, if there is one and it is not locked.
+    pub fn path(&self) -> Option<&Path> {
+        self.file.as_ref().map(StateFile::path)
+    }
+
     /// Returns true if there is a state file that no run has written.
     pub fn is_first_run(&self) -> bool {
         self.file.is_some() && self.state.is_new()
@@ -52,7 +60,7 @@ impl<'f> Ledger<'f> {
 
     /// Locks the state until [`Ledger::commit`], and reads it again if another run replaced it.
     pub async fn lock(&mut self, diagnostics: &mut Diagnostics) {
-        if let Some(file) = self.file {
+        if let Some(file) = self.file.take() {
             self.locked = diagnostics.ok(file.lock().await);
         }
         if let Some(locked) = &self.locked {
@@ -81,8 +89,7 @@ impl<'f> Ledger<'f> {
 
     fn slots(&mut self, label: Option<&str>, found: &Found, diagnostics: &mut Diagnostics) -> Option<Vec<String>> {
         let names = self.locked.as_ref().and_then(|locked| {
-            let (names, is_new) =
-                self.state.slots.assign(label, &found.targets, &found.listed_ids(), self.begun, Moment::now());
+            let (names, is_new) = assign_slots(&mut self.state, label, found, self.begun);
             if is_new { diagnostics.ok(locked.replace(&self.state)).map(|()| names) } else { Some(names) }
         });
         if names.is_none() {
@@ -90,6 +97,15 @@ impl<'f> Ledger<'f> {
             diagnostics.warn("no metrics of single targets: slots need the state file (--instance-name slot)");
         }
         names
+    }
+
+    /// Names all targets as the next run will, in their order, and returns a warning if the format does not make the
+    /// names unique. Slots need no lock here, because they are not written.
+    pub fn foresee_names(&mut self, format: &InstanceName, found: &Found) -> (Vec<String>, Option<String>) {
+        match format {
+            InstanceName::Slot(label) => (assign_slots(&mut self.state, label.as_deref(), found, self.begun).0, None),
+            InstanceName::Given(format) => name::assign(format, &found.targets),
+        }
     }
 
     /// Decides what is posted of `series` by `output`, and remembers it for the next run.
@@ -132,4 +148,9 @@ impl<'f> Ledger<'f> {
             locked.remove_old(now);
         }
     }
+}
+
+/// Names the targets by their slots in `state`, and returns true if any slot is new.
+fn assign_slots(state: &mut State, label: Option<&str>, found: &Found, begun: Moment) -> (Vec<String>, bool) {
+    state.slots.assign(label, &found.targets, &found.listed_ids(), begun, Moment::now())
 }

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 
-use crate::ecs::{FAMILY_LABEL, TASK_LABEL};
+use crate::ecs::{FAMILY_LABEL, NAME_LABEL, TASK_LABEL};
 use crate::engine::Container;
 use crate::limits;
 use crate::pipeline::target::Target;
@@ -83,7 +83,7 @@ const TASK_ID: &str = "com.amazonaws.ecs.task-id";
 /// Returns the label of a name by ECS.
 fn ecs_label(name: &str) -> Option<String> {
     let label = match name {
-        "ecs-container" => "com.amazonaws.ecs.container-name",
+        "ecs-container" => NAME_LABEL,
         "ecs-family" => FAMILY_LABEL,
         "ecs-task" => TASK_ID,
         _ => return None,

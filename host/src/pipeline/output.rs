@@ -178,33 +178,33 @@ impl Output {
 
     /// Returns the values: of each target, the totals, and the numbers of targets.
     pub fn values(&self, series: &[Series<'_>], failed: usize) -> Vec<Value> {
+        let mut values = self.values_of_targets(series);
+        values.extend(self.values_of_all(series, failed));
+        values
+    }
+
+    /// Returns the values of each target that has a name.
+    pub fn values_of_targets(&self, series: &[Series<'_>]) -> Vec<Value> {
         let mut values = Vec::new();
-        if self.each_target {
-            for one in series {
-                let Some(name) = &one.name else { continue };
-                let key = |point: &Point| {
-                    if self.has_names {
-                        // A key has '#' once, and no name has it.
-                        format!("{}.{}", self.prefix, point.key.replacen('#', name, 1))
-                    } else {
-                        self.key_without_name(&bare(&point.key))
-                    }
-                };
-                values.extend(self.kept(one).map(|point| Value { key: key(point), value: point.value }));
-            }
+        for one in series.iter().filter(|_| self.each_target) {
+            let Some(name) = &one.name else { continue };
+            let key = |point: &Point| {
+                if self.has_names {
+                    // A key has '#' once, and no name has it.
+                    format!("{}.{}", self.prefix, point.key.replacen('#', name, 1))
+                } else {
+                    self.key_without_name(&bare(&point.key))
+                }
+            };
+            values.extend(self.kept(one).map(|point| Value { key: key(point), value: point.value }));
         }
-        if !self.totals.is_empty() {
-            let mut all: BTreeMap<((usize, usize), &str), Vec<f64>> = BTreeMap::new();
-            for point in series.iter().flat_map(|one| self.kept(one)) {
-                all.entry((point.order, &point.key)).or_default().push(point.value);
-            }
-            for total in &self.totals {
-                let value = |((_, key), all): (&(_, &str), &Vec<f64>)| {
-                    Some(Value { key: self.total_key(*total, &bare(key)), value: total.of(all)? })
-                };
-                values.extend(all.iter().filter_map(value));
-            }
-        }
+        values
+    }
+
+    /// Returns the values of all targets together: the totals, and the numbers of targets.
+    pub fn values_of_all(&self, series: &[Series<'_>], failed: usize) -> Vec<Value> {
+        let total = |(total, metric, value): (_, String, _)| Value { key: self.total_key(total, &metric), value };
+        let mut values: Vec<Value> = self.totals(series).into_iter().map(total).collect();
         if self.targets_graph {
             // A float counts the targets of a run exactly.
             #[allow(clippy::cast_precision_loss)]
@@ -214,6 +214,19 @@ impl Output {
             values.extend(metrics.map(|(metric, value)| Value { key: key(&metric), value }));
         }
         values
+    }
+
+    /// Returns the totals, in the order of the options, each with the bare name of its metric.
+    pub fn totals(&self, series: &[Series<'_>]) -> Vec<(Total, String, f64)> {
+        if self.totals.is_empty() {
+            return Vec::new();
+        }
+        let mut all: BTreeMap<((usize, usize), &str), Vec<f64>> = BTreeMap::new();
+        for point in series.iter().flat_map(|one| self.kept(one)) {
+            all.entry((point.order, &point.key)).or_default().push(point.value);
+        }
+        let of = |total: Total| all.iter().filter_map(move |((_, key), all)| Some((total, bare(key), total.of(all)?)));
+        self.totals.iter().copied().flat_map(of).collect()
     }
 
     /// Returns the points of a target that are selected.

@@ -88,9 +88,9 @@ pub struct Routes {
     pub name_port: Option<u16>,
 }
 
-/// A container, seen from the network.
+/// A container and the owner of its network.
 #[derive(Clone, Copy)]
-pub struct Place<'a> {
+pub struct Networked<'a> {
     /// The container.
     pub container: &'a Container,
     /// The container that owns the network: itself, or another one.
@@ -172,8 +172,8 @@ impl Reachability {
     ///
     /// # Errors
     /// The reason for which there is none.
-    pub fn routes(&self, place: &Place<'_>, port: u16) -> Result<Routes, SkipReason> {
-        let Place { owner, with_ports, process, .. } = *place;
+    pub fn routes(&self, of: &Networked<'_>, port: u16) -> Result<Routes, SkipReason> {
+        let Networked { owner, with_ports, process, .. } = *of;
         if owner.host_network {
             let host = match &self.engine {
                 EngineHost::Local => Ipv4Addr::LOCALHOST.to_string(),
@@ -213,7 +213,7 @@ impl Reachability {
             }
         }
         if owner.networks.is_empty() && self.options.choice != AddressChoice::Published {
-            routes.usable.extend(self.unlisted(place, port));
+            routes.usable.extend(self.unlisted(of, port));
         }
         match published {
             Some(Ok((route, _))) if self.options.choice == AddressChoice::Direct => {
@@ -226,7 +226,7 @@ impl Reachability {
             Some(Err(reason)) if routes.usable.is_empty() => return Err(reason),
             Some(Err(_)) | None => {}
         }
-        routes.usable.extend(self.entered(place, port));
+        routes.usable.extend(self.entered(of, port));
         if !routes.usable.is_empty() {
             return Ok(routes);
         }
@@ -240,12 +240,12 @@ impl Reachability {
 
     /// Returns the addresses of a process whose networks the engine does not list. A task of ECS in the network mode
     /// `awsvpc` has one on the bridge of the ECS agent, and one on its own interface in the VPC.
-    fn unlisted(&self, place: &Place<'_>, port: u16) -> Vec<Route> {
+    fn unlisted(&self, of: &Networked<'_>, port: u16) -> Vec<Route> {
         let is_here = self.inside.is_none() && self.networks == NetworkPlace::Here && self.options.network.is_none();
-        let addresses = place.process.filter(|_| is_here).map(Process::addresses).unwrap_or_default();
+        let addresses = of.process.filter(|_| is_here).map(Process::addresses).unwrap_or_default();
         let (on_bridge, others): (Vec<IpAddr>, Vec<IpAddr>) =
             addresses.into_iter().partition(|address| self.bridges.lead_to(*address));
-        let is_of_ecs = place.container.labels.contains_key(TASK_LABEL);
+        let is_of_ecs = of.container.labels.contains_key(TASK_LABEL);
         let route = |own: IpAddr, reason: &str| Route {
             address: Address { host: own.to_string(), port },
             own: Some(own),
@@ -259,8 +259,8 @@ impl Reachability {
 
     /// Returns 127.0.0.1 within the network of a process whose networks the engine does not list, if the operator
     /// allows to enter it. Applications of a task can listen there alone.
-    fn entered(&self, place: &Place<'_>, port: u16) -> Option<Route> {
-        let process = place.process.filter(|_| self.options.enters && place.owner.networks.is_empty())?;
+    fn entered(&self, of: &Networked<'_>, port: u16) -> Option<Route> {
+        let process = of.process.filter(|_| self.options.enters && of.owner.networks.is_empty())?;
         let address = Address { host: Ipv4Addr::LOCALHOST.to_string(), port };
         let reason = "127.0.0.1 in its own network (--enter-network)".to_owned();
         Some(Route { address, own: None, namespace: Some(process), reason })
@@ -349,8 +349,8 @@ mod tests {
         Container { networks, ports: vec![Port { container_port: 8080, binding }], ..Container::default() }
     }
 
-    fn place(container: &Container, process: Option<Process>) -> Place<'_> {
-        Place { container, owner: container, with_ports: container, process }
+    fn networked(container: &Container, process: Option<Process>) -> Networked<'_> {
+        Networked { container, owner: container, with_ports: container, process }
     }
 
     /// A machine with Docker's bridge, another one with both families, and that of an ECS agent.
@@ -363,7 +363,7 @@ mod tests {
 
     /// Formats the addresses of port 8080: those that are tried, in order, then the others in brackets.
     fn tried(reachability: &Reachability, container: &Container) -> String {
-        match reachability.routes(&place(container, Some(Process(1))), 8080) {
+        match reachability.routes(&networked(container, Some(Process(1))), 8080) {
             Ok(routes) => {
                 let usable = routes.usable.iter().map(|route| route.address.to_string());
                 let unused = routes.unused.iter().map(|unused| format!("[{}: {}]", unused.address, unused.reason));
@@ -428,7 +428,7 @@ mod tests {
     fn an_address_without_visible_processes_is_used_only_if_there_is_no_other() {
         let invisible = |binding| {
             let container = container(vec![bridge()], binding);
-            let routes = here().routes(&place(&container, None), 8080).unwrap();
+            let routes = here().routes(&networked(&container, None), 8080).unwrap();
             routes.usable.iter().map(|route| route.address.to_string()).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(invisible(PUBLISHED), "127.0.0.1:32768");

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::engine::Place;
+use crate::engine::EngineEndpoint;
 use crate::{ecs, engine};
 
 /// `--source`: the source of containers.
@@ -36,8 +36,8 @@ pub struct Selected {
     pub kind: SourceKind,
     /// The reason, for `explain`. An engine has a reason of its own.
     pub reason: String,
-    /// The places at which an engine is expected.
-    pub places: Vec<Place>,
+    /// The endpoints at which an engine is expected.
+    pub endpoints: Vec<EngineEndpoint>,
     /// True if neither an engine nor a task is known.
     pub is_guess: bool,
 }
@@ -45,20 +45,21 @@ pub struct Selected {
 impl Selected {
     /// Selects the kind of source. `has_fixed` is true with `--target`, and `engine` is the engine's URL, if typed.
     pub fn new(choice: SourceChoice, has_fixed: bool, engine: Option<&str>) -> Selected {
-        let places = if has_fixed { Vec::new() } else { engine::expected(engine) };
-        let of = |kind, reason: &str, places| Selected { kind, reason: reason.to_owned(), places, is_guess: false };
+        let endpoints = if has_fixed { Vec::new() } else { engine::expected(engine) };
+        let of =
+            |kind, reason: &str, endpoints| Selected { kind, reason: reason.to_owned(), endpoints, is_guess: false };
         if has_fixed {
-            return of(SourceKind::Fixed, "--target", places);
+            return of(SourceKind::Fixed, "--target", endpoints);
         }
         match choice {
-            SourceChoice::Engine => of(SourceKind::Engine, "", places),
+            SourceChoice::Engine => of(SourceKind::Engine, "", endpoints),
             SourceChoice::EcsTask => of(SourceKind::EcsTask, "--source ecs-task", Vec::new()),
-            SourceChoice::Auto => match (places.is_empty(), ecs::variable()) {
-                (false, _) => of(SourceKind::Engine, "", places),
+            SourceChoice::Auto => match (endpoints.is_empty(), ecs::variable()) {
+                (false, _) => of(SourceKind::Engine, "", endpoints),
                 (true, Some((variable, _))) => {
-                    of(SourceKind::EcsTask, &format!("no container engine, and {variable} is set"), places)
+                    of(SourceKind::EcsTask, &format!("no container engine, and {variable} is set"), endpoints)
                 }
-                (true, None) => Selected { is_guess: true, ..of(SourceKind::Engine, "", places) },
+                (true, None) => Selected { is_guess: true, ..of(SourceKind::Engine, "", endpoints) },
             },
         }
     }

@@ -215,8 +215,8 @@ pub enum ReadFault {
 
 /// A locked state file: only one process at a time can write it.
 #[derive(Debug)]
-pub struct Locked<'a> {
-    file: &'a StateFile,
+pub struct Locked {
+    file: StateFile,
     _lock: File,
 }
 
@@ -303,7 +303,7 @@ impl StateFile {
     ///
     /// # Errors
     /// If another run holds the lock for too long, or the lock cannot be made.
-    pub async fn lock(&self) -> Result<Locked<'_>, StateError> {
+    pub async fn lock(self) -> Result<Locked, StateError> {
         let locked = async {
             let name = format!("{}{LOCK}", self.name.as_str());
             loop {
@@ -317,19 +317,19 @@ impl StateFile {
         };
         match locked.await {
             Ok(lock) => Ok(Locked { file: self, _lock: lock }),
-            Err(source) => Err(StateError::Lock { path: self.path.clone(), source }),
+            Err(source) => Err(StateError::Lock { path: self.path, source }),
         }
     }
 }
 
-impl Locked<'_> {
+impl Locked {
     /// Returns the state of the last run, which no other run can replace now: `earlier`, unless the file has changed
     /// since it was read.
     ///
     /// # Errors
     /// As of [`StateFile::read`].
     pub fn read_since(&self, earlier: State, begun: Moment) -> Result<State, StateError> {
-        let StateFile { folder, name, .. } = self.file;
+        let StateFile { folder, name, .. } = &self.file;
         if earlier.file.is_some() && folder.stat(name.as_str()).as_ref().map(stamp) == earlier.file {
             return Ok(earlier);
         }
@@ -340,7 +340,7 @@ impl Locked<'_> {
     /// a short time before `now`. The file must have been written: of two commands that start at the same time, one
     /// finds the other.
     pub fn neighbour(&self, now: Moment) -> Option<Neighbour> {
-        let StateFile { folder, name, prefix, .. } = self.file;
+        let StateFile { folder, name, prefix, .. } = &self.file;
         let prefix = prefix.as_ref()?;
         let is_other = |other: &str| name.shares_metrics_with(other) && !name.shares_targets_with(other);
         let others = state_folder::files(folder, is_other);
@@ -357,7 +357,7 @@ impl Locked<'_> {
     /// # Errors
     /// If it cannot be written. The old state is kept.
     pub fn replace(&self, state: &State) -> Result<(), StateError> {
-        let StateFile { folder, name, path, .. } = self.file;
+        let StateFile { folder, name, path, .. } = &self.file;
         let write = || -> Result<(), FileError> {
             let bytes = state.to_bytes().map_err(io::Error::from)?;
             if bytes.len() as u64 > limits::STATE_SIZE.as_u64() {

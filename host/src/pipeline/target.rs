@@ -17,7 +17,7 @@ use std::sync::Arc;
 use crate::address::Address;
 use crate::engine::{Container, Lifecycle};
 use crate::kernel::process::Process;
-use crate::pipeline::route::{Place, Reachability, Routes};
+use crate::pipeline::route::{Networked, Reachability, Routes};
 use crate::pipeline::skip_reason::SkipReason;
 use crate::sandbox::{OptionValue, Scope};
 use crate::text::{Foreign, foreign};
@@ -167,7 +167,7 @@ pub fn choose(
         None => (only_published_port(with_ports)?, "the only published port"),
     };
     let process = reachability.processes.of(&container.id);
-    let routes = reachability.routes(&Place { container, owner, with_ports, process }, port)?;
+    let routes = reachability.routes(&Networked { container, owner, with_ports, process }, port)?;
     let is_of_other = owner.id != container.id;
     let of_network = if is_of_other { format!(", in the network of {}", foreign(&owner.name)) } else { String::new() };
     Ok(Target {

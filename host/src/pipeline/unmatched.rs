@@ -4,26 +4,27 @@ use std::collections::BTreeSet;
 
 use crate::engine::{Container, Lifecycle, as_typed};
 use crate::pipeline::find::{Discovery, Found, Skipped, Source};
+use crate::pipeline::labelled::Faulty;
 use crate::pipeline::name::{self, Format, InstanceName};
 use crate::pipeline::skip_reason::SkipReason;
 use crate::pipeline::task::without_match;
 use crate::text::{foreign, listed, plural, ranges};
 
-/// Returns one line for each option that matches nothing.
+/// Returns the lines about the list of containers, which all collectors of a run share: the filters that match nothing,
+/// a docker context that is not followed, and an own container that is unknown. `found` are the containers by
+/// collector, and `faulty` those with faults in their labels.
 ///
-/// A run sends further requests only if it found nothing, and warns only about a name that exists nowhere. With
-/// `is_thorough`, for people, each of several filters is checked, and a lack of targets is explained.
-pub async fn warnings(
-    discovery: &Discovery,
-    instance_name: &InstanceName,
-    found: &Found,
-    is_thorough: bool,
-) -> Vec<String> {
-    let is_empty = found.targets.is_empty() && found.skipped.is_empty() && found.unreadable.count == 0;
+/// A run sends further requests only if nothing is listed, and warns only about a name that exists nowhere. With
+/// `is_thorough`, for people, each of several filters is checked.
+pub async fn of_list(discovery: &Discovery, found: &[&Found], faulty: &[Faulty], is_thorough: bool) -> Vec<String> {
+    let Some(source) = found.first().map(|found| &*found.source) else { return Vec::new() };
+    let of_labels = faulty.iter().map(|faulty| &faulty.container);
+    let containers: Vec<&Container> = found.iter().flat_map(|found| found.containers()).chain(of_labels).collect();
+    let is_empty = containers.is_empty() && found.iter().all(|found| found.unreadable.count == 0);
     let mut warnings = Vec::new();
     let filters = &discovery.filters;
     let checks_filters = is_empty || is_thorough && filters.len() > 1;
-    let without = match &*found.source {
+    let without = match source {
         Source::Fixed => return Vec::new(),
         Source::Engine(engine) => {
             if is_empty || is_thorough {
@@ -32,21 +33,31 @@ pub async fn warnings(
             // A second failure of the engine does not matter: this is a hint.
             if checks_filters { engine.without_match(filters).await.unwrap_or_default() } else { Vec::new() }
         }
-        Source::EcsTask(source) => {
-            if let Some(reason) = &source.task.own_unknown {
+        Source::EcsTask(of) => {
+            if let Some(reason) = &of.task.own_unknown {
                 warnings.push(format!(
                     "cannot identify this plugin's own container: {reason}; to leave it out: --skip name=NAME"
                 ));
             }
-            if checks_filters { without_match(filters, &found.in_task(source)) } else { Vec::new() }
+            let in_task: Vec<&Container> = containers.into_iter().chain(of.unlisted.iter().map(|of| &of.0)).collect();
+            if checks_filters { without_match(filters, &in_task) } else { Vec::new() }
         }
     };
     if !without.is_empty() {
         warnings.push(format!("no container matches {}", as_typed(without)));
     }
-    warnings.extend(without_target(discovery, found, is_thorough));
-    warnings.extend(without_label(instance_name, found));
     warnings
+}
+
+/// Returns one line for each option that matches no container of one collector. With `is_thorough`, for people, a lack
+/// of targets is explained.
+pub fn of_collector(
+    discovery: &Discovery,
+    instance_name: &InstanceName,
+    found: &Found,
+    is_thorough: bool,
+) -> Vec<String> {
+    without_target(discovery, found, is_thorough).into_iter().chain(without_label(instance_name, found)).collect()
 }
 
 /// Explains why none of the running containers is a target.

@@ -21,6 +21,7 @@ use self::compile::{CompileError, compile};
 use self::component::{Component, Origin, ReadError, read};
 use self::digest::digest;
 use self::installed::{Installed, InstalledError};
+use crate::definition::RESERVED_NAME;
 use crate::limits;
 use crate::sandbox::Collector;
 use crate::sandbox::code::{Builtin, Code};
@@ -46,6 +47,15 @@ pub enum Error {
     Unknown {
         /// The name.
         name: Foreign,
+        /// The known names.
+        available: Foreign,
+    },
+    /// The name stands for several collectors.
+    #[error(
+        "'{RESERVED_NAME}' stands for several collectors, and this command takes one: {available}; run, plan, explain, \
+         conf and dashboard take '{RESERVED_NAME}'"
+    )]
+    Several {
         /// The known names.
         available: Foreign,
     },
@@ -76,7 +86,9 @@ pub enum Error {
 impl From<Error> for crate::error::Error {
     fn from(error: Error) -> crate::error::Error {
         match error {
-            Error::Unknown { .. } | Error::Read(ReadError::NotFound(_)) => crate::error::Error::usage(error),
+            Error::Unknown { .. } | Error::Several { .. } | Error::Read(ReadError::NotFound(_)) => {
+                crate::error::Error::usage(error)
+            }
             _ => crate::error::Error::failed(error),
         }
     }
@@ -139,7 +151,12 @@ impl Store {
         }
         let mut names: Vec<String> = self.builtins.iter().map(|builtin| builtin.name.to_owned()).collect();
         names.extend(self.installed.names().unwrap_or_default());
-        Err(Error::Unknown { name: foreign(name), available: foreign(&listed(&names)) })
+        let available = foreign(&listed(&names));
+        Err(if name == RESERVED_NAME {
+            Error::Several { available }
+        } else {
+            Error::Unknown { name: foreign(name), available }
+        })
     }
 
     fn load_builtin(&self, builtin: &'static Builtin) -> Result<Component, Error> {

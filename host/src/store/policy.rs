@@ -58,33 +58,31 @@ struct Entry {
     keys: Vec<String>,
 }
 
-/// A policy that cannot be used, or that a collector breaks.
+/// A policy that cannot be used, or a key of it.
 #[derive(Debug, thiserror::Error)]
-pub enum PolicyError {
-    /// The policy, or a key of it, cannot be used.
-    #[error("nothing is installed: the policy of signatures cannot be used: {}: {fault}", path.display())]
-    Unusable {
-        /// The file of the policy, or of a key.
-        path: PathBuf,
-        /// The fault.
-        fault: PolicyFault,
-    },
-    /// An installed collector has no required signature.
-    #[error(
-        "{name}: not signed by {keys}, as the policy {} requires; install it again: mackerel-plugin-wasm install \
-         {from}",
-        path.display()
-    )]
-    Unsigned {
-        /// The collector's name.
-        name: Foreign,
-        /// The required keys.
-        keys: String,
-        /// The file of the policy.
-        path: PathBuf,
-        /// The source that it was installed from.
-        from: Foreign,
-    },
+#[error("no collector can be installed: the policy of signatures cannot be used: {}: {fault}", path.display())]
+pub struct PolicyError {
+    /// The file of the policy, or of a key.
+    path: PathBuf,
+    /// The fault.
+    fault: PolicyFault,
+}
+
+/// An installed collector without a signature that the policy requires now. The text follows its name.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "still runs, but is not signed by {keys}, as the policy {} requires: install a signed version \
+     (mackerel-plugin-wasm install {from}) or remove it (mackerel-plugin-wasm remove {name})",
+    path.display()
+)]
+pub struct Unsigned {
+    name: Foreign,
+    /// The required keys.
+    keys: String,
+    /// The file of the policy.
+    path: PathBuf,
+    /// The source that it was installed from.
+    from: Foreign,
 }
 
 /// The fault of a policy. The text follows the path of its file or of a key.
@@ -94,7 +92,7 @@ pub enum PolicyFault {
     #[error(transparent)]
     File(#[from] FileError),
     /// Another user can write it.
-    #[error("other users can write it: set its mode to 600")]
+    #[error("other users can write it: remove their permission (chmod go-w)")]
     Writable,
     /// It is not the JSON of a policy.
     #[error("invalid: {0}")]
@@ -129,7 +127,7 @@ impl Policy {
     /// If it, or a key of it, cannot be used.
     pub fn read(folder: &Folder, folder_path: &Path) -> Result<Policy, PolicyError> {
         let path = folder_path.join(FILE);
-        let failed = |fault: PolicyFault| PolicyError::Unusable { path: path.clone(), fault };
+        let failed = |fault: PolicyFault| PolicyError { path: path.clone(), fault };
         let Some(bytes) = read(folder, FILE).map_err(failed)? else { return Ok(Policy::default()) };
         let content: Content =
             serde_json::from_slice(&bytes).map_err(|error| failed(PolicyFault::Json(foreign(&error.to_string()))))?;
@@ -149,7 +147,7 @@ impl Policy {
                 return Err(failed(PolicyFault::KeyName(foreign(name))));
             }
             let key = |name: &String| {
-                let of_key = |fault| PolicyError::Unusable { path: folder_path.join(name), fault };
+                let of_key = |fault| PolicyError { path: folder_path.join(name), fault };
                 let pem = read(folder, name).map_err(of_key)?.ok_or_else(|| of_key(PolicyFault::Missing))?;
                 PublicKey::parse(name, &pem).map_err(|fault| of_key(fault.into()))
             };
@@ -170,7 +168,7 @@ impl Policy {
     ///
     /// # Errors
     /// If it was not.
-    pub fn check(&self, pin: &Pin) -> Result<(), PolicyError> {
+    pub fn check(&self, pin: &Pin) -> Result<(), Unsigned> {
         let reference = pin.source.starts_with(SCHEME).then(|| registry::parse(&pin.source).ok()).flatten();
         let Some(required) = self.required(reference.as_ref()) else { return Ok(()) };
         let is_signer = |key: &PublicKey| pin.signed.as_ref().is_some_and(|signer| signer.key == key.signer().key);
@@ -178,7 +176,7 @@ impl Policy {
             return Ok(());
         }
         let keys: Vec<String> = required.keys.iter().map(|key| key.signer().to_string()).collect();
-        Err(PolicyError::Unsigned {
+        Err(Unsigned {
             name: foreign(&pin.name),
             keys: joined(&keys, " or "),
             path: self.path.clone(),

@@ -78,6 +78,17 @@ pub enum SignatureError {
     },
 }
 
+/// Checks all requirements, and returns the signer by the last of them; `None` if there are none.
+///
+/// # Errors
+/// If one of them is not met.
+pub fn last_signer(
+    required: &[Required],
+    check: impl Fn(&Required) -> Result<Signer, SignatureError>,
+) -> Result<Option<Signer>, SignatureError> {
+    required.iter().try_fold(None, |_, required| check(required).map(Some))
+}
+
 impl Required {
     /// Requires the key in the file of an option.
     pub fn by_option(option: &'static str, key: PublicKey) -> Required {

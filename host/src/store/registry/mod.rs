@@ -22,7 +22,7 @@ use crate::limits;
 use crate::sandbox::Description;
 use crate::store::digest::is_digest;
 use crate::store::key::{PrivateKey, Signer};
-use crate::store::signature::{Required, Signature, SignatureError};
+use crate::store::signature::{Required, Signature, last_signer};
 use crate::text::{Foreign, foreign};
 
 /// The scheme of a reference.
@@ -148,11 +148,9 @@ pub async fn push(
 /// required.
 async fn signer(client: &mut Client<'_>, digest: &str, required: &[Required]) -> Result<Option<Signer>, Fault> {
     let Some(first) = required.first() else { return Ok(None) };
-    let signers = |signatures: &[Signature]| -> Result<Vec<Signer>, SignatureError> {
-        required.iter().map(|required| required.signer(digest, signatures)).collect()
-    };
+    let check = |signatures: &[Signature]| last_signer(required, |required| required.signer(digest, signatures));
     let mut signatures = signature::fetch(client, digest).await?;
-    if signers(&signatures).is_err() {
+    if check(&signatures).is_err() {
         signatures.extend(bundle::fetch(client, digest).await?);
     }
     if signatures.is_empty() {
@@ -160,7 +158,7 @@ async fn signer(client: &mut Client<'_>, digest: &str, required: &[Required]) ->
         let place = format!("tag {tag} and no bundle of cosign 3 for it: sign it with push --sign-key or cosign sign");
         return Err(first.missing(place).into());
     }
-    Ok(signers(&signatures)?.into_iter().next_back())
+    Ok(check(&signatures)?)
 }
 
 /// Runs a transfer within its timeout.
