@@ -340,9 +340,33 @@ fn section_sends_labelled_metrics_and_has_no_secret() {
         .with_env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=prod");
     let output = agent
         .run("conf gostats --filter name=api --otlp --otlp-api-key-file /etc/mackerel-agent/otlp.key --otlp-label team")
-        .exits(0);
+        .exits(0)
+        .without_diagnostics();
     let program = scenarios::agent::program();
     let text = mask::path(&output.stdout, &program.canonicalize().expect("it exists"), "PROGRAM");
     let text = mask::path(&text, agent.workdir(), "WORKDIR");
-    insta::assert_snapshot!(format!("{text}---\n{}", output.stderr));
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn section_has_a_fix_for_each_secret_that_it_omits() {
+    let agent = || Agent::without_engine().with_env("MACKEREL_APIKEY", "s3cret");
+    let with_header = || agent().with_env("OTEL_EXPORTER_OTLP_HEADERS", "X-Scope-OrgID=s3cret");
+    let key_file = "--otlp --otlp-api-key-file /etc/mackerel-agent/otlp.key";
+    let other = "https://otel.example.com:4317";
+    let omitted = |agent: &Agent, options: &str| {
+        let output = agent.run(&format!("conf gostats --filter name=api {options}")).exits(0);
+        assert!(!output.stdout.contains("s3cret"), "{output}");
+        format!("{options}\n{}", output.stderr)
+    };
+    let all = [
+        omitted(&agent(), "--otlp"),
+        omitted(&agent(), key_file),
+        omitted(&agent(), &format!("--otlp {other}")),
+        omitted(&with_header(), "--otlp"),
+        omitted(&with_header(), key_file),
+        omitted(&with_header(), &format!("--otlp {other}")),
+        omitted(&with_header().with_env("OTEL_EXPORTER_OTLP_ENDPOINT", other), "--otlp "),
+    ];
+    insta::assert_snapshot!(all.join("\n"));
 }
