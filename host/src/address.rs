@@ -1,7 +1,7 @@
 //! Addresses of targets and engines.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use crate::text::Expected;
@@ -31,6 +31,14 @@ impl FromStr for Address {
             return Err(wrong());
         }
         Ok(Address { host, port })
+    }
+}
+
+impl Address {
+    /// Returns true for a host that is this machine on every machine: `localhost` or a loopback address, without
+    /// brackets.
+    pub fn is_here(host: &str) -> bool {
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 }
 
@@ -73,5 +81,11 @@ mod tests {
         ] {
             assert!(text.parse::<Address>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn this_machine_is_localhost_and_every_loopback_address() {
+        assert!(["localhost", "127.0.0.1", "127.8.9.10", "::1"].into_iter().all(Address::is_here));
+        assert!(!["localhost.example.com", "0.0.0.0", "10.0.0.1", "::", "web-1"].into_iter().any(Address::is_here));
     }
 }

@@ -16,7 +16,6 @@ mod tls;
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +35,7 @@ pub use self::response::{
     ThrottlingSample,
 };
 use self::tls::TlsError;
+use crate::address::Address;
 use crate::limits;
 use crate::stop::Stop;
 use crate::text::{Foreign, foreign, joined};
@@ -340,8 +340,7 @@ impl Engine {
             Some((v6, _)) => v6,
             None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
         };
-        let is_loopback = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        if host == "localhost" || is_loopback { EngineHost::Local } else { EngineHost::Remote(host.to_owned()) }
+        if Address::is_here(host) { EngineHost::Local } else { EngineHost::Remote(host.to_owned()) }
     }
 
     /// Returns the place of this engine's networks.

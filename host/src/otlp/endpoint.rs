@@ -32,7 +32,7 @@ pub struct Endpoint {
 pub const KEY_FILE: &str = "--otlp-api-key-file";
 
 /// The variable with the API key, as in Mackerel's own programs. It is only sent to Mackerel.
-const KEY_VARIABLE: &str = "MACKEREL_APIKEY";
+pub const KEY_VARIABLE: &str = "MACKEREL_APIKEY";
 
 /// The header with the API key (<https://mackerel.io/docs/entry/howto/labeled-metrics/post-metrics>).
 const KEY_HEADER: HeaderName = HeaderName::from_static("mackerel-api-key");
@@ -71,7 +71,25 @@ impl fmt::Display for Endpoint {
 }
 
 impl Endpoint {
-    fn is_mackerel(&self) -> bool {
+    /// Resolves the endpoint. `typed` is that of `--otlp`, and `variable` returns the value of an environment variable
+    /// that is set.
+    ///
+    /// # Errors
+    /// If the variable has an unusable value.
+    pub fn resolve(
+        typed: Option<&Endpoint>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Endpoint, SettingsError> {
+        let set = ENDPOINT_VARIABLES.into_iter().find_map(|name| Some((variable(name)?, name.to_owned())));
+        match (typed, set) {
+            (Some(endpoint), _) => Ok(endpoint.clone()),
+            (None, Some((value, variable))) => value.parse().map_err(|expected| wrong(variable, &value, expected)),
+            (None, None) => Ok(Endpoint { address: Address { host: MACKEREL.to_owned(), port: PORT }, has_tls: true }),
+        }
+    }
+
+    /// Returns true for the endpoint of Mackerel.
+    pub fn is_mackerel(&self) -> bool {
         // Never without TLS, which would show the key.
         self.has_tls && self.address.host.eq_ignore_ascii_case(MACKEREL)
     }
@@ -173,11 +191,7 @@ impl Settings {
         if let Some((value, variable)) = setting("PROTOCOL").filter(|(value, _)| value != "grpc") {
             return Err(wrong(variable, &value, Expected("grpc, the only supported protocol")));
         }
-        let endpoint = match (typed, setting("ENDPOINT")) {
-            (Some(endpoint), _) => endpoint.clone(),
-            (None, Some((value, variable))) => value.parse().map_err(|expected| wrong(variable, &value, expected))?,
-            (None, None) => Endpoint { address: Address { host: MACKEREL.to_owned(), port: PORT }, has_tls: true },
-        };
+        let endpoint = Endpoint::resolve(typed, &variable)?;
         let timeout = match setting("TIMEOUT") {
             None => limits::OTLP_TIMEOUT,
             Some((value, variable)) => match value.trim().parse() {

@@ -6,13 +6,12 @@
 //! | a counter as read | a cumulative, monotonic sum since the start of the container, if that is known |
 //! | a total, a number of targets | a gauge, as it is printed |
 //!
-//! The name is `PREFIX.GRAPH.METRIC` without wildcards. The words that wildcards stand for are the attribute `series`.
-
-use std::collections::HashMap;
+//! The name is `PREFIX.GRAPH.METRIC` without wildcards. The words that wildcards stand for are the attribute `series`,
+//! also of totals.
 
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use opentelemetry_proto::tonic::metrics::v1::{
@@ -30,7 +29,13 @@ use crate::sandbox::{MetricKind, Period, Unit};
 use crate::version::VERSION;
 
 /// The attribute with the words that wildcards of a name stand for.
-const SERIES: &str = "series";
+pub const SERIES: &str = "series";
+
+/// Joins parts of keys to the name of a metric: without wildcards.
+pub fn metric_name<'a>(keys: impl IntoIterator<Item = &'a str>) -> String {
+    let parts = keys.into_iter().flat_map(|key| key.split('.')).filter(|part| !matches!(*part, "#" | "*"));
+    parts.collect::<Vec<_>>().join(".")
+}
 
 /// Returns the metrics of a target, in parts that fit into a request each. Counters are as collected. `time` is in
 /// nanoseconds since 1970.
@@ -57,18 +62,8 @@ fn metrics(output: &Output, definitions: &Definitions, points: &[&Point], start:
         let graph = definitions.graphs().get(first.order.0)?;
         let declared = graph.metrics.get(first.order.1)?;
         let pattern = || graph.key.split('.').chain([declared.name.as_str()]);
-        let mut name = output.prefix.to_string();
-        for part in pattern().filter(|part| !matches!(*part, "#" | "*")) {
-            name.push('.');
-            name.push_str(part);
-        }
-        let data_point = |point: &&Point| {
-            let words = pattern().zip(point.key.split('.')).filter(|(part, _)| *part == "*");
-            let words: Vec<&str> = words.map(|(_, word)| word).collect();
-            let attributes =
-                if words.is_empty() { Vec::new() } else { vec![attribute(SERIES.to_owned(), text(&words.join(".")))] };
-            NumberDataPoint { attributes, ..number(point.value, time) }
-        };
+        let name = metric_name([&output.prefix.to_string(), graph.key.as_str(), &declared.name]);
+        let data_point = |point: &&Point| number(words(pattern(), &point.key), point.value, time);
         let data_points = points.iter().map(data_point);
         let (data, unit) = match declared.kind {
             MetricKind::Gauge => (Data::Gauge(Gauge { data_points: data_points.collect() }), unit(graph.unit)),
@@ -89,21 +84,65 @@ fn metrics(output: &Output, definitions: &Definitions, points: &[&Point], start:
 
 /// Returns the metrics of values that are not of one target, as they are printed.
 pub fn of_values(resource: &Resource, graphs: &[PostedGraph], values: &[Value], time: u64) -> Vec<ResourceMetrics> {
-    let units: HashMap<&str, Unit> = graphs.iter().map(|graph| (graph.key.as_str(), graph.unit)).collect();
-    let metric = |value: &Value| {
-        let graph = value.key.rsplit_once('.').map_or("", |(graph, _)| graph);
-        let unit = units.get(graph).map_or("", |of| unit(*of)).to_owned();
-        let data = Data::Gauge(Gauge { data_points: vec![number(value.value, time)] });
-        Metric { name: value.key.clone(), unit, data: Some(data), ..Metric::default() }
+    let declared = Declared::all(graphs);
+    let values: Vec<(&Value, Option<&Declared<'_>>)> =
+        values.iter().map(|value| (value, declared.iter().find(|declared| declared.is_of(&value.key)))).collect();
+    let metric = |values: &[(&Value, Option<&Declared<'_>>)]| {
+        let (first, declared) = values.first()?;
+        let data_point = |(value, declared): &(&Value, Option<&Declared<'_>>)| {
+            let attributes = declared.map(|of| words(of.pattern.iter().copied(), &value.key)).unwrap_or_default();
+            number(attributes, value.value, time)
+        };
+        let data = Data::Gauge(Gauge { data_points: values.iter().map(data_point).collect() });
+        let name = declared.map_or_else(|| first.key.clone(), |of| metric_name(of.pattern.iter().copied()));
+        let unit = declared.map_or("", |of| unit(of.unit)).to_owned();
+        Some(Metric { name, unit, data: Some(data), ..Metric::default() })
     };
     let parts = values.chunks(limits::OTLP_VALUES);
-    parts.map(|part| part_of(resource.clone(), part.iter().map(metric).collect())).collect()
+    // The values of one metric are neighbours.
+    let is_one = |(_, one): &(_, Option<&Declared<'_>>), (_, next): &(_, Option<&Declared<'_>>)| matches!((one, next), (Some(one), Some(next)) if std::ptr::eq(*one, *next));
+    parts.map(|part| part_of(resource.clone(), part.chunk_by(is_one).filter_map(metric).collect())).collect()
 }
 
-fn number(value: f64, time: u64) -> NumberDataPoint {
+/// A metric of a graph that Mackerel gets.
+struct Declared<'a> {
+    /// The parts of its name, with wildcards.
+    pattern: Vec<&'a str>,
+    unit: Unit,
+}
+
+impl<'a> Declared<'a> {
+    /// Returns all metrics. Those with fewer wildcards come first: a word that a target chose can be that of another
+    /// metric.
+    fn all(graphs: &'a [PostedGraph]) -> Vec<Declared<'a>> {
+        let of = |graph: &'a PostedGraph| {
+            graph.metrics.iter().map(|metric| {
+                let pattern = graph.key.split('.').chain([metric.name.as_str()]).collect();
+                Declared { pattern, unit: graph.unit }
+            })
+        };
+        let mut all: Vec<Declared<'_>> = graphs.iter().flat_map(of).collect();
+        all.sort_by_key(|declared| declared.pattern.iter().filter(|part| **part == "*").count());
+        all
+    }
+
+    fn is_of(&self, key: &str) -> bool {
+        let mut parts = key.split('.');
+        self.pattern.iter().all(|of| parts.next().is_some_and(|part| *of == "*" || *of == part))
+            && parts.next().is_none()
+    }
+}
+
+/// Returns the attribute with the words of `key` that wildcards of `pattern` stand for, if there are any.
+fn words<'a>(pattern: impl Iterator<Item = &'a str>, key: &str) -> Vec<KeyValue> {
+    let words: Vec<&str> = pattern.zip(key.split('.')).filter(|(part, _)| *part == "*").map(|(_, word)| word).collect();
+    if words.is_empty() { Vec::new() } else { vec![attribute(SERIES.to_owned(), text(&words.join(".")))] }
+}
+
+fn number(attributes: Vec<KeyValue>, value: f64, time: u64) -> NumberDataPoint {
     // Adding zero makes -0 a plain 0, as it is printed.
     let value = Some(Number::AsDouble(value + 0.0));
-    NumberDataPoint { time_unix_nano: time, value, ..NumberDataPoint::default() }
+    NumberDataPoint { attributes, time_unix_nano: time, value, ..NumberDataPoint::default() }
 }
 
 fn part_of(resource: Resource, metrics: Vec<Metric>) -> ResourceMetrics {
@@ -186,10 +225,12 @@ fn unit_of_counter(of_rate: Unit, period: Period) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::output::Of;
     use crate::pipeline::rate::{Clock, Reading};
     use crate::pipeline::select::Selection;
     use crate::pipeline::target::Target;
-    use crate::sandbox::{Graph, Metric as Declared};
+    use crate::pipeline::total::Total;
+    use crate::sandbox::{Graph, Metric as DeclaredMetric};
 
     fn output() -> Output {
         Output {
@@ -203,8 +244,11 @@ mod tests {
         }
     }
 
+    fn metric(name: &str, kind: MetricKind) -> DeclaredMetric {
+        DeclaredMetric { name: name.to_owned(), label: String::new(), stacked: false, kind }
+    }
+
     fn definitions() -> Definitions {
-        let metric = |name: &str, kind| Declared { name: name.to_owned(), label: String::new(), stacked: false, kind };
         let graph = |key: &str, unit, metrics| Graph { key: key.to_owned(), label: String::new(), unit, metrics };
         let counter = MetricKind::Counter(Period::Second);
         Definitions::new(vec![
@@ -235,7 +279,11 @@ mod tests {
         };
         let points = points.iter().map(point).collect();
         let series = Series { position: 0, target: &target, name: None, points, reading: Some(reading(start)) };
-        let parts = of_target(&Resource::default(), &output, &definitions, &series, 2_000_000_000);
+        show(of_target(&Resource::default(), &output, &definitions, &series, 2_000_000_000))
+    }
+
+    /// Formats metrics with their data points.
+    fn show(parts: Vec<ResourceMetrics>) -> Vec<String> {
         let metrics = parts.into_iter().flat_map(|part| part.scope_metrics).flat_map(|scope| scope.metrics);
         let show = |Metric { name, unit, data, .. }: Metric| {
             let (kind, points) = match data {
@@ -282,6 +330,34 @@ mod tests {
         assert!(of(None).contains(" 0..2000000000 "), "{}", of(None));
         assert!(of(Some("yesterday")).contains(" 0..2000000000 "));
         assert!(of(Some("1970-01-01T00:00:09Z")).contains(" 2000000000..2000000000 "));
+    }
+
+    #[test]
+    fn totals_of_a_wildcard_share_a_metric_and_have_its_unit() {
+        let metric = |name| metric(name, MetricKind::Gauge);
+        let graph = |key: &str, unit, metrics| PostedGraph {
+            of: Of::Total(0, Total::Sum),
+            key: key.to_owned(),
+            label: String::new(),
+            unit,
+            metrics,
+        };
+        let graphs = [
+            graph("web_sum.disk.*", Unit::Bytes, vec![metric("*"), metric("read")]),
+            graph("web_sum.cpu", Unit::Percentage, vec![metric("user")]),
+        ];
+        let value = |key: &str| Value { key: key.to_owned(), value: 1.0 };
+        let keys =
+            ["web_sum.disk.sda.trim", "web_sum.disk.sdb.trim", "web_sum.disk.sda.read", "web_sum.cpu.user", "x.y"];
+        let shown = show(of_values(&Resource::default(), &graphs, &keys.map(value), 2));
+        let expected = [
+            "web_sum.disk [By] gauge Some(AsDouble(1.0)) 0..2 [(\"series\", Some(StringValue(\"sda.trim\")))], \
+             Some(AsDouble(1.0)) 0..2 [(\"series\", Some(StringValue(\"sdb.trim\")))]",
+            "web_sum.disk.read [By] gauge Some(AsDouble(1.0)) 0..2 [(\"series\", Some(StringValue(\"sda\")))]",
+            "web_sum.cpu.user [%] gauge Some(AsDouble(1.0)) 0..2 []",
+            "x.y [] gauge Some(AsDouble(1.0)) 0..2 []",
+        ];
+        assert_eq!(shown, expected);
     }
 
     #[test]

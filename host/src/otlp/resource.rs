@@ -2,7 +2,6 @@
 //! (<https://opentelemetry.io/docs/specs/semconv/resource/>).
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
@@ -63,7 +62,7 @@ impl Common {
                 attributes.extend(of_container(container, labels));
             }
             (None, Some(address)) => {
-                if is_here(address) {
+                if Address::is_here(&address.host) {
                     attributes.insert("host.name".to_owned(), text(&self.host_name));
                 }
                 attributes.insert("server.address".to_owned(), text(&address.host));
@@ -117,12 +116,6 @@ pub fn text(text: &str) -> Value {
 
 fn port(port: u16) -> (String, Value) {
     ("server.port".to_owned(), Value::IntValue(port.into()))
-}
-
-/// Returns true for an address that is this machine's on every machine: `localhost` or a loopback address.
-fn is_here(address: &Address) -> bool {
-    let ip: Option<IpAddr> = address.host.parse().ok();
-    ip.map_or(address.host == "localhost", |ip| ip.is_loopback())
 }
 
 /// Returns the name of an image without its tag and digest.

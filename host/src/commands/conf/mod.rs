@@ -18,9 +18,11 @@ use self::flags::{ConfOptions, SUBCOMMAND, SectionOptions};
 use self::section::Section;
 use crate::commands::check;
 use crate::diagnostics::print;
+use crate::env::{variable, variable_os};
 use crate::error::Error;
 use crate::jobs::Jobs;
-use crate::otlp::endpoint::{KEY_FILE, SECRET_VARIABLES};
+use crate::otlp::OtlpOptions;
+use crate::otlp::endpoint::{Endpoint, KEY_FILE, KEY_VARIABLE, SECRET_VARIABLES};
 use crate::session::Session;
 use crate::text::foreign;
 
@@ -53,10 +55,12 @@ pub async fn conf(session: &Session, words: &[OsString]) -> Result<String, Error
     for line in sections.iter().flat_map(|section| section.jobs.diagnostics().lines()) {
         print(&line);
     }
-    if sections.iter().any(|section| section.jobs.shared().otlp.is_some()) {
-        for name in SECRET_VARIABLES.into_iter().filter(|name| crate::env::variable_os(name).is_some()) {
-            print(&format!("{name} of this shell is not written, because it can be secret: use {KEY_FILE}"));
-        }
+    let mut omitted = BTreeSet::new();
+    for otlp in sections.iter().filter_map(|section| section.jobs.shared().otlp.as_ref()) {
+        omitted.extend(omitted_secrets(otlp)?);
+    }
+    for (name, fix) in omitted {
+        print(&format!("{name} of this shell is not written, because it can be secret: {fix}"));
     }
     if let Some(option) = own.elsewhere() {
         let variables: BTreeSet<&str> = sections.iter().flat_map(|section| section::variables(&section.jobs)).collect();
@@ -81,6 +85,15 @@ pub async fn conf(session: &Session, words: &[OsString]) -> Result<String, Error
         .map(|section| section.text(&program, section::environment(&section.jobs)?))
         .collect::<Result<_, Error>>()?;
     Ok(texts.join("\n"))
+}
+
+/// Returns the variables of this shell that can contain the API key or another secret of an export, and the fix of each.
+fn omitted_secrets(otlp: &OtlpOptions) -> Result<Vec<(&'static str, String)>, Error> {
+    let is_mackerel = Endpoint::resolve(otlp.endpoint.as_ref(), variable)?.is_mackerel();
+    let needs_key = is_mackerel && otlp.api_key_file.is_none();
+    let fix = if needs_key { format!("use {KEY_FILE}") } else { "set it in the environment of the agent".to_owned() };
+    let is_used = |name: &&str| variable_os(name).is_some() && (needs_key || *name != KEY_VARIABLE);
+    Ok(SECRET_VARIABLES.into_iter().filter(is_used).map(|name| (name, fix.clone())).collect())
 }
 
 /// Rejects two sections of one name: mackerel-agent would read only one.

@@ -4,7 +4,6 @@
 //! text. Logins and tokens are only sent to the registry itself and to the token server that it names, and only by TLS
 //! unless the registry has none.
 
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use http_auth::ChallengeRef;
@@ -22,6 +21,7 @@ use super::fault::Fault;
 use super::login::Login;
 use super::options::RegistryOptions;
 use super::trust::Trust;
+use crate::address::Address;
 use crate::limits;
 use crate::mutex::lock;
 use crate::text::{Foreign, foreign, root_cause};
@@ -297,8 +297,7 @@ fn parameter(challenge: &ChallengeRef<'_>, name: &str) -> Option<String> {
 /// Returns true for a registry on this machine.
 fn is_local(registry: &str) -> bool {
     let host = registry.rsplit_once(':').map_or(registry, |(host, _)| host);
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    Address::is_here(host.trim_start_matches('[').trim_end_matches(']'))
 }
 
 /// Returns the cause of a failed request, and the fix if it is known.
