@@ -8,8 +8,8 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use scenarios::agent::{Agent, component, program};
@@ -449,10 +449,14 @@ fn rpm_installs_in_a_root_of_its_own() {
     assert_eq!(query, "aarch64 MIT OR Apache-2.0");
 }
 
+/// Held while an image of the release is loaded, because its name is the same in all scenarios.
+static LOADED: Mutex<()> = Mutex::new(());
+
 #[test]
 #[ignore = "needs `make dist`"]
 fn image_collects_from_containers() {
     let Some(engine) = Engine::find_local() else { return };
+    let _loaded = LOADED.lock();
     let docker = |words: &[&str]| output(command(&["docker", "--host", engine.host()]).args(words));
     let archive = artifact("mackerel-plugin-wasm_linux_amd64.image.tar").display().to_string();
     let image = format!("mackerel-plugin-wasm:{VERSION}-amd64");
@@ -493,6 +497,7 @@ fn images_of_the_container_agent_run_read_only() {
     if !skip::has_commands(&["busybox"], "images of mackerel-container-agent") {
         return;
     }
+    let _loaded = LOADED.lock();
     let docker = |words: &[&str]| output(command(&["docker", "--host", engine.host()]).args(words));
     let group = engine.group();
     let app = group.app("api");
@@ -501,7 +506,8 @@ fn images_of_the_container_agent_run_read_only() {
     let copy = |from: &Path, name: &str| {
         fs::copy(from, folder.path().join(name)).expect("a copy");
     };
-    let [agent_image, image] = ["agent", "image"].map(|name| format!("{}-{name}", group.name()));
+    let images = ["agent", "packaging", "guide"].map(|name| format!("{}-{name}", group.name()));
+    let [agent_image, of_packaging, of_guide] = images.each_ref();
     let build = |tag: &str, file: &str, arguments: &[&str]| {
         let context = folder.path().display().to_string();
         docker(&[&["build", "--tag", tag, "--file", file], arguments, &[&context]].concat());
@@ -510,17 +516,17 @@ fn images_of_the_container_agent_run_read_only() {
     write("agent", "#!/bin/sh\nexec \"$@\"\n");
     fs::set_permissions(folder.path().join("agent"), fs::Permissions::from_mode(0o755)).expect("our own file");
     write("Dockerfile", CONTAINER_AGENT);
-    build(&agent_image, &folder.path().join("Dockerfile").display().to_string(), &[]);
+    build(agent_image, &folder.path().join("Dockerfile").display().to_string(), &[]);
 
     let filter = group.filter();
     let words = ["run", "gostats", "--path", "/stats", "--filter", &filter];
     let socket = format!("{}:/var/run/docker.sock", engine.host().trim_start_matches("unix://"));
     let state = "MACKEREL_PLUGIN_WORKDIR=/var/lib/mackerel-plugin-wasm";
-    let collects_with = |program: &str| {
+    let collects = |image: &str, program: &str| {
         let volume = TempDir::new().expect("a temporary folder");
         let volume = format!("{}:/var/lib/mackerel-plugin-wasm", volume.path().display());
         let own = ["run", "--rm", "--read-only", "--network", "host", "--volume", &socket, "--volume", &volume];
-        let run = || docker(&[&own[..], &["--env", state, &image, program], &words].concat());
+        let run = || docker(&[&own[..], &["--env", state, image, program], &words].concat());
         let [first, second] = [run(), run()].map(|values| values.lines().count());
         assert!(0 < first && first < second, "{first} metrics, then {second} with counters of {}", app.name());
     };
@@ -528,10 +534,11 @@ fn images_of_the_container_agent_run_read_only() {
     // The Dockerfile in this repository, with the image of the release.
     let archive = artifact("mackerel-plugin-wasm_linux_amd64.image.tar").display().to_string();
     docker(&["load", "--input", &archive]);
-    let plugin = format!("PLUGIN=mackerel-plugin-wasm:{VERSION}-amd64");
-    let agent = format!("AGENT={agent_image}");
-    build(&image, "../packaging/Dockerfile.container-agent", &["--build-arg", &agent, "--build-arg", &plugin]);
-    collects_with("/usr/bin/mackerel-plugin-wasm");
+    let plugin = format!("mackerel-plugin-wasm:{VERSION}-amd64");
+    let arguments = [format!("AGENT={agent_image}"), format!("PLUGIN={plugin}")];
+    let [agent, program] = arguments.each_ref().map(String::as_str);
+    build(of_packaging, "../packaging/Dockerfile.container-agent", &["--build-arg", agent, "--build-arg", program]);
+    collects(of_packaging, "/usr/bin/mackerel-plugin-wasm");
 
     // The one of docs/ecs.md, with the program and the section that `conf` prints.
     let guide = fs::read_to_string("../docs/ecs.md").expect("the guide");
@@ -542,13 +549,13 @@ fn images_of_the_container_agent_run_read_only() {
     copy(&artifact("mackerel-plugin-wasm_linux_amd64"), "mackerel-plugin-wasm");
     let section = Agent::without_engine().run("conf gostats --container-port 8080 --filter name=api --container-agent");
     write("mackerel-container-agent.yaml", &section.exits(0).without_diagnostics().stdout);
-    build(&image, &folder.path().join("Dockerfile").display().to_string(), &[]);
-    collects_with("/usr/local/bin/mackerel-plugin-wasm");
-    let settings = docker(&["image", "inspect", "--format", "{{.Config.Env}} {{.Config.Volumes}}", &image]);
+    build(of_guide, &folder.path().join("Dockerfile").display().to_string(), &[]);
+    collects(of_guide, "/usr/local/bin/mackerel-plugin-wasm");
+    let settings = docker(&["image", "inspect", "--format", "{{.Config.Env}} {{.Config.Volumes}}", of_guide]);
     for part in ["MACKEREL_AGENT_CONFIG=/etc/mackerel-container-agent.yaml", "/var/lib/mackerel-plugin-wasm:"] {
         assert!(settings.contains(part), "{settings}");
     }
-    docker(&["image", "rm", &image, &agent_image]);
+    docker(&["image", "rm", of_guide, of_packaging, agent_image, &plugin]);
 }
 
 #[test]
