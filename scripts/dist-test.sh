@@ -15,7 +15,7 @@ older() {
   version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
   rm -rf "$out"
   mkdir -p "$out/sources/target"
-  git ls-files -z | xargs -0 cp --parents --target-directory "$out/sources"
+  git ls-files -z | xargs -0 cp --no-dereference --parents --target-directory "$out/sources"
   ln -s "$PWD/target/collectors" "$out/sources/target/collectors"
   sed -i "/^\[workspace.package\]/,/^\[/s/^version = \"$version\"/version = \"$OLDER\"/" "$out/sources/Cargo.toml"
   CARGO_TARGET_DIR=$PWD/target cargo build --release --offline --manifest-path "$out/sources/Cargo.toml" \
