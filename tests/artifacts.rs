@@ -234,11 +234,11 @@ fn own_files(root: &Path) -> String {
     output(command(&["find", ".", "-path", "*mackerel*", "-not", "-path", "./var/lib/dpkg/*"]).current_dir(root))
 }
 
-/// Installs a deb in a root, and returns its output.
+/// Installs a deb in a root, also if this version is installed, and returns its output.
 fn install_deb(root: &Path, package: &Path) -> String {
     let copy = root.join("tmp/package.deb");
     fs::copy(package, &copy).expect("a copy");
-    let printed = output(&mut inside(root, &["dpkg", "--install", "/tmp/package.deb"]));
+    let printed = output(&mut inside(root, &["apt", "install", "--yes", "--reinstall", "/tmp/package.deb"]));
     fs::remove_file(copy).expect("our own file");
     printed
 }
