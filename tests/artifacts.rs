@@ -4,16 +4,21 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use scenarios::agent::{Agent, component, program};
 use scenarios::engine::Engine;
+use scenarios::http::{self, Reply};
+use scenarios::server::Server;
 use scenarios::stub_target::StubTarget;
 use scenarios::third_party::{named, sha256};
-use scenarios::{skip, stats};
+use scenarios::{port, skip, stats};
 use tempfile::TempDir;
 
 /// The time between two runs.
@@ -21,10 +26,22 @@ const MINUTE: Duration = Duration::from_mins(1);
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The version of the build that scripts/dist-test.sh makes for upgrades.
+const OLDER: &str = "0.0.9";
+
 /// Returns the path of a file of the release.
 fn artifact(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/artifacts").join(name);
-    path.canonicalize().unwrap_or_else(|error| panic!("{}: {error}: run `make dist` first", path.display()))
+    built("artifacts", name, "make dist")
+}
+
+/// Returns the path of a file of the build with the version [`OLDER`].
+fn older(name: &str) -> PathBuf {
+    built("older", name, "make dist-test")
+}
+
+fn built(folder: &str, name: &str, by: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target").join(folder).join(name);
+    path.canonicalize().unwrap_or_else(|error| panic!("{}: {error}: run `{by}` first", path.display()))
 }
 
 /// Runs a command with success, and returns its stdout.
@@ -130,6 +147,51 @@ fn archives_have_the_form_that_mkr_installs() {
     }
 }
 
+/// Serves one file at every path.
+fn serve_file(bytes: Vec<u8>) -> (u16, Server) {
+    let listener = port::listen();
+    let port = listener.local_addr().expect("a bound listener has an address").port();
+    let server = Server::start(listener, move |mut stream| {
+        let mut lines = BufReader::new(&stream).lines();
+        while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", bytes.len());
+        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&bytes));
+    });
+    (port, server)
+}
+
+#[test]
+#[ignore = "needs `make dist`"]
+fn mkr_installs_and_replaces_the_program() {
+    if !skip::has_commands(&["mkr"], "the installation by mkr") {
+        return;
+    }
+    let archive = artifact("mackerel-plugin-wasm_linux_amd64.zip");
+    let name = archive.file_name().and_then(|name| name.to_str()).expect("a name");
+    let (port, _server) = serve_file(fs::read(&archive).expect("the archive"));
+    for url in [format!("file://{}", archive.display()), format!("http://127.0.0.1:{port}/{name}")] {
+        let home = TempDir::new().expect("a temporary folder");
+        let plugins = home.path().join("plugins");
+        let install = |options: &[&str]| {
+            let mut mkr = command(&["mkr", "plugin", "install"]);
+            mkr.arg("--prefix").arg(&plugins).args(options).arg(&url);
+            output(mkr.env("HOME", home.path()))
+        };
+        install(&[]);
+        let files: Vec<_> = fs::read_dir(plugins.join("bin")).expect("a folder").flatten().collect();
+        let [file] = &files[..] else { panic!("{files:?}") };
+        let file = file.path();
+        assert_eq!(file.file_name(), Some("mackerel-plugin-wasm".as_ref()));
+        assert_eq!(output(Command::new(&file).arg("--version")), format!("mackerel-plugin-wasm {VERSION}\n"));
+        // For an upgrade, the README names the option.
+        fs::write(&file, "an older version").expect("our own file");
+        install(&[]);
+        assert_eq!(fs::read(&file).expect("a file"), b"an older version");
+        install(&["--overwrite"]);
+        assert_eq!(output(Command::new(&file).arg("--version")), format!("mackerel-plugin-wasm {VERSION}\n"));
+    }
+}
+
 #[test]
 #[ignore = "needs `make dist`"]
 fn static_file_runs_in_an_empty_folder() {
@@ -152,26 +214,45 @@ fn debian() -> Option<(String, String)> {
     Some((server, name))
 }
 
+/// Installs a Debian of the release of this machine into a folder. Reports it if that is not possible.
+fn debian_root(untested: &str) -> Option<TempDir> {
+    if !is_root_with(&["debootstrap", "chroot", "apt-get"], untested) {
+        return None;
+    }
+    let Some((server, release)) = debian() else {
+        skip::notice("no Debian", untested);
+        return None;
+    };
+    let root = TempDir::new().expect("a temporary folder");
+    output(command(&["debootstrap", "--variant=minbase", &release]).arg(root.path()).arg(server));
+    assert_eq!(own_files(root.path()), "");
+    Some(root)
+}
+
+/// Lists the files of the package in a root, and those that the program wrote.
+fn own_files(root: &Path) -> String {
+    output(command(&["find", ".", "-path", "*mackerel*", "-not", "-path", "./var/lib/dpkg/*"]).current_dir(root))
+}
+
+/// Installs a deb in a root, also if this version is installed, and returns its output.
+fn install_deb(root: &Path, package: &Path) -> String {
+    let copy = root.join("tmp/package.deb");
+    fs::copy(package, &copy).expect("a copy");
+    let printed = output(&mut inside(root, &["apt", "install", "--yes", "--reinstall", "/tmp/package.deb"]));
+    fs::remove_file(copy).expect("our own file");
+    printed
+}
+
 /// The folder of root's installed collectors.
 const STORE: &str = "var/lib/mackerel-plugin-wasm";
 
 #[test]
 #[ignore = "needs `make dist`"]
 fn deb_installs_on_debian_and_leaves_nothing_after_purge() {
-    if !is_root_with(&["debootstrap", "chroot", "apt-get"], "the deb on a Debian of its own") {
-        return;
-    }
-    let Some((server, release)) = debian() else { return skip::notice("no Debian", "the deb on a Debian of its own") };
-    let root = TempDir::new().expect("a temporary folder");
+    let Some(root) = debian_root("the deb on a Debian of its own") else { return };
     let path = root.path();
-    output(command(&["debootstrap", "--variant=minbase", &release]).arg(path).arg(server));
-    let files = || {
-        output(command(&["find", ".", "-path", "*mackerel*", "-not", "-path", "./var/lib/dpkg/*"]).current_dir(path))
-    };
-    assert_eq!(files(), "");
-    let package = format!("mackerel-plugin-wasm_{VERSION}-1_amd64.deb");
-    fs::copy(artifact(&package), path.join("tmp/package.deb")).expect("a copy");
-    output(&mut inside(path, &["dpkg", "--install", "/tmp/package.deb"]));
+    let package = artifact(&format!("mackerel-plugin-wasm_{VERSION}-1_amd64.deb"));
+    install_deb(path, &package);
     works_inside(path, "mackerel-plugin-wasm");
     for file in [
         "usr/share/man/man1/mackerel-plugin-wasm.1.gz",
@@ -183,19 +264,125 @@ fn deb_installs_on_debian_and_leaves_nothing_after_purge() {
         // minbase excludes nothing, but images of containers leave documentation out.
         assert!(path.join(file).exists(), "{file}");
     }
-    reinstalls_with_collectors(path, |root| inside(root, &["dpkg", "--install", "/tmp/package.deb"]));
+    reinstalls_with_collectors(path, || install_deb(path, &package));
     output(&mut inside(path, &["dpkg", "--remove", "mackerel-plugin-wasm"]));
     assert!(path.join(STORE).exists() && !path.join("usr/bin/mackerel-plugin-wasm").exists());
     output(&mut inside(path, &["dpkg", "--purge", "mackerel-plugin-wasm"]));
-    fs::remove_file(path.join("tmp/package.deb")).expect("our own file");
     // The state of runs, in the folder for temporary files.
     fs::remove_dir_all(path.join("tmp/mackerel-plugin-wasm-0")).expect("the state");
-    assert_eq!(files(), "");
+    assert_eq!(own_files(path), "");
+}
+
+/// A server with the pages of nginx and of PHP-FPM, whose counters a scenario sets.
+struct Pages {
+    count: Arc<AtomicU64>,
+    port: u16,
+    _server: Server,
+}
+
+impl Pages {
+    fn start() -> Self {
+        let count = Arc::new(AtomicU64::new(0));
+        let listener = port::listen();
+        let port = listener.local_addr().expect("a bound listener has an address").port();
+        let shown = Arc::clone(&count);
+        let server = http::serve(listener, move |path| {
+            let count = shown.load(Ordering::Relaxed);
+            if path.starts_with("/status") {
+                return Reply::Whole(200, format!(r#"{{"pool":"www","active processes":1,"slow requests":{count}}}"#));
+            }
+            Reply::Raw(format!(
+                "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nActive connections: 1 \nserver accepts handled requests\n                  {count} {count} {count} \nReading: 0 Writing: 1 Waiting: 0 \n"
+            ))
+        });
+        Self { count, port, _server: server }
+    }
+}
+
+/// Starts the program in a root, with the folder for state mounted at the same path.
+const IN_ROOT: &str = r#"root=$0 workdir=$1
+shift
+mount -t proc proc "$root/proc"
+mkdir -p "$root/$workdir"
+mount --bind "$workdir" "$root/$workdir"
+exec unshare --root="$root" "$@""#;
+
+#[test]
+#[ignore = "needs `make dist`"]
+fn deb_upgrade_keeps_counters_and_compiles_installed_collectors() {
+    let Some(root) = debian_root("the upgrade of the deb") else { return };
+    let path = root.path();
+    install_deb(path, &older(&format!("mackerel-plugin-wasm_{OLDER}-1_amd64.deb")));
+    // One in Rust, and one in Python, whose compilation takes longer than a run may.
+    let names = ["nginx", "php-fpm"];
+    for name in names {
+        let copy = path.join("tmp/collector.wasm");
+        fs::copy(artifact(&format!("{name}.wasm")), &copy).expect("a copy");
+        output(&mut inside(path, &["mackerel-plugin-wasm", "install", "/tmp/collector.wasm"]));
+        fs::remove_file(copy).expect("our own file");
+    }
+    let assert_compiled_by = |version: &str| {
+        for name in names {
+            let inspected = output(&mut inside(path, &["mackerel-plugin-wasm", "inspect", name]));
+            let line = format!("compiled  by mackerel-plugin-wasm {version}, wasmtime ");
+            assert!(inspected.contains(&line), "{inspected}");
+        }
+    };
+    assert_compiled_by(OLDER);
+
+    let agent = Agent::without_engine();
+    let [root_name, workdir] = [path, agent.workdir()].map(|path| path.display().to_string());
+    let agent = agent
+        .with_launcher(&["unshare", "--mount", "sh", "-euc", IN_ROOT, &root_name, &workdir])
+        .with_program("/usr/bin/mackerel-plugin-wasm".into())
+        .with_env("MACKEREL_PLUGIN_WASM_STORE", Path::new("/").join(STORE));
+    let pages = Pages::start();
+    let target = StubTarget::serving(stats::body(stats::now(), 0));
+    let run = |count: u64| {
+        pages.count.store(count, Ordering::Relaxed);
+        target.serve(stats::body(stats::now(), count));
+        let of = |name: &str, target: &str| {
+            let output = agent.run(&format!("run {name} --target {target}")).exits(0).without_diagnostics();
+            assert!(output.advice.is_empty() && output.elapsed < Duration::from_secs(5), "{output}");
+            output.metrics().keys().iter().map(|key| (*key).to_owned()).collect::<Vec<_>>()
+        };
+        let page = format!("127.0.0.1:{}", pages.port);
+        [of("gostats", &target.target()), of("nginx", &page), of("php-fpm", &page)].concat()
+    };
+    let first = run(100);
+    agent.let_pass(MINUTE);
+    let second = run(160);
+    // A first run prints no counters.
+    assert!(first.len() < second.len(), "{second:?}");
+
+    let printed = install_deb(path, &artifact(&format!("mackerel-plugin-wasm_{VERSION}-1_amd64.deb")));
+    for name in names {
+        assert!(printed.contains(&format!("{name} compiled in ")), "{printed}");
+    }
+    assert_compiled_by(VERSION);
+    let compiled = code_files(&path.join(STORE));
+    assert_eq!(compiled.len(), names.len(), "{compiled:?}");
+    // No run is a first one, and none compiles.
+    for count in [220, 280] {
+        agent.let_pass(MINUTE);
+        assert_eq!(run(count), second);
+    }
+    assert_eq!(code_files(&path.join(STORE)), compiled);
+
+    output(&mut inside(path, &["dpkg", "--purge", "mackerel-plugin-wasm"]));
+    assert_eq!(own_files(path), "");
+}
+
+/// Lists the files of compiled code in a folder, with the times of their changes.
+fn code_files(store: &Path) -> Vec<(PathBuf, Option<SystemTime>)> {
+    let paths = fs::read_dir(store).expect("the store").flatten().map(|entry| entry.path());
+    let code = paths.filter(|path| path.extension().is_some_and(|extension| extension == "code"));
+    code.map(|path| (path.clone(), fs::metadata(&path).and_then(|file| file.modified()).ok())).collect()
 }
 
 /// Installs a collector and a broken one, and the package again: its script compiles the one, and the other does not
 /// fail it.
-fn reinstalls_with_collectors(root: &Path, install: impl Fn(&Path) -> Command) {
+fn reinstalls_with_collectors(root: &Path, install: impl Fn() -> String) {
     for name in ["strange", "tedious"] {
         fs::write(root.join(format!("tmp/{name}.wasm")), named(name)).expect("a file");
         output(&mut inside(root, &["/usr/bin/mackerel-plugin-wasm", "install", &format!("/tmp/{name}.wasm")]));
@@ -211,7 +398,7 @@ fn reinstalls_with_collectors(root: &Path, install: impl Fn(&Path) -> Command) {
             fs::write(entry.path(), "not a record").expect("a file of the store");
         }
     }
-    let reinstalled = output(&mut install(root));
+    let reinstalled = install();
     assert!(reinstalled.contains("strange compiled in "), "{reinstalled}");
     let inspected = output(&mut inside(root, &["/usr/bin/mackerel-plugin-wasm", "inspect", "strange"]));
     assert!(inspected.contains(&format!("compiled  by mackerel-plugin-wasm {VERSION}, wasmtime ")), "{inspected}");
@@ -243,7 +430,7 @@ fn rpm_installs_in_a_root_of_its_own() {
     let package = package.display().to_string();
     output(&mut rpm(&["--install", "--nodeps", &package]));
     works_inside(path, "/usr/bin/mackerel-plugin-wasm");
-    reinstalls_with_collectors(path, |_| rpm(&["--install", "--nodeps", "--replacepkgs", &package]));
+    reinstalls_with_collectors(path, || output(&mut rpm(&["--install", "--nodeps", "--replacepkgs", &package])));
     let listed = output(&mut rpm(&["--query", "--list", "mackerel-plugin-wasm"]));
     for file in [
         "/usr/share/man/man1/mackerel-plugin-wasm-run.1.gz",
@@ -262,10 +449,14 @@ fn rpm_installs_in_a_root_of_its_own() {
     assert_eq!(query, "aarch64 MIT OR Apache-2.0");
 }
 
+/// Held while an image of the release is loaded, because its name is the same in all scenarios.
+static LOADED: Mutex<()> = Mutex::new(());
+
 #[test]
 #[ignore = "needs `make dist`"]
 fn image_collects_from_containers() {
     let Some(engine) = Engine::find_local() else { return };
+    let _loaded = LOADED.lock();
     let docker = |words: &[&str]| output(command(&["docker", "--host", engine.host()]).args(words));
     let archive = artifact("mackerel-plugin-wasm_linux_amd64.image.tar").display().to_string();
     let image = format!("mackerel-plugin-wasm:{VERSION}-amd64");
@@ -290,6 +481,81 @@ fn image_collects_from_containers() {
     docker(&["load", "--input", &archive]);
     assert_eq!(docker(&["image", "inspect", "--format", "{{.Architecture}} {{.Os}}", &image]).trim(), "arm64 linux");
     docker(&["image", "rm", &image]);
+}
+
+/// An image in place of mackerel-container-agent's, which is in a registry: with a shell, and its entry point.
+const CONTAINER_AGENT: &str = "FROM scratch
+COPY busybox /bin/sh
+COPY agent /usr/local/bin/mackerel-container-agent
+ENTRYPOINT [\"/usr/local/bin/mackerel-container-agent\"]
+";
+
+#[test]
+#[ignore = "needs `make dist`"]
+fn images_of_the_container_agent_run_read_only() {
+    let Some(engine) = Engine::find_local() else { return };
+    if !skip::has_commands(&["busybox"], "images of mackerel-container-agent") {
+        return;
+    }
+    let _loaded = LOADED.lock();
+    let docker = |words: &[&str]| output(command(&["docker", "--host", engine.host()]).args(words));
+    let group = engine.group();
+    let app = group.app("api");
+    let folder = TempDir::new().expect("a temporary folder");
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("a file");
+    let copy = |from: &Path, name: &str| {
+        fs::copy(from, folder.path().join(name)).expect("a copy");
+    };
+    let images = ["agent", "packaging", "guide"].map(|name| format!("{}-{name}", group.name()));
+    let [agent_image, of_packaging, of_guide] = images.each_ref();
+    let build = |tag: &str, file: &str, arguments: &[&str]| {
+        let context = folder.path().display().to_string();
+        docker(&[&["build", "--tag", tag, "--file", file], arguments, &[&context]].concat());
+    };
+    copy("/bin/busybox".as_ref(), "busybox");
+    write("agent", "#!/bin/sh\nexec \"$@\"\n");
+    fs::set_permissions(folder.path().join("agent"), fs::Permissions::from_mode(0o755)).expect("our own file");
+    write("Dockerfile", CONTAINER_AGENT);
+    build(agent_image, &folder.path().join("Dockerfile").display().to_string(), &[]);
+
+    let filter = group.filter();
+    let words = ["run", "gostats", "--path", "/stats", "--filter", &filter];
+    let socket = format!("{}:/var/run/docker.sock", engine.host().trim_start_matches("unix://"));
+    let state = "MACKEREL_PLUGIN_WORKDIR=/var/lib/mackerel-plugin-wasm";
+    let collects = |image: &str, program: &str| {
+        let volume = TempDir::new().expect("a temporary folder");
+        let volume = format!("{}:/var/lib/mackerel-plugin-wasm", volume.path().display());
+        let own = ["run", "--rm", "--read-only", "--network", "host", "--volume", &socket, "--volume", &volume];
+        let run = || docker(&[&own[..], &["--env", state, image, program], &words].concat());
+        let [first, second] = [run(), run()].map(|values| values.lines().count());
+        assert!(0 < first && first < second, "{first} metrics, then {second} with counters of {}", app.name());
+    };
+
+    // The Dockerfile in this repository, with the image of the release.
+    let archive = artifact("mackerel-plugin-wasm_linux_amd64.image.tar").display().to_string();
+    docker(&["load", "--input", &archive]);
+    let plugin = format!("mackerel-plugin-wasm:{VERSION}-amd64");
+    let arguments = [format!("AGENT={agent_image}"), format!("PLUGIN={plugin}")];
+    let [agent, program] = arguments.each_ref().map(String::as_str);
+    build(of_packaging, "../packaging/Dockerfile.container-agent", &["--build-arg", agent, "--build-arg", program]);
+    collects(of_packaging, "/usr/bin/mackerel-plugin-wasm");
+
+    // The one of docs/ecs.md, with the program and the section that `conf` prints.
+    let guide = fs::read_to_string("../docs/ecs.md").expect("the guide");
+    let block = guide.split_once("```dockerfile\n").and_then(|(_, rest)| rest.split_once("```")).expect("a block").0;
+    let lines: Vec<&str> = block.lines().map(str::trim).collect();
+    assert!(lines[0].starts_with("FROM mackerel/mackerel-container-agent"), "{block}");
+    write("Dockerfile", &format!("FROM {agent_image}\n{}\n", lines[1..].join("\n")));
+    copy(&artifact("mackerel-plugin-wasm_linux_amd64"), "mackerel-plugin-wasm");
+    let section = Agent::without_engine().run("conf gostats --container-port 8080 --filter name=api --container-agent");
+    write("mackerel-container-agent.yaml", &section.exits(0).without_diagnostics().stdout);
+    build(of_guide, &folder.path().join("Dockerfile").display().to_string(), &[]);
+    collects(of_guide, "/usr/local/bin/mackerel-plugin-wasm");
+    let settings = docker(&["image", "inspect", "--format", "{{.Config.Env}} {{.Config.Volumes}}", of_guide]);
+    for part in ["MACKEREL_AGENT_CONFIG=/etc/mackerel-container-agent.yaml", "/var/lib/mackerel-plugin-wasm:"] {
+        assert!(settings.contains(part), "{settings}");
+    }
+    docker(&["image", "rm", of_guide, of_packaging, agent_image, &plugin]);
 }
 
 #[test]
@@ -369,8 +635,7 @@ fn both_architectures_print_the_same() {
 
 #[test]
 #[ignore = "needs `make dist`"]
-fn upgrade_keeps_counters_and_installed_collectors() {
-    // The other build has another C library and another profile: its compiled code may differ, its files may not.
+fn each_build_compiles_once_and_continues_counters() {
     let folder = TempDir::new().expect("a temporary folder");
     let place = folder.path().join("mackerel-plugin-wasm");
     let install = |program: &Path| {
@@ -378,7 +643,7 @@ fn upgrade_keeps_counters_and_installed_collectors() {
         fs::copy(program, folder.path().join("new")).expect("a copy");
         fs::rename(folder.path().join("new"), &place).expect("our own file");
     };
-    install(&program());
+    install(&older("mackerel-plugin-wasm"));
     let agent = Agent::without_engine().with_program(place.clone());
     let (begin, target) = (stats::now(), StubTarget::serving(stats::body(0, 0)));
     let file = folder.path().join("strange.wasm");
@@ -386,33 +651,31 @@ fn upgrade_keeps_counters_and_installed_collectors() {
     let _ = agent.run(&format!("install {}", file.display())).exits(0).without_diagnostics();
     fs::remove_file(&file).expect("our own file");
     let commands = ["gostats", "strange"].map(|name| format!("run {name} --target {}", target.target()));
-    let run = |seconds: u64, count: u64| {
-        target.serve(stats::body(begin + seconds * 1_000_000_000, count));
-        commands.each_ref().map(|command| agent.run(command).exits(0).without_diagnostics())
+    let run = |minutes: u64| {
+        target.serve(stats::body(begin + minutes * 60_000_000_000, 100 + minutes * 60));
+        commands.each_ref().map(|command| {
+            let output = agent.run(command).exits(0).without_diagnostics();
+            assert!(output.advice.is_empty() && output.elapsed < Duration::from_secs(2), "{output}");
+            output.metrics().count()
+        })
     };
-    let _ = run(0, 100);
+    let _ = run(0);
     agent.let_pass(MINUTE);
-    let before = run(60, 160).map(|output| output.metrics().count());
+    let counts = run(1);
 
-    install(&artifact("mackerel-plugin-wasm_linux_amd64"));
-    let _ = agent.run("install --all").exits(0).without_diagnostics();
-    agent.let_pass(MINUTE);
-    let after = run(120, 220);
-    // No counter is missing, and so no run was a first one.
-    assert_eq!(after.each_ref().map(|output| output.metrics().count()), before);
-    for output in &after {
-        assert!(output.advice.is_empty() && output.elapsed < Duration::from_secs(2), "{output}");
+    // The same build but for its version, and then another C library and profile.
+    for (minutes, build) in [(2, program()), (4, artifact("mackerel-plugin-wasm_linux_amd64"))] {
+        install(&build);
+        let upgraded = agent.run("install --all").exits(0).without_diagnostics();
+        assert!(upgraded.stdout.starts_with("strange compiled in "), "{upgraded}");
+        let compiled = code_files(&agent.workdir().join("store"));
+        assert_eq!(compiled.len(), 1, "{compiled:?}");
+        for minutes in [minutes, minutes + 1] {
+            agent.let_pass(MINUTE);
+            // No counter is missing, and so no run was a first one.
+            assert_eq!(run(minutes), counts);
+        }
+        assert_eq!(code_files(&agent.workdir().join("store")), compiled, "no run compiles");
     }
-    let code = |agent: &Agent| {
-        let store = agent.workdir().join("store");
-        let files = fs::read_dir(store).expect("the store").flatten();
-        let of = |entry: fs::DirEntry| (entry.file_name(), entry.metadata().and_then(|file| file.modified()).ok());
-        files.map(of).filter(|(name, _)| name.to_string_lossy().ends_with(".code")).collect::<Vec<_>>()
-    };
-    let compiled = code(&agent);
-    assert_eq!(compiled.len(), 1, "{compiled:?}");
-    agent.let_pass(MINUTE);
-    let _ = run(180, 280);
-    assert_eq!(code(&agent), compiled, "no run compiles");
     assert_eq!(fs::metadata(&place).expect("the program").permissions().mode() & 0o111, 0o111);
 }

@@ -209,3 +209,17 @@ fn durations_are_seconds_or_have_a_unit() {
         let _ = agent.run(&format!("run gostats --target 127.0.0.1:1 --timeout {timeout}")).exits(1);
     }
 }
+
+#[test]
+fn version_is_one_line_or_lists_all_parts() {
+    let agent = Agent::without_engine();
+    let version = format!("mackerel-plugin-wasm {}\n", env!("CARGO_PKG_VERSION"));
+    for words in ["--version", "-V"] {
+        assert_eq!(agent.run(words).exits(0).without_diagnostics().stdout, version, "{words}");
+    }
+    for words in ["--version --verbose", "--verbose -V"] {
+        let printed = agent.run(words).exits(0).without_diagnostics().stdout;
+        assert!(printed.starts_with(&version) && printed.lines().count() == 5, "{printed}");
+    }
+    assert!(error("--version list").contains("cannot be used with '--version'"));
+}

@@ -247,6 +247,7 @@ pub fn main(
 
 fn execute(arguments: &[OsString], builtins: &'static [Builtin], generated: Generated) -> Result<ExitCode, Error> {
     let (command, drop_in) = match drop_in::call(arguments).transpose()? {
+        None if is_version(arguments) => return print(Ok(version::text(false))),
         None => {
             let cli = Cli::try_parse_from(arguments)?;
             let Some(command) = cli.command else { return print(Ok(version::text(cli.verbose))) };
@@ -284,6 +285,11 @@ fn execute(arguments: &[OsString], builtins: &'static [Builtin], generated: Gene
     // A name lookup that hangs must not delay the exit.
     tokio.shutdown_background();
     result
+}
+
+/// Returns true for `--version` alone. Its answer does not wait for the tree of commands.
+fn is_version(arguments: &[OsString]) -> bool {
+    matches!(arguments, [_, word] if word == "--version" || word == "-V")
 }
 
 /// Returns true for a command that can have more targets than a window: only its sandboxes reuse memory, and making the

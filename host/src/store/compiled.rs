@@ -20,7 +20,7 @@ use crate::version;
 /// The record of a compiled form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Code {
-    /// The hash of wasmtime's version, the engine's settings and the processor that it was compiled for.
+    /// The hash of the versions of this program and of wasmtime, the engine's settings and the processor.
     pub compatibility: String,
     /// The stamp of its file when it was written.
     pub file: Stamp,
@@ -54,6 +54,7 @@ pub fn compatibility(runtime: &Runtime) -> String {
     // This hasher may change with Rust; then components are compiled again.
     let mut hasher = DefaultHasher::new();
     runtime.engine().precompile_compatibility_hash().hash(&mut hasher);
+    version::compiler().hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 
