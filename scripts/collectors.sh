@@ -26,7 +26,7 @@ main() {
   [ -x "$GUEST_CARGO" ] || die "$GUEST_CARGO is missing: run make build"
   PATH=$(dirname "${PLUGIN:-$PWD/target/release/mackerel-plugin-wasm}"):$PATH
   # Downloads are shared with the tests of project templates.
-  export PIP_CACHE_DIR=$PWD/target/templates/pip PIP_DISABLE_PIP_VERSION_CHECK=1 GOFLAGS=-trimpath GOTOOLCHAIN=local
+  export PIP_CACHE_DIR=$PWD/target/templates/pip PIP_DISABLE_PIP_VERSION_CHECK=1 GOFLAGS="-trimpath -buildvcs=false" GOTOOLCHAIN=local
   mkdir -p "$OUT"
   build_rust
   local name
@@ -46,12 +46,19 @@ check() {
 
 # Builds all collectors in Rust. Cargo knows what has changed.
 build_rust() {
-  local name options=(--quiet --locked --manifest-path collectors/Cargo.toml --target-dir target/collectors-rust)
-  # The same component on every machine: panic messages contain paths of sources.
+  local name work=$OUT/work/rust options=(--quiet --locked --target-dir target/collectors-rust)
+  # The same component in every folder: panic messages contain paths of sources, and cargo hashes the path of a package
+  # outside of the workspace. So the SDK is inside, as in a project of its author.
   local registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
-  local flags="['--remap-path-prefix=$PWD=/build', '--remap-path-prefix=$registry=/crates']"
-  cargo test "${options[@]}" --lib
-  "$GUEST_CARGO" build "${options[@]}" --release --config "build.rustflags=$flags"
+  local flags="['--remap-path-prefix=$work=/build', '--remap-path-prefix=$registry=/crates']"
+  cargo test "${options[@]}" --manifest-path collectors/Cargo.toml --lib
+  rm -rf "$work"
+  mkdir -p "$work"
+  cp --recursive --preserve=timestamps collectors/Cargo.{toml,lock} "${RUST[@]/#/collectors/}" "$work"
+  cp --recursive --dereference --preserve=timestamps guests/sdk "$work/sdk"
+  sed -i 's|"../../guests/sdk"|"../sdk"|' "$work"/*/Cargo.toml
+  sed -i 's|^members = .*|&\nexclude = ["sdk"]|' "$work/Cargo.toml"
+  "$GUEST_CARGO" build "${options[@]}" --manifest-path "$work/Cargo.toml" --release --config "build.rustflags=$flags"
   for name in "${RUST[@]}"; do
     install -m 644 "target/collectors-rust/wasm32-wasip2/release/$name.wasm" "$OUT/$name.wasm"
   done

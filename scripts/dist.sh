@@ -83,8 +83,8 @@ script() {
 
 # Builds the program for the triple $1. Rust's own linker links it, with the musl that rustup's target contains, and
 # packs its relocations (RELR), which are applied at every start. Paths of this machine are replaced in panic messages.
-# mimalloc reserves 64 MiB at first instead of 1 GiB, because it writes tables for all of it at every start, and does not
-# free its memory before the process ends.
+# mimalloc reserves 64 MiB at first instead of 1 GiB, because it writes tables for all of it at every start, and does
+# not free its memory before the process ends.
 build() {
   local triple=$1 lower=${1//-/_} registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
   local upper=${lower^^}

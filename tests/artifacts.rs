@@ -337,10 +337,11 @@ fn deb_upgrade_keeps_counters_and_compiles_installed_collectors() {
         .with_program("/usr/bin/mackerel-plugin-wasm".into())
         .with_env("MACKEREL_PLUGIN_WASM_STORE", Path::new("/").join(STORE));
     let pages = Pages::start();
-    let target = StubTarget::serving(stats::body(stats::now(), 0));
+    let (begin, target) = (stats::now(), StubTarget::serving(stats::body(0, 0)));
     let run = |count: u64| {
         pages.count.store(count, Ordering::Relaxed);
-        target.serve(stats::body(stats::now(), count));
+        // One second later for each: the target has a clock of its own.
+        target.serve(stats::body(begin + count * 1_000_000_000, count));
         let of = |name: &str, target: &str| {
             let output = agent.run(&format!("run {name} --target {target}")).exits(0).without_diagnostics();
             assert!(output.advice.is_empty() && output.elapsed < Duration::from_secs(5), "{output}");
