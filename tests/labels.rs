@@ -171,7 +171,7 @@ fn filter_that_matches_nothing_is_one_line_and_one_request_for_all_collectors() 
 
 #[test]
 fn filter_matches_a_container_whose_labels_are_wrong() {
-    let wrong = labelled("wrong", 1, &[("collector", "gostats"), ("port", "eighty")]);
+    let wrong = labelled("wrong", 1, &[("collector", "gostats"), ("nothing", "1")]);
     let (engine, lists) = counting(vec![wrong]);
     let agent = Agent::with_docker_host(&engine.host());
     let output = agent.run("run labels --allow gostats --filter name=wrong").exits(1);
