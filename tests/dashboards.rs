@@ -35,9 +35,23 @@ fn commands() -> impl Iterator<Item = String> {
 }
 
 fn dashboard(command: &str) -> Value {
-    let output = Agent::without_engine().run(&format!("dashboard {command} --role shop:api"));
+    with(command, "--role shop:api")
+}
+
+/// Returns the dashboard of labelled metrics.
+fn labelled(command: &str) -> Value {
+    with(command, "--otlp")
+}
+
+fn with(command: &str, options: &str) -> Value {
+    let output = Agent::without_engine().run(&format!("dashboard {command} {options}"));
     let output = output.exits(0).without_diagnostics();
     serde_json::from_str(&output.stdout).expect("a dashboard is JSON")
+}
+
+/// Returns both dashboards of each command.
+fn dashboards() -> impl Iterator<Item = (String, Value)> {
+    commands().flat_map(|command| [dashboard, labelled].map(|of| (command.clone(), of(&command))))
 }
 
 fn list(value: &Value) -> &[Value] {
@@ -151,8 +165,7 @@ fn dashboards_match_mackerels_schema() {
     let schema = fs::read_to_string("golden/dashboard.schema.json").expect("the schema");
     let schema: Value = serde_json::from_str(&schema).expect("the schema is JSON");
     let validator = jsonschema::validator_for(&schema).expect("a schema");
-    for command in commands() {
-        let dashboard = dashboard(&command);
+    for (command, dashboard) in dashboards() {
         let errors = validator.iter_errors(&dashboard).map(|error| format!("{}: {error}\n", error.instance_path()));
         assert_eq!(errors.collect::<String>(), "", "{command}");
     }
@@ -173,8 +186,7 @@ fn dashboards_match_mackerels_schema() {
 
 #[test]
 fn widgets_fill_the_grid_without_overlap() {
-    for command in commands() {
-        let dashboard = dashboard(&command);
+    for (command, dashboard) in dashboards() {
         let rectangle = |widget: &Value| {
             let [x, y, width, height] =
                 ["x", "y", "width", "height"].map(|side| widget["layout"][side].as_u64().expect("a number"));
@@ -196,8 +208,7 @@ fn widgets_fill_the_grid_without_overlap() {
 
 #[test]
 fn every_graph_has_a_title_and_a_section() {
-    for command in commands() {
-        let dashboard = dashboard(&command);
+    for (command, dashboard) in dashboards() {
         for widget in widgets(&dashboard, "graph").chain(widgets(&dashboard, "markdown")) {
             assert!(!text(&widget["title"]).trim().is_empty(), "{command}: {widget}");
         }
@@ -274,6 +285,36 @@ fn dashboard_snapshots() {
     insta::assert_snapshot!("gostats_with_totals", with_totals.exits(0).without_diagnostics().stdout);
     let of_containers = agent.run("dashboard docker --role shop:api");
     insta::assert_snapshot!("docker", of_containers.exits(0).without_diagnostics().stdout);
+}
+
+#[test]
+fn labelled_dashboard_snapshots() {
+    let gostats = "dashboard gostats --total sum --targets-graph --select memory.* --select gc.gc_num --otlp";
+    let gostats = Agent::without_engine().run(gostats).exits(0).without_diagnostics();
+    insta::assert_snapshot!("labelled_gostats", gostats.stdout);
+    let commands = [
+        "docker",
+        "docker --graphs all --select cpu_throttling.* --total max",
+        "redis --select memory.* --otlp-service-label team",
+        "prometheus --metric jobs --metric http_requests_total --total sum",
+        "gostats --select gc.* --target 127.0.0.1:8080 --instance-name none",
+        "gostats --select gc.* --target web-1:8080 --target web-2:8080",
+        "gostats --select gc.* --metric-key-prefix my-web.1",
+        "labels --allow gostats,redis --option gostats.select=runtime.* --option redis.select=memory.*",
+    ];
+    let lines = commands.map(|command| {
+        let dashboard = labelled(command);
+        let line = |widget: &Value| match widget["graph"].as_object() {
+            Some(graph) => {
+                format!("    {}: {} [{}]", text(&widget["title"]), text(&graph["query"]), text(&graph["legend"]))
+            }
+            None => format!("  {}: {}", text(&widget["title"]), text(&widget["markdown"])),
+        };
+        let lines: Vec<String> = list(&dashboard["widgets"]).iter().map(line).collect();
+        let (title, path) = (text(&dashboard["title"]), text(&dashboard["urlPath"]));
+        format!("{command}\n  # {title} ({path})\n{}\n", lines.join("\n"))
+    });
+    insta::assert_snapshot!("labelled", lines.join("\n"));
 }
 
 /// The URL of an embedded graph, parsed.
@@ -373,6 +414,8 @@ fn invalid_options_are_rejected_with_the_reason() {
         "--role shop:api --urls example-org --dashboard-id x",
         "--role shop:api --select nonsense",
         "--role shop:api --total-only",
+        "--role shop:api --otlp",
+        "--urls example-org --otlp",
     ];
     let errors = errors.map(|options| {
         let output = Agent::without_engine().run(&format!("dashboard gostats {options}")).exits(2);

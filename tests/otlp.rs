@@ -13,6 +13,7 @@ use scenarios::otlp::{Arrived, Receiver};
 use scenarios::stats::Values;
 use scenarios::stub_target::StubTarget;
 use scenarios::{mask, port, stats};
+use serde_json::Value;
 
 use crate::prometheus::Page;
 
@@ -294,9 +295,8 @@ fn endpoint_of_a_variable_is_used_and_wrong_settings_are_usage_errors() {
     ] {
         all += &send(&agent().with_env(variable, value), &server.endpoint(), "").exits(2).stderr;
     }
-    for command in ["plan", "check", "watch", "dashboard", "test"] {
-        let role = if command == "dashboard" { "--role shop:api" } else { "" };
-        let output = agent().run(&format!("{command} gostats --target 127.0.0.1:1 {role} --otlp"));
+    for command in ["plan", "check", "watch", "test"] {
+        let output = agent().run(&format!("{command} gostats --target 127.0.0.1:1 --otlp"));
         let _ = write!(all, "{}{}", output.stdout, output.stderr);
     }
     assert_eq!(server.requests(), 1);
@@ -369,4 +369,112 @@ fn section_has_a_fix_for_each_secret_that_it_omits() {
         omitted(&with_header().with_env("OTEL_EXPORTER_OTLP_ENDPOINT", other), "--otlp "),
     ];
     insta::assert_snapshot!(all.join("\n"));
+}
+
+/// A graph of a dashboard: the metric that it draws, and the attributes that distinguish its lines.
+struct Query {
+    name: String,
+    by: Vec<String>,
+    is_counter: bool,
+}
+
+/// Parses the queries of a dashboard for this run.
+fn queries(run: &str) -> Vec<Query> {
+    let output = Agent::without_engine().run(&format!("dashboard {run}")).exits(0).without_diagnostics();
+    let dashboard: Value = serde_json::from_str(&output.stdout).expect("JSON");
+    let graphs = dashboard["widgets"].as_array().expect("widgets").iter().map(|widget| &widget["graph"]);
+    let query = |graph: &Value| {
+        let text = graph["query"].as_str().expect("a query");
+        let rest = text.strip_prefix("max by (").unwrap_or_else(|| panic!("another query: {text}"));
+        let (by, rest) = rest.split_once(") (").expect("attributes");
+        let by: Vec<String> = by.split(", ").map(str::to_owned).collect();
+        let legend: Vec<String> = by.iter().map(|key| format!("{{{{{key}}}}}")).collect();
+        assert_eq!(graph["legend"], legend.join(" "), "{text}");
+        let inner = rest.trim_end_matches(" * 60").strip_suffix(')').expect("a bracket");
+        let counter = inner.strip_prefix("irate(").and_then(|of| of.strip_suffix("[$__rate_interval])"));
+        let name = counter.unwrap_or(inner);
+        let name = name.strip_prefix("{__name__=\"").and_then(|of| of.strip_suffix("\"}")).unwrap_or(name);
+        Query { name: name.to_owned(), by, is_counter: counter.is_some() }
+    };
+    graphs.filter(|graph| graph.is_object()).map(query).collect()
+}
+
+/// Asserts that the dashboard for a run draws each value that arrived of its last export, each as a line of its own.
+/// Returns the metrics that it draws and that did not arrive.
+fn assert_drawn(run: &str, arrived: &[Arrived]) -> Vec<String> {
+    let queries = queries(run);
+    let mut lines = BTreeSet::new();
+    for one in arrived {
+        let of_name: Vec<_> = queries.iter().filter(|query| query.name == one.name).collect();
+        let [query] = of_name[..] else { panic!("{run}: {} queries of {}", of_name.len(), one.name) };
+        assert_eq!(query.is_counter, one.is_sum, "{run}: {}", one.name);
+        let value = |key: &String| {
+            let value = one.resource.get(key).or_else(|| one.attributes.get(key));
+            value.unwrap_or_else(|| panic!("{run}: {} has no {key}: {one:?}", one.name))
+        };
+        let line: Vec<&String> = query.by.iter().map(value).collect();
+        assert!(lines.insert((&one.name, line.clone())), "{run}: two values of {} are {line:?}", one.name);
+    }
+    let has_arrived = |query: &Query| arrived.iter().any(|one| one.name == query.name);
+    queries.iter().filter(|query| !has_arrived(query)).map(|query| query.name.clone()).collect()
+}
+
+/// Runs twice with a minute between, so that counters have totals, and returns the values of the second export.
+fn second_export(agent: &Agent, run: &str, receiver: &Receiver) -> Vec<Arrived> {
+    let command = format!("run {run} {}", receiver.endpoint());
+    let _ = agent.run(&command).exits(0);
+    let before = receiver.arrived().len();
+    agent.let_pass(Duration::from_mins(1));
+    let _ = agent.run(&command).exits(0);
+    receiver.arrived().split_off(before)
+}
+
+#[test]
+fn dashboard_draws_what_is_sent_of_fixed_targets() {
+    let Some(receiver) = Receiver::start() else { return };
+    let agent = Agent::without_engine();
+    let stub = StubTarget::serving(stats::body(stats::now(), 7));
+    let two = format!("--target 127.0.0.1:{0} --target 127.0.0.2:{0}", stub.port());
+    for options in ["", "--total sum,max --targets-graph", "--total avg --total-only", "--metric-key-prefix my-web.1"] {
+        let run = format!("gostats {two} {options} --otlp");
+        let arrived = second_export(&agent, &run, &receiver);
+        assert_eq!(assert_drawn(&run, &arrived), [""; 0], "{run}");
+    }
+    let run = format!("gostats --target 127.0.0.1:{} --instance-name none --otlp", stub.port());
+    assert_eq!(assert_drawn(&run, &second_export(&agent, &run, &receiver)), [""; 0]);
+
+    let page = Page::of(
+        "# TYPE jobs gauge\njobs{queue=\"mail\"} 3\njobs{queue=\"pdf\"} 4\nup 1\n\
+         # TYPE done counter\ndone_total{queue=\"mail\"} 7\ndone_total{queue=\"pdf\"} 8\n",
+    );
+    for options in ["", "--total sum,min", "--total sum --total-only"] {
+        let run =
+            format!("prometheus --metric jobs --metric up --metric done_total {} {options} --otlp", page.target());
+        let missing = assert_drawn(&run, &second_export(&agent, &run, &receiver));
+        // The page decides whether a metric is a gauge or a counter, whose name ends in `rate`. The dashboard has both.
+        let other = |name: &String| name.strip_suffix(".rate").map_or_else(|| format!("{name}.rate"), str::to_owned);
+        assert!(!missing.is_empty() && !missing.iter().any(|name| missing.contains(&other(name))), "{run} {missing:?}");
+    }
+}
+
+#[test]
+fn dashboard_draws_what_is_sent_of_containers() {
+    let (Some(engine), Some(receiver)) = (Engine::find(), Receiver::start()) else { return };
+    let (group, agent) = (engine.group(), Agent::with_engine(engine));
+    let labels = "--publish 8080 --label com.docker.compose.service=shop \
+                  --label mackerel-plugin-wasm.collector=gostats --label mackerel-plugin-wasm.path=/stats";
+    let _apps = [group.app_with("api", labels), group.app_with("web", labels)];
+    let of = |options: &str| format!("{options} --filter {} --otlp", group.filter());
+    for options in [
+        "gostats --path /stats",
+        "gostats --path /stats --instance-name slot --otlp-service-label com.docker.compose.service",
+        "docker --instance-name name --total sum",
+        "labels --allow gostats --every docker",
+    ] {
+        let run = of(options);
+        let missing = assert_drawn(&run, &second_export(&agent, &run, &receiver));
+        // Block I/O depends on the kernel and on what a container did.
+        let missing: Vec<_> = missing.iter().filter(|name| !name.contains(".blkio.")).collect();
+        assert_eq!(missing, [""; 0], "{run}");
+    }
 }

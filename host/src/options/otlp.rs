@@ -42,8 +42,9 @@ pub(super) struct OtlpFlags {
 /// The ids of the flags.
 const IDS: [&str; 5] = ["otlp", "otlp_also", "otlp_api_key_file", "otlp_labels", "otlp_service_label"];
 
-/// The subcommands that take the flags: `run`, `conf`, which writes its command line, and `explain`, which explains it.
-const SUBCOMMANDS: [&str; 3] = ["run", "conf", "explain"];
+/// The subcommands that take the flags: `run`, `conf`, which writes its command line, `explain`, which explains it, and
+/// `dashboard`, which draws what it sends.
+const SUBCOMMANDS: [&str; 4] = ["run", "conf", "explain", "dashboard"];
 
 /// Returns the flags that a subcommand does not take, and why.
 pub(super) fn unused(subcommand: &str) -> Vec<(&'static str, &'static str)> {

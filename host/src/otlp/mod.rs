@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use self::endpoint::{Endpoint, Settings, SettingsError};
 pub use self::grpc::retry_after;
 use self::grpc::{CallError, Connection};
+pub use self::message::{SERIES, metric_name};
 use self::resource::{Common, LabelChoice};
 use crate::definition::Definitions;
 use crate::engine::EngineHost;
