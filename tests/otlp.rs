@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use scenarios::agent::{Agent, Output};
@@ -215,7 +215,30 @@ fn failed_export_is_one_line_and_costs_no_printed_value() {
 fn request_is_repeated_once_if_the_server_can_recover() {
     let server = FakeOtlp::start(|before| if before == 0 { Reply::Status(14, "", "") } else { ACCEPTED });
     let _ = send(&Agent::without_engine(), &server.endpoint(), "").exits(0).without_diagnostics();
-    assert_eq!(server.requests(), 2);
+    assert_eq!((server.requests(), server.header("grpc-encoding").as_deref()), (2, Some("gzip")));
+}
+
+#[test]
+fn export_ends_at_its_timeout_or_the_deadline_but_has_two_seconds() {
+    let server = FakeOtlp::start(|_| Reply::Never);
+    for (timeout, deadline, seconds) in [("500", "20s", 0.5..2.0), ("60000", "3s", 2.5..4.0), ("60000", "1s", 2.0..4.0)]
+    {
+        let agent = Agent::without_engine().with_env("OTEL_EXPORTER_OTLP_TIMEOUT", timeout);
+        let begun = Instant::now();
+        let output = send(&agent, &server.endpoint(), &format!("--deadline {deadline}")).exits(1);
+        let took = begun.elapsed().as_secs_f64();
+        assert!(seconds.contains(&took), "{timeout} {deadline}: {took}");
+        assert!(output.stderr.contains("no response in time"), "{output}");
+    }
+}
+
+#[test]
+fn run_without_an_engine_sends_the_number_of_failed_targets() {
+    let Some(receiver) = Receiver::start() else { return };
+    let command = format!("run gostats --targets-graph --otlp {}", receiver.endpoint());
+    let _ = Agent::without_engine().run(&command).exits(1);
+    let sent: Vec<_> = receiver.arrived().into_iter().map(|one| (one.name, one.value)).collect();
+    assert_eq!(sent, [("gostats_targets.collected".to_owned(), 0.0), ("gostats_targets.failed".to_owned(), 1.0)]);
 }
 
 #[test]

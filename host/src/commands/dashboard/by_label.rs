@@ -42,10 +42,10 @@ fn query(posted: &PostedGraph, metric: &Metric, options: &Options) -> Graph {
     Graph::Query { query: format!("max by ({}) ({values}){factor}", attributes.join(", ")), legend: legend.join(" ") }
 }
 
-/// Returns the attributes that distinguish targets and stay across deployments. All targets have them.
+/// Returns the attributes that distinguish targets and stay across deployments.
 fn of_targets(options: &Options) -> Vec<&'static str> {
     let fixed = &options.discovery.fixed;
-    // Only a target that is on this machine has its name.
+    // Of the targets of `--target`, only those on this machine have its name.
     let is_here = fixed.is_empty() || fixed.iter().any(|target| Address::is_here(&target.host));
     let mut attributes = vec![if is_here { "host.name" } else { "server.address" }];
     let has_service = options.otlp.as_ref().is_some_and(|otlp| otlp.service_label.is_some());
