@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# bench.sh [ROW]: compares the time and memory of a run with the programs that the plugin replaces (mackerel-plugin-gostats
-# in a shell loop, and mackerel-plugin-docker) and with a bare native program that only lists and fetches, or reads
-# (tests/src/bin/bare.rs). It runs whole processes, alternately, on the same targets. `make bench` calls it, and
+# bench.sh [ROW]: compares the time and memory of a run with the programs that the plugin replaces (a shell loop with
+# mackerel-plugin-gostats, and mackerel-plugin-docker) and with a bare native program that only lists and fetches, or
+# reads (tests/src/bin/bare.rs). It runs whole processes, alternately, on the same targets. `make bench` calls it, and
 # `make bench ROW=…` for one row of ROWS. It takes some minutes, and connects only to containers and processes that it
 # starts itself, on loopback.
 #

@@ -1,4 +1,4 @@
-//! The one unsafe module: loading native code.
+//! Loads native code. With [`pages`](super::pages), the unsafe code of this crate.
 //!
 //! wasmtime runs this code with the host's own rights, and checks little more than the version that compiled it. So
 //! code has two sources only:
@@ -16,9 +16,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::Stat;
-use rustix::mm::{MprotectFlags, mprotect};
+use wasmtime::Engine;
 use wasmtime::component::Component;
-use wasmtime::{CustomCodeMemory, Engine};
 
 use super::runtime::Runtime;
 use crate::file::FileError;
@@ -33,7 +32,8 @@ pub struct Builtin {
     pub digest: &'static str,
     /// The component's size in bytes.
     pub size: u64,
-    /// The component, compiled by xtask with [`runtime`](super::runtime::engine)'s settings; the bytes of an [`Aligned`].
+    /// The component, compiled by xtask with [`runtime`](super::runtime::engine)'s settings: the bytes of an
+    /// [`Aligned`].
     pub code: &'static [u8],
     /// True once it was loaded. wasmtime knows code by its address, so further engines get a copy.
     pub is_loaded: AtomicBool,
@@ -109,27 +109,5 @@ impl Code {
                 unsafe { Component::deserialize_file(engine, path) }
             }
         }
-    }
-}
-
-/// Makes code executable, also that of a [`Builtin`], for which wasmtime has no mapping of its own.
-pub(super) struct Pages;
-
-impl CustomCodeMemory for Pages {
-    fn required_alignment(&self) -> usize {
-        rustix::param::page_size()
-    }
-
-    fn publish_executable(&self, ptr: *const u8, len: usize) -> wasmtime::Result<()> {
-        // SAFETY: whole pages of code, which wasmtime passes. Nothing writes to them: those of a built-in are constants,
-        // all others belong to wasmtime. Constants in the last page of a built-in stay readable.
-        unsafe { mprotect(ptr.cast_mut().cast(), len, MprotectFlags::READ | MprotectFlags::EXEC)? };
-        Ok(())
-    }
-
-    fn unpublish_executable(&self, ptr: *const u8, len: usize) -> wasmtime::Result<()> {
-        // SAFETY: as above. wasmtime runs none of the code any more, and does not write to it either.
-        unsafe { mprotect(ptr.cast_mut().cast(), len, MprotectFlags::READ)? };
-        Ok(())
     }
 }

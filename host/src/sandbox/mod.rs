@@ -37,6 +37,7 @@ pub mod http_settings;
 pub mod memory;
 mod network;
 pub mod notes;
+mod pages;
 mod protocol;
 mod received;
 pub mod remark;

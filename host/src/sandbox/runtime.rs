@@ -13,7 +13,7 @@ use std::thread;
 
 use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
 
-use super::code::Pages;
+use super::pages::Pages;
 use crate::limits;
 
 /// The engines of a process.

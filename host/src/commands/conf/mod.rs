@@ -87,7 +87,7 @@ pub async fn conf(session: &Session, words: &[OsString]) -> Result<String, Error
     Ok(texts.join("\n"))
 }
 
-/// Returns the variables of this shell that can contain the API key or another secret of an export, and the fix of each.
+/// Returns the variables of this shell that can contain the API key or another secret of an export, each with its fix.
 fn omitted_secrets(otlp: &OtlpOptions) -> Result<Vec<(&'static str, String)>, Error> {
     let is_mackerel = Endpoint::resolve(otlp.endpoint.as_ref(), variable)?.is_mackerel();
     let needs_key = is_mackerel && otlp.api_key_file.is_none();

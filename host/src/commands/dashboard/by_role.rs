@@ -4,6 +4,8 @@
 //! Expressions use `roleSlots`, which also covers hosts that left the role: `role` loses the history of a retired host
 //! (<https://mackerel.io/docs/entry/advanced/advanced-graph>).
 
+use std::fmt::Write as _;
+
 use super::section::{Drawn, Section, title};
 use super::widget::Graph;
 use crate::commands::role::Role;
@@ -54,10 +56,11 @@ pub fn addresses(sections: &[Section], organization: &str) -> String {
                 // Mackerel embeds no queries.
                 Graph::Query { .. } => continue,
             };
-            text += &format!("{}\n", escape(&title));
+            let _ = writeln!(text, "{}", escape(&title));
             for period in ["1h", "1d", "1w"] {
-                text += &format!(
-                    "  https://mackerel.io/embed/orgs/{organization}/advanced-graph?query={}&unit={}&title={}&period={period}\n",
+                let _ = writeln!(
+                    text,
+                    "  https://mackerel.io/embed/orgs/{organization}/advanced-graph?query={}&unit={}&title={}&period={period}",
                     encoded(&expression),
                     encoded(section.unit),
                     encoded(&title),
