@@ -1,5 +1,5 @@
-//! Makes pages of native code executable, also those of a built-in collector, which are part of the executable: wasmtime
-//! did not map them.
+//! Makes pages of native code executable, also those of a built-in collector. They are part of the executable, which
+//! wasmtime did not map.
 #![allow(unsafe_code)]
 
 use rustix::mm::{MprotectFlags, mprotect};
