@@ -16,9 +16,6 @@ main() {
   BARE=$PWD/target/release/bare
   if [ ! -x "$PLUGIN" ] || [ ! -x "$BARE" ]; then die "$PLUGIN or $BARE is not built: make bench-guard"; fi
   [ -x /usr/bin/time ] || die "GNU time is missing: sudo apt-get install time"
-  # As an installation does: pages of a file that a linker wrote are smaller, and cause more page faults.
-  install "$PLUGIN" "$WORK/mackerel-plugin-wasm"
-  PLUGIN=$WORK/mackerel-plugin-wasm
   export MACKEREL_AGENT_PLUGIN_META=''
   APP_OPTIONS=(-idle)
   build_app
