@@ -9,6 +9,8 @@
 //! The name is `PREFIX.GRAPH.METRIC` without wildcards. The words that wildcards stand for are the attribute `series`,
 //! also of totals.
 
+use std::ptr;
+
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
@@ -85,11 +87,11 @@ fn metrics(output: &Output, definitions: &Definitions, points: &[&Point], start:
 /// Returns the metrics of values that are not of one target, as they are printed.
 pub fn of_values(resource: &Resource, graphs: &[PostedGraph], values: &[Value], time: u64) -> Vec<ResourceMetrics> {
     let declared = Declared::all(graphs);
-    let values: Vec<(&Value, Option<&Declared<'_>>)> =
+    let values: Vec<Named<'_>> =
         values.iter().map(|value| (value, declared.iter().find(|declared| declared.is_of(&value.key)))).collect();
-    let metric = |values: &[(&Value, Option<&Declared<'_>>)]| {
+    let metric = |values: &[Named<'_>]| {
         let (first, declared) = values.first()?;
-        let data_point = |(value, declared): &(&Value, Option<&Declared<'_>>)| {
+        let data_point = |(value, declared): &Named<'_>| {
             let attributes = declared.map(|of| words(of.pattern.iter().copied(), &value.key)).unwrap_or_default();
             number(attributes, value.value, time)
         };
@@ -100,9 +102,13 @@ pub fn of_values(resource: &Resource, graphs: &[PostedGraph], values: &[Value], 
     };
     let parts = values.chunks(limits::OTLP_VALUES);
     // The values of one metric are neighbours.
-    let is_one = |(_, one): &(_, Option<&Declared<'_>>), (_, next): &(_, Option<&Declared<'_>>)| matches!((one, next), (Some(one), Some(next)) if std::ptr::eq(*one, *next));
+    let is_one =
+        |one: &Named<'_>, next: &Named<'_>| one.1.is_some_and(|of| next.1.is_some_and(|other| ptr::eq(of, other)));
     parts.map(|part| part_of(resource.clone(), part.chunk_by(is_one).filter_map(metric).collect())).collect()
 }
+
+/// A value with its metric, if that is declared.
+type Named<'v> = (&'v Value, Option<&'v Declared<'v>>);
 
 /// A metric of a graph that Mackerel gets.
 struct Declared<'a> {
