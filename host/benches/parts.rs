@@ -71,11 +71,7 @@ fn list(count: u16) -> String {
 /// Returns a state with the counters of gostats.
 fn state(count: u16) -> State {
     let counters = ["memory_lookups", "memory_mallocs", "memory_frees", "heap_released", "gc_num"];
-    let counters: BTreeMap<String, f64> = (1..)
-        .map(|value| f64::from(value) * 1e6)
-        .zip(counters)
-        .map(|(value, counter)| (format!("#.operation.{counter}"), value))
-        .collect();
+    let counters: BTreeMap<String, f64> = counters.map(|counter| (format!("#.operation.{counter}"), 1e6)).into();
     let mut state = State::default();
     for index in 0..count {
         let reading = Reading {

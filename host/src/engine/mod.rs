@@ -203,8 +203,8 @@ impl Engine {
     /// Lists the containers that match `filters`, from the first of `endpoints` with a connection.
     ///
     /// # Errors
-    /// If the engine does not return a list before the run has to stop. It is the error of the first endpoint, if
-    /// there is no connection to any.
+    /// If the engine does not return a list before the run has to stop. If no endpoint accepts a connection, it is the
+    /// error of the first one.
     pub async fn list(
         endpoints: &[EngineEndpoint],
         filters: &[(String, String)],

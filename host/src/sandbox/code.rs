@@ -88,7 +88,7 @@ impl Code {
             Code::Builtin(builtin) => {
                 let is_first = !builtin.is_loaded.swap(true, Ordering::Relaxed);
                 // SAFETY: the bytes were written by `Engine::precompile_component` and embedded when this program was
-                // built; they are `&'static` and immutable.
+                // built; they are `&'static` and immutable, and in pages of their own.
                 unsafe {
                     if is_first {
                         Component::deserialize_raw(engine, NonNull::from(builtin.code))
