@@ -177,6 +177,7 @@ fn list_and_inspect_show_installed_collectors() {
 fn reinstall_shows_the_old_and_new_digests() {
     let operator = Operator::with_strange();
     let again = operator.install("strange.wasm", &named("strange")).exits(0).without_diagnostics();
+    assert_eq!(operator.runs("strange"), "");
     let files = operator.files();
     let other = operator.install("other.wasm", &padded(named("strange"), 10)).exits(0).without_diagnostics();
     let first_lines = [again, other].map(|output| operator.mask(output.stdout.lines().next().expect("a line")));
@@ -192,6 +193,7 @@ fn reinstall_shows_the_old_and_new_digests() {
 #[test]
 fn remove_leaves_nothing() {
     let operator = Operator::with_strange();
+    assert_eq!(operator.runs("strange"), "");
     let output = operator.agent.run("remove strange").exits(0).without_diagnostics();
     assert_eq!(output.stdout, "removed strange\n");
     assert_eq!(operator.files(), [operator.store.join(".lock")]);
@@ -396,9 +398,16 @@ fn upgrade_compiles_all_installed_collectors() {
     let current = upgrade(0);
     age(&operator);
     let upgraded = upgrade(0);
-    let content = operator.content();
+    let files = |operator: &Operator| {
+        ["wasm", "code", "json"].map(|kind| {
+            let mut content = operator.content();
+            content.retain(|(file, _)| file.extension().is_some_and(|found| found == kind));
+            content
+        })
+    };
+    let before = files(&operator);
     assert_eq!([operator.runs("strange"), operator.runs("another")], ["", ""]);
-    assert_eq!(operator.content(), content, "a run compiled again");
+    assert_eq!(files(&operator), before, "a run compiled again");
     // A broken collector does not keep the others from being compiled.
     age(&operator);
     let digest = fs::read_to_string(operator.store.join("another.json")).expect("a pin");
@@ -434,6 +443,83 @@ fn run_of_a_slow_collector_after_an_upgrade_names_the_command_that_compiles_it()
     fs::write(&pin, text.replace(old_digest, &new)).expect("our own file");
     let error = operator.run("strange").exits(1).stderr;
     insta::assert_snapshot!(error, @"mackerel-plugin-wasm: strange: its compiled form is of another version of this program or another processor, and compiling it again exceeded 15s (fixed limit); compile it once with: mackerel-plugin-wasm install --all");
+}
+
+/// Installs a collector whose `graphs` returns another graph on every call. Returns its graph definitions for these
+/// options.
+fn random_graphs(operator: &Operator) -> impl Fn(&str) -> String {
+    let evil = fs::read(component("evil")).expect("a component");
+    let _ = operator.install("evil.wasm", &evil).exits(0).without_diagnostics();
+    |options| {
+        let definitions = operator.agent.definitions(&format!("run evil --attack random_graphs {options}"));
+        definitions.exits(0).without_diagnostics().stdout
+    }
+}
+
+#[test]
+fn results_of_describe_and_graphs_are_kept() {
+    let operator = Operator::new();
+    let definitions = random_graphs(&operator);
+    let first = definitions("");
+    assert_eq!(definitions(""), first);
+    let others: Vec<String> = (1..20).map(|number| definitions(&format!("--at {number}"))).collect();
+    assert_eq!(definitions(""), first, "other options have graphs of their own");
+    assert_eq!(definitions("--at 15"), others[14]);
+    assert_ne!(definitions("--at 16"), others[15], "those of sixteen sets of options are kept");
+}
+
+#[test]
+fn values_of_options_are_not_kept_with_the_graphs() {
+    let operator = Operator::new();
+    let definitions = random_graphs(&operator);
+    let secret = operator.folder.path().join("secret");
+    fs::write(&secret, "from-a-file").expect("our own folder");
+    definitions(&format!("--say on-the-command-line --secret-file {}", secret.display()));
+    let text = fs::read_to_string(operator.file("calls")).expect("our own file");
+    for value in ["from-a-file", "on-the-command-line"] {
+        assert!(!text.contains(value), "{value}: {text}");
+    }
+
+}
+
+#[test]
+fn collector_is_called_again_if_the_kept_results_are_in_doubt() {
+    let operator = Operator::new();
+    let definitions = random_graphs(&operator);
+    let rewritten = |text: fn(&str) -> String| {
+        move |file: &Path| {
+            let before = fs::read_to_string(file).expect("our own file");
+            fs::write(file, text(&before)).expect("our own file");
+        }
+    };
+    let damages: [&dyn Fn(&Path); 6] = [
+        &rewritten(|text| text[..text.len() / 2].to_owned()),
+        &rewritten(|text| format!("{text}{}", " ".repeat(2 << 20))),
+        &rewritten(|text| text.replace("\"name\":\"evil\"", "\"name\":\"Evil\"")),
+        &rewritten(|text| text.replace("#.evil", "evil")),
+        &|file| fs::set_permissions(file, Permissions::from_mode(0o644)).expect("our own file"),
+        &|file| {
+            let elsewhere = file.with_extension("elsewhere");
+            fs::rename(file, &elsewhere).and_then(|()| symlink(elsewhere, file)).expect("our own folder");
+        },
+    ];
+    for (number, damage) in damages.into_iter().enumerate() {
+        let before = definitions("");
+        damage(&operator.file("calls"));
+        let after = definitions("");
+        assert_ne!(after, before, "damage {number}");
+        assert_eq!(definitions(""), after, "damage {number}: kept again");
+    }
+}
+
+#[test]
+fn denied_attempts_in_graphs_are_reported_on_every_run() {
+    let operator = Operator::new();
+    let _ = random_graphs(&operator);
+    let run = || operator.agent.definitions("run evil --attack graphs_connect_elsewhere").exits(0).stderr;
+    let first = run();
+    assert!(first.contains("denied: "), "{first}");
+    assert_eq!(run(), first);
 }
 
 #[test]
@@ -592,19 +678,22 @@ fn concurrent_installs_leave_one_of_them() {
     for output in runs {
         assert_eq!(output.stderr, "", "{output}");
     }
-    assert_eq!(operator.files().len(), 4, "a lock, a pin, a component and its code: {:?}", operator.files());
     assert_eq!(operator.runs("strange"), "");
+    let files = operator.files();
+    assert_eq!(files.len(), 5, "a lock, a pin, a component, its code and the results of its calls: {files:?}");
 }
 
 #[test]
 fn leftovers_of_a_killed_install_are_removed() {
     let operator = Operator::with_strange();
+    assert_eq!(operator.runs("strange"), "");
     let kept = operator.files();
     let orphan = "0".repeat(64);
     let strangers = ["notes.txt", "short.wasm", "README"].map(|name| operator.store.join(name));
     let left = [
         format!("{orphan}.wasm"),
         format!("{orphan}-0000.code"),
+        format!("{orphan}-0000.calls"),
         format!("{orphan}.wasm.new"),
         "strange.json.new".to_owned(),
     ];

@@ -34,13 +34,16 @@ pub const RUN: Subcommand = Subcommand::new("run");
 #[derive(Debug, Args)]
 pub struct NoOptions {}
 
-/// Loads a collector, and calls `describe`.
+/// Loads a collector and its description: the kept one, or that of a call.
 ///
 /// # Errors
 /// If there is no such collector, or it cannot be used.
 pub async fn load(session: &Session, name: &str) -> Result<(Component, Description), Error> {
     let component = session.store.load(name)?;
-    let description = component.describe().await?;
+    let description = match &component.kept {
+        Some(kept) => kept.description().clone(),
+        None => component.describe().await?,
+    };
     Ok((component, description))
 }
 
@@ -97,7 +100,16 @@ impl Job {
         let (options, own): (Options, Own) = Options::parse(subcommand, &session.reserved, words, &description, uses)?;
         session.watchdog.set_deadline(options.deadline);
         component.collector.set_bounds(options.bounds);
-        let definitions = component.definitions(options.collector.values()).await?;
+        let values = options.collector.values();
+        let kept = component.kept.as_ref().and_then(|kept| kept.definitions(values));
+        let definitions = match kept {
+            Some(definitions) => definitions,
+            None => {
+                let definitions = component.definitions(values).await?;
+                session.store.installed().keep(&component, &description, values, &definitions);
+                definitions
+            }
+        };
         let graphs = options
             .output
             .graphs(&definitions)

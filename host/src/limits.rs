@@ -296,6 +296,12 @@ pub const CACHED_COMPONENTS: usize = 4;
 /// The pin of an installed collector. Its texts are bounded each and have some hundred bytes.
 pub const PIN_SIZE: ByteSize = ByteSize::kib(64);
 
+/// The kept results of `describe` and `graphs` of an installed collector. A graph has some hundred bytes.
+pub const KEPT_SIZE: ByteSize = ByteSize::mib(1);
+
+/// Sets of options for which the graphs of an installed collector are kept. Each plugin command has one.
+pub const KEPT_GRAPHS: usize = 16;
+
 /// The list of the sums of a release. It has about twenty lines.
 pub const RELEASE_SUMS: ByteSize = ByteSize::kib(64);
 

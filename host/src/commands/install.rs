@@ -121,7 +121,7 @@ pub async fn check(session: &Session, bytes: Vec<u8>, source: &str) -> Result<Ch
     let compiled_in = begin.elapsed();
     let (size, digest) = (bytes.len() as u64, digest(&bytes));
     let (origin, warnings) = (Origin::File(compiled_in), Vec::new());
-    let component = Component { name: name.to_string(), collector, size, digest, origin, warnings };
+    let component = Component { name: name.to_string(), collector, size, digest, origin, kept: None, warnings };
     let description = component.describe().await?;
     let uses = component.collector.uses();
     let words = [name.to_string().into()];

@@ -199,6 +199,16 @@ impl Collector {
         self.bounds = bounds;
     }
 
+    /// The memory that a sandbox starts with, in bytes; 0 before one has started.
+    pub fn start(&self) -> u64 {
+        self.start.get()
+    }
+
+    /// Sets the memory that a sandbox starts with, if it is known from an earlier process.
+    pub fn set_start(&self, bytes: u64) {
+        self.start.set(bytes);
+    }
+
     /// The interfaces from which the component imports more than types, sorted.
     pub fn imports(&self) -> &[String] {
         &self.imports

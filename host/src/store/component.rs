@@ -10,6 +10,7 @@ use crate::file::{self, FileError, read_bounded};
 use crate::limits;
 use crate::sandbox::failure::{Cause, Failure};
 use crate::sandbox::{Collector, Description, OptionValue};
+use crate::store::kept::Kept;
 use crate::store::pin::Pin;
 use crate::text::Foreign;
 
@@ -25,6 +26,8 @@ pub struct Component {
     pub digest: String,
     /// The source.
     pub origin: Origin,
+    /// The results of earlier calls, of an installed collector.
+    pub kept: Option<Kept>,
     /// Warnings about how it was loaded, a line each.
     pub warnings: Vec<String>,
 }

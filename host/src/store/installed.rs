@@ -1,10 +1,11 @@
-//! Installed collectors: a private folder of this user, with three files for each.
+//! Installed collectors: a private folder of this user, with four files for each.
 //!
 //! | file | content |
 //! |---|---|
 //! | `NAME.json` | its [`Pin`] |
 //! | `SHA256.wasm` | the component, unchanged |
 //! | `SHA256-COMPATIBILITY.code` | the component, compiled by this program's wasmtime for this processor |
+//! | `SHA256-COMPATIBILITY.calls` | the results of its `describe` and `graphs`, see [`Kept`] |
 //!
 //! Installing, replacing or removing a collector is one step, that of its pin; files without a pin are swept. The
 //! component's digest is checked if its file's stamp differs from the pin's. Compiled code is run only if its stamp is
@@ -21,17 +22,19 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use rustix::fs::Stat;
 
+use crate::definition::Definitions;
 use crate::env;
 use crate::error::Source;
 use crate::file::{FileError, read_bounded};
 use crate::limits;
 use crate::private_dir::{Folder, FolderError, LockError, check_owner, lock_within, stamp};
-use crate::sandbox::Collector;
 use crate::sandbox::runtime::Runtime;
+use crate::sandbox::{Collector, Description, OptionValue};
 use crate::store::compile::{CompileError, compile};
 use crate::store::compiled::{self, CodeFault};
 use crate::store::component::{Component, Origin, read_component};
 use crate::store::digest::digest;
+use crate::store::kept::{self, Kept};
 use crate::store::pin::{Pin, PinError};
 use crate::store::policy::{Policy, PolicyError};
 use crate::text::{Foreign, foreign, is_word};
@@ -58,10 +61,14 @@ pub struct Loaded {
 
 impl Loaded {
     /// Returns a collector whose compiled form was used.
-    fn current(pin: Pin, collector: Collector) -> Loaded {
+    fn current(folder: &Folder, pin: Pin, collector: Collector) -> Loaded {
         let (name, digest, size) = (pin.name.clone(), pin.digest.clone(), pin.size);
+        let kept = pin.code.as_ref().and_then(|code| Kept::read(folder, &digest, &code.compatibility));
+        if let Some(kept) = &kept {
+            collector.set_start(kept.start());
+        }
         let (origin, warnings) = (Origin::Installed(Box::new(pin)), Vec::new());
-        let component = Component { name, collector, size, digest, origin, warnings };
+        let component = Component { name, collector, size, digest, origin, kept, warnings };
         Loaded { component, compiled_in: None, not_kept: None }
     }
 }
@@ -156,7 +163,7 @@ impl Installed {
         let is_unchanged = is_unchanged(folder, &pin);
         let code = compiled::find(runtime, folder, &pin.digest, pin.code.as_ref());
         let code = match code {
-            Ok(collector) if is_unchanged => return Ok(Loaded::current(pin, collector)),
+            Ok(collector) if is_unchanged => return Ok(Loaded::current(folder, pin, collector)),
             code => code,
         };
         let (bytes, stat) = read_pinned(folder, path, &pin)?;
@@ -166,7 +173,7 @@ impl Installed {
                 // The file was copied or touched. Its new stamp saves reading it next time; if it cannot be written, it
                 // is read again.
                 let _ = self.lock().map(|locked| locked.repin(&pin));
-                return Ok(Loaded::current(pin, collector));
+                return Ok(Loaded::current(folder, pin, collector));
             }
             Err(fault) => fault,
         };
@@ -186,7 +193,7 @@ impl Installed {
         };
         let not_kept = keep().err().map(|error| error.to_string());
         let file = path.join(compiled::file_name(&pin.digest, &compiled::compatibility(runtime)));
-        let mut loaded = Loaded { compiled_in, not_kept, ..Loaded::current(pin, collector) };
+        let mut loaded = Loaded { compiled_in, not_kept, ..Loaded::current(folder, pin, collector) };
         let warnings = &mut loaded.component.warnings;
         // Code of another version of this program is replaced without a warning.
         if !matches!(fault, CodeFault::Incompatible) {
@@ -199,6 +206,31 @@ impl Installed {
             ));
         }
         Ok(loaded)
+    }
+
+    /// Keeps the results of `describe` and `graphs` of an installed collector. If that fails, or another command is
+    /// writing, the next run makes the calls again.
+    pub fn keep(
+        &self,
+        component: &Component,
+        description: &Description,
+        options: &[OptionValue],
+        definitions: &Definitions,
+    ) {
+        let Origin::Installed(pin) = &component.origin else { return };
+        let Some(code) = &pin.code else { return };
+        // Denied attempts in the calls are a warning of every run.
+        if !component.collector.denied().is_empty() {
+            return;
+        }
+        let mut kept = component.kept.clone().unwrap_or_else(|| Kept::new(description.clone()));
+        if !kept.add(options, definitions, component.collector.start()) {
+            return;
+        }
+        let (Some(bytes), Ok(locked)) = (kept.bytes(), self.lock_within(Duration::ZERO)) else { return };
+        if locked.pin(&pin.name).is_some_and(|now| now.digest == pin.digest) {
+            let _ = locked.folder.replace(&kept::file_name(&pin.digest, &code.compatibility), &bytes, false);
+        }
     }
 
     /// The folder; `None` if this user has no home.
@@ -218,6 +250,10 @@ impl Installed {
     /// # Errors
     /// If it cannot be created, or another command holds the lock for too long.
     pub fn lock(&self) -> Result<Locked, InstalledError> {
+        self.lock_within(limits::STORE_LOCK)
+    }
+
+    fn lock_within(&self, timeout: Duration) -> Result<Locked, InstalledError> {
         let path = self.path.clone().ok_or(InstalledError::NoFolder)?;
         if let Some(parent) = path.parent() {
             // If this fails, so does the next step.
@@ -227,9 +263,7 @@ impl Installed {
         let locked = folder.lock_file(".lock").map_err(LockError::from).and_then(|file| {
             let wait = async |time| thread::sleep(time);
             // It blocks the thread, so it is never pending.
-            lock_within(file, limits::STORE_LOCK, wait)
-                .now_or_never()
-                .unwrap_or(Err(LockError::Timeout(limits::STORE_LOCK)))
+            lock_within(file, timeout, wait).now_or_never().unwrap_or(Err(LockError::Timeout(timeout)))
         });
         match locked {
             Ok(lock) => Ok(Locked { folder, path, _lock: lock }),
@@ -291,14 +325,11 @@ impl Locked {
         let Ok(names) = self.folder.names() else { return };
         let pins = names.iter().filter_map(|name| name.strip_suffix(".json"));
         let pins: Option<Vec<Pin>> = pins.map(|name| self.pin(name)).collect();
-        let pinned: Option<HashSet<String>> = pins.map(|pins| {
-            let code = |pin: &Pin| pin.code.as_ref().map(|code| compiled::file_name(&pin.digest, &code.compatibility));
-            pins.iter().flat_map(|pin| [Some(pin.component_name()), code(pin)]).flatten().collect()
-        });
+        let pinned: Option<HashSet<String>> = pins.map(|pins| pins.iter().flat_map(Pin::file_names).collect());
         for name in &names {
             let is_ours = name.len() > 64 && name.bytes().take(64).all(|b| b.is_ascii_hexdigit());
             let ends = |extension| name.strip_suffix(extension).is_some();
-            let is_file = is_ours && (ends(".wasm") || ends(".code"));
+            let is_file = is_ours && (ends(".wasm") || ends(".code") || ends(".calls"));
             let is_orphan = is_file && pinned.as_ref().is_some_and(|pinned| !pinned.contains(name));
             if is_orphan || ends(".new") {
                 // A file that cannot be removed now is removed next time.

@@ -6,6 +6,7 @@ pub mod compiled;
 pub mod component;
 pub mod digest;
 pub mod installed;
+pub mod kept;
 pub mod key;
 pub mod pin;
 pub mod policy;
@@ -168,6 +169,7 @@ impl Store {
             size: builtin.size,
             digest: builtin.digest.to_owned(),
             origin: Origin::Builtin,
+            kept: None,
             warnings: Vec::new(),
         })
     }
@@ -182,7 +184,7 @@ impl Store {
             |collector| Ok((collector, Vec::new())),
         )?;
         let origin = Origin::File(begin.elapsed());
-        Ok(Component { name: name.to_owned(), collector, size, digest, origin, warnings })
+        Ok(Component { name: name.to_owned(), collector, size, digest, origin, kept: None, warnings })
     }
 
     /// Compiles a file, and keeps the compiled form if there is a cache. Returns warnings too.

@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::private_dir::Stamp;
-use crate::store::compiled::Code;
+use crate::store::compiled::{self, Code};
+use crate::store::kept;
 use crate::store::key::Signer;
 use crate::text::{Foreign, foreign};
 
@@ -89,5 +90,15 @@ impl Pin {
     /// Returns the name of the component's file.
     pub fn component_name(&self) -> String {
         format!("{}.wasm", self.digest)
+    }
+
+    /// Returns the names of all files of the collector except the pin's own.
+    pub fn file_names(&self) -> Vec<String> {
+        let of_code = |code: &Code| {
+            let compatibility = &code.compatibility;
+            [compiled::file_name(&self.digest, compatibility), kept::file_name(&self.digest, compatibility)]
+        };
+        let of_code = self.code.as_ref().map(of_code);
+        std::iter::once(self.component_name()).chain(of_code.into_iter().flatten()).collect()
     }
 }
