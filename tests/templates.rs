@@ -67,20 +67,13 @@ fn collects_from_a_container(language: Language) {
         mask(run(&say(r#"{"queue": {"waiting": "3"}}"#)), 1),
     ];
     // The Rust SDK has its own error texts.
-    // Python's urllib uses TCP: the host does not see that it is HTTP.
-    let name = match language.name {
-        name if name == RUST.name => "faults_rust",
-        name if name == PYTHON.name => "faults_python",
-        _ => "faults",
-    };
+    let name = if language.name == RUST.name { "faults_rust" } else { "faults" };
     insta::assert_snapshot!(name, faults.concat());
     let port = port::free();
     // A machine of its own: another command with the same prefix would be reported.
     let rejected = with_store_of(&project, engine).run(&format!("run queue --target 127.0.0.1:{port}"));
     let rejected = mask(rejected, 1).replace(&port.to_string(), "PORT");
-    // In Python, its own library reports the failure; otherwise the host does.
-    let name = if language.name == PYTHON.name { "refused_python" } else { "refused" };
-    insta::assert_snapshot!(name, rejected);
+    insta::assert_snapshot!("refused", rejected);
 }
 
 /// Installs the component of a project and returns an agent for it. Without that, every run would compile it.

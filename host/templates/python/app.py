@@ -4,15 +4,11 @@
 files to import from at run time.
 """
 
-import encodings.idna  # noqa: F401, sockets import it at run time
-import http.client
-import urllib.error
-import urllib.request
-
 from componentize_py_types import Err
 from wit_world import exports
+from wit_world.imports import http
 from wit_world.imports.types import (
-    CollectError_Other,
+    CollectError_Http,
     CollectError_Status,
     CollectError_Unexpected,
     Description,
@@ -36,11 +32,6 @@ def value(options, name):
     return next(option.value for option in options if option.name == name)
 
 
-def url(endpoint, path):
-    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
-    return f"http://{host}:{endpoint.port}{path}"
-
-
 class Metrics(exports.Metrics):
     def describe(self):
         return Description(
@@ -62,17 +53,19 @@ class Metrics(exports.Metrics):
         return [Graph(key="#.jobs", label="Jobs", unit=Unit.INTEGER, metrics=metrics)]
 
     def collect(self, target, options):
+        response = get(value(options, "path"))
+        if response.status != 200:
+            raise Err(CollectError_Status(response.status))
         try:
-            with urllib.request.urlopen(url(target.endpoint, value(options, "path"))) as response:
-                body = response.read()
-        except urllib.error.HTTPError as error:
-            raise Err(CollectError_Status(error.code))
-        except urllib.error.URLError as error:
-            raise Err(CollectError_Other(f"connection failed: {error.reason}"))
-        except (OSError, http.client.HTTPException) as error:
-            raise Err(CollectError_Other(f"incomplete response: {error!r}"))
-        try:
-            numbers = queue_page.parse(body)
+            numbers = queue_page.parse(response.body)
         except ValueError as error:
             raise Err(CollectError_Unexpected(str(error)))
         return Report([Sample("#.jobs", metric, number) for metric, number in numbers.items()], None)
+
+
+def get(path):
+    """Passes the host's errors back to it unchanged, because the host writes their messages."""
+    try:
+        return http.get(http.Request(http.Scheme.HTTP, path, headers=[]))
+    except Err as error:
+        raise Err(CollectError_Http(error.value)) from None
