@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use scenarios::agent::{Agent, Output, program};
+use scenarios::agent::{Agent, Output, UNUSED_GROUP, program};
 use scenarios::engine::{Container, Engine, Group};
 use scenarios::fake_engine::{FakeEngine, container};
 use scenarios::namespaced_engine::NamespacedEngine;
 use scenarios::proxy::{EngineProxy, Passing};
 use scenarios::server::Server;
-use scenarios::{port, skip, stats, wait};
+use scenarios::stub_target::StubTarget;
+use scenarios::{mask, port, skip, stats, wait};
 use serde_json::{Value, json};
 
 fn run(engine: &Engine, group: &Group, options: &str) -> Output {
@@ -91,13 +92,10 @@ fn assert_collected(output: &Output, apps: &[&Container]) {
 /// The engine's proxy, which runs as another group, is not affected.
 struct Blocked(Vec<String>);
 
-/// A group that no other program on the machine uses.
-const GROUP: &str = "48213";
-
 impl Blocked {
     fn new(address: IpAddr, action: &str) -> Option<Blocked> {
-        let rule =
-            ["OUTPUT", "-d", &address.to_string(), "-p", "tcp", "-m", "owner", "--gid-owner", GROUP, "-j", action];
+        let address = address.to_string();
+        let rule = ["OUTPUT", "-d", &address, "-p", "tcp", "-m", "owner", "--gid-owner", UNUSED_GROUP, "-j", action];
         let blocked = Blocked(rule.map(str::to_owned).to_vec());
         if let Err(cause) = blocked.change("-I") {
             std::mem::forget(blocked);
@@ -190,6 +188,9 @@ fn dead_port_is_refused_and_the_hint_names_the_right_one() {
     mackerel-plugin-wasm: gostats: app (OWN:8080): connection failed: Connection refused (os error 111); the container listens on 9999: try --container-port 9999
     mackerel-plugin-wasm: gostats: loopback (OWN:8080): connection failed: Connection refused (os error 111); the container listens on port 8080 only at its own loopback address
     ");
+    // docker-proxy accepts the connection, and closes it.
+    let output = run(engine, &group, "--address published --filter name=app").exits(1);
+    assert!(output.stderr.contains("the container listens on 9999: try --container-port 9999"), "{output}");
 }
 
 #[test]
@@ -238,6 +239,244 @@ fn macvlan_cannot_be_reached() {
     let _app = group.app_at("app", &format!("--network {lan} --publish 8080"), ":8080");
     insta::assert_snapshot!(explained(engine, &group, ""), @"app: - as -: publishes no TCP port; the container listens on 8080: try --container-port 8080");
     insta::assert_snapshot!(explained(engine, &group, "--container-port 8080 --timeout 500ms"), @"app: - as -: TCP port 8080 is not published; own address 198.18.219.2:8080: its gateway is not a bridge of this machine (try --address direct)");
+}
+
+/// Lists a real container with networks of a scenario in place of its own, and these ports.
+fn listed(app: &Container, mode: &str, ports: &Value, networks: &Value) -> Value {
+    let mut listed = container(app.name(), "127.0.0.1", 1);
+    listed["Id"] = json!(app.id());
+    listed["HostConfig"]["NetworkMode"] = json!(mode);
+    listed["Ports"] = ports.clone();
+    listed["NetworkSettings"]["Networks"] = networks.clone();
+    listed
+}
+
+#[test]
+fn ipvlan_cannot_be_reached() {
+    let Some(engine) = Engine::find_local() else { return };
+    let group = engine.group();
+    // The kernel can lack IPVLAN, so the list is replaced. Docker lists the router of the LAN as the gateway in the
+    // mode l2, and none in the mode l3. It drops published ports unless the container is on a bridge network too.
+    let ipvlan = |address: &str, gateway: &str| json!({"Gateway": gateway, "IPAddress": address, "IPPrefixLen": 24});
+    let inner = group.network("inner", "--subnet 198.18.216.0/24");
+    let [l2, l3] = ["l2", "l3"].map(|name| group.app_at(name, "--network none", ":8080"));
+    let both = group.app_with("both", &format!("--network {inner} --ip 198.18.216.8 --publish 127.0.0.1::8080"));
+    let mut of_both: Value = serde_json::from_str(&both.inspect("{{json .NetworkSettings.Networks}}")).expect("JSON");
+    of_both["lan"] = ipvlan("198.18.246.10", "198.18.246.1");
+    let port = json!([{"IP": "127.0.0.1", "PrivatePort": 8080, "PublicPort": both.address().port(), "Type": "tcp"}]);
+    let fake = FakeEngine::with_containers(vec![
+        listed(&l2, "lan", &json!([]), &json!({"lan": ipvlan("198.18.246.8", "198.18.246.1")})),
+        listed(&l3, "routed", &json!([]), &json!({"routed": ipvlan("198.18.247.8", "")})),
+        listed(&both, &inner, &port, &of_both),
+    ]);
+    let agent = || Agent::with_docker_host(&fake.host());
+    insta::assert_snapshot!(explained_by(&agent(), &group, ""), @"
+    both: 198.18.216.8:8080 as PORT: the only published port, its own address on network inner
+      127.0.0.1:PORT not needed: bound to 127.0.0.1
+      198.18.246.10:8080 not usable: its gateway is not a bridge of this machine (try --address direct)
+    l2: - as -: publishes no TCP port; the container listens on 8080: try --container-port 8080
+    l3: - as -: publishes no TCP port; the container listens on 8080: try --container-port 8080
+    ");
+    insta::assert_snapshot!(explained_by(&agent(), &group, "--container-port 8080"), @"
+    both: 198.18.216.8:8080 as PORT: --container-port, its own address on network inner
+      127.0.0.1:PORT not needed: bound to 127.0.0.1
+      198.18.246.10:8080 not usable: its gateway is not a bridge of this machine (try --address direct)
+    l2: - as -: TCP port 8080 is not published; own address 198.18.246.8:8080: its gateway is not a bridge of this machine (try --address direct)
+    l3: - as -: TCP port 8080 is not published; own address 198.18.247.8:8080: its gateway is not a bridge of this machine (try --address direct)
+    ");
+    insta::assert_snapshot!(explained_by(&agent(), &group, "--network lan"), @"
+    both: 127.0.0.1:PORT as PORT: the only published port, bound to 127.0.0.1
+      198.18.246.10:8080 not usable: its gateway is not a bridge of this machine (try --address direct)
+      198.18.216.8:8080 not usable: on network inner (--network)
+    l2: - as -: publishes no TCP port; the container listens on 8080: try --container-port 8080
+    l3: - as -: publishes no TCP port; the container listens on 8080: try --container-port 8080
+    ");
+    for options in ["", "--container-port 8080", "--network lan"] {
+        let output = agent().run(&format!("run gostats --path /stats --filter {} {options}", group.filter()));
+        assert_collected(&output.exits(0).without_diagnostics(), &[&both]);
+    }
+}
+
+#[test]
+fn overlay_network_is_reached_only_at_published_ports() {
+    let Some(engine) = NamespacedEngine::swarm() else { return };
+    let group = engine.group();
+    let network = group.network("overlay", "--driver overlay --attachable --subnet 198.18.252.0/24");
+    // The engine publishes their ports by the bridge docker_gwbridge, which is not in its list.
+    let on_overlay = |last: u8| format!("--network {network} --ip 198.18.252.{last}");
+    let app = group.app_at("app", &format!("{} --publish 127.0.0.1::8080", on_overlay(8)), ":8080");
+    let _unpublished = group.app_at("unpublished", &on_overlay(9), ":8080");
+    let agent = engine.agent();
+    insta::assert_snapshot!(explained_by(&agent, &group, ""), @"
+    app: 127.0.0.1:PORT as PORT: the only published port, bound to 127.0.0.1
+      198.18.252.8:8080 not usable: its gateway is not a bridge of this machine (try --address direct)
+    unpublished: - as -: publishes no TCP port; the container listens on 8080: try --container-port 8080
+    ");
+    insta::assert_snapshot!(explained_by(&agent, &group, "--container-port 8080"), @"
+    app: 127.0.0.1:PORT as PORT: --container-port, bound to 127.0.0.1
+      198.18.252.8:8080 not usable: its gateway is not a bridge of this machine (try --address direct)
+    unpublished: - as -: TCP port 8080 is not published; own address 198.18.252.9:8080: its gateway is not a bridge of this machine (try --address direct)
+    ");
+    insta::assert_snapshot!(explained_by(&agent, &group, "--address direct"), @"
+    app: 198.18.252.8:8080 as PORT: the only published port, its own address on network overlay
+      127.0.0.1:PORT not usable: --address direct
+      note: connection failed: Network is unreachable (os error 101)
+    unpublished: - as -: publishes no TCP port; the container listens on 8080: try --container-port 8080
+    ");
+    for options in ["", "--container-port 8080", "--address published"] {
+        let words = format!("run gostats --path /stats --filter {} {options}", group.filter());
+        let output = engine.agent().run(&words).exits(0).without_diagnostics();
+        engine.within(|| assert_collected(&output, &[&app]));
+    }
+}
+
+#[test]
+fn task_of_a_swarm_service_is_reached_if_its_port_is_published_in_host_mode() {
+    let Some(engine) = NamespacedEngine::swarm() else { return };
+    let group = engine.group();
+    let network = group.network("overlay", "--driver overlay --subnet 198.18.252.0/24");
+    let host = group.service("host", &format!("--network {network} --publish mode=host,target=8080"));
+    let bridge = group.service("bridge", "--publish mode=host,target=8080");
+    let ingress = group.service("ingress", &format!("--network {network} --publish published=18080,target=8080"));
+    let unpublished = group.service("unpublished", &format!("--network {network}"));
+    let id = |task: &Container| task.name().rsplit_once('.').expect("SERVICE.NUMBER.ID").1.to_owned();
+    let ids = [&host, &bridge, &ingress, &unpublished].map(id);
+    let explained = |options: &str| {
+        let words = format!("explain gostats --path /stats --filter {} --json {options}", group.filter());
+        let output = engine.agent().run(&words).exits(0).stdout;
+        // Ids are replaced first, because their digits can look like a port.
+        let output = ids.iter().fold(output, |output, id| output.replace(id, "ID"));
+        let explanation: Value = serde_json::from_str(&output).expect("JSON");
+        mask::digits(&rows(&group, &explanation), "198.18.252.", "N")
+    };
+    insta::assert_snapshot!(explained(""), @"
+    bridge.1.ID: OWN:8080 as PORT: the only published port, its own address on network bridge
+      127.0.0.1:PORT not needed: bound to 0.0.0.0
+    host.1.ID: 127.0.0.1:PORT as PORT: the only published port, bound to 0.0.0.0
+      198.18.252.N:8080 not usable: its gateway is not a bridge of this machine (try --address direct)
+    ingress.1.ID: - as -: Swarm's ingress network publishes its ports and chooses the container: publish with mode=host
+    unpublished.1.ID: - as -: publishes no TCP port; the container listens on 8080: try --container-port 8080
+    ");
+    insta::assert_snapshot!(explained("--container-port 8080"), @"
+    bridge.1.ID: OWN:8080 as PORT: --container-port, its own address on network bridge
+      127.0.0.1:PORT not needed: bound to 0.0.0.0
+    host.1.ID: 127.0.0.1:PORT as PORT: --container-port, bound to 0.0.0.0
+      198.18.252.N:8080 not usable: its gateway is not a bridge of this machine (try --address direct)
+    ingress.1.ID: - as -: Swarm's ingress network publishes its ports and chooses the container: publish with mode=host
+    unpublished.1.ID: - as -: TCP port 8080 is not published; own address 198.18.252.N:8080: its gateway is not a bridge of this machine (try --address direct)
+    ");
+    let words = format!("run gostats --path /stats --filter {}", group.filter());
+    let output = engine.agent().run(&words).exits(0).without_diagnostics();
+    engine.within(|| assert_collected(&output, &[&host, &bridge]));
+}
+
+#[test]
+fn container_without_a_network_is_reached_only_by_entering_its_namespace() {
+    let Some(engine) = Engine::find_local() else { return };
+    let group = engine.group();
+    let _app = group.app_at("app", "--network none", "127.0.0.1:8080");
+    insta::assert_snapshot!(explained(engine, &group, ""), @"app: - as -: publishes no TCP port");
+    insta::assert_snapshot!(explained(engine, &group, "--container-port 8080"), @"app: - as -: TCP port 8080 is not published");
+    insta::assert_snapshot!(explained(engine, &group, "--container-port 8080 --enter-network"), @"app: 127.0.0.1:8080 as 8080: --container-port, 127.0.0.1 in its own network (--enter-network)");
+    let output = run(engine, &group, "--container-port 8080 --enter-network").exits(0).without_diagnostics();
+    assert_eq!(output.metrics().instances(), ["8080"], "{output}");
+    assert_eq!(output.metrics().of("gostats.8080").len(), 9, "{output}");
+}
+
+#[test]
+fn engine_on_another_machine_is_reached_at_ports_that_it_publishes_on_all_addresses() {
+    let Some(engine) = Engine::find_local() else { return };
+    let Some(socket) = engine.socket().map(Path::to_owned) else { return };
+    let group = engine.group();
+    let app = group.app("app");
+    let _loopback = group.app_with("loopback", "--publish 127.0.0.1::8080");
+    let unpublished = group.app_with("unpublished", "--expose 8080");
+    // An address of this machine stands for the other machine. It is not a loopback address, so the plugin does not
+    // know it.
+    let machine = unpublished.host_address().to_string();
+    let listener = port::listen();
+    let host = format!("tcp://{machine}:{}", listener.local_addr().expect("a bound listener has an address").port());
+    let _forward = Server::start(listener, move |stream| drop(forward(&stream, &socket)));
+    let agent = || Agent::with_docker_host(&host);
+    let explained = |options: &str| {
+        let lines = explained_by(&agent(), &group, options);
+        lines.replace(&format!("{}:PORT", group.mask(&machine)), "MACHINE:PORT")
+    };
+    insta::assert_snapshot!(explained(""), @"
+    app: MACHINE:PORT as PORT: the only published port, bound to 0.0.0.0
+      OWN:8080 not usable: on the engine's machine
+    loopback: - as -: TCP port 8080 is bound to a loopback address of the engine's machine
+    unpublished: - as -: publishes no TCP port
+    ");
+    insta::assert_snapshot!(explained("--container-port 8080"), @"
+    app: MACHINE:PORT as PORT: --container-port, bound to 0.0.0.0
+      OWN:8080 not usable: on the engine's machine
+    loopback: - as -: TCP port 8080 is bound to a loopback address of the engine's machine
+    unpublished: - as -: TCP port 8080 is not published; own address OWN:8080: on the engine's machine
+    ");
+    let output = agent().run(&format!("run gostats --path /stats --filter {} --container-port 8080", group.filter()));
+    assert_collected(&output.exits(0).without_diagnostics(), &[&app]);
+}
+
+#[test]
+fn engine_in_a_virtual_machine_is_reached_only_at_published_ports() {
+    let Some(engine) = Engine::find_local() else { return };
+    if !skip::is_root("the socket of Docker Desktop, which belongs to a user") {
+        return;
+    }
+    let group = engine.group();
+    // The virtual machine of Docker Desktop has the same networks as an engine of this machine, and forwards the ports
+    // that its engine publishes. The container at the same address on this machine has the port too.
+    let here = group.app("here");
+    let networks: Value = serde_json::from_str(&here.inspect("{{json .NetworkSettings.Networks}}")).expect("JSON");
+    let target = StubTarget::serving(stats::body(1, 1));
+    let entry = |name: &str, ports: Value| {
+        let mut entry = container(&format!("{}-{name}", group.name()), "0.0.0.0", target.port());
+        entry["NetworkSettings"]["Networks"] = networks.clone();
+        if ports != json!(null) {
+            entry["Ports"] = ports;
+        }
+        entry
+    };
+    let unpublished = json!([{"PrivatePort": 8080, "Type": "tcp"}]);
+    let desktop = FakeEngine::with_containers(vec![entry("published", json!(null)), entry("unpublished", unpublished)]);
+    desktop.give_to_user();
+    let agent = || Agent::with_docker_host(&desktop.host());
+    let explained = |options: &str| explained_by(&agent(), &group, options).replace(&target.port().to_string(), "PORT");
+    insta::assert_snapshot!(explained(""), @"
+    published: 127.0.0.1:PORT as PORT: the only published port, bound to 0.0.0.0
+      OWN:8080 not usable: on a network of a rootless engine
+    unpublished: - as -: publishes no TCP port
+    ");
+    insta::assert_snapshot!(explained("--container-port 8080"), @"
+    published: 127.0.0.1:PORT as PORT: --container-port, bound to 0.0.0.0
+      OWN:8080 not usable: on a network of a rootless engine
+    unpublished: - as -: TCP port 8080 is not published; own address OWN:8080: on a network of a rootless engine
+    ");
+    let output = agent().run("run gostats --container-port 8080").exits(0).without_diagnostics();
+    assert_eq!(output.metrics().instances(), [target.port().to_string()], "{output}");
+    assert_eq!(here.served().len(), 0, "a container of this machine was requested");
+}
+
+#[test]
+fn rules_of_the_firewall_between_containers_do_not_matter() {
+    let Some(engine) = NamespacedEngine::without_firewall_rules() else { return };
+    let group = engine.group();
+    let network = group.network("apart", "--opt com.docker.network.bridge.enable_icc=false --subnet 198.18.253.0/24");
+    let app = group.app_at("app", "--publish 8080", ":8080");
+    let apart = group.app_at("apart", &format!("--network {network} --publish 127.0.0.1::8080"), ":8080");
+    let agent = engine.agent();
+    insta::assert_snapshot!(explained_by(&agent, &group, ""), @"
+    apart: 198.18.253.2:8080 as PORT: the only published port, its own address on network apart
+      127.0.0.1:PORT not needed: bound to 127.0.0.1
+    app: OWN:8080 as PORT: the only published port, its own address on network bridge
+      127.0.0.1:PORT not needed: bound to 0.0.0.0
+    ");
+    let words = format!("run gostats --path /stats --filter {}", group.filter());
+    for options in ["", "--address direct", "--address published"] {
+        let output = engine.agent().run(&format!("{words} {options}")).exits(0).without_diagnostics();
+        engine.within(|| assert_collected(&output, &[&app, &apart]));
+    }
 }
 
 #[test]
@@ -295,7 +534,7 @@ fn blocked_own_address_is_replaced_by_the_published_one() {
     let group = engine.group();
     let app = group.app("app");
     let agent =
-        || Agent::with_engine(engine).with_launcher(&["setpriv", &format!("--regid={GROUP}"), "--clear-groups"]);
+        || Agent::with_engine(engine).with_launcher(&["setpriv", &format!("--regid={UNUSED_GROUP}"), "--clear-groups"]);
     let words = format!("run gostats --path /stats --filter {}", group.filter());
     for action in ["REJECT", "DROP"] {
         let Some(_blocked) = Blocked::new(app.own_address("bridge").expect("an address"), action) else { return };
@@ -335,13 +574,7 @@ fn published_port_is_used_if_other_users_processes_are_hidden() {
     }
     let group = engine.group();
     let app = group.app("app");
-    // Without capabilities, and outside of the group that sees all processes, the container's processes are hidden,
-    // because they belong to another user.
-    let hide = format!(
-        "mount -t proc -o hidepid=2 proc /proc && \
-         exec setpriv --regid={GROUP} --clear-groups --bounding-set=-all \"$@\""
-    );
-    let agent = || Agent::with_engine(engine).with_launcher(&["unshare", "--mount", "sh", "-c", &hide, "sh"]);
+    let agent = || Agent::with_engine(engine).without_visible_processes();
     let words = format!("run gostats --path /stats --filter {}", group.filter());
     assert_collected(&agent().run(&words).exits(0).without_diagnostics(), &[&app]);
     insta::assert_snapshot!(explained_by(&agent(), &group, ""), @"
@@ -399,7 +632,7 @@ fn ipv6_address_is_used_if_the_ipv4_one_is_blocked_or_missing() {
     // The kernel looks for duplicates of a new address first.
     wait::until("the app is reached over IPv6", || TcpStream::connect(SocketAddr::new(six, 8080)).ok());
     let agent =
-        || Agent::with_engine(engine).with_launcher(&["setpriv", &format!("--regid={GROUP}"), "--clear-groups"]);
+        || Agent::with_engine(engine).with_launcher(&["setpriv", &format!("--regid={UNUSED_GROUP}"), "--clear-groups"]);
     insta::assert_snapshot!(explained_by(&agent(), &group, ""), @"
     app: 198.18.213.2:8080 as PORT: the only published port, its own address on network six
       [fd00:198:18:213::2]:8080 not needed: its own address on network six
@@ -419,14 +652,11 @@ fn ipv6_address_is_used_if_the_ipv4_one_is_blocked_or_missing() {
     ");
     drop(blocked);
     // Current engines have networks without IPv4. This one does not, so only its list is replaced.
-    let mut listed = container(app.name(), "0.0.0.0", 1);
-    listed["Id"] = json!(app.id());
-    listed["Ports"] = json!([]);
-    listed["NetworkSettings"]["Networks"] = json!({"six": {
+    let networks = json!({"six": {
         "Gateway": "", "IPAddress": "", "IPPrefixLen": 0,
         "IPv6Gateway": "fd00:198:18:213::1", "GlobalIPv6Address": six, "GlobalIPv6PrefixLen": 64,
     }});
-    let fake = FakeEngine::with_containers(vec![listed]);
+    let fake = FakeEngine::with_containers(vec![listed(&app, "six", &json!([]), &networks)]);
     let agent = Agent::with_docker_host(&fake.host());
     insta::assert_snapshot!(explained_by(&agent, &group, "--container-port 8080"), @"app: [fd00:198:18:213::2]:8080 as 8080: --container-port, its own address on network six");
     let output = agent.run(&format!("{words} --container-port 8080")).exits(0).without_diagnostics();

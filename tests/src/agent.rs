@@ -22,6 +22,9 @@ use crate::{go, wait};
 /// The timeout that mackerel-agent has for a plugin.
 const AGENT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A group that no other program on the machine uses.
+pub const UNUSED_GROUP: &str = "48213";
+
 /// A mackerel-agent with one plugin: its environment and its folder for state.
 pub struct Agent {
     workdir: PathBuf,
@@ -77,6 +80,17 @@ impl Agent {
     pub fn with_launcher(mut self, launcher: &[&str]) -> Self {
         self.launcher = launcher.iter().map(|word| (*word).to_owned()).collect();
         self
+    }
+
+    /// Hides the processes of other users from the program, by `mount`, `setpriv` and `unshare`.
+    #[must_use]
+    pub fn without_visible_processes(self) -> Self {
+        // The program has no capabilities, and is outside of the group that sees all processes.
+        let hide = format!(
+            "mount -t proc -o hidepid=2 proc /proc && \
+             exec setpriv --regid={UNUSED_GROUP} --clear-groups --bounding-set=-all \"$@\""
+        );
+        self.with_launcher(&["unshare", "--mount", "sh", "-c", &hide, "sh"])
     }
 
     /// Runs another build of the program.

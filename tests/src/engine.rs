@@ -165,7 +165,7 @@ impl Engine {
         static GROUPS: AtomicUsize = AtomicUsize::new(0);
         let number = GROUPS.fetch_add(1, Ordering::Relaxed);
         let name = format!("scenario-{}-{number}", std::process::id());
-        Group { engine: self, name, networks: Mutex::default(), _load: load }
+        Group { engine: self, name, networks: Mutex::default(), services: Mutex::default(), _load: load }
     }
 
     #[track_caller]
@@ -240,6 +240,7 @@ pub struct Group<'e> {
     engine: &'e Engine,
     name: String,
     networks: Mutex<Vec<String>>,
+    services: Mutex<Vec<String>>,
     _load: Guard,
 }
 
@@ -315,6 +316,30 @@ impl<'e> Group<'e> {
     /// Connects a container to another network.
     pub fn connect(&self, network: &str, container: &Container) {
         self.engine.docker(&["network", "connect", network, container.id()]);
+    }
+
+    /// Makes a service of a swarm with one task, whose Go app listens on port 8080, with options of `docker service
+    /// create`. Returns the task's container when its app listens. The service is removed with the group.
+    pub fn service(&self, name: &str, options: &str) -> Container<'e> {
+        let name = format!("{}-{name}", self.name);
+        let label = self.filter().replacen("label=", "--container-label=", 1);
+        let image = self.engine.image(Program::App, Check::None);
+        // The image is in no registry.
+        let mut command = vec!["service", "create", "--detach", "--no-resolve-image", &label, "--name", &name];
+        command.extend(options.split_whitespace());
+        command.extend([image.as_str(), "-listen", ":8080"]);
+        self.engine.docker(&command);
+        self.services.lock().unwrap_or_else(PoisonError::into_inner).push(name.clone());
+        let of_service = format!("label=com.docker.swarm.service.name={name}");
+        let list = ["ps", "--no-trunc", "--filter", &of_service, "--format", "{{.ID}} {{.Names}}"];
+        let (id, name) = wait::until(&format!("a task of {name} runs"), || {
+            let task = self.engine.docker(&list);
+            task.split_once(' ').map(|(id, name)| (id.to_owned(), name.to_owned()))
+        });
+        wait::until(&format!("{name} listens"), || self.engine.docker(&["logs", &id]).contains(':').then_some(()));
+        let mut container = Container { engine: self.engine, id, name, image, address: None };
+        container.find_address();
+        container
     }
 
     /// Starts a Go app with Prometheus metrics on a dynamic port and waits until it responds.
@@ -443,6 +468,10 @@ impl<'e> Group<'e> {
 
 impl Drop for Group<'_> {
     fn drop(&mut self) {
+        // A swarm replaces the containers of its services.
+        for service in self.services.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let _ = self.engine.try_docker(&["service", "rm", service]);
+        }
         let ours = self.engine.try_docker(&["ps", "--all", "--quiet", "--filter", &self.filter()]).unwrap_or_default();
         let mut remove = vec!["rm", "--force", "--volumes"];
         remove.extend(ours.split_whitespace());

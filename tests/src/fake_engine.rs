@@ -1,5 +1,6 @@
 //! A fake engine for what no real one does on demand: faults, errors and odd containers.
 
+use std::os::unix::fs::chown;
 use std::os::unix::net::UnixListener;
 
 use serde_json::{Value, json};
@@ -53,6 +54,16 @@ impl FakeEngine {
     /// Returns its address in the form of `DOCKER_HOST`.
     pub fn host(&self) -> String {
         format!("unix://{}/docker.sock", self.folder.path().display())
+    }
+
+    /// Gives the socket to another user than root, as Docker Desktop does.
+    ///
+    /// # Panics
+    ///
+    /// If this user is not root.
+    pub fn give_to_user(&self) {
+        const NOBODY: Option<u32> = Some(65_534);
+        chown(self.folder.path().join("docker.sock"), NOBODY, NOBODY).expect("root gives a file away");
     }
 }
 

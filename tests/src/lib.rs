@@ -1,10 +1,10 @@
 //! The harness of the scenarios: everything around the program when it runs for real.
 //!
 //! - [`agent`] runs the program as mackerel-agent does, and parses its output.
-//! - Engines: [`engine`] is a real Docker engine with real Go programs in containers, [`namespaced_engine`] one without
-//!   docker-proxy, [`podman`] a real Podman, [`rootless_podman`] one of a user, [`fake_engine`] an engine with chosen
-//!   replies. [`proxy`] stands in front of a real engine, so that a scenario can act at the right moment.
-//!   [`task_metadata`] is the metadata endpoint of an ECS task.
+//! - Engines: [`engine`] is a real Docker engine with real Go programs in containers, [`namespaced_engine`] one with a
+//!   network and settings of its own, such as a swarm, [`podman`] a real Podman, [`rootless_podman`] one of a user,
+//!   [`fake_engine`] an engine with chosen replies. [`proxy`] stands in front of a real engine, so that a scenario can
+//!   act at the right moment. [`task_metadata`] is the metadata endpoint of an ECS task.
 //! - Containers: [`debian`] runs servers of this machine's packages, [`fleet`] has chosen stats, [`watch`] compares
 //!   stats before and after some work, [`cgroup`] has files in place of the kernel's cgroups, [`soak`] starts and stops
 //!   many.

@@ -1,4 +1,5 @@
-//! A real Docker engine without docker-proxy, in a network of its own: the firewall alone forwards published ports.
+//! A real Docker engine in a network of its own, with settings that change the networks of the machine: without
+//! docker-proxy, without firewall rules, or as a node of a swarm.
 
 use std::fs;
 use std::ops::Deref;
@@ -9,7 +10,7 @@ use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::agent::Agent;
@@ -30,13 +31,43 @@ pub struct NamespacedEngine {
 }
 
 impl NamespacedEngine {
-    /// Starts one and waits until it responds. Reports a missing precondition.
+    /// Starts one without docker-proxy: the firewall alone forwards published ports. Reports a missing precondition.
+    pub fn without_proxy() -> Option<Self> {
+        Self::start("published ports without docker-proxy", 250, &json!({"userland-proxy": false}))
+    }
+
+    /// Starts one that makes no firewall rules: docker-proxy alone forwards published ports. Reports a missing
+    /// precondition.
+    pub fn without_firewall_rules() -> Option<Self> {
+        Self::start("networks without firewall rules", 249, &json!({"iptables": false}))
+    }
+
+    /// Starts one that is the only node of a swarm. Reports a missing precondition.
+    ///
+    /// # Panics
+    ///
+    /// If it does not become a node.
+    pub fn swarm() -> Option<Self> {
+        let untested = "overlay networks";
+        let engine = Self::start(untested, 251, &json!({}))?;
+        // A child inherits the namespace of the thread that starts it.
+        let link = "link add mpwvxlan type vxlan id 1 dstport 4790".split(' ');
+        let probe = engine.within(|| Command::new("ip").args(link).output()).expect("ip can be started");
+        if !probe.status.success() {
+            skip::notice(&format!("no VXLAN: {}", String::from_utf8_lossy(&probe.stderr).trim()), untested);
+            return None;
+        }
+        let joined = engine.try_docker(&["swarm", "init", "--advertise-addr", "127.0.0.1"]);
+        joined.unwrap_or_else(|cause| panic!("docker swarm init: {cause}"));
+        Some(engine)
+    }
+
+    /// Starts one whose default network is `198.18.THIRD.0/24`, with these settings too, and waits until it responds.
     ///
     /// # Panics
     ///
     /// If it does not start.
-    pub fn without_proxy() -> Option<Self> {
-        let untested = "published ports without docker-proxy";
+    fn start(untested: &str, third: u8, settings: &Value) -> Option<Self> {
         let commands = ["docker", "dockerd", "ip", "iptables", "nsenter", "tar", "unshare"];
         if !skip::has_commands(&commands, untested) || !skip::is_root(untested) {
             return None;
@@ -45,10 +76,13 @@ impl NamespacedEngine {
         let folder = TempDir::new().expect("a temporary folder");
         let path = folder.path();
         let host = format!("unix://{}", path.join("docker.sock").display());
-        let configuration = json!({
+        let mut configuration = json!({
             "data-root": path.join("data"), "exec-root": path.join("exec"), "pidfile": path.join("pid"),
-            "hosts": [host], "bip": "198.18.250.1/24", "userland-proxy": false, "shutdown-timeout": 5,
+            "hosts": [host], "bip": format!("198.18.{third}.1/24"), "shutdown-timeout": 5,
         });
+        for (key, value) in settings.as_object().into_iter().flatten() {
+            configuration[key] = value.clone();
+        }
         fs::write(path.join("daemon.json"), configuration.to_string()).expect("a file in a new folder");
         fs::create_dir(path.join("cgroup")).expect("a folder in a new folder");
         let log = fs::File::create(path.join("log")).expect("a file in a new folder");
