@@ -1,5 +1,6 @@
 //! Tasks of ECS in the network mode `awsvpc`, found from their container instance. Their networks are built as the ECS
 //! agent builds them, by a pause container without a network of the engine and two interfaces that are moved into it.
+//! The network of a pod of Kubernetes on Docker is built in the same way, with one interface.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use scenarios::agent::{Agent, Output};
 use scenarios::engine::{Container, Engine, Group};
+use scenarios::fake_engine::{FakeEngine, container};
 use scenarios::http::{self, Reply};
 use scenarios::server::Server;
 use scenarios::{port, skip};
@@ -28,6 +30,13 @@ fn ip(words: &str) -> Result<(), String> {
     } else {
         Err(format!("ip {words}: {}", String::from_utf8_lossy(&output.stderr)))
     }
+}
+
+/// Runs `ip` in the network of a process.
+fn ip_inside(pid: &str, words: &str) {
+    let enter = ["--target", pid, "--net", "ip"];
+    let output = Command::new("nsenter").args(enter).args(words.split_whitespace()).output().expect("nsenter");
+    assert!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 impl Vpc {
@@ -62,29 +71,26 @@ impl Vpc {
         format!("198.18.201.{}", 16 * self.number + 6)
     }
 
-    /// Gives the network of `pause` an interface on the bridge, and one with the other end on this machine, as if it
-    /// were in another subnet of the VPC.
-    fn attach(&self, pause: &Container, has_bridge: bool) {
+    /// Gives the network of `pause` an interface on the bridge.
+    fn join_bridge(&self, pause: &Container) {
         let pid = pause.inspect("{{.State.Pid}}");
-        let (bridge, number, own) = (self.bridge(), self.number, std::process::id() % 10_000);
-        let inside = |words: &str| {
-            let enter = ["--target", &pid, "--net", "ip"];
-            let output = Command::new("nsenter").args(enter).args(words.split_whitespace()).output().expect("nsenter");
-            assert!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
-        };
-        if has_bridge {
-            let end = format!("mpwv{number}b{own}");
-            ip(&format!("link add {end} type veth peer name ecs-eth0 netns {pid}")).expect("a pair of interfaces");
-            ip(&format!("link set {end} master {bridge} up")).expect("an interface on the bridge");
-            inside(&format!("address add {}/28 dev ecs-eth0", self.on_bridge()));
-            inside("link set ecs-eth0 up");
-        }
-        let end = format!("mpwv{number}i{own}");
+        let end = format!("mpwv{}b{}", self.number, std::process::id() % 10_000);
+        ip(&format!("link add {end} type veth peer name ecs-eth0 netns {pid}")).expect("a pair of interfaces");
+        ip(&format!("link set {end} master {} up", self.bridge())).expect("an interface on the bridge");
+        ip_inside(&pid, &format!("address add {}/28 dev ecs-eth0", self.on_bridge()));
+        ip_inside(&pid, "link set ecs-eth0 up");
+    }
+
+    /// Gives the network of `pause` an interface with the other end on this machine, as if it were in another subnet of
+    /// the VPC.
+    fn add_interface(&self, pause: &Container) {
+        let pid = pause.inspect("{{.State.Pid}}");
+        let end = format!("mpwv{}i{}", self.number, std::process::id() % 10_000);
         ip(&format!("link add {end} type veth peer name eth0 netns {pid}")).expect("a pair of interfaces");
-        ip(&format!("address add 198.18.201.{}/28 dev {end}", 16 * number + 1)).expect("an address");
+        ip(&format!("address add 198.18.201.{}/28 dev {end}", 16 * self.number + 1)).expect("an address");
         ip(&format!("link set {end} up")).expect("an interface");
-        inside(&format!("address add {}/28 dev eth0", self.of_interface()));
-        inside("link set eth0 up");
+        ip_inside(&pid, &format!("address add {}/28 dev eth0", self.of_interface()));
+        ip_inside(&pid, "link set eth0 up");
     }
 
     /// Replaces its addresses.
@@ -113,21 +119,29 @@ fn labels(name: &str) -> String {
 fn start<'e>(group: &Group<'e>, vpc: &Vpc, has_bridge: bool) -> (Container<'e>, Container<'e>) {
     let options = format!("--network none {}", labels("~internal~ecs~pause"));
     let pause = group.app_at("pause", &options, "127.0.0.1:1");
-    vpc.attach(&pause, has_bridge);
+    if has_bridge {
+        vpc.join_bridge(&pause);
+    }
+    vpc.add_interface(&pause);
     let options = format!("--network container:{} {}", pause.id(), labels("api"));
     let app = group.app_at("api", &options, ":8080");
     (pause, app)
 }
 
-/// Returns a line for each container, with the notes on it.
+/// Returns a line for each container of the group, with the notes on it.
 fn explained(agent: &Agent, group: &Group, vpc: &Vpc, options: &str) -> String {
-    let words = format!("explain gostats --path /stats --filter {} --json {options}", group.filter());
-    let output: Output = agent.run(&words);
+    let of_group = |name: &str| group.mask(name) != name;
+    group.mask(&all_explained(agent, vpc, &format!("--filter {} {options}", group.filter()), of_group))
+}
+
+/// Returns a line for each container whose name is one of these, with the notes on it.
+fn all_explained(agent: &Agent, vpc: &Vpc, options: &str, is_ours: impl Fn(&str) -> bool) -> String {
+    let output: Output = agent.run(&format!("explain gostats --path /stats --json {options}"));
     let explanation: Value = serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"));
     let rows = explanation["containers"].as_array().expect("a list");
-    let of_group = |row: &&Value| row["container"]["name"].as_str().is_some_and(|name| group.mask(name) != name);
+    let is_ours = |row: &&Value| row["container"]["name"].as_str().is_some_and(&is_ours);
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let lines = rows.iter().filter(of_group).map(|row| {
+    let lines = rows.iter().filter(is_ours).map(|row| {
         let [name, address, series, why] =
             [&row["container"]["name"], &row["address"], &row["name"], &row["why"]].map(text);
         let others = row["addresses"].as_array().into_iter().flatten().skip(1);
@@ -135,7 +149,7 @@ fn explained(agent: &Agent, group: &Group, vpc: &Vpc, options: &str) -> String {
         let error = row["error"].as_str().filter(|error| *error != why).map(|error| format!("  error: {error}\n"));
         format!("{name}: {address} as {series}: {why}\n") + &others.chain(error).collect::<String>()
     });
-    vpc.mask(&group.mask(&lines.collect::<String>()))
+    vpc.mask(&lines.collect::<String>())
 }
 
 /// Serves the introspection API of the ECS agent, unless something else has its port.
@@ -198,6 +212,15 @@ fn task_is_reached_on_the_bridge_of_the_ecs_agent() {
     api: - as -: matches --skip name=api
     pause: - as -: pause container, not an application (--include-infrastructure)
     ");
+    // The processes of other users can be hidden: the agent alone knows the address of the task then.
+    if skip::has_commands(&["mount", "setpriv", "unshare"], "tasks of ECS whose processes are hidden") {
+        let hidden = Agent::with_engine(engine).without_visible_processes();
+        insta::assert_snapshot!(explained(&hidden, &group, &vpc, "--skip name=hosted"), @"
+        api: INTERFACE:8080 as 8080: the only published port, in the network of pause, bound to INTERFACE
+        hosted: - as -: matches --skip name=hosted
+        pause: - as -: pause container, not an application (--include-infrastructure)
+        ");
+    }
     for (format, name) in [("ecs-container", "api"), ("slot:ecs-container", "api_1"), ("slot:ecs-family", "shop_1")] {
         let words = format!("run gostats --path /stats --filter {} --instance-name {format}", group.filter());
         let output = agent.run(&words).exits(0);
@@ -228,7 +251,8 @@ fn application_on_the_loopback_address_of_its_task_is_reached_by_entering_its_ne
     let Some(vpc) = Vpc::new() else { return };
     let group = engine.group();
     let pause = group.app_at("pause", &format!("--network none {}", labels("~internal~ecs~pause")), "127.0.0.1:1");
-    vpc.attach(&pause, true);
+    vpc.join_bridge(&pause);
+    vpc.add_interface(&pause);
     let options = format!("--network container:{} {}", pause.id(), labels("api"));
     let _app = group.app_at("api", &options, "127.0.0.1:8080");
     let agent = Agent::with_engine(engine);
@@ -250,4 +274,46 @@ fn application_on_the_loopback_address_of_its_task_is_reached_by_entering_its_ne
     // A collector that connects by itself would reach the address of this machine.
     let words = format!("run redis --filter {} --container-port 8080 --enter-network", group.filter());
     insta::assert_snapshot!(vpc.mask(&group.mask(&agent.run(&words).exits(1).stderr)), @"mackerel-plugin-wasm: redis: api (127.0.0.1:8080): connection failed: Permission denied; denied: 127.0.0.1:8080 (TCP) (a collector can only reach its own target); its own address BRIDGE:8080: Connection refused (os error 111); its own address INTERFACE:8080: Connection refused (os error 111); the container listens on port 8080 only at its own loopback address");
+}
+
+#[test]
+fn pod_of_kubernetes_on_docker_is_reached_on_the_bridge_of_its_network() {
+    let Some(engine) = Engine::find_local() else { return };
+    let Some(vpc) = Vpc::new() else { return };
+    let group = engine.group();
+    let pod = group.app_at("pod", "--network none", "127.0.0.1:1");
+    vpc.join_bridge(&pod);
+    let in_pod = format!("--network container:{}", pod.id());
+    let api = group.app_at("api", &in_pod, ":8080");
+    let sidecar = group.app_at("sidecar", &in_pod, ":9090");
+    // cri-dockerd gives its containers names by which the plugin knows the one of the pod.
+    let listed = |app: &Container, name: &str, mode: &str| {
+        let mut listed = container(&format!("k8s_{name}_shop-7d9f_default_0f6c_0"), "127.0.0.1", 1);
+        listed["Id"] = json!(app.id());
+        listed["Ports"] = json!([]);
+        listed["HostConfig"]["NetworkMode"] = json!(mode);
+        listed["NetworkSettings"]["Networks"] =
+            if mode == "none" { json!({"none": {"IPAddress": "", "Gateway": ""}}) } else { json!({}) };
+        listed
+    };
+    let of_pod = format!("container:{}", pod.id());
+    let fake = FakeEngine::with_containers(vec![
+        listed(&sidecar, "sidecar", &of_pod),
+        listed(&api, "api", &of_pod),
+        listed(&pod, "POD", "none"),
+    ]);
+    let agent = || Agent::with_docker_host(&fake.host());
+    insta::assert_snapshot!(all_explained(&agent(), &vpc, "--container-port 8080", |_| true), @"
+    k8s_api_shop-7d9f_default_0f6c_0: BRIDGE:8080 as 8080: --container-port, in the network of k8s_POD_shop-7d9f_default_0f6c_0, its own address on a bridge of this machine
+    k8s_POD_shop-7d9f_default_0f6c_0: - as -: pause container, not an application (--include-infrastructure)
+    k8s_sidecar_shop-7d9f_default_0f6c_0: - as -: shares its network with k8s_api_shop-7d9f_default_0f6c_0, which is the target for TCP port 8080
+    ");
+    insta::assert_snapshot!(all_explained(&agent(), &vpc, "", |_| true), @"
+    k8s_POD_shop-7d9f_default_0f6c_0: - as -: pause container, not an application (--include-infrastructure)
+    k8s_api_shop-7d9f_default_0f6c_0: - as -: publishes no TCP port; the container listens on 8080, 9090: choose one with --container-port
+    k8s_sidecar_shop-7d9f_default_0f6c_0: - as -: publishes no TCP port; the container listens on 8080, 9090: choose one with --container-port
+    ");
+    let output = agent().run("run gostats --path /stats --container-port 8080 --instance-name name").exits(0);
+    let instances = output.without_diagnostics().metrics();
+    assert_eq!(instances.instances(), ["k8s_api_shop-7d9f_default_0f6c_0"]);
 }

@@ -57,6 +57,50 @@ fn explain_lists_the_containers_of_an_orchestrator_with_the_reason() {
 }
 
 #[test]
+fn every_container_that_an_orchestrator_adds_is_left_out_with_its_kind() {
+    const NAME: &str = "com.amazonaws.ecs.container-name";
+    const TASK: &str = "com.amazonaws.ecs.task-arn";
+    let relay = ("instance-service-connect-relay", "own/relay", (TASK, "arn:::::/service-connect-relay-1"));
+    let added = [
+        relay,
+        ("ecs-shop-3-volume-aa", "amazon/amazon-ecs-pause:0.1.0", (NAME, "~internal~ecs-emptyvolume-source")),
+        ("ecs-shop-3-namespace-bb", "own/pause-copy", (NAME, "~internal~ecs~pause~namespace")),
+        ("k8s_POD_api-7d9f_default_0f6c1c5e_0", "sha256:5bde56", ("io.kubernetes.pod.name", "api-7d9f")),
+        ("sandbox", "registry.k8s.io/pause:3.9", ("a", "b")),
+        ("519bc99d5c7f-infra", "localhost/podman-pause:4.3.1-0", ("a", "b")),
+        ("619bc99d5c7f-infra", "", ("a", "b")),
+        // Applications with similar names.
+        ("k8s_api_api-7d9f_default_0f6c1c5e_0", "shop/api:1", ("io.kubernetes.container.name", "api")),
+        ("web-infra", "shop/infra:1", ("a", "b")),
+        ("envoy", "public.ecr.aws/appmesh/aws-appmesh-envoy:v1", (NAME, "envoy")),
+    ];
+    let containers = added.iter().zip(1..).map(|((name, image, label), port)| labelled(name, port, image, *label));
+    let engine = FakeEngine::with_containers(containers.collect());
+    let agent = || Agent::with_docker_host(&engine.host());
+    let output = agent().run("explain gostats --json");
+    let explanation: Value = serde_json::from_str(&output.stdout).expect("JSON");
+    let rows = explanation["containers"].as_array().expect("a list").iter();
+    let lines = rows.map(|row| format!("{} {}: {}\n", row["container"]["name"], row["address"], row["why"]));
+    insta::assert_snapshot!(lines.collect::<String>(), @r#"
+    "envoy" "127.0.0.1:10": "the only published port, bound to 127.0.0.1"
+    "k8s_api_api-7d9f_default_0f6c1c5e_0" "127.0.0.1:8": "the only published port, bound to 127.0.0.1"
+    "web-infra" "127.0.0.1:9": "the only published port, bound to 127.0.0.1"
+    "519bc99d5c7f-infra" null: "pause container, not an application (--include-infrastructure)"
+    "619bc99d5c7f-infra" null: "pause container, not an application (--include-infrastructure)"
+    "ecs-shop-3-namespace-bb" null: "pause container, not an application (--include-infrastructure)"
+    "ecs-shop-3-volume-aa" null: "volume container of ECS, not an application (--include-infrastructure)"
+    "instance-service-connect-relay" null: "ECS Service Connect, not an application (--include-infrastructure)"
+    "k8s_POD_api-7d9f_default_0f6c1c5e_0" null: "pause container, not an application (--include-infrastructure)"
+    "sandbox" null: "pause container, not an application (--include-infrastructure)"
+    "#);
+    insta::assert_snapshot!(agent().run("run gostats").exits(1).stderr, @"
+    mackerel-plugin-wasm: gostats: envoy (127.0.0.1:10): connection failed: Connection refused (os error 111)
+    mackerel-plugin-wasm: gostats: k8s_api_api-7d9f_default_0f6c1c5e_0 (127.0.0.1:8): connection failed: Connection refused (os error 111)
+    mackerel-plugin-wasm: gostats: web-infra (127.0.0.1:9): connection failed: Connection refused (os error 111)
+    ");
+}
+
+#[test]
 fn orchestrator_containers_are_included_on_request() {
     let engine = ecs_instance();
     let output = Agent::with_docker_host(&engine.host())
