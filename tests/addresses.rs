@@ -1,6 +1,6 @@
 //! The address at which a container is reached: its own, or the published one.
 
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use scenarios::agent::{Agent, Output, UNUSED_GROUP, program};
 use scenarios::engine::{Container, Engine, Group};
 use scenarios::fake_engine::{FakeEngine, container};
+use scenarios::http::{self, Reply};
 use scenarios::namespaced_engine::NamespacedEngine;
 use scenarios::proxy::{EngineProxy, Passing};
 use scenarios::server::Server;
@@ -206,7 +207,7 @@ fn network_that_is_reachable_comes_first() {
     app: OWN:8080 as PORT: the only published port, its own address on network bridge
       198.18.217.2:8080 not needed: its own address on network inner
       127.0.0.1:PORT not needed: bound to 0.0.0.0
-      198.18.218.2:8080 not usable: its gateway is not a bridge of this machine (try --address direct)
+      198.18.218.2:8080 not usable: not on a bridge of this machine (try --address direct)
     ");
     insta::assert_snapshot!(explained(engine, &group, &format!("--network {inner}")), @"
     app: 198.18.217.2:8080 as PORT: the only published port, its own address on network inner
@@ -226,7 +227,7 @@ fn network_that_is_reachable_comes_first() {
     app: OWN:8080 as PORT: --container-port, its own address on network bridge
       198.18.217.2:8080 not needed: its own address on network inner
       127.0.0.1:PORT not needed: bound to 0.0.0.0
-      198.18.218.2:8080 not usable: its gateway is not a bridge of this machine (try --address direct)
+      198.18.218.2:8080 not usable: not on a bridge of this machine (try --address direct)
     inside: 198.18.217.3:8080 as 8080: --container-port, its own address on network inner
     ");
 }
@@ -238,7 +239,7 @@ fn macvlan_cannot_be_reached() {
     let lan = group.macvlan("lan", "198.18.219", &group.network("parent", "--internal --subnet 198.18.215.0/24"));
     let _app = group.app_at("app", &format!("--network {lan} --publish 8080"), ":8080");
     insta::assert_snapshot!(explained(engine, &group, ""), @"app: - as -: publishes no TCP port; the container listens on 8080: try --container-port 8080");
-    insta::assert_snapshot!(explained(engine, &group, "--container-port 8080 --timeout 500ms"), @"app: - as -: TCP port 8080 is not published; own address 198.18.219.2:8080: its gateway is not a bridge of this machine (try --address direct)");
+    insta::assert_snapshot!(explained(engine, &group, "--container-port 8080 --timeout 500ms"), @"app: - as -: TCP port 8080 is not published: publish it; own address 198.18.219.2:8080: not on a bridge of this machine (try --address direct)");
 }
 
 /// Lists a real container with networks of a scenario in place of its own, and these ports.
@@ -249,6 +250,38 @@ fn listed(app: &Container, mode: &str, ports: &Value, networks: &Value) -> Value
     listed["Ports"] = ports.clone();
     listed["NetworkSettings"]["Networks"] = networks.clone();
     listed
+}
+
+#[test]
+fn overlay_network_is_not_taken_for_a_lan_with_the_same_addresses() {
+    let Some(engine) = NamespacedEngine::swarm() else { return };
+    let group = engine.group();
+    let network = group.network("overlay", "--driver overlay --attachable --subnet 198.18.252.0/24");
+    let options = format!("--network {network} --ip 198.18.252.9 --publish 127.0.0.1::8080");
+    let app = group.app_at("app", &options, ":8080");
+    // Docker does not compare the networks of a swarm with those of the machine, which is on its LAN by a bridge. An
+    // address of the bridge stands for another machine of the LAN, on which something else has the port.
+    let listener = engine.within(|| {
+        for words in ["link add mpwlan type bridge", "address add 198.18.252.9/24 dev mpwlan", "link set mpwlan up"] {
+            let output = Command::new("ip").args(words.split(' ')).output().expect("ip can be started");
+            assert!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        TcpListener::bind("198.18.252.9:8080").expect("an address of this machine")
+    });
+    let _other = http::serve(listener, |_| Reply::Whole(200, stats::body(1, 1).to_string()));
+    let output = engine.agent().run(&format!("run gostats --path /stats --filter {}", group.filter()));
+    let output = output.exits(0).without_diagnostics();
+    engine.within(|| assert_collected(&output, &[&app]));
+}
+
+#[test]
+fn port_that_is_not_published_is_reached_at_the_own_address_although_published_ones_are_chosen() {
+    let Some(engine) = Engine::find_local() else { return };
+    let group = engine.group();
+    let app = group.app_at("app", "", ":8080");
+    insta::assert_snapshot!(explained(engine, &group, "--container-port 8080 --address published"), @"app: OWN:8080 as 8080: --container-port, its own address on network bridge");
+    let output = run(engine, &group, "--container-port 8080 --address published").exits(0).without_diagnostics();
+    assert_collected(&output, &[&app]);
 }
 
 #[test]
@@ -273,20 +306,20 @@ fn ipvlan_cannot_be_reached() {
     insta::assert_snapshot!(explained_by(&agent(), &group, ""), @"
     both: 198.18.216.8:8080 as PORT: the only published port, its own address on network inner
       127.0.0.1:PORT not needed: bound to 127.0.0.1
-      198.18.246.10:8080 not usable: its gateway is not a bridge of this machine (try --address direct)
+      198.18.246.10:8080 not usable: not on a bridge of this machine (try --address direct)
     l2: - as -: publishes no TCP port; the container listens on 8080: try --container-port 8080
     l3: - as -: publishes no TCP port; the container listens on 8080: try --container-port 8080
     ");
     insta::assert_snapshot!(explained_by(&agent(), &group, "--container-port 8080"), @"
     both: 198.18.216.8:8080 as PORT: --container-port, its own address on network inner
       127.0.0.1:PORT not needed: bound to 127.0.0.1
-      198.18.246.10:8080 not usable: its gateway is not a bridge of this machine (try --address direct)
-    l2: - as -: TCP port 8080 is not published; own address 198.18.246.8:8080: its gateway is not a bridge of this machine (try --address direct)
-    l3: - as -: TCP port 8080 is not published; own address 198.18.247.8:8080: its gateway is not a bridge of this machine (try --address direct)
+      198.18.246.10:8080 not usable: not on a bridge of this machine (try --address direct)
+    l2: - as -: TCP port 8080 is not published: publish it; own address 198.18.246.8:8080: not on a bridge of this machine (try --address direct)
+    l3: - as -: TCP port 8080 is not published: publish it; own address 198.18.247.8:8080: not on a bridge of this machine (try --address direct)
     ");
     insta::assert_snapshot!(explained_by(&agent(), &group, "--network lan"), @"
     both: 127.0.0.1:PORT as PORT: the only published port, bound to 127.0.0.1
-      198.18.246.10:8080 not usable: its gateway is not a bridge of this machine (try --address direct)
+      198.18.246.10:8080 not usable: not on a bridge of this machine (try --address direct)
       198.18.216.8:8080 not usable: on network inner (--network)
     l2: - as -: publishes no TCP port; the container listens on 8080: try --container-port 8080
     l3: - as -: publishes no TCP port; the container listens on 8080: try --container-port 8080
@@ -309,13 +342,19 @@ fn overlay_network_is_reached_only_at_published_ports() {
     let agent = engine.agent();
     insta::assert_snapshot!(explained_by(&agent, &group, ""), @"
     app: 127.0.0.1:PORT as PORT: the only published port, bound to 127.0.0.1
-      198.18.252.8:8080 not usable: its gateway is not a bridge of this machine (try --address direct)
+      198.18.252.8:8080 not usable: not on a bridge of this machine (try --address direct)
     unpublished: - as -: publishes no TCP port; the container listens on 8080: try --container-port 8080
     ");
     insta::assert_snapshot!(explained_by(&agent, &group, "--container-port 8080"), @"
     app: 127.0.0.1:PORT as PORT: --container-port, bound to 127.0.0.1
-      198.18.252.8:8080 not usable: its gateway is not a bridge of this machine (try --address direct)
-    unpublished: - as -: TCP port 8080 is not published; own address 198.18.252.9:8080: its gateway is not a bridge of this machine (try --address direct)
+      198.18.252.8:8080 not usable: not on a bridge of this machine (try --address direct)
+    unpublished: - as -: TCP port 8080 is not published: publish it; own address 198.18.252.9:8080: not on a bridge of this machine (try --address direct)
+    ");
+    insta::assert_snapshot!(explained_by(&agent, &group, "--container-port 8080 --enter-network"), @"
+    app: 127.0.0.1:PORT as PORT: --container-port, bound to 127.0.0.1
+      198.18.252.8:8080 not usable: not on a bridge of this machine (try --address direct)
+    unpublished: 127.0.0.1:8080 as 8080: --container-port, 127.0.0.1 in its own network (--enter-network)
+      198.18.252.9:8080 not usable: not on a bridge of this machine (try --address direct)
     ");
     insta::assert_snapshot!(explained_by(&agent, &group, "--address direct"), @"
     app: 198.18.252.8:8080 as PORT: the only published port, its own address on network overlay
@@ -353,7 +392,7 @@ fn task_of_a_swarm_service_is_reached_if_its_port_is_published_in_host_mode() {
     bridge.1.ID: OWN:8080 as PORT: the only published port, its own address on network bridge
       127.0.0.1:PORT not needed: bound to 0.0.0.0
     host.1.ID: 127.0.0.1:PORT as PORT: the only published port, bound to 0.0.0.0
-      198.18.252.N:8080 not usable: its gateway is not a bridge of this machine (try --address direct)
+      198.18.252.N:8080 not usable: not on a bridge of this machine (try --address direct)
     ingress.1.ID: - as -: Swarm's ingress network publishes its ports and chooses the container: publish with mode=host
     unpublished.1.ID: - as -: publishes no TCP port; the container listens on 8080: try --container-port 8080
     ");
@@ -361,9 +400,9 @@ fn task_of_a_swarm_service_is_reached_if_its_port_is_published_in_host_mode() {
     bridge.1.ID: OWN:8080 as PORT: --container-port, its own address on network bridge
       127.0.0.1:PORT not needed: bound to 0.0.0.0
     host.1.ID: 127.0.0.1:PORT as PORT: --container-port, bound to 0.0.0.0
-      198.18.252.N:8080 not usable: its gateway is not a bridge of this machine (try --address direct)
+      198.18.252.N:8080 not usable: not on a bridge of this machine (try --address direct)
     ingress.1.ID: - as -: Swarm's ingress network publishes its ports and chooses the container: publish with mode=host
-    unpublished.1.ID: - as -: TCP port 8080 is not published; own address 198.18.252.N:8080: its gateway is not a bridge of this machine (try --address direct)
+    unpublished.1.ID: - as -: TCP port 8080 is not published: publish it; own address 198.18.252.N:8080: not on a bridge of this machine (try --address direct)
     ");
     let words = format!("run gostats --path /stats --filter {}", group.filter());
     let output = engine.agent().run(&words).exits(0).without_diagnostics();
@@ -376,7 +415,7 @@ fn container_without_a_network_is_reached_only_by_entering_its_namespace() {
     let group = engine.group();
     let _app = group.app_at("app", "--network none", "127.0.0.1:8080");
     insta::assert_snapshot!(explained(engine, &group, ""), @"app: - as -: publishes no TCP port");
-    insta::assert_snapshot!(explained(engine, &group, "--container-port 8080"), @"app: - as -: TCP port 8080 is not published");
+    insta::assert_snapshot!(explained(engine, &group, "--container-port 8080"), @"app: - as -: TCP port 8080 is not published, and the container has no network of the engine: as root, try --enter-network");
     insta::assert_snapshot!(explained(engine, &group, "--container-port 8080 --enter-network"), @"app: 127.0.0.1:8080 as 8080: --container-port, 127.0.0.1 in its own network (--enter-network)");
     let output = run(engine, &group, "--container-port 8080 --enter-network").exits(0).without_diagnostics();
     assert_eq!(output.metrics().instances(), ["8080"], "{output}");
@@ -412,7 +451,7 @@ fn engine_on_another_machine_is_reached_at_ports_that_it_publishes_on_all_addres
     app: MACHINE:PORT as PORT: --container-port, bound to 0.0.0.0
       OWN:8080 not usable: on the engine's machine
     loopback: - as -: TCP port 8080 is bound to a loopback address of the engine's machine
-    unpublished: - as -: TCP port 8080 is not published; own address OWN:8080: on the engine's machine
+    unpublished: - as -: TCP port 8080 is not published: publish it; own address OWN:8080: on the engine's machine
     ");
     let output = agent().run(&format!("run gostats --path /stats --filter {} --container-port 8080", group.filter()));
     assert_collected(&output.exits(0).without_diagnostics(), &[&app]);
@@ -445,13 +484,13 @@ fn engine_in_a_virtual_machine_is_reached_only_at_published_ports() {
     let explained = |options: &str| explained_by(&agent(), &group, options).replace(&target.port().to_string(), "PORT");
     insta::assert_snapshot!(explained(""), @"
     published: 127.0.0.1:PORT as PORT: the only published port, bound to 0.0.0.0
-      OWN:8080 not usable: on a network of a rootless engine
+      OWN:8080 not usable: on a network of a rootless engine or a virtual machine
     unpublished: - as -: publishes no TCP port
     ");
     insta::assert_snapshot!(explained("--container-port 8080"), @"
     published: 127.0.0.1:PORT as PORT: --container-port, bound to 0.0.0.0
-      OWN:8080 not usable: on a network of a rootless engine
-    unpublished: - as -: TCP port 8080 is not published; own address OWN:8080: on a network of a rootless engine
+      OWN:8080 not usable: on a network of a rootless engine or a virtual machine
+    unpublished: - as -: TCP port 8080 is not published: publish it; own address OWN:8080: on a network of a rootless engine or a virtual machine
     ");
     let output = agent().run("run gostats --container-port 8080").exits(0).without_diagnostics();
     assert_eq!(output.metrics().instances(), [target.port().to_string()], "{output}");
@@ -490,7 +529,7 @@ fn network_whose_bridge_has_no_address_here_cannot_be_reached() {
     let id = app.inspect("{{range .NetworkSettings.Networks}}{{.NetworkID}}{{end}}");
     let flushed = Command::new("ip").args(["address", "flush", "dev", &format!("br-{}", &id[..12])]).status();
     assert!(flushed.is_ok_and(|status| status.success()), "the address of the bridge of {network} is removed");
-    insta::assert_snapshot!(explained(engine, &group, "--container-port 8080"), @"app: - as -: TCP port 8080 is not published; own address 198.18.212.2:8080: its gateway is not a bridge of this machine (try --address direct)");
+    insta::assert_snapshot!(explained(engine, &group, "--container-port 8080"), @"app: - as -: TCP port 8080 is not published: publish it; own address 198.18.212.2:8080: not on a bridge of this machine (try --address direct)");
 }
 
 #[test]

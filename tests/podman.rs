@@ -150,18 +150,18 @@ fn containers_of_a_rootless_engine_are_reached_at_published_ports_alone() {
         insta::allow_duplicates! {
             insta::assert_snapshot!(addresses(&agent, &words, &apps), @"
             bridge: 127.0.0.1:PORT as PORT: the only published port, bound to 0.0.0.0
-              10.88.0.N:8080 not usable: on a network of a rootless engine
+              10.88.0.N:8080 not usable: on a network of a rootless engine or a virtual machine
             slirp: 127.0.0.1:PORT as PORT: the only published port, bound to 0.0.0.0
             unpublished: - as -: publishes no TCP port
             ");
             insta::assert_snapshot!(addresses(&agent, &format!("{words} --container-port 8080"), &apps), @"
             bridge: 127.0.0.1:PORT as PORT: --container-port, bound to 0.0.0.0
-              10.88.0.N:8080 not usable: on a network of a rootless engine
+              10.88.0.N:8080 not usable: on a network of a rootless engine or a virtual machine
             slirp: 127.0.0.1:PORT as PORT: --container-port, bound to 0.0.0.0
             unpublished: - as -: has no TCP port 8080
             ");
             insta::assert_snapshot!(addresses(&agent, &format!("{words} --address direct"), &apps), @"
-            bridge: - as -: no usable address: 10.88.0.N:8080: on a network of a rootless engine, 127.0.0.1:PORT: --address direct
+            bridge: - as -: no usable address: 10.88.0.N:8080: on a network of a rootless engine or a virtual machine, 127.0.0.1:PORT: --address direct
             slirp: - as -: no usable address: 127.0.0.1:PORT: --address direct
             unpublished: - as -: publishes no TCP port
             ");
@@ -181,7 +181,7 @@ fn network_of_a_rootless_engine_is_not_taken_for_one_of_root_with_the_same_addre
     let lines = addresses(&Agent::with_engine(&podman), &words, &[app]).replace(&network, "NETWORK");
     insta::assert_snapshot!(lines, @"
     app: 127.0.0.1:PORT as PORT: the only published port, bound to 0.0.0.0
-      198.18.211.2:8080 not usable: on a network of a rootless engine
+      198.18.211.2:8080 not usable: on a network of a rootless engine or a virtual machine
     ");
 }
 

@@ -55,8 +55,8 @@ pub(super) struct HostFlags {
     #[arg(long, value_name = "NAME")]
     pub(super) network: Option<String>,
 
-    /// Also try 127.0.0.1 within the network of a container without a network of the engine, such as an ECS task in
-    /// mode awsvpc; needs root, and a collector that uses HTTP
+    /// Also try 127.0.0.1 within the network of a container that cannot be reached otherwise, or has no network of the
+    /// engine, such as an ECS task in mode awsvpc; needs root, and a collector that uses HTTP
     #[arg(long)]
     pub(super) enter_network: bool,
 
@@ -69,7 +69,8 @@ pub(super) struct HostFlags {
     #[arg(long, value_name = "SOURCE", value_enum, hide_possible_values = true)]
     pub(super) source: Option<SourceChoice>,
 
-    /// The container engine: unix:///PATH or tcp://HOST:PORT [default: $DOCKER_HOST, else unix:///var/run/docker.sock]
+    /// The container engine: unix:///PATH or tcp://HOST:PORT [default: $DOCKER_HOST, else docker's current context, else
+    /// the socket of Docker or Podman]
     ///
     /// With tcp, DOCKER_CERT_PATH or DOCKER_TLS_VERIFY enables TLS with ca.pem, cert.pem and key.pem from
     /// DOCKER_CERT_PATH or ~/.docker.

@@ -14,7 +14,7 @@ use crate::moment::Moment;
 use crate::pipeline::infrastructure::{self, Infrastructure};
 use crate::pipeline::label::LabelPrefix;
 use crate::pipeline::process::Processes;
-use crate::pipeline::route::{AddressChoice, AddressOptions, Reachability};
+use crate::pipeline::route::{AddressOptions, Reachability};
 use crate::pipeline::shared_network::{self, Listed};
 use crate::pipeline::skip::Skip;
 use crate::pipeline::skip_reason::SkipReason;
@@ -262,8 +262,7 @@ impl Discovery {
         let ids = containers.iter().chain(&owners).map(|container| container.id.clone());
         let processes = if is_local { Processes::new(ids.collect()) } else { Processes::default() };
         let options = self.addresses.clone();
-        let bridges = if options.choice == AddressChoice::Published { Bridges::default() } else { Bridges::read() };
-        let networks = engine.networks();
+        let (networks, bridges) = (engine.networks(), Bridges::read());
         let mut reachability = Reachability { engine: host, networks, bridges, processes, options, inside: None };
         let own = if is_local { own_container(engine, containers).await } else { None };
         if let Some(own) = &own {

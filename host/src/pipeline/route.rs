@@ -32,6 +32,9 @@ use crate::pipeline::process::Processes;
 use crate::pipeline::skip_reason::SkipReason;
 use crate::text::foreign;
 
+/// Docker's network for containers without another one.
+const DEFAULT_NETWORK: &str = "bridge";
+
 /// `--address`: the kind of address at which containers are reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum AddressChoice {
@@ -226,13 +229,16 @@ impl Reachability {
             Some(Err(reason)) if routes.usable.is_empty() => return Err(reason),
             Some(Err(_)) | None => {}
         }
-        routes.usable.extend(self.entered(of, port));
+        if owner.networks.is_empty() || routes.usable.is_empty() {
+            routes.usable.extend(self.entered(of, port));
+        }
         if !routes.usable.is_empty() {
             return Ok(routes);
         }
         let unused: Vec<String> =
             routes.unused.iter().map(|unused| format!("{}: {}", unused.address, unused.reason)).collect();
         Err(match self.options.choice {
+            _ if owner.networks.is_empty() && unused.is_empty() => SkipReason::WithoutNetwork(port),
             AddressChoice::Direct => SkipReason::NoRoute(unused.join(", ")),
             AddressChoice::Auto | AddressChoice::Published => SkipReason::NotPublished { port, unused },
         })
@@ -257,10 +263,10 @@ impl Reachability {
         on_bridge.chain(others.map(|own| route(own, "the address of its task's network interface"))).collect()
     }
 
-    /// Returns 127.0.0.1 within the network of a process whose networks the engine does not list, if the operator
-    /// allows to enter it. Applications of a task can listen there alone.
+    /// Returns 127.0.0.1 within the network of a process, if the operator allows to enter it. Applications of a task can
+    /// listen there alone.
     fn entered(&self, of: &Networked<'_>, port: u16) -> Option<Route> {
-        let process = of.process.filter(|_| self.options.enters && of.owner.networks.is_empty())?;
+        let process = of.process.filter(|_| self.options.enters)?;
         let address = Address { host: Ipv4Addr::LOCALHOST.to_string(), port };
         let reason = "127.0.0.1 in its own network (--enter-network)".to_owned();
         Some(Route { address, own: None, namespace: Some(process), reason })
@@ -300,20 +306,21 @@ impl Reachability {
         }
         match self.networks {
             NetworkPlace::Here => {}
-            NetworkPlace::Rootless => return Some(Objection::Elsewhere("on a network of a rootless engine")),
+            NetworkPlace::Rootless => {
+                return Some(Objection::Elsewhere("on a network of a rootless engine or a virtual machine"));
+            }
             NetworkPlace::Unknown => {
                 return Some(Objection::Unprovable("the engine has no socket on this machine (try --address direct)"));
             }
         }
-        // Some engines list no gateway for the network that they made at their first start.
         let is_ours = match network.gateway {
             Some(gateway) => self.bridges.have(gateway) && in_prefix(network.address, gateway, network.prefix),
-            None => self.bridges.lead_to(network.address),
+            // Some engines list no gateway for this network, which is always a bridge. An overlay network has none
+            // either, and a bridge of this machine with the same prefix can lead to other machines.
+            None => network.name == DEFAULT_NETWORK && self.bridges.lead_to(network.address),
         };
         match (is_ours, is_visible) {
-            (false, _) => {
-                Some(Objection::Unprovable("its gateway is not a bridge of this machine (try --address direct)"))
-            }
+            (false, _) => Some(Objection::Unprovable("not on a bridge of this machine (try --address direct)")),
             (true, false) => Some(Objection::Invisible),
             (true, true) => None,
         }
@@ -379,7 +386,7 @@ mod tests {
     #[test]
     fn an_own_address_comes_before_the_published_one_if_it_is_provably_reachable() {
         let auto = |networks, binding| tried(&here(), &container(networks, binding));
-        let published_only = "127.0.0.1:32768 [172.17.0.2:8080: its gateway is not a bridge of this machine (try \
+        let published_only = "127.0.0.1:32768 [172.17.0.2:8080: not on a bridge of this machine (try \
                               --address direct)] as 32768";
         for (case, networks, expected) in [
             ("bridge", vec![bridge()], "172.17.0.2:8080 127.0.0.1:32768 as 32768"),
@@ -388,6 +395,7 @@ mod tests {
                 vec![network("bridge", "172.17.0.2", 16, "")],
                 "172.17.0.2:8080 127.0.0.1:32768 as 32768",
             ),
+            ("no gateway of another network", vec![network("overlay", "172.17.0.2", 16, "")], published_only),
             ("gateway of a virtual machine", vec![network("bridge", "172.17.0.2", 16, "192.168.65.1")], published_only),
             ("address outside of the prefix", vec![network("bridge", "172.17.0.2", 32, "172.17.0.1")], published_only),
             ("none", vec![], "127.0.0.1:32768 as 32768"),
@@ -395,7 +403,7 @@ mod tests {
             assert_eq!(auto(networks, PUBLISHED), expected, "{case}");
         }
         let lan = network("lan", "192.168.7.9", 24, "192.168.7.1");
-        let expected = "none: TCP port 8080 is not published; own address 192.168.7.9:8080: its gateway is not a bridge \
+        let expected = "none: TCP port 8080 is not published: publish it; own address 192.168.7.9:8080: not on a bridge \
                         of this machine (try --address direct)";
         assert_eq!(auto(vec![lan], None), expected);
         let only_v6 = network("six", "fd00:20::2", 64, "fd00:20::1");
@@ -403,7 +411,7 @@ mod tests {
         let isolated = network("isolated", "172.21.0.2", 24, "");
         assert_eq!(
             auto(vec![isolated, bridge()], None),
-            "172.17.0.2:8080 [172.21.0.2:8080: its gateway is not a bridge of this machine (try --address direct)] as 8080"
+            "172.17.0.2:8080 [172.21.0.2:8080: not on a bridge of this machine (try --address direct)] as 8080"
         );
     }
 
@@ -414,12 +422,13 @@ mod tests {
         let forwarded = Reachability { networks: NetworkPlace::Unknown, ..here() };
         for (reachability, published, reason) in [
             (remote, "docker.example:32768", "on the engine's machine"),
-            (rootless, "127.0.0.1:32768", "on a network of a rootless engine"),
+            (rootless, "127.0.0.1:32768", "on a network of a rootless engine or a virtual machine"),
             (forwarded, "127.0.0.1:32768", "the engine has no socket on this machine (try --address direct)"),
         ] {
             let expected = format!("{published} [172.17.0.2:8080: {reason}] as 32768");
             assert_eq!(tried(&reachability, &container(vec![bridge()], PUBLISHED)), expected);
-            let expected = format!("none: TCP port 8080 is not published; own address 172.17.0.2:8080: {reason}");
+            let expected =
+                format!("none: TCP port 8080 is not published: publish it; own address 172.17.0.2:8080: {reason}");
             assert_eq!(tried(&reachability, &container(vec![bridge()], None)), expected);
         }
     }

@@ -55,6 +55,11 @@ pub enum SkipReason {
     /// The port is bound to a loopback address on another machine.
     #[error("TCP port {0} is bound to a loopback address of the engine's machine")]
     LoopbackElsewhere(u16),
+    /// The port is not published, and the container has no address.
+    #[error(
+        "TCP port {0} is not published, and the container has no network of the engine: as root, try --enter-network"
+    )]
+    WithoutNetwork(u16),
     /// The operator's choice leaves no address.
     #[error("no usable address: {0}")]
     NoRoute(String),
@@ -104,9 +109,9 @@ pub enum SkipReason {
     NoNetwork,
 }
 
-/// Names the first of a container's own addresses that are not used.
+/// Advises to publish the port, and names the first of a container's own addresses that are not used.
 fn not_used(unused: &[String]) -> String {
-    unused.first().map(|first| format!("; own address {first}")).unwrap_or_default()
+    unused.first().map(|first| format!(": publish it; own address {first}")).unwrap_or_default()
 }
 
 impl SkipReason {

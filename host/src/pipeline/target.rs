@@ -308,10 +308,13 @@ mod tests {
     fn a_chosen_exposed_port_is_dialled_at_the_containers_own_address() {
         assert_eq!(local(&container(&[(8080, None)]), Some(8080)), "api-1 (172.17.0.2:8080)");
         let without_address = Container { networks: Vec::new(), ..container(&[(8080, None)]) };
-        assert_eq!(local(&without_address, Some(8080)), "[TCP port 8080 is not published]");
+        assert_eq!(
+            local(&without_address, Some(8080)),
+            "[TCP port 8080 is not published, and the container has no network of the engine: as root, try --enter-network]"
+        );
         let mut elsewhere = container(&[(8080, None)]);
         elsewhere.networks = vec![network("lan", "192.168.7.9", 24, "192.168.7.1")];
-        let expected = "[TCP port 8080 is not published; own address 192.168.7.9:8080: its gateway is not a bridge of this machine (try --address direct)]";
+        let expected = "[TCP port 8080 is not published: publish it; own address 192.168.7.9:8080: not on a bridge of this machine (try --address direct)]";
         assert_eq!(local(&elsewhere, Some(8080)), expected);
     }
 
