@@ -804,7 +804,7 @@ fn many_beside_five_good(attack: &str, count: u8) -> Output {
 fn targets_beyond_the_sample_limit_of_a_run_do_not_affect_others() {
     // Ten fit into the limit, eleven do not.
     let output = many_beside_five_good("as_many_samples_as_allowed", 11);
-    let refused = " collector exceeded the free rest of 100000 samples for all targets (fixed limit)";
+    let refused = " all targets together exceeded 100000 samples (fixed limit)";
     assert_eq!(output.stderr.lines().filter(|line| line.ends_with(refused)).count(), 1, "{output}");
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,7 +13,10 @@ use scenarios::go::Program;
 use scenarios::local::Local;
 use scenarios::mask;
 use scenarios::stats::Values;
+use scenarios::stub_target::StubTarget;
+use scenarios::witness::Witness;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// The beginning of all labels.
 const PREFIX: &str = "mackerel-plugin-wasm";
@@ -276,6 +280,7 @@ fn command_lines_that_cannot_be_used_are_told_with_the_option() {
         "--every gostats",
         "--allow gostats --option redis.tls",
         "--allow gostats --option gostats.filter=name=a",
+        "--allow gostats --option gostats.total-memory=64MiB",
         "--allow gostats --option gostats.nothing=1",
         "--allow gostats --option gostats",
         "--allow gostats,docker --option docker.metric-key-prefix=gostats",
@@ -355,4 +360,53 @@ fn a_collector_that_cannot_be_used_costs_no_other() {
     let output = agent.run("run labels --allow gostats,evil --option evil.attack=graphs_panic").exits(0);
     assert_eq!(output.metrics().instances(), [app.port().to_string()], "{output}");
     insta::assert_snapshot!("stderr_of_a_collector_that_cannot_be_used", output.stderr);
+}
+
+/// Runs the collector `evil` and a copy of it on `count` containers each, all at one port, with an attack.
+fn attack_by_two_collectors(attack: &str, count: usize, port: u16) -> Output {
+    let names = ["evil", "mild"];
+    let containers = names.into_iter().flat_map(|name| {
+        (0..count).map(move |number| labelled(&format!("{name}-{number}"), port, &[("collector", name)]))
+    });
+    let engine = FakeEngine::with_containers(containers.collect());
+    let agent = Agent::with_docker_host(&engine.host());
+    let folder = TempDir::new().expect("a temporary folder");
+    let evil = fs::read(component("evil")).expect("a component");
+    for name in names {
+        // The name is of the same length everywhere, and nothing else depends on it.
+        let copy: Vec<u8> = replaced(&evil, b"evil", name.as_bytes());
+        let file = folder.path().join(format!("{name}.wasm"));
+        fs::write(&file, copy).expect("a file in a folder of our own");
+        let _ = agent.run(&format!("install {}", file.display())).exits(0);
+    }
+    let options = names.map(|name| format!("--option {name}.attack={attack}")).join(" ");
+    agent.run(&format!("run labels --allow evil,mild {options} --timeout 2s"))
+}
+
+fn replaced(bytes: &[u8], from: &[u8; 4], to: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for start in 0..bytes.len() - from.len() {
+        if bytes[start..].starts_with(from) {
+            bytes[start..][..from.len()].copy_from_slice(to);
+        }
+    }
+    bytes
+}
+
+#[test]
+fn memory_of_all_collectors_together_is_limited() {
+    let target = Witness::new();
+    target.never_responds();
+    // 40 MiB in each of six sandboxes, of which three fit into --total-memory.
+    let output = attack_by_two_collectors("memory_held_while_waiting", 3, target.port()).exits(1);
+    assert!(output.peak < 200 << 20, "{} bytes", output.peak);
+}
+
+#[test]
+fn samples_of_all_collectors_together_are_limited() {
+    let target = StubTarget::serving(json!({}));
+    // Ten fit into the limit, twelve do not.
+    let output = attack_by_two_collectors("as_many_samples_as_allowed", 6, target.port()).exits(0);
+    let refused = " all targets together exceeded 100000 samples (fixed limit)";
+    assert_eq!(output.stderr.lines().filter(|line| line.ends_with(refused)).count(), 2, "{output}");
 }

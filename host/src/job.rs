@@ -1,7 +1,7 @@
 //! A job: one command line about a collector, checked. The collector is loaded, its options are read, and its graphs
 //! are known.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::limits;
 use crate::moment::Moment;
 use crate::options::{Options, Subcommand};
-use crate::pipeline::collect::{self, Context, Outcome};
+use crate::pipeline::collect::{self, Context, Outcome, SharedBounds};
 use crate::pipeline::find::Found;
 use crate::pipeline::identity::Identity;
 use crate::pipeline::option_check::OptionCheck;
@@ -156,7 +156,7 @@ impl Job {
     }
 
     /// Finds the targets and collects from all of them, for a run that began at `begun`. Sandboxes are prewarmed while
-    /// the engine prepares its list; `last` tells how many.
+    /// the engine prepares its list; `last` determines their number.
     ///
     /// # Errors
     /// If the engine does not return a list of containers.
@@ -164,15 +164,15 @@ impl Job {
         let find = self.options.discovery.find(self.description.scope, stop);
         let count = last.targets().min(limits::PREWARMED_SANDBOXES);
         let (found, idle) = self.component.collector.prewarm(count, find).await;
-        Ok(self.collect_from(found?, idle, 1, begun, last, stop).await)
+        Ok(self.collect_from(found?, idle, &SharedBounds::of(1), begun, last, stop).await)
     }
 
-    /// Collects from all targets, beside the other ones of `collectors`.
+    /// Collects from all targets, within the `bounds` of all collectors of the run.
     pub async fn collect_from(
         &self,
         mut found: Found,
         idle: Vec<Sandbox>,
-        collectors: usize,
+        bounds: &SharedBounds,
         begun: Moment,
         last: &State,
         stop: &mut Stop,
@@ -193,7 +193,7 @@ impl Job {
         let context = Context {
             collector,
             settings: &self.options.settings,
-            collectors,
+            bounds,
             options: self.options.collector.values(),
             option_check: OptionCheck::new(collector, &self.definitions),
             definitions: &self.definitions,
@@ -202,7 +202,6 @@ impl Job {
             begun,
             last,
             idle: RefCell::new(idle),
-            samples: Cell::new(0),
             named: 1,
             witness,
         };

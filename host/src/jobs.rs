@@ -1,7 +1,8 @@
 //! Jobs: the collectors of one command line. There is one, unless labels of containers choose among several.
 //!
-//! Several collectors share one list of containers, the deadline and the folder of states. Each has its own options,
-//! prefix, limits, totals and state: a fault of one costs no other.
+//! Several collectors share one list of containers, the deadline, the bounds of a run's memory, samples and open files,
+//! and the folder of states. Each has its own options, prefix, limits of one target, totals and state: a fault of one
+//! costs no other.
 
 use std::ffi::OsString;
 
@@ -14,6 +15,7 @@ use crate::job::{Collected, Job, NoOptions, load};
 use crate::moment::Moment;
 use crate::options::labels::{self, LabelFlags, LabelsError, WithLabels};
 use crate::options::{Options, Subcommand, Typed, useless};
+use crate::pipeline::collect::SharedBounds;
 use crate::pipeline::find::Found;
 use crate::pipeline::label::join;
 use crate::pipeline::labelled::{Allowed, Faulty, FoundByLabels};
@@ -98,6 +100,9 @@ impl Jobs {
             if let Some(other) = all.iter().find(|other| other.options.output.prefix == *prefix) {
                 let (first, second) = (other.component.name.clone(), job.component.name);
                 return Err(LabelsError::SamePrefix { first, second, prefix: prefix.to_string() }.into());
+            }
+            if let Some(first) = all.first() {
+                job.component.collector.share_bounds(&first.component.collector);
             }
             all.push(job);
         }
@@ -192,10 +197,10 @@ impl Jobs {
         let allowed: Vec<Allowed<'_>> = self.all.iter().map(|job| allowed(job, flags)).collect();
         let found = self.shared().discovery.find_by_labels(&flags.label_prefix, &allowed, stop).await;
         let FoundByLabels { found, faulty } = found?;
-        let count = self.all.len();
+        let bounds = SharedBounds::of(self.all.len());
         let each = self.all.iter().zip(found).zip(last).map(async |((job, found), last)| {
             let mut stop = Stop::new(session.watchdog.started(), job.options.deadline)?;
-            Ok(job.collect_from(found, Vec::new(), count, begun, last, &mut stop).await)
+            Ok(job.collect_from(found, Vec::new(), &bounds, begun, last, &mut stop).await)
         });
         let of = join_all(each).await.into_iter().collect::<Result<_, Error>>()?;
         Ok(CollectedAll { of, faulty })

@@ -28,6 +28,8 @@ mod output;
 mod report;
 mod wasi_http;
 
+use std::hint::black_box;
+
 use bindings::exports::mackerel::collector::metrics::Guest;
 use bindings::mackerel::collector::types::{
     CollectError, Description, Graph, OptionKind, OptionSpec, OptionValue, Report, Scope, Target,
@@ -86,7 +88,8 @@ impl Guest for Evil {
             default: None,
         };
         Description {
-            name: "evil".to_owned(),
+            // In the data, where a test can replace it by another name.
+            name: black_box("evil").to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             summary: "Faults that the host must survive".to_owned(),
             scope: Scope::Endpoint,

@@ -142,7 +142,7 @@ impl From<LabelsError> for crate::error::Error {
 }
 
 /// The options that one list of containers and one run have: they are the same for all collectors.
-const SHARED: [&str; 14] = [
+const SHARED: [&str; 15] = [
     "filter",
     "skip",
     "include-infrastructure",
@@ -154,6 +154,7 @@ const SHARED: [&str; 14] = [
     "source",
     "docker-host",
     "deadline",
+    "total-memory",
     "otlp",
     "otlp-also",
     "otlp-api-key-file",
@@ -187,8 +188,8 @@ impl LabelFlags {
         Ok(())
     }
 
-    /// Returns the command line of one collector: its own options, and those of the host in `typed` that it does not
-    /// find in `useless`.
+    /// Returns the command line of one collector: its own options, and the host's options in `typed`, except those in
+    /// `useless` and those that one of its own options replaces.
     pub fn words(&self, collector: &str, typed: &[Typed], useless: &[String]) -> Vec<OsString> {
         let own: Vec<&OneOption> = self.options.iter().filter(|option| option.collector == collector).collect();
         let mut words = vec![OsString::from(collector)];

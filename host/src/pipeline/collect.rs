@@ -101,14 +101,29 @@ pub struct CheckedReport {
     _memory: Memory,
 }
 
-/// The context that all targets of a run share.
+/// The bounds that all collectors of a run share, beside those of their sandboxes.
+pub struct SharedBounds {
+    /// The number of collectors.
+    collectors: usize,
+    /// The number of samples of all reports beyond each one's share.
+    samples: Cell<usize>,
+}
+
+impl SharedBounds {
+    /// Makes the bounds of a run of this number of collectors.
+    pub fn of(collectors: usize) -> SharedBounds {
+        SharedBounds { collectors, samples: Cell::new(0) }
+    }
+}
+
+/// The context that all targets of a collector share.
 pub struct Context<'a> {
     /// The collector.
     pub collector: &'a Collector,
     /// How each target is collected.
     pub settings: &'a Settings,
-    /// The number of collectors that run beside each other, this one included.
-    pub collectors: usize,
+    /// The bounds of all collectors of the run together.
+    pub bounds: &'a SharedBounds,
     /// The options that the collector gets, unless the labels of a target declare others.
     pub options: &'a [OptionValue],
     /// The check of options that labels declare.
@@ -125,8 +140,6 @@ pub struct Context<'a> {
     pub last: &'a State,
     /// Prewarmed sandboxes.
     pub idle: RefCell<Vec<Sandbox>>,
-    /// The number of samples of all reports beyond each one's share.
-    pub samples: Cell<usize>,
     /// The number of dropped samples of a target that are named, for each reason.
     pub named: usize,
     /// Knows whether the containers are still those of the list; `None` for targets without an engine.
@@ -145,7 +158,7 @@ pub async fn all(context: &Context<'_>, targets: &[Target], stop: &mut Stop) -> 
         let mut end = std::pin::pin!(stop.wait());
         let mut ticks = tokio::time::interval(limits::WINDOW_STEP);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let files = (usable_files() / context.collectors).max(1);
+        let files = (usable_files() / context.bounds.collectors).max(1);
         loop {
             while running.len() < files
                 && window.has_room(Instant::now())
@@ -279,11 +292,11 @@ fn check(
     unmatched: Vec<Unmatched>,
     mut memory: Memory,
 ) -> Result<CheckedReport, Exceeded> {
-    let samples = context.samples.get() + report.samples.len().saturating_sub(limits::SAMPLES_SHARE);
+    let samples = context.bounds.samples.get() + report.samples.len().saturating_sub(limits::SAMPLES_SHARE);
     if samples > limits::TOTAL_SAMPLES {
         return Err(Exceeded::TotalSamples);
     }
-    context.samples.set(samples);
+    context.bounds.samples.set(samples);
     let (points, dropped) = context.definitions.points(&report.samples, context.named);
     memory.keep(points.iter().map(Point::size).sum());
     Ok(CheckedReport { points, dropped, time: report.time, unmatched, _memory: memory })

@@ -17,8 +17,8 @@ use super::exceeded::Exceeded;
 use super::turns::Turns;
 use crate::limits;
 
-/// A gate with one turn for calls that have used much CPU.
-#[derive(Debug)]
+/// A gate with one turn for calls that have used much CPU. Clones share it.
+#[derive(Debug, Clone)]
 pub struct Gate(Turns);
 
 impl Gate {

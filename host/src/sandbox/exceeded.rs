@@ -16,7 +16,7 @@ pub enum Exceeded {
     #[error("collector exceeded {:.0} of memory (--memory-limit)", .0.display().iec())]
     Memory(ByteSize),
     /// Memory of all sandboxes of a run.
-    #[error("collector exceeded the free rest of {:.0} of memory for all sandboxes (--total-memory)", .0.display().iec())]
+    #[error("all sandboxes together exceeded {:.0} of memory (--total-memory)", .0.display().iec())]
     TotalMemory(ByteSize),
     /// Table elements of one sandbox.
     #[error("collector exceeded {} table elements (fixed limit)", limits::SANDBOX_TABLE_ELEMENTS)]
@@ -52,7 +52,7 @@ pub enum Exceeded {
     #[error("collector exceeded {} samples (fixed limit)", limits::SAMPLES)]
     Samples,
     /// Samples of all reports of a run.
-    #[error("collector exceeded the free rest of {} samples for all targets (fixed limit)", limits::TOTAL_SAMPLES)]
+    #[error("all targets together exceeded {} samples (fixed limit)", limits::TOTAL_SAMPLES)]
     TotalSamples,
     /// Random bytes that a guest requests at once.
     #[error(

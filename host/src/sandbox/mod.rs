@@ -199,6 +199,11 @@ impl Collector {
         self.bounds = bounds;
     }
 
+    /// Shares the memory of all sandboxes, and the turns for CPU time, with another collector of the same run.
+    pub fn share_bounds(&mut self, other: &Collector) {
+        (self.pool, self.gate) = (other.pool.clone(), other.gate.clone());
+    }
+
     /// The memory that a sandbox starts with, in bytes; 0 before one has started.
     pub fn start(&self) -> u64 {
         self.start.get()

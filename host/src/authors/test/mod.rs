@@ -20,7 +20,7 @@ pub mod stats;
 pub mod text;
 pub mod transcript;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
@@ -45,7 +45,7 @@ use crate::error::Error;
 use crate::limits;
 use crate::moment::Moment;
 use crate::options::{Options, Subcommand};
-use crate::pipeline::collect::{self, Context};
+use crate::pipeline::collect::{self, Context, SharedBounds};
 use crate::pipeline::find::Found;
 use crate::pipeline::option_check::OptionCheck;
 use crate::pipeline::route::Routes;
@@ -190,7 +190,7 @@ impl Trial<'_> {
         let context = Context {
             collector: &self.component.collector,
             settings: &self.options.settings,
-            collectors: 1,
+            bounds: &SharedBounds::of(1),
             options: self.options.collector.values(),
             option_check: OptionCheck::new(&self.component.collector, self.definitions),
             definitions: self.definitions,
@@ -200,7 +200,6 @@ impl Trial<'_> {
             begun: Moment::now(),
             last: &State::default(),
             idle: RefCell::default(),
-            samples: Cell::new(0),
             named: limits::LISTED,
             witness: None,
         };
