@@ -583,8 +583,8 @@ fn incomplete_stats_are_one_line() {
     // The first half, and only the head.
     let replies = [docker_on_v1(START).to_string(), "{".to_owned()].map(Reply::Half);
     insta::assert_snapshot!(replies.map(|reply| diagnostics(reply, "")).concat(), @"
-    mackerel-plugin-wasm: docker: bad: response of the engine ended early
-    mackerel-plugin-wasm: docker: bad: response of the engine ended early
+    mackerel-plugin-wasm: docker: bad: incomplete response of the engine
+    mackerel-plugin-wasm: docker: bad: incomplete response of the engine
     ");
 }
 

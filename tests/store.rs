@@ -479,7 +479,6 @@ fn values_of_options_are_not_kept_with_the_graphs() {
     for value in ["from-a-file", "on-the-command-line"] {
         assert!(!text.contains(value), "{value}: {text}");
     }
-
 }
 
 #[test]

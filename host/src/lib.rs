@@ -9,7 +9,7 @@
 //! | [`cli`] | all commands, and their dispatch |
 //! | [`drop_in`] | the names and flags of Go plugins, as the words of `run` |
 //! | [`commands`], [`authors`] | one file per subcommand, for operators and for authors of collectors |
-//! | [`jobs`], [`job`], [`session`] | the collectors of one command line; one collector, checked; the context of a process |
+//! | [`jobs`], [`job`], [`session`] | the collectors of one command line; one collector, checked; the context of one process |
 //! | [`options`] | the command line about a collector, resolved |
 //! | [`otlp`] | the export of labelled metrics by OTLP |
 //! | [`pipeline`] | one run, in order: find, collect, name, budget, rate, select, total, print |

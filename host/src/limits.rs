@@ -81,14 +81,14 @@ limits_on_collectors! {
     /// Random bytes that a guest requests at once. A seed is enough.
     RANDOM_BYTES: usize = 64 * 1024, "random bytes at once", bytes, "";
 
-    /// Samples of one report. Mackerel takes 200 metrics from a standard host.
+    /// Samples of one report. Mackerel bills 200 metrics as one standard host.
     SAMPLES: usize = 10_000, "samples of one target", number, "";
 
     /// Samples of all reports of a run beyond [`SAMPLES_SHARE`]. They are held until its end and take up to 600 bytes
     /// each.
     TOTAL_SAMPLES: usize = 100_000, "samples of all targets together", number, "";
 
-    /// Samples that each report can have in any case: as many metrics as Mackerel takes from a standard host.
+    /// Samples that each report can have in any case: as many metrics as Mackerel bills as one standard host.
     SAMPLES_SHARE: usize = 200, "  plus, for each target", number, "";
 
     /// Graphs that a collector declares. The built-in ones have up to sixteen.
@@ -170,7 +170,7 @@ pub const CONTAINERS: usize = 50_000;
 /// checks; its stats 3 kB.
 pub const ENGINE_CONTAINER: ByteSize = ByteSize::mib(1);
 
-/// One response of the task metadata endpoint of ECS, which is on the same machine. It gives up after 5 s itself.
+/// One response of the task metadata endpoint of ECS, which is on the same machine. Its own timeout is 5 s.
 pub const TASK_METADATA_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A response of the task metadata endpoint. A task has some 20 containers at most; each takes about 2 kB, and its
@@ -195,7 +195,7 @@ pub const DEADLINE_GRACE: Duration = Duration::from_secs(5);
 pub const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// CPU time that a call uses before it takes turns with others. Most calls of a collector in Rust need less, and 600
-/// calls that need more have had theirs before the timeout of a target.
+/// calls that need more have all used this time after 0.6 s, well within the timeout of a target.
 pub const SHORT_CPU: Duration = EPOCH;
 
 /// The depth below the root of the cgroups at which a container's is searched. Engines use one to four levels, and
@@ -287,7 +287,7 @@ pub const REGISTRY_RESPONSE: ByteSize = ByteSize::mib(1);
 /// hundred bytes, and a token some thousand.
 pub const LOGIN_FILE: ByteSize = ByteSize::mib(1);
 
-/// `install`, `remove` and `push`: the time that they can wait, and a minute.
+/// The deadline of `install`, `remove` and `push`: the longest transfer, the longest compilation, and a minute.
 pub const SHIPPING_DEADLINE: Duration = Duration::from_mins(8);
 
 /// Compiled files that `test` keeps. An author works on one or two; a Python component takes 60 MB.

@@ -1,4 +1,4 @@
-//! The session: what all commands of one process share.
+//! The session: the context of one process, which all of its commands use.
 //!
 //! It stands below the commands and not in `cli`, which knows every command: otherwise the two would form a circle.
 
@@ -10,7 +10,7 @@ use crate::pipeline::output::Value;
 use crate::stop::Watchdog;
 use crate::store::Store;
 
-/// The context of a command.
+/// The context of one process.
 pub struct Session {
     /// All collectors that can be run.
     pub store: Store,
@@ -23,7 +23,7 @@ pub struct Session {
     pub drop_in: Option<DropIn>,
 }
 
-/// The output of another plugin, as far as no option of `run` has it.
+/// The parts of another plugin's output for which `run` has no option.
 pub struct DropIn {
     /// The folder of its state, instead of the one of all commands.
     pub state: Option<PathBuf>,

@@ -22,7 +22,7 @@ use crate::options::{Options, Subcommand};
 use crate::sandbox::{Description, Uses};
 use crate::session::Session;
 
-/// A built-in collector, as far as its options depend on it.
+/// The parts of a built-in collector that determine its options.
 struct Collector {
     name: &'static str,
     description: Description,

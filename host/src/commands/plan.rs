@@ -28,7 +28,7 @@ use crate::session::Session;
 use crate::stop::Stop;
 use crate::text::foreign;
 
-/// `plan` takes all options.
+/// `plan` takes all options of `run` except those about labelled metrics.
 pub const SUBCOMMAND: Subcommand = Subcommand::new("plan");
 
 /// The options of `plan` and `explain` alone.

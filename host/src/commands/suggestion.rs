@@ -36,7 +36,7 @@ pub fn message(job: &Job, series: &[Series<'_>], failed: usize, cut: &Cut) -> St
     format!("{cut}; {advice}")
 }
 
-/// Takes the names of the targets beyond the budget of a run from `series`, with a warning, and returns the output
+/// Removes the names of the targets beyond the budget of a run from `series`, with a warning, and returns the output
 /// without the totals beyond it.
 pub fn within_budget(
     job: &Job,

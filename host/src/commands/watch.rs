@@ -28,7 +28,7 @@ use crate::session::Session;
 use crate::stop::Stop;
 use crate::text::{escape, milliseconds};
 
-/// `watch` takes all options of `run`.
+/// `watch` takes all options of `run` except those about labelled metrics.
 pub const SUBCOMMAND: Subcommand = Subcommand::new("watch");
 
 /// The options of `watch` alone.
@@ -107,7 +107,7 @@ impl Live {
     }
 }
 
-/// The operator's choice of what the table shows.
+/// The operator's choice of rows, columns and order.
 #[derive(Debug, Default)]
 struct Choice {
     /// The metric by which rows are sorted, the largest first, or `None` for names.

@@ -21,7 +21,7 @@ pub enum Error {
     #[error("name '{0}' contains characters other than a-z, 0-9 and -")]
     Name(Foreign),
     /// The name stands for something else on the command line.
-    #[error("name '{RESERVED_NAME}' has another meaning: mackerel-plugin-wasm run {RESERVED_NAME}")]
+    #[error("name '{RESERVED_NAME}' is reserved for mackerel-plugin-wasm run {RESERVED_NAME}: choose another name")]
     ReservedName,
     /// An option's name cannot be a flag.
     #[error("option name '{0}' contains characters other than a-z, 0-9 and -, or begins with -")]

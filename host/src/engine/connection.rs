@@ -61,7 +61,7 @@ pub enum RequestError {
     #[error("no response from the engine: {0}")]
     NoResponse(Foreign),
     /// The response ended early or is not HTTP.
-    #[error("response of the engine ended early")]
+    #[error("incomplete response of the engine")]
     Truncated(Foreign),
     /// The response exceeds this limit.
     #[error("response of the engine exceeds {:.0}", .0.display().iec())]

@@ -111,7 +111,7 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
-    /// The engine rejects the filters, which are the only parameters of the request.
+    /// The engine rejects the request: its filters are wrong.
     #[error("container engine at {url} rejected the request: {message}")]
     Rejected {
         /// The engine's URL.
@@ -181,7 +181,7 @@ pub enum EngineHost {
     Remote(String),
 }
 
-/// The place of an engine's container networks, as far as its URL tells.
+/// The place of an engine's container networks, by its URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetworkPlace {
     /// This machine: the engine's socket is root's.

@@ -12,8 +12,8 @@ pub fn container_id() -> Option<String> {
     parse(&text(CWD, "/proc/self/mountinfo")?).map(str::to_owned)
 }
 
-/// Parses `/proc/PID/mountinfo`, as the manual page `proc(5)` describes it: the fourth field is what is mounted, and
-/// the fifth the place.
+/// Parses `/proc/PID/mountinfo`, as the manual page `proc(5)` describes it: the fourth field is the mounted path, and
+/// the fifth the mount point.
 fn parse(mounts: &str) -> Option<&str> {
     mounts.lines().find_map(|line| {
         let mut fields = line.split(' ').skip(3);

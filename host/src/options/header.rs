@@ -83,7 +83,7 @@ pub enum HeaderError {
     /// The user name cannot be part of basic authentication.
     #[error("--http-user '{0}': expected a name without colons and control characters")]
     User(Foreign),
-    /// One option sets a field twice of which there can be one.
+    /// One option sets a field twice that a request can have once.
     #[error("{source_of} sets the header {name} a second time")]
     Again {
         /// The source.
@@ -91,7 +91,7 @@ pub enum HeaderError {
         /// The name.
         name: &'static str,
     },
-    /// Two options set a field of which there can be one.
+    /// Two options set a field that a request can have once.
     #[error("{first} and {second} both set the header {name}: use one of them")]
     Twice {
         /// The name.

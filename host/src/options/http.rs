@@ -52,7 +52,7 @@ pub(super) struct HttpFlags {
     #[arg(long, value_name = "PATH")]
     tls_ca_file: Option<PathBuf>,
 
-    /// Accept any certificate of a target: anyone on the way can read and change what is sent
+    /// Accept any certificate of a target: anyone on the network path can read and change the traffic
     #[arg(long, conflicts_with = "tls_ca_file")]
     tls_skip_verify: bool,
 }

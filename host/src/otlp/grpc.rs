@@ -73,7 +73,7 @@ pub enum CallError {
     #[error("the server does not offer HTTP/2: not an endpoint of OTLP/gRPC?")]
     NoHttp2,
     /// The connection broke, or its bytes are not HTTP/2.
-    #[error("HTTP/2 failed: {}; is it an endpoint of OTLP/gRPC?", root_cause(.0))]
+    #[error("HTTP/2 failed: {}: not an endpoint of OTLP/gRPC?", root_cause(.0))]
     Http2(hyper::Error),
     /// A response without gRPC.
     #[error("HTTP {}, without a gRPC status: not an endpoint of OTLP/gRPC?", .0.as_u16())]

@@ -1,6 +1,6 @@
 //! The export: the values of a run as labelled metrics, by OTLP/gRPC (`--otlp`).
 //!
-//! Each target is a resource, so the backend tells targets apart by attributes and not by names. Counters go out as
+//! Each target is a resource, so the backend distinguishes targets by attributes and not by names. Counters go out as
 //! read: the backend makes rates. Nothing is kept on disk for the export, and nothing is sent later.
 
 pub mod endpoint;

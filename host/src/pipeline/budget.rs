@@ -1,4 +1,4 @@
-//! The budget: what is posted if that may only be a number of metrics (`--max-metrics`).
+//! The budget: selects the totals and targets that are posted within `--max-metrics`.
 //!
 //! The rules, in this order:
 //! - The numbers of targets come first, then each total as a whole. Totals are those of all targets.

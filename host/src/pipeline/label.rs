@@ -61,7 +61,7 @@ pub struct Declared {
     pub endpoints: Vec<Endpoint>,
     /// The faults.
     pub faults: Vec<Fault>,
-    /// The collectors of the endpoints that faults cost, as far as they are named.
+    /// The named collectors of the endpoints that are left out because of faults.
     pub faulty_collectors: Vec<String>,
 }
 

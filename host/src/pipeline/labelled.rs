@@ -156,7 +156,7 @@ impl<'a> Finder<'a> {
         Finder { prefix, allowed, of, faulty: Vec::new() }
     }
 
-    /// Adds the targets of one container. `owns` tells whether a port is the container's own.
+    /// Adds the targets of one container. `owns` returns true if a port is the container's own.
     fn add(
         &mut self,
         container: &Container,
@@ -247,7 +247,7 @@ impl<'a> Finder<'a> {
         Ok(Target { labelled: Some(Labelled { index, name, options }), ..target })
     }
 
-    /// Sorts the targets. Entries that cannot be read are told once.
+    /// Sorts the targets. Entries that cannot be read are reported once.
     fn finish(self, source: &Rc<Source>, unreadable: Unreadable) -> FoundByLabels {
         let mut unreadable = Some(unreadable);
         let faulty = self.faulty;

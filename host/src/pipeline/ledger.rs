@@ -1,5 +1,5 @@
-//! The ledger: what this run takes over from the last one and leaves to the next: counters, slots, and the targets
-//! within the budget.
+//! The ledger: the state that a run takes over from the last run and leaves to the next: counters, slots, and the
+//! targets within the budget.
 //!
 //! The state is read twice: without the lock before collecting, because the engine's work is planned with it, and again
 //! under the lock, because another run can have written it meanwhile. A run that cannot lock uses what it read first,

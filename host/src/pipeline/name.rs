@@ -15,7 +15,7 @@ use crate::text::{Expected, foreign};
 /// `--instance-name`: how targets are named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InstanceName {
-    /// By what the target is.
+    /// By a property of the target.
     Given(Format),
     /// By its [slot](crate::pipeline::slot), after the value of this label if there is one.
     Slot(Option<String>),

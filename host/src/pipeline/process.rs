@@ -1,5 +1,5 @@
 //! The processes of a run's containers, as the kernel shows them to this process. They prove that an address still
-//! belongs to a container, and tell on which ports it listens, without a request to the engine.
+//! belongs to a container, and show its listening ports, without a request to the engine.
 
 use std::cell::OnceCell;
 use std::net::IpAddr;
@@ -55,7 +55,7 @@ impl Processes {
     }
 
     /// Returns true if a process of the container itself listens on `port`, which other containers of its network can
-    /// do too. Only privileged processes can tell.
+    /// do too. It needs privileges.
     pub fn serves(&self, id: &str, port: u16) -> bool {
         let Some(sockets) = self.listening(id).map(|listening| listening.sockets(port)) else { return false };
         self.all(id).any(|process| process.has_socket(&sockets))

@@ -1,4 +1,4 @@
-//! Series: what one target contributes to the output, first as collected, then with its counters as rates.
+//! Series: the points of one target for the output, first as collected, then with its counters as rates.
 
 use std::time::Duration;
 

@@ -17,7 +17,7 @@ use crate::text::Foreign;
 /// The longest chain of containers that use each other's networks. Docker allows one step.
 const CHAIN: usize = 8;
 
-/// Takes the network from each target whose traffic is counted at another one. The targets are in their final order;
+/// Removes the network of each target whose traffic is counted at another one. The targets are in their final order;
 /// `others` are the containers that are not targets.
 pub fn count_once(targets: &mut [Target], others: &[&Container]) {
     let containers = targets.iter().filter_map(|target| target.container.as_ref()).chain(others.iter().copied());

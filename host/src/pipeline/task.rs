@@ -141,7 +141,7 @@ fn shared(container: &Container) -> Option<&'static str> {
     }
 }
 
-/// Takes the targets on a shared network if there are several of them, and returns them with the reason.
+/// Removes the targets on a shared network if there are several of them, and returns them with the reason.
 pub fn take_ambiguous(targets: &mut Vec<Target>) -> Vec<(Container, SkipReason)> {
     let network_and_port = |target: &Target| {
         let container = target.container.as_ref()?;

@@ -1,4 +1,4 @@
-//! Activities: what a target's collection waits for, so that a timeout names it.
+//! Activities: the event or resource that the collection of a target waits for, so that a timeout names it.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 

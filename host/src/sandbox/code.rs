@@ -4,7 +4,7 @@
 //! code has two sources only:
 //!
 //! - a [`Builtin`], whose bytes are part of this executable: whoever can change them can change the program too. It is
-//!   run where it is, without a copy: that would be a quarter of a run's page faults;
+//!   run in place, because a copy would be a quarter of a run's page faults;
 //! - an [`OwnCode`], a file that this program wrote into a folder that only its user can read and write, and that is
 //!   unchanged by its stamp, or a file in memory that this program's own process has just compiled. Only that user can
 //!   change it, who can change the program too.

@@ -45,7 +45,7 @@ struct Chunks {
 }
 
 impl Chunks {
-    /// Counts one, and returns true if there are many, and they are small.
+    /// Counts a chunk. Returns true if the body has many chunks that are small on average.
     fn add(&self, bytes: usize) -> bool {
         let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
@@ -53,10 +53,10 @@ impl Chunks {
     }
 }
 
-/// Chunks that are too many if they are small.
+/// The number of chunks from which on their size is checked.
 const MANY_CHUNKS: usize = 10_000;
 
-/// Bytes of a chunk that make it small: reading it costs more than its bytes.
+/// The average size in bytes below which chunks are small: handling such a chunk costs more than copying it.
 const SMALL_CHUNK: usize = 16;
 
 impl Exchange {
@@ -186,8 +186,8 @@ impl Exchange {
         }
     }
 
-    /// Returns the reason for which there is no response head. A target that closes the connection resets it or not by
-    /// chance.
+    /// Returns the reason for which there is no response head. A closed connection can be reported as reset or as ended:
+    /// both mean the same.
     pub fn no_response(&self, error: &hyper::Error) -> String {
         let begin = self.received.begin();
         match Spoken::of(&begin) {
@@ -205,7 +205,7 @@ impl Exchange {
         }
     }
 
-    /// Returns the fault of a response head that began as one.
+    /// Returns the fault of a response head that begins like HTTP/1 but is invalid or incomplete.
     fn bad_head(&self, error: &hyper::Error, begin: &[u8]) -> String {
         let is_interim = begin.get(9) == Some(&b'1');
         if self.received.is_flood() && is_interim {

@@ -19,7 +19,7 @@ use super::wire::mackerel::collector::http::Error as HttpError;
 use super::wire::mackerel::collector::types::CollectError;
 use crate::text::{Foreign, foreign};
 
-/// A failed call of a collector, with what it did before.
+/// A failed call of a collector, with its stderr, denied attempts and remark.
 #[derive(Debug)]
 pub struct Failure {
     /// The cause.

@@ -15,7 +15,7 @@ use super::wire::mackerel::collector::{container as wit_container, http as wit_h
 use crate::limits;
 use crate::text::Foreign;
 
-/// The state of one sandbox: what its guest holds, and what the host holds for it.
+/// The state of one sandbox, of its guest and of the host for it.
 pub struct Guest {
     /// WASI.
     pub wasi: WasiCtx,

@@ -236,8 +236,8 @@ impl Memory {
         Ok(())
     }
 
-    /// Ends the reservation for the last response. The guest got a copy of it, but when is not known before it requests
-    /// the next one.
+    /// Ends the reservation for the last response. It lasts until the next request, because the host does not know when
+    /// the guest has received its copy.
     pub fn begin_response(&mut self) {
         self.bytes -= std::mem::take(&mut self.response);
     }

@@ -1,4 +1,4 @@
-//! The beginning of a target's bytes, kept so that an error can name what came.
+//! The beginning of a target's bytes, kept so that an error can quote it.
 
 use std::io;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! Remarks: what the host noticed in the last HTTP exchange with the target. A failure shows it, because a collector
+//! Remarks: observations of the host in the last HTTP exchange with the target. A failure shows it, because a collector
 //! only gets an error code, or reports only a part.
 
 use std::fmt;

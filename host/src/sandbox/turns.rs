@@ -1,4 +1,4 @@
-//! Turns: a resource that only some can use at a time, and the one with the smallest weight next.
+//! Turns: limits the concurrent users of a resource. Of those that wait, the one with the smallest weight is next.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -29,7 +29,7 @@ impl Turns {
         Turns(Arc::new(Mutex::new(State { free: count, waiting: BTreeMap::new(), came: 0 })))
     }
 
-    /// Waits for a turn. It takes its place among those that wait at once, not when it is polled.
+    /// Waits for a turn. The place in the queue is taken when this is called, not when the future is polled.
     pub fn take(&self, weight: u64) -> impl Future<Output = Turn> + Send + use<> {
         let (give, given) = oneshot::channel();
         {
@@ -48,7 +48,7 @@ impl Turns {
         }
     }
 
-    /// Gives free turns to those that wait. A turn for one that waits no more is dropped, and so passed on.
+    /// Gives free turns to waiting tasks. If a task was cancelled, its turn is dropped, which passes it on.
     fn pass_on(&self) {
         let next = {
             let mut state = lock(&self.0);

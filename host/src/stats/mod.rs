@@ -1,11 +1,12 @@
-//! A container's stats: its resource use, in one form from either of two sources.
+//! A container's stats: its resource use, in one form from each source.
 //!
 //! - [`cgroup`]: the kernel's control groups, read from files. Some microseconds per container, without the engine.
 //! - [`api`]: the engine, which samples once a second and delays every request until then. So all containers are
 //!   requested at once.
+//! - [`task`]: the task metadata endpoint of ECS, one response for all containers of the task.
 //!
-//! Both read the same counters of the kernel. They can differ in rounding and in time, so no rate is computed between
-//! the two.
+//! The first two read the same counters of the kernel. They can differ in rounding and in time, so no rate is computed
+//! between two sources.
 
 pub mod api;
 pub mod cgroup;

@@ -14,7 +14,7 @@ const FORMAT: u32 = 1;
 
 /// An installed collector: its description, its source, and the stamps of its files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(expecting = "the record of an installed collector")]
+#[serde(expecting = "the pin of an installed collector")]
 pub struct Pin {
     format: u32,
     /// The name by its own description.
@@ -42,13 +42,13 @@ pub struct Pin {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PinError {
     /// It is not the JSON of a pin.
-    #[error("invalid record: {0}")]
+    #[error("invalid pin: {0}")]
     Json(Foreign),
     /// It has another format.
-    #[error("record of format {0}, but this program reads format {FORMAT}")]
+    #[error("pin of format {0}, but this program reads format {FORMAT}")]
     Format(u32),
     /// It belongs to another collector.
-    #[error("record of another collector, '{0}'")]
+    #[error("pin of another collector, '{0}'")]
     Name(Foreign),
     /// The digest is malformed.
     #[error("'{0}' is not a digest")]

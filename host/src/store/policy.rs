@@ -104,7 +104,7 @@ pub enum PolicyFault {
     #[error("\"from\" is '{0}': expected REGISTRY, REGISTRY/REPOSITORY or {ALL}")]
     From(Foreign),
     /// Two rules have the same source.
-    #[error("two rules are for '{0}'")]
+    #[error("two rules for '{0}': list its keys in one rule")]
     Twice(Foreign),
     /// A rule has no keys.
     #[error("the rule for '{0}' has no keys")]

@@ -162,7 +162,7 @@ impl Findings {
     }
 
     /// Adds a note if a collector without metrics sent nothing: some languages have a network of their own in
-    /// WebAssembly, which the host never hears of.
+    /// WebAssembly, whose use the host does not notice.
     fn of_requests(&mut self, collected: &Collected) {
         if collected.has_address && collected.outcome.usage.requests() == 0 {
             self.note(

@@ -73,7 +73,7 @@ impl Section {
         self.arguments.extend(options);
     }
 
-    /// Returns the timeout that an agent has to leave: a run ends itself before.
+    /// Returns `timeout_seconds` of the section: longer than a run, which ends at its deadline and a grace period.
     pub fn timeout_seconds(&self) -> u64 {
         (self.jobs.shared().deadline + limits::DEADLINE_GRACE).as_secs() + 1
     }

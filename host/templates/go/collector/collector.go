@@ -175,9 +175,9 @@ type Target struct {
 	Container *Container
 }
 
-// A Container is a container, as the engine lists it.
+// A Container is a container, as the engine or the ECS task metadata lists it.
 type Container struct {
-	// ID is the full id, 64 hexadecimal digits.
+	// ID is the full id: 64 hexadecimal digits with Docker and Podman, 32 digits, "-" and a number on Fargate.
 	ID string
 	// Name is the name, without a leading slash.
 	Name string

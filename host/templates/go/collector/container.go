@@ -21,8 +21,9 @@ type Stats struct {
 	Time time.Time
 	// CPU is CPU time in nanoseconds since the container started, summed over all cores.
 	CPU struct{ Usage, User, System *uint64 }
-	// Throttling is the effect of a CPU limit since the container started: scheduling periods under the limit, those of
-	// them that were throttled, and the time throttled in nanoseconds.
+	// Throttling is the effect of the tightest CPU limit, counted since the container or the group with the limit was
+	// created: scheduling periods under the limit, those of them that were throttled, and the time throttled in
+	// nanoseconds.
 	Throttling struct{ Periods, ThrottledPeriods, ThrottledTime *uint64 }
 	// Memory is in bytes: all charged memory, the same without inactive files, the limit, anonymous memory, and page
 	// cache.

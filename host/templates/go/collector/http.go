@@ -19,7 +19,7 @@ func Get(path string) ([]byte, error) {
 type Request struct {
 	// Path is path and query, sent unchanged: it begins with "/", has no fragment, and is percent-encoded.
 	Path string
-	// Header are additional header fields. The host rejects Host, Connection and Content-Length, which it sets itself.
+	// Header are additional header fields. The host rejects Host and fields about the connection or the body.
 	Header []HeaderField
 	// TLS is true if the target speaks https.
 	TLS bool
