@@ -9,7 +9,8 @@ use crate::error::Error;
 use crate::limits;
 use crate::pipeline::protocol;
 use crate::session::Session;
-use crate::store::installed::{InstalledError, Loaded};
+use crate::store::fault::InstalledError;
+use crate::store::installed::Loaded;
 use crate::text::{foreign, milliseconds};
 
 /// Compiles all installed collectors whose compiled form is not of this program, and prints a line for each.

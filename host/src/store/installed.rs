@@ -13,7 +13,6 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -34,10 +33,11 @@ use crate::store::compile::{CompileError, compile};
 use crate::store::compiled::{self, CodeFault};
 use crate::store::component::{Component, Origin, read_component};
 use crate::store::digest::digest;
+use crate::store::fault::{Fault, InstalledError, PinFault};
 use crate::store::kept::{self, Kept};
-use crate::store::pin::{Pin, PinError};
-use crate::store::policy::{Policy, PolicyError};
-use crate::text::{Foreign, foreign, is_word};
+use crate::store::pin::Pin;
+use crate::store::policy::Policy;
+use crate::text::is_word;
 
 /// The installed collectors of this user.
 #[derive(Debug)]
@@ -339,138 +339,6 @@ impl Locked {
     }
 }
 
-/// An installed collector, or the folder of all of them, that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum InstalledError {
-    /// There is no folder to install into.
-    #[error("no folder to install into: set HOME or MACKEREL_PLUGIN_WASM_STORE")]
-    NoFolder,
-    /// The folder cannot be used.
-    #[error("the folder of installed collectors {} {source}", path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// The fault.
-        source: FolderError,
-    },
-    /// The folder cannot be locked.
-    #[error("cannot write to the folder of installed collectors {}: {source}", path.display())]
-    Lock {
-        /// The folder.
-        path: PathBuf,
-        /// The cause.
-        source: LockError,
-    },
-    /// A pin cannot be used.
-    #[error("{name}: {}: {fault}; remove {name} and install it again", path.display())]
-    Pin {
-        /// The collector's name.
-        name: String,
-        /// The pin's file.
-        path: PathBuf,
-        /// The fault.
-        #[source]
-        fault: PinFault,
-    },
-    /// A component cannot run as it was installed.
-    #[error("{name}: the installed component {fault}; install it again: mackerel-plugin-wasm install {from}")]
-    Broken {
-        /// The collector's name.
-        name: String,
-        /// The fault.
-        #[source]
-        fault: Fault,
-        /// The source that it was installed from.
-        from: Foreign,
-    },
-    /// There is no compiled form, and compiling takes too long for a run.
-    #[error(
-        "{name}: its compiled form {fault}, and compiling it again exceeded {} (fixed limit); compile it once with: \
-         mackerel-plugin-wasm install --all",
-        humantime::format_duration(*timeout)
-    )]
-    Slow {
-        /// The collector's name.
-        name: String,
-        /// The reason for which there is no compiled form.
-        #[source]
-        fault: CodeFault,
-        /// The time.
-        timeout: Duration,
-    },
-    /// The policy of signatures cannot be used.
-    #[error(transparent)]
-    Policy(#[from] PolicyError),
-    /// Nothing was installed.
-    #[error("not installed: cannot write to {}: {source}", path.display())]
-    Write {
-        /// The folder.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// A collector was not removed.
-    #[error("cannot remove {name} from {}: {source}", path.display())]
-    Remove {
-        /// The collector's name.
-        name: String,
-        /// The folder.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-}
-
-impl From<InstalledError> for crate::error::Error {
-    fn from(error: InstalledError) -> crate::error::Error {
-        crate::error::Error::failed(error)
-    }
-}
-
-impl InstalledError {
-    fn broken(pin: &Pin, fault: Fault) -> InstalledError {
-        InstalledError::Broken { name: pin.name.clone(), fault, from: foreign(&pin.source) }
-    }
-}
-
-/// The fault of a pin's file.
-#[derive(Debug, thiserror::Error)]
-pub enum PinFault {
-    /// The file cannot be used.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// Its content is wrong.
-    #[error(transparent)]
-    Content(#[from] PinError),
-}
-
-/// The fault of an installed component. The text follows "the installed component".
-#[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    /// Its file cannot be used.
-    #[error("{} cannot be used: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The fault.
-        source: FileError,
-    },
-    /// Its file is missing.
-    #[error("{} is missing", .0.display())]
-    Missing(PathBuf),
-    /// Its file has another digest.
-    #[error("{} has changed: its digest is sha256:{digest}", path.display())]
-    Changed {
-        /// The file.
-        path: PathBuf,
-        /// Its digest now.
-        digest: String,
-    },
-    /// It cannot be compiled any more.
-    #[error("cannot be used: {0}")]
-    Compile(#[source] CompileError),
-}
-
 fn unusable(path: &Path, source: FolderError) -> InstalledError {
     InstalledError::Folder { path: path.to_owned(), source }
 }
@@ -506,24 +374,4 @@ fn read_pinned(folder: &Folder, path: &Path, pin: &Pin) -> Result<(Vec<u8>, Stat
         return Err(InstalledError::broken(pin, Fault::Changed { path, digest }));
     }
     Ok((bytes, stat))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_component_that_does_not_compile_is_described_in_one_sentence() {
-        let slow =
-            |fault| InstalledError::Slow { name: "a".to_owned(), fault, timeout: limits::COMPILE_TIMEOUT }.to_string();
-        assert_eq!(
-            [slow(CodeFault::Incompatible), slow(CodeFault::Changed)],
-            [
-                "a: its compiled form is of another version of this program or another processor, and compiling it \
-                 again exceeded 15s (fixed limit); compile it once with: mackerel-plugin-wasm install --all",
-                "a: its compiled form was changed, and compiling it again exceeded 15s (fixed limit); compile it once \
-                 with: mackerel-plugin-wasm install --all"
-            ]
-        );
-    }
 }
