@@ -383,7 +383,7 @@ fn attack_by_two_collectors(attack: &str, count: usize, port: u16) -> Output {
     agent.run(&format!("run labels --allow evil,mild {options} --timeout 2s"))
 }
 
-fn replaced(bytes: &[u8], from: &[u8; 4], to: &[u8]) -> Vec<u8> {
+fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for start in 0..bytes.len() - from.len() {
         if bytes[start..].starts_with(from) {

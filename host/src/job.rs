@@ -21,10 +21,10 @@ use crate::pipeline::output::PostedGraph;
 use crate::pipeline::state::{State, StateError, StateFile};
 use crate::pipeline::unmatched;
 use crate::pipeline::witness::Witness;
-use crate::sandbox::{Description, Sandbox};
+use crate::sandbox::{Description, OptionValue, Sandbox};
 use crate::session::Session;
 use crate::stop::Stop;
-use crate::store::component::Component;
+use crate::store::component::{CallError, Component};
 use crate::text::foreign;
 
 /// The subcommand `run`, which takes all options. Other commands print its command line too.
@@ -45,6 +45,21 @@ pub async fn load(session: &Session, name: &str) -> Result<(Component, Descripti
         None => component.describe().await?,
     };
     Ok((component, description))
+}
+
+/// Returns the definitions for these options: the kept ones, or those of a call, which are then kept.
+async fn definitions(
+    session: &Session,
+    component: &Component,
+    description: &Description,
+    options: &[OptionValue],
+) -> Result<Definitions, CallError> {
+    if let Some(kept) = component.kept.as_ref().and_then(|kept| kept.definitions(options)) {
+        return Ok(kept);
+    }
+    let definitions = component.definitions(options).await?;
+    session.store.installed().keep(component, description, options, &definitions);
+    Ok(definitions)
 }
 
 /// A command line about a collector, checked.
@@ -100,16 +115,7 @@ impl Job {
         let (options, own): (Options, Own) = Options::parse(subcommand, &session.reserved, words, &description, uses)?;
         session.watchdog.set_deadline(options.deadline);
         component.collector.set_bounds(options.bounds);
-        let values = options.collector.values();
-        let kept = component.kept.as_ref().and_then(|kept| kept.definitions(values));
-        let definitions = match kept {
-            Some(definitions) => definitions,
-            None => {
-                let definitions = component.definitions(values).await?;
-                session.store.installed().keep(&component, &description, values, &definitions);
-                definitions
-            }
-        };
+        let definitions = definitions(session, &component, &description, options.collector.values()).await?;
         let graphs = options
             .output
             .graphs(&definitions)

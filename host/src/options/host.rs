@@ -69,8 +69,8 @@ pub(super) struct HostFlags {
     #[arg(long, value_name = "SOURCE", value_enum, hide_possible_values = true)]
     pub(super) source: Option<SourceChoice>,
 
-    /// The container engine: unix:///PATH or tcp://HOST:PORT [default: $DOCKER_HOST, else docker's current context, else
-    /// the socket of Docker or Podman]
+    /// The container engine: unix:///PATH or tcp://HOST:PORT [default: $DOCKER_HOST, else docker's current context,
+    /// else the socket of Docker or Podman]
     ///
     /// With tcp, DOCKER_CERT_PATH or DOCKER_TLS_VERIFY enables TLS with ca.pem, cert.pem and key.pem from
     /// DOCKER_CERT_PATH or ~/.docker.

@@ -263,8 +263,8 @@ impl Reachability {
         on_bridge.chain(others.map(|own| route(own, "the address of its task's network interface"))).collect()
     }
 
-    /// Returns 127.0.0.1 within the network of a process, if the operator allows to enter it. Applications of a task can
-    /// listen there alone.
+    /// Returns 127.0.0.1 within the network of a process, if the operator allows to enter it. Applications of a task
+    /// can listen there alone.
     fn entered(&self, of: &Networked<'_>, port: u16) -> Option<Route> {
         let process = of.process.filter(|_| self.options.enters)?;
         let address = Address { host: Ipv4Addr::LOCALHOST.to_string(), port };

@@ -1,4 +1,5 @@
-//! `wasi:http`: requests of any method except TRACE to the target, so that an HTTP client library of any language works.
+//! `wasi:http`: requests of any method except TRACE to the target, so that the HTTP client libraries of all languages
+//! work.
 //!
 //! wasmtime-wasi-http sends a request anywhere, looks names up, and waits for ten minutes. Here a request to any other
 //! authority than the target's is denied ([`Destination`]), the known addresses are used, and the limits of the run
