@@ -257,11 +257,8 @@ fn endpoint_without_a_server_is_reported() {
     let target = StubTarget::serving(stats::body(1, 1));
     let output = send(&Agent::without_engine(), &format!("http://{}", target.target()), "").exits(1);
     // The server closes the connection before or after the request is written.
-    let words = "HTTP/2 failed: ";
-    assert!(
-        output.stderr.contains(words) && output.stderr.ends_with("; is it an endpoint of OTLP/gRPC?\n"),
-        "{output}"
-    );
+    let (begin, end) = ("HTTP/2 failed: ", ": not an endpoint of OTLP/gRPC?\n");
+    assert!(output.stderr.contains(begin) && output.stderr.ends_with(end), "{output}");
 }
 
 #[test]
