@@ -333,7 +333,8 @@ mod tests {
         assert_eq!(at("0.0.0.0"), "api-1 (docker.example:32768)");
         assert_eq!(at("10.1.2.3"), "api-1 (10.1.2.3:32768)");
         assert_eq!(at("127.0.0.1"), "[TCP port 8080 is bound to a loopback address of the engine's machine]");
-        let expected = "[TCP port 8080 is not published; own address 172.17.0.2:8080: on the engine's machine]";
+        let expected =
+            "[TCP port 8080 is not published: publish it; own address 172.17.0.2:8080: on the engine's machine]";
         assert_eq!(chosen(&container(&[(8080, None)]), Some(8080), &engine), expected);
     }
 }
