@@ -1,36 +1,41 @@
 //! The network interfaces of this machine that containers are attached to.
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::path::Path;
 
 use if_addrs::IfAddr;
 
-/// The addresses of this machine's own bridges, with the lengths of their prefixes.
+/// The addresses of this machine's own bridges, with the lengths of their prefixes. They are read when they are first
+/// needed: a machine with a hundred containers has as many interfaces.
 #[derive(Debug, Clone, Default)]
-pub struct Bridges(Vec<(IpAddr, u8)>);
+pub struct Bridges(OnceCell<Vec<(IpAddr, u8)>>);
 
 impl Bridges {
-    /// Reads the addresses of all bridges. There are none if the kernel does not list its interfaces.
-    pub fn read() -> Bridges {
-        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-        let bridges = interfaces.iter().filter(|interface| is_bridge(&interface.name));
-        Bridges(bridges.map(|bridge| address(&bridge.addr)).collect())
+    /// Returns the addresses of all bridges. There are none if the kernel does not list its interfaces.
+    fn all(&self) -> &[(IpAddr, u8)] {
+        self.0.get_or_init(|| {
+            let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+            let bridges = interfaces.iter().filter(|interface| is_bridge(&interface.name));
+            bridges.map(|bridge| address(&bridge.addr)).collect()
+        })
     }
 
     /// Bridges with these addresses.
     #[cfg(test)]
     pub fn new(addresses: &[(&str, u8)]) -> Bridges {
-        Bridges(addresses.iter().map(|(address, prefix)| (address.parse().unwrap(), *prefix)).collect())
+        let addresses = addresses.iter().map(|(address, prefix)| (address.parse().unwrap(), *prefix));
+        Bridges(OnceCell::from(addresses.collect::<Vec<_>>()))
     }
 
     /// Returns true if `address` belongs to a bridge.
     pub fn have(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|(own, _)| *own == address)
+        self.all().iter().any(|(own, _)| *own == address)
     }
 
     /// Returns true if the kernel sends packets for `address` over a bridge, by the prefixes of the bridges.
     pub fn lead_to(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|(own, prefix)| in_prefix(address, *own, *prefix))
+        self.all().iter().any(|(own, prefix)| in_prefix(address, *own, *prefix))
     }
 }
 

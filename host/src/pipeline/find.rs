@@ -262,7 +262,7 @@ impl Discovery {
         let ids = containers.iter().chain(&owners).map(|container| container.id.clone());
         let processes = if is_local { Processes::new(ids.collect()) } else { Processes::default() };
         let options = self.addresses.clone();
-        let (networks, bridges) = (engine.networks(), Bridges::read());
+        let (networks, bridges) = (engine.networks(), Bridges::default());
         let mut reachability = Reachability { engine: host, networks, bridges, processes, options, inside: None };
         let own = if is_local { own_container(engine, containers).await } else { None };
         if let Some(own) = &own {

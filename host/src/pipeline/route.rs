@@ -191,19 +191,19 @@ impl Reachability {
             let address = Address { host: network.address.to_string(), port };
             let name = foreign(&network.name);
             let is_published = matches!(published, Some(Ok(_)));
-            let objection = match self.objection(network, process.is_some()) {
-                _ if self.options.network.as_ref().is_some_and(|chosen| *chosen != network.name) => {
-                    Some(format!("on network {name} (--network)"))
+            let objection = if self.options.network.as_ref().is_some_and(|chosen| *chosen != network.name) {
+                Some(format!("on network {name} (--network)"))
+            } else if is_published && self.options.choice == AddressChoice::Published {
+                Some("--address published".to_owned())
+            } else {
+                match self.objection(network, process.is_some()) {
+                    Some(Objection::Unprovable(reason)) => {
+                        (self.options.choice != AddressChoice::Direct).then(|| reason.to_owned())
+                    }
+                    Some(Objection::Invisible) => is_published.then(|| "its processes are not visible here".to_owned()),
+                    Some(Objection::Elsewhere(reason)) => Some(reason.to_owned()),
+                    None => None,
                 }
-                _ if is_published && self.options.choice == AddressChoice::Published => {
-                    Some("--address published".to_owned())
-                }
-                Some(Objection::Unprovable(reason)) => {
-                    (self.options.choice != AddressChoice::Direct).then(|| reason.to_owned())
-                }
-                Some(Objection::Invisible) => is_published.then(|| "its processes are not visible here".to_owned()),
-                Some(Objection::Elsewhere(reason)) => Some(reason.to_owned()),
-                None => None,
             };
             match objection {
                 None => routes.usable.push(Route {
