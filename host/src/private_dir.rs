@@ -10,10 +10,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use bytesize::ByteSize;
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::file::{FileError, check_regular};
+use crate::file::{FileError, check_regular, read_bounded};
 
 /// An open folder of this user alone.
 #[derive(Debug)]
@@ -147,6 +148,16 @@ impl Folder {
         let stat = rustix::fs::fstat(&file).map_err(io::Error::from)?;
         check_regular(&stat)?;
         Ok(Some((file, stat)))
+    }
+
+    /// Reads a file of this user alone; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// If it belongs to another user, is open to others, exceeds `limit`, or cannot be read.
+    pub fn read(&self, name: &str, limit: ByteSize) -> Result<Option<Vec<u8>>, FileError> {
+        let Some((file, stat)) = self.find(name)? else { return Ok(None) };
+        check_owner(&stat)?;
+        read_bounded(file, limit).map(Some)
     }
 
     /// Returns the metadata of anything with this name.

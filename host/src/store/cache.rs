@@ -9,9 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::Source;
-use crate::file::read_bounded;
 use crate::limits;
-use crate::private_dir::{Folder, check_owner};
+use crate::private_dir::Folder;
 use crate::sandbox::Collector;
 use crate::sandbox::runtime::Runtime;
 use crate::store::compiled::{self, Code};
@@ -28,9 +27,8 @@ impl Cache {
     /// Loads the compiled form of the component with this digest; `None` in any doubt.
     pub fn find(&self, runtime: &Arc<Runtime>, digest: &str) -> Option<Collector> {
         let folder = Folder::open(self.path.as_deref()?).ok()??;
-        let (file, stat) = folder.find(&record_name(digest)).ok()??;
-        check_owner(&stat).ok()?;
-        let code: Code = serde_json::from_slice(&read_bounded(file, limits::PIN_SIZE).ok()?).ok()?;
+        let record = folder.read(&record_name(digest), limits::PIN_SIZE).ok()??;
+        let code: Code = serde_json::from_slice(&record).ok()?;
         compiled::find(runtime, &folder, digest, Some(&code)).ok()
     }
 

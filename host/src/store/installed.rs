@@ -24,7 +24,7 @@ use rustix::fs::Stat;
 use crate::definition::Definitions;
 use crate::env;
 use crate::error::Source;
-use crate::file::{FileError, read_bounded};
+use crate::file::FileError;
 use crate::limits;
 use crate::private_dir::{Folder, FolderError, LockError, check_owner, lock_within, stamp};
 use crate::sandbox::runtime::Runtime;
@@ -350,9 +350,8 @@ fn find_pin(folder: &Folder, path: &Path, name: &str) -> Result<Option<Pin>, Ins
     }
     let file_name = format!("{name}.json");
     let failed = |fault: PinFault| InstalledError::Pin { name: name.to_owned(), path: path.join(&file_name), fault };
-    let Some((file, stat)) = folder.find(&file_name).map_err(|error| failed(error.into()))? else { return Ok(None) };
-    check_owner(&stat).map_err(|error| failed(error.into()))?;
-    let bytes = read_bounded(file, limits::PIN_SIZE).map_err(|error| failed(error.into()))?;
+    let bytes = folder.read(&file_name, limits::PIN_SIZE).map_err(|error| failed(error.into()))?;
+    let Some(bytes) = bytes else { return Ok(None) };
     Pin::parse(name, &bytes).map(Some).map_err(|error| failed(error.into()))
 }
 

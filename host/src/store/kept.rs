@@ -9,14 +9,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::definition::{self, Definitions};
-use crate::file::read_bounded;
 use crate::limits;
-use crate::private_dir::{Folder, check_owner};
+use crate::private_dir::Folder;
 use crate::sandbox::{Description, Graph, OptionValue};
 use crate::store::digest::digest;
 
 /// The kept results of one component.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Kept {
     /// The memory that a sandbox starts with, in bytes.
     start: u64,
@@ -34,9 +33,8 @@ impl Kept {
 
     /// Reads the kept results for a component's digest; `None` in any doubt.
     pub fn read(folder: &Folder, digest: &str, compatibility: &str) -> Option<Kept> {
-        let (file, stat) = folder.find(&file_name(digest, compatibility)).ok()??;
-        check_owner(&stat).ok()?;
-        let kept: Kept = serde_json::from_slice(&read_bounded(file, limits::KEPT_SIZE).ok()?).ok()?;
+        let bytes = folder.read(&file_name(digest, compatibility), limits::KEPT_SIZE).ok()??;
+        let kept: Kept = serde_json::from_slice(&bytes).ok()?;
         definition::check(&kept.description).is_ok().then_some(kept)
     }
 
@@ -60,8 +58,8 @@ impl Kept {
         Definitions::new(self.graphs.get(&key(options))?.clone()).ok()
     }
 
-    /// Adds the graphs for these options, with the memory that the sandbox of the call started with. Returns false if
-    /// there is no room for them.
+    /// Adds the graphs for these options, with the memory that the sandbox of the call started with. Returns false, and
+    /// adds nothing, beyond [`limits::KEPT_GRAPHS`].
     pub fn add(&mut self, options: &[OptionValue], definitions: &Definitions, start: u64) -> bool {
         let has_room = self.graphs.len() < limits::KEPT_GRAPHS;
         if has_room {
