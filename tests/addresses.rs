@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use scenarios::agent::{Agent, Output, UNUSED_GROUP, program};
 use scenarios::engine::{Container, Engine, Group};
-use scenarios::fake_engine::{FakeEngine, container};
+use scenarios::fake_engine::{FakeEngine, container, listed};
 use scenarios::http::{self, Reply};
 use scenarios::namespaced_engine::NamespacedEngine;
 use scenarios::proxy::{EngineProxy, Passing};
@@ -240,16 +240,6 @@ fn macvlan_cannot_be_reached() {
     let _app = group.app_at("app", &format!("--network {lan} --publish 8080"), ":8080");
     insta::assert_snapshot!(explained(engine, &group, ""), @"app: - as -: publishes no TCP port; the container listens on 8080: try --container-port 8080");
     insta::assert_snapshot!(explained(engine, &group, "--container-port 8080 --timeout 500ms"), @"app: - as -: TCP port 8080 is not published: publish it; own address 198.18.219.2:8080: not on a bridge of this machine (try --address direct)");
-}
-
-/// Lists a real container with networks of a scenario in place of its own, and these ports.
-fn listed(app: &Container, mode: &str, ports: &Value, networks: &Value) -> Value {
-    let mut listed = container(app.name(), "127.0.0.1", 1);
-    listed["Id"] = json!(app.id());
-    listed["HostConfig"]["NetworkMode"] = json!(mode);
-    listed["Ports"] = ports.clone();
-    listed["NetworkSettings"]["Networks"] = networks.clone();
-    listed
 }
 
 #[test]

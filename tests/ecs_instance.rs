@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use scenarios::agent::{Agent, Output};
 use scenarios::engine::{Container, Engine, Group};
-use scenarios::fake_engine::{FakeEngine, container};
+use scenarios::fake_engine::{FakeEngine, listed};
 use scenarios::http::{self, Reply};
 use scenarios::server::Server;
 use scenarios::{port, skip};
@@ -287,20 +287,16 @@ fn pod_of_kubernetes_on_docker_is_reached_on_the_bridge_of_its_network() {
     let api = group.app_at("api", &in_pod, ":8080");
     let sidecar = group.app_at("sidecar", &in_pod, ":9090");
     // cri-dockerd gives its containers names by which the plugin knows the one of the pod.
-    let listed = |app: &Container, name: &str, mode: &str| {
-        let mut listed = container(&format!("k8s_{name}_shop-7d9f_default_0f6c_0"), "127.0.0.1", 1);
-        listed["Id"] = json!(app.id());
-        listed["Ports"] = json!([]);
-        listed["HostConfig"]["NetworkMode"] = json!(mode);
-        listed["NetworkSettings"]["Networks"] =
-            if mode == "none" { json!({"none": {"IPAddress": "", "Gateway": ""}}) } else { json!({}) };
-        listed
+    let named = |app: &Container, name: &str, mode: &str, networks: &Value| {
+        let mut named = listed(app, mode, &json!([]), networks);
+        named["Names"] = json!([format!("/k8s_{name}_shop-7d9f_default_0f6c_0")]);
+        named
     };
     let of_pod = format!("container:{}", pod.id());
     let fake = FakeEngine::with_containers(vec![
-        listed(&sidecar, "sidecar", &of_pod),
-        listed(&api, "api", &of_pod),
-        listed(&pod, "POD", "none"),
+        named(&sidecar, "sidecar", &of_pod, &json!({})),
+        named(&api, "api", &of_pod, &json!({})),
+        named(&pod, "POD", "none", &json!({"none": {"IPAddress": "", "Gateway": ""}})),
     ]);
     let agent = || Agent::with_docker_host(&fake.host());
     insta::assert_snapshot!(all_explained(&agent(), &vpc, "--container-port 8080", |_| true), @"

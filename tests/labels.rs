@@ -14,6 +14,7 @@ use scenarios::local::Local;
 use scenarios::mask;
 use scenarios::stats::Values;
 use scenarios::stub_target::StubTarget;
+use scenarios::third_party::renamed;
 use scenarios::witness::Witness;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -371,26 +372,15 @@ fn attack_by_two_collectors(attack: &str, count: usize, port: u16) -> Output {
     let engine = FakeEngine::with_containers(containers.collect());
     let agent = Agent::with_docker_host(&engine.host());
     let folder = TempDir::new().expect("a temporary folder");
-    let evil = fs::read(component("evil")).expect("a component");
     for name in names {
-        // The name is of the same length everywhere, and nothing else depends on it.
-        let copy: Vec<u8> = replaced(&evil, b"evil", name.as_bytes());
+        // Nothing else of the component depends on its name.
+        let (copy, _) = renamed("evil", name);
         let file = folder.path().join(format!("{name}.wasm"));
         fs::write(&file, copy).expect("a file in a folder of our own");
         let _ = agent.run(&format!("install {}", file.display())).exits(0);
     }
     let options = names.map(|name| format!("--option {name}.attack={attack}")).join(" ");
     agent.run(&format!("run labels --allow evil,mild {options} --timeout 2s"))
-}
-
-fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    for start in 0..bytes.len() - from.len() {
-        if bytes[start..].starts_with(from) {
-            bytes[start..][..from.len()].copy_from_slice(to);
-        }
-    }
-    bytes
 }
 
 #[test]

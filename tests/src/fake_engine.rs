@@ -6,6 +6,7 @@ use std::os::unix::net::UnixListener;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::engine::Container;
 use crate::http::{self, Reply};
 use crate::server::Server;
 
@@ -144,6 +145,16 @@ pub fn container(name: &str, ip: &str, port: u16) -> Value {
         "NetworkSettings": {"Networks": {"bridge": {"IPAddress": "172.17.0.2"}}},
         "Mounts": [],
     })
+}
+
+/// Lists a real container under its own name, with a network mode, ports and networks of a scenario.
+pub fn listed(real: &Container, mode: &str, ports: &Value, networks: &Value) -> Value {
+    let mut listed = container(real.name(), "127.0.0.1", 1);
+    listed["Id"] = json!(real.id());
+    listed["HostConfig"]["NetworkMode"] = json!(mode);
+    listed["Ports"] = ports.clone();
+    listed["NetworkSettings"]["Networks"] = networks.clone();
+    listed
 }
 
 /// Returns complete stats of Docker 20.10 on cgroup version 1, taken at `read`.

@@ -1,4 +1,4 @@
-//! Third-party components: a built-in collector under another name.
+//! Third-party components: collectors under another name.
 
 use std::fs;
 use std::process::Command;
@@ -11,13 +11,25 @@ use crate::agent::component;
 ///
 /// If its name does not occur exactly once.
 pub fn named(name: &str) -> Vec<u8> {
-    let mut bytes = fs::read(component("gostats")).expect("the built-in's component");
-    let own = b"gostats";
-    assert_eq!(name.len(), own.len(), "{name}");
-    let places: Vec<_> = bytes.windows(own.len()).enumerate().filter(|(_, part)| part == own).collect();
-    let &[(place, _)] = &places[..] else { panic!("{} places", places.len()) };
-    bytes[place..place + own.len()].copy_from_slice(name.as_bytes());
+    let (bytes, places) = renamed("gostats", name);
+    assert_eq!(places, 1, "places of the name");
     bytes
+}
+
+/// Returns a collector whose name is replaced everywhere by one of the same length, and the number of places.
+///
+/// # Panics
+///
+/// If the names have other lengths, or the collector was not built.
+pub fn renamed(own: &str, name: &str) -> (Vec<u8>, usize) {
+    assert_eq!(name.len(), own.len(), "{name}");
+    let mut bytes = fs::read(component(own)).expect("a component");
+    let parts = bytes.windows(own.len()).enumerate().filter(|(_, part)| *part == own.as_bytes());
+    let places: Vec<usize> = parts.map(|(place, _)| place).collect();
+    for place in &places {
+        bytes[*place..][..own.len()].copy_from_slice(name.as_bytes());
+    }
+    (bytes, places.len())
 }
 
 /// Adds a custom section of `size` bytes: another file with the same behaviour.
