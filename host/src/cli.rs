@@ -358,9 +358,9 @@ fn report(result: Result<(String, ExitCode), Error>) -> Result<ExitCode, Error> 
     Ok(code)
 }
 
-/// The names of options that only some commands have. Constant, because every run needs them. Later
-/// options are not reserved: a collector of contract 0.1.0 may declare one of these names, and then cannot be used with
-/// the commands that have the option.
+/// The names of options that only some commands have. Constant, because every run needs them. Later options are not
+/// reserved: a collector of contract 0.1.0 may declare one of these names, and then cannot be used with the commands
+/// that have the option.
 const RESERVED: [&str; 13] = [
     "api-key-from",
     "cloud-init",

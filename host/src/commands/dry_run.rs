@@ -13,8 +13,8 @@ use crate::sandbox::container::Container;
 use crate::sandbox::{ContainerFacts, Report, Scope, TargetFacts};
 use crate::stats::complete::Complete;
 
-/// Returns the graphs of a run that can have data, with the metrics that can. A collector of ports can have
-/// data in all of its graphs: that depends on its targets.
+/// Returns the graphs of a run that can have data, with the metrics that can. A collector of ports can have data in all
+/// of its graphs: that depends on its targets.
 pub async fn graphs_with_data(job: &Job) -> Vec<PostedGraph> {
     let mut graphs = job.graphs.clone();
     let has_all = job.description.scope != Scope::Container || !job.component.collector.uses().stats;

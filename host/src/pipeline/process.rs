@@ -55,7 +55,7 @@ impl Processes {
     }
 
     /// Returns true if a process of the container itself listens on `port`, which other containers of its network can
-    /// do too. It needs privileges.
+    /// do too. Other users' processes are only visible with privileges.
     pub fn serves(&self, id: &str, port: u16) -> bool {
         let Some(sockets) = self.listening(id).map(|listening| listening.sockets(port)) else { return false };
         self.all(id).any(|process| process.has_socket(&sockets))

@@ -186,8 +186,7 @@ impl Exchange {
         }
     }
 
-    /// Returns the reason for which there is no response head. A closed connection can be reported as reset or as
-    /// ended: both mean the same.
+    /// Explains a missing response head. A closed connection can be reported as reset or as ended: both mean the same.
     pub fn no_response(&self, error: &hyper::Error) -> String {
         let begin = self.received.begin();
         match Spoken::of(&begin) {

@@ -15,7 +15,7 @@ use crate::text::{Foreign, foreign};
 /// An installed collector, or the folder of all of them, that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InstalledError {
-    /// There is no folder to install into.
+    /// This user has no folder to install into.
     #[error("no folder to install into: set HOME or MACKEREL_PLUGIN_WASM_STORE")]
     NoFolder,
     /// The folder cannot be used.
@@ -56,7 +56,7 @@ pub enum InstalledError {
         /// The source that it was installed from.
         from: Foreign,
     },
-    /// There is no compiled form, and compiling takes too long for a run.
+    /// The compiled form cannot be used, and compiling takes too long for a run.
     #[error(
         "{name}: its compiled form {fault}, and compiling it again exceeded {} (fixed limit); compile it once with: \
          mackerel-plugin-wasm install --all",
@@ -65,7 +65,7 @@ pub enum InstalledError {
     Slow {
         /// The collector's name.
         name: String,
-        /// The reason for which there is no compiled form.
+        /// The fault of the compiled form.
         #[source]
         fault: CodeFault,
         /// The time.
